@@ -1,0 +1,187 @@
+"""Every way HematoVision can fail, so that a caller knows them before reading any other code.
+
+.. code-block:: text
+
+    HematoVisionError
+    ├── ImageError                 one image could not be used; carries ``path`` and ``reason``
+    │   ├── UnreadableFileError    missing, a directory, a broken link, no permission
+    │   ├── EmptyImageError        zero bytes
+    │   ├── NotAnImageError        the content is no image of an accepted kind
+    │   ├── TruncatedImageError    an image whose data end early or fail their checksum
+    │   ├── TooManyPixelsError     more pixels than the limit, refused before decoding
+    │   └── TooManyBytesError      more bytes than the limit, refused before reading
+    ├── DatasetError               a folder of images cannot serve as a dataset
+    │   ├── TaxonomyError          a class name or taxonomy that is not known
+    │   ├── AnnotationError        a box file that cannot be understood; names file and line
+    │   ├── SplitError             the asked-for split cannot be made
+    │   └── DownloadError          a public set could not be fetched or failed its hash
+    ├── ModelError                 a model cannot be used
+    │   ├── ModelNotFoundError     neither a run folder nor a bundled name
+    │   ├── BundleError            the folder is there, its content is not a usable bundle
+    │   └── WeightsError           backbone weights are missing or of another architecture
+    ├── TrainingError              learning cannot start or did not converge to anything usable
+    ├── OutputError                a result cannot be written where it was asked for
+    └── MissingExtraError          an optional dependency is needed; names the extra to install
+
+Every message says what was received, what was expected, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = [
+    "AnnotationError",
+    "BundleError",
+    "DatasetError",
+    "DownloadError",
+    "EmptyImageError",
+    "HematoVisionError",
+    "ImageError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelNotFoundError",
+    "NotAnImageError",
+    "OutputError",
+    "SplitError",
+    "TaxonomyError",
+    "TooManyBytesError",
+    "TooManyPixelsError",
+    "TrainingError",
+    "TruncatedImageError",
+    "UnreadableFileError",
+    "WeightsError",
+    "needs_extra",
+]
+
+
+class HematoVisionError(Exception):
+    """Base of every error that HematoVision raises on purpose."""
+
+
+class ImageError(HematoVisionError):
+    """One image could not be used.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the name given for bytes in memory.
+    reason : str
+        What is wrong with it and what to do, without the file's name.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{self.path}: {reason}")
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return type(self), (self.path, self.reason)
+
+
+class UnreadableFileError(ImageError):
+    """The file is missing, a directory, a broken link, or may not be read."""
+
+
+class EmptyImageError(ImageError):
+    """The file has no bytes."""
+
+
+class NotAnImageError(ImageError):
+    """The content is not an image of an accepted kind, whatever the file is called."""
+
+
+class TruncatedImageError(ImageError):
+    """The image's data end early or fail the format's own checks."""
+
+
+class TooManyPixelsError(ImageError):
+    """The image declares more pixels than the limit; it was not decoded."""
+
+
+class TooManyBytesError(ImageError):
+    """The file is larger than the limit; it was not read."""
+
+
+class DatasetError(HematoVisionError):
+    """A folder of images cannot serve as a dataset."""
+
+
+class TaxonomyError(DatasetError):
+    """A class name or taxonomy is not known."""
+
+
+class AnnotationError(DatasetError):
+    """A box file cannot be understood."""
+
+
+class SplitError(DatasetError):
+    """The asked-for split into parts cannot be made."""
+
+
+class DownloadError(DatasetError):
+    """A public dataset could not be fetched, or is not what was published."""
+
+
+class ModelError(HematoVisionError):
+    """A model cannot be used."""
+
+
+class ModelNotFoundError(ModelError):
+    """The name is neither a run folder nor a bundled model."""
+
+
+class BundleError(ModelError):
+    """A bundle is incomplete, altered, or of a schema this version does not read."""
+
+
+class WeightsError(ModelError):
+    """Backbone weights are missing or do not fit MobileNetV2."""
+
+
+class TrainingError(HematoVisionError):
+    """Learning cannot start, or led to nothing usable."""
+
+
+class OutputError(HematoVisionError):
+    """A result cannot be written where it was asked for."""
+
+
+class MissingExtraError(HematoVisionError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, extra: str, module: str, purpose: str) -> None:
+        self.extra = extra
+        self.module = module
+        super().__init__(
+            f"{purpose} needs the module {module!r}, which is not installed. "
+            f"Install it with: pip install 'hematovision[{extra}]'"
+        )
+
+
+@contextmanager
+def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Turn a failed import of a third-party module inside the block into a `MissingExtraError`.
+
+    Parameters
+    ----------
+    extra : str
+        The extra of this package that brings the module, for instance ``"train"``.
+    purpose : str
+        What the module is needed for, as the beginning of a sentence: ``"Training"``.
+
+    Raises
+    ------
+    MissingExtraError
+        If a module outside this package cannot be found. A missing module of HematoVision itself
+        is a defect, not a missing extra, and passes through.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if not module or module == "hematovision":
+            raise
+        raise MissingExtraError(extra, module, purpose) from error

@@ -1,0 +1,73 @@
+"""Writing so that nothing is ever half written, and the hashes that prove it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from hematovision.errors import OutputError
+
+__all__ = ["ensure_folder", "sha256_bytes", "sha256_file", "write_bytes", "write_text"]
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of `data` in lower-case hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content in lower-case hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def ensure_folder(path: Path) -> Path:
+    """Create `path` and its parents if need be.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created, for instance because a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot create the folder {path}: {error.strerror or error}. Choose another place."
+        ) from error
+    return path
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write `data` to `path` at once: whoever looks sees the old content or the new, never half.
+
+    Raises
+    ------
+    OutputError
+        If the place cannot be written (no permission, disk full, a folder of that name).
+    """
+    ensure_folder(path.parent)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another "
+            "place."
+        ) from error
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write `text` as UTF-8 to `path` at once; see `write_bytes`."""
+    return write_bytes(path, text.encode("utf-8"))

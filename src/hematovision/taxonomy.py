@@ -1,0 +1,218 @@
+"""Named, ordered lists of classes, and the spellings under which they are met.
+
+A taxonomy maps whatever a folder, a box file or a column calls a cell to one of its classes. The
+mapping from a finer set of classes to a coarser one is not a second mechanism: the fine names are
+aliases of the coarse class (an ``erythroblast`` is an ``RBC`` to `RBC_WBC_PLATELETS`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hematovision.errors import TaxonomyError
+
+__all__ = ["PBC8", "RBC_WBC_PLATELETS", "TAXONOMIES", "Taxonomy", "get_taxonomy", "normalise"]
+
+
+def normalise(spelling: str) -> str:
+    """Reduce a spelling to what it has in common with its variants.
+
+    Case, accents, and everything that is neither letter nor digit are dropped, so that
+    ``"Red Blood-Cells"`` and ``"red_blood_cells"`` are one.
+
+    >>> normalise("Red Blood-Cells")
+    'redbloodcells'
+    """
+    decomposed = unicodedata.normalize("NFKD", spelling)
+    return re.sub(r"[\W_]+", "", decomposed.casefold())
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """A named, ordered list of classes with their aliases.
+
+    Parameters
+    ----------
+    name : str
+        The taxonomy's name, for instance ``"pbc8"``.
+    classes : tuple of str
+        At least two different class names; their order is the order of a model's outputs.
+    aliases : mapping of str to tuple of str
+        For a class, further spellings that mean it. A class name is always its own alias, and
+        so is its plural in ``s``; a spelling written by `normalise` may mean one class only.
+
+    Raises
+    ------
+    TaxonomyError
+        If there are fewer than two classes, or a spelling means two of them.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _by_spelling: Mapping[str, str] = field(init=False, repr=False, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise TaxonomyError(
+                f"Taxonomy {self.name!r} has the classes {list(self.classes)}; a classifier needs "
+                "at least two. Add images of another class."
+            )
+        by_spelling: dict[str, str] = {}
+        for label in self.classes:
+            for spelling in (label, *self.aliases.get(label, ())):
+                key = normalise(spelling)
+                known = by_spelling.setdefault(key, label)
+                if not key or known != label:
+                    raise TaxonomyError(
+                        f"In taxonomy {self.name!r} the spelling {spelling!r} of class {label!r} "
+                        f"is {'empty' if not key else f'already taken by class {known!r}'}. "
+                        "Give every class spellings of its own."
+                    )
+        for key, label in list(by_spelling.items()):
+            by_spelling.setdefault(key + "s", label)
+        object.__setattr__(self, "_by_spelling", by_spelling)
+
+    def find(self, spelling: str) -> str | None:
+        """Return the class that `spelling` means, or None."""
+        return self._by_spelling.get(normalise(spelling))
+
+    def resolve(self, spelling: str) -> str:
+        """Return the class that `spelling` means.
+
+        Raises
+        ------
+        TaxonomyError
+            If it means none of this taxonomy's classes.
+        """
+        label = self.find(spelling)
+        if label is None:
+            raise TaxonomyError(
+                f"{spelling!r} is not a class of taxonomy {self.name!r}. Known classes: "
+                f"{', '.join(self.classes)} (and their usual spellings). Rename it, or choose "
+                "another taxonomy with --taxonomy (--taxonomy folders takes the folders' names)."
+            )
+        return label
+
+    def index(self, label: str) -> int:
+        """Return the position of class `label` in a model's outputs."""
+        return self.classes.index(label)
+
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON-ready description, read back by `from_json`."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "aliases": {label: list(names) for label, names in self.aliases.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> Taxonomy:
+        """Rebuild a taxonomy from `to_json`'s output.
+
+        Raises
+        ------
+        TaxonomyError
+            If `value` does not describe a taxonomy.
+        """
+        name, classes, aliases = value.get("name"), value.get("classes"), value.get("aliases", {})
+        if not (isinstance(name, str) and isinstance(classes, list) and isinstance(aliases, dict)):
+            raise TaxonomyError(
+                "A taxonomy is described by `name` (text), `classes` (list) and `aliases` "
+                f"(object). Received: {value!r}"
+            )
+        return cls(name, tuple(map(str, classes)), {k: tuple(v) for k, v in aliases.items()})
+
+    @classmethod
+    def of_folders(cls, names: Iterable[str]) -> Taxonomy:
+        """Make the taxonomy ``folders`` of class names just as they were found, sorted."""
+        return cls("folders", tuple(sorted(set(names), key=lambda name: (name.casefold(), name))))
+
+
+PBC8 = Taxonomy(
+    name="pbc8",
+    classes=(
+        "basophil",
+        "eosinophil",
+        "erythroblast",
+        "ig",
+        "lymphocyte",
+        "monocyte",
+        "neutrophil",
+        "platelet",
+    ),
+    aliases={
+        "basophil": ("ba", "baso"),
+        "eosinophil": ("eo", "eos", "eosino"),
+        "erythroblast": ("erb", "normoblast", "nrbc", "nucleated red blood cell"),
+        "ig": (
+            "immature granulocyte",
+            "promyelocyte",
+            "myelocyte",
+            "metamyelocyte",
+            "pmy",
+            "my",
+            "mmy",
+        ),
+        "lymphocyte": ("ly", "lymph", "lympho"),
+        "monocyte": ("mo", "mono"),
+        "neutrophil": (
+            "neu",
+            "neut",
+            "ne",
+            "band neutrophil",
+            "segmented neutrophil",
+            "bne",
+            "sne",
+        ),
+        "platelet": ("plt", "thrombocyte"),
+    },
+)
+"""Eight classes of cells of peripheral blood: Acevedo et al. 2020, Data in Brief 30:105474."""
+
+_WHITE = ("basophil", "eosinophil", "ig", "lymphocyte", "monocyte", "neutrophil")
+
+
+def _pbc8_spellings(*labels: str) -> tuple[str, ...]:
+    return tuple(name for label in labels for name in (label, *PBC8.aliases.get(label, ())))
+
+
+RBC_WBC_PLATELETS = Taxonomy(
+    name="rbc-wbc-platelets",
+    classes=("RBC", "WBC", "Platelets"),
+    aliases={
+        "RBC": (
+            "red blood cell",
+            "red cell",
+            "red",
+            "erythrocyte",
+            *_pbc8_spellings("erythroblast"),
+        ),
+        "WBC": ("white blood cell", "white cell", "white", "leukocyte", "leucocyte")
+        + _pbc8_spellings(*_WHITE),
+        "Platelets": ("platelet", "blood platelet", *_pbc8_spellings("platelet")[1:]),
+    },
+)
+"""Red cells, white cells and platelets; the eight classes of `PBC8` map into it by alias."""
+
+TAXONOMIES: Mapping[str, Taxonomy] = {t.name: t for t in (RBC_WBC_PLATELETS, PBC8)}
+
+
+def get_taxonomy(name: str) -> Taxonomy:
+    """Return a taxonomy by its name.
+
+    Raises
+    ------
+    TaxonomyError
+        If no taxonomy has that name.
+    """
+    try:
+        return TAXONOMIES[name]
+    except KeyError:
+        raise TaxonomyError(
+            f"There is no taxonomy {name!r}. Known: {', '.join(TAXONOMIES)}; or leave it out to "
+            "take the folders' own names."
+        ) from None
