@@ -10,7 +10,8 @@ __all__ = ["Progress", "no_progress"]
 class Progress(Protocol):
     """Called with the number of things done, their total, and what is being done."""
 
-    def __call__(self, done: int, total: int, what: str, /) -> None: ...
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        """Take note of how far the work is."""
 
 
 def no_progress(done: int, total: int, what: str, /) -> None:

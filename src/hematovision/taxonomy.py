@@ -191,8 +191,14 @@ RBC_WBC_PLATELETS = Taxonomy(
             "erythrocyte",
             *_pbc8_spellings("erythroblast"),
         ),
-        "WBC": ("white blood cell", "white cell", "white", "leukocyte", "leucocyte")
-        + _pbc8_spellings(*_WHITE),
+        "WBC": (
+            "white blood cell",
+            "white cell",
+            "white",
+            "leukocyte",
+            "leucocyte",
+            *_pbc8_spellings(*_WHITE),
+        ),
         "Platelets": ("platelet", "blood platelet", *_pbc8_spellings("platelet")[1:]),
     },
 )
