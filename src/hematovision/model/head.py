@@ -1,0 +1,92 @@
+"""The dense layers on the features, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.errors import ModelError
+from hematovision.model.architecture import FEATURES
+
+__all__ = ["Head", "softmax"]
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turn logits (N, C) into probabilities (N, C) of float64 that sum to 1 in every row."""
+    shifted = np.asarray(logits, np.float64)
+    exponentials = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float64)
+
+
+@dataclass(frozen=True)
+class Head:
+    """Dense layers from features (N, 1280) to logits (N, C); ReLU after all but the last.
+
+    Parameters
+    ----------
+    layers : tuple of (kernel, bias)
+        Kernels (inputs, outputs) and biases (outputs,) as Keras' ``Dense`` keeps them. They are
+        copied to float32 and made read-only.
+
+    Raises
+    ------
+    ModelError
+        If there is no layer, shapes do not follow one another, or values are not finite.
+    """
+
+    layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+
+    def __post_init__(self) -> None:
+        width, checked = FEATURES, []
+        for number, (kernel, bias) in enumerate(self.layers, start=1):
+            pair = _frozen(kernel), _frozen(bias)
+            outputs = pair[1].shape[0] if pair[1].ndim == 1 else -1
+            if pair[0].shape != (width, outputs):
+                raise ModelError(
+                    f"Layer {number} of the head must have a kernel ({width}, outputs) and a bias "
+                    f"(outputs,). Received: {pair[0].shape} and {pair[1].shape}."
+                )
+            if not all(np.isfinite(array).all() for array in pair):
+                raise ModelError(
+                    f"Layer {number} of the head has values that are not finite. Train again, "
+                    "with a lower learning rate."
+                )
+            width = outputs
+            checked.append(pair)
+        if not checked or width < 2:
+            raise ModelError(
+                f"A head must have a layer with at least two outputs. Received: {len(checked)} "
+                f"layers, the last with {width} outputs."
+            )
+        object.__setattr__(self, "layers", tuple(checked))
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes the last layer tells apart."""
+        return int(self.layers[-1][1].shape[0])
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits (N, C) of `features` (N, 1280)."""
+        values = np.asarray(features, np.float32)
+        for kernel, bias in self.layers[:-1]:
+            values = np.maximum(values @ kernel + bias, np.float32(0))
+        kernel, bias = self.layers[-1]
+        return np.asarray(values @ kernel + bias, np.float32)
+
+    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the probabilities (N, C) of `features` (N, 1280)."""
+        return softmax(self.logits(features))
+
+    def with_temperature(self, temperature: float) -> Head:
+        """Return the head whose logits are divided by `temperature`, folded into the last layer."""
+        kernel, bias = self.layers[-1]
+        scale = np.float32(1 / temperature)
+        return Head((*self.layers[:-1], (kernel * scale, bias * scale)))
+
+
+def _frozen(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    array = np.array(values, dtype=np.float32, order="C")
+    array.setflags(write=False)
+    return array
