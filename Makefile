@@ -1,0 +1,113 @@
+# What one can do here; `make help` lists it. A bare machine needs Python 3.11 to 3.13, make, and a
+# package index that pip can reach; everything else is set up in .venv by the first target that needs it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check
+
+# The first interpreter that fits; name another with `make PYTHON=/path/to/python ...`.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(FITS)' >/dev/null 2>&1 && echo $$p && break; done)
+
+# Real images, where they are at hand; tests that need them are skipped elsewhere, saying so.
+ifndef HEMATOVISION_DATA
+REAL_IMAGES := $(shell cd ../shared/data 2>/dev/null && pwd)
+ifneq ($(REAL_IMAGES),)
+export HEMATOVISION_DATA := $(REAL_IMAGES)
+endif
+endif
+
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+
+##@ Use
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: $(VENV)/ready-project ## the whole job on drawn cells: import, train, evaluate, classify
+	$(PY) -m hematovision demo
+
+.PHONY: app
+app: ## the page in the browser (comes with a later version)
+	@echo "There is no page in the browser yet; it comes with a later version. Try: make demo" >&2; exit 1
+
+##@ Work on it
+.PHONY: test
+test: static ## all that check does, then the tests, with coverage
+	$(PYTEST) -m "not slow" --cov
+
+.PHONY: test-slow
+test-slow: $(VENV)/ready-dev ## the tests that take minutes
+	$(PYTEST) -m slow
+
+.PHONY: check
+check: static ## style, types, floors and the rules of the house
+	$(PY) -m pytest -q tests/test_house.py
+
+# What needs no test run; `test` takes the rules of the house with all other tests.
+.PHONY: static
+static: $(VENV)/ready-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(VENV)/ready-dev ## put the code into shape
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+.PHONY: bench
+bench: $(VENV)/ready-dev ## measure speed and memory
+	@for program in benchmarks/bench_*.py; do echo "== $$program"; $(PY) "$$program" || exit 1; done
+
+.PHONY: pins
+pins: ## compile the requirement files anew from pyproject.toml
+	sh scripts/compile-pins.sh
+
+.PHONY: clean
+clean: ## remove what these targets made, the environment included
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage \
+	  build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment -----------------------------------------------------------------------------
+# Each stamp is newer than the files it was made from, or it is made again; pip then only installs
+# what changed. One chain, so that parallel targets never install at the same time.
+
+$(VENV)/ready-python:
+	@test -n "$(PYTHON)" || { \
+	  echo "HematoVision needs Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip, and none was found." >&2; \
+	  echo "Install one (on Debian and Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
+	  echo "$(PYTHON) does not fit: Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip is needed. It says:" >&2; \
+	  "$(PYTHON)" --version >&2; \
+	  echo "Install one (on Debian and Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/ready-train: requirements/train.txt requirements/build.txt $(VENV)/ready-python
+	@echo "Installing what learning needs; the first time takes some minutes."
+	$(PIP) install --quiet --require-hashes -r requirements/train.txt -r requirements/build.txt
+	@touch $@
+
+$(VENV)/ready-project: pyproject.toml $(VENV)/ready-train
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/ready-dev: requirements/dev.txt $(VENV)/ready-project
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,272 @@
+"""The rules of the house: what every file of the project promises, whoever writes it."""
+
+import ast
+import inspect
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import hematovision
+from hematovision import errors
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "hematovision"
+REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
+MAX_LINES = 400
+
+# A bracket around one letter keeps a pattern from finding itself here.
+FORBIDDEN = {
+    "the host of a package index": r"[p]ypi\.org|[p]ythonhosted\.org|[c]onda\.anaconda",
+    "an option that names a package index": r"--(extra-)?[i]ndex-url|--[f]ind-links",
+    "a path of one machine": r"(?<![\w.~])/(home/\w|Users/\w|root/|work/|opt/\w)|[A-Z]:\\[U]sers",
+    "a key or a token": r"\b(gh[pousr]|github_pat|hf)_\w{20,}|AKIA[0-9A-Z]{16}|[B]EGIN .*PRIVATE KEY",
+}
+TEXT = {
+    ".cfg",
+    ".css",
+    ".csv",
+    ".html",
+    ".j2",
+    ".json",
+    ".log",
+    ".md",
+    ".py",
+    ".sh",
+    ".svg",
+    ".toml",
+    ".txt",
+    ".yaml",
+    ".yml",
+}
+
+
+def project_files() -> list[Path]:
+    """Every file of the repository, or of an unpacked archive of it."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        ).stdout.decode()
+        paths = [ROOT / name for name in listed.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        folders = (
+            "src",
+            "tests",
+            "docs",
+            "recipes",
+            "benchmarks",
+            "requirements",
+            "scripts",
+            ".ci",
+        )
+        paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+        paths += list(ROOT.glob("*"))
+    return [path for path in paths if path.is_file() and "__pycache__" not in path.parts]
+
+
+def is_text(path: Path) -> bool:
+    return (
+        path.suffix in TEXT
+        or path.name in {"Makefile", "run", "LICENSE", "NOTICE"}
+        or path.name.startswith(".git")
+    )
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def declared(tree: ast.Module) -> list[str] | None:
+    """The names in the module's ``__all__``, read without importing it."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
+        ):
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """The public functions and classes that the module itself defines."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {
+        node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")
+    }
+
+
+def bound(tree: ast.Module) -> set[str]:
+    """Every name that the module's top level binds."""
+    names = defined(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def test_no_file_names_an_index_a_machine_or_a_secret():
+    found = []
+    for path in filter(is_text, project_files()):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            found += [
+                f"{path.relative_to(ROOT)}:{number}: {what}: {line.strip()[:120]}"
+                for what, pattern in FORBIDDEN.items()
+                if re.search(pattern, line)
+            ]
+    assert not found, "\n".join(found)
+
+
+def test_no_source_file_is_longer_than_one_can_read_in_one_go():
+    folders = [ROOT / name for name in ("src", "tests", "benchmarks", "recipes")]
+    long = {
+        path.relative_to(ROOT).as_posix(): lines
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
+    }
+    assert not long
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_a_module_says_what_is_public(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "a module opens with what it is for"
+    public = defined(tree)
+    names = declared(tree)
+    if names is None:
+        assert not public, f"__all__ is missing, and there are {sorted(public)}"
+        return
+    assert len(names) == len(set(names))  # that it is sorted, ruff checks (RUF022)
+    if path.name != "__init__.py":
+        assert public <= set(names), f"public, but not in __all__: {sorted(public - set(names))}"
+        assert set(names) <= bound(tree), (
+            f"in __all__, but not there: {sorted(set(names) - bound(tree))}"
+        )
+
+
+def test_what_the_package_offers_is_there():
+    for name in hematovision.__all__:
+        assert getattr(hematovision, name) is not None
+    assert set(hematovision.__all__) <= set(dir(hematovision))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        hematovision.no_such_name  # noqa: B018
+
+
+def error_classes() -> dict[str, type[BaseException]]:
+    return {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, BaseException)
+    }
+
+
+def test_every_error_is_public_and_drawn_in_the_tree_under_its_parent():
+    drawn: dict[str, str] = {}
+    parents: list[str] = []
+    for line in inspect.getdoc(errors).splitlines():  # type: ignore[union-attr]
+        match = re.match(r"^ {4}([│ ├└─]*)([A-Z]\w+)( |$)", line)
+        if match:
+            depth = len(match[1]) // 4
+            parents[depth:] = [match[2]]
+            drawn[match[2]] = parents[depth - 1] if depth else "Exception"
+    assert drawn == {name: kind.__bases__[0].__name__ for name, kind in error_classes().items()}
+    assert set(error_classes()) <= set(errors.__all__)
+
+
+def test_every_error_of_the_package_is_defined_in_one_place():
+    elsewhere = [
+        f"{module_name(path)}.{node.name}"
+        for path in sources()
+        if path != PACKAGE / "errors.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        and any(
+            isinstance(b, ast.Name) and b.id.endswith(("Error", "Exception")) for b in node.bases
+        )
+    ]
+    assert not elsewhere
+
+
+def test_the_version_is_written_in_one_place():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in pyproject["project"]
+    assert pyproject["tool"]["hatch"]["version"]["path"] == "src/hematovision/__init__.py"
+    version = hematovision.__version__
+    assigned = [
+        path
+        for path in sources()
+        if re.search(rf"""=\s*["']{re.escape(version)}["']""", path.read_text(encoding="utf-8"))
+    ]
+    assert assigned == [PACKAGE / "__init__.py"]
+    assert f"[{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
+def test_every_requirement_is_pinned_with_hashes_and_names_no_address(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert "://" not in text
+    assert "-e " not in text
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    for block in blocks:
+        first, *hashes = [line.strip().rstrip("\\").strip() for line in block.splitlines()]
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*==\S+( ; .+)?", first), first
+        assert hashes, f"{first} has no hash"
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line) for line in hashes), first
+
+
+def pins(name: str) -> dict[str, set[str]]:
+    """Package -> its pinned versions (one for each range of Python versions)."""
+    found: dict[str, set[str]] = {}
+    for match in re.finditer(
+        r"(?m)^([a-z0-9.-]+)==(\S+)", (ROOT / "requirements" / name).read_text()
+    ):
+        found.setdefault(match[1], set()).add(match[2])
+    return found
+
+
+def requirement_names(requirements: list[str]) -> set[str]:
+    names = {re.match(r"[A-Za-z0-9._-]+", text)[0].lower() for text in requirements}  # type: ignore[index]
+    return names - {"hematovision"}
+
+
+def test_the_pins_hold_what_the_project_asks_for():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, groups = pyproject["project"], pyproject["dependency-groups"]
+    extras = project["optional-dependencies"]
+    core = requirement_names(project["dependencies"])
+    assert core <= set(pins("core.txt"))
+    assert core | requirement_names(extras["train"] + extras["data"]) <= set(pins("train.txt"))
+    assert requirement_names(groups["build"]) <= set(pins("build.txt"))
+    everything = core | requirement_names([*groups["dev"], *groups["build"]])
+    assert everything | requirement_names([r for e in extras.values() for r in e]) <= set(
+        pins("dev.txt")
+    )
+
+
+@pytest.mark.parametrize("name", ["core.txt", "train.txt", "build.txt"])
+def test_all_requirement_files_fit_into_one_environment(name: str):
+    everything = pins("dev.txt")
+    assert {package: everything.get(package) for package in pins(name)} == pins(name)
+
+
+def test_answering_needs_neither_tensorflow_nor_onnx():
+    assert not {"tensorflow", "tensorflow-cpu", "keras", "onnx", "pandas"} & set(pins("core.txt"))
+
+
+def test_the_licence_is_the_whole_of_apache_2():
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    words = " ".join(text.split())
+    assert words.startswith("Apache License Version 2.0, January 2004")
+    assert "END OF TERMS AND CONDITIONS" in words
+    assert words.endswith("governing permissions and limitations under the License.")
