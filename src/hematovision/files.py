@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from hematovision.errors import OutputError
 
-__all__ = ["ensure_folder", "sha256_bytes", "sha256_file", "write_bytes", "write_text"]
+__all__ = [
+    "ensure_folder",
+    "replacing",
+    "sha256_bytes",
+    "sha256_file",
+    "write_bytes",
+    "write_text",
+    "writing",
+]
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -39,6 +50,52 @@ def ensure_folder(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing `path`, inside the block, into an `OutputError`.
+
+    Raises
+    ------
+    OutputError
+        If the place cannot be written (no permission, disk full, a folder of that name).
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another "
+            "place."
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a stream whose content takes the place of `path` when the block ends without an error.
+
+    Until then, and after an error, whoever looks sees the old content: a file that is written for
+    hours is never there half. What goes wrong inside the block passes through as it is; put
+    `writing` around writes to the stream.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be created or put in its place.
+    """
+    ensure_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with writing(path):
+        stream = temporary.open("xb")
+    try:
+        with stream:
+            yield stream
+            with writing(path):
+                stream.flush()
+        with writing(path):
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> Path:
     """Write `data` to `path` at once: whoever looks sees the old content or the new, never half.
 
@@ -47,18 +104,8 @@ def write_bytes(path: Path, data: bytes) -> Path:
     OutputError
         If the place cannot be written (no permission, disk full, a folder of that name).
     """
-    ensure_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another "
-            "place."
-        ) from error
+    with replacing(path) as stream, writing(path):
+        stream.write(data)
     return path
 
 
