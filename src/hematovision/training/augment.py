@@ -1,0 +1,149 @@
+"""What a cell image could have looked like in another laboratory.
+
+Used only while fine-tuning, on the fly; prediction and evaluation never augment. Geometry comes
+first (one of the eight rotations and flips, then a random crop resized in one step), then optics
+(blur, lost resolution), then colour, then the sensor and the file (noise, JPEG).
+
+Colour is varied in optical density, where the amounts of dye add up (Beer-Lambert law; Ruifrok and
+Johnston 2001, "Quantification of histochemical staining by color deconvolution"): a random mixing
+matrix stands for other dyes and filters, a random offset for another white balance.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from hematovision import images
+
+__all__ = ["MILD", "STRONG", "Augmentation", "augment"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far images may be changed.
+
+    Parameters
+    ----------
+    min_crop : float
+        Smallest side of the random crop as a fraction of the image's side, each axis on its own.
+    gain : float
+        Standard deviation of the logarithm of the amount of dye, common to all channels.
+    mixing : float
+        Standard deviation of the entries of the matrix that mixes the channels' densities.
+    tint : float
+        Standard deviation of the background's density, per channel.
+    blur, resolution, noise, jpeg, grey : float
+        Probability of defocus, of lost resolution, of sensor noise, of JPEG artefacts, and of
+        losing all colour.
+    """
+
+    min_crop: float = 0.8
+    gain: float = 0.1
+    mixing: float = 0.04
+    tint: float = 0.03
+    blur: float = 0.1
+    resolution: float = 0.1
+    noise: float = 0.1
+    jpeg: float = 0.0
+    grey: float = 0.0
+
+
+MILD = Augmentation()
+"""For fine-tuning on one laboratory's own images: its microscope varies, its stain little."""
+
+STRONG = Augmentation(
+    min_crop=0.65,
+    gain=0.25,
+    mixing=0.12,
+    tint=0.12,
+    blur=0.25,
+    resolution=0.25,
+    noise=0.25,
+    jpeg=0.15,
+    grey=0.1,
+)
+"""For weights that other laboratories will use: stains and cameras that are not in the data."""
+
+
+# Optical density of each pixel value; 256 and the added 1 keep the logarithm finite on black.
+_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1.0) / 256.0)
+
+
+def augment(
+    image: NDArray[np.uint8], size: int, how: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Return one random variant of a cell image.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB.
+    size : int
+        Side of the result in pixels.
+    how : Augmentation
+        How far it may be changed.
+    rng : numpy.random.Generator
+        Source of all chance.
+
+    Returns
+    -------
+    ndarray of uint8, shape (size, size, 3)
+    """
+    turned = images.view(image, int(rng.integers(8)))
+    picture = _optics(_crop(Image.fromarray(turned), size, how, rng), how, rng)
+    coloured = _colour(np.asarray(picture), how, rng)
+    return _recorded(coloured, how, rng)
+
+
+def _crop(
+    picture: Image.Image, size: int, how: Augmentation, rng: np.random.Generator
+) -> Image.Image:
+    width, height = picture.size
+    w, h = rng.uniform(how.min_crop, 1.0, size=2) * (width, height)
+    left, top = rng.uniform(0.0, 1.0, size=2) * (width - w, height - h)
+    box = (left, top, left + w, top + h)
+    return picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
+def _optics(picture: Image.Image, how: Augmentation, rng: np.random.Generator) -> Image.Image:
+    size = picture.size
+    if rng.random() < how.resolution:
+        side = max(8, int(size[0] * rng.uniform(0.25, 0.8)))
+        small = picture.resize((side, side), Image.Resampling.BOX)
+        picture = small.resize(size, Image.Resampling.BILINEAR)
+    if rng.random() < how.blur:
+        radius = rng.uniform(0.3, 2.0) * size[0] / images.SIZE
+        picture = picture.filter(ImageFilter.GaussianBlur(radius))
+    return picture
+
+
+def _colour(
+    image: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    density = _DENSITY[image]
+    mixing = np.eye(3) * np.exp(rng.normal(0.0, how.gain)) + rng.normal(0.0, how.mixing, (3, 3))
+    offset = rng.normal(0.0, how.tint, 3)
+    density = density @ mixing.astype(np.float32) + offset.astype(np.float32)
+    changed = 256.0 * np.exp(-density) - 1.0
+    if rng.random() < how.grey:
+        changed = np.repeat(changed.mean(axis=-1, keepdims=True), 3, axis=-1)
+    return np.asarray(np.clip(changed, 0.0, 255.0), np.float32)
+
+
+def _recorded(
+    image: NDArray[np.float32], how: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    if rng.random() < how.noise:
+        sigma = rng.uniform(1.0, 8.0)
+        image = image + rng.normal(0.0, sigma, image.shape).astype(np.float32)
+    recorded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    if rng.random() < how.jpeg:
+        stream = io.BytesIO()
+        Image.fromarray(recorded).save(stream, "JPEG", quality=int(rng.integers(30, 90)))
+        recorded = np.array(Image.open(stream), dtype=np.uint8)
+    return recorded

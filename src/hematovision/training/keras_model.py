@@ -1,0 +1,143 @@
+"""The classifier as a plain Keras model, and the way of its weights in and out.
+
+The model is the classic recipe, without custom objects:
+``Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D -> Dense(128, relu) ->
+Dense(n, softmax)``. The backbone is one nested layer called with ``training=False``, so that its
+BatchNorm statistics stay as they are, whatever is trained.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hematovision.errors import needs_extra
+from hematovision.images import SIZE
+from hematovision.model.architecture import BLOCKS, FEATURES, STEM, TOP, weight_specs
+from hematovision.model.head import Head
+from hematovision.model.weights import BackboneWeights
+
+with needs_extra("train", "Training"):
+    import keras
+
+__all__ = [
+    "BACKBONE_LAYER",
+    "add_head",
+    "backbone_model",
+    "backbone_weights",
+    "classifier_model",
+    "features_of",
+    "head_of",
+    "trainable_from",
+]
+
+BACKBONE_LAYER = "mobilenetv2"
+"""Name of the nested backbone in every model that is written."""
+
+
+def backbone_model(weights: BackboneWeights, size: int = SIZE) -> Any:
+    """Build MobileNetV2 without its top for (size, size, 3) inputs in [-1, 1], with `weights`."""
+    backbone = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(size, size, 3), name=BACKBONE_LAYER
+    )
+    for spec in weight_specs():
+        _variable(backbone, spec.name).assign(weights.arrays[spec.name])
+    return backbone
+
+
+def backbone_weights(backbone: Any) -> BackboneWeights:
+    """Read the weights out of a Keras MobileNetV2.
+
+    Raises
+    ------
+    WeightsError
+        If the layers' shapes are not those of MobileNetV2 at width 1.0.
+    """
+    return BackboneWeights(
+        {spec.name: np.asarray(_variable(backbone, spec.name)) for spec in weight_specs()}
+    )
+
+
+def _variable(backbone: Any, name: str) -> Any:
+    layer, _, part = name.partition("/")
+    return next(v for v in backbone.get_layer(layer).weights if v.name == part)
+
+
+def features_of(backbone: Any, size: int = SIZE) -> tuple[Any, Any]:
+    """Connect pixels to features.
+
+    Returns
+    -------
+    tuple of Keras tensors
+        The input ``images`` (N, size, size, 3) of pixel values 0 to 255, and the features
+        (N, 1280).
+    """
+    images = keras.Input((size, size, 3), name="images")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(images)
+    feature_map = backbone(scaled, training=False)
+    return images, keras.layers.GlobalAveragePooling2D(name="features")(feature_map)
+
+
+def add_head(features: Any, units: tuple[int, ...], prefix: str = "") -> Any:
+    """Connect features to probabilities: ReLU layers of all but the last of `units`, softmax."""
+    values = features
+    for number, width in enumerate(units[:-1], start=1):
+        name = f"{prefix}hidden" if len(units) == 2 else f"{prefix}hidden_{number}"
+        values = keras.layers.Dense(width, activation="relu", name=name)(values)
+    return keras.layers.Dense(units[-1], activation="softmax", name=f"{prefix}probabilities")(
+        values
+    )
+
+
+def head_model(units: tuple[int, ...]) -> Any:
+    """Build the head alone, from features (N, 1280) to probabilities."""
+    features = keras.Input((FEATURES,), name="features")
+    return keras.Model(features, add_head(features, units), name="head")
+
+
+def head_of(model: Any, prefix: str = "") -> Head:
+    """Read the dense layers whose names begin with `prefix` out of a model, in their order."""
+    dense = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dense) and layer.name.startswith(prefix)
+    ]
+    return Head(tuple((np.asarray(d.kernel), np.asarray(d.bias)) for d in dense))
+
+
+def set_head(model: Any, head: Head, prefix: str = "") -> None:
+    """Write `head` into the dense layers of `model` whose names begin with `prefix`."""
+    dense = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dense) and layer.name.startswith(prefix)
+    ]
+    for layer, arrays in zip(dense, head.layers, strict=True):
+        layer.set_weights(arrays)
+
+
+def classifier_model(weights: BackboneWeights, head: Head) -> Any:
+    """Build the whole classifier: pixels 0 to 255 (N, 224, 224, 3) in, probabilities (N, C) out."""
+    backbone = backbone_model(weights)
+    backbone.trainable = False
+    images, features = features_of(backbone)
+    units = tuple(int(bias.shape[0]) for _, bias in head.layers)
+    model = keras.Model(images, add_head(features, units), name="hematovision")
+    set_head(model, head)
+    return model
+
+
+def trainable_from(backbone: Any, blocks: int | None) -> None:
+    """Leave only the last `blocks` of the 17 blocks and the last convolution trainable.
+
+    None unfreezes everything, the first convolution included; 0 leaves the last convolution only.
+    """
+    if blocks is None:
+        backbone.trainable = True
+        return
+    open_blocks = BLOCKS[len(BLOCKS) - blocks :]
+    prefixes = (TOP.name, *(f"{block.prefix}_" for block in open_blocks))
+    backbone.trainable = True
+    for layer in backbone.layers:
+        layer.trainable = layer.name.startswith(prefixes) and layer.name != STEM.name
