@@ -1,0 +1,33 @@
+"""Images: the one decoder, the one resize, and finding and writing files.
+
+.. code-block:: text
+
+    bytes -> read -> RGB uint8 (H, W, 3) -> fit -> uint8 (224, 224, 3)
+
+    reading.py    read, load: limits, then `formats`, then `decoding`
+    formats/      what each container says, and whether it is whole
+    decoding.py   Pillow decodes; depth, alpha and orientation by our rules
+    geometry.py   fit, view
+    finding.py    is_image_name, find_images
+    writing.py    write
+"""
+
+from __future__ import annotations
+
+from hematovision.images.finding import find_images, is_image_name
+from hematovision.images.geometry import SIZE, fit, view
+from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read
+from hematovision.images.writing import write
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "SIZE",
+    "find_images",
+    "fit",
+    "is_image_name",
+    "load",
+    "read",
+    "view",
+    "write",
+]

@@ -1,0 +1,47 @@
+"""What each container says about its picture, and whether it is whole, before a pixel is decoded.
+
+Every module has one function, ``inspect(source) -> Picture``. It walks the container from its first
+byte to its last, so that a file cut anywhere is noticed (decoders fill the missing part with grey
+and say nothing), and hands on only what the pixels need: no text, colour profile, thumbnail or
+further page ever reaches the decoder, so none of them can be inflated, misread or warned about.
+"""
+
+from __future__ import annotations
+
+from hematovision.images.formats import bmp, gif, jpeg, png, tiff, webp
+from hematovision.images.formats.picture import Picture, Source
+
+__all__ = ["Picture", "Source", "inspect"]
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", jpeg.inspect),
+    (b"\x89PNG\r\n\x1a\n", png.inspect),
+    (b"II*\0", tiff.inspect),
+    (b"MM\0*", tiff.inspect),
+    (b"II+\0", tiff.inspect),
+    (b"MM\0+", tiff.inspect),
+    (b"BM", bmp.inspect),
+    (b"GIF87a", gif.inspect),
+    (b"GIF89a", gif.inspect),
+)
+
+
+def inspect(source: Source) -> Picture:
+    """Tell the kind of image by its first bytes, check that it is whole, and describe it.
+
+    Raises
+    ------
+    NotAnImageError
+        If the bytes are of no accepted kind, or of a variant that cannot be shown faithfully.
+    TruncatedImageError
+        If the container ends early, contradicts itself or fails its checksums.
+    """
+    for signature, inspect_format in _SIGNATURES:
+        if source.data.startswith(signature):
+            return inspect_format(source)
+    if source.data.startswith(b"RIFF") and source.data[8:12] == b"WEBP":
+        return webp.inspect(source)
+    raise source.unsupported(
+        f"its content is no image (it begins with {source.data[:8]!r})",
+        "Expected a JPEG, PNG, TIFF, BMP, WebP or GIF file; leave this one out or convert it.",
+    )

@@ -1,0 +1,56 @@
+"""GIF: blocks from header to trailer (GIF89a specification, CompuServe 1990)."""
+
+from __future__ import annotations
+
+import struct
+
+from hematovision.images.formats.picture import Picture, Source
+
+__all__ = ["inspect"]
+
+_EXTENSION, _IMAGE, _TRAILER, _CONTROL = 0x21, 0x2C, 0x3B, 0xF9
+
+
+def inspect(source: Source) -> Picture:
+    """Check every block of a GIF up to its trailer and describe its first frame.
+
+    Only that frame is handed on, in a screen that is large enough for it.
+    """
+    *screen, flags = source.unpack("<HHB", 6)
+    start = 13 + _table_bytes(flags)
+    header, control, frame = source.take(0, start), b"", b""
+    offset = start
+    while (kind := source.unpack("B", offset)[0]) != _TRAILER:
+        stop = _block_end(source, kind, offset)
+        if kind == _EXTENSION and source.data[offset + 1] == _CONTROL and not frame:
+            control = source.data[offset:stop]
+        elif kind == _IMAGE and not frame:
+            frame = source.data[offset:stop]
+        offset = stop
+    if not frame:
+        raise source.damaged("the GIF has no picture in it")
+    left, top, width, height = struct.unpack_from("<HHHH", frame, 1)
+    width, height = max(screen[0], left + width), max(screen[1], top + height)
+    if max(width, height) > 0xFFFF:
+        raise source.damaged("the GIF's first frame lies outside of any screen")
+    parts = header[:6], struct.pack("<HH", width, height), header[10:], control, frame, b";"
+    return Picture("GIF", width, height, b"".join(parts))
+
+
+def _table_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _block_end(source: Source, kind: int, offset: int) -> int:
+    """Return where the block at `offset` ends: behind the last of its sub-blocks."""
+    if kind == _EXTENSION:
+        source.require(offset, 2)
+        position = offset + 2
+    elif kind == _IMAGE:
+        (flags,) = source.unpack("B", offset + 9)
+        position = offset + 11 + _table_bytes(flags)
+    else:
+        raise source.damaged(f"the GIF has an unknown block {kind:#04x} at byte {offset}")
+    while length := source.unpack("B", position)[0]:
+        position += 1 + length
+    return position + 1

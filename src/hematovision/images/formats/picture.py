@@ -1,0 +1,95 @@
+"""The bytes of one image with bounds kept, and what its container says about the picture."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from hematovision.errors import NotAnImageError, TruncatedImageError
+
+__all__ = ["Picture", "Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The bytes of one image file, read with their bounds checked.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    name : str
+        What errors call it.
+    """
+
+    data: bytes
+    name: str
+
+    def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
+        """Read whole numbers at `offset`, laid out as `struct` describes.
+
+        Raises
+        ------
+        TruncatedImageError
+            If they are not all inside the file.
+        """
+        self.require(offset, struct.calcsize(layout))
+        return struct.unpack_from(layout, self.data, offset)
+
+    def take(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; raises as `unpack` does."""
+        self.require(offset, length)
+        return self.data[offset : offset + length]
+
+    def require(self, offset: int, length: int) -> None:
+        """Raise `TruncatedImageError` unless the file holds `length` bytes from `offset`."""
+        if offset < 0 or length < 0 or offset + length > len(self.data):
+            raise self.damaged(
+                f"the file ends early: it has {len(self.data)} bytes, and its own structure needs "
+                f"at least {offset + length}"
+            )
+
+    def damaged(self, reason: str) -> TruncatedImageError:
+        """Make the error for an image that is cut or altered."""
+        return TruncatedImageError(
+            self.name, f"{reason}. Copy it again from where it came from, or leave it out."
+        )
+
+    def unsupported(self, reason: str, advice: str = "Save it as an 8-bit PNG.") -> NotAnImageError:
+        """Make the error for content that is no image of an accepted kind."""
+        return NotAnImageError(self.name, f"{reason}. {advice}")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as its container describes it, ready for the decoder.
+
+    Parameters
+    ----------
+    format : {"JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF"}
+        Which decoder it needs.
+    width, height : int
+        In pixels as stored, before the orientation is applied.
+    data : bytes
+        The file, reduced to what the pixels need.
+    orientation : int
+        1 to 8, as in Exif 2.32, section 4.6.4, tag Orientation.
+    bits : int
+        Per sample, as stored: 16, or anything else for pictures that are 8 bits once decoded.
+    transparent : tuple of int
+        The grey or RGB value that stands for "nothing here", in stored units; empty if none.
+    inverted : bool
+        Whether the decoded numbers run from white to black.
+    associated : bool
+        Whether colours are stored already multiplied by their alpha.
+    """
+
+    format: str
+    width: int
+    height: int
+    data: bytes
+    orientation: int = 1
+    bits: int = 8
+    transparent: tuple[int, ...] = ()
+    inverted: bool = False
+    associated: bool = False

@@ -1,0 +1,166 @@
+"""The one decoder: any image file a microscope or a person makes, as RGB, or a typed error."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.errors import (
+    EmptyImageError,
+    TooManyBytesError,
+    TooManyPixelsError,
+    UnreadableFileError,
+)
+from hematovision.images import formats
+from hematovision.images.decoding import decode
+from hematovision.images.geometry import fit
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "load", "read"]
+
+MAX_PIXELS = 2**26
+"""67 million: 8192 x 8192, more than the sensor of any microscope camera; 200 MB once decoded."""
+
+MAX_BYTES = 2**28
+"""256 MiB, more than any compressed image of `MAX_PIXELS` and most uncompressed ones."""
+
+# Pillow itself warns beyond this size (`PIL.Image.MAX_IMAGE_PIXELS`), and later refuses.
+_PILLOW_PIXELS = 89_478_485
+
+
+def read(
+    source: str | Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+) -> NDArray[np.uint8]:
+    """Read an image as upright RGB.
+
+    The kind is told by the content, whatever the file is called. Rules, for every door alike:
+
+    - JPEG (baseline and progressive; grey, RGB, YCbCr, CMYK and YCCK, inverted if Adobe's marker
+      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first page or frame.
+    - Grey, 1-bit and palette images become RGB. Transparent parts are laid over white.
+    - 16-bit samples are scaled by the range of their type, ``round(value / 65535 * 255)``, not by
+      the range of the picture: the same grey is the same number in every file.
+    - 32-bit, signed and floating-point samples are refused, as they do not say what is black and
+      what is white. So are TIFFs in CIELab, 16-bit CMYK or 16-bit planes, and run-length coded
+      BMPs.
+    - The EXIF orientation is applied. Colour profiles are not.
+    - A file that is cut anywhere, or fails a checksum, is refused: half a cell is not a cell.
+      Bytes behind the end of the image are ignored.
+
+    Nothing is changed or warned about outside of this call, so that threads may read at once.
+
+    Parameters
+    ----------
+    source : str, Path or bytes
+        A file's path, or the content of a file.
+    name : str, optional
+        What errors call the image; by default the path, or ``"<bytes>"``.
+    max_pixels : int
+        Width times height above which an image is refused before it is decoded; values above
+        89,478,485, Pillow's own limit, act like that number.
+    max_bytes : int
+        Size above which a file is refused before it is read.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB, C-contiguous.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing, a folder, a broken link, a device, or may not be read.
+    EmptyImageError
+        If it has no bytes.
+    TooManyBytesError, TooManyPixelsError
+        If it is above a limit.
+    NotAnImageError
+        If the content is no image of an accepted kind.
+    TruncatedImageError
+        If the image is cut or damaged.
+
+    Examples
+    --------
+    >>> from hematovision import images
+    >>> images.read("field.jpg").shape  # doctest: +SKIP
+    (480, 640, 3)
+    """
+    if not isinstance(source, str | Path | bytes):
+        raise TypeError(
+            f"`source` must be a path or the bytes of a file. Received: {type(source).__name__}"
+        )
+    label = name or ("<bytes>" if isinstance(source, bytes) else str(source))
+    data = source if isinstance(source, bytes) else _read_file(Path(source), label, max_bytes)
+    if len(data) > max_bytes:
+        raise _too_many_bytes(label, len(data), max_bytes)
+    if not data:
+        raise EmptyImageError(label, "the file is empty (0 bytes). Copy it again or leave it out.")
+    content = formats.Source(data, label)
+    picture = formats.inspect(content)
+    _check_size(picture, label, min(max_pixels, _PILLOW_PIXELS))
+    return decode(picture, content)
+
+
+def load(source: str | Path | bytes) -> NDArray[np.uint8]:
+    """Read an image and fit it to the model's input, uint8 of shape (224, 224, 3).
+
+    See `read` for what is accepted and raised, and `fit` for the resize.
+    """
+    return fit(read(source))
+
+
+def _check_size(picture: formats.Picture, label: str, max_pixels: int) -> None:
+    pixels = picture.width * picture.height
+    if pixels > max_pixels:
+        raise TooManyPixelsError(
+            label,
+            f"it declares {picture.width} x {picture.height} = {pixels:,} pixels; the limit is "
+            f"{max_pixels:,}. Cut it into parts, or make it smaller.",
+        )
+    if not pixels:
+        raise formats.Source(b"", label).damaged("it declares a width or height of 0")
+
+
+def _read_file(path: Path, label: str, max_bytes: int) -> bytes:
+    """Read a regular file within the limit; anything else might never end, or never begin."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFileError(label, _what_it_is(status.st_mode))
+        if status.st_size > max_bytes:
+            raise _too_many_bytes(label, status.st_size, max_bytes)
+        with path.open("rb") as stream:
+            return stream.read(max_bytes + 1)
+    except FileNotFoundError as error:
+        raise UnreadableFileError(label, _why_missing(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableFileError(
+            label, f"the file cannot be read: {reason}. Check its path and permissions."
+        ) from error
+
+
+def _what_it_is(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "it is a folder, not an image. Give the images in it, or use `find_images`."
+    return "it is a device, pipe or socket, not a file. Give the path of an image file."
+
+
+def _why_missing(path: Path) -> str:
+    if path.is_symlink():
+        return f"it is a broken link: {path.readlink()} does not exist. Restore what it points to."
+    return "there is no such file. Check the path."
+
+
+def _too_many_bytes(label: str, size: int, limit: int) -> TooManyBytesError:
+    return TooManyBytesError(
+        label,
+        f"the file has {size:,} bytes; the limit is {limit:,}. Save it compressed, for instance "
+        "as PNG.",
+    )
