@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 from hematovision.errors import ModelError
 from hematovision.model.architecture import FEATURES
 
-__all__ = ["Head", "softmax"]
+__all__ = ["Head", "log_softmax", "softmax"]
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turn logits (N, C) into logarithms of probabilities (N, C), float64."""
+    values = np.asarray(logits, np.float64)
+    shifted = values - values.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float64)
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Turn logits (N, C) into probabilities (N, C) of float64 that sum to 1 in every row."""
-    shifted = np.asarray(logits, np.float64)
-    exponentials = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float64)
+    """Turn logits (N, C) into probabilities (N, C), float64, that sum to 1 in every row."""
+    return np.asarray(np.exp(log_softmax(logits)), np.float64)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ no kernel ever sees two images at once, so there is nothing to choose by batch s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -72,15 +72,17 @@ def open_session(
     BundleError
         If ONNX Runtime does not accept it.
     """
+    given = dict(external or {})
+    _refuse_foreign_files(model, given, name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # Its own log repeats what the error below says.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
-        if external:
+        if given:
             options.add_external_initializers_from_files_in_memory(
-                list(external), list(external.values()), [len(data) for data in external.values()]
+                list(given), list(given.values()), [len(data) for data in given.values()]
             )
         session: Session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
@@ -91,6 +93,59 @@ def open_session(
             "is damaged or not a HematoVision model; train or fetch it again."
         ) from error
     return session
+
+
+def _refuse_foreign_files(model: bytes, names: Iterable[str], title: str) -> None:
+    """Refuse a model that would make ONNX Runtime read files it was not given.
+
+    A tensor with external data names a file under the key ``location``; ONNX Runtime looks for it
+    on disk, relative to the current folder. Texts lie in a protobuf as they are, so that each such
+    key is found by searching for it, and what follows must be, byte for byte, one of `names`.
+    """
+    # Field 1, 8 bytes, "location"; field 2, its length (below 128, hence one byte), the value.
+    allowed = [
+        b"\x0a\x08location\x12" + bytes([len(name)]) + name
+        for name in (text.encode("utf-8") for text in names)
+    ]
+    key = b"location"
+    place = model.find(key)
+    while place >= 0:
+        if not any(model.startswith(entry, place - 2) for entry in allowed):
+            raise BundleError(
+                f"{title}: the ONNX file refers to data in another file. A model holds its weights "
+                "itself or takes the packaged ones; do not use it unless you know who made it."
+            )
+        place = model.find(key, place + len(key))
+
+
+def check_ports(session: Session, outputs: Mapping[str, tuple[int, ...]], *, name: str) -> None:
+    """Make sure that a session takes and gives what HematoVision's graphs do.
+
+    Parameters
+    ----------
+    session : Session
+    outputs : mapping of str to tuple of int
+        Shapes, without N, of the outputs that must be there.
+    name : str
+        What to call the model in an error.
+
+    Raises
+    ------
+    BundleError
+        If the only input is not ``images``, uint8 (N, 224, 224, 3), or an output is missing, not
+        float32 or of another shape.
+    """
+    expected = {"images": ("tensor(uint8)", (INPUT_SIZE, INPUT_SIZE, 3))}
+    inputs = {port.name: (port.type, tuple(port.shape[1:])) for port in session.get_inputs()}
+    if inputs != expected:
+        raise BundleError(f"{name}: the ONNX file takes {inputs}, expected {expected}.")
+    given = {port.name: (port.type, tuple(port.shape[1:])) for port in session.get_outputs()}
+    for output, shape in outputs.items():
+        if given.get(output) != ("tensor(float)", shape):
+            raise BundleError(
+                f"{name}: the ONNX file's output {output!r} must be ('tensor(float)', {shape}) "
+                f"after N. Received: {given.get(output)}. It does not belong to this bundle.json."
+            )
 
 
 def check_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -124,8 +179,18 @@ def run_one(
     """Run one image (1, 224, 224, 3) and return the asked-for outputs, each with N = 1.
 
     May be called from several threads at once.
+
+    Raises
+    ------
+    ModelError
+        If the graph fails on it.
     """
-    return session.run(list(outputs), {"images": image})
+    try:
+        return session.run(list(outputs), {"images": image})
+    except Exception as error:  # ONNX Runtime's errors have no common base of their own
+        raise ModelError(
+            f"The model failed on an image: {error}. Its ONNX file is not one of HematoVision's."
+        ) from error
 
 
 def run_each(
@@ -140,7 +205,7 @@ def run_each(
     """
     checked = check_images(images)
     if not len(checked):
-        return session.run(list(outputs), {"images": checked})
+        return run_one(session, outputs, checked)
     with ThreadPoolExecutor(min(workers, len(checked))) as pool:
         singles = [checked[i : i + 1] for i in range(len(checked))]
         rows = list(pool.map(lambda image: run_one(session, outputs, image), singles))

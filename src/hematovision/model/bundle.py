@@ -1,0 +1,283 @@
+"""The folder in which a trained model lives.
+
+``bundle.json`` is written last and holds the SHA-256 of every other file, so that a folder
+without it is an unfinished run, and a changed file is noticed before it is opened. What is opened
+is the very bytes that were hashed.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from hematovision.errors import BundleError
+from hematovision.files import ensure_folder, sha256_bytes, sha256_file, write_bytes, write_text
+from hematovision.model.manifest import (
+    MAX_MANIFEST_BYTES,
+    SHARED_WEIGHTS,
+    Manifest,
+    is_safe_name,
+    parse_manifest,
+)
+from hematovision.model.trust import Trust
+from hematovision.model.weights import WEIGHTS_BYTES, bundled_weights_path
+from hematovision.taxonomy import Taxonomy
+
+__all__ = [
+    "BUNDLE_FILES",
+    "H5",
+    "KERAS",
+    "MANIFEST",
+    "MAX_FILE_BYTES",
+    "MAX_MODEL_BYTES",
+    "ONNX",
+    "Bundle",
+    "library_versions",
+    "read_bundle",
+    "seal",
+    "write_bundle",
+]
+
+MANIFEST = "bundle.json"
+ONNX = "hematovision_model.onnx"
+H5 = "hematovision_model.h5"
+KERAS = "hematovision_model.keras"
+
+BUNDLE_FILES = (
+    ONNX,
+    H5,
+    KERAS,
+    "history.csv",
+    "metrics.json",
+    "report.html",
+    "split.csv",
+    "MODEL_CARD.md",
+)
+"""The files that `seal` looks for; others that lie in the folder are not part of the bundle."""
+
+MAX_MODEL_BYTES = 2**26
+"""A model with its weights has about 10 MB; 64 MiB leave room for a wide head."""
+
+MAX_FILE_BYTES = 2**28
+"""No file of a bundle is hashed beyond 256 MiB: a report with many pictures has a tenth."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model's folder whose manifest and files have been checked.
+
+    Parameters
+    ----------
+    folder : Path
+    manifest : Manifest
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.manifest.name
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The model's classes, in the order of its outputs."""
+        return self.manifest.taxonomy
+
+    @property
+    def trust(self) -> Trust:
+        """The model's calibration and thresholds."""
+        return self.manifest.trust
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a listed file, hashed once more: these bytes and no others.
+
+        Raises
+        ------
+        BundleError
+            If the file is not listed, missing, too long, or altered.
+        """
+        expected = self.manifest.files.get(name)
+        if expected is None:
+            raise BundleError(
+                f"{self.folder}: the bundle has no file {name!r}. It has: "
+                f"{', '.join(sorted(self.manifest.files))}."
+            )
+        limit = MAX_MODEL_BYTES if name == ONNX else MAX_FILE_BYTES
+        data = _read_limited(self.folder / name, limit)
+        _compare(self.folder / name, sha256_bytes(data), expected)
+        return data
+
+    def external_weights(self) -> dict[str, bytes]:
+        """Return the weights that the ONNX graph takes from outside, by the name it gives them.
+
+        Raises
+        ------
+        BundleError
+            If the packaged weights are missing or are not those the model was made with.
+        """
+        if not self.manifest.backbone.shared:
+            return {}
+        path = bundled_weights_path()
+        data = _read_limited(path, WEIGHTS_BYTES)
+        _compare(path, sha256_bytes(data), self.manifest.backbone.sha256)
+        return {SHARED_WEIGHTS: data}
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Open a bundle and check every file it lists.
+
+    Raises
+    ------
+    BundleError
+        If there is no ``bundle.json``, it is not valid or of a newer schema, there is no model, or
+        a file is missing or altered.
+    """
+    manifest = _read_manifest(folder)
+    if ONNX not in manifest.files:
+        raise BundleError(f"{folder / MANIFEST}: `files` does not list {ONNX}. Train it again.")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        _check_size(path, MAX_MODEL_BYTES if name == ONNX else MAX_FILE_BYTES)
+        _compare(path, _hash(path), expected)
+    return Bundle(folder, manifest)
+
+
+def write_bundle(
+    folder: Path, manifest: Manifest, files: Mapping[str, bytes] | None = None
+) -> Bundle:
+    """Write files and then the manifest with the hashes of all.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; made if need be.
+    manifest : Manifest
+        What to say. Its ``files`` are found anew; an empty ``created`` becomes now, empty
+        ``versions`` become `library_versions`.
+    files : mapping of str to bytes, optional
+        Contents by name. Files of `BUNDLE_FILES` that lie in the folder already belong to the
+        bundle too.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be written.
+    BundleError
+        If there is no ONNX model, or a name leads out of the folder.
+    """
+    ensure_folder(folder)
+    for name, data in (files or {}).items():
+        write_bytes(folder / _safe(name), data)
+    complete = replace(
+        manifest,
+        created=manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=manifest.versions or library_versions(),
+    )
+    return _seal(folder, complete, files or {})
+
+
+def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
+    """Hash a bundle's files anew after some were added, replaced or removed on purpose.
+
+    Parameters
+    ----------
+    folder : Path
+        A bundle.
+    also : iterable of str
+        Names of further files that belong to it, beside `BUNDLE_FILES` and those listed already.
+
+    Raises
+    ------
+    BundleError
+        If the folder has no valid ``bundle.json``, or no ONNX model.
+    """
+    manifest = _read_manifest(folder)
+    return _seal(folder, manifest, (*manifest.files, *also))
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that can change a result.
+
+    Only those that are installed are listed; none is imported.
+    """
+    found = {"python": platform.python_version()}
+    for name in ("hematovision", "numpy", "onnxruntime", "pillow", "keras", "tensorflow-cpu"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
+    candidates = sorted({*BUNDLE_FILES, *map(_safe, names)} - {MANIFEST})
+    hashes = {name: _hash(folder / name) for name in candidates if (folder / name).is_file()}
+    if ONNX not in hashes:
+        raise BundleError(f"{folder}: there is no {ONNX}; a bundle cannot do without.")
+    sealed = replace(manifest, files=hashes)
+    text = sealed.to_text()
+    parse_manifest(text.encode("utf-8"))  # What is written can be read.
+    write_text(folder / MANIFEST, text)
+    return Bundle(folder, sealed)
+
+
+def _safe(name: str) -> str:
+    if not is_safe_name(name):
+        raise BundleError(f"{name!r} is not a plain path inside the bundle. Use a file name.")
+    return name
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    data = _read_limited(path, MAX_MANIFEST_BYTES)
+    try:
+        return parse_manifest(data)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _check_size(path: Path, limit: int) -> None:
+    try:
+        # A pipe or a device would never end.
+        if not path.is_file():
+            raise BundleError(
+                f"{path} is missing; the bundle is incomplete. Copy the whole folder again, or "
+                "train again if the run was interrupted."
+            )
+        size = path.stat().st_size
+    except OSError as error:
+        raise BundleError(f"Cannot read {path}: {error.strerror or error}.") from error
+    if size > limit:
+        raise BundleError(
+            f"{path} has {size:,} bytes; a bundle's file of that name has at most {limit:,}."
+        )
+
+
+def _read_limited(path: Path, limit: int) -> bytes:
+    _check_size(path, limit)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(limit + 1)
+    except OSError as error:
+        raise BundleError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise BundleError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def _compare(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise BundleError(
+            f"{path} was altered: its SHA-256 is {found}, the bundle expects {expected}. Copy the "
+            "bundle again; if you changed it on purpose, call hematovision.model.bundle.seal."
+        )

@@ -1,0 +1,53 @@
+"""Finding a model by its name or its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hematovision.errors import ModelNotFoundError
+from hematovision.model.bundle import MANIFEST
+
+__all__ = ["bundled_models", "find_model"]
+
+
+def _home() -> Path:
+    return Path(__file__).resolve().parent.parent / "models"
+
+
+def bundled_models() -> tuple[str, ...]:
+    """Return the names of the models that the package ships, sorted."""
+    return tuple(sorted(path.parent.name for path in _home().glob(f"*/{MANIFEST}")))
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the folder of a model.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        The name of a bundled model or a run folder. A text that is the name of a bundled model
+        always means that model, whatever lies in the current folder, so that a command means the
+        same everywhere; write ``./name``, or give a `Path`, for a folder of the same name.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it is neither.
+    """
+    if isinstance(name_or_path, str) and name_or_path in bundled_models():
+        return _home() / name_or_path
+    folder = Path(name_or_path)
+    if folder.name == MANIFEST:
+        folder = folder.parent
+    # os.path.isfile swallows what is no possible path, such as a name with a zero byte.
+    if (folder / MANIFEST).is_file():
+        return folder
+    bundled = ", ".join(bundled_models()) or "none in this installation"
+    if folder.is_dir():
+        found = f"The folder {folder} has no {MANIFEST}: its training did not finish, or it is none"
+    else:
+        found = f"There is no model {str(name_or_path)!r}: no bundled name and no folder"
+    raise ModelNotFoundError(
+        f"{found}. Bundled models: {bundled}. Or train one: "
+        "hematovision train DATASET --out RUN, then use RUN."
+    )
