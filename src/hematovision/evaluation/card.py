@@ -1,0 +1,223 @@
+"""``MODEL_CARD.md``: what a model is for, what it learnt from, and how far to trust it.
+
+The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hematovision.evaluation import wording
+from hematovision.evaluation.report import BASELINE_NAMES
+from hematovision.evaluation.schema import Metrics
+
+__all__ = ["CardFacts", "model_card"]
+
+PURPOSE = (
+    "Sorts images of single blood cells into the classes below, and sends those it is unsure of to "
+    "a person."
+)
+LIMITS = (
+    wording.NOT_A_DEVICE,
+    "It answers for one cell in the middle of an image; it does not find cells in a field.",
+    (
+        "It knows the stains, microscopes and cameras that it was trained on. Evaluate it on "
+        "labelled images of your own laboratory before relying on it there."
+    ),
+    (
+        "Everything is one of its classes to it: artefacts and cells of other kinds too, unless "
+        "their novelty sends them to review."
+    ),
+)
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a model card says besides figures.
+
+    Parameters
+    ----------
+    name : str
+        The model's name.
+    architecture : str
+        In a sentence.
+    weights : str
+        Which backbone weights, and where they come from.
+    split : mapping of str to mapping of str to int
+        For each part of the dataset, the images per class.
+    part : str
+        The part that the metrics are of.
+    fingerprint : str
+        SHA-256 over the training data.
+    how_split : str
+        How the parts were made, in a sentence.
+    temperature, min_confidence, max_novelty : float
+        Calibration temperature and review thresholds.
+    labs : tuple of str
+        Labs of the training images, where known.
+    details : mapping of str to str
+        Further rows: seed, versions, epochs.
+    licences : tuple of str
+        A line for each thing that has one: code, weights, data.
+    purpose : str
+    limits : tuple of str
+    """
+
+    name: str
+    architecture: str
+    weights: str
+    split: Mapping[str, Mapping[str, int]]
+    part: str
+    fingerprint: str
+    how_split: str
+    temperature: float
+    min_confidence: float
+    max_novelty: float
+    labs: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+    licences: tuple[str, ...] = ()
+    purpose: str = PURPOSE
+    limits: tuple[str, ...] = LIMITS
+
+
+def model_card(facts: CardFacts, metrics: Metrics) -> str:
+    """Return the text of ``MODEL_CARD.md``, in Markdown.
+
+    Parameters
+    ----------
+    facts : CardFacts
+    metrics : Metrics
+        Of the part `facts.part`, as in ``metrics.json``.
+    """
+    sections = (
+        _heading(facts, metrics),
+        _training(facts, metrics),
+        _figures(facts, metrics),
+        _trust(facts, metrics),
+        "## Limits\n\n" + _bullets((*facts.limits, *metrics.warnings)),
+        "## Licences\n\n" + _bullets(facts.licences) if facts.licences else "",
+    )
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _heading(facts: CardFacts, metrics: Metrics) -> str:
+    drawn = wording.are_drawn((*facts.labs, *(metrics.per_lab or ())))
+    lines = [
+        f"# {_plain(facts.name)}",
+        f"> {wording.NOT_A_DEVICE}" + (f" {wording.DRAWN}." if drawn else ""),
+        _plain(facts.purpose),
+        "Classes: " + ", ".join(map(_plain, metrics.classes)) + ".",
+        f"Architecture: {_plain(facts.architecture)}",
+        f"Weights: {_plain(facts.weights)}",
+    ]
+    return "\n\n".join(lines)
+
+
+def _training(facts: CardFacts, metrics: Metrics) -> str:
+    counts = [
+        [part, *(f"{row.get(name, 0):,}" for name in metrics.classes), f"{sum(row.values()):,}"]
+        for part, row in facts.split.items()
+    ]
+    rows = [
+        ["labs", ", ".join(facts.labs) or "not known"],
+        ["fingerprint (SHA-256)", facts.fingerprint],
+        *([name, value] for name, value in facts.details.items()),
+    ]
+    return "\n\n".join(
+        [
+            "## Training data",
+            _plain(facts.how_split),
+            _table(["part", *metrics.classes, "all"], counts),
+            _table(["", ""], rows),
+        ]
+    )
+
+
+def _figures(facts: CardFacts, metrics: Metrics) -> str:
+    keys = ("balanced_accuracy", "accuracy", "macro_f1")
+    ours = [
+        f"{wording.percent(getattr(metrics, key))} ({wording.interval(metrics.intervals[key])})"
+        for key in keys
+    ]
+    rows = [["this model", *ours]]
+    for key, name in BASELINE_NAMES.items():
+        baseline = metrics.baselines.get(key)
+        if baseline is not None:
+            scores = [wording.percent(getattr(baseline, score)) for score in keys]
+            rows.append([f"baseline: {name.lower()}", *scores])
+    return "\n\n".join(
+        [
+            "## Figures",
+            (
+                f"On {metrics.n:,} images of the part {_plain(facts.part)}, with 95 % intervals: "
+                f"{metrics.errors:,} errors. {metrics.interval_details.description}"
+            ),
+            _table(["", "balanced accuracy", "accuracy", "macro-F1"], rows),
+            _table(["class", "precision", "recall", "F1", "images", "missed"], _classes(metrics)),
+            *_labs(metrics),
+        ]
+    )
+
+
+def _classes(metrics: Metrics) -> list[list[str]]:
+    return [
+        [
+            name,
+            *(
+                f"{wording.percent(getattr(row, key))} ({wording.interval(row.intervals[key])})"
+                for key in ("precision", "recall", "f1")
+            ),
+            f"{row.support:,}",
+            f"{row.errors:,}",
+        ]
+        for name, row in metrics.per_class.items()
+    ]
+
+
+def _labs(metrics: Metrics) -> list[str]:
+    if not metrics.per_lab:
+        return []
+    rows = [
+        [
+            lab,
+            f"{row.n:,}",
+            f"{row.errors:,}",
+            (
+                f"{wording.percent(row.balanced_accuracy)} "
+                f"({wording.interval(row.intervals['balanced_accuracy'])})"
+            ),
+        ]
+        for lab, row in metrics.per_lab.items()
+    ]
+    return [_table(["lab", "images", "errors", "balanced accuracy"], rows)]
+
+
+def _trust(facts: CardFacts, metrics: Metrics) -> str:
+    kept = "No answer is accepted at these thresholds."
+    if metrics.accuracy_accepted is not None:
+        kept = f"Of the answers accepted {wording.percent(metrics.accuracy_accepted)} are right."
+    sentences = (
+        f"Probabilities are calibrated with temperature {facts.temperature:.3f};",
+        f"the expected calibration error over 15 bins is {wording.percent(metrics.ece)}.",
+        f"An answer goes to review below a confidence of {facts.min_confidence:.3f}",
+        f"or above a novelty of {facts.max_novelty:.3f}:",
+        f"{wording.percent(metrics.review_rate)} of these images. {kept}",
+    )
+    return "## Confidence and review\n\n" + " ".join(sentences)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [list(map(_plain, head)), ["---"] * len(head), *(list(map(_plain, r)) for r in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_plain(line)}" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown or HTML would take for more than text."""
+    joined = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", joined).replace("<", "&lt;").replace(">", "&gt;")

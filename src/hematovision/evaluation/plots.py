@@ -1,0 +1,271 @@
+"""The figures of a report, each a function that returns an SVG.
+
+They are drawn on figures of their own, without pyplot, so that nothing outlives a call. Colours are
+those of Okabe & Ito 2008 ("Color Universal Design"), told apart by people with any colour vision,
+and no meaning hangs on colour alone. Text stays text, so that a reader's fonts draw class names in
+any script.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hematovision.errors import needs_extra
+from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
+from hematovision.evaluation.intervals import Interval, wilson
+from hematovision.evaluation.schema import ClassScores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "best_epoch",
+    "class_scores_figure",
+    "confusion_figure",
+    "curves_figure",
+    "reliability_figure",
+    "risk_coverage_figure",
+]
+
+BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#c3cad1"
+
+STYLE: Any = {  # matplotlib types every key by name
+    "axes.edgecolor": "#6b7680",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "font.size": 10,
+    "grid.color": "#e4e8eb",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hematovision",  # the same figure is the same bytes
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be called "$"
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    """Draw a confusion matrix: counts, and what part of the true class they are.
+
+    Parameters
+    ----------
+    confusion : sequence of sequence of int, shape (C, C)
+        Rows are true classes, columns answers.
+    classes : sequence of str
+
+    Returns
+    -------
+    str
+        An SVG document.
+    """
+    counts = np.asarray(confusion)
+    rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = counts / rows
+    side = max(2.6, 0.72 * len(classes))
+    longest = max(map(len, classes))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+        for (row, column), count in np.ndenumerate(counts):
+            _cell(axes, row, column, int(count), float(shares[row, column]))
+        ticks = np.arange(len(classes)) + 0.5
+        if longest * len(classes) < 34:
+            axes.set_xticks(ticks, classes)
+        else:
+            axes.set_xticks(ticks, classes, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(ticks, classes)
+        axes.invert_yaxis()
+        axes.set(xlabel="answer", ylabel="true class", aspect="equal")
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    return _svg((side + 0.5 + 0.085 * longest, side + 0.9), draw)
+
+
+def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
+    ink = "white" if share > 0.5 else INK if count else "#8a949e"
+    x, y = column + 0.5, row + 0.5
+    if not count:
+        axes.text(x, y, "0", ha="center", va="center", color=ink)
+        return
+    axes.text(x, y - 0.11, f"{count:,}", ha="center", va="center", color=ink, weight="bold")
+    axes.text(x, y + 0.2, _percent(share), ha="center", va="center", color=ink, size=8)
+
+
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int | None:
+    """Return the epoch with the lowest validation loss, the first of equals; None without one."""
+    known = [row for row in history if math.isfinite(row.get("val_loss", math.nan))]
+    return int(min(known, key=lambda row: row["val_loss"])["epoch"]) if known else None
+
+
+def curves_figure(
+    history: Sequence[Mapping[str, float]], quantity: Literal["loss", "accuracy"]
+) -> str:
+    """Draw how loss or accuracy went over the epochs, and which epoch was kept.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        One row an epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
+    quantity : {"loss", "accuracy"}
+    """
+    epochs = [row["epoch"] for row in history]
+    lines = (
+        ("training", quantity, BLUE, "-", "o"),
+        ("validation", f"val_{quantity}", ORANGE, "--", "s"),
+    )
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name, key, colour, style, marker in lines:
+            values = [row.get(key, math.nan) for row in history]
+            axes.plot(epochs, values, style, color=colour, marker=marker, markersize=4, label=name)
+        best = best_epoch(history)
+        if best is not None:
+            label = f"kept: epoch {best}"
+            axes.axvline(best, color="#6b7680", linewidth=1, linestyle=":", label=label)
+        axes.set_title(quantity.capitalize())
+        axes.set_xlabel("epoch")
+        axes.locator_params("x", integer=True)
+        axes.legend(fontsize=9)
+
+    return _svg((4.8, 3.1), draw)
+
+
+def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
+    """Draw how often answers of a confidence are right, over how many there are.
+
+    On the diagonal confidence can be taken at its word; below it the model is too sure. The bars
+    are Wilson's 95 % intervals: a bin of three images says little.
+    """
+    full = [b for b in bins if b.count]
+    confidence = [b.confidence or 0.0 for b in full]
+    accuracy = [b.accuracy or 0.0 for b in full]
+
+    def draw(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.plot([0, 1], [0, 1], color="#6b7680", linewidth=1, linestyle=":", label="ideal")
+        for x, y, b in zip(confidence, accuracy, full, strict=True):
+            ends = wilson(round(y * b.count), b.count)
+            upper.plot([x, x], ends or [], color=BLUE, linewidth=2, alpha=0.35)
+        upper.plot(confidence, accuracy, "o-", color=BLUE, markersize=4, label="this model")
+        upper.set(ylabel="fraction right", ylim=(-0.03, 1.05), title="Reliability")
+        upper.legend(fontsize=9, loc="upper left")
+        lower.bar(
+            [(b.lower + b.upper) / 2 for b in full],
+            [b.count for b in full],
+            width=0.9 / len(bins),
+            color=BLUE,
+        )
+        lower.set(xlabel="confidence", ylabel="images", xlim=(-0.02, 1.02), yscale="log")
+        lower.set_ylim(bottom=0.7)
+        lower.yaxis.set_major_formatter("{x:,.0f}")
+        lower.yaxis.set_minor_formatter("")
+
+    return _svg((4.8, 4.0), draw)
+
+
+def risk_coverage_figure(
+    points: Sequence[CoveragePoint], operating: tuple[float, float] | None = None
+) -> str:
+    """Draw the error rate against the fraction of images answered without review.
+
+    Parameters
+    ----------
+    points : sequence of CoveragePoint
+        By growing coverage.
+    operating : (float, float), optional
+        Coverage and risk at the model's own thresholds, marked in the figure.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        coverage, risk = [p.coverage for p in points], [100 * p.risk for p in points]
+        axes.plot(coverage, risk, color=BLUE, label="by confidence alone", drawstyle="steps-post")
+        # The first few answers make a curve of their own: one early error is a risk of 100 %.
+        highest = max(r for c, r in zip(coverage, risk, strict=True) if c >= 0.1)
+        if operating is not None:
+            x, y = operating[0], 100 * operating[1]
+            axes.plot(x, y, "D", color=ORANGE, markersize=7, label="at the model's thresholds")
+            highest = max(highest, y)
+        axes.set(xlabel="fraction answered without review", ylabel="errors among them, %")
+        axes.set(xlim=(0, 1.02), ylim=(-0.04 * (highest or 1), 1.35 * (highest or 1)))
+        axes.set_title("Risk and coverage")
+        axes.legend(fontsize=9, loc="upper center")
+
+    return _svg((4.8, 4.0), draw)
+
+
+def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
+    """Draw precision, recall and F1 of each class with their 95 % intervals."""
+    series = (
+        ("precision", BLUE, "o", -0.22),
+        ("recall", ORANGE, "s", 0.0),
+        ("f1", GREEN, "D", 0.22),
+    )
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name, colour, marker, shift in series:
+            for position, row in enumerate(per_class.values()):
+                value: float | None = getattr(row, name)
+                _whisker(axes, position + shift, value, row.intervals[name], colour, marker)
+            label = "F1" if name == "f1" else name
+            axes.plot([], [], marker, color=colour, markersize=5, label=label)
+        axes.set_yticks(range(len(per_class)), per_class)
+        axes.set_ylim(len(per_class) - 0.5, -0.5)
+        axes.set(xlabel="score, with its 95 % interval")
+        axes.set_xlim(right=1.0 + 0.03 * (1.0 - axes.get_xlim()[0]))
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        axes.legend(ncols=3, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+    return _svg((4.8, 1.1 + 0.55 * len(per_class)), draw)
+
+
+def _whisker(
+    axes: Axes, y: float, value: float | None, ends: Interval | None, colour: str, marker: str
+) -> None:
+    if value is None or ends is None:
+        return
+    axes.plot(ends, [y, y], color=colour, linewidth=2, alpha=0.55, solid_capstyle="round")
+    axes.plot(value, y, marker, color=colour, markersize=5)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 1 else "100 %"
+
+
+def _svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """Return what `draw` puts on a figure of `size` inches, as an SVG document."""
+    with needs_extra("train", "Drawing figures"):
+        import matplotlib as mpl
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # The reader's fonts draw what matplotlib's own lacks; it is only measured with the latter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue().decode("utf-8")

@@ -1,0 +1,49 @@
+"""How figures are written where people read them: the report and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hematovision.evaluation.intervals import Interval
+
+__all__ = ["DRAWN", "NOT_A_DEVICE", "are_drawn", "interval", "number", "percent"]
+
+NOT_A_DEVICE = "For research and teaching. Not a medical device."
+DRAWN = "Drawn images (phantoms), not patients"
+
+NOTHING = "–"  # noqa: RUF001  an en dash, as tables have it
+THIN = "\u202f"  # narrow no-break space: the sign stays with its number
+
+
+def percent(value: float | None) -> str:
+    """Write a fraction in percent, with as many decimals as keep it from a false 0 or 100.
+
+    0.9937 is 99.4 %, 0.9996 is 99.96 %, and only 1 is 100 %.
+    """
+    if value is None:
+        return NOTHING
+    if value in {0.0, 1.0}:
+        return f"{100 * value:.0f}{THIN}%"
+    for digits in (1, 2, 3):
+        text = f"{100 * value:.{digits}f}"
+        if 0.0 < float(text) < 100.0:
+            break
+    return f"{text}{THIN}%"
+
+
+def interval(ends: Interval | None) -> str:
+    """Write an interval of fractions in percent, for instance ``98.8 to 99.9 %``."""
+    if ends is None:
+        return NOTHING
+    low, high = (percent(end).removesuffix(f"{THIN}%") for end in ends)
+    return f"{low} to {high}{THIN}%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with so many decimals."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def are_drawn(labs: Iterable[str]) -> bool:
+    """Tell whether any of these labs draws its images: its name begins with ``phantom``."""
+    return any(lab.casefold().startswith("phantom") for lab in labs)
