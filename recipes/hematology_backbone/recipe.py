@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from sets import prepare
 
-from hematovision.data import Dataset
+from hematovision.data.samples import Dataset
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from hematovision.training.augment import STRONG

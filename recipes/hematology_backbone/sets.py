@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hematovision.data import Dataset, import_dataset, read_dataset
+from hematovision.data.folders import read_dataset
+from hematovision.data.importing import import_dataset
+from hematovision.data.samples import Dataset
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 
 SEED = 0
