@@ -1,1 +1,34 @@
-"""Placeholder."""
+"""Images of cells as datasets: reading, splitting, importing."""
+
+from hematovision.data.cells import CONTEXT, Cell, crop, read_cells, write_cells
+from hematovision.data.folders import read_dataset
+from hematovision.data.importing import ImportReport, import_dataset
+from hematovision.data.samples import SPLITS, Box, Dataset, Sample, Split
+from hematovision.data.splits import (
+    complete_splits,
+    read_groups,
+    split_dataset,
+    with_groups,
+    write_splits,
+)
+
+__all__ = [
+    "CONTEXT",
+    "SPLITS",
+    "Box",
+    "Cell",
+    "Dataset",
+    "ImportReport",
+    "Sample",
+    "Split",
+    "complete_splits",
+    "crop",
+    "import_dataset",
+    "read_cells",
+    "read_dataset",
+    "read_groups",
+    "split_dataset",
+    "with_groups",
+    "write_cells",
+    "write_splits",
+]

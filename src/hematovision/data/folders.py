@@ -1,0 +1,254 @@
+"""Datasets as people keep them: a folder a class, with or without a folder a part above.
+
+.. code-block:: text
+
+    <root>/{Train,Valid,Test}/<class>/*.png      or      <root>/<class>/*.png
+
+Parts and classes are met under their usual spellings (``training``, ``val``, ``red blood cells``).
+A single folder around them (``<root>/Blood cells/Train/...``) is looked into. Folders inside a
+class folder are groups, for instance patients: their images stay on one side of a split, across
+classes too. ``cells.csv`` and ``split.csv``, beside the parts or classes, say what is known of the
+images beyond that; an image they do not name is still a sample, and a line whose image is gone is
+passed over. Hidden folders, ``__MACOSX`` and files not named as images are left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hematovision.data.cells import CELLS_FILE, Cell, read_cells
+from hematovision.data.samples import Dataset, Sample, Split
+from hematovision.data.splits import SPLIT_FILE
+from hematovision.data.tables import read_table
+from hematovision.errors import DatasetError, TaxonomyError
+from hematovision.images import is_image_name
+from hematovision.taxonomy import RBC_WBC_PLATELETS, TAXONOMIES, Taxonomy, normalise
+
+__all__ = ["choose_taxonomy", "find_split", "read_dataset"]
+
+_SPLIT_SPELLINGS: Mapping[Split, tuple[str, ...]] = {
+    "train": ("train", "training", "trn", "tr", "trainset", "trainingset", "traindata",
+              "trainingdata"),
+    "valid": ("valid", "val", "validation", "validate", "dev", "validset", "valset",
+              "validationset", "devset", "validdata", "valdata", "validationdata"),
+    "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "testset", "testingset",
+             "testdata", "testingdata"),
+}  # fmt: skip
+
+_LAYOUT = """Expected one of
+    <root>/Train/<class>/*.png   and the same under Valid and Test (one or both may be missing)
+    <root>/<class>/*.png         the parts are then made for you"""
+
+
+def find_split(spelling: str) -> Split | None:
+    """Return the part that a folder's or a file's name means, or None.
+
+    >>> find_split("Validation")
+    'valid'
+    """
+    name = normalise(spelling)
+    return next((split for split, names in _SPLIT_SPELLINGS.items() if name in names), None)
+
+
+def read_dataset(root: Path, taxonomy: Taxonomy | None = None) -> Dataset:
+    """Read which images a folder holds, and what is known of each; no image is opened.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; see this module's docstring for the layouts.
+    taxonomy : Taxonomy, optional
+        The classes. By default `RBC_WBC_PLATELETS` if every folder means one of its classes, else
+        the folders' own names. Folders that mean one class are merged; a class may have no images.
+
+    Returns
+    -------
+    Dataset
+        Samples sorted by path. The dataset's root is the folder that holds the parts or classes.
+        A sample's group is, in this order, that of ``split.csv``, that of ``cells.csv`` (by default
+        ``lab/field``), the folder inside its class folder, its own relative path. Its part is that
+        of ``split.csv``, of its folder, of ``cells.csv``.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such folder, it has no images in class folders, or a folder with images
+        stands beside folders of parts.
+    TaxonomyError
+        If a folder is no class of the taxonomy that was asked for.
+    AnnotationError
+        If ``cells.csv`` or ``split.csv`` cannot be understood.
+    """
+    base = _unwrap(_existing(root))
+    found = sorted(_find(base), key=lambda image: image.relative)
+    if not found:
+        raise DatasetError(
+            f"No images in class folders under {base}: looked for JPEG, PNG, TIFF, BMP, WebP and "
+            f"GIF files in {_names(_folders(base))}. {_LAYOUT}"
+        )
+    spellings = Counter(image.spelling for image in found)
+    taxonomy = choose_taxonomy(spellings, taxonomy, where=str(base))
+    labels = {spelling: taxonomy.resolve(spelling) for spelling in spellings}
+    cells = _cells(base)
+    splits = _splits(base)
+    samples = []
+    for image in found:
+        sample = _sample(base, image, labels[image.spelling], cells.get(image.relative))
+        split, group = splits.get(image.relative, (None, ""))
+        samples.append(replace(sample, split=split or sample.split, group=group or sample.group))
+    return Dataset(base, taxonomy, tuple(samples))
+
+
+def choose_taxonomy(
+    spellings: Mapping[str, int], taxonomy: Taxonomy | None, *, where: str
+) -> Taxonomy:
+    """Return the taxonomy for the class names of a dataset.
+
+    Parameters
+    ----------
+    spellings : mapping of str to int
+        The names as found, with the number of images or boxes that bear each.
+    taxonomy : Taxonomy or None
+        The one that was asked for. None: `RBC_WBC_PLATELETS` if it knows every name, else the
+        names themselves, those that differ only in case or punctuation merged into the first.
+    where : str
+        What the names were found in, for messages.
+
+    Raises
+    ------
+    TaxonomyError
+        If `taxonomy` does not know a name, or fewer than two classes were found.
+    """
+    if taxonomy is None:
+        if all(RBC_WBC_PLATELETS.find(spelling) for spelling in spellings):
+            return RBC_WBC_PLATELETS
+        merged: dict[str, str] = {}
+        for spelling in sorted(spellings):
+            merged.setdefault(normalise(spelling), spelling)
+        return Taxonomy.of_folders(merged.values())
+    unknown = [f"{name!r} ({n})" for name, n in spellings.items() if taxonomy.find(name) is None]
+    if unknown:
+        raise TaxonomyError(
+            f"{where}: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} no class of "
+            f"taxonomy {taxonomy.name!r}, whose classes are {', '.join(taxonomy.classes)} (and "
+            "their usual spellings). Rename them, or choose another with --taxonomy (leave it "
+            "out to take the names as they are)."
+        )
+    return taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An image in a class folder."""
+
+    path: Path
+    relative: str
+    spelling: str
+    split: Split | None
+    folder: str  # between the class folder and the image; empty where there is none
+
+
+def _existing(root: Path) -> Path:
+    if not root.is_dir():
+        problem = "is a file" if root.exists() else "does not exist"
+        raise DatasetError(f"The dataset {root} {problem}; give a folder. {_LAYOUT}")
+    return root
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders inside one, sorted, without those that tools leave behind."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith((".", "__MACOSX")) and path.is_dir()
+    )
+
+
+def _unwrap(root: Path) -> Path:
+    """Step through folders that hold nothing but one other folder of parts or classes."""
+    folders = _folders(root)
+    while len(folders) == 1 and _is_wrapper(folders[0]):
+        root, folders = folders[0], _folders(folders[0])
+    return root
+
+
+def _is_wrapper(folder: Path) -> bool:
+    known = any(taxonomy.find(folder.name) for taxonomy in TAXONOMIES.values())
+    return not known and find_split(folder.name) is None and bool(_folders(folder))
+
+
+def _find(base: Path) -> Iterator[_Found]:
+    folders = _folders(base)
+    parts = {folder: split for folder in folders if (split := find_split(folder.name))}
+    if not parts:
+        for folder in folders:
+            yield from _find_class(base, folder, None)
+        return
+    for folder in folders:
+        if folder in parts:
+            for class_folder in _folders(folder):
+                yield from _find_class(base, class_folder, parts[folder])
+        elif next(_find_class(base, folder, None), None):
+            raise DatasetError(
+                f"{base} has parts ({_names(list(parts))}) and beside them the folder "
+                f"{folder.name!r} with images, which belongs to none. Move it into a part or away."
+            )
+
+
+def _find_class(base: Path, class_folder: Path, split: Split | None) -> Iterator[_Found]:
+    # os.walk, not Path.rglob: it is several times faster on folders of many thousand files.
+    for folder, inner, files in os.walk(class_folder):
+        inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
+        place = Path(folder)
+        relative = place.relative_to(base).as_posix()
+        nested = place.relative_to(class_folder).as_posix()
+        for name in files:
+            if is_image_name(name) and not name.startswith("."):
+                yield _Found(
+                    path=place / name,
+                    relative=f"{relative}/{name}",
+                    spelling=class_folder.name,
+                    split=split,
+                    folder="" if nested == "." else nested,
+                )
+
+
+def _sample(base: Path, image: _Found, label: str, cell: Cell | None) -> Sample:
+    sample = Sample(image.path, label, image.split, image.folder or image.relative)
+    if cell is None:
+        return sample
+    group = cell.group or (f"{cell.lab or base.name}/{cell.field}" if cell.field else sample.group)
+    return replace(sample, split=image.split or cell.split, group=group, lab=cell.lab, box=cell.box)
+
+
+def _cells(base: Path) -> Mapping[str, Cell]:
+    path = base / CELLS_FILE
+    return {cell.file: cell for cell in read_cells(path)} if path.is_file() else {}
+
+
+def _splits(base: Path) -> Mapping[str, tuple[Split | None, str]]:
+    """Read ``split.csv``: for each file its part (None: not said) and group (empty: not said)."""
+    path = base / SPLIT_FILE
+    if not path.is_file():
+        return {}
+    table = read_table(path, ("file", "split"))
+    splits: defaultdict[str, tuple[Split | None, str]] = defaultdict(lambda: (None, ""))
+    for row in table.rows:
+        split = find_split(row["split"])
+        if (split is None and row["split"]) or row["file"] in splits:
+            problem = (
+                f"the file {row['file']!r} is there twice"
+                if row["file"] in splits
+                else f"split should be train, valid, test or empty. Received: {row['split']!r}"
+            )
+            raise row.error(problem)
+        splits[row["file"]] = (split, row.values.get("group", ""))
+    return splits
+
+
+def _names(folders: list[Path]) -> str:
+    return ", ".join(repr(folder.name) for folder in folders[:10]) or "no folder at all"

@@ -1,0 +1,6 @@
+"""Import of annotated fields (Pascal VOC, YOLO, CSV) and of class folders into one layout."""
+
+from hematovision.data.importing.report import ImportReport, LeftOut
+from hematovision.data.importing.run import FORMATS, Format, import_dataset
+
+__all__ = ["FORMATS", "Format", "ImportReport", "LeftOut", "import_dataset"]

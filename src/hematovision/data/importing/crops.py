@@ -1,0 +1,166 @@
+"""From annotated fields to cell images in a folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.data.cells import Cell, clip_box, crop
+from hematovision.data.importing.annotations import AnnotatedField
+from hematovision.data.importing.names import unique_names
+from hematovision.data.importing.parts import NoParts, Parts, apply_parts
+from hematovision.data.importing.report import LeftOut
+from hematovision.data.samples import SPLIT_FOLDERS, SPLITS, Dataset, Sample, Split
+from hematovision.errors import AnnotationError, DatasetError, ImageError
+from hematovision.files import ensure_folder
+from hematovision.progress import Progress
+from hematovision.taxonomy import Taxonomy
+
+__all__ = ["FieldPlace", "Written", "count", "crop_fields", "place", "sort_into_parts"]
+
+_NO_PART = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPlace:
+    """What is known of a field beyond its boxes: where its cells belong."""
+
+    source: str
+    lab: str
+    group: str
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written into a folder."""
+
+    cells: tuple[Cell, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def crop_fields(
+    fields: Sequence[AnnotatedField],
+    places: Mapping[str, FieldPlace],
+    folder: Path,
+    taxonomy: Taxonomy,
+    progress: Progress,
+) -> Written:
+    """Write one PNG a box into `folder`; a field that cannot be read is a problem, not the end.
+
+    Files are called ``<field>_<number of the box>.png``, so that a cell is found again in its box
+    file; `Cell.file` is that name.
+
+    Raises
+    ------
+    DatasetError
+        If not one cell image came out.
+    OutputError
+        If `folder` cannot be written.
+    """
+    cells: list[Cell] = []
+    left_out: list[LeftOut] = []
+    problems: list[str] = []
+    stems = unique_names([field.name.rpartition("/")[2] for field in fields])
+    for done, (field, stem) in enumerate(zip(fields, stems, strict=True)):
+        progress(done, len(fields), "cropping cells")
+        try:
+            pixels = images.read(field.image)
+        except ImageError as error:
+            problems.append(f"{error} (field {field.name}, {len(field.boxes)} boxes left out)")
+            continue
+        new, bad = _crop_field(field, pixels, folder / stem, places[field.name], taxonomy)
+        cells += new
+        left_out += bad
+    progress(len(fields), len(fields), "cropping cells")
+    if not cells:
+        raise DatasetError(
+            f"Not one cell image came out of {len(fields)} fields: {len(left_out)} boxes were left "
+            f"out. {'; '.join([*problems[:3], *(box.reason for box in left_out[:3])])}"
+        )
+    return Written(tuple(cells), tuple(left_out), tuple(problems))
+
+
+def _crop_field(
+    field: AnnotatedField,
+    pixels: NDArray[np.uint8],
+    stem: Path,
+    known: FieldPlace,
+    taxonomy: Taxonomy,
+) -> tuple[list[Cell], list[LeftOut]]:
+    cells: list[Cell] = []
+    left_out: list[LeftOut] = []
+    height, width = pixels.shape[:2]
+    for number, named in enumerate(field.boxes, start=1):
+        box = field.box_in_pixels(named.box, width, height)
+        try:
+            image, touches = crop(pixels, box)
+        except AnnotationError as error:
+            left_out.append(LeftOut(field.name, named.label, box, named.where, str(error)))
+            continue
+        path = images.write(stem.with_name(f"{stem.name}_{number:03d}.png"), image)
+        cells.append(
+            Cell(
+                file=path.name,
+                source=known.source,
+                field=field.name,
+                lab=known.lab,
+                box=clip_box(box, width, height),
+                label=taxonomy.resolve(named.label),
+                split=known.split,
+                touches_border=touches,
+                group=known.group,
+            )
+        )
+    return cells, left_out
+
+
+def sort_into_parts(
+    written: Written,
+    loose: Path,
+    folder: Path,
+    taxonomy: Taxonomy,
+    parts: Parts | None,
+    seed: int,
+) -> Written:
+    """Move the cell images of `loose` into ``folder/<part>/<class>/``, as `parts` asks.
+
+    This comes after cropping, since only then it is known which boxes are usable.
+    """
+    samples = tuple(
+        Sample(loose / cell.file, cell.label, cell.split, cell.group) for cell in written.cells
+    )
+    dataset = apply_parts(Dataset(loose, taxonomy, samples), parts, seed)
+    cells = []
+    for cell, sample in zip(written.cells, dataset, strict=True):
+        split = None if isinstance(parts, NoParts) else sample.split
+        file = place(cell.file, cell.label, split)
+        ensure_folder((folder / file).parent)
+        sample.path.rename(folder / file)
+        cells.append(replace(cell, file=file, split=split))
+    return replace(written, cells=tuple(sorted(cells, key=lambda cell: cell.file)))
+
+
+def place(name: str, label: str, split: Split | None) -> str:
+    """Return where an image belongs in a dataset, relative to its root."""
+    return f"{label}/{name}" if split is None else f"{SPLIT_FOLDERS[split]}/{label}/{name}"
+
+
+def count(cells: Sequence[Cell], taxonomy: Taxonomy) -> dict[str, dict[str, int]]:
+    """Count cell images by part and class; ``all`` is the part of those that have none."""
+    found: Counter[tuple[str, str]] = Counter(
+        (cell.split or _NO_PART, cell.label) for cell in cells
+    )
+    present = {cell.split or _NO_PART for cell in cells}
+    return {
+        part: {label: found[part, label] for label in taxonomy.classes}
+        for part in (*SPLITS, _NO_PART)
+        if part in present
+    }

@@ -1,0 +1,109 @@
+"""Class folders: images are copied byte by byte into the project's own layout."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from hematovision.data.cells import Cell
+from hematovision.data.folders import read_dataset
+from hematovision.data.importing.crops import Written, place
+from hematovision.data.importing.names import unique_names
+from hematovision.data.importing.parts import Parts, SplitLists, apply_parts
+from hematovision.data.samples import Dataset, Sample, Split
+from hematovision.data.splits import complete_splits, read_groups, with_groups
+from hematovision.errors import DatasetError, OutputError
+from hematovision.files import ensure_folder
+from hematovision.progress import Progress
+from hematovision.taxonomy import Taxonomy
+
+__all__ = ["copy_images", "read"]
+
+
+def read(
+    source: Path, taxonomy: Taxonomy | None, parts: Parts | None, groups: str | None, seed: int
+) -> tuple[Dataset, list[str]]:
+    """Read class folders and give every image its part.
+
+    Where nothing is asked for, parts that are there are kept and missing ones are made, as
+    `complete_splits` does it.
+
+    Returns
+    -------
+    dataset : Dataset
+        The images at `source`.
+    problems : list of str
+        What the lists of an official split leave out.
+
+    Raises
+    ------
+    DatasetError
+        If `source` is no dataset, or the parts or groups cannot be made.
+    """
+    dataset = read_dataset(source, taxonomy)
+    if groups is not None:
+        dataset = with_groups(dataset, read_groups(groups))
+    if isinstance(parts, SplitLists):
+        assigned, problems = parts.assign(dataset.relative(sample) for sample in dataset)
+        kept = ((s, assigned.get(dataset.relative(s))) for s in dataset)
+        return dataset.with_samples(replace(s, split=p) for s, p in kept if p), problems
+    if parts is None:
+        return complete_splits(dataset, seed), []
+    return apply_parts(dataset, parts, seed), []
+
+
+def copy_images(
+    dataset: Dataset, source: Path, folder: Path, lab: str, progress: Progress
+) -> Written:
+    """Copy the images of a dataset into ``folder/<part>/<class>/``; names are kept where unique.
+
+    Raises
+    ------
+    OutputError
+        If an image cannot be copied.
+    """
+    total = len(dataset)
+    cells = []
+    for done, (sample, file) in enumerate(_places(dataset)):
+        progress(done, total, "copying images")
+        _copy(sample.path, folder / file)
+        cells.append(
+            Cell(
+                file=file,
+                source=sample.path.relative_to(source).as_posix(),
+                field="",
+                lab=sample.lab or lab,
+                box=sample.box,
+                label=sample.label,
+                split=sample.split,
+                group=sample.group,
+            )
+        )
+    progress(total, total, "copying images")
+    if not cells:
+        raise DatasetError(f"No image of {source} is in any part. Look at the lists of --split.")
+    return Written(tuple(sorted(cells, key=lambda cell: cell.file)))
+
+
+def _places(dataset: Dataset) -> Iterable[tuple[Sample, str]]:
+    folders: defaultdict[tuple[Split | None, str], list[Sample]] = defaultdict(list)
+    for sample in dataset:
+        folders[sample.split, sample.label].append(sample)
+    for (split, label), samples in folders.items():
+        stems = unique_names([sample.path.stem for sample in samples])
+        for sample, stem in zip(samples, stems, strict=True):
+            yield sample, place(stem + sample.path.suffix.lower(), label, split)
+
+
+def _copy(source: Path, target: Path) -> None:
+    ensure_folder(target.parent)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot copy {source} to {target}: {error.strerror or error}. Check the file and the "
+            "free space."
+        ) from error

@@ -1,0 +1,62 @@
+"""Finding a file by whatever another file calls it: with folders or not, with suffix or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Generic, TypeVar
+
+from hematovision.images import is_image_name
+
+__all__ = ["Lookup", "without_suffix"]
+
+T = TypeVar("T")
+
+
+def without_suffix(path: str) -> str:
+    """Drop an image suffix from `path`; any other ending (``cell.v2``) is part of the name.
+
+    >>> without_suffix("a/cell.v2.png")
+    'a/cell.v2'
+    """
+    return str(PurePosixPath(path).with_suffix("")) if is_image_name(path) else path
+
+
+class Lookup(Generic[T]):
+    """Values under file names, found by path, by name, or by name without an image suffix.
+
+    Parameters
+    ----------
+    entries : iterable of (str, value)
+        A path with forward slashes, and what stands under it.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
+        self._values: dict[str, list[T]] = {}
+        for path, value in entries:
+            for form in dict.fromkeys(_forms(path)):
+                known = self._values.setdefault(form, [])
+                if value not in known:
+                    known.append(value)
+
+    def find(self, path: str) -> tuple[T, ...]:
+        """Return what stands under `path`: nothing, one value, or several if it is ambiguous.
+
+        The most exact form that is known decides: the path as it is, then whatever its case, then
+        without suffix, then its last part only.
+        """
+        for form in _forms(path):
+            if form in self._values:
+                return tuple(self._values[form])
+        return ()
+
+
+def _forms(path: str) -> Iterator[str]:
+    path = path.replace("\\", "/").removeprefix("./")
+    folded = path.casefold()
+    yield "=" + path  # the exact spelling has a key of its own, so that A.png and a.png may differ
+    yield folded
+    yield without_suffix(folded)
+    name = folded.rpartition("/")[2]
+    yield name
+    yield without_suffix(name)

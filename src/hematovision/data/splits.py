@@ -1,0 +1,314 @@
+"""Splits into training, validation and test parts: stratified by class, and never through a group.
+
+The assignment is the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011 ("On the
+stratification of multi-label data", ECML PKDD, algorithm 1), with groups in the place of examples:
+the class with the fewest groups left is dealt first, its largest groups first, each to the part
+that still wants most of that class. Two rules are added, since a part without a class teaches or
+tells nothing about it: a class's last groups go to parts that have none of it yet, and the very
+last group goes to training if training would else have none. So a class of one group is in training
+only, one of two groups in training and validation.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hematovision.data.lookup import Lookup
+from hematovision.data.samples import SPLITS, Dataset, Split
+from hematovision.data.tables import read_table
+from hematovision.errors import SplitError
+from hematovision.files import write_text
+from hematovision.taxonomy import normalise
+
+__all__ = [
+    "FRACTIONS",
+    "SPLIT_COLUMNS",
+    "SPLIT_FILE",
+    "complete_splits",
+    "read_groups",
+    "split_dataset",
+    "with_groups",
+    "write_splits",
+]
+
+FRACTIONS = (0.7, 0.15, 0.15)
+"""Train, valid and test, where nothing else is asked for."""
+
+VALID_SHARE = 0.15
+"""What `complete_splits` cuts from training for validation."""
+
+SPLIT_FILE = "split.csv"
+SPLIT_COLUMNS = ("file", "split", "group", "label")
+
+_FILE_COLUMNS = ("file", "path", "image", "filename", "filepath", "imagepath", "imagename", "name",
+                 "imageid")  # fmt: skip
+
+
+def split_dataset(
+    dataset: Dataset, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
+) -> Dataset:
+    """Give every sample a part, forgetting the parts it had.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Samples with groups.
+    fractions : tuple of float
+        Shares of train, valid and test; they add up to 1. Valid and test may be 0.
+    seed : int
+        Decides between equals. The same seed gives the same parts, whatever the order of samples.
+
+    Returns
+    -------
+    Dataset
+        Every group on one side, and each class as near to `fractions` as whole groups allow. Every
+        class is in training; a class with fewer groups than there are parts misses some of them.
+
+    Raises
+    ------
+    SplitError
+        If the fractions are none, or there are no samples.
+    """
+    _check_fractions(fractions)
+    if not dataset.samples:
+        raise SplitError(f"{dataset.root} has no samples to split. Add images first.")
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for sample in dataset:
+        counts[sample.group][sample.label] += 1
+    parts = _Dealer(counts, fractions, seed).deal()
+    return dataset.with_samples(replace(s, split=parts[s.group]) for s in dataset)
+
+
+def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
+    """Make the parts that training needs and that a dataset lacks.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With no parts at all: split by `FRACTIONS`. With Train alone, or Train and Test:
+        `VALID_SHARE` of Train becomes the validation part, by whole groups; Test is not touched.
+        With Train and Valid: returned as it is, a test part is never taken from what someone set
+        apart.
+    seed : int
+        See `split_dataset`.
+
+    Raises
+    ------
+    SplitError
+        If only some samples have a part, there is no training part, or a class is in other parts
+        but not in training.
+    """
+    parts = {sample.split for sample in dataset}
+    if parts <= {None}:
+        return split_dataset(dataset, seed=seed)
+    if None in parts:
+        lost = [dataset.relative(s) for s in dataset if s.split is None]
+        raise SplitError(
+            f"{len(lost)} of {len(dataset)} images in {dataset.root} are in no part, the others "
+            f"are: {', '.join(lost[:5])}. Put them into a part (or into {SPLIT_FILE}), or remove "
+            "the parts to have all images split anew."
+        )
+    _check_training(dataset)
+    if "valid" in parts:
+        return dataset
+    cut = split_dataset(dataset.part("train"), (1 - VALID_SHARE, VALID_SHARE, 0.0), seed)
+    new = {sample.path: sample for sample in cut}
+    return dataset.with_samples(new.get(sample.path, sample) for sample in dataset)
+
+
+def read_groups(spec: str) -> dict[str, str]:
+    """Read which file belongs to which group, from a column of a CSV file.
+
+    Parameters
+    ----------
+    spec : str
+        ``FILE:COLUMN``, for instance ``"manifest.csv:patient"``. The files stand in a column called
+        ``file``, ``path``, ``image``, ``filename`` or the like.
+
+    Returns
+    -------
+    dict of str to str
+        File, as written in the table, to group; lines without a group are passed over.
+
+    Raises
+    ------
+    SplitError
+        If `spec` is not ``FILE:COLUMN``, the column or a column of files is missing, or a file has
+        two groups.
+    AnnotationError
+        If the file is no CSV file.
+    """
+    path, _, column = spec.rpartition(":")
+    if not (path and column):
+        raise SplitError(
+            "Groups are given as FILE:COLUMN, for instance manifest.csv:patient. Received: "
+            f"{spec!r}"
+        )
+    table = read_table(Path(path))
+    names = {normalise(name): name for name in table.columns}
+    files = next((names[n] for n in _FILE_COLUMNS if names.get(n, column) != column), None)
+    if column not in table.columns or files is None:
+        expected = f"a column {column!r}" if files else "a column 'file' with the images' names"
+        raise SplitError(
+            f"{table.path} needs {expected}. Its columns are: {', '.join(table.columns)}."
+        )
+    groups: dict[str, str] = {}
+    for row in table.rows:
+        file, group = row[files], row[column]
+        if file and group and groups.setdefault(file, group) != group:
+            raise SplitError(
+                f"{table.path}, line {row.line}: {file!r} has the group {group!r} here and "
+                f"{groups[file]!r} above. Give each file one group."
+            )
+    return groups
+
+
+def with_groups(dataset: Dataset, groups: Mapping[str, str]) -> Dataset:
+    """Give every sample the group that a table says, for instance its patient.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Any dataset.
+    groups : mapping of str to str
+        From `read_groups`. A file may be named by its path relative to the dataset, by its name,
+        or by its name without suffix.
+
+    Raises
+    ------
+    SplitError
+        If an image has no group, or its name alone fits several groups.
+    """
+    found = groups_of([dataset.relative(sample) for sample in dataset], groups)
+    return dataset.with_samples(
+        replace(sample, group=group) for sample, group in zip(dataset, found, strict=True)
+    )
+
+
+def groups_of(files: Sequence[str], groups: Mapping[str, str]) -> list[str]:
+    """Return the group of each file; see `with_groups`."""
+    lookup = Lookup(groups.items())
+    found = [lookup.find(file) for file in files]
+    missing = [file for file, groups_ in zip(files, found, strict=True) if not groups_]
+    if missing:
+        raise SplitError(
+            f"{len(missing)} of {len(files)} images have no group: {', '.join(missing[:5])}. Name "
+            "each in the table of groups, by its path or its file name."
+        )
+    for file, several in zip(files, found, strict=True):
+        if len(several) > 1:
+            raise SplitError(
+                f"{file} may belong to several groups: {', '.join(several[:5])}. Its name is in "
+                "the table more than once; name files by their path relative to the dataset."
+            )
+    return [one for (one,) in found]
+
+
+def write_splits(dataset: Dataset, path: Path) -> Path:
+    """Write the parts and groups of a dataset, for `read_dataset` to find beside the images.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Any dataset.
+    path : Path
+        Usually ``dataset.root / "split.csv"``.
+
+    Raises
+    ------
+    OutputError
+        If the place cannot be written.
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(SPLIT_COLUMNS)
+    for s in dataset:
+        writer.writerow((dataset.relative(s), s.split or "", s.group, s.label))
+    return write_text(path, stream.getvalue())
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    usable = len(fractions) == 3 and all(math.isfinite(f) and f >= 0 for f in fractions)
+    if not (usable and math.isclose(sum(fractions), 1, abs_tol=1e-6) and fractions[0] > 0):
+        raise SplitError(
+            "`fractions` must be three shares (train, valid, test) that add up to 1, with some for "
+            f"train. Received: {tuple(fractions)}"
+        )
+
+
+def _check_training(dataset: Dataset) -> None:
+    train = dataset.part("train").counts()
+    missing = [label for label, n in dataset.counts().items() if n and not train[label]]
+    if missing:
+        raise SplitError(
+            f"{dataset.root} has images of {', '.join(missing)} but none in its training part. Add "
+            "some to Train, or remove the parts to have all images split anew."
+        )
+
+
+class _Dealer:
+    """Deals groups to parts, one class after the other.
+
+    Parameters
+    ----------
+    counts : mapping of str to Counter
+        For each group, its number of samples of each class.
+    fractions : sequence of float
+        The share of each part.
+    seed : int
+        Decides between groups of equal size.
+    """
+
+    def __init__(
+        self, counts: Mapping[str, Counter[str]], fractions: Sequence[float], seed: int
+    ) -> None:
+        self._counts = counts
+        self._parts = [i for i, fraction in enumerate(fractions) if fraction > 0]
+        self._left: dict[str, int] = Counter(label for c in counts.values() for label in c)
+        totals: Counter[str] = Counter()
+        for count in counts.values():
+            totals.update(count)
+        self._wanted = {c: [f * n for f in fractions] for c, n in totals.items()}
+        self._wanted_of_all = [f * totals.total() for f in fractions]
+        self._lacking = {label: set(self._parts) for label in totals}
+        self._dealt: dict[str, Split] = {}
+        # A hash, not a shuffle: a group's place depends neither on the others nor on the order.
+        self._lot = {g: hashlib.sha256(f"{seed}:{g}".encode()).digest() for g in counts}
+
+    def deal(self) -> dict[str, Split]:
+        """Return the part of every group."""
+        members: defaultdict[str, list[str]] = defaultdict(list)
+        for group, count in self._counts.items():
+            for label in count:
+                members[label].append(group)
+        waiting = set(members)
+        while waiting:
+            label = min(waiting, key=lambda name: (self._left[name], name))
+            waiting.remove(label)
+            open_ = (group for group in members[label] if group not in self._dealt)
+            for group in sorted(open_, key=lambda g: (-self._counts[g][label], self._lot[g])):
+                self._give(group, self._choose(group, label))
+        return self._dealt
+
+    def _choose(self, group: str, label: str) -> int:
+        if any(self._left[c] == 1 and 0 in self._lacking[c] for c in self._counts[group]):
+            return 0
+        lacking = self._lacking[label]
+        parts: Iterable[int] = lacking if self._left[label] <= len(lacking) else self._parts
+        wanted = self._wanted[label]
+        return max(parts, key=lambda part: (wanted[part], self._wanted_of_all[part], -part))
+
+    def _give(self, group: str, part: int) -> None:
+        self._dealt[group] = SPLITS[part]
+        for label, n in self._counts[group].items():
+            self._left[label] -= 1
+            self._wanted[label][part] -= n
+            self._wanted_of_all[part] -= n
+            self._lacking[label].discard(part)
