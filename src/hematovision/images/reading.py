@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from hematovision.errors import (
     EmptyImageError,
     TooManyBytesError,
-    TooManyPixelsError,
     UnreadableFileError,
 )
 from hematovision.images import formats
@@ -101,9 +100,9 @@ def read(
         raise _too_many_bytes(label, len(data), max_bytes)
     if not data:
         raise EmptyImageError(label, "the file is empty (0 bytes). Copy it again or leave it out.")
-    content = formats.Source(data, label)
+    content = formats.Source(data, label, min(max_pixels, _PILLOW_PIXELS))
     picture = formats.inspect(content)
-    _check_size(picture, label, min(max_pixels, _PILLOW_PIXELS))
+    content.check_size(picture.width, picture.height)
     return decode(picture, content)
 
 
@@ -113,18 +112,6 @@ def load(source: str | Path | bytes) -> NDArray[np.uint8]:
     See `read` for what is accepted and raised, and `fit` for the resize.
     """
     return fit(read(source))
-
-
-def _check_size(picture: formats.Picture, label: str, max_pixels: int) -> None:
-    pixels = picture.width * picture.height
-    if pixels > max_pixels:
-        raise TooManyPixelsError(
-            label,
-            f"it declares {picture.width} x {picture.height} = {pixels:,} pixels; the limit is "
-            f"{max_pixels:,}. Cut it into parts, or make it smaller.",
-        )
-    if not pixels:
-        raise formats.Source(b"", label).damaged("it declares a width or height of 0")
 
 
 def _read_file(path: Path, label: str, max_bytes: int) -> bytes:

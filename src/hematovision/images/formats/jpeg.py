@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 from hematovision.images.formats.exif import read_orientation
 from hematovision.images.formats.picture import Picture, Source
@@ -42,8 +43,10 @@ class _Walk:
             content = b""
             if code not in _STANDALONE:
                 (length,) = self.source.unpack(">H", stop)
-                content = self.source.take(stop + 2, max(length, 2) - 2)
-                stop += max(length, 2)
+                if length < 2:
+                    raise self.source.damaged(f"the JPEG has a segment of {length} bytes")
+                content = self.source.take(stop + 2, length - 2)
+                stop += length
             following = self._next_marker(stop)
             if self._wanted(code, content):
                 self.pieces.append(self.source.data[start : following[0]])
@@ -79,7 +82,7 @@ class _Walk:
                 f"it is a JPEG of an uncommon kind (frame type {code - 0xC0}, {bits} bits, "
                 f"{components} components)"
             )
-        height, width = Source(content, self.source.name).unpack(">HH", 1)
+        height, width = struct.unpack_from(">HH", content, 1)
         self.frame = (width, height, components)
 
     def _count_scan(self) -> None:

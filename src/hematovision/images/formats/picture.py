@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from hematovision.errors import NotAnImageError, TruncatedImageError
+from hematovision.errors import NotAnImageError, TooManyPixelsError, TruncatedImageError
 
 __all__ = ["Picture", "Source"]
 
@@ -20,10 +20,13 @@ class Source:
         The whole file.
     name : str
         What errors call it.
+    max_pixels : int
+        Width times height that may not be exceeded.
     """
 
     data: bytes
     name: str
+    max_pixels: int
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
         """Read whole numbers at `offset`, laid out as `struct` describes.
@@ -47,6 +50,22 @@ class Source:
             raise self.damaged(
                 f"the file ends early: it has {len(self.data)} bytes, and its own structure needs "
                 f"at least {offset + length}"
+            )
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse a picture of no pixels, or of more than the limit.
+
+        Raises
+        ------
+        TruncatedImageError, TooManyPixelsError
+        """
+        if not width * height:
+            raise self.damaged(f"it declares {width} x {height} pixels")
+        if width * height > self.max_pixels:
+            raise TooManyPixelsError(
+                self.name,
+                f"it declares {width} x {height} = {width * height:,} pixels; the limit is "
+                f"{self.max_pixels:,}. Cut it into parts, or make it smaller.",
             )
 
     def damaged(self, reason: str) -> TruncatedImageError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hematovision.images.formats.exif import read_orientation
 from hematovision.images.formats.picture import Picture, Source
 
@@ -16,7 +18,7 @@ def inspect(source: Source) -> Picture:
     """
     (length,) = source.unpack("<I", 4)
     source.require(8, length)
-    whole = Source(source.data[: 8 + length], source.name)
+    whole = replace(source, data=source.data[: 8 + length])
     chunks = dict[bytes, tuple[int, int]]()
     offset = 12
     while offset < len(whole.data):

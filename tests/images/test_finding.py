@@ -1,0 +1,125 @@
+"""Finding image files, and writing them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hematovision import images
+from hematovision.errors import DatasetError, OutputError, UnreadableFileError
+from image_files import noise
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in (
+        "b.JPG",
+        "a/c.png",
+        "a/b/d.tiff",
+        "notes.txt",
+        ".hidden.png",
+        ".cache/e.png",
+        "__MACOSX/b.JPG",
+        "a/Thumbs.db",
+    ):
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "root"
+
+
+def names(folder, paths):
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+SUFFIXES = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_images_are_known_by_their_suffix_in_any_case(suffix):
+    assert images.is_image_name(f"cell.{suffix}")
+    assert images.is_image_name(Path(f"cell.{suffix.upper()}"))
+
+
+@pytest.mark.parametrize("name", ["cell", "png", ".png", "cell.png.txt", "cell.svg", ""])
+def test_other_names_are_no_images(name):
+    assert not images.is_image_name(name)
+
+
+def test_folders_are_searched_at_any_depth_and_sorted_without_hidden_files(folder):
+    assert names(folder, images.find_images([folder])) == ["a/b/d.tiff", "a/c.png", "b.JPG"]
+
+
+def test_files_stay_as_given_in_the_order_given_and_nothing_comes_twice(folder):
+    given = [folder / "notes.txt", folder / "b.JPG", folder, folder / ".hidden.png"]
+    found = names(folder, images.find_images(given))
+    assert found == ["notes.txt", "b.JPG", "a/b/d.tiff", "a/c.png", ".hidden.png"]
+
+
+def test_a_hidden_folder_that_is_given_is_searched(folder):
+    assert len(images.find_images([folder / ".cache"])) == 1
+
+
+def test_nothing_given_is_nothing_found():
+    assert images.find_images([]) == []
+
+
+def test_a_path_that_does_not_exist(folder):
+    with pytest.raises(UnreadableFileError, match="there is no such file or folder"):
+        images.find_images([folder / "gone"])
+
+
+def test_a_folder_without_images(tmp_path):
+    with pytest.raises(DatasetError, match=r"no image in the folder .*Expected.*\.bmp, .*\.webp"):
+        images.find_images([tmp_path])
+
+
+def test_links_to_folders_are_followed_and_circles_end(folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "f.png").touch()
+    try:
+        (folder / "link").symlink_to(outside, target_is_directory=True)
+        (outside / "back").symlink_to(folder, target_is_directory=True)
+        (folder / "a" / "self").symlink_to(folder / "a", target_is_directory=True)
+        (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    found = names(folder, images.find_images([folder]))
+    assert found == ["a/b/d.tiff", "a/c.png", "b.JPG", "gone.png", "link/f.png"]
+
+
+def test_a_folder_that_may_not_be_listed(folder, monkeypatch):
+    def walk(top, *, onerror, **_):
+        onerror(PermissionError(13, "Permission denied", os.fspath(top)))
+        return iter(())
+
+    monkeypatch.setattr("os.walk", walk)
+    with pytest.raises(UnreadableFileError, match="cannot be listed: Permission denied"):
+        images.find_images([folder])
+
+
+class TestWriting:
+    def test_png_is_without_loss(self, tmp_path):
+        image = noise(20, 30, 3)
+        path = images.write(tmp_path / "new" / "cell.PNG", image[:, ::-1])
+        np.testing.assert_array_equal(images.read(path), image[:, ::-1])
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])
+    def test_jpeg_keeps_full_colour_resolution(self, tmp_path, suffix):
+        path = images.write(tmp_path / f"cell{suffix}", noise(16, 16, 3))
+        with Image.open(path) as picture:
+            assert picture.format == "JPEG"
+            assert [layer[1:3] for layer in picture.layer] == [(1, 1)] * 3
+
+    @pytest.mark.parametrize("name", ["cell.tif", "cell"])
+    def test_another_suffix_is_refused(self, tmp_path, name):
+        with pytest.raises(OutputError, match=r"written as \.png or \.jpg"):
+            images.write(tmp_path / name, noise(4, 4, 3))
+        assert not list(tmp_path.iterdir())
+
+    def test_another_type_of_pixels_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="must be RGB uint8"):
+            images.write(tmp_path / "cell.png", noise(4, 4))
