@@ -4,13 +4,12 @@ A phantom is a drawing, never a patient: every lab's name begins with ``phantom`
 name contains it, and `write_phantoms` says so in the folder that it writes.
 """
 
-from hematovision.data.phantom.dataset import FIELDS_FOLDER, NOTE, NOTE_FILE, write_phantoms
+from hematovision.data.phantom.dataset import NOTE, NOTE_FILE, write_phantoms
 from hematovision.data.phantom.field import DrawnCell, Field, draw_cell, draw_field
 from hematovision.data.phantom.scene import KINDS
 from hematovision.data.phantom.stain import LABS
 
 __all__ = [
-    "FIELDS_FOLDER",
     "KINDS",
     "LABS",
     "NOTE",

@@ -22,7 +22,7 @@ def expose(dyes: Array, look: Look, rng: np.random.Generator) -> NDArray[np.uint
 
     Parameters
     ----------
-    dyes : ndarray of float32, shape (H, W, DYES)
+    dyes : ndarray of float32, shape (DYES, H, W)
         Amount of each dye at each pixel.
     look : Look
         Stain, optics and camera.
@@ -33,17 +33,22 @@ def expose(dyes: Array, look: Look, rng: np.random.Generator) -> NDArray[np.uint
     -------
     ndarray of uint8, shape (H, W, 3)
     """
-    height, width = dyes.shape[:2]
-    light = np.exp(-(dyes.reshape(-1, dyes.shape[2]) @ look.absorbance)).reshape(height, width, 3)
-    light = _defocus(light, look) * _illumination(rng, (height, width), look)[..., None]
-    picture = light * look.white
-    noise = rng.standard_normal((height, width, 3), dtype=np.float32)
-    noise = np.float32(0.7) * (noise + np.roll(noise, 1, axis=1))  # demosaicing correlates pixels
-    picture = picture + np.float32(look.noise) * noise * np.sqrt(picture / 255.0 + 0.1)
+    shape = dyes.shape[1], dyes.shape[2]
+    # Written out, because a matrix product's sums depend on the linear algebra library.
+    absorbed = [
+        sum(dye * -amount for dye, amount in zip(dyes, colour, strict=True))
+        for colour in look.absorbance.T
+    ]
+    light = _defocus(np.exp(np.stack(absorbed)), look) * _illumination(rng, shape, look)
+    picture = light * look.white[:, None, None]
+    noise = rng.standard_normal(picture.shape, dtype=np.float32)
+    noise = np.float32(0.7) * (noise + np.roll(noise, 1, axis=2))  # demosaicing correlates pixels
+    picture += np.float32(look.noise) * noise * np.sqrt(picture / 255.0 + 0.1)
     if look.sharpen > 0.0:
         radius = max(0.7, 0.10 * look.scale)
-        picture = picture + np.float32(look.sharpen) * (picture - _blur(picture, radius))
-    return _compress(np.clip(np.rint(picture), 0, 255).astype(np.uint8), look.quality)
+        picture += np.float32(look.sharpen) * (picture - _blur(picture, radius))
+    levels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return _compress(np.ascontiguousarray(levels.transpose(1, 2, 0)), look.quality)
 
 
 def _illumination(rng: np.random.Generator, shape: tuple[int, int], look: Look) -> Array:
@@ -55,7 +60,7 @@ def _illumination(rng: np.random.Generator, shape: tuple[int, int], look: Look) 
     slope = np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
     centre = rng.normal(0.0, 0.15, 2).astype(np.float32)
     corners = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
-    film = 0.006 * grain(rng, shape, 4.0 * look.scale)
+    film = 0.004 * grain(rng, shape, 4.0 * look.scale)
     return np.asarray(
         1.0 - look.gradient * 0.5 * slope - look.vignette * 0.5 * corners + film, dtype=np.float32
     )
@@ -66,16 +71,15 @@ def _defocus(light: Array, look: Look) -> Array:
     blurred = _blur(light, look.blur * look.scale)
     shift = look.fringe * look.scale
     if shift > 0.0:
-        blurred[..., 0] = _shift(blurred[..., 0], shift)
-        blurred[..., 2] = _shift(blurred[..., 2], -shift)
+        blurred[0] = _shift(blurred[0], shift)
+        blurred[2] = _shift(blurred[2], -shift)
     return blurred
 
 
 def _shift(plane: Array, pixels: float) -> Array:
     """Move a plane along the diagonal by a part of pixels, repeating the border."""
-    for axis in (0, 1):
-        plane = _filter(plane, _shift_kernel(pixels), axis)
-    return plane
+    kernel = _shift_kernel(pixels)
+    return _filter(_filter(plane, kernel, -2), kernel, -1)
 
 
 def _shift_kernel(pixels: float) -> Array:
@@ -86,28 +90,25 @@ def _shift_kernel(pixels: float) -> Array:
 
 
 def _blur(image: Array, deviation: float) -> Array:
-    """Convolve the first two axes with a Gaussian, repeating the border."""
+    """Convolve the last two axes with a Gaussian, repeating the border."""
     if deviation < 0.2:
         return image
     reach = int(np.ceil(2.5 * deviation))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     kernel = (kernel / kernel.sum()).astype(np.float32)
-    return _filter(_filter(image, kernel, 0), kernel, 1)
+    return _filter(_filter(image, kernel, -2), kernel, -1)
 
 
 def _filter(image: Array, kernel: Array, axis: int) -> Array:
     """Correlate one axis with an odd kernel, repeating the border."""
     reach = len(kernel) // 2
-    widths = [(reach, reach) if axis == this else (0, 0) for this in range(image.ndim)]
-    padded = np.pad(image, widths, mode="edge")
-    length = image.shape[axis]
+    places = np.arange(-reach, image.shape[axis] + reach).clip(0, image.shape[axis] - 1)
+    padded = np.moveaxis(np.take(image, places, axis=axis), axis, -2)
     total = np.zeros_like(image)
+    view = np.moveaxis(total, axis, -2)
     for start, weight in enumerate(kernel):
         if weight > 0.0:
-            window = (
-                padded[start : start + length] if axis == 0 else padded[:, start : start + length]
-            )
-            total += weight * window
+            view += weight * padded[..., start : start + image.shape[axis], :]
     return total
 
 

@@ -28,7 +28,7 @@ class Stamp:
 
     Parameters
     ----------
-    dyes : ndarray of float32, shape (n, n, DYES)
+    dyes : ndarray of float32, shape (DYES, n, n)
         Amount of each dye.
     solid : ndarray of float32, shape (n, n)
         How much the cell pushes away what lies below it, 0 to 1.
@@ -86,7 +86,7 @@ def scatter(
 
 def _red_outline(rng: np.random.Generator, radius: float) -> Array:
     """Draw the outline of a red cell: mostly round, some oval, teardrop, crenated, irregular."""
-    style = rng.choice(5, p=(0.62, 0.20, 0.13, 0.025, 0.025))
+    style = rng.choice(5, p=(0.63, 0.20, 0.13, 0.02, 0.02))
     oval, wobble = float(rng.uniform(1.0, 1.12)), float(rng.uniform(0.005, 0.02))
     if style == 1:
         return outline(rng, radius, oval=float(rng.uniform(1.15, 1.5)), wobble=wobble)
@@ -116,7 +116,7 @@ def paint_red(rng: np.random.Generator, look: Look) -> Stamp:
     """Paint a red cell: a dried biconcave disc, about 7.5 micrometres across.
 
     Smears flatten the rim, so the thickness is a plateau with the hollow of `disc_thickness` in
-    it; the hollow may be shallow, off the centre, or wider or narrower than the textbook's.
+    it; the hollow may be shallow, steep, off the centre, wider or narrower than the textbook's.
     """
     radius = float(np.clip(rng.normal(3.75, 0.38), 2.6, 4.9))
     radii = _red_outline(rng, radius)
@@ -128,35 +128,37 @@ def paint_red(rng: np.random.Generator, look: Look) -> Stamp:
     disc = disc_thickness(np.clip(hollow, 0.0, 1.0) ** np.float32(power))
     plateau = np.clip(1.1 - 0.12 * relative**4, 0.0, 1.0)
     share = np.float32(np.clip(look.pallor * rng.normal(0.9, 0.2), 0.08, 1.0))
-    lost = np.where(relative < 0.8, (1.0 - disc) / np.float32(1.0 - 0.81 / 2.565), 0.0)
-    body = coverage(depth, look.scale, 1.5 + 0.25 * look.scale)
+    lost = np.where(relative < 0.8, (1.0 - disc) / np.float32(0.684), np.float32(0.0))
+    steep = np.float32(rng.uniform(0.0, 1.0))
+    lost = (1.0 - steep) * lost + steep * coverage(lost - 0.42, 1.0, 0.75)
+    body = coverage(depth, look.scale, 1.5 + 0.12 * look.scale)
     amount = plateau * (1.0 - share * lost) * body * np.float32(rng.normal(1.0, 0.09))
-    dyes = np.zeros((*patch.shape, DYES), dtype=np.float32)
-    dyes[..., HAEM] = amount * (1.0 + 0.02 * grain(rng, patch.shape, 0.5 * look.scale))
-    dyes[..., EDGE] = edge_line(depth + 0.1, 0.35)
+    dyes = np.zeros((DYES, *patch.shape), dtype=np.float32)
+    dyes[HAEM] = amount * (1.0 + 0.02 * grain(rng, patch.shape, 0.5 * look.scale))
+    dyes[EDGE] = edge_line(depth + 0.1, 0.35)
     if rng.uniform() < 0.06:  # a speck of stain or a Howell-Jolly body
-        dyes[..., AZURE] = 0.6 * scatter(rng, patch, depth - 1.0, 0.03, (0.12, 0.35))
+        dyes[AZURE] = 0.6 * scatter(rng, patch, depth - 1.0, 0.03, (0.12, 0.35))
     return Stamp(dyes, np.zeros(patch.shape, dtype=np.float32), depth >= 0.0)
 
 
 def paint_platelet(rng: np.random.Generator, look: Look) -> Stamp:
     """Paint a platelet: 1.8 to 5 micrometres, pale blue, with violet granules in its middle."""
-    radius = float(np.clip(np.exp(rng.normal(0.42, 0.27)), 0.9, 2.7))
-    spikes = float(rng.choice((0.0, 0.08, 0.18), p=(0.6, 0.28, 0.12)))
+    radius = float(np.clip(np.exp(rng.normal(0.55, 0.28)), 0.9, 2.9))
+    spikes = float(rng.choice((0.0, 0.08, 0.18), p=(0.72, 0.22, 0.06)))
     oval = float(rng.uniform(1.0, 1.5))
-    radii = outline(rng, radius, oval=oval, wobble=0.07, spikes=spikes)
+    radii = outline(rng, radius, oval=oval, wobble=0.05, spikes=spikes)
     patch = oriented_patch(rng, look, float(radii.max()))
     depth, relative = outline_depth(patch, radii)
-    fuzz = 0.14 * grain(rng, patch.shape, 0.45 * look.scale)
+    fuzz = 0.12 * grain(rng, patch.shape, 0.45 * look.scale)
     depth = depth + fuzz.astype(np.float32)
     body = coverage(depth, look.scale, 1.5 + 0.3 * look.scale)
-    gathered = np.clip(1.15 - relative**2 * float(rng.uniform(0.6, 1.3)), 0.0, 1.0)
+    gathered = np.clip(1.2 - relative**2 * float(rng.uniform(0.6, 1.3)), 0.0, 1.0)
     strength = float(rng.uniform(0.25, 1.0))
-    cloud = np.clip(0.55 + 0.4 * grain(rng, patch.shape, 0.5 * look.scale), 0.0, 1.5)
-    granules = scatter(rng, patch, depth - 0.15, 4.5, (0.14, 0.34))
-    dyes = np.zeros((*patch.shape, DYES), dtype=np.float32)
-    dyes[..., BLUE] = body * np.float32(rng.uniform(0.25, 0.6))
-    dyes[..., EOSIN] = body * np.float32(rng.uniform(0.0, 0.25))
-    azure = gathered * np.float32(strength) * (0.4 * cloud + 0.65 * granules)
-    dyes[..., AZURE] = body * azure
+    cloud = np.clip(0.75 + 0.35 * grain(rng, patch.shape, 0.35 * look.scale), 0.0, 1.6)
+    granules = scatter(rng, patch, depth - 0.1, 6.0, (0.10, 0.24))
+    dyes = np.zeros((DYES, *patch.shape), dtype=np.float32)
+    dyes[BLUE] = body * np.float32(rng.uniform(0.25, 0.6))
+    dyes[EOSIN] = body * np.float32(rng.uniform(0.0, 0.25))
+    azure = gathered * np.float32(strength) * (0.55 * cloud + 0.5 * granules)
+    dyes[AZURE] = body * azure
     return Stamp(dyes, 0.6 * body, depth >= 0.0)

@@ -24,13 +24,12 @@ from hematovision.files import ensure_folder, write_bytes, write_text
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy, get_taxonomy
 
-__all__ = ["FIELDS_FOLDER", "NOTE", "NOTE_FILE", "write_phantoms"]
+__all__ = ["NOTE", "NOTE_FILE", "write_phantoms"]
 
 NOTE = "HematoVision phantom: drawn, not a patient"
 """Stands in every file, as the PNG text ``Comment``."""
 
 NOTE_FILE = "PHANTOM.txt"
-FIELDS_FOLDER = "Fields"
 
 _TURNS: tuple[Split, ...] = ("train", "test", "valid", "train", "train", "train", "train")
 """Parts by turns, so that few images fill every part. Seven turns and four labs share no divisor:
@@ -55,7 +54,7 @@ def write_phantoms(
     seed: int,
     *,
     taxonomy: str = RBC_WBC_PLATELETS.name,
-    fields: bool = False,
+    fields: Path | None = None,
     progress: Progress = no_progress,
 ) -> Dataset:
     """Draw a dataset: ``DEST/{Train,Valid,Test}/<class>/*.png``, ``cells.csv`` and a note.
@@ -76,9 +75,9 @@ def write_phantoms(
         At least 0. The same seed gives the same pixels.
     taxonomy : {"rbc-wbc-platelets", "pbc8"}
         The classes.
-    fields : bool
-        Whether to keep the fields too, in ``DEST/Fields`` with the boxes of all their cells in
-        ``annotations.csv``, ready for ``hematovision data import --format csv``.
+    fields : Path, optional
+        An empty or new folder outside of `dest`, which gets the fields too, with the boxes of all
+        their cells in ``annotations.csv``, ready for ``hematovision data import --format csv``.
     progress : Progress
         Told after each image.
 
@@ -90,17 +89,18 @@ def write_phantoms(
     Raises
     ------
     DatasetError
-        If `dest` is a file or a folder with something in it, `images` or `seed` is out of range,
-        or `fields` is asked for where there are none.
+        If `dest` or `fields` is a file or a folder with something in it, `fields` lies in `dest`
+        or is asked for where there are none, or `images` or `seed` is out of range.
     TaxonomyError
         If there is no such taxonomy.
     OutputError
         If `dest` cannot be written.
     """
-    chosen = _checked(dest, images, seed, get_taxonomy(taxonomy), fields=fields)
+    chosen = get_taxonomy(taxonomy)
+    _check(dest, images, seed, chosen, fields)
     ensure_folder(dest)
     write_text(dest / NOTE_FILE, _note(images, seed, chosen))
-    keep = _FieldsFolder(dest / FIELDS_FOLDER) if fields else None
+    keep = None if fields is None else _FieldsFolder(fields)
     pictures = _single(seed) if chosen is PBC8 else _cut_out(seed, keep)
     cells = []
     for done, picture in enumerate(_take(pictures, images), start=1):
@@ -113,23 +113,28 @@ def write_phantoms(
     return Dataset(dest, chosen, tuple(sorted(_samples(dest, cells), key=lambda s: s.path)))
 
 
-def _checked(dest: Path, images: int, seed: int, taxonomy: Taxonomy, *, fields: bool) -> Taxonomy:
+def _check(dest: Path, images: int, seed: int, taxonomy: Taxonomy, fields: Path | None) -> None:
     if images < 1 or seed < 0:
         raise DatasetError(
             "Phantoms need `images` of at least 1 and a `seed` of at least 0. "
             f"Received: images={images}, seed={seed}"
         )
-    if fields and taxonomy is PBC8:
+    if fields is not None and taxonomy is PBC8:
         raise DatasetError(
             "Cell images of pbc8 are drawn one by one, so there are no fields to keep. Leave out "
             "`fields`, or choose the taxonomy rbc-wbc-platelets."
         )
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+    if fields is not None and fields.resolve().is_relative_to(dest.resolve()):
         raise DatasetError(
-            f"{dest} should be an empty folder, or not be there yet, so that drawn images never "
-            "mix with others. Choose another place or empty it first."
+            f"The fields may not lie in the dataset, whose folders are classes. Received {fields} "
+            f"for fields in the dataset {dest}. Choose a place beside it."
         )
-    return taxonomy
+    for folder in (dest, *([] if fields is None else [fields])):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise DatasetError(
+                f"{folder} should be an empty folder, or not be there yet, so that drawn images "
+                "never mix with others. Choose another place or empty it first."
+            )
 
 
 def _take(pictures: Iterator[_Picture], count: int) -> Iterator[_Picture]:
@@ -224,12 +229,12 @@ class _FieldsFolder:
         self.rows: list[tuple[str | int, ...]] = []
 
     def add(self, name: str, field: Field) -> str:
-        """Write a field, and return its file relative to the dataset."""
+        """Write a field, and return its file name."""
         file = f"{name}.png"
         write_bytes(self.folder / file, _png(field.image))
         for cell in field.cells:
             self.rows.append((file, *cell.box, RBC_WBC_PLATELETS.resolve(cell.kind), cell.kind))
-        return f"{self.folder.name}/{file}"
+        return file
 
     def close(self) -> None:
         """Write the boxes."""
@@ -238,6 +243,7 @@ class _FieldsFolder:
         writer.writerow(("image", "xmin", "ymin", "xmax", "ymax", "class", "kind"))
         writer.writerows(self.rows)
         write_text(self.folder / "annotations.csv", stream.getvalue())
+        write_text(self.folder / NOTE_FILE, f"{NOTE}.\n")
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

@@ -61,7 +61,7 @@ def lobed(rng: np.random.Generator) -> Array:
         return _chain(points, float(rng.uniform(0.19, 0.26)))
     span = float(rng.uniform(0.85, 1.25)) * (1.0 + 0.85 * lobes)
     points = _along_arc(rng, lobes, float(rng.uniform(0.48, 0.62)), span, 0.18)
-    radius = 0.58 / lobes**0.6
+    radius = 0.62 / lobes**0.6
     lengths = 0.5 * radius * rng.uniform(0.1, 1.1, lobes)
     angles = np.arctan2(points[:, 1], points[:, 0]) + np.pi / 2 + rng.normal(0.0, 0.5, lobes)
     half = (lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(
@@ -75,9 +75,9 @@ def lobed(rng: np.random.Generator) -> Array:
 def bilobed(rng: np.random.Generator) -> Array:
     """Make the nucleus of an eosinophil: two fat lobes, now and then three."""
     lobes = 3 if rng.uniform() < 0.15 else 2
-    points = _along_arc(rng, lobes, 0.46, float(rng.uniform(1.7, 2.7)) * (lobes - 1) ** 0.6, 0.1)
+    points = _along_arc(rng, lobes, 0.50, float(rng.uniform(1.7, 2.7)) * (lobes - 1) ** 0.6, 0.1)
     points = points + np.array([0.1, 0.0], dtype=np.float32)
-    radii = rng.uniform(0.29, 0.38, (lobes, 1)).astype(np.float32) * np.float32(1.6 / lobes**0.68)
+    radii = rng.uniform(0.33, 0.41, (lobes, 1)).astype(np.float32) * np.float32(1.6 / lobes**0.68)
     blobs = np.hstack([points, points + rng.normal(0.0, 0.08, points.shape), radii])
     bridges = _chain(points, float(rng.uniform(0.09, 0.2)))
     return np.vstack([blobs, bridges]).astype(np.float32)

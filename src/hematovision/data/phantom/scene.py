@@ -104,7 +104,7 @@ class Canvas:
 
     Attributes
     ----------
-    dyes : ndarray of float32, shape (H, W, DYES)
+    dyes : ndarray of float32, shape (DYES, H, W)
     labels : ndarray of int32, shape (H, W)
         0 on the background, else 1 + the number of the cell that lies on top.
     layers : ndarray of uint8, shape (H, W)
@@ -112,7 +112,7 @@ class Canvas:
     """
 
     def __init__(self, height: int, width: int) -> None:
-        self.dyes: Array = np.zeros((height, width, DYES), dtype=np.float32)
+        self.dyes: Array = np.zeros((DYES, height, width), dtype=np.float32)
         self.labels = np.zeros((height, width), dtype=np.int32)
         self.layers = np.zeros((height, width), dtype=np.uint8)
 
@@ -123,12 +123,12 @@ class Canvas:
         another the smear dries thinner. White cells and platelets push them aside.
         """
         there, part = self._overlap(stamp, x, y)
-        below, above = self.dyes[there], stamp.dyes[part]
-        mixed = below * (1.0 - 0.85 * stamp.solid[part][..., None]) + above
-        thin = np.minimum(below[..., HAEM], above[..., HAEM])
-        mixed[..., HAEM] -= 0.45 * thin * (1.0 - stamp.solid[part])
-        mixed[..., EDGE] = np.maximum(below[..., EDGE], above[..., EDGE])
-        self.dyes[there] = mixed
+        below, above = self.dyes[:, *there], stamp.dyes[:, *part]
+        mixed = below * (1.0 - 0.85 * stamp.solid[part]) + above
+        thin = np.minimum(below[HAEM], above[HAEM])
+        mixed[HAEM] -= 0.65 * thin * (1.0 - stamp.solid[part])
+        mixed[EDGE] = np.maximum(below[EDGE], above[EDGE])
+        self.dyes[:, *there] = mixed
         mask = stamp.mask[part]
         self.labels[there][mask] = number
         self.layers[there][mask] += 1

@@ -85,9 +85,9 @@ LABS: Mapping[str, Lab] = {
         absorbance=(
             (1.20, 2.00, 0.45),
             (0.60, 0.64, 0.14),
-            (0.14, 0.58, 0.36),
-            (0.20, 0.32, 0.22),
-            (0.03, 0.07, 0.07),
+            (0.09, 0.56, 0.38),
+            (0.23, 0.34, 0.23),
+            (0.01, 0.02, 0.02),
         ),
         scale=(9.5, 11.5),
         view=(33.0, 41.0),
@@ -129,8 +129,8 @@ LABS: Mapping[str, Lab] = {
     "phantom-c": Lab(
         white=(216, 180, 168),
         absorbance=(
-            (0.85, 2.05, 0.62),
-            (0.45, 0.50, 0.25),
+            (0.62, 1.80, 0.40),
+            (0.38, 0.46, 0.18),
             (0.15, 0.42, 0.24),
             (0.36, 0.50, 0.27),
             (-0.03, -0.03, -0.03),
@@ -215,7 +215,7 @@ def take_look(rng: np.random.Generator, lab: str | None) -> Look:
     family = LABS[name]
     strength = rng.normal(1.0, 0.10, (DYES, 1))
     tint = rng.normal(1.0, 0.05, (DYES, 3))
-    balance = rng.normal(1.0, 0.012, 3) * rng.normal(1.0, 0.025)
+    balance = rng.normal(1.0, 0.01, 3) * rng.normal(1.0, 0.02)
     scalars = {
         key: float(rng.uniform(*getattr(family, key)))
         for key in ("scale", "view", "blur", "noise", "vignette", "gradient", "crowding", "oval")

@@ -90,9 +90,9 @@ WHITE_KINDS: Mapping[str, WhiteKind] = {
         wobble=(0.01, 0.03),
         nucleus=lobed,
         chromatin=(0.95, 1.15),
-        clumps=(0.75, 0.14),
-        cytoplasm={EOSIN: (0.25, 0.5), AZURE: (0.03, 0.10), BLUE: (0.0, 0.12)},
-        mottle=0.35,
+        clumps=(0.55, 0.15),
+        cytoplasm={EOSIN: (0.10, 0.32), AZURE: (0.03, 0.10), BLUE: (0.0, 0.15)},
+        mottle=0.28,
         granules=Granules((1.0, 3.5), (0.10, 0.22), {AZURE: 0.22, EOSIN: 0.15}),
     ),
     "eosinophil": WhiteKind(
@@ -100,17 +100,17 @@ WHITE_KINDS: Mapping[str, WhiteKind] = {
         wobble=(0.01, 0.03),
         nucleus=bilobed,
         chromatin=(0.85, 1.1),
-        clumps=(0.8, 0.16),
-        cytoplasm={EOSIN: (0.35, 0.6), BLUE: (0.0, 0.2), HAEM: (0.1, 0.4)},
+        clumps=(0.6, 0.17),
+        cytoplasm={EOSIN: (0.45, 0.7), BLUE: (0.0, 0.25), HAEM: (0.2, 0.5)},
         mottle=0.2,
-        granules=Granules((4.0, 7.0), (0.22, 0.42), {EOSIN: 0.6, HAEM: 0.4}),
+        granules=Granules((4.0, 7.0), (0.18, 0.36), {EOSIN: 0.42, HAEM: 0.3}),
     ),
     "basophil": WhiteKind(
         diameter=(10.0, 13.5),
         wobble=(0.02, 0.05),
         nucleus=off_centre,
         chromatin=(0.6, 0.85),
-        clumps=(1.1, 0.2),
+        clumps=(0.8, 0.2),
         cytoplasm={AZURE: (0.1, 0.3), EOSIN: (0.1, 0.3), BLUE: (0.0, 0.2)},
         mottle=0.3,
         granules=Granules((2.4, 4.5), (0.25, 0.5), {AZURE: 0.75}, over_nucleus=0.7),
@@ -120,7 +120,7 @@ WHITE_KINDS: Mapping[str, WhiteKind] = {
         wobble=(0.015, 0.045),
         nucleus=round_nucleus(0.82, 0.97, 0.12),
         chromatin=(0.9, 1.15),
-        clumps=(1.0, 0.14),
+        clumps=(0.65, 0.15),
         cytoplasm={BLUE: (0.6, 1.3), AZURE: (0.0, 0.1)},
         mottle=0.2,
     ),
@@ -129,7 +129,7 @@ WHITE_KINDS: Mapping[str, WhiteKind] = {
         wobble=(0.03, 0.06),
         nucleus=kidney,
         chromatin=(0.7, 0.92),
-        clumps=(0.7, 0.2),
+        clumps=(0.5, 0.22),
         cytoplasm={BLUE: (0.4, 0.85), AZURE: (0.04, 0.14)},
         mottle=0.22,
         granules=Granules((0.5, 2.0), (0.09, 0.16), {AZURE: 0.15}),
@@ -138,19 +138,19 @@ WHITE_KINDS: Mapping[str, WhiteKind] = {
     "ig": WhiteKind(
         diameter=(12.5, 17.0),
         wobble=(0.01, 0.03),
-        nucleus=round_nucleus(0.60, 0.82, 0.25),
+        nucleus=round_nucleus(0.64, 0.86, 0.25),
         chromatin=(0.65, 0.88),
-        clumps=(0.6, 0.2),
+        clumps=(0.5, 0.2),
         cytoplasm={BLUE: (0.25, 0.6), EOSIN: (0.05, 0.3), AZURE: (0.05, 0.15)},
         mottle=0.25,
-        granules=Granules((1.5, 4.5), (0.16, 0.32), {AZURE: 0.5}, over_nucleus=0.45),
+        granules=Granules((2.0, 5.5), (0.12, 0.26), {AZURE: 0.42}, over_nucleus=0.45),
     ),
     "erythroblast": WhiteKind(
         diameter=(8.0, 11.5),
         wobble=(0.015, 0.045),
-        nucleus=round_nucleus(0.50, 0.70, 0.25),
+        nucleus=round_nucleus(0.54, 0.72, 0.25),
         chromatin=(1.0, 1.25),
-        clumps=(0.9, 0.18),
+        clumps=(0.65, 0.16),
         cytoplasm={BLUE: (0.3, 0.75), HAEM: (0.35, 0.9)},
         mottle=0.08,
     ),
@@ -170,16 +170,16 @@ def paint_white(rng: np.random.Generator, look: Look, kind: str) -> Stamp:
     ragged = 2.0 * wobble * grain(rng, patch.shape, 0.9 * look.scale)
     depth = depth + ragged.astype(np.float32)
     inside = _nucleus_depth(rng, patch, recipe, radius, depth)
-    dyes = np.zeros((*patch.shape, DYES), dtype=np.float32)
+    dyes = np.zeros((DYES, *patch.shape), dtype=np.float32)
     nucleus = coverage(inside, look.scale, 1.3 + 0.12 * look.scale)
     _stain_cytoplasm(rng, patch, recipe, dyes)
-    dyes *= 1.0 - nucleus[..., None]
-    dyes[..., AZURE] += nucleus * _chromatin(rng, patch, recipe, inside)
+    dyes *= 1.0 - nucleus
+    dyes[AZURE] += nucleus * _chromatin(rng, patch, recipe, inside)
     if recipe.granules is not None:
         _add_granules(rng, patch, recipe.granules, depth, nucleus, dyes)
     body = coverage(depth, look.scale, 1.5 + 0.15 * look.scale)
-    dyes *= body[..., None]
-    dyes[..., EDGE] = edge_line(depth + 0.15, 0.35)
+    dyes *= body
+    dyes[EDGE] = edge_line(depth + 0.15, 0.35)
     return Stamp(dyes, body, depth >= 0.0)
 
 
@@ -205,7 +205,7 @@ def _stain_cytoplasm(
         per_area = float(rng.uniform(*recipe.vacuoles))
         mottle *= 1.0 - 0.85 * scatter(rng, patch, everywhere, per_area, (0.2, 0.55))
     for plane, amount in recipe.cytoplasm.items():
-        dyes[..., plane] = np.clip(mottle, 0.1, 3.0) * np.float32(rng.uniform(*amount))
+        dyes[plane] = np.clip(mottle, 0.1, 3.0) * np.float32(rng.uniform(*amount))
 
 
 def _chromatin(rng: np.random.Generator, patch: Patch, recipe: WhiteKind, inside: Array) -> Array:
@@ -213,8 +213,8 @@ def _chromatin(rng: np.random.Generator, patch: Patch, recipe: WhiteKind, inside
     size, contrast = recipe.clumps
     clumps = grain(rng, patch.shape, size * patch.scale)
     threads = np.abs(grain(rng, patch.shape, 0.8 * size * patch.scale)) - 0.8
-    fine = grain(rng, patch.shape, 0.3 * patch.scale)
-    texture = 1.0 + contrast * (clumps - 0.7 * threads + 0.4 * fine)
+    fine = grain(rng, patch.shape, 0.25 * patch.scale)
+    texture = 1.0 + contrast * (clumps - 0.9 * threads + 0.6 * fine)
     membrane = 1.0 + 0.12 * edge_line(inside - 0.2, 0.25)
     amount = np.float32(rng.uniform(*recipe.chromatin))
     return np.asarray(amount * np.clip(texture, 0.35, 1.6) * membrane, dtype=np.float32)
@@ -234,4 +234,4 @@ def _add_granules(
     level = 1.0 - nucleus * np.float32(1.0 - granules.over_nucleus)
     strength = float(rng.normal(1.0, 0.1))
     for plane, amount in granules.dyes.items():
-        dyes[..., plane] += drawn * level * np.float32(amount * strength)
+        dyes[plane] += drawn * level * np.float32(amount * strength)
