@@ -20,8 +20,10 @@ from hematovision.errors import TrainingError, needs_extra
 from hematovision.images import SIZE
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
+from hematovision.progress import Progress, no_progress
 from hematovision.training.augment import MILD, Augmentation
 from hematovision.training.batches import TaskBatches, steps_per_epoch
+from hematovision.training.fit import Epoch, fit_best
 from hematovision.training.keras_model import (
     add_head,
     backbone_model,
@@ -116,7 +118,7 @@ class FineTuned:
 
     weights: BackboneWeights
     heads: Mapping[str, Head]
-    history: Mapping[str, list[float]]
+    history: tuple[Epoch, ...]
     interrupted: bool = False
 
 
@@ -127,6 +129,7 @@ def fine_tune(
     *,
     callbacks: Sequence[Any] = (),
     checkpoint: Path | None = None,
+    progress: Progress = no_progress,
 ) -> FineTuned:
     """Train backbone and heads on all tasks at once.
 
@@ -153,7 +156,8 @@ def fine_tune(
     Raises
     ------
     TrainingError
-        If a task has no images, or if interrupted before the first epoch ended.
+        If a task has no images, the loss is not a number, or Ctrl-C came before the first epoch
+        ended.
     """
     _check(tasks)
     keras.utils.set_random_seed(how.seed)
@@ -162,31 +166,20 @@ def fine_tune(
     model = _model(tasks, backbone, how)
     batches = TaskBatches.training(tasks, how)
     valid = TaskBatches.validation(tasks, how)
-    monitor = "val_loss" if len(valid) else "loss"
-    best = keras.callbacks.EarlyStopping(
-        monitor=monitor, mode="min", patience=how.patience, restore_best_weights=True
-    )
     kept = [keras.callbacks.BackupAndRestore(checkpoint)] if checkpoint else []
-    interrupted = False
-    try:
-        model.fit(
-            batches,
-            validation_data=valid if len(valid) else None,
-            epochs=how.epochs,
-            callbacks=[*kept, batches.follower, best, *callbacks],
-            verbose=0,
-            shuffle=False,
-        )
-    except KeyboardInterrupt:
-        interrupted = True
-        if best.best_weights is None:
-            raise TrainingError(
-                "Fine-tuning was interrupted before its first epoch ended; there is nothing to "
-                "keep. Start it again, or train without fine-tuning."
-            ) from None
-        model.set_weights(best.best_weights)
+    fit = fit_best(
+        model,
+        batches,
+        validation_data=valid if len(valid) else None,
+        epochs=how.epochs,
+        patience=how.patience,
+        what="fine-tuning",
+        progress=progress,
+        callbacks=[*kept, batches.follower, *callbacks],
+        shuffle=False,
+    )
     heads = {task.name: head_of(model, f"{task.name}_") for task in tasks}
-    return FineTuned(backbone_weights(backbone), heads, dict(model.history.history), interrupted)
+    return FineTuned(backbone_weights(backbone), heads, fit.history, fit.interrupted)
 
 
 def _check(tasks: Sequence[Task]) -> None:

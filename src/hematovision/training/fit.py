@@ -1,0 +1,122 @@
+"""Keras' training loop with what every stage wants: the best epoch, progress, and Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hematovision.errors import TrainingError, needs_extra
+from hematovision.progress import Progress, no_progress
+
+with needs_extra("train", "Training"):
+    import keras
+
+__all__ = ["Epoch", "Fit", "fit_best"]
+
+Epoch = dict[str, float]
+"""One line of a training history: ``epoch`` from 1, ``loss``, ``accuracy``, ``val_loss``, ..."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a training went; the model itself holds the weights of its best epoch."""
+
+    history: tuple[Epoch, ...]
+    interrupted: bool
+
+
+def fit_best(
+    model: Any,
+    *data: Any,
+    validation_data: Any,
+    epochs: int,
+    patience: int,
+    what: str,
+    progress: Progress = no_progress,
+    callbacks: Sequence[Any] = (),
+    **how: Any,
+) -> Fit:
+    """Train a compiled model and leave it with the weights of its best epoch.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    *data
+        What ``model.fit`` takes first: arrays, or a dataset.
+    validation_data
+        Likewise; None judges epochs by the training loss.
+    epochs, patience : int
+        At most so many epochs; stop after so many without a lower loss (Keras' EarlyStopping).
+    what : str
+        What to call it: ``"head"``.
+    progress : Progress
+        Told after every batch.
+    callbacks : sequence of keras.callbacks.Callback
+        Told of everything.
+    **how
+        Further arguments of ``model.fit``.
+
+    Returns
+    -------
+    Fit
+        After Ctrl-C with `interrupted` set, and the best epoch so far in the model.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not a number, or Ctrl-C came before the first epoch ended.
+    """
+    monitor = "loss" if validation_data is None else "val_loss"
+    best = keras.callbacks.EarlyStopping(
+        monitor=monitor, mode="min", patience=patience, restore_best_weights=True
+    )
+    log = _Log(what, epochs, progress)
+    interrupted = False
+    try:
+        model.fit(
+            *data,
+            validation_data=validation_data,
+            epochs=epochs,
+            callbacks=[*callbacks, best, keras.callbacks.TerminateOnNaN(), log],
+            verbose=0,
+            **how,
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    # Without one epoch that got better, Keras has nothing to restore: the weights are worthless.
+    if best.best_weights is None:
+        raise TrainingError(
+            f"Training the {what} was interrupted before its first epoch ended; there is nothing "
+            "to keep. Start it again."
+            if interrupted
+            else f"Training the {what} led to a loss that is not a number. Check the images, or "
+            "use a lower learning rate."
+        )
+    model.set_weights(best.best_weights)
+    return Fit(tuple(log.epochs), interrupted)
+
+
+class _Log(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the history and tells the progress."""
+
+    def __init__(self, what: str, epochs: int, progress: Progress) -> None:
+        super().__init__()
+        self.epochs: list[Epoch] = []
+        self._what, self._total, self._progress = what, epochs, progress
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+        steps = self.params["steps"] or 1
+        self._progress(self._epoch * steps + batch + 1, self._total * steps, self._what)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        self.epochs.append({"epoch": float(epoch + 1), **figures})
+
+    def on_train_end(self, logs: object = None) -> None:  # noqa: ARG002
+        self._progress(1, 1, self._what)
