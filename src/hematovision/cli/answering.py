@@ -1,0 +1,137 @@
+"""``classify`` and ``models``: answers for images, and the models that give them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hematovision.cli.failures import FINDINGS
+from hematovision.cli.screen import drawn_progress, show_list, show_table
+
+if TYPE_CHECKING:
+    from hematovision.jobs.classify import ClassifySummary
+    from hematovision.jobs.tables import Table
+    from hematovision.model.classifier import Classifier, Prediction
+
+__all__ = ["classify", "models"]
+
+_DEFAULT_MODEL = "rbc-wbc-platelets"
+
+
+def classify(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Images, and folders of images.")
+    ],
+    *,
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="A bundled model's name, or a run folder.")
+    ] = _DEFAULT_MODEL,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a table: FILE.csv, FILE.jsonl or FILE.parquet.",
+            dir_okay=False,
+        ),
+    ] = None,
+) -> None:
+    """Say what the cells in images are.
+
+    Without --out the answers appear on the screen, one line each; in a pipe they are CSV. Images
+    that cannot be read are listed, the others go on, and the exit code is 3.
+    """
+    from hematovision.jobs import tables
+    from hematovision.jobs.classify import classify as run
+
+    if out is not None and out.suffix.lower() not in tables.SUFFIXES:
+        raise typer.BadParameter(
+            f"{out} must end in one of {', '.join(tables.SUFFIXES)}.", param_hint="--out"
+        )
+    with drawn_progress(hidden=out is None) as progress:
+        summary = run(paths, model=model, out=out, also=None if out else _screen, progress=progress)
+    if out is not None:
+        typer.echo(f"{_counted(summary)}. The table is {out}")
+    elif summary.n > 1:
+        typer.echo(_counted(summary), err=True)
+    if summary.refused:
+        refused = summary.refused
+        show_list(
+            f"{len(refused)} of {summary.n} files could not be used:",
+            (f"{refusal.path}: {refusal.reason}" for refusal in refused),
+            most=len(refused),
+        )
+        raise typer.Exit(FINDINGS)
+
+
+def models() -> None:
+    """List the models that come with it.
+
+    With their key figures and the place of their cards.
+    """
+    from hematovision.evaluation.wording import interval, percent
+    from hematovision.jobs.models import list_models
+
+    found = list_models()
+    if not found:
+        typer.echo("This installation has no bundled models. Train one: hematovision train --help")
+        return
+    show_table(
+        ("model", "test images", "balanced accuracy", "95 % interval", "sent to review"),
+        (
+            (
+                entry.name,
+                str(entry.n),
+                percent(entry.balanced_accuracy),
+                interval(entry.interval),
+                percent(entry.review_rate),
+            )
+            for entry in found
+        ),
+    )
+    for entry in found:
+        typer.echo(f"{entry.name}: {', '.join(entry.classes)}")
+        typer.echo(f"  card: {entry.card}")
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _screen(classifier: Classifier) -> Table:
+    if _is_terminal():
+        return _Lines(classifier.classes)
+    from hematovision.jobs.tables import csv_table
+
+    return csv_table(sys.stdout.buffer, classifier.classes)
+
+
+class _Lines:
+    """One line an image: the class, how sure, whether to look at it, and the file."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self._width = max(map(len, (*classes, "refused")))
+
+    def write(self, prediction: Prediction, /) -> None:
+        if prediction.label is None or prediction.confidence is None:
+            label, sure, verdict, colour = "refused", "", "", "red"
+        else:
+            label, sure = prediction.label, f"{prediction.confidence:.1%}"
+            accepted = prediction.decision == "accepted"
+            verdict = "accepted" if accepted else f"review: {prediction.reason}"
+            colour = "green" if accepted else "yellow"
+        styled = typer.style(f"{verdict:<35}", fg=colour)
+        typer.echo(f"{label:<{self._width}}  {sure:>6}  {styled}  {prediction.path}")
+
+    def finish(self) -> None:
+        """Nothing was held back."""
+
+
+def _counted(summary: ClassifySummary) -> str:
+    answers = ", ".join(f"{count} {label}" for label, count in summary.counts.items() if count)
+    return (
+        f"{summary.n} images: {answers or 'no answers'}; {summary.review} to review, "
+        f"{len(summary.refused)} refused"
+    )

@@ -1,0 +1,187 @@
+"""``data``: bring images into shape, look what is wrong with them, draw some, fetch public ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hematovision.cli.failures import FINDINGS
+from hematovision.cli.screen import drawn_progress, show_list, show_table
+
+if TYPE_CHECKING:
+    from hematovision.taxonomy import Taxonomy
+
+__all__ = ["group"]
+
+group = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Import, check, draw and download images.",
+)
+
+DatasetArgument = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="A folder of Train, Valid, Test, or of classes.")
+]
+TaxonomyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="rbc-wbc-platelets or pbc8. By default the first if it fits, else the folders' names.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same result.")]
+
+
+@group.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder to import.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset.")],
+    *,
+    format_: Annotated[
+        Literal["voc", "yolo", "csv", "folders"],
+        typer.Option("--format", help="Boxes as Pascal VOC, YOLO or CSV, or class folders."),
+    ],
+    annotations: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Boxes that lie elsewhere.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT", help="70/15/15, none, or a folder of lists (train.txt, test.txt)."
+        ),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="FILE:COLUMN", help="What stays on one side, such as the patient."),
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="The names of the classes 0, 1, 2 (YOLO).")
+    ] = None,
+    lab: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where the images come from.")
+    ] = None,
+    taxonomy: TaxonomyOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Make a dataset of cell images.
+
+    They are cut out of annotated fields, or copied from class folders. Boxes that give no image
+    are listed, and the exit code is then 3.
+    """
+    from hematovision.data.importing import import_dataset
+
+    with drawn_progress() as progress:
+        report = import_dataset(
+            source,
+            dest,
+            format=format_,
+            annotations=annotations,
+            names=[name.strip() for name in names.split(",")] if names else None,
+            split=split,
+            groups=groups,
+            lab=lab,
+            taxonomy=_taxonomy(taxonomy),
+            seed=seed,
+            progress=progress,
+        )
+    _show_counts(report.counts)
+    typer.echo(f"{report.total} cell images in {report.dest}")
+    if report.left_out:
+        show_list(
+            f"{len(report.left_out)} boxes gave no image:",
+            (f"{box.where}: {box.label} in {box.field}: {box.reason}" for box in report.left_out),
+        )
+    if report.problems:
+        show_list(f"{len(report.problems)} problems:", report.problems)
+    if not report.ok:
+        typer.echo(f"All of them are in {report.dest / 'import.json'}", err=True)
+        raise typer.Exit(FINDINGS)
+    typer.echo(f"Next: hematovision train {report.dest} --out RUN")
+
+
+@group.command("check")
+def check(dataset: DatasetArgument, *, taxonomy: TaxonomyOption = None) -> None:
+    """Look what is wrong with a dataset.
+
+    Unreadable files, duplicates, leaks between parts, conflicts, imbalance: whatever is found is
+    listed, and the exit code is then 3; nothing is changed.
+    """
+    from hematovision.data.check import check_dataset
+    from hematovision.data.folders import read_dataset
+
+    with drawn_progress() as progress:
+        report = check_dataset(read_dataset(dataset, _taxonomy(taxonomy)), progress)
+    _show_counts(report.counts)
+    for finding in report.findings:
+        colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
+        typer.echo(f"{typer.style(finding.severity, fg=colour)} {finding.kind}: {finding.message}")
+    if not report.ok:
+        raise typer.Exit(FINDINGS)
+    typer.echo(f"{report.files} images, and nothing that stands in the way of training.")
+
+
+@group.command("phantom")
+def phantom(
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
+    *,
+    images: Annotated[int, typer.Option(min=1, metavar="N", help="How many cell images.")] = 600,
+    seed: SeedOption = 0,
+    taxonomy: Annotated[
+        Literal["rbc-wbc-platelets", "pbc8"], typer.Option(help="Which classes to draw.")
+    ] = "rbc-wbc-platelets",
+    fields: Annotated[
+        bool, typer.Option("--fields", help="Keep the fields with their boxes, too.")
+    ] = False,
+) -> None:
+    """Draw cell images with known truth.
+
+    They are no photographs; they serve to try things out.
+    """
+    from hematovision.data.phantom import write_phantoms
+
+    with drawn_progress() as progress:
+        dataset = write_phantoms(
+            dest, images, seed, taxonomy=taxonomy, fields=fields, progress=progress
+        )
+    _show_counts({split: dataset.part(split).counts() for split in dataset.splits})
+    typer.echo(f"{len(dataset)} drawn cell images in {dest}")
+    typer.echo(f"Next: hematovision train {dest} --out RUN")
+
+
+@group.command("download")
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A public set, such as bccd.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
+) -> None:
+    """Fetch a public set by its name.
+
+    Its licence and citation are shown, and its hash is checked.
+    """
+    from hematovision.data.download import download as fetch
+    from hematovision.data.download import get_set
+
+    typer.echo(get_set(name).notice())
+    with drawn_progress() as progress:
+        done = fetch(name, dest, progress=progress)
+    typer.echo(f"The images are in {done.folder}")
+    if done.verified_against == "nothing":
+        typer.echo("Nobody has published a hash of this set; this download is now remembered.")
+    typer.echo(f"Next: {done.next_command}")
+
+
+def _taxonomy(name: str | None) -> Taxonomy | None:
+    from hematovision.taxonomy import get_taxonomy
+
+    return None if name is None else get_taxonomy(name)
+
+
+def _show_counts(counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Draw images per class (rows) and part (columns)."""
+    classes = list(dict.fromkeys(label for part in counts.values() for label in part))
+    show_table(
+        ("class", *counts),
+        [(label, *(str(part.get(label, 0)) for part in counts.values())) for label in classes],
+    )

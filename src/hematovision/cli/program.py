@@ -1,0 +1,72 @@
+"""The program: its commands, in the order of the work, and the options of all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hematovision import __version__
+from hematovision.cli import answering, datasets, learning
+from hematovision.cli.failures import reported
+
+__all__ = ["main", "program"]
+
+
+class _Program(TyperGroup):
+    """A group of commands whose failures are reported rather than thrown."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with reported(debug=bool(ctx.params.get("debug"))):
+            return super().invoke(ctx)
+
+
+# Plain help: drawing it with rich would double the time of `hematovision --help`.
+program = typer.Typer(
+    name="hematovision",
+    cls=_Program,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    if wanted:
+        typer.echo(f"hematovision {__version__}")
+        raise typer.Exit
+
+
+@program.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar="HEMATOVISION_DEBUG", help="Show where an error came from."),
+    ] = False,
+) -> None:
+    """Recognise blood cells in microscope images: for research and teaching.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings, each of them listed.
+    """
+
+
+program.command("demo")(learning.demo)
+program.add_typer(datasets.group, name="data")
+program.command("train")(learning.train)
+program.command("evaluate")(learning.evaluate)
+program.command("classify")(answering.classify)
+program.command("export")(learning.export)
+program.command("models")(answering.models)
+
+
+def main() -> None:
+    """Run the program with the arguments of the process, and leave with its exit code."""
+    program(prog_name="hematovision")

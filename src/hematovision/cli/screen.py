@@ -1,0 +1,114 @@
+"""What is drawn in a terminal: progress bars with the time left, and tables."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from hematovision.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+__all__ = ["drawn_progress", "show_list", "show_table"]
+
+QUIET_SECONDS = 10.0
+"""How long work without a terminal is silent before it says a line, and between two lines."""
+
+
+@contextmanager
+def drawn_progress(*, hidden: bool = False) -> Iterator[Progress]:
+    """Give a `Progress` that draws bars on stderr, or says a line now and then without a terminal.
+
+    Nothing of it ever goes to stdout, so that a result can be piped.
+
+    Parameters
+    ----------
+    hidden : bool
+        Draw nothing, where the answers themselves appear on the screen one by one.
+    """
+    if hidden:
+        yield no_progress
+        return
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    """One bar for each piece of work; a new piece starts a bar under the last one."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(_sentence(what), total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+
+
+class _Lines:
+    """A line on stderr every ten seconds, for logs; short work says nothing."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        if time.monotonic() - self._said >= QUIET_SECONDS:
+            self._said = time.monotonic()
+            typer.echo(f"{_sentence(what)}: {done} of {total}", err=True)
+
+
+def _sentence(what: str) -> str:
+    return what[:1].upper() + what[1:]
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Draw a table on stdout; every column but the first is aligned to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)
+
+
+def show_list(heading: str, lines: Iterable[str], most: int = 20) -> None:
+    """Say `heading` and `lines` on stderr; of many, the first `most` and how many are left."""
+    listed = list(lines)
+    typer.echo(heading, err=True)
+    for line in listed[:most]:
+        typer.echo(f"  {line}", err=True)
+    if len(listed) > most:
+        typer.echo(f"  ... and {len(listed) - most} more", err=True)

@@ -1,0 +1,66 @@
+"""The job of telling which models the package ships, and how good they were measured to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hematovision.evaluation.schema import read_metrics
+from hematovision.model.bundle import read_bundle
+from hematovision.model.registry import bundled_models, find_model
+
+__all__ = ["ModelEntry", "list_models"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A bundled model and the key figures of its own test part.
+
+    Parameters
+    ----------
+    name : str
+    classes : tuple of str
+    n : int
+        Images the figures were measured on.
+    balanced_accuracy : float
+    interval : tuple of float, or None
+        Its 95 % interval.
+    review_rate : float
+        The fraction of them that it sends to a person.
+    card : Path
+        What a user should know before trusting it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    n: int
+    balanced_accuracy: float
+    interval: tuple[float, float] | None
+    review_rate: float
+    card: Path
+
+
+def list_models() -> list[ModelEntry]:
+    """Return the bundled models, sorted by name.
+
+    Raises
+    ------
+    BundleError
+        If a bundled model has been altered.
+    """
+    return [_entry(name) for name in bundled_models()]
+
+
+def _entry(name: str) -> ModelEntry:
+    folder = find_model(name)
+    bundle = read_bundle(folder)
+    metrics = read_metrics(folder / "metrics.json")
+    return ModelEntry(
+        name=name,
+        classes=bundle.taxonomy.classes,
+        n=metrics.n,
+        balanced_accuracy=metrics.balanced_accuracy,
+        interval=metrics.intervals.get("balanced_accuracy"),
+        review_rate=metrics.review_rate,
+        card=folder / "MODEL_CARD.md",
+    )

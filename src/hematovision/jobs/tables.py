@@ -1,0 +1,182 @@
+"""Tables of predictions: CSV, JSON lines or Parquet, row by row, in memory that does not grow.
+
+All three say the same: the columns of `hematovision.model.classifier.columns`, numbers rounded to
+six digits after the point, and nothing (an empty cell, a null) where a refused image has no number.
+Text is UTF-8; the rare byte of a file's name that is not is written as a backslash and its code.
+A path is written as it is, even one that begins with ``=``: the table is for programs, and a
+changed path would no longer lead to its image. Open it in a spreadsheet as text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+from hematovision.errors import OutputError, needs_extra
+from hematovision.files import replacing, writing
+from hematovision.model.classifier import Prediction, columns
+
+__all__ = ["SUFFIXES", "Table", "csv_table", "open_table"]
+
+DIGITS = 6
+ROWS_PER_GROUP = 4096
+"""Rows that a Parquet file holds back before it writes them together: some hundred kB."""
+
+_NUMBERS = ("confidence", "novelty")
+
+Value: TypeAlias = str | float | None
+
+
+class Table(Protocol):
+    """Something that takes one prediction after the other."""
+
+    def write(self, prediction: Prediction, /) -> None:
+        """Add a row."""
+
+    def finish(self) -> None:
+        """Write what was held back; called once, after the last row."""
+
+
+class _Csv:
+    def __init__(self, stream: BinaryIO, classes: Sequence[str]) -> None:
+        self._stream = stream
+        self._put(columns(classes))
+
+    def write(self, prediction: Prediction, /) -> None:
+        self._put(tuple(_values(prediction).values()))
+
+    def finish(self) -> None:
+        pass
+
+    def _put(self, cells: Sequence[Value]) -> None:
+        line = io.StringIO(newline="")
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        self._stream.write(line.getvalue().encode("utf-8"))
+
+
+class _JsonLines:
+    def __init__(self, stream: BinaryIO, classes: Sequence[str]) -> None:
+        self._stream = stream
+        self._columns = columns(classes)
+
+    def write(self, prediction: Prediction, /) -> None:
+        values = _values(prediction)
+        text = json.dumps({name: values[name] for name in self._columns}, ensure_ascii=False)
+        self._stream.write(text.encode("utf-8") + b"\n")
+
+    def finish(self) -> None:
+        pass
+
+
+class _Parquet:
+    def __init__(self, stream: BinaryIO, classes: Sequence[str]) -> None:
+        with needs_extra("data", "Writing Parquet"):
+            import pyarrow as pa
+            from pyarrow.parquet import ParquetWriter
+
+        names = columns(classes)
+        self._schema = pa.schema(
+            (name, pa.float64() if _is_number(name) else pa.string()) for name in names
+        )
+        self._batch: Callable[..., Any] = pa.RecordBatch.from_pylist
+        self._writer = ParquetWriter(stream, self._schema)
+        self._rows: list[dict[str, Value]] = []
+
+    def write(self, prediction: Prediction, /) -> None:
+        self._rows.append(_values(prediction))
+        if len(self._rows) >= ROWS_PER_GROUP:
+            self._flush()
+
+    def finish(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_batch(self._batch(self._rows, schema=self._schema))
+            self._rows = []
+
+
+_KINDS: Mapping[str, Callable[[BinaryIO, Sequence[str]], Table]] = {
+    ".csv": _Csv,
+    ".jsonl": _JsonLines,
+    ".parquet": _Parquet,
+}
+
+SUFFIXES = tuple(_KINDS)
+"""The kinds of table, by the suffix of the file."""
+
+
+def csv_table(stream: BinaryIO, classes: Sequence[str]) -> Table:
+    """Return a table that writes CSV to `stream`, its header at once."""
+    return _Csv(stream, classes)
+
+
+@contextmanager
+def open_table(path: Path, classes: Sequence[str]) -> Iterator[Table]:
+    """Open a table of predictions whose kind the suffix of `path` tells.
+
+    The file takes its place when the block ends without an error; until then nothing, or an older
+    table, is there. Its memory does not grow with its rows.
+
+    Parameters
+    ----------
+    path : Path
+        ``.csv``, ``.jsonl`` or ``.parquet``, in any case.
+    classes : sequence of str
+        The model's classes, for the columns.
+
+    Raises
+    ------
+    OutputError
+        If the suffix is another, or the file cannot be written.
+    MissingExtraError
+        If Parquet is asked for and pyarrow is not installed.
+    """
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise OutputError(
+            f"The table {path} ends in {path.suffix or 'nothing'!r}; expected one of "
+            f"{', '.join(SUFFIXES)}, which tells what to write. Rename it."
+        )
+    with replacing(path) as stream:
+        table = _Guarded(path, kind(stream, classes))
+        try:
+            yield table
+        finally:
+            table.finish()  # after an error too: Parquet's writer must not outlive its stream
+
+
+class _Guarded:
+    """A table whose system errors name the file."""
+
+    def __init__(self, path: Path, table: Table) -> None:
+        self._path = path
+        self._table = table
+
+    def write(self, prediction: Prediction, /) -> None:
+        with writing(self._path):
+            self._table.write(prediction)
+
+    def finish(self) -> None:
+        with writing(self._path):
+            self._table.finish()
+
+
+def _is_number(column: str) -> bool:
+    return column in _NUMBERS or column.startswith("p_")
+
+
+def _values(prediction: Prediction) -> dict[str, Value]:
+    return {name: _value(value) for name, value in prediction.row().items()}
+
+
+def _value(value: Value) -> Value:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return value if value is None else round(float(value), DIGITS)

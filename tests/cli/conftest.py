@@ -1,0 +1,43 @@
+"""The program run in this process, and the small model that says which colour is strongest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from hematovision import images
+from hematovision.cli.program import program
+
+COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run the program with these arguments, and return what it said and its exit code."""
+
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(
+            program, [str(argument) for argument in arguments], prog_name="hematovision"
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def colour_model() -> Path:
+    """A bundle whose answers can be worked out by hand: the strongest of red, green and blue."""
+    return Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with a red, a green and a blue image."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, colour in COLOURS.items():
+        images.write(folder / f"{name}.png", np.full((40, 40, 3), colour, np.uint8))
+    return folder

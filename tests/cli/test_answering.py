@@ -1,0 +1,133 @@
+"""``classify`` and ``models`` at the command line."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from hematovision.cli import answering
+from hematovision.jobs.models import ModelEntry
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_in_a_pipe_the_answers_are_csv(run, colour_model, pictures: Path):
+    result = run("classify", pictures, "--model", colour_model)
+    assert result.exit_code == 0
+    found = {Path(row["path"]).stem: row for row in rows(result.stdout)}
+    assert {name: row["label"] for name, row in found.items()} == {
+        "red": "red",
+        "green": "green",
+        "blue": "blue",
+    }
+    # The model's novelty is the strongest colour over 255, and it accepts up to 0.8.
+    assert float(found["red"]["novelty"]) == pytest.approx(250 / 255, abs=1e-5)
+    assert found["red"]["decision"] == "review"
+    assert found["red"]["reason"] == "unlike the training images"
+    assert result.stderr == "3 images: 1 red, 1 green, 1 blue; 3 to review, 0 refused\n"
+
+
+def test_one_image_is_answered_in_one_row_and_nothing_else(run, colour_model, pictures: Path):
+    result = run("classify", pictures / "green.png", "--model", colour_model)
+    assert [row["label"] for row in rows(result.stdout)] == ["green"]
+    assert result.stderr == ""
+
+
+def test_in_a_terminal_each_answer_is_a_line_to_read(
+    run, colour_model, pictures: Path, monkeypatch
+):
+    (pictures / "cut.png").write_bytes((pictures / "red.png").read_bytes()[:50])
+    monkeypatch.setattr(answering, "_is_terminal", lambda: True)
+    result = run("classify", pictures, "--model", colour_model)
+    lines = {line.split()[-1]: line for line in result.stdout.splitlines()}
+    assert re.match(
+        r"green +100\.0% +review: unlike the training images +", lines[str(pictures / "green.png")]
+    )
+    assert lines[str(pictures / "cut.png")].startswith("refused ")
+
+
+def test_refused_files_are_each_listed_and_the_exit_code_is_three(
+    run, colour_model, pictures: Path
+):
+    (pictures / "empty.png").write_bytes(b"")
+    (pictures / "text.jpg").write_text("not an image")
+    result = run("classify", pictures, pictures / "gone.png", "--model", colour_model)
+    assert result.exit_code == 3
+    assert "3 of 6 files could not be used:" in result.stderr
+    for name in ("empty.png", "text.jpg", "gone.png"):
+        assert f"  {pictures / name}: " in result.stderr
+    assert "Traceback" not in result.output
+    refused = [row for row in rows(result.stdout) if row["decision"] == "refused"]
+    assert len(refused) == 3
+    assert all(row["error"] and not row["label"] and not row["p_red"] for row in refused)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".CSV"])
+def test_a_table_is_written_and_its_place_is_said(
+    run, colour_model, pictures: Path, tmp_path: Path, suffix
+):
+    table = tmp_path / f"answers{suffix}"
+    result = run("classify", pictures, "--model", colour_model, "--out", table)
+    assert result.exit_code == 0
+    assert table.stat().st_size > 0
+    assert result.stdout == (
+        f"3 images: 1 red, 1 green, 1 blue; 3 to review, 0 refused. The table is {table}\n"
+    )
+
+
+def test_a_model_that_does_not_exist_is_an_error_never_an_answer(run, pictures: Path):
+    result = run("classify", pictures, "--model", "no-such-model")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: There is no model 'no-such-model'")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_without_images_is_an_error(run, colour_model, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    result = run("classify", tmp_path / "empty", "--model", colour_model)
+    assert result.exit_code == 1
+    assert "no image in the folder" in result.stderr
+
+
+def test_a_table_that_cannot_be_written_is_an_error(run, colour_model, pictures: Path, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    table = tmp_path / "file" / "answers.csv"
+    result = run("classify", pictures, "--model", colour_model, "--out", table)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: Cannot create the folder")
+
+
+def test_models_are_listed_with_their_figures_and_cards(run, monkeypatch, tmp_path: Path):
+    entry = ModelEntry(
+        name="colours",
+        classes=("red", "green"),
+        n=945,
+        balanced_accuracy=0.9937,
+        interval=(0.981, 0.9996),
+        review_rate=0.05,
+        card=tmp_path / "MODEL_CARD.md",
+    )
+    monkeypatch.setattr("hematovision.jobs.models.list_models", lambda: [entry])
+    said = run("models").stdout
+    assert re.search(r"colours +945 +99\.4\s% +98\.1 to 99\.96\s% +5\.0\s%", said)
+    assert "colours: red, green" in said
+    assert "MODEL_CARD.md" in said.replace("\n", "")
+
+
+def test_an_installation_without_models_says_what_to_do(run, monkeypatch):
+    monkeypatch.setattr("hematovision.jobs.models.list_models", list)
+    result = run("models")
+    assert result.exit_code == 0
+    assert "no bundled models. Train one" in result.stdout
+
+
+def test_json_lines_hold_one_object_a_line(run, colour_model, pictures: Path, tmp_path: Path):
+    table = tmp_path / "answers.jsonl"
+    run("classify", pictures, "--model", colour_model, "--out", table)
+    objects = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+    assert [Path(row["path"]).stem for row in objects] == ["blue", "green", "red"]

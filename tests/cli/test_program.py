@@ -1,0 +1,188 @@
+"""The program as a whole: its help, its exit codes, and what it says when something goes wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import hematovision
+from hematovision.cli import datasets, failures, learning
+from hematovision.cli.program import main
+from hematovision.errors import DatasetError
+
+COMMANDS = [
+    ["demo"],
+    ["data"],
+    ["data", "import"],
+    ["data", "check"],
+    ["data", "phantom"],
+    ["data", "download"],
+    ["train"],
+    ["evaluate"],
+    ["classify"],
+    ["export"],
+    ["models"],
+]
+HEAVY = (
+    "numpy",
+    "onnxruntime",
+    "tensorflow",
+    "keras",
+    "pandas",
+    "PIL",
+    "rich",
+    "hematovision.images",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(run, command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: hematovision {' '.join(command)}")
+    assert "Error" not in result.output
+
+
+def test_the_help_lists_every_command_with_a_whole_sentence(run):
+    lines = run("--help").stdout.partition("Commands:")[2].strip().splitlines()
+    listed = {line.split()[0]: line for line in lines}
+    assert set(listed) == {command[0] for command in COMMANDS}
+    assert all(line.endswith(".") and not line.endswith("..") for line in lines)
+
+
+def test_the_version_is_that_of_the_package(run):
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"hematovision {hematovision.__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"]])
+def test_help_waits_for_no_heavy_library(arguments):
+    code = (
+        "import sys\nfrom hematovision.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_the_program_runs_as_a_module_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "hematovision", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == f"hematovision {hematovision.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["--nonsense"],
+        ["classify"],
+        ["train", "somewhere"],
+        ["train", "somewhere", "--out", "run", "--epochs", "0"],
+        ["train", "somewhere", "--out", "run", "--fine-tune-blocks", "18"],
+        ["data", "import", "a", "b"],
+        ["data", "import", "a", "b", "--format", "coco"],
+        ["evaluate", "m", "d", "--out", "o", "--split", "half"],
+        ["export", "m", "--to", "pickle"],
+        ["classify", "a.jpg", "--out", "table.xlsx"],
+    ],
+)
+def test_wrong_usage_exits_with_two_and_says_how_to_use_it(run, arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Usage: hematovision" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_kinds_of_table_are_named_when_another_is_asked_for(run):
+    assert "must end in one of .csv, .jsonl, .parquet" in run(
+        "classify", "a.jpg", "--out", "table.xlsx"
+    ).stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("text", "blocks"), [("1", 1), ("17", 17), ("all", None)])
+def test_a_number_of_blocks_or_all(text, blocks):
+    assert learning._blocks(text) == blocks
+
+
+@pytest.mark.parametrize("text", ["0", "18", "-1", "1.5", "\u0661", ""])
+def test_no_number_of_blocks(text):
+    with pytest.raises(typer.BadParameter, match="from 1 to 17, or all"):
+        learning._blocks(text)
+
+
+def fail_with(monkeypatch, error: BaseException):
+    """Let `hematovision data check` fail in this way."""
+
+    def fail(name):
+        raise error
+
+    monkeypatch.setattr(datasets, "_taxonomy", fail)
+
+
+def test_an_expected_error_is_one_message_without_a_traceback(run, monkeypatch):
+    fail_with(monkeypatch, DatasetError("There are no images in x. Add some."))
+    result = run("data", "check", "x")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == "Error: There are no images in x. Add some.\n"
+
+
+def test_debug_shows_where_it_came_from(run, monkeypatch):
+    fail_with(monkeypatch, DatasetError("There are no images in x."))
+    result = run("--debug", "data", "check", "x")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.endswith("Error: There are no images in x.\n")
+
+
+def test_debug_can_be_set_in_the_environment(run, monkeypatch):
+    fail_with(monkeypatch, DatasetError("no"))
+    monkeypatch.setenv("HEMATOVISION_DEBUG", "1")
+    assert "Traceback" in run("data", "check", "x").stderr
+
+
+def test_an_unexpected_error_is_called_a_defect_and_shown_in_full(run, monkeypatch):
+    fail_with(monkeypatch, RuntimeError("index 7"))
+    result = run("data", "check", "x")
+    assert result.exit_code == 1
+    assert "RuntimeError: index 7" in result.stderr
+    assert "This is a defect in HematoVision" in result.stderr
+
+
+def test_what_the_system_refuses_is_said_without_a_traceback(run, monkeypatch):
+    fail_with(monkeypatch, PermissionError(13, "Permission denied", "secret.png"))
+    result = run("data", "check", "x")
+    assert result.exit_code == 1
+    assert "Error: secret.png: Permission denied." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_control_c_exits_as_shells_expect(run, monkeypatch):
+    fail_with(monkeypatch, KeyboardInterrupt())
+    result = run("data", "check", "x")
+    assert result.exit_code == failures.INTERRUPTED == 130
+    assert result.stderr == "Error: Stopped by Ctrl-C before the work was done.\n"
+
+
+def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["anything", "nonsense"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert "No such command 'nonsense'" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough_ends_the_program_quietly(colour_model, pictures: Path):
+    command = [sys.executable, "-m", "hematovision", "classify", pictures, "--model", colour_model]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1

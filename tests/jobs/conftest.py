@@ -1,0 +1,27 @@
+"""The small model that says which colour is strongest, and images for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hematovision import images
+
+
+@pytest.fixture(scope="session")
+def colour_model() -> Path:
+    return Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A red, a green and a blue image, one that is cut off, and a text."""
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    for name, colour in (("red", 0), ("deeper/green", 1), ("blue", 2)):
+        image = np.full((40, 40, 3), 10, np.uint8)
+        image[..., colour] = 200
+        images.write(folder / f"{name}.png", image)
+    (folder / "cut.png").write_bytes((folder / "red.png").read_bytes()[:50])
+    (folder / "notes.txt").write_text("not an image, and not called one")
+    return folder
