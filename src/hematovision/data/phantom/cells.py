@@ -21,6 +21,9 @@ from hematovision.data.phantom.stain import AZURE, BLUE, DYES, EDGE, EOSIN, HAEM
 
 __all__ = ["Stamp", "edge_line", "oriented_patch", "paint_platelet", "paint_red", "scatter"]
 
+_THICKEST = 2.565  # of the disc of `disc_thickness`, in micrometres: at 0.70 of its radius
+_HOLLOW = 1.0 - 0.81 / _THICKEST
+
 
 @dataclass(frozen=True, eq=False)
 class Stamp:
@@ -109,7 +112,7 @@ def disc_thickness(relative: Array) -> Array:
     """
     square = np.clip(relative, 0.0, 1.0) ** 2
     profile = np.sqrt(1.0 - square) * (0.81 + 7.83 * square - 4.39 * square * square)
-    return np.asarray(profile / np.float32(2.565), dtype=np.float32)
+    return np.asarray(profile / np.float32(_THICKEST), dtype=np.float32)
 
 
 def paint_red(rng: np.random.Generator, look: Look) -> Stamp:
@@ -128,7 +131,7 @@ def paint_red(rng: np.random.Generator, look: Look) -> Stamp:
     disc = disc_thickness(np.clip(hollow, 0.0, 1.0) ** np.float32(power))
     plateau = np.clip(1.1 - 0.12 * relative**4, 0.0, 1.0)
     share = np.float32(np.clip(look.pallor * rng.normal(0.9, 0.2), 0.08, 1.0))
-    lost = np.where(relative < 0.8, (1.0 - disc) / np.float32(0.684), np.float32(0.0))
+    lost = np.asarray((1.0 - disc) / np.float32(_HOLLOW), dtype=np.float32) * (relative < 0.8)
     steep = np.float32(rng.uniform(0.0, 1.0))
     lost = (1.0 - steep) * lost + steep * coverage(lost - 0.42, 1.0, 0.75)
     body = coverage(depth, look.scale, 1.5 + 0.12 * look.scale)
