@@ -222,7 +222,7 @@ class Classifier:
 
         Raises
         ------
-        ModelError
+        ValueError
             If an array is not uint8 (H, W, 3).
         """
         fitted = [images.fit(array) for array in arrays]

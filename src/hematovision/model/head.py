@@ -92,6 +92,7 @@ class Head:
 
 
 def _frozen(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    array = np.array(values, dtype=np.float32, order="C")
+    with np.errstate(over="ignore"):  # What overflows is infinite, and refused by the caller.
+        array = np.array(values, dtype=np.float32, order="C")
     array.setflags(write=False)
     return array

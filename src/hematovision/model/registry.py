@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hematovision.errors import ModelNotFoundError
@@ -39,11 +40,11 @@ def find_model(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path)
     if folder.name == MANIFEST:
         folder = folder.parent
-    # os.path.isfile swallows what is no possible path, such as a name with a zero byte.
-    if (folder / MANIFEST).is_file():
+    # Unlike Path's methods, these bear what is no possible path, such as a name of 5,000 letters.
+    if os.path.isfile(folder / MANIFEST):  # noqa: PTH113
         return folder
     bundled = ", ".join(bundled_models()) or "none in this installation"
-    if folder.is_dir():
+    if os.path.isdir(folder):  # noqa: PTH112
         found = f"The folder {folder} has no {MANIFEST}: its training did not finish, or it is none"
     else:
         found = f"There is no model {str(name_or_path)!r}: no bundled name and no folder"

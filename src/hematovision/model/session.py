@@ -85,7 +85,10 @@ def open_session(
                 list(given), list(given.values()), [len(data) for data in given.values()]
             )
         session: Session = onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
+            model,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # Else a model that fails is tried twice, and that is printed.
         )
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         raise BundleError(
@@ -136,16 +139,22 @@ def check_ports(session: Session, outputs: Mapping[str, tuple[int, ...]], *, nam
         float32 or of another shape.
     """
     expected = {"images": ("tensor(uint8)", (INPUT_SIZE, INPUT_SIZE, 3))}
-    inputs = {port.name: (port.type, tuple(port.shape[1:])) for port in session.get_inputs()}
+    try:
+        inputs, given = _kinds(session.get_inputs()), _kinds(session.get_outputs())
+    except (UnicodeDecodeError, TypeError) as error:  # A name that is no text, or no shape at all.
+        raise BundleError(f"{name}: the ONNX file's inputs or outputs are damaged.") from error
     if inputs != expected:
         raise BundleError(f"{name}: the ONNX file takes {inputs}, expected {expected}.")
-    given = {port.name: (port.type, tuple(port.shape[1:])) for port in session.get_outputs()}
     for output, shape in outputs.items():
         if given.get(output) != ("tensor(float)", shape):
             raise BundleError(
                 f"{name}: the ONNX file's output {output!r} must be ('tensor(float)', {shape}) "
                 f"after N. Received: {given.get(output)}. It does not belong to this bundle.json."
             )
+
+
+def _kinds(ports: list[Port]) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
+    return {port.name: (port.type, tuple(port.shape[1:])) for port in ports}
 
 
 def check_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -225,7 +225,8 @@ def _check_names(arrays: Mapping[str, NDArray[np.float32]]) -> None:
 def _checked(
     name: str, shape: tuple[int, ...], arrays: Mapping[str, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    array = np.array(arrays[name], dtype=np.float32, order="C")
+    with np.errstate(over="ignore"):  # What overflows is infinite, and refused below.
+        array = np.array(arrays[name], dtype=np.float32, order="C")
     if array.shape != shape:
         raise WeightsError(
             f"The weight {name!r} must have shape {shape}. Received: {array.shape}. Use weights "

@@ -1,0 +1,68 @@
+"""Features of an image depend on the image and the weights, and on nothing else."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from hematovision.errors import MissingExtraError, ModelError
+from hematovision.model.backbone import Backbone
+
+
+@pytest.fixture(scope="module")
+def backbone(weights):
+    return Backbone(weights, workers=2)
+
+
+def test_an_images_features_do_not_depend_on_what_shares_its_batch(backbone, drawn):
+    together = backbone.features(drawn)
+    assert together.shape == (9, 1280)
+    assert together.dtype == np.float32
+    alone = np.concatenate([backbone.features(image[None]) for image in drawn])
+    np.testing.assert_array_equal(alone, together)
+    np.testing.assert_array_equal(backbone.features(drawn[::-1])[::-1], together)
+    pairs = [backbone.features(drawn[i : i + 2]) for i in range(0, 9, 2)]
+    np.testing.assert_array_equal(np.concatenate(pairs), together)
+
+
+def test_nor_on_the_number_of_workers_nor_on_the_memory_layout(backbone, weights, drawn):
+    together = backbone.features(drawn[:4])
+    np.testing.assert_array_equal(Backbone(weights, workers=1).features(drawn[:4]), together)
+    np.testing.assert_array_equal(backbone.features(np.asfortranarray(drawn[:4])), together)
+
+
+def test_feature_maps_average_to_features(backbone, drawn):
+    maps = backbone.feature_maps(drawn[:2])
+    assert maps.shape == (2, 7, 7, 1280)
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)), backbone.features(drawn[:2]), atol=1e-5)
+
+
+def test_no_images_have_no_features(backbone, drawn):
+    assert backbone.features(drawn[:0]).shape == (0, 1280)
+
+
+def test_it_knows_its_weights_and_uses_all_processors_by_default(weights):
+    backbone = Backbone(weights)
+    assert backbone.sha256 == weights.sha256
+    assert backbone.workers >= 1
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 224, 224, 3), np.float32),
+        np.zeros((224, 224, 3), np.uint8),
+        np.zeros((1, 3, 224, 224), np.uint8),
+        np.zeros((1, 160, 160, 3), np.uint8),
+    ],
+)
+def test_arrays_that_are_no_fitted_images_are_refused(backbone, images):
+    with pytest.raises(ModelError, match=r"\(N, 224, 224, 3\).*Received"):
+        backbone.features(images)
+
+
+def test_without_onnx_it_says_what_to_install(weights, monkeypatch):
+    monkeypatch.delitem(sys.modules, "hematovision.model.graph", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"hematovision\[train\]"):
+        Backbone(weights)

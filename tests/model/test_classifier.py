@@ -1,0 +1,232 @@
+"""From files to answers: right, in order, whatever the files are."""
+
+import dataclasses
+import itertools
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.errors import BundleError, ModelError, ModelNotFoundError
+from hematovision.model import classifier as module
+from hematovision.model.bundle import ONNX, read_bundle, write_bundle
+from hematovision.model.classifier import Classifier, Prediction, columns
+from model.make_bundle_v1 import tiny_graph
+
+
+@pytest.fixture(scope="module")
+def colours(old_bundle):
+    """The bundle of schema 1, which tells the strongest colour."""
+    return Classifier.load(old_bundle, workers=2)
+
+
+@pytest.fixture
+def classifier(run_folder):
+    return Classifier.load(run_folder)
+
+
+def plain(*rgb: int, size: int = 60) -> np.ndarray:
+    return np.full((size, size, 3), rgb, np.uint8)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A red, a broken, a green and a blue image."""
+    paths = [tmp_path / name for name in ("red.png", "broken.jpg", "green.png", "blue.png")]
+    images.write(paths[0], plain(200, 10, 10))
+    paths[1].write_text("no image")
+    images.write(paths[2], plain(20, 180, 10))
+    images.write(paths[3], plain(100, 100, 101))
+    return paths
+
+
+def test_a_bundle_of_schema_1_still_opens_and_answers(colours, files):
+    assert colours.classes == ("red", "green", "blue")
+    assert colours.taxonomy.find("rouge") == "red"
+    assert colours.trust.min_confidence == 0.75
+    red, _, green, blue = colours.predict(files)
+    assert (red.label, green.label, blue.label) == ("red", "green", "blue")
+    assert red.decision == "accepted"
+    assert red.novelty == pytest.approx(200 / 255)
+    assert red.confidence == pytest.approx(1)
+    # exp(0), exp(0) and exp(1): worked out by hand.
+    assert blue.probabilities == pytest.approx((0.21194, 0.21194, 0.57612), abs=1e-4)
+    assert blue.decision == "review"
+    assert blue.reason == "low confidence"
+
+
+def test_a_refused_file_is_told_and_the_others_go_on(colours, files):
+    refused = colours.predict(files)[1]
+    assert refused.decision == "refused"
+    assert refused.label is None
+    assert refused.confidence is refused.novelty is None
+    assert refused.probabilities == ()
+    assert refused.error
+    assert "broken.jpg" not in refused.error, "the path has a column of its own"
+    missing = colours.predict("nowhere/cell.png")[0]
+    assert missing.decision == "refused"
+    assert missing.path == "nowhere/cell.png"
+
+
+def test_a_row_has_the_columns_in_their_order(colours, files):
+    red, refused, *_ = colours.predict(files)
+    expected = (
+        *("path", "label", "confidence", "decision", "reason", "novelty"),
+        *("p_red", "p_green", "p_blue", "error"),
+    )
+    assert columns(colours.classes) == expected
+    assert tuple(red.row()) == tuple(refused.row()) == expected
+    assert red.row()["p_red"] == red.confidence
+    assert red.row()["error"] == ""
+    assert refused.row() == {
+        **dict.fromkeys(expected),
+        "path": str(files[1]),
+        "label": "",
+        "decision": "refused",
+        "reason": "",
+        "error": refused.error,
+    }
+
+
+def test_unlike_images_are_sent_to_review(colours, tmp_path):
+    path = images.write(tmp_path / "bright.png", plain(250, 0, 0))
+    assert colours.predict(path)[0].reason == "unlike the training images"
+
+
+def test_answers_come_in_the_order_of_the_files(colours, files):
+    paths = [files[i % 4] for i in range(50)]
+    assert [prediction.path for prediction in colours.stream(paths)] == list(map(str, paths))
+    assert [p.label for p in colours.predict(paths)][:8] == ["red", None, "green", "blue"] * 2
+
+
+def test_a_stream_reads_no_further_than_it_must(colours, files):
+    taken = itertools.count()
+    stream = colours.stream(files[0] for _ in taken)
+    for _ in range(20):
+        next(stream)
+    # 2 workers with 4 images each in flight.
+    assert next(taken) <= 20 + 2 * 4 + 1
+    stream.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("classify")]
+
+
+def test_one_path_alone_and_no_paths(colours, files):
+    assert colours.predict(files[0]) == colours.predict([str(files[0])])
+    assert colours.predict(str(files[0]))[0].label == "red"
+    assert colours.predict([]) == []
+
+
+def test_images_in_memory_are_answered_like_files(colours, files):
+    arrays = [images.read(path) for path in (files[0], files[2])]
+    found = colours.predict_images(arrays)
+    assert [p.path for p in found] == ["image 0", "image 1"]
+    from_files = colours.predict([files[0], files[2]])
+    named = colours.predict_images(arrays, names=map(str, (files[0], files[2])))
+    assert named == from_files
+    assert colours.predict_images([]) == []
+    with pytest.raises(ValueError, match=r"shape|uint8"):
+        colours.predict_images([np.zeros((5, 5))])
+
+
+def test_a_batch_gives_arrays_and_each_row_is_its_images_own(classifier, drawn):
+    answers = classifier.predict_batch(drawn)
+    assert answers.probabilities.shape == (9, 3)
+    assert answers.novelty.shape == (9,)
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-6)
+    alone = classifier.predict_batch(drawn[4:5])
+    np.testing.assert_array_equal(alone.probabilities[0], answers.probabilities[4])
+    np.testing.assert_array_equal(alone.novelty[0], answers.novelty[4])
+    with pytest.raises(ModelError, match="Received: float64"):
+        classifier.predict_batch(drawn / 255)
+
+
+def test_features_and_feature_maps_are_there_for_explanations(classifier, drawn, head):
+    features, maps = classifier.features(drawn[:2]), classifier.feature_maps(drawn[:2])
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)), features, atol=1e-5)
+    np.testing.assert_allclose(
+        head.probabilities(features), classifier.predict_batch(drawn[:2]).probabilities, atol=1e-5
+    )
+
+
+def test_files_batches_and_real_images_agree(classifier, real_data):
+    paths = sorted((real_data / "pbc" / "val").rglob("*.jpg"))[::120]
+    assert len(paths) >= 5
+    batch = classifier.predict_batch(np.stack([images.load(path) for path in paths]))
+    for prediction, row in zip(classifier.predict(paths), batch.probabilities, strict=True):
+        assert prediction.probabilities == tuple(map(float, row))
+        assert prediction.label == classifier.classes[row.argmax()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"input_name": "pixels"}, "pixels"),
+        ({"classes": 4}, "probabilities"),
+        ({"size": 192}, "192"),
+        ({"leave_out": "novelty"}, "novelty"),
+        ({"leave_out": "feature_map"}, "feature_map"),
+    ],
+)
+def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path, manifest, changes, said):
+    bundle = write_bundle(tmp_path / "run", manifest, {ONNX: tiny_graph(**changes)})
+    with pytest.raises(BundleError, match=rf"hematovision_model\.onnx.*{said}"):
+        Classifier(bundle)
+
+
+def test_a_model_that_is_no_onnx_is_refused(tmp_path, manifest):
+    write_bundle(tmp_path / "run", manifest, {ONNX: b"pickle"})
+    with pytest.raises(BundleError, match="ONNX Runtime"):
+        Classifier.load(tmp_path / "run")
+
+
+def test_the_model_that_runs_is_the_one_that_was_hashed(run_folder):
+    bundle = read_bundle(run_folder)
+    (run_folder / ONNX).write_bytes(tiny_graph())
+    with pytest.raises(BundleError, match="was altered"):
+        Classifier(bundle)
+
+
+def test_a_missing_model_is_an_error_never_an_answer():
+    with pytest.raises(ModelNotFoundError, match="no-such-model"):
+        Classifier.load("no-such-model")
+
+
+def test_a_defect_in_reading_is_not_taken_for_a_bad_image(colours, files, monkeypatch):
+    def fail(_path):
+        raise KeyError("defect")
+
+    monkeypatch.setattr(module.images, "load", fail)
+    with pytest.raises(KeyError, match="defect"):
+        colours.predict(files)
+
+
+def test_a_score_that_is_no_number_is_sent_to_review(colours, monkeypatch):
+    nan = [np.array([[0.9, 0.05, 0.05]], np.float32), np.array([np.nan], np.float32)]
+    monkeypatch.setattr(module, "run_each", lambda *_: nan)
+    prediction = colours.predict_images([plain(1, 2, 3)])[0]
+    assert prediction.decision == "review"
+    assert prediction.reason == "unlike the training images"
+
+
+def test_a_prediction_cannot_be_changed(colours, files):
+    prediction = colours.predict(files[0])[0]
+    assert isinstance(prediction, Prediction)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        prediction.label = "blue"
+
+
+def test_answering_loads_neither_onnx_nor_tensorflow_nor_pandas(old_bundle, files):
+    code = f"""
+import sys
+from hematovision import Classifier
+prediction = Classifier.load({str(old_bundle)!r}).predict({str(files[0])!r})[0]
+heavy = {{"onnx", "tensorflow", "keras", "pandas", "matplotlib", "sklearn", "h5py"}}
+print(prediction.label, sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "red []\n"

@@ -1,0 +1,167 @@
+"""The ONNX graph is the Keras model, and the weights in it can be got back."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from hematovision.errors import BundleError
+from hematovision.model.graph import (
+    IR_VERSION,
+    OPSET,
+    backbone_graph,
+    classifier_graph,
+    read_classifier_graph,
+)
+from hematovision.model.head import Head
+from hematovision.model.session import open_session
+
+
+def run(model: bytes, images, *outputs, external=None):
+    return open_session(model, external).run(list(outputs), {"images": images})
+
+
+@pytest.fixture(scope="module")
+def answers(model_bytes, drawn):
+    """All four outputs for the drawn images, by name."""
+    names = ["probabilities", "novelty", "features", "feature_map"]
+    return dict(zip(names, run(model_bytes, drawn, *names), strict=True))
+
+
+@pytest.fixture(scope="module")
+def keras_classifier(keras_mobilenet, weights, head):
+    """The classic recipe in plain Keras, with the same weights."""
+    import keras
+
+    base = keras_mobilenet
+    for layer in base.layers:
+        if layer.weights:
+            layer.set_weights([weights.arrays[f"{layer.name}/{v.name}"] for v in layer.weights])
+    images = keras.Input((224, 224, 3))
+    feature_map = base(keras.layers.Rescaling(1 / 127.5, -1)(images))
+    features = keras.layers.GlobalAveragePooling2D()(feature_map)
+    hidden = keras.layers.Dense(128, activation="relu")
+    last = keras.layers.Dense(3, activation="softmax")
+    model = keras.Model(images, [last(hidden(features)), features, feature_map])
+    for layer, pair in zip((hidden, last), head.layers, strict=True):
+        layer.set_weights(pair)
+    return model
+
+
+def test_it_gives_what_keras_gives(keras_classifier, answers, drawn):
+    probabilities, features, feature_map = keras_classifier.predict(drawn, verbose=0)
+    np.testing.assert_allclose(answers["probabilities"], probabilities, atol=1e-4)
+    np.testing.assert_allclose(answers["features"], features, atol=1e-4)
+    # Pixel by pixel: a padding on the wrong side would show at the border.
+    np.testing.assert_allclose(answers["feature_map"], feature_map, atol=2e-3)
+    assert answers["features"].std(axis=0).max() > 0.3, "the images must not all look the same"
+    assert np.ptp(answers["probabilities"], axis=0).max() > 0.02
+
+
+def test_it_gives_what_keras_gives_on_real_images(keras_classifier, model_bytes, real_data):
+    from hematovision.images import load
+
+    paths = sorted((real_data / "bccd").rglob("*.jpg"))[:3]
+    paths += sorted((real_data / "pbc" / "train").rglob("*.jpg"))[::1500]
+    images = np.stack([load(path) for path in paths])
+    expected = keras_classifier.predict(images, verbose=0)[0]
+    found = run(model_bytes, images, "probabilities")[0]
+    assert len(images) >= 6
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_features_are_the_mean_of_the_feature_map(answers):
+    assert answers["feature_map"].shape == (9, 7, 7, 1280)
+    np.testing.assert_allclose(
+        answers["feature_map"].mean(axis=(1, 2)), answers["features"], atol=1e-5
+    )
+    assert answers["feature_map"].min() == 0
+    assert answers["feature_map"].max() <= 6
+
+
+def test_probabilities_are_the_heads(answers, head):
+    expected = head.probabilities(answers["features"])
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
+
+
+def test_novelty_is_that_of_numpy(answers, novelty):
+    assert answers["novelty"].shape == (9,)
+    np.testing.assert_allclose(answers["novelty"], novelty.score(answers["features"]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("widths", [(3,), (32, 5), (64, 16, 8)])
+def test_heads_of_any_depth_fit(weights, novelty, drawn, widths):
+    rng = np.random.default_rng(0)
+    sizes = (1280, *widths)
+    head = Head(
+        tuple(
+            (rng.normal(0, 0.05, (a, b)), rng.normal(0, 0.1, b))
+            for a, b in zip(sizes, widths, strict=False)
+        )
+    )
+    model = classifier_graph(weights, head, novelty)
+    found, features = run(model, drawn[:2], "probabilities", "features")
+    assert found.shape == (2, widths[-1])
+    np.testing.assert_allclose(found, head.probabilities(features), atol=1e-5)
+    assert len(read_classifier_graph(model).head.layers) == len(widths)
+
+
+def test_weights_from_a_file_or_from_the_graph_are_the_same(weights, head, novelty, drawn, answers):
+    model = classifier_graph(weights, head, novelty, external="hematology.weights")
+    assert len(model) < 1_000_000 < len(weights.to_bytes())
+    external = {"hematology.weights": weights.to_bytes()}
+    found = run(model, drawn, "features", external=external)[0]
+    np.testing.assert_array_equal(found, answers["features"])
+
+
+def test_the_weights_file_serves_any_runtime_as_external_data(
+    weights, head, novelty, drawn, tmp_path, answers
+):
+    weights.save(tmp_path / "some.weights")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(classifier_graph(weights, head, novelty, external="some.weights"))
+    onnx.checker.check_model(path, full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(["features"], {"images": drawn})[0]
+    np.testing.assert_allclose(found, answers["features"], atol=1e-5)
+
+
+def test_the_backbone_alone_gives_the_same_features(weights, drawn, answers):
+    found = run(backbone_graph(weights), drawn, "features", "feature_map")
+    np.testing.assert_array_equal(found[0], answers["features"])
+    np.testing.assert_array_equal(found[1], answers["feature_map"])
+
+
+def test_the_same_parts_make_the_same_bytes(weights, head, novelty, model_bytes):
+    assert classifier_graph(weights, head, novelty) == model_bytes
+
+
+def test_it_is_a_valid_model_that_older_runtimes_open(model_bytes):
+    model = onnx.load_from_string(model_bytes)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.ir_version == IR_VERSION == 8
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    assert OPSET == 17
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+def test_what_it_was_written_from_comes_back_bit_by_bit(model_bytes, weights, head, novelty):
+    parts = read_classifier_graph(model_bytes)
+    assert parts.weights.sha256 == weights.sha256
+    for found, given in zip(parts.head.layers, head.layers, strict=True):
+        np.testing.assert_array_equal(found[0], given[0])
+        np.testing.assert_array_equal(found[1], given[1])
+    np.testing.assert_array_equal(parts.novelty.means, novelty.means)
+    np.testing.assert_array_equal(parts.novelty.inv_std, novelty.inv_std)
+
+
+def test_weights_outside_have_to_be_handed_over(weights, head, novelty):
+    model = classifier_graph(weights, head, novelty, external="hematology.weights")
+    assert read_classifier_graph(model, weights).weights is weights
+    with pytest.raises(BundleError, match="Conv1/kernel"):
+        read_classifier_graph(model)
+
+
+def test_what_is_no_onnx_model_is_a_bundle_error():
+    with pytest.raises(BundleError, match="cannot be read"):
+        read_classifier_graph(b"\xff\xff no model")
