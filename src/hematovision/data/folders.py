@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from hematovision.errors import DatasetError, TaxonomyError
 from hematovision.images import is_image_name
 from hematovision.taxonomy import RBC_WBC_PLATELETS, TAXONOMIES, Taxonomy, normalise
 
-__all__ = ["choose_taxonomy", "find_split", "read_dataset"]
+__all__ = ["choose_taxonomy", "find_split", "folder_taxonomy", "read_dataset"]
 
 _SPLIT_SPELLINGS: Mapping[Split, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "tr", "trainset", "trainingset", "traindata",
@@ -103,6 +103,20 @@ def read_dataset(root: Path, taxonomy: Taxonomy | None = None) -> Dataset:
     return Dataset(base, taxonomy, tuple(samples))
 
 
+def folder_taxonomy(root: Path) -> Taxonomy:
+    """Return the taxonomy of the class folders' own names, whatever they mean to another one.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such folder, or it has no images in class folders.
+    TaxonomyError
+        If there are fewer than two classes.
+    """
+    spellings = Counter(image.spelling for image in _find(_unwrap(_existing(root))))
+    return _merged(spellings)
+
+
 def choose_taxonomy(
     spellings: Mapping[str, int], taxonomy: Taxonomy | None, *, where: str
 ) -> Taxonomy:
@@ -126,10 +140,7 @@ def choose_taxonomy(
     if taxonomy is None:
         if all(RBC_WBC_PLATELETS.find(spelling) for spelling in spellings):
             return RBC_WBC_PLATELETS
-        merged: dict[str, str] = {}
-        for spelling in sorted(spellings):
-            merged.setdefault(normalise(spelling), spelling)
-        return Taxonomy.of_folders(merged.values())
+        return _merged(spellings)
     unknown = [f"{name!r} ({n})" for name, n in spellings.items() if taxonomy.find(name) is None]
     if unknown:
         raise TaxonomyError(
@@ -139,6 +150,14 @@ def choose_taxonomy(
             "out to take the names as they are)."
         )
     return taxonomy
+
+
+def _merged(spellings: Iterable[str]) -> Taxonomy:
+    """Take names as classes, those that differ only in case or punctuation as the first of them."""
+    merged: dict[str, str] = {}
+    for spelling in sorted(spellings):
+        merged.setdefault(normalise(spelling), spelling)
+    return Taxonomy.of_folders(merged.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +180,16 @@ def _existing(root: Path) -> Path:
 
 def _folders(folder: Path) -> list[Path]:
     """Return the folders inside one, sorted, without those that tools leave behind."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith((".", "__MACOSX")) and path.is_dir()
+    try:
+        inner = sorted(folder.iterdir())
+    except OSError as error:
+        raise _unreadable(error) from error
+    return [p for p in inner if not p.name.startswith((".", "__MACOSX")) and p.is_dir()]
+
+
+def _unreadable(error: OSError) -> DatasetError:
+    return DatasetError(
+        f"Cannot look into {error.filename}: {error.strerror}. Allow reading it, or move it away."
     )
 
 
@@ -201,7 +226,10 @@ def _find(base: Path) -> Iterator[_Found]:
 
 def _find_class(base: Path, class_folder: Path, split: Split | None) -> Iterator[_Found]:
     # os.walk, not Path.rglob: it is several times faster on folders of many thousand files.
-    for folder, inner, files in os.walk(class_folder):
+    def fail(error: OSError) -> None:
+        raise _unreadable(error) from error
+
+    for folder, inner, files in os.walk(class_folder, onerror=fail):
         inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
         place = Path(folder)
         relative = place.relative_to(base).as_posix()

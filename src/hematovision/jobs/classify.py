@@ -9,24 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from hematovision.errors import ImageError
 from hematovision.images import find_images
 from hematovision.jobs.tables import Table, open_table
 from hematovision.model.classifier import Classifier, Prediction
 from hematovision.progress import Progress, no_progress
 
-__all__ = ["DEFAULT_MODEL", "ClassifySummary", "Refusal", "classify"]
+__all__ = ["DEFAULT_MODEL", "ClassifySummary", "classify"]
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
 
 Sink: TypeAlias = Callable[[Classifier], Table]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A file for which there is no answer, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -41,14 +34,14 @@ class ClassifySummary:
         Answers of each class, in the model's order; reviewed ones count too.
     review : int
         Answers that a person should look at.
-    refused : tuple of Refusal
+    refused : tuple of ImageError
         Files that could not be read, in order.
     """
 
     n: int
     counts: Mapping[str, int]
     review: int
-    refused: tuple[Refusal, ...]
+    refused: tuple[ImageError, ...]
 
 
 def classify(
@@ -113,12 +106,12 @@ class _Tally:
         self._classes = classes
         self._labels = Counter[str]()
         self._decisions = Counter[str]()
-        self._refused: list[Refusal] = []
+        self._refused: list[ImageError] = []
 
     def add(self, prediction: Prediction) -> None:
         self._decisions[prediction.decision] += 1
         if prediction.label is None:
-            self._refused.append(Refusal(prediction.path, prediction.error or ""))
+            self._refused.append(ImageError(prediction.path, prediction.error or ""))
         else:
             self._labels[prediction.label] += 1
 

@@ -64,6 +64,8 @@ class Features:
         The positions of those views among the asked-for ones.
     mean_colours : ndarray of float32, shape (N, 3)
         Mean red, green and blue of the fitted image, 0 to 255.
+    digests : tuple of str
+        SHA-256 of each row's file.
     refused : tuple of ImageError
         One for every image that could not be read.
     computed : int
@@ -73,6 +75,7 @@ class Features:
     values: NDArray[np.float32]
     kept: NDArray[np.int64]
     mean_colours: NDArray[np.float32]
+    digests: tuple[str, ...]
     refused: tuple[ImageError, ...]
     computed: int
 
@@ -217,6 +220,7 @@ def extract(
     """
     rows: list[NDArray[np.float32]] = []
     kept: list[int] = []
+    digests: list[str] = []
     refused: dict[str, ImageError] = {}
     computed = done = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
@@ -230,6 +234,7 @@ def extract(
                 else:
                     rows.append(item.row)
                     kept.append(done)
+                    digests.append(item.key[:-1].hex())
                 done += 1
             computed += len(fresh)
             progress(done, len(views), "features")
@@ -238,6 +243,7 @@ def extract(
         np.ascontiguousarray(table[:, :FEATURES]),
         np.array(kept, np.int64),
         table[:, FEATURES:],
+        tuple(digests),
         tuple(refused.values()),
         computed,
     )

@@ -1,0 +1,72 @@
+"""The job of showing the whole job: phantoms are drawn, learnt and judged, with no data needed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hematovision.data.phantom import NOTE_FILE, write_phantoms
+from hematovision.errors import OutputError, needs_extra
+from hematovision.evaluation import Metrics
+from hematovision.progress import Progress, no_progress
+
+with needs_extra("train", "The demo"):
+    from hematovision.jobs.train import TrainOptions, train
+
+__all__ = ["IMAGES", "DemoResult", "demo"]
+
+IMAGES = 600
+"""Drawn cell images: enough to learn from, few enough for a minute."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the demo's run folder and report are, its figures, and an image to classify next."""
+
+    folder: Path
+    report: Path
+    metrics: Metrics
+    example: Path
+
+
+def demo(
+    folder: Path, *, images: int = IMAGES, seed: int = 0, progress: Progress = no_progress
+) -> DemoResult:
+    """Draw a dataset, train on it, and evaluate.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to work. What an earlier demo left there is replaced; a folder of anything else is
+        refused.
+    images : int
+        How many cell images to draw.
+    seed : int
+    progress : Progress
+
+    Raises
+    ------
+    OutputError
+        If `folder` holds something that no demo wrote, or cannot be written.
+    """
+    _clear(folder)
+    data = write_phantoms(folder / "dataset", images, seed, progress=progress)
+    result = train(folder / "dataset", folder / "run", TrainOptions(seed=seed), progress=progress)
+    return DemoResult(
+        result.folder, result.report, result.metrics, data.part("test").samples[0].path
+    )
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier demo, recognised by the note that phantoms carry, and nothing else."""
+    if not folder.exists():
+        return
+    inside = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    ours = inside <= {"dataset", "run"} and (folder / "dataset" / NOTE_FILE).is_file()
+    if inside and not ours:
+        raise OutputError(
+            f"{folder} holds something that is no demo ({', '.join(sorted(inside)[:3])}); it was "
+            "not touched. Choose another folder with --out."
+        )
+    shutil.rmtree(folder)

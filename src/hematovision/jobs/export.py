@@ -1,0 +1,61 @@
+"""The job of exporting: a bundle's model as one file for another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from hematovision.errors import OutputError, needs_extra
+from hematovision.files import write_bytes
+from hematovision.model.bundle import ONNX, Bundle, read_bundle
+from hematovision.model.registry import find_model
+from hematovision.model.weights import bundled_weights
+
+__all__ = ["FORMATS", "Format", "export"]
+
+Format: TypeAlias = Literal["h5", "keras", "onnx", "litert"]
+FORMATS: dict[Format, str] = {"h5": ".h5", "keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
+"""The kinds of file, and their usual endings."""
+
+
+def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
+    """Write a model as a single file.
+
+    Parameters
+    ----------
+    model : str or Path
+        A bundled model's name or a run folder.
+    to : {"h5", "keras", "onnx", "litert"}
+        ``h5`` and ``keras`` open in plain Keras; ``onnx`` is self-contained, also where the
+        bundle shares its backbone; all give the bundle's calibrated probabilities.
+    out : Path, optional
+        The file; by default ``hematovision_model.<ending>`` in the current folder.
+
+    Raises
+    ------
+    OutputError
+        If the file exists already or cannot be written.
+    ModelNotFoundError, BundleError
+        If the model cannot be used.
+    MissingExtraError
+        If the extra ``train`` is not installed.
+    """
+    path = out or Path(f"hematovision_model{FORMATS[to]}")
+    if path.exists():
+        raise OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
+    return write_bytes(path, _content(read_bundle(find_model(model)), to))
+
+
+def _content(bundle: Bundle, to: Format) -> bytes:
+    shared = bundle.manifest.backbone.shared
+    if to == "onnx" and not shared:
+        return bundle.read(ONNX)
+    with needs_extra("train", f"Exporting to {to}"):
+        from hematovision.model.graph import classifier_graph, read_classifier_graph
+    external = bundled_weights() if bundle.external_weights() else None
+    parts = read_classifier_graph(bundle.read(ONNX), external)
+    if to == "onnx":
+        return classifier_graph(parts.weights, parts.head, parts.novelty)
+    with needs_extra("train", f"Exporting to {to}"):
+        from hematovision.training.keras_files import keras_bytes
+    return keras_bytes(parts.weights, parts.head, to)[to]

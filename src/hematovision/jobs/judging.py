@@ -1,0 +1,138 @@
+"""From answers to ``metrics.json``, ``report.html``, ``predictions.csv``: one way for all jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.data.samples import Box, Dataset, Sample
+from hematovision.errors import ImageError
+from hematovision.evaluation import (
+    ErrorPicture,
+    Metrics,
+    ReportFacts,
+    TrainingPart,
+    evaluate,
+    most_confident_errors,
+    write_metrics,
+    write_predictions,
+    write_report,
+)
+from hematovision.model.trust import Trust, accepts, decide
+
+__all__ = ["Answered", "boxes_of", "judge", "split_counts", "write_evaluation"]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Labelled images and what a model said about them.
+
+    Parameters
+    ----------
+    samples : tuple of Sample
+        N of them.
+    labels : ndarray of int, shape (N,)
+    probabilities : ndarray of float, shape (N, C)
+    novelty : ndarray of float, shape (N,)
+    colours : ndarray of float, shape (N, 3)
+    """
+
+    samples: tuple[Sample, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.floating]
+    novelty: NDArray[np.floating]
+    colours: NDArray[np.floating]
+
+
+def boxes_of(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Return the boxes of samples, shape (N, 4); rows of NaN where unknown."""
+    unknown: Box = (np.nan,) * 4
+    return np.array([sample.box or unknown for sample in samples], np.float64).reshape(-1, 4)
+
+
+def split_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Return the images per class for each part of a dataset."""
+    return {split: dataset.part(split).counts() for split in dataset.splits}
+
+
+def judge(
+    answered: Answered, classes: Sequence[str], trust: Trust, train: TrainingPart | None, seed: int
+) -> Metrics:
+    """Score answers; groups, labs and boxes come from the samples."""
+    return evaluate(
+        answered.labels,
+        answered.probabilities,
+        classes,
+        accepted=accepts(answered.probabilities, answered.novelty, trust),
+        groups=[sample.group for sample in answered.samples],
+        labs=[sample.lab for sample in answered.samples],
+        boxes=boxes_of(answered.samples),
+        colours=answered.colours,
+        train=train,
+        seed=seed,
+    )
+
+
+def write_evaluation(
+    folder: Path,
+    metrics: Metrics,
+    facts: ReportFacts,
+    answered: Answered,
+    dataset: Dataset,
+    trust: Trust,
+    history: Sequence[Mapping[str, float]] = (),
+) -> Path:
+    """Write ``metrics.json``, ``predictions.csv`` and ``report.html`` into `folder`.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    write_metrics(folder / "metrics.json", metrics)
+    confidence = answered.probabilities.max(axis=1)
+    decisions = [
+        decide(float(c), float(n), trust) for c, n in zip(confidence, answered.novelty, strict=True)
+    ]
+    write_predictions(
+        folder / "predictions.csv",
+        [dataset.relative(sample) for sample in answered.samples],
+        answered.labels,
+        answered.probabilities,
+        metrics.classes,
+        accepted=[decision.decision == "accepted" for decision in decisions],
+        reasons=[decision.reason for decision in decisions],
+        novelty=answered.novelty,
+        groups=[sample.group for sample in answered.samples],
+        labs=[sample.lab for sample in answered.samples],
+    )
+    errors = [
+        picture
+        for i in most_confident_errors(answered.labels, answered.probabilities)
+        if (picture := _picture(answered, int(i), metrics.classes, dataset, decisions[i].decision))
+    ]
+    return write_report(folder, metrics, facts, history=history, errors=errors)
+
+
+def _picture(
+    answered: Answered, i: int, classes: Sequence[str], dataset: Dataset, decision: str
+) -> ErrorPicture | None:
+    sample = answered.samples[i]
+    try:
+        image = images.read(sample.path)
+    except ImageError:  # It was there when it was classified; the report goes on without it.
+        return None
+    said = int(answered.probabilities[i].argmax())
+    return ErrorPicture(
+        image=image,
+        true=sample.label,
+        said=classes[said],
+        confidence=float(answered.probabilities[i, said]),
+        name=dataset.relative(sample),
+        decision=decision,
+    )

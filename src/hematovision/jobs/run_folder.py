@@ -1,0 +1,186 @@
+"""What a training run leaves behind: the bundle, its figures, its report and its card."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hematovision.data.samples import Dataset, Split
+from hematovision.data.splits import write_splits
+from hematovision.errors import needs_extra
+from hematovision.evaluation import CardFacts, Metrics, ReportFacts, TrainingPart, model_card
+from hematovision.files import write_text
+from hematovision.jobs.judging import Answered, boxes_of, judge, split_counts, write_evaluation
+from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, write_bundle
+from hematovision.model.manifest import BackboneRef, Manifest
+
+with needs_extra("train", "Training"):
+    from hematovision.model.graph import classifier_graph
+    from hematovision.training.keras_files import keras_bytes
+    from hematovision.training.learning import Learned
+
+__all__ = ["Recipe", "write_figures", "write_model"]
+
+_ARCHITECTURE = (
+    "MobileNetV2 (224x224x3, frozen unless fine-tuned, BatchNorm in inference mode), global "
+    "average pooling, Dense(128, relu), Dense({n}, softmax)"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model was made, as far as it is worth writing down.
+
+    Parameters
+    ----------
+    weights : str
+        What to call the backbone's weights.
+    seed, epochs : int
+        As asked for.
+    options : mapping
+        All options, JSON-ready.
+    notes : tuple of str
+        What a reader of the figures should know.
+    """
+
+    weights: str
+    seed: int
+    epochs: int
+    options: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> Bundle:
+    """Write the model itself, its history and split; after this the folder is a bundle.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be written.
+    """
+    kept = {sample.path for part in learned.parts.values() for sample in part.samples}
+    readable = data.with_samples(sample for sample in data if sample.path in kept)
+    write_splits(readable, out / "split.csv")
+    write_text(out / "history.csv", _table(learned.history))
+    files = keras_bytes(learned.weights, learned.head, "h5", "keras")
+    manifest = Manifest(
+        name=out.resolve().name,
+        taxonomy=data.taxonomy,
+        trust=learned.trust,
+        backbone=BackboneRef(recipe.weights, learned.weights.sha256),
+        data={
+            "dataset": data.root.name,
+            "fingerprint": learned.fingerprint,
+            "splits": split_counts(readable),
+            "labs": _labs(data),
+            "refused": len(learned.refused),
+        },
+        seed=recipe.seed,
+        options=dict(recipe.options),
+    )
+    graph = classifier_graph(learned.weights, learned.head, learned.novelty)
+    return write_bundle(out, manifest, {ONNX: graph, H5: files["h5"], KERAS: files["keras"]})
+
+
+def write_figures(
+    bundle: Bundle, data: Dataset, learned: Learned, recipe: Recipe
+) -> tuple[Path, Metrics]:
+    """Judge the model on its test part (else on validation), write all about it, seal the bundle.
+
+    Returns
+    -------
+    tuple of Path and Metrics
+        The report, and the figures in it.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be written.
+    """
+    out = bundle.folder
+    tested = "test" in learned.parts and bool(learned.parts["test"].samples)
+    name: Split = "test" if tested else "valid"
+    part, training = learned.parts[name], learned.parts["train"]
+    answered = Answered(
+        part.samples,
+        part.labels,
+        learned.head.probabilities(part.features),
+        learned.novelty.score(part.features),
+        part.colours,
+    )
+    baseline = TrainingPart(
+        training.labels, boxes_of(training.samples), training.colours.astype(np.float64)
+    )
+    metrics = judge(answered, data.taxonomy.classes, learned.trust, baseline, recipe.seed)
+    metrics = replace(metrics, warnings=(*metrics.warnings, *recipe.notes))
+    details = _details(learned, recipe, bundle)
+    facts = ReportFacts(
+        title=f"{data.root.name}: {name} part",
+        model=bundle.name,
+        dataset=data.root.name,
+        part=name,
+        split=split_counts(data),
+        details=details,
+        labs=_labs(data),
+    )
+    report = write_evaluation(
+        out, metrics, facts, answered, data, learned.trust, history=learned.history
+    )
+    write_text(out / "MODEL_CARD.md", _card(data, learned, bundle, metrics, details, name))
+    seal(out, also=["predictions.csv"])
+    return report, metrics
+
+
+def _card(
+    data: Dataset,
+    learned: Learned,
+    bundle: Bundle,
+    metrics: Metrics,
+    details: dict[str, str],
+    part: str,
+) -> str:
+    facts = CardFacts(
+        name=bundle.name,
+        architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes)),
+        weights=bundle.manifest.backbone.name,
+        split=split_counts(data),
+        part=part,
+        fingerprint=learned.fingerprint,
+        how_split="By whole groups; every image's part stands in split.csv.",
+        temperature=learned.trust.temperature,
+        min_confidence=learned.trust.min_confidence,
+        max_novelty=learned.trust.max_novelty,
+        labs=_labs(data),
+        details=details,
+    )
+    return model_card(facts, metrics)
+
+
+def _details(learned: Learned, recipe: Recipe, bundle: Bundle) -> dict[str, str]:
+    versions = bundle.manifest.versions
+    return {
+        "Weights": recipe.weights,
+        "Epochs": f"{len(learned.history)} of at most {recipe.epochs}"
+        + (" (stopped by Ctrl-C)" if learned.interrupted else ""),
+        "Seed": str(recipe.seed),
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+
+
+def _labs(data: Dataset) -> tuple[str, ...]:
+    return tuple(sorted({sample.lab for sample in data if sample.lab}))
+
+
+def _table(history: Sequence[dict[str, float]]) -> str:
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "epoch": int(row["epoch"])} for row in history)
+    return stream.getvalue()

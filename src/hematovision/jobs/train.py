@@ -1,0 +1,169 @@
+"""The job of training: a dataset in, a run folder with model, figures, report and card out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hematovision.data.folders import folder_taxonomy, read_dataset
+from hematovision.data.samples import Dataset
+from hematovision.data.splits import complete_splits
+from hematovision.errors import ImageError, needs_extra
+from hematovision.evaluation import Metrics
+from hematovision.jobs.outputs import fresh_folder
+from hematovision.jobs.run_folder import Recipe, write_figures, write_model
+from hematovision.progress import Progress, no_progress
+from hematovision.taxonomy import PBC8, Taxonomy, get_taxonomy
+
+with needs_extra("train", "Training"):
+    from hematovision.training.finetune import FineTuning
+    from hematovision.training.head import HeadTraining
+    from hematovision.training.learning import learn
+    from hematovision.training.pretrained import load_weights
+
+__all__ = ["TrainOptions", "TrainResult", "chosen_taxonomy", "train"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train; the defaults are the classic recipe.
+
+    Parameters
+    ----------
+    taxonomy : str or None
+        A taxonomy's name, ``"folders"`` for the folders' own names; None chooses by the folders.
+    weights : str
+        ``"hematology"``, ``"imagenet"`` or a file.
+    fine_tune : bool
+        Whether the backbone learns too, in a second stage.
+    fine_tune_blocks : int or None
+        How many of its 17 blocks, from the top; None is all.
+    epochs, batch_size, patience, seed : int
+        As in `HeadTraining`.
+    """
+
+    taxonomy: str | None = None
+    weights: str = "hematology"
+    fine_tune: bool = False
+    fine_tune_blocks: int | None = 6
+    epochs: int = 15
+    batch_size: int = 32
+    patience: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training led to.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder, which is a bundle.
+    report : Path
+    metrics : Metrics
+        Of the test part, or of the validation part where there is no test part (with a warning).
+    interrupted : bool
+        Whether Ctrl-C ended it early.
+    refused : tuple of ImageError
+        Images that could not be read.
+    notes : tuple of str
+        What the user should know about how the dataset was understood.
+    """
+
+    folder: Path
+    report: Path
+    metrics: Metrics
+    interrupted: bool
+    refused: tuple[ImageError, ...]
+    notes: tuple[str, ...]
+
+
+def train(
+    dataset: Path,
+    out: Path,
+    options: TrainOptions = TrainOptions(),  # frozen
+    *,
+    progress: Progress = no_progress,
+) -> TrainResult:
+    """Train a model on class folders, and evaluate it on the test part.
+
+    Parameters
+    ----------
+    dataset : Path
+        Class folders, with or without Train, Valid and Test.
+    out : Path
+        The run folder to make; must not exist or be empty.
+    options : TrainOptions
+    progress : Progress
+
+    Raises
+    ------
+    DatasetError
+        If `dataset` is none, or cannot be split.
+    WeightsError
+        If the weights cannot be had.
+    TrainingError
+        If training cannot start, or leads to nothing.
+    OutputError
+        If `out` is in use or cannot be written.
+    """
+    fresh_folder(out)
+    found = read_dataset(dataset, chosen_taxonomy(options.taxonomy, dataset))
+    data = complete_splits(found, options.seed)
+    notes = _notes(found, data)
+    weights = load_weights(options.weights)
+    learned = learn(
+        data,
+        weights,
+        HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed),
+        _fine_tuning(options),
+        progress,
+    )
+    recipe = Recipe(_weights_name(options), options.seed, options.epochs, asdict(options), notes)
+    bundle = write_model(out, data, learned, recipe)
+    report, metrics = write_figures(bundle, data, learned, recipe)
+    return TrainResult(out, report, metrics, learned.interrupted, learned.refused, notes)
+
+
+def chosen_taxonomy(name: str | None, dataset: Path) -> Taxonomy | None:
+    """Return the taxonomy that ``--taxonomy`` names; None leaves the choice to the folders."""
+    if name is None:
+        return None
+    return folder_taxonomy(dataset) if name == "folders" else get_taxonomy(name)
+
+
+def _notes(found: Dataset, data: Dataset) -> tuple[str, ...]:
+    """Say what was decided for the user: classes merged, parts made."""
+    notes = []
+    names = {sample.path.relative_to(found.root).parts[-2] for sample in found}
+    classes = found.taxonomy.classes
+    if {PBC8.find(name) for name in names} == set(PBC8.classes) and len(classes) < len(names):
+        notes.append(
+            f"{len(names)} class folders were merged into {', '.join(classes)}. "
+            "To tell all eight apart, use --taxonomy pbc8."
+        )
+    made = [split for split in data.splits if split not in found.splits]
+    if made:
+        notes.append(
+            f"The dataset had no {' or '.join(made)} part; it was made by whole groups, seeded, "
+            "and is written down in split.csv."
+        )
+    if "test" not in data.splits:
+        notes.append(
+            "There is no test part: the figures are of the validation part, by which training was "
+            "stopped and calibrated, and flatter the model. Evaluate it on other images."
+        )
+    return tuple(notes)
+
+
+def _fine_tuning(options: TrainOptions) -> FineTuning | None:
+    if not options.fine_tune:
+        return None
+    return FineTuning(blocks=options.fine_tune_blocks, patience=options.patience, seed=options.seed)
+
+
+def _weights_name(options: TrainOptions) -> str:
+    known = options.weights in {"hematology", "imagenet"}
+    name = options.weights if known else Path(options.weights).name
+    return f"{name}, fine-tuned" if options.fine_tune else name

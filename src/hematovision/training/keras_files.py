@@ -1,0 +1,68 @@
+"""The files that Keras, and what grew around it, can open: .h5, .keras and LiteRT."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hematovision.errors import needs_extra
+from hematovision.model.head import Head
+from hematovision.model.weights import BackboneWeights
+from hematovision.training.keras_model import classifier_model
+
+with needs_extra("train", "Writing Keras files"):
+    import keras
+    from absl import logging as absl_logging
+
+__all__ = ["FORMATS", "keras_bytes"]
+
+FORMATS = {"h5": ".h5", "keras": ".keras", "litert": ".tflite"}
+"""What `keras_bytes` writes, and the endings that programs expect."""
+
+
+def keras_bytes(weights: BackboneWeights, head: Head, *formats: str) -> dict[str, bytes]:
+    """Write the classifier in some of `FORMATS`.
+
+    Parameters
+    ----------
+    weights : BackboneWeights
+    head : Head
+        The temperature already in its last layer.
+    *formats : str
+        Keys of `FORMATS`. ``h5`` and ``keras`` open in plain Keras without custom objects;
+        ``litert`` needs the TensorFlow backend.
+
+    Returns
+    -------
+    dict of str to bytes
+        The content of each file.
+    """
+    model = classifier_model(weights, head)
+    return {kind: _written(model, kind) for kind in formats}
+
+
+def _written(model: Any, kind: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="hematovision-") as folder:
+        path = Path(folder) / f"model{FORMATS[kind]}"
+        with _quiet():
+            if kind == "litert":
+                model.export(path, format="litert", verbose=False)
+            else:
+                keras.saving.save_model(model, path)
+        return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hush what the writers say: that .h5 is an old format is known, and asked for."""
+    before = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        absl_logging.set_verbosity(before)
