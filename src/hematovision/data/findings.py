@@ -1,0 +1,204 @@
+"""What can be wrong with a dataset, as findings that a person can act on.
+
+.. code-block:: text
+
+    kind                        severity  what it means
+    unreadable                  error     a file that no command of this package can use
+    exact-duplicates-across     error     one picture in two parts: what is tested was learnt
+    near-duplicates-across      error     the same, rotated, mirrored, cropped or re-compressed
+    group-across                error     one field or patient in two parts
+    label-conflict              error     one picture under two classes
+    exact-duplicates-within     warning   one picture twice in a part: it counts twice
+    near-duplicates-within      warning   the same, changed a little; a note if both are of one
+                                          group, which no split separates
+    missing-class               warning   a part without a class: nothing is learnt or measured
+    small-class                 warning   a class with fewer than 20 images
+    class-imbalance             note      the largest class has over 10 times the smallest's images
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from hematovision.data.samples import Dataset, Sample
+from hematovision.errors import ImageError
+from hematovision.files import sha256_file
+
+__all__ = [
+    "MAX_RATIO",
+    "MIN_IMAGES",
+    "SEVERITIES",
+    "Finding",
+    "Severity",
+    "balance_findings",
+    "duplicate_findings",
+    "group_findings",
+    "unreadable_findings",
+]
+
+Severity: TypeAlias = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+MIN_IMAGES = 20
+"""Images a class needs before anything can be said of it: 20 correct ones of 20 still leave a 95 %
+interval that begins at 84 % (Wilson)."""
+
+MAX_RATIO = 10.0
+"""Largest to smallest class of the whole dataset. Blood itself is far more uneven (red cells to
+white, about 700 to 1) and training weighs the classes, so that beyond it there is a note, not a
+warning: look at balanced accuracy, not at accuracy."""
+
+SHOWN = 5
+"""Files that a message names; `Finding.files` has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about a dataset that a person should know.
+
+    Parameters
+    ----------
+    kind : str
+        One of the kinds listed at the top of this module.
+    severity : {"error", "warning", "note"}
+    message : str
+        What was found and what to do about it; names at most `SHOWN` files.
+    files : tuple of str
+        All files concerned, relative to the dataset, with forward slashes.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    files: tuple[str, ...] = ()
+
+
+def unreadable_findings(
+    dataset: Dataset, unreadable: Iterable[tuple[int, ImageError]]
+) -> Iterator[Finding]:
+    """Report each file that cannot be decoded, with the decoder's reason."""
+    for position, error in unreadable:
+        name = _name(dataset, dataset.samples[position])
+        yield Finding("unreadable", "error", f"{name}: {error.reason}", (name,))
+
+
+def duplicate_findings(
+    dataset: Dataset, clusters: Iterable[Sequence[int]], how: Literal["exact", "near"]
+) -> Iterator[Finding]:
+    """Report groups of images that show one picture, and those of them with several classes.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    clusters : iterable of sequence of int
+        Positions in the dataset's samples, two or more each.
+    how : {"exact", "near"}
+        Equal pixels, or the same picture changed a little.
+    """
+    for cluster in clusters:
+        samples = [dataset.samples[position] for position in cluster]
+        files = tuple(_name(dataset, sample) for sample in samples)
+        yield _duplicates(samples, files, how)
+        labels = sorted({sample.label for sample in samples})
+        if len(labels) > 1:
+            message = (
+                f"{_pictures(samples, how)} is filed under {_list(labels)}: {_list(files)}. At "
+                "most one can be right; look at the picture and remove the others."
+            )
+            yield Finding("label-conflict", "error", message, files)
+
+
+def group_findings(dataset: Dataset) -> Iterator[Finding]:
+    """Report each group (a field, a patient) that has images in more than one part."""
+    members: dict[str, list[Sample]] = defaultdict(list)
+    for sample in dataset:
+        if sample.group and sample.split is not None:
+            members[sample.group].append(sample)
+    for group, samples in sorted(members.items()):
+        parts = _parts(samples)
+        if len(parts) > 1:
+            files = tuple(_name(dataset, sample) for sample in samples)
+            message = (
+                f"Group {group!r} has images in {_list(parts)}: {_list(files)}. What is tested "
+                "would be known from training; keep the group on one side (a split made by "
+                "HematoVision does)."
+            )
+            yield Finding("group-across", "error", message, files)
+
+
+def balance_findings(dataset: Dataset) -> Iterator[Finding]:
+    """Report classes that are missing from a part, small, or far smaller than the largest."""
+    counts = dataset.counts()
+    for label, count in counts.items():
+        if count < MIN_IMAGES:
+            yield Finding(
+                "small-class",
+                "warning",
+                f"Class {label!r} has {count} images; with fewer than {MIN_IMAGES} neither "
+                "training nor a measured accuracy means much. Add images of it, or leave the "
+                "class out.",
+            )
+    for split in dataset.splits:
+        for label, count in dataset.part(split).counts().items():
+            if count == 0 and counts[label] > 0:
+                yield Finding(
+                    "missing-class",
+                    "warning",
+                    f"Part {split!r} has no images of class {label!r}, the dataset has "
+                    f"{counts[label]}. Move some there, or split anew.",
+                )
+    present = {label: count for label, count in counts.items() if count > 0}
+    if present and max(present.values()) > MAX_RATIO * min(present.values()):
+        large, small = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
+        yield Finding(
+            "class-imbalance",
+            "note",
+            f"Class {large!r} has {present[large]} images, {small!r} has {present[small]}: more "
+            f"than {MAX_RATIO:g} to 1. Training weighs the classes; judge the result by balanced "
+            "accuracy.",
+        )
+
+
+def _duplicates(
+    samples: Sequence[Sample], files: tuple[str, ...], how: Literal["exact", "near"]
+) -> Finding:
+    parts = _parts(samples)
+    picture = _pictures(samples, how)
+    if len(parts) > 1:
+        message = (
+            f"{picture} is in {_list(parts)}: {_list(files)}. What is tested would be known from "
+            "training; keep it in one part only."
+        )
+        return Finding(f"{how}-duplicates-across", "error", message, files)
+    one_group = len({sample.group for sample in samples}) == 1 and samples[0].group != ""
+    quiet = how == "near" and one_group
+    message = (
+        f"{picture} is there {len(files)} times: {_list(files)}. It counts as often; keep one, or "
+        "put all into one group."
+    )
+    return Finding(f"{how}-duplicates-within", "note" if quiet else "warning", message, files)
+
+
+def _pictures(samples: Sequence[Sample], how: Literal["exact", "near"]) -> str:
+    if how == "near":
+        return "One picture, rotated, mirrored, cropped, re-compressed or taken twice,"
+    same_bytes = len({sha256_file(sample.path) for sample in samples}) == 1
+    return f"One picture (the same pixels{' and bytes' if same_bytes else ''})"
+
+
+def _parts(samples: Iterable[Sample]) -> list[str]:
+    return sorted({sample.split or "no part" for sample in samples})
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _name(dataset: Dataset, sample: Sample) -> str:
+    if sample.path.is_relative_to(dataset.root):
+        return dataset.relative(sample)
+    return sample.path.as_posix()
