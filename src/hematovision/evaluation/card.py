@@ -219,5 +219,5 @@ def _bullets(lines: Iterable[str]) -> str:
 
 def _plain(text: str) -> str:
     """Escape what Markdown or HTML would take for more than text."""
-    joined = " ".join(text.split())
+    joined = re.sub(r"[ \t\r\n]+", " ", text)  # a line break would end a row; thin spaces stay
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", joined).replace("<", "&lt;").replace(">", "&gt;")

@@ -18,8 +18,9 @@ import numpy as np
 
 from hematovision.errors import needs_extra
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
-from hematovision.evaluation.intervals import Interval, wilson
+from hematovision.evaluation.intervals import wilson
 from hematovision.evaluation.schema import ClassScores
+from hematovision.evaluation.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,10 +35,11 @@ __all__ = [
     "risk_coverage_figure",
 ]
 
-BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#c3cad1"
+BLUE, ORANGE, GREEN, INK, GREY = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#6b7680"
+UNKNOWN = (math.nan, math.nan)
 
 STYLE: Any = {  # matplotlib types every key by name
-    "axes.edgecolor": "#6b7680",
+    "axes.edgecolor": GREY,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
@@ -107,7 +109,7 @@ def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
         axes.text(x, y, "0", ha="center", va="center", color=ink)
         return
     axes.text(x, y - 0.11, f"{count:,}", ha="center", va="center", color=ink, weight="bold")
-    axes.text(x, y + 0.2, _percent(share), ha="center", va="center", color=ink, size=8)
+    axes.text(x, y + 0.2, percent(share), ha="center", va="center", color=ink, size=8)
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int | None:
@@ -141,7 +143,7 @@ def curves_figure(
         best = best_epoch(history)
         if best is not None:
             label = f"kept: epoch {best}"
-            axes.axvline(best, color="#6b7680", linewidth=1, linestyle=":", label=label)
+            axes.axvline(best, color=GREY, linewidth=1, linestyle=":", label=label)
         axes.set_title(quantity.capitalize())
         axes.set_xlabel("epoch")
         axes.locator_params("x", integer=True)
@@ -157,15 +159,16 @@ def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
     are Wilson's 95 % intervals: a bin of three images says little.
     """
     full = [b for b in bins if b.count]
-    confidence = [b.confidence or 0.0 for b in full]
-    accuracy = [b.accuracy or 0.0 for b in full]
+    confidence = np.array([b.confidence for b in full], np.float64)
+    accuracy = np.array([b.accuracy for b in full], np.float64)
+    right = [round(share * b.count) for share, b in zip(accuracy, full, strict=True)]
+    ends = np.array([wilson(k, b.count) for k, b in zip(right, full, strict=True)], np.float64)
 
     def draw(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        upper.plot([0, 1], [0, 1], color="#6b7680", linewidth=1, linestyle=":", label="ideal")
-        for x, y, b in zip(confidence, accuracy, full, strict=True):
-            ends = wilson(round(y * b.count), b.count)
-            upper.plot([x, x], ends or [], color=BLUE, linewidth=2, alpha=0.35)
+        upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="ideal")
+        lows, highs = ends.T
+        upper.vlines(confidence, lows, highs, colors=BLUE, linewidth=2, alpha=0.35)
         upper.plot(confidence, accuracy, "o-", color=BLUE, markersize=4, label="this model")
         upper.set(ylabel="fraction right", ylim=(-0.03, 1.05), title="Reliability")
         upper.legend(fontsize=9, loc="upper left")
@@ -225,11 +228,14 @@ def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, colour, marker, shift in series:
-            for position, row in enumerate(per_class.values()):
-                value: float | None = getattr(row, name)
-                _whisker(axes, position + shift, value, row.intervals[name], colour, marker)
+            rows = per_class.values()
+            values = [math.nan if (v := getattr(row, name)) is None else v for row in rows]
+            ends = np.array([row.intervals[name] or UNKNOWN for row in rows])
+            heights = np.arange(len(rows)) + shift
+            lows, highs = ends.T
+            axes.hlines(heights, lows, highs, colors=colour, linewidth=2, alpha=0.55)
             label = "F1" if name == "f1" else name
-            axes.plot([], [], marker, color=colour, markersize=5, label=label)
+            axes.plot(values, heights, marker, color=colour, markersize=5, label=label)
         axes.set_yticks(range(len(per_class)), per_class)
         axes.set_ylim(len(per_class) - 0.5, -0.5)
         axes.set(xlabel="score, with its 95 % interval")
@@ -239,19 +245,6 @@ def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
         axes.legend(ncols=3, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
     return _svg((4.8, 1.1 + 0.55 * len(per_class)), draw)
-
-
-def _whisker(
-    axes: Axes, y: float, value: float | None, ends: Interval | None, colour: str, marker: str
-) -> None:
-    if value is None or ends is None:
-        return
-    axes.plot(ends, [y, y], color=colour, linewidth=2, alpha=0.55, solid_capstyle="round")
-    axes.plot(value, y, marker, color=colour, markersize=5)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 1 else "100 %"
 
 
 def _svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:

@@ -35,7 +35,7 @@ class Uncertainty:
     n_classes : int
         The number of classes.
     groups : ndarray of int, shape (N,), optional
-        What was seen together: fields, patients, numbered ``0 .. G - 1``. None, or a group for
+        What was seen together: fields, patients, numbered. None, or a group for
         every image, means that the images count as independent.
     seed : int
         Seed of the bootstrap.
@@ -62,18 +62,19 @@ class Uncertainty:
         self.confusion = scores.confusion_matrix(labels, answers, n_classes)
         self.accepted = int(accepted.sum())
         self.accepted_right = int((accepted & (labels == answers)).sum())
-        n_groups = None if groups is None else len(np.unique(groups))
-        self.n_groups = None if n_groups == len(labels) else n_groups
+        self.n_groups: int | None = None
+        if groups is not None:
+            present, groups = np.unique(groups, return_inverse=True)
+            self.n_groups = len(present) if len(present) < len(labels) else None
         self.method: IntervalMethod = "cluster_bootstrap" if self.n_groups else "wilson"
+        cells = n_classes**2
         if groups is None or self.n_groups is None:
-            cells = n_classes**2
             draws = bootstrap_counts(np.eye(cells), self.confusion.ravel(), seed=seed)
         else:
-            draws = bootstrap_counts(
-                _counts_per_group(labels, answers, accepted, n_classes, groups), seed=seed
-            )
-        self._drawn = draws[:, : n_classes**2].reshape(-1, n_classes, n_classes)
-        self._drawn_accepted = draws[:, n_classes**2 :]
+            counts = _counts_per_group(labels, answers, accepted, n_classes, groups)
+            draws = bootstrap_counts(counts, seed=seed)
+        self._drawn = draws[:, :cells].reshape(-1, n_classes, n_classes)
+        self._drawn_accepted = draws[:, cells:]
 
     def accuracy(self) -> Interval | None:
         """Return the interval of the fraction of right answers."""

@@ -24,7 +24,7 @@ def percent(value: float | None) -> str:
         return NOTHING
     if value in {0.0, 1.0}:
         return f"{100 * value:.0f}{THIN}%"
-    for digits in (1, 2, 3):
+    for digits in range(1, 10):
         text = f"{100 * value:.{digits}f}"
         if 0.0 < float(text) < 100.0:
             break

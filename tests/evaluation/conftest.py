@@ -1,0 +1,66 @@
+"""Answers to evaluate, shared by the tests of metrics, report and card."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from hematovision.evaluation import ReportFacts, TrainingPart, evaluate
+
+CLASSES = ("RBC", "WBC", "Platelets")
+
+
+@pytest.fixture(scope="session")
+def answers():
+    """300 answers of which 12 are wrong, in 30 fields of two labs: labels, probabilities, more."""
+    rng = np.random.default_rng(5)
+    labels = np.repeat([0, 1, 2], [200, 60, 40])
+    said = labels.copy()
+    said[[3, 50, 120, 180, 199]] = [1, 2, 2, 1, 2]
+    said[[205, 230, 255]] = 0
+    said[[262, 270, 281, 299]] = [0, 0, 1, 0]
+    confidence = np.round(rng.uniform(0.55, 0.99, 300), 3)
+    table = np.repeat((1 - confidence)[:, None] / 2, 3, axis=1)
+    table[np.arange(300), said] = confidence
+    sizes = np.array([70.0, 160, 35])[labels] + rng.normal(0, 4, 300)
+    return {
+        "labels": labels,
+        "probabilities": table,
+        "accepted": confidence > 0.7,
+        "groups": [f"field-{i % 30:02d}" for i in range(300)],
+        "labs": [("Basel", "Tehran")[i % 2] for i in range(300)],
+        "boxes": np.column_stack([np.zeros((300, 2)), sizes, sizes]),
+        "colours": np.array([[200.0, 150, 150], [150, 110, 170], [170, 130, 180]])[labels]
+        + rng.normal(0, 15, (300, 3)),
+    }
+
+
+@pytest.fixture(scope="session")
+def metrics(answers):
+    """The metrics of `answers`, with everything known that can be."""
+    train = TrainingPart(answers["labels"], answers["boxes"], answers["colours"])
+    return evaluate(classes=CLASSES, train=train, **answers)
+
+
+@pytest.fixture(scope="session")
+def facts():
+    """What a report says besides figures."""
+    return ReportFacts(
+        title="Two hospitals",
+        model="runs/first",
+        dataset="cells",
+        part="test",
+        created=datetime(2025, 3, 1, 14, 30, tzinfo=UTC),
+        split={"train": {"RBC": 1400, "WBC": 90, "Platelets": 80}, "test": {"RBC": 200}},
+        details={"Seed": "0"},
+    )
+
+
+@pytest.fixture(scope="session")
+def history():
+    """Four epochs, the third of them the best."""
+    losses = [0.5, 0.3, 0.2, 0.35]
+    return [
+        {"epoch": i + 1, "loss": v, "accuracy": 1 - v, "val_loss": v + 0.1, "val_accuracy": 0.9 - v}
+        for i, v in enumerate(losses)
+    ]
