@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import hematovision
 from hematovision.errors import BundleError, OutputError
 from hematovision.model import bundle as module
 from hematovision.model.bundle import (
@@ -37,6 +38,7 @@ def test_a_written_bundle_is_read_back(run_folder, manifest, model_bytes):
 
 def test_versions_are_those_that_are_installed():
     versions = library_versions()
+    assert versions["hematovision"] == hematovision.__version__
     assert versions["numpy"].count(".") >= 1
     assert all(isinstance(version, str) for version in versions.values())
 

@@ -7,13 +7,12 @@ is the very bytes that were hashed.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
+from hematovision import __version__
 from hematovision.errors import BundleError
 from hematovision.files import ensure_folder, sha256_bytes, sha256_file, write_bytes, write_text
 from hematovision.model.manifest import (
@@ -206,8 +205,12 @@ def library_versions() -> dict[str, str]:
 
     Only those that are installed are listed; none is imported.
     """
-    found = {"python": platform.python_version()}
-    for name in ("hematovision", "numpy", "onnxruntime", "pillow", "keras", "tensorflow-cpu"):
+    # Imported here: only those who write a bundle wait for them, not those who ask one.
+    import platform
+    from importlib import metadata
+
+    found = {"python": platform.python_version(), "hematovision": __version__}
+    for name in ("numpy", "onnxruntime", "pillow", "keras", "tensorflow-cpu", "tensorflow"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
