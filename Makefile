@@ -76,7 +76,7 @@ bench: $(VENV)/ready-dev ## measure speed and memory
 
 .PHONY: pins
 pins: ## compile the requirement files anew from pyproject.toml
-	sh scripts/compile-pins.sh
+	PINS="$(PINS)" UV="$(or $(UV),uv)" sh scripts/compile-pins.sh
 
 .PHONY: clean
 clean: ## remove what these targets made, the environment included

@@ -58,7 +58,7 @@ def test_refused_files_are_each_listed_and_the_exit_code_is_three(
     (pictures / "text.jpg").write_text("not an image")
     result = run("classify", pictures, pictures / "gone.png", "--model", colour_model)
     assert result.exit_code == 3
-    assert "3 of 6 files could not be used:" in result.stderr
+    assert "Images that could not be used (3):" in result.stderr
     for name in ("empty.png", "text.jpg", "gone.png"):
         assert f"  {pictures / name}: " in result.stderr
     assert "Traceback" not in result.output

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hematovision.cli.failures import FINDINGS
-from hematovision.cli.screen import drawn_progress, show_list, show_table
+from hematovision.cli.screen import drawn_progress, end_with_refusals, show_table
 
 if TYPE_CHECKING:
     from hematovision.jobs.classify import ClassifySummary
@@ -56,14 +55,7 @@ def classify(
         typer.echo(f"{_counted(summary)}. The table is {out}")
     elif summary.n > 1:
         typer.echo(_counted(summary), err=True)
-    if summary.refused:
-        refused = summary.refused
-        show_list(
-            f"{len(refused)} of {summary.n} files could not be used:",
-            (f"{refusal.path}: {refusal.reason}" for refusal in refused),
-            most=len(refused),
-        )
-        raise typer.Exit(FINDINGS)
+    end_with_refusals(summary.refused)
 
 
 def models() -> None:

@@ -29,7 +29,8 @@ TaxonomyOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="rbc-wbc-platelets or pbc8. By default the first if it fits, else the folders' names.",
+        help="rbc-wbc-platelets, pbc8, or folders for the folders' own names. By default the "
+        "first if it fits, else the last.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same result.")]
@@ -63,7 +64,13 @@ def import_(
     lab: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where the images come from.")
     ] = None,
-    taxonomy: TaxonomyOption = None,
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="rbc-wbc-platelets or pbc8. By default the first if it fits, else those found.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Make a dataset of cell images.
@@ -110,10 +117,11 @@ def check(dataset: DatasetArgument, *, taxonomy: TaxonomyOption = None) -> None:
     listed, and the exit code is then 3; nothing is changed.
     """
     from hematovision.data.check import check_dataset
-    from hematovision.data.folders import read_dataset
+    from hematovision.data.folders import folder_taxonomy, read_dataset
 
+    chosen = folder_taxonomy(dataset) if taxonomy == "folders" else _taxonomy(taxonomy)
     with drawn_progress() as progress:
-        report = check_dataset(read_dataset(dataset, _taxonomy(taxonomy)), progress)
+        report = check_dataset(read_dataset(dataset, chosen), progress)
     _show_counts(report.counts)
     for finding in report.findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
@@ -133,8 +141,9 @@ def phantom(
         Literal["rbc-wbc-platelets", "pbc8"], typer.Option(help="Which classes to draw.")
     ] = "rbc-wbc-platelets",
     fields: Annotated[
-        bool, typer.Option("--fields", help="Keep the fields with their boxes, too.")
-    ] = False,
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the fields with their boxes in a new folder."),
+    ] = None,
 ) -> None:
     """Draw cell images with known truth.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
 from hematovision.cli.results import show_metrics
-from hematovision.cli.screen import drawn_progress
+from hematovision.cli.screen import drawn_progress, end_with_refusals
 
 __all__ = ["demo", "evaluate", "export", "train"]
 
@@ -28,6 +29,7 @@ def demo(
 
     It needs no data and takes a minute or two.
     """
+    _hush_tensorflow()
     from hematovision.jobs.demo import demo as run
 
     with drawn_progress() as progress:
@@ -60,9 +62,6 @@ def train(
         int, typer.Option(min=1, metavar="N", help="Epochs without progress before it stops.")
     ] = 5,
     seed: SeedOption = 0,
-    learning_curve: Annotated[
-        bool, typer.Option("--learning-curve", help="Also tell what more images would bring.")
-    ] = False,
 ) -> None:
     """Train a model on a folder of cell images.
 
@@ -71,7 +70,7 @@ def train(
     Ctrl-C ends the training early and keeps the best model so far.
     """
     blocks = _blocks(fine_tune_blocks)
-
+    _hush_tensorflow()
     from hematovision.jobs.train import TrainOptions
     from hematovision.jobs.train import train as run
 
@@ -84,17 +83,16 @@ def train(
         batch_size=batch_size,
         patience=patience,
         seed=seed,
-        learning_curve=learning_curve,
     )
     with drawn_progress() as progress:
         result = run(dataset, out, options, progress=progress)
-    if result.metrics is not None:
-        show_metrics(result.metrics)
+    show_metrics(result.metrics)
     if result.interrupted:
         typer.echo("Training was stopped by Ctrl-C; this is the best model until then.")
     typer.echo(f"Model: {result.folder}")
     typer.echo(f"Report: {result.report}")
     typer.echo(f"Next: hematovision classify IMAGES --model {result.folder}")
+    end_with_refusals(result.refused)
 
 
 def evaluate(
@@ -118,6 +116,7 @@ def evaluate(
         result = run(model, dataset, split=split, out=out, progress=progress)
     show_metrics(result.metrics)
     typer.echo(f"Report: {result.report}")
+    end_with_refusals(result.refused)
 
 
 def export(
@@ -129,9 +128,15 @@ def export(
     ] = None,
 ) -> None:
     """Write a model as a file for other programs."""
+    _hush_tensorflow()
     from hematovision.jobs.export import export as run
 
     typer.echo(f"Written: {run(model, to, out)}")
+
+
+def _hush_tensorflow() -> None:
+    """Keep TensorFlow from writing on the screen about the processor, unless somebody asked."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def _blocks(text: str) -> int | None:

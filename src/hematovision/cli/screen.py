@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hematovision.cli.failures import FINDINGS
+from hematovision.errors import ImageError
 from hematovision.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = ["drawn_progress", "show_list", "show_table"]
+__all__ = ["drawn_progress", "end_with_refusals", "show_list", "show_table"]
 
 QUIET_SECONDS = 10.0
 """How long work without a terminal is silent before it says a line, and between two lines."""
@@ -112,3 +114,17 @@ def show_list(heading: str, lines: Iterable[str], most: int = 20) -> None:
         typer.echo(f"  {line}", err=True)
     if len(listed) > most:
         typer.echo(f"  ... and {len(listed) - most} more", err=True)
+
+
+def end_with_refusals(refused: Sequence[ImageError]) -> None:
+    """List the images that could not be used, and end with the exit code that says so.
+
+    Raises
+    ------
+    typer.Exit
+        If there are any.
+    """
+    if refused:
+        lines = (f"{error.path}: {error.reason}" for error in refused)
+        show_list(f"Images that could not be used ({len(refused)}):", lines, most=len(refused))
+        raise typer.Exit(FINDINGS)
