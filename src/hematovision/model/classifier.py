@@ -86,7 +86,6 @@ class Prediction:
         return {
             "path": self.path,
             "label": self.label or "",
-            "confidence": self.confidence,
             "decision": self.decision,
             "reason": self.reason,
             "novelty": self.novelty,
@@ -101,7 +100,6 @@ def columns(classes: Sequence[str]) -> tuple[str, ...]:
     return (
         "path",
         "label",
-        "confidence",
         "decision",
         "reason",
         "novelty",

@@ -1,0 +1,31 @@
+"""Drawn cells, the shipped weights, and a cache of its own for every test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hematovision.data.folders import read_dataset
+from hematovision.data.phantom import write_phantoms
+from hematovision.data.samples import Dataset
+from hematovision.model.weights import BackboneWeights, bundled_weights
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def weights() -> BackboneWeights:
+    return bundled_weights()
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """60 drawn cells with Train, Valid and Test."""
+    root = tmp_path_factory.mktemp("phantoms") / "cells"
+    write_phantoms(root, 60, seed=3)
+    return read_dataset(root)

@@ -1,0 +1,162 @@
+"""Features are computed once, whatever the file is called, and never mixed up."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.errors import NotAnImageError, OutputError, UnreadableFileError
+from hematovision.training.features import (
+    FeatureCache,
+    View,
+    cache_folder,
+    extract,
+    open_cache,
+    plan_views,
+)
+
+
+class Counting:
+    """Stands in for the backbone: a feature is a pixel, and images are counted."""
+
+    sha256 = "ab" * 32
+
+    def __init__(self):
+        self.seen = 0
+
+    def features(self, batch):
+        self.seen += len(batch)
+        return batch.reshape(len(batch), -1)[:, :1280].astype(np.float32)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    return images.write(tmp_path / "a.png", pixels)
+
+
+def test_an_image_is_computed_once_even_under_another_name(picture: Path, tmp_path: Path):
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(picture.read_bytes())
+    backbone = Counting()
+    with open_cache(backbone.sha256) as cache:
+        first = extract([View(picture)], backbone, cache)
+    with open_cache(backbone.sha256) as cache:
+        second = extract([View(copy), View(picture)], backbone, cache)
+    assert backbone.seen == 1
+    assert (first.computed, second.computed) == (1, 0)
+    np.testing.assert_array_equal(second.values, np.repeat(first.values, 2, axis=0))
+    np.testing.assert_array_equal(second.mean_colours[0], first.mean_colours[0])
+
+
+def test_a_view_is_the_turned_image_and_has_a_row_of_its_own(picture: Path):
+    backbone = Counting()
+    with open_cache(backbone.sha256) as cache:
+        found = extract([View(picture, 3), View(picture, 0)], backbone, cache)
+    fitted = images.load(picture)
+    for row, index in zip(found.values, (3, 0), strict=True):
+        expected = images.view(fitted, index).reshape(-1)[:1280]
+        np.testing.assert_array_equal(row, expected.astype(np.float32))
+    np.testing.assert_allclose(found.mean_colours[1], fitted.mean(axis=(0, 1)), rtol=1e-5)
+    assert found.digests[0] == found.digests[1]
+
+
+def test_another_backbone_does_not_see_these_features(picture: Path):
+    with open_cache("ab" * 32) as cache:
+        extract([View(picture)], Counting(), cache)
+    with open_cache("cd" * 32) as cache:
+        assert extract([View(picture)], Counting(), cache).computed == 1
+
+
+def test_what_cannot_be_read_is_left_out_and_listed_once(picture: Path, tmp_path: Path):
+    text = tmp_path / "text.jpg"
+    text.write_text("no image")
+    views = [View(text), View(picture), View(tmp_path / "gone.png"), View(text, 1)]
+    with open_cache("ab" * 32) as cache:
+        found = extract(views, Counting(), cache)
+    assert found.kept.tolist() == [1]
+    assert {type(error) for error in found.refused} == {NotAnImageError, UnreadableFileError}
+    assert len(found.refused) == 2
+
+
+def test_many_images_keep_their_order_across_batches(tmp_path: Path):
+    paths = [
+        images.write(tmp_path / f"{i}.png", np.full((8, 8, 3), i, np.uint8)) for i in range(70)
+    ]
+    said = []
+    with open_cache("ab" * 32) as cache:
+        found = extract(
+            [View(p) for p in paths], Counting(), cache, lambda *told: said.append(told)
+        )
+    assert found.values[:, 0].tolist() == list(range(70))
+    assert said[-1] == (70, 70, "features")
+
+
+def test_no_images_give_no_rows():
+    with open_cache("ab" * 32) as cache:
+        assert extract([], Counting(), cache).values.shape == (0, 1280)
+
+
+def test_a_damaged_cache_says_which_file_to_delete(tmp_path: Path):
+    with open_cache("ab" * 32) as cache:
+        path = cache.path
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(OutputError, match="Delete the file"):
+        FeatureCache("ab" * 32)
+
+
+def test_a_row_of_a_wrong_length_is_computed_again(picture: Path):
+    with open_cache("ab" * 32) as cache:
+        extract([View(picture)], Counting(), cache)
+        path = cache.path
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE features SET row = x'0000'")
+    with open_cache("ab" * 32) as cache:
+        assert extract([View(picture)], Counting(), cache).computed == 1
+
+
+def test_a_closed_cache_is_an_error_of_ours():
+    cache = FeatureCache("ab" * 32)
+    cache.close()
+    with pytest.raises(OutputError, match="cannot be used"):
+        cache.get(b"key")
+    with pytest.raises(OutputError, match="cannot be used"):
+        cache.put([(b"key", np.zeros(1283, np.float32))])
+
+
+def test_rare_classes_get_more_views_within_the_budget():
+    labels = np.array([0] * 85 + [1] * 10 + [2] * 5)
+    views = plan_views(labels)
+    assert set(views[labels == 0]) == {1}
+    assert views.sum() <= 125
+    assert views[labels == 2][0] > 1
+    rows = np.bincount(labels, weights=views)
+    assert rows[1] == rows[2] == 20
+
+
+def test_balanced_classes_get_no_further_views():
+    assert plan_views(np.array([0, 1] * 20)).tolist() == [1] * 40
+
+
+def test_one_image_of_a_class_is_seen_from_all_eight_sides_at_most():
+    labels = np.array([0] * 200 + [1])
+    assert plan_views(labels)[-1] == 8
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "value", "expected"),
+    [
+        ("linux", "XDG_CACHE_HOME", "/x", Path("/x/hematovision")),
+        ("win32", "LOCALAPPDATA", "/l", Path("/l/hematovision")),
+        ("darwin", "HOME", "/h", Path("/h/Library/Caches/hematovision")),
+    ],
+)
+def test_caches_lie_where_the_platform_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, value: str, expected: Path
+):
+    monkeypatch.delenv("HEMATOVISION_CACHE")
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv(variable, value)
+    assert cache_folder() == expected

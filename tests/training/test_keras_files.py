@@ -1,0 +1,73 @@
+"""The written files open in plain Keras, in a process that has never heard of this package."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.data.samples import Dataset
+from hematovision.model.backbone import Backbone
+from hematovision.model.head import Head
+from hematovision.model.weights import BackboneWeights
+from hematovision.training.keras_files import keras_bytes
+
+PLAIN_KERAS = """
+import sys
+import numpy as np
+import keras
+
+model = keras.models.load_model(sys.argv[1], compile=False)
+images = np.load(sys.argv[2])
+np.save(sys.argv[3], model.predict(images, verbose=0))
+assert not any(name.startswith("hematovision") for name in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(0, 0.03, (1280, 128)), rng.normal(0, 0.1, 128)
+    return Head((hidden, (rng.normal(0, 0.2, (128, 3)), np.zeros(3)))).with_temperature(1.7)
+
+
+@pytest.fixture(scope="module")
+def files(weights: BackboneWeights, head: Head) -> dict[str, bytes]:
+    return keras_bytes(weights, head, "h5", "keras", "litert")
+
+
+def pictures(phantoms: Dataset, request: pytest.FixtureRequest) -> np.ndarray:
+    """Real cell images where they are at hand, drawn ones elsewhere."""
+    try:
+        folder: Path = request.getfixturevalue("real_data")
+    except pytest.skip.Exception:
+        return np.stack([images.load(sample.path) for sample in phantoms.samples[::10]])
+    paths = sorted((folder / "pbc" / "train").rglob("*.jpg"))[::900]
+    return np.stack([images.load(path) for path in paths])
+
+
+@pytest.mark.parametrize("kind", ["h5", "keras"])
+def test_plain_keras_gives_the_probabilities_of_onnx_runtime(
+    files, kind, weights, head, phantoms, tmp_path, request
+):
+    batch = pictures(phantoms, request)
+    (tmp_path / f"m.{kind}").write_bytes(files[kind])
+    np.save(tmp_path / "images.npy", batch)
+    command = [sys.executable, "-c", PLAIN_KERAS, f"m.{kind}", "images.npy", "said.npy"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    expected = head.probabilities(Backbone(weights).features(batch))
+    assert len(batch) >= 6
+    np.testing.assert_allclose(np.load(tmp_path / "said.npy"), expected, atol=1e-4)
+
+
+def test_litert_gives_the_same_probabilities(files, weights, head, phantoms):
+    import tensorflow as tf
+
+    batch = np.stack([images.load(sample.path) for sample in phantoms.samples[:2]])
+    interpreter = tf.lite.Interpreter(model_content=files["litert"])
+    run = interpreter.get_signature_runner()
+    (said,) = run(images=batch.astype(np.float32)).values()
+    expected = head.probabilities(Backbone(weights).features(batch))
+    np.testing.assert_allclose(said, expected, atol=1e-4)
