@@ -189,6 +189,11 @@ def _check(tasks: Sequence[Task]) -> None:
                 f"Task {task.name!r} has {len(task.paths)} training images and "
                 f"{len(task.labels)} labels; it needs at least one image, and as many labels."
             )
+        # Layers are found by the task's name and what follows it.
+        if any(task is not other and task.name.startswith(f"{other.name}_") for other in tasks):
+            raise TrainingError(
+                f"The task name {task.name!r} begins with another task's name. Choose another."
+            )
 
 
 def _model(tasks: Sequence[Task], backbone: Any, how: FineTuning) -> Any:

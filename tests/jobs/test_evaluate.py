@@ -1,0 +1,81 @@
+"""Evaluation of any labelled folder: its part, its refusals, and its errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.errors import DatasetError, ModelNotFoundError, OutputError, TaxonomyError
+from hematovision.jobs.evaluate import evaluate
+
+MODEL = Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
+COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """Red, green and blue squares, one green one in the wrong folder, one file broken."""
+    root = tmp_path / "squares"
+    for split in ("Train", "Test"):
+        for name, colour in COLOURS.items():
+            for i in range(3):
+                square = np.full((30, 30, 3), colour, np.uint8) - i
+                images.write(root / split / name / f"{i}.png", square)
+    images.write(root / "Test" / "red" / "green.png", np.full((9, 9, 3), COLOURS["green"], "u1"))
+    (root / "Test" / "red" / "broken.png").write_bytes(b"x")
+    return root
+
+
+def test_errors_are_counted_and_refused_images_are_listed(colours: Path, tmp_path: Path):
+    result = evaluate(MODEL, colours, out=tmp_path / "out")
+    assert result.metrics.n == 10
+    assert result.metrics.errors == 1
+    assert result.metrics.per_class["red"].recall == pytest.approx(3 / 4)
+    assert [Path(error.path).name for error in result.refused] == ["broken.png"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "metrics.json", "predictions.csv", "report.html",
+    }  # fmt: skip
+    assert "broken.png" in result.report.read_text()
+
+
+def test_all_parts_or_one_part(colours: Path, tmp_path: Path):
+    assert evaluate(MODEL, colours, split="all", out=tmp_path / "a").metrics.n == 19
+    assert evaluate(MODEL, colours, split="train", out=tmp_path / "b").metrics.n == 9
+
+
+def test_a_part_that_is_not_there_is_an_error_that_lists_the_parts(colours: Path, tmp_path: Path):
+    with pytest.raises(DatasetError, match="no valid part; it has: train, test"):
+        evaluate(MODEL, colours, split="valid", out=tmp_path / "out")
+
+
+def test_a_dataset_without_parts_is_evaluated_whole(colours: Path, tmp_path: Path):
+    result = evaluate(MODEL, colours / "Train", out=tmp_path / "out")
+    assert result.metrics.n == 9
+    assert result.metrics.baselines["most_frequent_class"].fitted_on == "evaluated part"
+
+
+def test_classes_that_the_model_does_not_know_are_an_error(tmp_path: Path):
+    for name in ("red", "violet"):
+        images.write(tmp_path / "d" / name / "a.png", np.zeros((5, 5, 3), np.uint8))
+    with pytest.raises(TaxonomyError, match="violet"):
+        evaluate(MODEL, tmp_path / "d", out=tmp_path / "out")
+
+
+def test_only_unreadable_images_are_an_error(tmp_path: Path):
+    for name in ("red", "blue"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        (tmp_path / "d" / name / "a.png").write_bytes(b"x")
+    with pytest.raises(DatasetError, match="None of the 2 images"):
+        evaluate(MODEL, tmp_path / "d", out=tmp_path / "out")
+
+
+def test_no_model_is_an_error_and_never_an_answer(colours: Path, tmp_path: Path):
+    with pytest.raises(ModelNotFoundError):
+        evaluate("no-such-model", colours, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_in_use_is_refused(colours: Path, tmp_path: Path):
+    with pytest.raises(OutputError):
+        evaluate(MODEL, colours, out=colours)

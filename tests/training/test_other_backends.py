@@ -1,0 +1,36 @@
+"""Training code speaks Keras' backend-neutral language: a head also learns on JAX."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+JAX = """
+import numpy as np
+from hematovision.training.head import HeadTraining, train_head
+import keras
+
+assert keras.backend.backend() == "jax"
+rng = np.random.default_rng(0)
+labels = rng.integers(3, size=120)
+features = rng.normal(0.5, 0.2, (120, 1280)).astype("float32")
+features[np.arange(120), labels] += 3
+trained = train_head(features, labels, features, labels, 3, HeadTraining(epochs=4))
+import sys
+assert "tensorflow" not in sys.modules
+print("accuracy", (trained.head.logits(features).argmax(axis=1) == labels).mean())
+"""
+
+
+def test_a_head_learns_on_jax_without_tensorflow():
+    pytest.importorskip("jax", reason="jax is not installed; it is a development dependency")
+    done = subprocess.run(
+        [sys.executable, "-c", JAX],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) > 0.97

@@ -1,0 +1,101 @@
+"""Weights are found in every kind of Keras file by their layers' names, or refused."""
+
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from hematovision.errors import WeightsError
+from hematovision.model.head import Head
+from hematovision.model.weights import BackboneWeights
+from hematovision.training.keras_files import keras_bytes
+from hematovision.training.keras_model import backbone_model
+from hematovision.training.pretrained import load_weights, read_weights_file
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return Head(((np.zeros((1280, 2)), np.zeros(2)),))
+
+
+@pytest.mark.parametrize("kind", ["h5", "keras"])
+def test_the_backbone_is_found_inside_a_whole_model(kind, weights, head, tmp_path: Path):
+    path = tmp_path / f"model.{kind}"
+    path.write_bytes(keras_bytes(weights, head, kind)[kind])
+    assert load_weights(str(path)).sha256 == weights.sha256
+
+
+def test_weights_only_files_of_keras_3_are_read_by_place(weights, tmp_path: Path):
+    backbone_model(weights).save_weights(tmp_path / "only.weights.h5")
+    assert read_weights_file(tmp_path / "only.weights.h5").sha256 == weights.sha256
+
+
+def test_files_of_keras_2_are_read_by_name(weights: BackboneWeights, tmp_path: Path):
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        for name, array in weights.arrays.items():
+            layer, _, part = name.partition("/")
+            part = f"depthwise_{part}" if layer.endswith("depthwise") else part
+            file[f"{layer}/{layer}/{part}:0"] = array
+    assert read_weights_file(tmp_path / "old.h5").sha256 == weights.sha256
+
+
+def test_this_projects_own_files_are_read(weights: BackboneWeights, tmp_path: Path):
+    weights.save(tmp_path / "own.weights")
+    assert load_weights(str(tmp_path / "own.weights")).sha256 == weights.sha256
+
+
+def test_the_shipped_weights_have_a_name(weights: BackboneWeights):
+    assert load_weights("hematology").sha256 == weights.sha256
+
+
+def test_another_network_is_refused(tmp_path: Path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    for name in ("other.h5", "other.keras", "other.weights.h5"):
+        path = tmp_path / name
+        model.save_weights(path) if name.endswith("weights.h5") else model.save(path)
+        with pytest.raises(WeightsError, match="MobileNetV2"):
+            read_weights_file(path)
+
+
+def test_a_narrower_mobilenet_is_refused(tmp_path: Path):
+    narrow = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(96, 96, 3), alpha=0.35
+    )
+    narrow.save(tmp_path / "narrow.keras")
+    with pytest.raises(WeightsError, match=r"width 1\.0"):
+        read_weights_file(tmp_path / "narrow.keras")
+
+
+@pytest.mark.parametrize("name", ["text.h5", "text.keras"])
+def test_what_is_no_keras_file_is_refused_by_name(name: str, tmp_path: Path):
+    (tmp_path / name).write_text("no weights")
+    with pytest.raises(WeightsError, match=name):
+        read_weights_file(tmp_path / name)
+
+
+def test_a_missing_file_says_what_else_there_is():
+    with pytest.raises(WeightsError, match="'hematology', nor 'imagenet', nor a file"):
+        load_weights("no/such.h5")
+
+
+def test_imagenet_offline_says_in_one_line_where_to_put_the_file(monkeypatch, tmp_path: Path):
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
+    with pytest.raises(WeightsError) as caught:
+        load_weights("imagenet")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in message
+    assert str(Path(keras.config.keras_home()) / "models") in message
+
+
+def test_imagenet_weights_that_are_at_hand_are_used(monkeypatch, weights: BackboneWeights):
+    asked = {}
+    made = backbone_model(weights)
+    monkeypatch.setattr(keras.applications, "MobileNetV2", lambda **how: asked.update(how) or made)
+    assert load_weights("imagenet").sha256 == weights.sha256
+    assert asked == {"include_top": False, "weights": "imagenet", "input_shape": (224, 224, 3)}
