@@ -160,7 +160,7 @@ def crop(
     rows = np.arange(top, top + side).clip(0, height - 1)
     columns = np.arange(left, left + side).clip(0, width - 1)
     touches = xmin <= BORDER or ymin <= BORDER or xmax >= width - BORDER or ymax >= height - BORDER
-    return field[rows[:, None], columns], touches
+    return field[rows][:, columns], touches
 
 
 def read_cells(path: Path) -> list[Cell]:

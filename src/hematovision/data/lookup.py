@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ from hematovision.images import is_image_name
 
 __all__ = ["Lookup", "without_suffix"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 
 def without_suffix(path: str) -> str:
@@ -32,12 +32,11 @@ class Lookup(Generic[T]):
     """
 
     def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
-        self._values: dict[str, list[T]] = {}
+        # The inner dict is a set that keeps its order.
+        self._values: dict[tuple[str, str], dict[T, None]] = {}
         for path, value in entries:
-            for form in dict.fromkeys(_forms(path)):
-                known = self._values.setdefault(form, [])
-                if value not in known:
-                    known.append(value)
+            for form in _forms(path):
+                self._values.setdefault(form, {})[value] = None
 
     def find(self, path: str) -> tuple[T, ...]:
         """Return what stands under `path`: nothing, one value, or several if it is ambiguous.
@@ -51,12 +50,10 @@ class Lookup(Generic[T]):
         return ()
 
 
-def _forms(path: str) -> Iterator[str]:
+def _forms(path: str) -> Iterator[tuple[str, str]]:
     path = path.replace("\\", "/").removeprefix("./")
     folded = path.casefold()
-    yield "=" + path  # the exact spelling has a key of its own, so that A.png and a.png may differ
-    yield folded
-    yield without_suffix(folded)
     name = folded.rpartition("/")[2]
-    yield name
-    yield without_suffix(name)
+    yield "exact", path  # apart from the others, so that A.png and a.png may differ
+    for form in (folded, without_suffix(folded), name, without_suffix(name)):
+        yield "loose", form

@@ -153,7 +153,8 @@ def read_groups(spec: str) -> dict[str, str]:
         )
     table = read_table(Path(path))
     names = {normalise(name): name for name in table.columns}
-    files = next((names[n] for n in _FILE_COLUMNS if names.get(n, column) != column), None)
+    names.pop(normalise(column), None)  # the groups may be called `name`, but not be the files
+    files = next((names[name] for name in _FILE_COLUMNS if name in names), None)
     if column not in table.columns or files is None:
         expected = f"a column {column!r}" if files else "a column 'file' with the images' names"
         raise SplitError(

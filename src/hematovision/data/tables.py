@@ -70,7 +70,9 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
         If the file cannot be read, is no such table, lacks a required column, or a line has more
         or fewer values than the header.
     """
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    reader = csv.reader(
+        io.StringIO(_read_text(path), newline=""), strict=True, skipinitialspace=True
+    )
     try:
         header = tuple(name.strip() for name in next(reader, []))
         _check_header(path, header, required)

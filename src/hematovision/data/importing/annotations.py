@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hematovision import images
-from hematovision.data.lookup import Lookup
+from hematovision.data.lookup import Lookup, without_suffix
 from hematovision.data.samples import Box
-from hematovision.errors import AnnotationError, DatasetError
+from hematovision.errors import AnnotationError
 
-__all__ = ["AnnotatedField", "Annotations", "FieldImages", "NamedBox", "some"]
+__all__ = ["AnnotatedField", "Annotations", "FieldImages", "NamedBox", "read_text", "some"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +89,11 @@ class FieldImages:
     Raises
     ------
     DatasetError
-        If it is no folder, or holds no images.
+        If it holds no images.
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = images.find_images([folder]) if folder.is_dir() else []
-        if not paths:
-            raise DatasetError(
-                f"No images of fields in {folder}"
-                f"{'' if folder.is_dir() else ', which is not a folder'}. Put the fields there, or "
-                "choose another source folder or --format."
-            )
+        paths = images.find_images([folder])
         self.folder = folder
         self.paths = tuple(paths)
         self._lookup = Lookup((self._relative(path), path) for path in paths)
@@ -114,7 +108,7 @@ class FieldImages:
         Two images that differ by suffix only keep it, so that names are unique.
         """
         relative = self._relative(image)
-        short = str(Path(relative).with_suffix("").as_posix())
+        short = without_suffix(relative)
         return short if len(self._lookup.find(short)) == 1 else relative
 
     def unused(self, used: Iterable[Path]) -> list[str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hematovision.data.cells import Cell
+from hematovision.data.cells import CELLS_FILE, Cell, read_cells
 from hematovision.data.folders import read_dataset
 from hematovision.data.importing.crops import Written, place
 from hematovision.data.importing.names import unique_names
 from hematovision.data.importing.parts import Parts, SplitLists, apply_parts
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import complete_splits, read_groups, with_groups
-from hematovision.errors import DatasetError, OutputError
+from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
 from hematovision.progress import Progress
 from hematovision.taxonomy import Taxonomy
@@ -66,26 +66,23 @@ def copy_images(
         If an image cannot be copied.
     """
     total = len(dataset)
+    known = _known_cells(dataset)
     cells = []
     for done, (sample, file) in enumerate(_places(dataset)):
         progress(done, total, "copying images")
         _copy(sample.path, folder / file)
+        origin = sample.path.relative_to(source).as_posix()
+        cell = known.get(dataset.relative(sample)) or Cell("", origin, "", lab, None, "")
         cells.append(
-            Cell(
-                file=file,
-                source=sample.path.relative_to(source).as_posix(),
-                field="",
-                lab=sample.lab or lab,
-                box=sample.box,
-                label=sample.label,
-                split=sample.split,
-                group=sample.group,
-            )
+            replace(cell, file=file, label=sample.label, split=sample.split, group=sample.group)
         )
     progress(total, total, "copying images")
-    if not cells:
-        raise DatasetError(f"No image of {source} is in any part. Look at the lists of --split.")
     return Written(tuple(sorted(cells, key=lambda cell: cell.file)))
+
+
+def _known_cells(dataset: Dataset) -> Mapping[str, Cell]:
+    path = dataset.root / CELLS_FILE
+    return {cell.file: cell for cell in read_cells(path)} if path.is_file() else {}
 
 
 def _places(dataset: Dataset) -> Iterable[tuple[Sample, str]]:
@@ -95,7 +92,7 @@ def _places(dataset: Dataset) -> Iterable[tuple[Sample, str]]:
     for (split, label), samples in folders.items():
         stems = unique_names([sample.path.stem for sample in samples])
         for sample, stem in zip(samples, stems, strict=True):
-            yield sample, place(stem + sample.path.suffix.lower(), label, split)
+            yield sample, place(stem + sample.path.suffix, label, split)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["safe_name", "unique_names"]
+__all__ = ["safe_folder", "safe_name", "unique_names"]
 
 _LONGEST = 80
 _PORTS = (f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))
@@ -29,21 +29,32 @@ def safe_name(text: str) -> str:
     return name
 
 
-def unique_names(texts: Sequence[str]) -> list[str]:
-    """Return a safe name for each text; those that would be equal, whatever the case, get a number.
+def safe_folder(label: str) -> str:
+    """Make a class name fit to be a folder's name, in any script; `normalise` does not see it.
 
-    >>> unique_names(["a/cell", "a cell", "A_CELL"])
-    ['a_cell', 'a_cell-2', 'A_CELL-3']
+    >>> safe_folder("RBC/normal?")
+    'RBC_normal'
     """
-    names: list[str] = []
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", label).strip(" ._")
+    return f"_{name}" if name.casefold() in _DEVICES else name
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return the names; those that are taken already, whatever the case, get a number.
+
+    Case counts for nothing, since it does not on the disks of Windows and macOS.
+
+    >>> unique_names(["cell", "other", "Cell"])
+    ['cell', 'other', 'Cell-2']
+    """
+    unique: list[str] = []
     taken: set[str] = set()
     last: dict[str, int] = {}
-    for text in texts:
-        name = base = safe_name(text)
-        while name.casefold() in taken:
-            number = last.get(base.casefold(), 1) + 1
-            last[base.casefold()] = number
-            name = f"{base}-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+    for name in names:
+        new, key = name, name.casefold()
+        while new.casefold() in taken:
+            last[key] = last.get(key, 1) + 1
+            new = f"{name}-{last[key]}"
+        taken.add(new.casefold())
+        unique.append(new)
+    return unique

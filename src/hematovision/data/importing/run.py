@@ -21,12 +21,12 @@ from hematovision.data.importing.crops import (
     crop_fields,
     sort_into_parts,
 )
-from hematovision.data.importing.names import safe_name
+from hematovision.data.importing.names import safe_folder
 from hematovision.data.importing.parts import Parts, SplitLists, parse_parts
 from hematovision.data.importing.report import REPORT_FILE, ImportReport
 from hematovision.data.splits import groups_of, read_groups
-from hematovision.errors import DatasetError, OutputError
-from hematovision.files import ensure_folder, write_text
+from hematovision.errors import DatasetError
+from hematovision.files import ensure_folder, write_text, writing
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
 
@@ -207,7 +207,7 @@ def _box_taxonomy(task: _Task, found: Annotations) -> Taxonomy:
     if task.taxonomy is not None:
         return choose_taxonomy(spellings, task.taxonomy, where=str(task.source))
     # Without a taxonomy the names become folders, and so must be fit for that.
-    usable = {safe_name(name): n for name, n in spellings.items()}
+    usable = {safe_folder(name): n for name, n in spellings.items()}
     return choose_taxonomy(usable, None, where=str(task.source))
 
 
@@ -251,15 +251,10 @@ def _appearing(dest: Path) -> Iterator[Path]:
     ensure_folder(folder)
     try:
         yield folder
-        if dest.exists():
-            dest.rmdir()  # renaming onto an empty folder fails on Windows
-        folder.rename(dest)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise OutputError(
-            f"Cannot write {dest}: {error.strerror or error}. Free some space or choose another "
-            "place."
-        ) from error
+        with writing(dest):
+            if dest.exists():
+                dest.rmdir()  # renaming onto an empty folder fails on Windows
+            folder.rename(dest)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -1,0 +1,234 @@
+"""Datasets as people keep them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hematovision.data.cells import Cell, write_cells
+from hematovision.data.folders import choose_taxonomy, find_split, read_dataset
+from hematovision.errors import AnnotationError, DatasetError, TaxonomyError
+from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
+
+
+def lay(root: Path, *files: str) -> Path:
+    """Create empty files, which is enough where nothing is decoded."""
+    for file in files:
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def files_of(root: Path, **options) -> list[tuple[str, str, str | None]]:
+    dataset = read_dataset(root, **options)
+    return [(dataset.relative(s), s.label, s.split) for s in dataset]
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        ("Train", "train"), ("TRAIN", "train"), ("training", "train"), ("training_set", "train"),
+        ("trn", "train"), ("Valid", "valid"), ("val", "valid"), ("Validation", "valid"),
+        ("dev", "valid"), ("Test", "test"), ("TESTING", "test"), ("tst", "test"), ("eval", "test"),
+        ("RBC", None), ("trainval", None), ("", None),
+    ],
+)  # fmt: skip
+def test_parts_are_met_under_their_usual_spellings(folder, split):
+    assert find_split(folder) == split
+
+
+def test_parts_and_classes_are_read_and_sorted(tmp_path: Path):
+    root = lay(
+        tmp_path,
+        "Train/RBC/b.png", "Train/RBC/a.JPG", "val/white blood cells/c.tif", "TEST/plt/d.webp",
+    )  # fmt: skip
+    assert files_of(root) == [
+        ("TEST/plt/d.webp", "Platelets", "test"),
+        ("Train/RBC/a.JPG", "RBC", "train"),
+        ("Train/RBC/b.png", "RBC", "train"),
+        ("val/white blood cells/c.tif", "WBC", "valid"),
+    ]
+
+
+def test_without_parts_the_samples_have_none_and_are_their_own_groups(tmp_path: Path):
+    dataset = read_dataset(lay(tmp_path, "RBC/1.png", "WBC/1.png"))
+    assert dataset.splits == ()
+    assert [s.group for s in dataset] == ["RBC/1.png", "WBC/1.png"]
+    assert dataset.counts() == {"RBC": 1, "WBC": 1, "Platelets": 0}
+
+
+def test_one_wrapping_folder_is_looked_into_however_deep(tmp_path: Path):
+    lay(
+        tmp_path,
+        "README.md",
+        "outer/Blood cells/Train/RBC/1.png",
+        "outer/Blood cells/Test/WBC/2.png",
+    )
+    dataset = read_dataset(tmp_path)
+    assert dataset.root == tmp_path / "outer" / "Blood cells"
+    assert dataset.splits == ("train", "test")
+
+
+def test_a_part_alone_is_no_wrapper(tmp_path: Path):
+    dataset = read_dataset(lay(tmp_path, "Train/RBC/1.png", "Train/WBC/1.png"))
+    assert dataset.root == tmp_path
+    assert dataset.splits == ("train",)
+
+
+def test_a_class_alone_is_no_wrapper(tmp_path: Path):
+    dataset = read_dataset(lay(tmp_path, "Platelets/patient 1/1.png"))
+    assert dataset.counts() == {"RBC": 0, "WBC": 0, "Platelets": 1}
+
+
+def test_what_is_hidden_or_no_image_is_left_out(tmp_path: Path):
+    root = lay(
+        tmp_path,
+        "RBC/1.png", "RBC/.2.png", "RBC/notes.txt", "RBC/.cache/3.png", "RBC/__MACOSX/4.png",
+        ".git/WBC/5.png", "__MACOSX/RBC/6.png", "WBC/7.png", "preview.png", "empty/readme.txt",
+    )  # fmt: skip
+    assert [file for file, _, _ in files_of(root)] == ["RBC/1.png", "WBC/7.png"]
+
+
+def test_a_folder_inside_a_class_folder_is_a_group_across_classes(tmp_path: Path):
+    root = lay(tmp_path, "RBC/p1/1.png", "RBC/p1/a/2.png", "WBC/p1/3.png", "WBC/4.png")
+    groups = {s.path.name: s.group for s in read_dataset(root)}
+    assert groups == {"1.png": "p1", "2.png": "p1/a", "3.png": "p1", "4.png": "WBC/4.png"}
+
+
+def test_the_eight_classes_count_as_three_or_as_eight(tmp_path: Path):
+    root = lay(tmp_path, *(f"train/{label}/1.png" for label in PBC8.classes))
+    assert read_dataset(root).counts() == {"RBC": 1, "WBC": 6, "Platelets": 1}
+    assert set(read_dataset(root, PBC8).counts().values()) == {1}
+
+
+def test_two_folders_that_mean_one_class_are_merged(tmp_path: Path):
+    root = lay(tmp_path, "Train/rbc/1.png", "Train/RBCs/2.png", "Test/Red Blood Cells/3.png")
+    assert {label for _, label, _ in files_of(root)} == {"RBC"}
+
+
+def test_unknown_folders_make_a_taxonomy_of_their_own(tmp_path: Path):
+    root = lay(tmp_path, "Train/RBC/1.png", "Train/blast/2.png", "Test/Blast/3.png")
+    dataset = read_dataset(root)
+    assert dataset.taxonomy.name == "folders"
+    assert dataset.counts() == {"Blast": 2, "RBC": 1}
+
+
+def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
+    root = lay(tmp_path, "RBC/1.png", "blast/2.png", "blast/3.png", "nothing/readme.txt")
+    with pytest.raises(TaxonomyError, match=r"'blast' \(2\) is no class.*rbc-wbc-platelets"):
+        read_dataset(root, RBC_WBC_PLATELETS)
+
+
+def test_names_without_letters_or_a_single_class_make_no_taxonomy():
+    with pytest.raises(TaxonomyError):
+        choose_taxonomy({"+": 1, "blast": 2}, None, where="here")
+    with pytest.raises(TaxonomyError, match="at least two"):
+        choose_taxonomy({"blast": 2}, None, where="here")
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ((), r"No images in class folders .*no folder at all[\s\S]*Train/<class>"),
+        (("1.png", "2.png"), "No images in class folders"),
+        (("Train/1.png", "Test/2.png"), "'Test', 'Train'"),
+        (("RBC/notes.txt",), "'RBC'"),
+        (("Train/RBC/1.png", "extra/2.png"), "parts .'Train'.*'extra' with images"),
+    ],
+)
+def test_what_is_no_dataset_is_an_error_that_shows_the_layout(tmp_path: Path, files, problem):
+    with pytest.raises(DatasetError, match=problem):
+        read_dataset(lay(tmp_path, *files))
+
+
+def test_folders_without_images_may_stand_beside_parts(tmp_path: Path):
+    assert len(files_of(lay(tmp_path, "Train/RBC/1.png", "docs/readme.md"))) == 1
+
+
+def test_a_missing_folder_and_a_file_are_named(tmp_path: Path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        read_dataset(tmp_path / "gone")
+    with pytest.raises(DatasetError, match="is a file"):
+        read_dataset(lay(tmp_path, "a.zip") / "a.zip")
+
+
+@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0,
+                    reason="whoever may read everything cannot be refused")  # fmt: skip
+@pytest.mark.parametrize("folder", ["RBC", "RBC/p1"])
+def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, folder: str):
+    root = lay(tmp_path, "RBC/p1/1.png", "WBC/2.png")
+    (root / folder).chmod(0)
+    try:
+        with pytest.raises(DatasetError, match="Cannot look into"):
+            read_dataset(root)
+    finally:
+        (root / folder).chmod(0o755)
+
+
+@pytest.mark.parametrize("call", ["os.scandir", "os.listdir"])
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch, call):
+    root = lay(tmp_path, "RBC/1.png", "WBC/2.png")
+
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(call, refuse)
+    with pytest.raises(DatasetError, match=r"Cannot look into .*Permission denied"):
+        read_dataset(root)
+
+
+def cell(file: str, **known) -> Cell:
+    values = {"source": "s.png", "field": "f1", "lab": "bccd", "box": (1.0, 2.0, 3.0, 5.0)}
+    return Cell(file=file, label="RBC", **(values | known))
+
+
+def test_cells_csv_gives_group_lab_and_box(tmp_path: Path):
+    root = lay(tmp_path, *(f"RBC/{i}.png" for i in range(5)))
+    write_cells(
+        root / "cells.csv",
+        [
+            cell("RBC/0.png"),
+            cell("RBC/1.png", group="patient 3", split="test"),
+            cell("RBC/2.png", lab=None),
+            cell("RBC/3.png", field="", box=None),
+            cell("RBC/gone.png"),
+        ],
+    )
+    dataset = read_dataset(root)
+    groups = ["bccd/f1", "patient 3", f"{tmp_path.name}/f1", "RBC/3.png", "RBC/4.png"]
+    assert [s.group for s in dataset] == groups
+    assert [s.lab for s in dataset] == ["bccd", "bccd", None, "bccd", None]
+    assert dataset.samples[0].box == (1.0, 2.0, 3.0, 5.0)
+    assert [s.split for s in dataset] == [None, "test", None, None, None]
+
+
+def test_split_csv_has_the_last_word_on_parts_and_groups(tmp_path: Path):
+    root = lay(tmp_path, *(f"Train/RBC/{i}.png" for i in range(4)))
+    write_cells(root / "cells.csv", [cell(f"Train/RBC/{i}.png", split="train") for i in range(4)])
+    (root / "split.csv").write_text(
+        "file,split,group\nTrain/RBC/0.png,Valid,g\nTrain/RBC/1.png,,\nTrain/RBC/2.png,test,\n"
+    )
+    dataset = read_dataset(root)
+    assert [s.split for s in dataset] == ["valid", "train", "test", "train"]
+    assert [s.group for s in dataset] == ["g", "bccd/f1", "bccd/f1", "bccd/f1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [("RBC/1.png,later", "'later'"), ("RBC/0.png,test", "'RBC/0.png' is there twice")],
+)
+def test_a_bad_line_of_split_csv_is_named(tmp_path: Path, line, problem):
+    root = lay(tmp_path, "RBC/0.png")
+    (root / "split.csv").write_text(f"file,split\nRBC/0.png,train\n{line}\n")
+    with pytest.raises(AnnotationError, match=rf"split\.csv, line 3: .*{problem}"):
+        read_dataset(root)
+
+
+def test_the_public_eight_class_set_is_read(real_data: Path):
+    dataset = read_dataset(real_data / "pbc", PBC8)
+    assert dataset.splits == ("train", "valid")
+    assert dataset.part("train").counts() == dict.fromkeys(PBC8.classes, 740) | {"lymphocyte": 736}
+    assert set(dataset.part("valid").counts().values()) == {80}
+    three = read_dataset(real_data / "pbc")
+    assert three.counts() == {"RBC": 820, "WBC": 4916, "Platelets": 820}

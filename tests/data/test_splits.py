@@ -1,0 +1,267 @@
+"""Splits: every sample once, no group on two sides, every class as asked."""
+
+import random
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hematovision.data.folders import read_dataset
+from hematovision.data.samples import Dataset, Sample
+from hematovision.data.splits import (
+    complete_splits,
+    read_groups,
+    split_dataset,
+    with_groups,
+    write_splits,
+)
+from hematovision.errors import AnnotationError, SplitError
+from hematovision.taxonomy import RBC_WBC_PLATELETS, Taxonomy
+
+ROOT = Path("/data")
+ABC = Taxonomy("abc", ("a", "b", "c"))
+
+
+def dataset(*samples: tuple[str, str], taxonomy: Taxonomy = ABC) -> Dataset:
+    """Samples of (label, group), named by their number."""
+    return Dataset(
+        ROOT,
+        taxonomy,
+        tuple(Sample(ROOT / f"{i}.png", la, None, gr) for i, (la, gr) in enumerate(samples)),
+    )
+
+
+def parts_of(split: Dataset) -> dict[str, str | None]:
+    return {sample.path.name: sample.split for sample in split}
+
+
+samples = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12).map(str)), min_size=1)
+shares = st.sampled_from([(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.2, 0.0, 0.8), (1.0, 0.0, 0.0)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples, shares, st.integers(0, 5))
+def test_every_sample_has_one_part_and_no_group_two(pairs, fractions, seed):
+    original = dataset(*pairs)
+    split = split_dataset(original, fractions, seed)
+    assert [replace(s, split=None) for s in split] == list(original)
+    allowed = {p for p, f in zip(("train", "valid", "test"), fractions, strict=True) if f}
+    assert {s.split for s in split} <= allowed
+    assert len({(s.group, s.split) for s in split}) == len({s.group for s in split})
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples, shares, st.integers(0, 5))
+def test_every_class_is_in_training(pairs, fractions, seed):
+    split = split_dataset(dataset(*pairs), fractions, seed)
+    assert {s.label for s in split.part("train")} == {label for label, _ in pairs}
+
+
+@settings(max_examples=40, deadline=None)
+@given(samples, st.integers(0, 5), st.randoms(use_true_random=False))
+def test_the_order_of_samples_does_not_matter(pairs, seed, shuffler: random.Random):
+    original = dataset(*pairs)
+    shuffled = list(original)
+    shuffler.shuffle(shuffled)
+    assert parts_of(split_dataset(original, seed=seed)) == parts_of(
+        split_dataset(original.with_samples(shuffled), seed=seed)
+    )
+
+
+def test_another_seed_gives_another_split_of_the_same_size():
+    original = dataset(*[("a", str(i)) for i in range(50)], *[("b", f"b{i}") for i in range(50)])
+    one, two = split_dataset(original, seed=1), split_dataset(original, seed=2)
+    assert parts_of(one) == parts_of(split_dataset(original, seed=1))
+    assert parts_of(one) != parts_of(two)
+    assert Counter(s.split for s in one) == Counter(s.split for s in two)
+
+
+def test_single_images_are_split_exactly_class_by_class():
+    pairs = [("a", f"a{i}") for i in range(1000)] + [("b", f"b{i}") for i in range(100)]
+    split = split_dataset(dataset(*pairs))
+    assert split.part("train").counts() == {"a": 700, "b": 70, "c": 0}
+    assert split.part("valid").counts() == {"a": 150, "b": 15, "c": 0}
+    assert split.part("test").counts() == {"a": 150, "b": 15, "c": 0}
+
+
+def test_fields_of_many_cells_come_near_the_fractions_in_every_class():
+    generator = random.Random(0)
+    pairs = []
+    for field in range(300):
+        pairs += [("a", f"f{field}")] * generator.randint(5, 25)
+        pairs += [("b", f"f{field}")] * (generator.random() < 0.8)
+        pairs += [("c", f"f{field}")] * (generator.random() < 0.2)
+    split = split_dataset(dataset(*pairs), seed=3)
+    totals = split.counts()
+    for part, share in (("train", 0.7), ("valid", 0.15), ("test", 0.15)):
+        for label, n in split.part(part).counts().items():
+            assert n / totals[label] == pytest.approx(share, abs=0.03), (part, label)
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        (1, {"train": 1}),
+        (2, {"train": 1, "valid": 1}),
+        (3, {"train": 1, "valid": 1, "test": 1}),
+        (4, {"train": 2, "valid": 1, "test": 1}),
+        (10, {"train": 7, "valid": 2, "test": 1}),
+    ],
+)
+def test_a_class_of_few_groups_reaches_as_many_parts_as_it_can(groups, expected):
+    pairs = [("a", str(i)) for i in range(groups)]
+    assert Counter(s.split for s in split_dataset(dataset(*pairs))) == expected
+
+
+def test_a_hundred_thousand_samples_are_split_in_seconds():
+    path = ROOT / "one.png"  # paths are not looked at, and slow to make
+    many = Dataset(
+        ROOT,
+        ABC,
+        tuple(Sample(path, "abc"[i % 7 % 3], None, f"g{i // 2}") for i in range(100_000)),
+    )
+    start = time.process_time()
+    split_dataset(many)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "fractions",
+    [(0.7, 0.2, 0.2), (0.0, 0.5, 0.5), (1.2, -0.2, 0.0), (0.7, 0.3), (float("nan"), 0.5, 0.5)],
+)
+def test_fractions_that_are_none_are_refused(fractions):
+    with pytest.raises(SplitError, match="add up to 1"):
+        split_dataset(dataset(("a", "1")), fractions)
+
+
+def test_nothing_cannot_be_split():
+    with pytest.raises(SplitError, match="no samples to split"):
+        split_dataset(dataset())
+
+
+def with_parts(**counts: int) -> Dataset:
+    """So many samples of class a in each part, each with a group of its own."""
+    made = [
+        Sample(ROOT / part / f"{i}.png", "a", None if part == "none" else part, f"{part}{i}")
+        for part, n in counts.items()
+        for i in range(n)
+    ]
+    return Dataset(ROOT, ABC, tuple(made))
+
+
+def test_a_dataset_without_parts_gets_all_three():
+    done = complete_splits(with_parts(none=100))
+    assert Counter(s.split for s in done) == {"train": 70, "valid": 15, "test": 15}
+
+
+@pytest.mark.parametrize("test", [0, 30])
+def test_a_missing_validation_part_is_cut_from_training_alone(test):
+    original = with_parts(train=100, test=test)
+    done = complete_splits(original, seed=4)
+    assert Counter(s.split for s in done) == Counter({"train": 85, "valid": 15, "test": test})
+    assert [s.path for s in done] == [s.path for s in original]
+    assert [s for s in done if s.split == "test"] == [s for s in original if s.split == "test"]
+
+
+@pytest.mark.parametrize("test", [0, 5])
+def test_train_and_valid_stay_as_they_are(test):
+    original = with_parts(train=10, valid=3, test=test)
+    assert complete_splits(original) is original
+
+
+def test_the_validation_cut_keeps_groups_whole():
+    original = with_parts(train=90)
+    grouped = original.with_samples(replace(s, group=str(i % 9)) for i, s in enumerate(original))
+    done = complete_splits(grouped)
+    assert len({(s.group, s.split) for s in done}) == 9
+    assert set(done.splits) == {"train", "valid"}
+
+
+def test_images_in_no_part_beside_others_are_an_error_that_names_them():
+    with pytest.raises(SplitError, match=r"2 of 5 images .* no part.*none/0.png, none/1.png"):
+        complete_splits(with_parts(train=3, none=2))
+
+
+def test_a_class_that_training_lacks_is_an_error():
+    original = with_parts(train=3, test=2)
+    other = replace(original.samples[-1], label="b")
+    with pytest.raises(SplitError, match="images of b but none in its training part"):
+        complete_splits(original.with_samples([*original.samples[:-1], other]))
+    with pytest.raises(SplitError, match="images of a but none"):
+        complete_splits(with_parts(valid=3, test=2))
+
+
+def table(tmp_path: Path, text: str) -> str:
+    (tmp_path / "manifest.csv").write_text(text)
+    return str(tmp_path / "manifest.csv")
+
+
+def test_groups_are_read_from_a_column(tmp_path: Path):
+    path = table(tmp_path, "Image,patient,name\nx/1.png,p1,n\n2.png,p2,n\n3.png,,n\n2.png,p2,n\n")
+    assert read_groups(f"{path}:patient") == {"x/1.png": "p1", "2.png": "p2"}
+
+
+def test_the_column_of_groups_is_not_taken_for_the_files(tmp_path: Path):
+    path = table(tmp_path, "name,image\np1,1.png\n")
+    assert read_groups(f"{path}:name") == {"1.png": "p1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "problem"),
+    [
+        ("image,patient\n", "ward", "needs a column 'ward'. Its columns are: image, patient"),
+        ("picture,patient\n", "patient", "needs a column 'file'"),
+        ("image,patient\n1.png,a\n1.png,b\n", "patient", "line 3: '1.png' has the group 'b'"),
+    ],
+)
+def test_a_table_without_usable_groups_is_refused(tmp_path: Path, text, column, problem):
+    path = table(tmp_path, text)
+    with pytest.raises(SplitError, match=problem):
+        read_groups(f"{path}:{column}")
+
+
+@pytest.mark.parametrize("spec", ["manifest.csv", ":patient", "manifest.csv:", ""])
+def test_groups_need_a_file_and_a_column(spec):
+    with pytest.raises(SplitError, match="FILE:COLUMN"):
+        read_groups(spec)
+
+
+def test_a_missing_table_of_groups_is_named(tmp_path: Path):
+    with pytest.raises(AnnotationError, match=r"gone\.csv"):
+        read_groups(f"{tmp_path / 'gone.csv'}:patient")
+
+
+def test_groups_fit_by_path_by_name_and_by_stem():
+    named = Dataset(
+        ROOT, ABC, tuple(Sample(ROOT / name, "a") for name in ("a/1.png", "a/2.png", "a/3.png"))
+    )
+    grouped = with_groups(named, {"a/1.png": "x", "2.png": "y", "3": "z"})
+    assert [s.group for s in grouped] == ["x", "y", "z"]
+
+
+def test_images_without_a_group_are_listed():
+    with pytest.raises(SplitError, match=r"2 of 3 images have no group: 1.png, 2.png"):
+        with_groups(dataset(*[("a", "")] * 3), {"0.png": "p"})
+
+
+def test_a_name_that_fits_two_groups_is_refused():
+    with pytest.raises(SplitError, match=r"0.png may belong to several groups: p, q"):
+        with_groups(dataset(("a", "")), {"x/0.png": "p", "y/0.png": "q"})
+
+
+def test_a_written_split_is_found_by_the_dataset(tmp_path: Path):
+    for i in range(20):
+        for label in ("RBC", "WBC"):
+            (tmp_path / label).mkdir(exist_ok=True)
+            (tmp_path / label / f"{i}.png").touch()
+    original = read_dataset(tmp_path)
+    grouped = original.with_samples(replace(s, group=s.path.stem) for s in original)
+    split = split_dataset(grouped, seed=1)
+    path = write_splits(split, split.root / "split.csv")
+    assert path.read_text().splitlines()[0] == "file,split,group,label"
+    assert read_dataset(tmp_path) == split
+    assert split.taxonomy is RBC_WBC_PLATELETS
