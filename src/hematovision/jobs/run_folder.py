@@ -22,10 +22,11 @@ from hematovision.model.manifest import BackboneRef, Manifest
 
 with needs_extra("train", "Training"):
     from hematovision.model.graph import classifier_graph
+    from hematovision.training.curve import CurvePoint
     from hematovision.training.keras_files import keras_bytes
     from hematovision.training.learning import Learned
 
-__all__ = ["Recipe", "write_figures", "write_model"]
+__all__ = ["Recipe", "judged_part", "write_figures", "write_model"]
 
 _ARCHITECTURE = (
     "MobileNetV2 (224x224x3, frozen unless fine-tuned, BatchNorm in inference mode), global "
@@ -88,8 +89,18 @@ def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> B
     return write_bundle(out, manifest, {ONNX: graph, H5: files["h5"], KERAS: files["keras"]})
 
 
+def judged_part(learned: Learned) -> Split:
+    """Return the part that a model is judged on: the test part, or validation without one."""
+    tested = "test" in learned.parts and bool(learned.parts["test"].samples)
+    return "test" if tested else "valid"
+
+
 def write_figures(
-    bundle: Bundle, data: Dataset, learned: Learned, recipe: Recipe
+    bundle: Bundle,
+    data: Dataset,
+    learned: Learned,
+    recipe: Recipe,
+    curve: Sequence[CurvePoint] = (),
 ) -> tuple[Path, Metrics]:
     """Judge the model on its test part (else on validation), write all about it, seal the bundle.
 
@@ -104,8 +115,7 @@ def write_figures(
         If something cannot be written.
     """
     out = bundle.folder
-    tested = "test" in learned.parts and bool(learned.parts["test"].samples)
-    name: Split = "test" if tested else "valid"
+    name = judged_part(learned)
     part, training = learned.parts[name], learned.parts["train"]
     answered = Answered(
         part.samples,
@@ -133,7 +143,9 @@ def write_figures(
         out, metrics, facts, answered, data, learned.trust, history=learned.history
     )
     write_text(out / "MODEL_CARD.md", _card(data, learned, bundle, metrics, details, name))
-    seal(out, also=["predictions.csv"])
+    if curve:
+        write_text(out / "learning_curve.csv", _curve_table(curve))
+    seal(out, also=["predictions.csv", "learning_curve.csv"])
     return report, metrics
 
 
@@ -175,6 +187,16 @@ def _details(learned: Learned, recipe: Recipe, bundle: Bundle) -> dict[str, str]
 
 def _labs(data: Dataset) -> tuple[str, ...]:
     return tuple(sorted({sample.lab for sample in data if sample.lab}))
+
+
+def _curve_table(curve: Sequence[CurvePoint]) -> str:
+    lines = ["images,draw,balanced_accuracy"]
+    lines += [
+        f"{point.images},{draw},{score:.6f}"
+        for point in curve
+        for draw, score in enumerate(point.balanced_accuracy, start=1)
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _table(history: Sequence[dict[str, float]]) -> str:

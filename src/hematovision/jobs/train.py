@@ -11,14 +11,15 @@ from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError, needs_extra
 from hematovision.evaluation import Metrics
 from hematovision.jobs.outputs import fresh_folder
-from hematovision.jobs.run_folder import Recipe, write_figures, write_model
+from hematovision.jobs.run_folder import Recipe, judged_part, write_figures, write_model
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import PBC8, Taxonomy, get_taxonomy
 
 with needs_extra("train", "Training"):
+    from hematovision.training.curve import CurvePoint, learning_curve
     from hematovision.training.finetune import FineTuning
     from hematovision.training.head import HeadTraining
-    from hematovision.training.learning import learn
+    from hematovision.training.learning import Learned, learn
     from hematovision.training.pretrained import load_weights
 
 __all__ = ["TrainOptions", "TrainResult", "chosen_taxonomy", "train"]
@@ -40,6 +41,8 @@ class TrainOptions:
         How many of its 17 blocks, from the top; None is all.
     epochs, batch_size, patience, seed : int
         As in `HeadTraining`.
+    learning_curve : bool
+        Whether to measure, too, what fewer images would have led to.
     """
 
     taxonomy: str | None = None
@@ -50,6 +53,7 @@ class TrainOptions:
     batch_size: int = 32
     patience: int = 5
     seed: int = 0
+    learning_curve: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class TrainResult:
         Images that could not be read.
     notes : tuple of str
         What the user should know about how the dataset was understood.
+    curve : tuple of CurvePoint
+        The learning curve, where it was asked for; also in ``learning_curve.csv``.
     """
 
     folder: Path
@@ -77,6 +83,7 @@ class TrainResult:
     interrupted: bool
     refused: tuple[ImageError, ...]
     notes: tuple[str, ...]
+    curve: tuple[CurvePoint, ...] = ()
 
 
 def train(
@@ -113,17 +120,13 @@ def train(
     data = complete_splits(found, options.seed)
     notes = _notes(found, data)
     weights = load_weights(options.weights)
-    learned = learn(
-        data,
-        weights,
-        HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed),
-        _fine_tuning(options),
-        progress,
-    )
+    how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
+    learned = learn(data, weights, how, _fine_tuning(options), progress)
     recipe = Recipe(_weights_name(options), options.seed, options.epochs, asdict(options), notes)
     bundle = write_model(out, data, learned, recipe)
-    report, metrics = write_figures(bundle, data, learned, recipe)
-    return TrainResult(out, report, metrics, learned.interrupted, learned.refused, notes)
+    curve = _curve(learned, how, progress) if options.learning_curve else ()
+    report, metrics = write_figures(bundle, data, learned, recipe, curve)
+    return TrainResult(out, report, metrics, learned.interrupted, learned.refused, notes, curve)
 
 
 def chosen_taxonomy(name: str | None, dataset: Path) -> Taxonomy | None:
@@ -161,6 +164,12 @@ def _fine_tuning(options: TrainOptions) -> FineTuning | None:
     if not options.fine_tune:
         return None
     return FineTuning(blocks=options.fine_tune_blocks, patience=options.patience, seed=options.seed)
+
+
+def _curve(learned: Learned, how: HeadTraining, progress: Progress) -> tuple[CurvePoint, ...]:
+    train, valid = learned.parts["train"], learned.parts["valid"]
+    judged = learned.parts[judged_part(learned)]
+    return learning_curve(train, valid, judged, learned.head.n_classes, how, progress)
 
 
 def _weights_name(options: TrainOptions) -> str:
