@@ -1,7 +1,7 @@
 """Make the shipped `hematology` weights: MobileNetV2 adapted to blood cells.
 
     make backbone                      (installs what it needs, then runs the line below)
-    python recipes/hematology_backbone/recipe.py --data ../shared/data --work runs/hematology
+    python -m recipes.hematology_backbone.recipe --data DATA --work runs/recipes
 
 Every epoch is logged and kept; the same command after an interruption goes on where it stopped.
 The result is written to src/hematovision/models/hematology.weights, the log beside this file.
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from sets import prepare
 
 from hematovision.data.samples import Dataset
 from hematovision.model.head import Head
@@ -26,6 +25,7 @@ from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from hematovision.training.augment import STRONG
 from hematovision.training.finetune import FineTuning, Task, fine_tune
 from hematovision.training.pretrained import read_weights_file
+from recipes.sets import prepare
 
 HERE = Path(__file__).resolve().parent
 
@@ -158,7 +158,7 @@ class Log(keras.callbacks.Callback):
         row |= {key: round(float(value), 4) for key, value in sorted((logs or {}).items())}
         new = not self.path.exists()
         with self.path.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(row))
+            writer = csv.DictWriter(stream, fieldnames=list(row), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(row)

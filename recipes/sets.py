@@ -3,7 +3,8 @@
 Run by the recipes themselves; every choice that keeps test images out of training is here:
 
 - BCCD keeps its official split.
-- `pbc/val` is a test set: it is not even imported. `pbc/train` is cut 90/10 into Train and Valid.
+- `pbc/val` is a test set, imported for the last evaluation only (`pbc-test`). `pbc/train` is cut
+  90/10 into Train and Valid.
 - `txl/pbc` shows PBC images: each goes where the PBC file it shows went; those of `pbc/val` go to
   Test; those that are in neither are split by image.
 - `txl/raabin` and `draaslan` have no official split: 70/15/15 by field, seeded.
@@ -23,6 +24,7 @@ from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 
 SEED = 0
 TXL_NAMES = ("WBC", "RBC", "Platelets")
+PBC_SETS = ("pbc", "pbc-test")
 CELL_SETS = ("bccd", "raabin", "txl-pbc", "draaslan")
 
 
@@ -38,6 +40,9 @@ def prepare(data: Path, work: Path) -> dict[str, Dataset]:
             lab="pbc",
             taxonomy=PBC8,
             seed=SEED,
+        ),
+        "pbc-test": lambda to: import_dataset(
+            data / "pbc" / "val", to, format="folders", split="none", lab="pbc", taxonomy=PBC8
         ),
         "bccd": lambda to: import_dataset(data / "bccd", to, format="voc", lab="bccd", **boxes),
         "raabin": lambda to: import_dataset(
@@ -61,7 +66,7 @@ def prepare(data: Path, work: Path) -> dict[str, Dataset]:
         folder = work / "sets" / name
         if not folder.exists():
             job(folder)
-        sets[name] = read_dataset(folder, PBC8 if name == "pbc" else RBC_WBC_PLATELETS)
+        sets[name] = read_dataset(folder, PBC8 if name in PBC_SETS else RBC_WBC_PLATELETS)
         print(name, {split: sets[name].part(split).counts() for split in sets[name].splits})
     return sets
 

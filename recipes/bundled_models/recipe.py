@@ -1,0 +1,88 @@
+"""Make the two bundled models on the shipped `hematology` weights.
+
+    make bundled-models
+    python -m recipes.bundled_models.recipe --data DATA --work runs/recipes
+
+- `rbc-wbc-platelets` learns on the Train parts of bccd, txl/raabin, txl/pbc and draaslan, and is
+  judged on their Test parts.
+- `pbc8` learns on 90 % of pbc/train, is stopped and calibrated on the other 10 %, and judged on
+  pbc/val, which nothing else has seen.
+
+The full run folders stay in WORK/runs; the package gets what answering needs. Both graphs refer to
+the one weights file of the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from hematovision.data.samples import Dataset
+from hematovision.jobs.run_folder import Recipe, write_figures, write_model
+from hematovision.model.bundle import ONNX, read_bundle, write_bundle
+from hematovision.model.graph import classifier_graph, read_classifier_graph
+from hematovision.model.manifest import SHARED_WEIGHTS, BackboneRef
+from hematovision.model.weights import bundled_weights, bundled_weights_path
+from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
+from hematovision.training.head import HeadTraining
+from hematovision.training.learning import learn
+from recipes.sets import CELL_SETS, prepare
+
+KEPT = ("MODEL_CARD.md", "history.csv", "metrics.json")
+
+
+def main() -> None:
+    """Run the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
+    parser.add_argument("--work", type=Path, required=True, help="for imports and run folders")
+    args = parser.parse_args()
+
+    sets = prepare(args.data, args.work)
+    test = [replace(sample, split="test") for sample in sets["pbc-test"]]
+    cells = [sample for name in CELL_SETS for sample in sets[name]]
+    root = args.work / "sets"
+    _make(RBC_WBC_PLATELETS, Dataset(root, RBC_WBC_PLATELETS, tuple(cells)), args.work)
+    _make(PBC8, Dataset(root, PBC8, (*sets["pbc"].samples, *test)), args.work)
+
+
+def _make(taxonomy: Taxonomy, data: Dataset, work: Path) -> None:
+    run = work / "runs" / taxonomy.name
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(parents=True)
+    data = replace(data, root=data.root.resolve()).with_samples(
+        sorted(data.samples, key=lambda sample: sample.path)
+    )
+    how = HeadTraining()
+    learned = learn(data, bundled_weights(), how, progress=_say)
+    recipe = Recipe("hematology", how.seed, how.epochs, {"recipe": "recipes/bundled_models"})
+    _, metrics = write_figures(write_model(run, data, learned, recipe), data, learned, recipe)
+    _package(run, bundled_weights_path().parent / taxonomy.name)
+    print(taxonomy.name, "balanced accuracy", metrics.balanced_accuracy, "of", metrics.n)
+    for lab, scores in (metrics.per_lab or {}).items():
+        print(" ", lab, scores.n, "images,", scores.errors, "errors,", scores.balanced_accuracy)
+
+
+def _package(run: Path, folder: Path) -> None:
+    """Write what answering needs, with the weights left in the package's one file."""
+    bundle = read_bundle(run)
+    parts = read_classifier_graph(bundle.read(ONNX))
+    graph = classifier_graph(parts.weights, parts.head, parts.novelty, external=SHARED_WEIGHTS)
+    manifest = replace(
+        bundle.manifest,
+        backbone=BackboneRef("hematology", parts.weights.sha256, shared=True),
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    kept = {name: (run / name).read_bytes() for name in KEPT}
+    write_bundle(folder, manifest, {ONNX: graph, **kept})
+
+
+def _say(done: int, total: int, what: str, /) -> None:
+    if done % 1024 < 32 or done == total:
+        print(what, done, "of", total, flush=True)
+
+
+if __name__ == "__main__":
+    main()
