@@ -27,6 +27,9 @@ export HEMATOVISION_DATA := $(REAL_IMAGES)
 endif
 endif
 
+# What the recipes learn from.
+DATA ?= $(HEMATOVISION_DATA)
+
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 
 ##@ Use
@@ -34,7 +37,7 @@ PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	  /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
 demo: $(VENV)/ready-project ## the whole job on drawn cells: import, train, evaluate, classify
@@ -73,6 +76,15 @@ format: $(VENV)/ready-dev ## put the code into shape
 .PHONY: bench
 bench: $(VENV)/ready-dev ## measure speed and memory
 	@for program in benchmarks/bench_*.py; do echo "== $$program"; $(PY) "$$program" || exit 1; done
+
+.PHONY: backbone
+backbone: $(VENV)/ready-dev ## make the shipped weights anew from real images (hours)
+	$(PIP) install --quiet --no-deps --require-hashes -r recipes/hematology_backbone/requirements.txt
+	$(PY) -m recipes.hematology_backbone.recipe --data "$(DATA)" --work runs/recipes
+
+.PHONY: bundled-models
+bundled-models: $(VENV)/ready-dev ## make the bundled models anew on the shipped weights (minutes)
+	$(PY) -m recipes.bundled_models.recipe --data "$(DATA)" --work runs/recipes
 
 .PHONY: pins
 pins: ## compile the requirement files anew from pyproject.toml
