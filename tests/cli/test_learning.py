@@ -86,7 +86,7 @@ def test_a_training_ends_with_figures_the_report_and_the_next_command(run, monke
     lines = run("train", "cells", "--out", "run").stdout.splitlines()
     red = next(line for line in lines if "RBC" in line)
     assert re.match(r" *RBC +5 +1 +100\s% +80\.0\s% ", red)  # images, errors, precision, recall
-    assert "10 images, 1 errors; balanced accuracy 90.0" in "\n".join(lines)
+    assert "10 images, 1 wrong; balanced accuracy 90.0" in "\n".join(lines)
     assert lines[-3:] == [
         "Model: run",
         f"Report: {Path('run/report.html')}",
@@ -139,7 +139,7 @@ def test_a_model_is_judged_on_the_test_part(run, colour_model, colours: Path, tm
     assert result.exit_code == 0, result.stderr
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["n"], metrics["balanced_accuracy"]) == (12, 1.0)
-    assert "12 images, 0 errors; balanced accuracy 100" in result.stdout
+    assert "12 images, 0 wrong; balanced accuracy 100" in result.stdout
     assert f"Report: {out / 'report.html'}" in result.stdout.replace("\n", " ")
     assert (out / "report.html").is_file()
 
@@ -151,7 +151,7 @@ def test_an_unreadable_image_is_left_out_of_the_figures_and_listed(
     result = run("evaluate", colour_model, colours, "--out", tmp_path / "evaluation")
     assert result.exit_code == 3
     assert "cut.png" in result.stderr
-    assert "12 images, 0 errors" in result.stdout
+    assert "12 images, 0 wrong" in result.stdout
 
 
 def test_a_part_that_is_not_there_is_an_error(run, colour_model, colours: Path, tmp_path: Path):

@@ -123,7 +123,8 @@ class _Lines:
 
 def _counted(summary: ClassifySummary) -> str:
     answers = ", ".join(f"{count} {label}" for label, count in summary.counts.items() if count)
+    images = "1 image" if summary.n == 1 else f"{summary.n} images"
     return (
-        f"{summary.n} images: {answers or 'no answers'}; {summary.review} to review, "
+        f"{images}: {answers or 'no answers'}; {summary.review} to review, "
         f"{len(summary.refused)} refused"
     )

@@ -14,7 +14,16 @@ from hematovision.cli.screen import drawn_progress, show_list, show_table
 if TYPE_CHECKING:
     from hematovision.taxonomy import Taxonomy
 
-__all__ = ["group"]
+__all__ = [
+    "DatasetArgument",
+    "SeedOption",
+    "TaxonomyOption",
+    "check",
+    "download",
+    "group",
+    "import_",
+    "phantom",
+]
 
 group = typer.Typer(
     no_args_is_help=True,

@@ -51,7 +51,7 @@ def show_metrics(metrics: Metrics) -> None:
     show_table(("", "balanced accuracy", "accuracy"), (model, *baselines))
     ends = interval(metrics.intervals.get("balanced_accuracy"))
     typer.echo(
-        f"{metrics.n} images, {metrics.errors} errors; balanced accuracy "
+        f"{metrics.n} images, {metrics.errors} wrong; balanced accuracy "
         f"{percent(metrics.balanced_accuracy)} (95 % interval {ends}). "
         f"{percent(metrics.review_rate)} go to a person; of the others "
         f"{percent(metrics.accuracy_accepted)} are right."

@@ -32,6 +32,7 @@ __all__ = [
     "SPLIT_COLUMNS",
     "SPLIT_FILE",
     "complete_splits",
+    "groups_of",
     "read_groups",
     "split_dataset",
     "with_groups",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIZE", "fit", "view"]
+__all__ = ["SIZE", "check_rgb", "fit", "view"]
 
 SIZE = 224
 """Width and height of the model's input in pixels (MobileNetV2's own)."""

@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from hematovision.errors import BundleError, ModelError
 from hematovision.model.architecture import INPUT_SIZE
 
-__all__ = ["Port", "Session", "check_images", "open_session", "run_each", "run_one", "usable_cpus"]
+__all__ = [
+    "Port",
+    "Session",
+    "check_images",
+    "check_ports",
+    "open_session",
+    "run_each",
+    "run_one",
+    "usable_cpus",
+]
 
 
 class Port(Protocol):

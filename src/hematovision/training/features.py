@@ -27,7 +27,17 @@ from hematovision.files import ensure_folder, sha256_bytes
 from hematovision.model.architecture import FEATURES
 from hematovision.progress import Progress, no_progress
 
-__all__ = ["N_VIEWS", "FeatureCache", "Features", "View", "cache_folder", "extract", "plan_views"]
+__all__ = [
+    "N_VIEWS",
+    "Extractor",
+    "FeatureCache",
+    "Features",
+    "View",
+    "cache_folder",
+    "extract",
+    "open_cache",
+    "plan_views",
+]
 
 N_VIEWS = 8
 """The rotations and flips of a square: all the views that invent no pixel."""

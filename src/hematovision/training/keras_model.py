@@ -28,7 +28,9 @@ __all__ = [
     "backbone_weights",
     "classifier_model",
     "features_of",
+    "head_model",
     "head_of",
+    "set_head",
     "trainable_from",
 ]
 

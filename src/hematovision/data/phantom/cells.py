@@ -19,7 +19,15 @@ from hematovision.data.phantom.shapes import (
 )
 from hematovision.data.phantom.stain import AZURE, BLUE, DYES, EDGE, EOSIN, HAEM, Look
 
-__all__ = ["Stamp", "edge_line", "oriented_patch", "paint_platelet", "paint_red", "scatter"]
+__all__ = [
+    "Stamp",
+    "disc_thickness",
+    "edge_line",
+    "oriented_patch",
+    "paint_platelet",
+    "paint_red",
+    "scatter",
+]
 
 _THICKEST = 2.565  # of the disc of `disc_thickness`, in micrometres: at 0.70 of its radius
 _HOLLOW = 1.0 - 0.81 / _THICKEST

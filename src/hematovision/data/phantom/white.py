@@ -20,7 +20,7 @@ from hematovision.data.phantom.shapes import (
 )
 from hematovision.data.phantom.stain import AZURE, BLUE, DYES, EDGE, EOSIN, HAEM, Look
 
-__all__ = ["WHITE_KINDS", "WhiteKind", "paint_white"]
+__all__ = ["WHITE_KINDS", "Granules", "WhiteKind", "paint_white"]
 
 Range = tuple[float, float]
 
