@@ -75,7 +75,7 @@ format: $(VENV)/ready-dev ## put the code into shape
 
 .PHONY: bench
 bench: $(VENV)/ready-dev ## measure speed and memory
-	@for program in benchmarks/bench_*.py; do echo "== $$program"; $(PY) "$$program" || exit 1; done
+	@for program in benchmarks/*.py; do echo "== $$program"; $(PY) "$$program" || exit 1; done
 
 .PHONY: backbone
 backbone: $(VENV)/ready-dev ## make the shipped weights anew from real images (hours)
