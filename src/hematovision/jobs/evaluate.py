@@ -87,6 +87,7 @@ def evaluate(
         part="all" if whole else split,
         split=split_counts(data),
         details={"Backbone": classifier.bundle.manifest.backbone.name},
+        labs=tuple(map(str, classifier.bundle.manifest.data.get("labs", ()))),
         notes=tuple(f"Not evaluated, since it cannot be read: {error}" for error in refused[:10]),
     )
     report = write_evaluation(out, metrics, facts, answered, data, classifier.trust)
