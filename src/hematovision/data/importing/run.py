@@ -102,38 +102,20 @@ def import_dataset(
     _check(source, dest, format, annotations, names)
     task = _Task(
         source=source.resolve(),
+        format=format,
+        annotations=annotations,
+        names=names,
         lab=lab or source.resolve().name,
         taxonomy=taxonomy,
+        split=split,
         parts=parse_parts(split, source / voc.SPLIT_LISTS if format == "voc" else None),
         groups=groups,
         seed=seed,
         progress=progress,
     )
     with _appearing(dest) as folder:
-        if format == "folders":
-            taxonomy, written = _import_folders(task, folder)
-        else:
-            found = _read(task.source, format, annotations, names)
-            taxonomy, written = _import_boxes(task, found, folder)
-        report = ImportReport(
-            dest=dest,
-            source=source,
-            format=format,
-            lab=task.lab,
-            taxonomy=taxonomy,
-            counts=count(written.cells, taxonomy),
-            fields=len({cell.field for cell in written.cells} - {""}),
-            touching=sum(cell.touches_border for cell in written.cells),
-            left_out=written.left_out,
-            problems=written.problems,
-            options={
-                "annotations": None if annotations is None else str(annotations),
-                "names": None if names is None else list(names),
-                "split": _describe(task.parts, split),
-                "groups": groups,
-                "seed": seed,
-            },
-        )
+        used, written = _import(task, folder)
+        report = _report(task, used, written, source=source, dest=dest)
         write_cells(folder / CELLS_FILE, written.cells)
         write_text(folder / REPORT_FILE, report.to_json())
     return report
@@ -144,12 +126,27 @@ class _Task:
     """What an import was asked for, understood."""
 
     source: Path
+    format: Format
+    annotations: Path | None
+    names: Sequence[str] | None
     lab: str
     taxonomy: Taxonomy | None
+    split: str | None
     parts: Parts | None
     groups: str | None
     seed: int
     progress: Progress
+
+    def options(self) -> dict[str, object]:
+        """Return what was asked for, for the report."""
+        lists = self.parts if isinstance(self.parts, SplitLists) else None
+        return {
+            "annotations": None if self.annotations is None else str(self.annotations),
+            "names": None if self.names is None else list(self.names),
+            "split": str(lists.folder) if lists else self.split,
+            "groups": self.groups,
+            "seed": self.seed,
+        }
 
 
 def _check(
@@ -176,14 +173,36 @@ def _check(
         raise DatasetError(f"--names is for --format yolo only. Received it with {format_}.")
 
 
-def _read(
-    source: Path, format_: Format, annotations: Path | None, names: Sequence[str] | None
-) -> Annotations:
-    if format_ == "voc":
-        return voc.read(source, annotations)
-    if format_ == "yolo":
-        return yolo.read(source, annotations, names)
-    return boxes_csv.read(source, annotations)
+def _report(
+    task: _Task, taxonomy: Taxonomy, written: Written, *, source: Path, dest: Path
+) -> ImportReport:
+    return ImportReport(
+        dest=dest,
+        source=source,
+        format=task.format,
+        lab=task.lab,
+        taxonomy=taxonomy,
+        counts=count(written.cells, taxonomy),
+        fields=len({cell.field for cell in written.cells} - {""}),
+        touching=sum(cell.touches_border for cell in written.cells),
+        left_out=written.left_out,
+        problems=written.problems,
+        options=task.options(),
+    )
+
+
+def _import(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
+    """Fill `folder`; return the classes in use and what was written."""
+    match task.format:
+        case "folders":
+            return _import_folders(task, folder)
+        case "voc":
+            found = voc.read(task.source, task.annotations)
+        case "yolo":
+            found = yolo.read(task.source, task.annotations, task.names)
+        case "csv":
+            found = boxes_csv.read(task.source, task.annotations)
+    return _import_boxes(task, found, folder)
 
 
 def _import_boxes(task: _Task, found: Annotations, folder: Path) -> tuple[Taxonomy, Written]:
@@ -235,10 +254,6 @@ def _import_folders(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
     dataset, problems = folders.read(task.source, task.taxonomy, task.parts, task.groups, task.seed)
     written = folders.copy_images(dataset, task.source, folder, task.lab, task.progress)
     return dataset.taxonomy, replace(written, problems=tuple(problems))
-
-
-def _describe(parts: Parts | None, split: str | None) -> str | None:
-    return str(parts.folder) if isinstance(parts, SplitLists) else split
 
 
 @contextmanager

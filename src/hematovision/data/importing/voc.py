@@ -113,13 +113,16 @@ def _parse(file: Path) -> tuple[Element, list[int]]:
         ) from error
     except (OSError, ValueError, LookupError) as error:
         raise AnnotationError(f"Cannot read {file}: {error}") from error
-    root = builder.close()
+    return _checked(file, builder.close()), lines
+
+
+def _checked(file: Path, root: Element) -> Element:
     if root.tag != "annotation":
         raise AnnotationError(
             f"{file}: expected a Pascal VOC file, whose outermost element is <annotation>. "
             f"Received: <{root.tag}>"
         )
-    return root, lines
+    return root
 
 
 def _image(images: FieldImages, file: Path, root: Element) -> Path | str:
