@@ -1,4 +1,4 @@
-"""Thousands of damaged files, in a process of its own: no crash, no hang, no wrong kind of answer."""
+"""Thousands of damaged files, in a process of its own: no crash, no hang, no wrong answer."""
 
 import json
 import subprocess

@@ -294,6 +294,14 @@ class TestOrientation:
         assert images.read(data).shape == (24, 32, 3)
         assert not recwarn.list
 
+    def test_orientation_is_found_behind_other_tags(self):
+        other = struct.pack("<HHII", 0x010F, 2, 4, 0)
+        block = exif(6)
+        longer = block[:8] + struct.pack("<H", 2) + other + block[10:]
+        assert images.read(jpeg(exif=b"Exif\0\0" + longer)).shape == (32, 24, 3)
+        without = block[:8] + struct.pack("<H", 1) + other + bytes(4)
+        assert images.read(jpeg(exif=b"Exif\0\0" + without)).shape == (24, 32, 3)
+
 
 class TestFirst:
     @pytest.mark.parametrize("name", ["animated.gif", "animated.webp", "pages.tif"])
@@ -318,6 +326,12 @@ class TestFirst:
 
 
 class TestUncommon:
+    def test_jpeg_with_a_marker_that_means_nothing(self):
+        data = jpeg()
+        np.testing.assert_array_equal(
+            images.read(data[:2] + b"\xff\x01" + data[2:]), images.read(data)
+        )
+
     def test_interlaced_png(self):
         rows = [b"\x80", b"\x80"]  # 1 x 2 pixels, Adam7: pass 1 holds the first, pass 7 the other
         assert images.read(png(1, 2, 1, 0, rows, interlace=1))[:, 0, 0].tolist() == [255, 255]

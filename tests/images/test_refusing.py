@@ -275,6 +275,15 @@ class TestDamage:
     def test_containers_that_contradict_themselves(self, data, match):
         refused(TruncatedImageError, data, match)
 
+    def test_png_whose_pixels_are_no_compressed_stream_although_every_checksum_holds(self):
+        data = png(1, 1, 8, 0, [b"\0"])
+        chunks = data[:33] + chunk(b"IDAT", b"no stream") + chunk(b"IEND", b"")
+        refused(TruncatedImageError, chunks, "cannot be inflated")
+
+    def test_a_decoder_that_finds_another_size_than_was_declared(self, monkeypatch):
+        monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.size", (9, 9))
+        refused(TruncatedImageError, KINDS["rgb.png"], "declared 32 x 24")
+
     def test_jpeg_with_two_frames(self):
         data = jpeg()
         frame = data.index(b"\xff\xc0")
@@ -292,7 +301,9 @@ class TestDamage:
         ("entry", "match"),
         [
             ((256, 4, 1, 0), "impossible size"),
-            ((256, 3, 0, 0), "has 0 values"),
+            ((256, 3, 0, 0), "must hold whole numbers"),
+            ((258, 3, 0, 0), "must hold whole numbers"),
+            ((256, 3, 2, 65), "has 2 values, not one"),
             ((256, 2, 1, 65), "must hold whole numbers"),
             ((257, 4, 1, 999), "its size needs"),
             ((279, 4, 2, 8), "1 places of pixels, but 2 lengths"),
@@ -303,6 +314,12 @@ class TestDamage:
     def test_tiff_whose_tags_contradict_its_content(self, entry, match):
         data = tiff(scene(), photometric="rgb", software=False, metadata=None)
         refused(TruncatedImageError, _with_tags(data, [entry]), match)
+
+    def test_tiff_with_a_field_twice(self):
+        data = _with_tags(tiff(scene(), photometric="rgb"), [(258, 3, 1, 8)])
+        (start,) = struct.unpack_from("<I", data, 4)
+        twice = data[: start + 14] + data[start + 2 : start + 14] + data[start + 26 :]
+        refused(TruncatedImageError, twice, "gives a field twice")
 
     def test_tiff_whose_pages_run_in_a_circle(self):
         data = bytearray(tiff(scene(), photometric="rgb"))

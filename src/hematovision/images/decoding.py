@@ -113,7 +113,7 @@ def _shallow(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | N
         colours, alpha = rgba[..., :3], rgba[..., 3]
         # Screenshots are often BMPs whose unused fourth byte is declared as alpha and left at 0.
         return colours, None if picture.format == "BMP" and not alpha.any() else alpha
-    colours = np.asarray(image.convert("RGB"))
+    colours = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     levels = 2**picture.bits - 1
     key = [(value & levels) * 255 // levels for value in picture.transparent]
     return colours, _keyed(colours, key)

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 
 from hematovision.images.formats.picture import Source
 
-__all__ = ["Directory", "Entry", "Layout", "read_directories", "read_layout"]
+__all__ = [
+    "Directory",
+    "Entry",
+    "Layout",
+    "append_directory",
+    "numbers",
+    "read_directories",
+    "read_layout",
+    "with_short",
+]
 
 SHORT = 3
 # Bytes per value of each field type (TIFF 6.0, section 2; 13 and 16 to 18 from its supplements).
@@ -74,7 +83,7 @@ def read_directories(source: Source, layout: Layout) -> Iterator[Directory]:
     Raises
     ------
     TruncatedImageError
-        If one does not, or if the chain of pages runs in a circle.
+        If one does not, has a field twice, or if the chain of pages runs in a circle.
     """
     (offset,) = source.unpack(layout.offset, 8 if layout.big else 4)
     seen, entries = set[int](), 0
@@ -87,7 +96,10 @@ def read_directories(source: Source, layout: Layout) -> Iterator[Directory]:
         start = offset + struct.calcsize(layout.count)
         size = struct.calcsize(layout.entry) + layout.inline
         source.require(start, count * size + layout.inline)
-        yield dict(_entry(source, layout, start + i * size) for i in range(count))
+        directory = dict(_entry(source, layout, start + i * size) for i in range(count))
+        if len(directory) < count:  # readers differ on which of two counts
+            raise source.damaged("the TIFF gives a field twice")
+        yield directory
         (offset,) = source.unpack(layout.offset, start + count * size)
 
 
@@ -105,7 +117,7 @@ def _entry(source: Source, layout: Layout, position: int) -> tuple[int, Entry]:
 def numbers(source: Source, layout: Layout, entry: Entry) -> tuple[int, ...]:
     """Read the values of a field of whole numbers."""
     code = _WHOLE_NUMBERS.get(entry.kind)
-    if code is None:
+    if code is None or not entry.count:
         raise source.damaged("a field of the TIFF that must hold whole numbers does not")
     return source.unpack(f"{layout.order}{entry.count}{code}", entry.place)
 

@@ -71,7 +71,7 @@ class _Walk:
             return True
         if code == _APP0:  # JFIF says that three components are YCbCr
             return content.startswith(b"JFIF\0")
-        return code not in _APPLICATION and code != _COMMENT
+        return code not in _APPLICATION and code not in _STANDALONE and code != _COMMENT
 
     def _read_frame(self, code: int, content: bytes) -> None:
         if len(content) < 6 or self.frame:
