@@ -1,0 +1,195 @@
+"""The same picture is found however it is turned, cropped and compressed; another cell is not."""
+
+import csv
+import io
+import random
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hematovision import images
+from hematovision.data import alignment
+from hematovision.data.duplicates import clusters, exact_duplicates, near_duplicates
+from hematovision.data.fingerprints import (
+    THUMBNAIL,
+    VIEWS,
+    Fingerprints,
+    fingerprint,
+    fingerprint_all,
+    view_orders,
+)
+from hematovision.data.phantom import KINDS, draw_cell
+from hematovision.errors import MissingExtraError, NotAnImageError
+
+
+def altered(image, view=0, crop=0.0, quality=None, light=1.0):
+    """Turn an image, cut a share off each side, change its brightness and compress it."""
+    height, width = image.shape[:2]
+    rows, columns = round(height * crop), round(width * crop)
+    image = image[rows : height - rows or None, columns : width - columns or None]
+    image = images.view(image, view)
+    image = np.clip(image * light, 0, 255).astype(np.uint8)
+    if quality is None:
+        return image
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return images.read(buffer.getvalue())
+
+
+def prints_of(*pictures):
+    rows = [fingerprint(picture) for picture in pictures]
+    return Fingerprints(
+        np.arange(len(rows)),
+        tuple(row.pixels_sha256 for row in rows),
+        np.stack([row.hashes for row in rows]),
+        np.stack([row.thumbnail for row in rows]),
+    )
+
+
+def pairs_of(*pictures):
+    return [(pair.first, pair.second) for pair in near_duplicates(prints_of(*pictures))]
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Drawn cells of every kind, each of its own seed: a seed fixes the surroundings."""
+    kinds = [kind for kind in sorted(KINDS) for _ in range(2)]
+    return [draw_cell(kind, seed, size=96) for seed, kind in enumerate(kinds)]
+
+
+def test_different_drawn_cells_are_no_duplicates(cells) -> None:
+    assert len(cells) == 18
+    assert pairs_of(*cells) == []
+
+
+@pytest.mark.parametrize("view", range(VIEWS))
+def test_a_copy_in_any_view_is_found_and_its_view_named(cells, view: int) -> None:
+    copies = [altered(cell, view) for cell in cells]
+    found = near_duplicates(prints_of(*cells, *copies))
+    assert [(pair.first, pair.second) for pair in found] == [
+        (row, row + len(cells)) for row in range(len(cells))
+    ]
+    for pair in found:
+        turned = images.view(copies[pair.first], pair.view)
+        assert np.abs(turned.astype(int) - cells[pair.first]).mean() < 6
+        assert pair.correlation > 0.97
+        assert pair.detail > 0.9
+
+
+def test_a_mirrored_cropped_darker_compressed_copy_is_found(cells) -> None:
+    copies = [altered(cell, view=4, crop=0.035, quality=60, light=0.95) for cell in cells]
+    found = set(pairs_of(*cells, *copies))
+    expected = {(row, row + len(cells)) for row in range(len(cells))}
+    assert len(found & expected) >= 0.9 * len(expected)
+    assert found <= expected
+
+
+def test_the_small_side_of_a_pair_may_come_first(cells) -> None:
+    cell = cells[0]
+    assert pairs_of(altered(cell, 5, 0.04, 70), cell) == [(0, 1)]
+
+
+def test_blank_images_are_no_near_duplicates() -> None:
+    blank = np.full((50, 50, 3), 200, np.uint8)
+    assert pairs_of(blank, blank + np.uint8(1), altered(blank, quality=60)) == []
+
+
+def test_nothing_and_one_have_no_duplicates(cells) -> None:
+    assert near_duplicates(fingerprint_all([])) == []
+    assert pairs_of(cells[0]) == []
+
+
+def test_only_the_rows_asked_for_are_compared(cells) -> None:
+    prints = prints_of(cells[0], cells[0], cells[1], altered(cells[1], 3))
+    pairs = near_duplicates(prints, rows=[1, 2, 3])
+    assert [(pair.first, pair.second) for pair in pairs] == [(2, 3)]
+
+
+def test_equal_pixels_are_exact_duplicates_whatever_the_container(tmp_path, cells) -> None:
+    for name in ("a.png", "b.tif", "c.png"):
+        Image.fromarray(cells[1 if name == "c.png" else 0]).save(tmp_path / name)
+    prints = fingerprint_all([tmp_path / name for name in ("a.png", "c.png", "b.tif")])
+    assert exact_duplicates(prints) == [(0, 2)]
+
+
+def test_the_same_bytes_in_another_shape_are_another_image() -> None:
+    stripes = np.arange(48, dtype=np.uint8).reshape(2, 8, 3)
+    assert exact_duplicates(prints_of(stripes, stripes.reshape(8, 2, 3))) == []
+
+
+def test_unreadable_files_keep_their_place_and_reason(tmp_path, cells) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.fromarray(cells[0]).save(good)
+    bad.write_text("no image")
+    told: list[tuple[int, int, str]] = []
+    prints = fingerprint_all([good, bad, good], lambda *what: told.append(what))
+    assert prints.positions.tolist() == [0, 2]
+    ((position, error),) = prints.unreadable
+    assert position == 1
+    assert isinstance(error, NotAnImageError)
+    assert told == [(n, 3, "Reading images") for n in (1, 2, 3)]
+
+
+def test_the_search_tells_how_far_it_is(cells) -> None:
+    told: list[tuple[int, int, str]] = []
+    near_duplicates(prints_of(*cells[:3]), lambda *what: told.append(what))
+    assert told == [(3, 3, "Looking for near duplicates")]
+
+
+def test_view_orders_are_those_of_images_view() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    for index, order in enumerate(view_orders(8)):
+        turned = image[..., 0].ravel()[order].reshape(8, 8)
+        assert np.array_equal(turned, images.view(image, index)[..., 0])
+
+
+def test_alignment_recovers_scale_and_shift() -> None:
+    big = np.random.default_rng(1).random((20, 20)).astype(np.float32)
+    picture = np.array(Image.fromarray(big).resize((320, 320), Image.Resampling.BICUBIC))
+    whole = Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    cropped = Image.fromarray(picture[16:320, 0:304])  # 5 % off the top and off the right
+    cropped = cropped.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    first, second = np.array(whole)[None], np.array(cropped)[None]
+    (warp,) = alignment.align(first, second)
+    assert warp == pytest.approx([-0.05, -0.05, -0.05, 0.05], abs=0.01)
+    before = alignment.correlate(first, second, np.zeros((1, 4), np.float32))
+    after = alignment.correlate(first, second, warp[None])
+    assert before[0] < 0.8 < 0.97 < after[0]
+
+
+def test_detail_is_what_a_blur_takes_away() -> None:
+    ramp = np.tile(np.arange(32, dtype=np.float32), (1, 32, 1))
+    assert np.abs(alignment.detail(ramp)[0, :, 8:-8]).max() < 1e-3
+    checks = (np.indices((32, 32)).sum(0) % 2).astype(np.float32)[None]
+    assert alignment.detail(checks).std() == pytest.approx(checks.std(), rel=0.01)
+
+
+def test_clusters_join_what_shares_a_member() -> None:
+    assert clusters([(5, 9), (1, 2), (3, 4), (2, 3), (9, 5)]) == [(1, 2, 3, 4), (5, 9)]
+    assert clusters([]) == []
+
+
+def test_imagehash_is_asked_for_by_name_when_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imagehash", None)
+    with pytest.raises(MissingExtraError, match=r"Checking a dataset .*hematovision\[data\]"):
+        fingerprint_all([])
+
+
+def test_300_real_cells_have_no_false_pair(real_data) -> None:
+    paths = random.Random(7).sample(sorted((real_data / "pbc").rglob("*.jpg")), 300)
+    assert near_duplicates(fingerprint_all(paths)) == []
+
+
+def test_the_pbc_images_of_txl_are_found_in_pbc(real_data) -> None:
+    with (real_data / "txl" / "index.csv").open(newline="") as stream:
+        twins = {row["image"]: row["pbc_file"] for row in csv.DictReader(stream)}
+    pbc = {path.name: path for path in (real_data / "pbc").rglob("*.jpg")}
+    known = sorted((image, name) for image, name in twins.items() if name in pbc)
+    assert len(known) == 247
+    known = known[::4]
+    paths = [real_data / "txl" / "pbc" / "images" / image for image, _ in known]
+    paths += [pbc[name] for _, name in known]
+    found = {(pair.first, pair.second) for pair in near_duplicates(fingerprint_all(paths))}
+    assert found == {(row, row + len(known)) for row in range(len(known))}
