@@ -15,6 +15,7 @@ from hematovision.images.geometry import check_rgb
 
 __all__ = ["write"]
 
+_PNG_LEVEL = 1  # a third of the time of the default 6, for files that are a fifth larger
 _JPEG_QUALITY = 95  # Pillow's highest sensible value; colours are not subsampled
 
 
@@ -44,7 +45,7 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
     picture, buffer = Image.fromarray(np.ascontiguousarray(image)), io.BytesIO()
     suffix = path.suffix.lower()
     if suffix == ".png":
-        picture.save(buffer, "PNG")
+        picture.save(buffer, "PNG", compress_level=_PNG_LEVEL)
     elif suffix in {".jpg", ".jpeg"}:
         picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4")
     else:
