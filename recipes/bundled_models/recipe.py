@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
     parser.add_argument("--work", type=Path, required=True, help="for imports and run folders")
     args = parser.parse_args()
+    args.work = args.work.resolve()  # all samples below one root
 
     sets = prepare(args.data, args.work)
     test = [replace(sample, split="test") for sample in sets["pbc-test"]]
@@ -52,9 +53,7 @@ def _make(taxonomy: Taxonomy, data: Dataset, work: Path) -> None:
     run = work / "runs" / taxonomy.name
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
-    data = replace(data, root=data.root.resolve()).with_samples(
-        sorted(data.samples, key=lambda sample: sample.path)
-    )
+    data = data.with_samples(sorted(data.samples, key=lambda sample: sample.path))
     how = HeadTraining()
     learned = learn(data, bundled_weights(), how, progress=_say)
     recipe = Recipe("hematology", how.seed, how.epochs, {"recipe": "recipes/bundled_models"})
@@ -80,7 +79,7 @@ def _package(run: Path, folder: Path) -> None:
 
 
 def _say(done: int, total: int, what: str, /) -> None:
-    if done % 1024 < 32 or done == total:
+    if done % 1024 == 0 or done == total:
         print(what, done, "of", total, flush=True)
 
 
