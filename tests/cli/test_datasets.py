@@ -27,7 +27,7 @@ def test_phantoms_are_drawn_counted_and_called_drawn(run, tmp_path: Path):
     assert len(list(dest.rglob("*.png"))) == 12
     assert f"12 drawn cell images in {dest}" in result.stdout
     assert re.search(r"RBC +\d+", result.stdout)
-    assert result.stdout.endswith(f"Next: hematovision train {dest} --out RUN\n")
+    assert result.stdout.endswith(f"hematovision train {dest} --out RUN\n")
 
 
 def test_a_folder_in_use_is_not_drawn_into(run, tmp_path: Path):

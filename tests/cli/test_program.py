@@ -1,5 +1,7 @@
 """The program as a whole: its help, its exit codes, and what it says when something goes wrong."""
 
+import errno
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -70,11 +72,12 @@ def test_help_waits_for_no_heavy_library(arguments):
     assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
-def test_the_program_runs_as_a_module_too():
-    done = subprocess.run(
-        [sys.executable, "-m", "hematovision", "--version"], capture_output=True, text=True
-    )
-    assert done.stdout == f"hematovision {hematovision.__version__}\n"
+def test_the_program_runs_as_a_module_too(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["hematovision", "--version"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("hematovision", run_name="__main__")
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"hematovision {hematovision.__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +181,14 @@ def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
         main()
     assert left.value.code == 2
     assert "No such command 'nonsense'" in capsys.readouterr().err
+
+
+def test_a_broken_pipe_is_no_error_to_speak_of(run, monkeypatch):
+    dropped = []
+    monkeypatch.setattr(failures, "_drop_stdout", lambda: dropped.append(True))
+    fail_with(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    result = run("data", "check", "x")
+    assert (result.exit_code, result.output, dropped) == (1, "", [True])
 
 
 def test_a_reader_that_has_read_enough_ends_the_program_quietly(colour_model, pictures: Path):

@@ -74,3 +74,21 @@ def test_a_long_list_says_how_many_more_there_are(capsys, count, last):
 def test_brackets_in_a_table_are_text_not_markup(capsys):
     screen.show_table(("class", "n"), [("[bold]RBC", "3")])
     assert "[bold]RBC" in capsys.readouterr().out
+
+
+def test_the_next_command_can_be_copied_as_it_stands(capsys, monkeypatch):
+    monkeypatch.setattr(screen.shutil, "which", lambda name: "somewhere")
+    screen.show_next("train", "my cells", "--out", "RUN")
+    assert capsys.readouterr().out == "Next: hematovision train 'my cells' --out RUN\n"
+
+
+def test_the_program_is_named_by_its_place_where_its_name_alone_is_not_found(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(screen.shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    screen.show_next("models")
+    assert capsys.readouterr().out == f"Next: {tmp_path / '.venv/bin/hematovision'} models\n"
+    monkeypatch.chdir(tmp_path)
+    screen.show_next("models")
+    assert capsys.readouterr().out == "Next: .venv/bin/hematovision models\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hematovision.cli.failures import FINDINGS
-from hematovision.cli.screen import drawn_progress, show_list, show_table
+from hematovision.cli.screen import drawn_progress, show_list, show_next, show_table
 
 if TYPE_CHECKING:
     from hematovision.taxonomy import Taxonomy
@@ -115,7 +115,7 @@ def import_(
     if not report.ok:
         typer.echo(f"All of them are in {report.dest / 'import.json'}", err=True)
         raise typer.Exit(FINDINGS)
-    typer.echo(f"Next: hematovision train {report.dest} --out RUN")
+    show_next("train", report.dest, "--out", "RUN")
 
 
 @group.command("check")
@@ -166,7 +166,7 @@ def phantom(
         )
     _show_counts({split: dataset.part(split).counts() for split in dataset.splits})
     typer.echo(f"{len(dataset)} drawn cell images in {dest}")
-    typer.echo(f"Next: hematovision train {dest} --out RUN")
+    show_next("train", dest, "--out", "RUN")
 
 
 @group.command("download")

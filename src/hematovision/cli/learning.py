@@ -10,7 +10,7 @@ import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
 from hematovision.cli.results import show_metrics
-from hematovision.cli.screen import drawn_progress, end_with_refusals
+from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
 
 __all__ = ["demo", "evaluate", "export", "train"]
 
@@ -37,7 +37,7 @@ def demo(
     show_metrics(result.metrics)
     typer.echo("These are drawn cells: the figures show that it works, not how well on blood.")
     typer.echo(f"Report: {result.report}")
-    typer.echo(f"Next: hematovision classify {result.example} --model {result.folder}")
+    show_next("classify", result.example, "--model", result.folder)
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
         typer.echo("Training was stopped by Ctrl-C; this is the best model until then.")
     typer.echo(f"Model: {result.folder}")
     typer.echo(f"Report: {result.report}")
-    typer.echo(f"Next: hematovision classify IMAGES --model {result.folder}")
+    show_next("classify", "IMAGES", "--model", result.folder)
     end_with_refusals(result.refused)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = ["drawn_progress", "end_with_refusals", "show_list", "show_table"]
+__all__ = ["drawn_progress", "end_with_refusals", "show_list", "show_next", "show_table"]
 
 QUIET_SECONDS = 10.0
 """How long work without a terminal is silent before it says a line, and between two lines."""
@@ -114,6 +117,23 @@ def show_list(heading: str, lines: Iterable[str], most: int = 20) -> None:
         typer.echo(f"  {line}", err=True)
     if len(listed) > most:
         typer.echo(f"  ... and {len(listed) - most} more", err=True)
+
+
+def show_next(*arguments: object) -> None:
+    """Say the command to try next, so that it can be copied as it stands."""
+    words = [_program(), *map(str, arguments)]
+    typer.echo(f"Next: {shlex.join(words)}")
+
+
+def _program() -> str:
+    """Return how to call the program from here: by its name, or in its environment's folder."""
+    if shutil.which("hematovision"):
+        return "hematovision"
+    program = Path(sys.executable).with_name("hematovision")
+    try:
+        return str(program.relative_to(Path.cwd()))
+    except ValueError:
+        return str(program)
 
 
 def end_with_refusals(refused: Sequence[ImageError]) -> None:
