@@ -13,6 +13,7 @@ from hematovision.errors import NotAnImageError
 from hematovision.evaluation import Metrics, evaluate
 from hematovision.jobs import demo, train
 from hematovision.model.bundle import ONNX
+from hematovision.training.curve import CurvePoint
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def trained(metrics: Metrics, **changes) -> train.TrainResult:
 def test_what_was_typed_reaches_the_job(run, monkeypatch, metrics):
     job = faked(monkeypatch, train, "train", trained(metrics))
     typed = "--taxonomy pbc8 --weights imagenet --fine-tune --fine-tune-blocks all --epochs 3 "
-    typed += "--batch-size 8 --patience 2 --seed 7"
+    typed += "--batch-size 8 --patience 2 --seed 7 --learning-curve"
     result = run("train", "cells", "--out", "run", *typed.split())
     assert result.exit_code == 0, result.stderr
     dataset, out, options = job.call_args.args
@@ -72,6 +73,7 @@ def test_what_was_typed_reaches_the_job(run, monkeypatch, metrics):
         batch_size=8,
         patience=2,
         seed=7,
+        learning_curve=True,
     )
 
 
@@ -92,6 +94,14 @@ def test_a_training_ends_with_figures_the_report_and_the_next_command(run, monke
         f"Report: {Path('run/report.html')}",
         "Next: hematovision classify IMAGES --model run",
     ]
+
+
+def test_a_learning_curve_is_drawn_where_it_was_asked_for(run, monkeypatch, metrics):
+    curve = (CurvePoint(50, (0.8, 0.9, 0.95)), CurvePoint(100, (0.97,)))
+    faked(monkeypatch, train, "train", trained(metrics, curve=curve))
+    said = run("train", "cells", "--out", "run", "--learning-curve").stdout
+    assert re.search(r"50 +90\.0\s% +80\.0 to 95\.0\s%", said)
+    assert re.search(r"100 +97\.0\s%", said)
 
 
 def test_a_training_that_was_interrupted_says_so(run, monkeypatch, metrics):

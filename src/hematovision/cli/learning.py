@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
-from hematovision.cli.results import show_metrics
+from hematovision.cli.results import show_curve, show_metrics
 from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
 
 __all__ = ["demo", "evaluate", "export", "train"]
@@ -62,6 +62,9 @@ def train(
         int, typer.Option(min=1, metavar="N", help="Epochs without progress before it stops.")
     ] = 5,
     seed: SeedOption = 0,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Also tell what more images would bring.")
+    ] = False,
 ) -> None:
     """Train a model on a folder of cell images.
 
@@ -83,10 +86,13 @@ def train(
         batch_size=batch_size,
         patience=patience,
         seed=seed,
+        learning_curve=learning_curve,
     )
     with drawn_progress() as progress:
         result = run(dataset, out, options, progress=progress)
     show_metrics(result.metrics)
+    if result.curve:
+        show_curve(result.curve)
     if result.interrupted:
         typer.echo("Training was stopped by Ctrl-C; this is the best model until then.")
     typer.echo(f"Model: {result.folder}")

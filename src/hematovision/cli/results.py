@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,8 +11,9 @@ from hematovision.cli.screen import show_table
 
 if TYPE_CHECKING:
     from hematovision.evaluation.schema import Metrics
+    from hematovision.training.curve import CurvePoint
 
-__all__ = ["show_metrics"]
+__all__ = ["show_curve", "show_metrics"]
 
 _BASELINES = {
     "most_frequent_class": "always the most frequent class",
@@ -58,3 +60,20 @@ def show_metrics(metrics: Metrics) -> None:
     )
     for warning in metrics.warnings:
         typer.echo(f"{typer.style('Note:', fg='yellow')} {warning}")
+
+
+def show_curve(curve: Iterable[CurvePoint]) -> None:
+    """Draw what other numbers of training images would have led to."""
+    from hematovision.evaluation.wording import interval, percent
+
+    show_table(
+        ("training images", "balanced accuracy", "least to most"),
+        (
+            (
+                str(point.images),
+                percent(point.median),
+                interval((min(point.balanced_accuracy), max(point.balanced_accuracy))),
+            )
+            for point in curve
+        ),
+    )
