@@ -34,11 +34,11 @@ HERE = Path(__file__).resolve().parent
 STAGES = (
     FineTuning(
         blocks=14, epochs=7, learning_rate=5e-4, size=160, samples_per_epoch=8000,
-        augmentation=STRONG, seed=1,
+        augmentation=STRONG, batch_norm=True, seed=1,
     ),
     FineTuning(
         blocks=14, epochs=1, learning_rate=1e-4, size=224, samples_per_epoch=5600,
-        augmentation=STRONG, seed=2,
+        augmentation=STRONG, batch_norm=True, seed=2,
     ),
 )  # fmt: skip
 LABS = ("bccd", "raabin", "txl-pbc")

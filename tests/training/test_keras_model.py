@@ -53,19 +53,33 @@ def test_weights_and_head_come_back_bit_by_bit(model, weights: BackboneWeights, 
         np.testing.assert_array_equal(bias, same_bias)
 
 
-def test_batch_normalisation_stays_as_it_is_even_while_the_model_trains(
-    weights: BackboneWeights, head: Head
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_batch_normalisation_stays_as_it_is_unless_it_shall_learn(
+    weights: BackboneWeights, head: Head, batch_norm: bool
 ):
     model = classifier_model(weights, head)
-    model.layers[2].trainable = True
+    trainable_from(model.layers[2], 1, batch_norm=batch_norm)
     model.compile("sgd", "categorical_crossentropy")
     rng = np.random.default_rng(0)
     batch = rng.integers(0, 256, (2, 224, 224, 3)).astype("float32")
     model.train_on_batch(batch, np.eye(3, dtype="float32")[:2])
     after = backbone_weights(model.layers[2]).arrays
     moved = {name for name, array in weights.arrays.items() if (array != after[name]).any()}
-    assert any(name.endswith("/kernel") for name in moved)
-    assert not any("moving_" in name for name in moved)
+    assert "block_16_project/kernel" in moved
+    assert all(name.startswith(("block_16", "Conv_1")) for name in moved)
+    assert ("Conv_1_bn/moving_mean" in moved) == batch_norm
+    assert any("_BN/" in name for name in moved) == batch_norm
+
+
+def test_nothing_of_the_frozen_backbone_moves_while_the_head_learns(
+    weights: BackboneWeights, head: Head
+):
+    model = classifier_model(weights, head)
+    model.compile("sgd", "categorical_crossentropy")
+    batch = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype("float32")
+    model.train_on_batch(batch, np.eye(3, dtype="float32")[:2])
+    assert backbone_weights(model.layers[2]).sha256 == weights.sha256
+    assert (head_of(model).layers[1][1] != head.layers[1][1]).any()
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,12 @@ rng = np.random.default_rng(0)
 labels = rng.integers(3, size=120)
 features = rng.normal(0.5, 0.2, (120, 1280)).astype("float32")
 features[np.arange(120), labels] += 3
-trained = train_head(features, labels, features, labels, 3, HeadTraining(epochs=4))
-import sys
-assert "tensorflow" not in sys.modules
+trained = train_head(features, labels, features, labels, 3, HeadTraining())
 print("accuracy", (trained.head.logits(features).argmax(axis=1) == labels).mean())
 """
 
 
-def test_a_head_learns_on_jax_without_tensorflow():
+def test_a_head_learns_on_jax():
     pytest.importorskip("jax", reason="jax is not installed; it is a development dependency")
     done = subprocess.run(
         [sys.executable, "-c", JAX],

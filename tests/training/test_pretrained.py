@@ -80,17 +80,22 @@ def test_a_missing_file_says_what_else_there_is():
         load_weights("no/such.h5")
 
 
-def test_imagenet_offline_says_in_one_line_where_to_put_the_file(monkeypatch, tmp_path: Path):
+@pytest.mark.parametrize("home", [None, "elsewhere"])
+def test_imagenet_offline_says_in_one_line_where_to_put_the_file(monkeypatch, tmp_path, home):
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    if home:
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / home))
+    expected = tmp_path / home if home else Path.home() / ".keras"
     with pytest.raises(WeightsError) as caught:
         load_weights("imagenet")
     message = str(caught.value)
     assert "\n" not in message
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in message
-    assert str(Path(keras.config.keras_home()) / "models") in message
+    assert str(expected / "models") in message
 
 
 def test_imagenet_weights_that_are_at_hand_are_used(monkeypatch, weights: BackboneWeights):

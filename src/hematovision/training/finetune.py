@@ -2,8 +2,8 @@
 
 One or several tasks (each a list of images with classes of its own) share the backbone; each has
 its own head. A command line user has one task; the shipped `hematology` weights come from
-several. BatchNorm statistics stay frozen throughout: they are those of one laboratory, and moving
-them is one of the ways in which a network forgets all others.
+several. BatchNorm stays frozen unless asked for: the statistics of one laboratory's images are one
+of the ways in which a network forgets all others.
 """
 
 from __future__ import annotations
@@ -98,6 +98,9 @@ class FineTuning:
         Epochs without a better validation loss after which to stop.
     label_smoothing : float
         As in Szegedy et al. 2016.
+    batch_norm : bool
+        Whether the BatchNorm layers of the learning blocks learn too, statistics included; only
+        for batches that mix laboratories.
     """
 
     blocks: int | None = 6
@@ -109,6 +112,7 @@ class FineTuning:
     augmentation: Augmentation = MILD
     patience: int = 5
     label_smoothing: float = 0.05
+    batch_norm: bool = False
     seed: int = 0
 
 
@@ -162,7 +166,7 @@ def fine_tune(
     _check(tasks)
     keras.utils.set_random_seed(how.seed)
     backbone = backbone_model(weights, how.size)
-    trainable_from(backbone, how.blocks)
+    trainable_from(backbone, how.blocks, batch_norm=how.batch_norm)
     model = _model(tasks, backbone, how)
     batches = TaskBatches.training(tasks, how)
     valid = TaskBatches.validation(tasks, how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,8 +86,7 @@ def fit_best(
         )
     except KeyboardInterrupt:
         interrupted = True
-    # Without one epoch that got better, Keras has nothing to restore: the weights are worthless.
-    if best.best_weights is None:
+    if not any(math.isfinite(epoch.get(monitor, math.nan)) for epoch in log.epochs):
         raise TrainingError(
             f"Training the {what} was interrupted before its first epoch ended; there is nothing "
             "to keep. Start it again."

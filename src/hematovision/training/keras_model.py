@@ -2,8 +2,8 @@
 
 The model is the classic recipe, without custom objects:
 ``Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D -> Dense(128, relu) ->
-Dense(n, softmax)``. The backbone is one nested layer called with ``training=False``, so that its
-BatchNorm statistics stay as they are, whatever is trained.
+Dense(n, softmax)``. The backbone is one nested, frozen layer: its BatchNorm statistics stay as they
+are while the head learns.
 """
 
 from __future__ import annotations
@@ -130,16 +130,24 @@ def classifier_model(weights: BackboneWeights, head: Head) -> Any:
     return model
 
 
-def trainable_from(backbone: Any, blocks: int | None) -> None:
+def trainable_from(backbone: Any, blocks: int | None, *, batch_norm: bool = False) -> None:
     """Leave only the last `blocks` of the 17 blocks and the last convolution trainable.
 
-    None unfreezes everything, the first convolution included; 0 leaves the last convolution only.
+    Parameters
+    ----------
+    backbone : keras.Model
+    blocks : int or None
+        None unfreezes everything, the first convolution included; 0 leaves the last convolution.
+    batch_norm : bool
+        Whether the BatchNorm layers of what is unfrozen learn too, statistics included. Else they
+        stay as they are and work in inference mode, which in Keras is what ``trainable = False``
+        means for them; ``training=False`` in the call does not, since ``fit`` overrides it.
     """
-    if blocks is None:
-        backbone.trainable = True
-        return
-    open_blocks = BLOCKS[len(BLOCKS) - blocks :]
+    open_blocks = BLOCKS if blocks is None else BLOCKS[len(BLOCKS) - blocks :]
     prefixes = (TOP.name, *(f"{block.prefix}_" for block in open_blocks))
+    stem = {STEM.name, STEM.norm} if blocks is None else set()
     backbone.trainable = True
     for layer in backbone.layers:
-        layer.trainable = layer.name.startswith(prefixes) and layer.name != STEM.name
+        is_open = layer.name in stem or layer.name.startswith(prefixes)
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = is_open and (batch_norm or not is_norm)

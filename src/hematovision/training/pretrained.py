@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ with needs_extra("train", "Reading Keras weights"):
     import h5py
     import keras
 
-__all__ = ["imagenet_weights", "load_weights", "read_weights_file"]
+__all__ = ["imagenet_weights", "keras_home", "load_weights", "read_weights_file"]
 
 _IMAGENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
@@ -57,12 +58,18 @@ def imagenet_weights() -> BackboneWeights:
         )
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
-        folder = Path(keras.config.keras_home()) / "models"
+        folder = keras_home() / "models"
         raise WeightsError(
             f"The ImageNet weights are not at hand and could not be downloaded. Put the file "
             f"{_IMAGENET_FILE} into {folder}, or use --weights {BUNDLED_WEIGHTS}, which is shipped."
         ) from error
     return backbone_weights(model)
+
+
+def keras_home() -> Path:
+    """Return the folder in which Keras keeps what it downloads."""
+    chosen = os.environ.get("KERAS_HOME")
+    return Path(chosen) if chosen else Path.home() / ".keras"
 
 
 def read_weights_file(path: Path) -> BackboneWeights:
