@@ -71,7 +71,7 @@ def models() -> None:
         typer.echo("This installation has no bundled models. Train one: hematovision train --help")
         return
     show_table(
-        ("model", "test images", "balanced accuracy", "95 % interval", "sent to review"),
+        ("model", "images", "balanced accuracy", "95 % interval", "review"),
         (
             (
                 entry.name,
