@@ -51,8 +51,8 @@ def demo(
         If `folder` holds something that no demo wrote, or cannot be written.
     """
     _clear(folder)
-    data = write_phantoms(folder / "dataset", images, seed, progress=progress)
-    result = train(folder / "dataset", folder / "run", TrainOptions(seed=seed), progress=progress)
+    data = write_phantoms(folder / "phantoms", images, seed, progress=progress)
+    result = train(folder / "phantoms", folder / "run", TrainOptions(seed=seed), progress=progress)
     return DemoResult(
         result.folder, result.report, result.metrics, data.part("test").samples[0].path
     )
@@ -63,7 +63,7 @@ def _clear(folder: Path) -> None:
     if not folder.exists():
         return
     inside = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    ours = inside <= {"dataset", "run"} and (folder / "dataset" / NOTE_FILE).is_file()
+    ours = inside <= {"phantoms", "run"} and (folder / "phantoms" / NOTE_FILE).is_file()
     if inside and not ours:
         raise OutputError(
             f"{folder} holds something that is no demo ({', '.join(sorted(inside)[:3])}); it was "
