@@ -28,6 +28,7 @@ from hematovision.model.weights import bundled_weights, bundled_weights_path
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
 from hematovision.training.head import HeadTraining
 from hematovision.training.learning import learn
+from hematovision.training.pictures import Pictures
 from recipes.sets import CELL_SETS, prepare
 
 KEPT = ("MODEL_CARD.md", "history.csv", "metrics.json")
@@ -55,7 +56,7 @@ def _make(taxonomy: Taxonomy, data: Dataset, work: Path) -> None:
     run.mkdir(parents=True)
     data = data.with_samples(sorted(data.samples, key=lambda sample: sample.path))
     how = HeadTraining()
-    learned = learn(data, bundled_weights(), how, progress=_say)
+    learned = learn(Pictures(data, _say), bundled_weights(), how)
     recipe = Recipe("hematology", how.seed, how.epochs, {"recipe": "recipes/bundled_models"})
     _, metrics = write_figures(write_model(run, data, learned, recipe), data, learned, recipe)
     _package(run, bundled_weights_path().parent / taxonomy.name)

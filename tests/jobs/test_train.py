@@ -170,3 +170,29 @@ def test_the_demo_does_not_clear_a_folder_of_something_else(tmp_path: Path):
     with pytest.raises(OutputError, match=r"thesis\.txt"):
         demo(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_fine_tuning_and_the_learning_curve_end_in_the_bundle(dataset: Path, tmp_path: Path):
+    partial = tmp_path / "partial"
+    for split in ("Train", "Valid"):
+        shutil.copytree(dataset / split, partial / split)
+    options = TrainOptions(
+        epochs=1, fine_tune=True, fine_tune_blocks=1, learning_curve=True, batch_size=16
+    )
+    result = train(partial, tmp_path / "run", options)
+    assert any("no test part" in note for note in result.notes)
+    assert any("no test part" in warning for warning in result.metrics.warnings)
+    bundle = read_bundle(result.folder)
+    assert bundle.manifest.backbone.name == "hematology, fine-tuned"
+    assert bundle.manifest.backbone.sha256 != read_bundle_of_the_package().manifest.backbone.sha256
+    with (result.folder / "learning_curve.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["images"]) for row in rows] == sorted(int(row["images"]) for row in rows)
+    assert len(rows) == sum(len(point.balanced_accuracy) for point in result.curve)
+    assert "learning_curve.csv" in bundle.manifest.files
+
+
+def read_bundle_of_the_package():
+    from hematovision.model.registry import find_model
+
+    return read_bundle(find_model("rbc-wbc-platelets"))

@@ -4,7 +4,7 @@ import numpy as np
 
 from hematovision.training.curve import DRAWS, FRACTIONS, learning_curve
 from hematovision.training.head import HeadTraining
-from hematovision.training.learning import Part
+from hematovision.training.pictures import Part
 
 
 def part(n: int, seed: int) -> Part:

@@ -13,6 +13,7 @@ from hematovision.model.weights import BackboneWeights
 from hematovision.training.finetune import FineTuning
 from hematovision.training.head import HeadTraining
 from hematovision.training.learning import Learned, learn
+from hematovision.training.pictures import Pictures
 
 HOW = HeadTraining(epochs=3)
 
@@ -21,7 +22,7 @@ HOW = HeadTraining(epochs=3)
 def learned(phantoms: Dataset, weights: BackboneWeights, tmp_path_factory) -> Learned:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEMATOVISION_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return learn(phantoms, weights, HOW)
+        return learn(Pictures(phantoms), weights, HOW)
 
 
 def test_every_image_is_in_its_part_with_its_own_features(
@@ -39,7 +40,7 @@ def test_every_image_is_in_its_part_with_its_own_features(
 def test_twice_the_same_gives_identical_onnx_bytes(
     learned: Learned, phantoms: Dataset, weights: BackboneWeights
 ):
-    again = learn(phantoms, weights, HOW)
+    again = learn(Pictures(phantoms), weights, HOW)
     one, two = (classifier_graph(run.weights, run.head, run.novelty) for run in (learned, again))
     assert one == two
     assert learned.trust == again.trust
@@ -51,7 +52,7 @@ def test_test_labels_change_nothing(learned: Learned, phantoms: Dataset, weights
     other = phantoms.with_samples(
         replace(s, label=swapped[s.label]) if s.split == "test" else s for s in phantoms
     )
-    relearned = learn(other, weights, HOW)
+    relearned = learn(Pictures(other), weights, HOW)
     assert relearned.trust == learned.trust
     np.testing.assert_array_equal(relearned.head.layers[0][0], learned.head.layers[0][0])
 
@@ -88,7 +89,7 @@ def test_fine_tuning_goes_on_from_the_head_and_renews_the_features(
     phantoms: Dataset, weights: BackboneWeights
 ):
     tuning = FineTuning(blocks=1, epochs=1, size=96, samples_per_epoch=32)
-    tuned = learn(phantoms, weights, replace(HOW, epochs=2), tuning)
+    tuned = learn(Pictures(phantoms), weights, replace(HOW, epochs=2), tuning)
     assert tuned.weights.sha256 != weights.sha256
     assert [row["epoch"] for row in tuned.history] == [1, 2, 3]
     assert tuned.head.layers[0][0].shape == (1280, 128)
@@ -99,7 +100,7 @@ def test_without_a_validation_part_it_says_what_is_missing(
     phantoms: Dataset, weights: BackboneWeights
 ):
     with pytest.raises(TrainingError, match="valid part has no readable image"):
-        learn(phantoms.part("train"), weights, HOW)
+        learn(Pictures(phantoms.part("train")), weights, HOW)
 
 
 def test_an_unreadable_image_is_left_out_and_listed(
@@ -110,6 +111,33 @@ def test_an_unreadable_image_is_left_out_and_listed(
     with_broken = phantoms.with_samples(
         (*phantoms.samples, replace(phantoms.samples[0], path=broken, split="train"))
     )
-    found = learn(with_broken, weights, replace(HOW, epochs=1))
+    found = learn(Pictures(with_broken), weights, replace(HOW, epochs=1))
     assert [error.path for error in found.refused] == [str(broken)]
     assert len(found.parts["train"].samples) == len(phantoms.part("train"))
+
+
+def test_a_look_begun_in_the_background_is_the_look_itself(
+    learned: Learned, phantoms: Dataset, weights: BackboneWeights
+):
+    told = []
+    pictures = Pictures(phantoms, lambda *what: told.append(what))
+    pictures.begin(weights)
+    look = pictures.look(weights, more_views=True)
+    np.testing.assert_array_equal(look.parts["valid"].features, learned.parts["valid"].features)
+    seen = len(told)
+    assert seen
+    again = pictures.look(weights, more_views=True)
+    assert len(told) == 2 * seen
+    np.testing.assert_array_equal(again.features, look.features)
+
+
+def test_what_goes_wrong_in_the_background_is_raised_where_it_is_waited_for(
+    phantoms: Dataset, weights: BackboneWeights
+):
+    def fail(*_: object) -> None:
+        raise RuntimeError("the screen is gone")
+
+    pictures = Pictures(phantoms, fail)
+    pictures.begin(weights)
+    with pytest.raises(RuntimeError, match="the screen is gone"):
+        pictures.look(weights, more_views=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hematovision.progress import Progress, no_progress
 from hematovision.training.head import HeadTraining, train_head
-from hematovision.training.learning import Part
+from hematovision.training.pictures import Part
 
 __all__ = ["FRACTIONS", "CurvePoint", "learning_curve"]
 
