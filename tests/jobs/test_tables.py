@@ -61,7 +61,7 @@ def read(path: Path) -> list[dict]:
             return [
                 {
                     name: (float(value) if value else None)
-                    if name == "novelty" or name.startswith("p_")
+                    if name in ("confidence", "novelty") or name.startswith("p_")
                     else value
                     for name, value in row.items()
                 }
@@ -76,7 +76,7 @@ def read(path: Path) -> list[dict]:
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_the_columns_are_those_of_the_design_in_their_order(tmp_path: Path, suffix):
     rows = read(write(tmp_path / f"t{suffix}", [answer(), refusal()]))
-    expected = ["path", "label", "decision", "reason", "novelty"]
+    expected = ["path", "label", "confidence", "decision", "reason", "novelty"]
     expected += ["p_RBC", "p_WBC", "error"]
     assert [list(row) for row in rows] == [expected, expected]
     assert list(columns(CLASSES)) == expected
@@ -89,6 +89,7 @@ def test_what_was_answered_is_read_back(tmp_path: Path, suffix):
         "path": "a.png",
         "label": "RBC",
         "decision": "review",
+        "confidence": 0.333333,
         "reason": "low confidence",
         "novelty": 1.25,
         "p_RBC": 0.333333,
@@ -97,7 +98,7 @@ def test_what_was_answered_is_read_back(tmp_path: Path, suffix):
     }
     assert second["error"] == "it is empty"
     assert second["label"] == ""
-    assert [second[name] for name in ("novelty", "p_RBC", "p_WBC")] == [None] * 3
+    assert [second[name] for name in ("confidence", "novelty", "p_RBC", "p_WBC")] == [None] * 4
 
 
 def test_all_kinds_say_the_same_of_awkward_paths_and_many_rows(tmp_path: Path, monkeypatch):

@@ -74,7 +74,7 @@ def test_a_refused_file_is_told_and_the_others_go_on(colours, files):
 def test_a_row_has_the_columns_in_their_order(colours, files):
     red, refused, *_ = colours.predict(files)
     expected = (
-        *("path", "label", "decision", "reason", "novelty"),
+        *("path", "label", "confidence", "decision", "reason", "novelty"),
         *("p_red", "p_green", "p_blue", "error"),
     )
     assert columns(colours.classes) == expected

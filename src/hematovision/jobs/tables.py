@@ -27,7 +27,7 @@ DIGITS = 6
 ROWS_PER_GROUP = 4096
 """Rows that a Parquet file holds back before it writes them together: some hundred kB."""
 
-_NUMBERS = ("novelty",)
+_NUMBERS = ("confidence", "novelty")
 
 Value: TypeAlias = str | float | None
 

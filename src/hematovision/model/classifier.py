@@ -86,6 +86,7 @@ class Prediction:
         return {
             "path": self.path,
             "label": self.label or "",
+            "confidence": self.confidence,
             "decision": self.decision,
             "reason": self.reason,
             "novelty": self.novelty,
@@ -100,6 +101,7 @@ def columns(classes: Sequence[str]) -> tuple[str, ...]:
     return (
         "path",
         "label",
+        "confidence",
         "decision",
         "reason",
         "novelty",
