@@ -114,30 +114,3 @@ def test_an_unreadable_image_is_left_out_and_listed(
     found = learn(Pictures(with_broken), weights, replace(HOW, epochs=1))
     assert [error.path for error in found.refused] == [str(broken)]
     assert len(found.parts["train"].samples) == len(phantoms.part("train"))
-
-
-def test_a_look_begun_in_the_background_is_the_look_itself(
-    learned: Learned, phantoms: Dataset, weights: BackboneWeights
-):
-    told = []
-    pictures = Pictures(phantoms, lambda *what: told.append(what))
-    pictures.begin(weights)
-    look = pictures.look(weights, more_views=True)
-    np.testing.assert_array_equal(look.parts["valid"].features, learned.parts["valid"].features)
-    seen = len(told)
-    assert seen
-    again = pictures.look(weights, more_views=True)
-    assert len(told) == 2 * seen
-    np.testing.assert_array_equal(again.features, look.features)
-
-
-def test_what_goes_wrong_in_the_background_is_raised_where_it_is_waited_for(
-    phantoms: Dataset, weights: BackboneWeights
-):
-    def fail(*_: object) -> None:
-        raise RuntimeError("the screen is gone")
-
-    pictures = Pictures(phantoms, fail)
-    pictures.begin(weights)
-    with pytest.raises(RuntimeError, match="the screen is gone"):
-        pictures.look(weights, more_views=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hematovision.data.folders import folder_taxonomy, read_dataset
 from hematovision.data.samples import Dataset
@@ -12,16 +11,17 @@ from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError, needs_extra
 from hematovision.evaluation import Metrics
 from hematovision.jobs.outputs import fresh_folder
-from hematovision.model.weights import BUNDLED_WEIGHTS, bundled_weights
+from hematovision.jobs.run_folder import Recipe, judged_part, write_figures, write_model
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import PBC8, Taxonomy, get_taxonomy
-from hematovision.training.pictures import Pictures
 
-if TYPE_CHECKING:
-    from hematovision.training.curve import CurvePoint
+with needs_extra("train", "Training"):
+    from hematovision.training.curve import CurvePoint, learning_curve
     from hematovision.training.finetune import FineTuning
     from hematovision.training.head import HeadTraining
-    from hematovision.training.learning import Learned
+    from hematovision.training.learning import Learned, learn
+    from hematovision.training.pictures import Pictures
+    from hematovision.training.pretrained import load_weights
 
 __all__ = ["TrainOptions", "TrainResult", "chosen_taxonomy", "train"]
 
@@ -120,17 +120,9 @@ def train(
     found = read_dataset(dataset, chosen_taxonomy(options.taxonomy, dataset))
     data = complete_splits(found, options.seed)
     notes = _notes(found, data)
-    pictures = Pictures(data, progress)
-    if options.weights == BUNDLED_WEIGHTS:
-        pictures.begin(bundled_weights())  # while Keras is being imported
-    with needs_extra("train", "Training"):
-        from hematovision.jobs.run_folder import Recipe, write_figures, write_model
-        from hematovision.training.head import HeadTraining
-        from hematovision.training.learning import learn
-        from hematovision.training.pretrained import load_weights
     weights = load_weights(options.weights)
     how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
-    learned = learn(pictures, weights, how, _fine_tuning(options))
+    learned = learn(Pictures(data, progress), weights, how, _fine_tuning(options))
     recipe = Recipe(_weights_name(options), options.seed, options.epochs, asdict(options), notes)
     bundle = write_model(out, data, learned, recipe)
     curve = _curve(learned, how, progress) if options.learning_curve else ()
@@ -172,15 +164,10 @@ def _notes(found: Dataset, data: Dataset) -> tuple[str, ...]:
 def _fine_tuning(options: TrainOptions) -> FineTuning | None:
     if not options.fine_tune:
         return None
-    from hematovision.training.finetune import FineTuning
-
     return FineTuning(blocks=options.fine_tune_blocks, patience=options.patience, seed=options.seed)
 
 
 def _curve(learned: Learned, how: HeadTraining, progress: Progress) -> tuple[CurvePoint, ...]:
-    from hematovision.jobs.run_folder import judged_part
-    from hematovision.training.curve import learning_curve
-
     train, valid = learned.parts["train"], learned.parts["valid"]
     judged = learned.parts[judged_part(learned)]
     return learning_curve(train, valid, judged, learned.head.n_classes, how, progress)

@@ -1,12 +1,7 @@
-"""A dataset as a backbone sees it: its parts with their features, and the rows to train on.
-
-Nothing here needs Keras, so that the first look can be under way while Keras is being imported.
-"""
+"""A dataset as a backbone sees it: its parts with their features, and the rows to train on."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,24 +72,10 @@ class Pictures:
         self.dataset = dataset
         self.progress = progress
         self.refused: dict[str, ImageError] = {}
-        self._begun: _Background | None = None
-
-    def begin(self, weights: BackboneWeights) -> None:
-        """Start the first look in the background, which `look` with the same weights then returns.
-
-        Importing TensorFlow takes as long as some hundred images, and on one processor only.
-        """
-        backbone = Backbone(weights)
-        self._begun = _Background(backbone.sha256, lambda: self._look(backbone, more_views=True))
 
     def look(self, weights: BackboneWeights, *, more_views: bool) -> Look:
         """Look at every image once, and with `more_views` at rare training images more often."""
-        begun, self._begun = self._begun, None
-        if begun is not None and more_views and begun.key == weights.sha256:
-            return begun.result()
-        return self._look(Backbone(weights), more_views=more_views)
-
-    def _look(self, backbone: Backbone, *, more_views: bool) -> Look:
+        backbone = Backbone(weights)
         views, owner = self._views(more_views=more_views)
         with open_cache(backbone.sha256) as cache:
             found = extract(views, backbone, cache, self.progress)
@@ -124,29 +105,3 @@ class Pictures:
         pairs = [(i, view) for i, count in enumerate(counts) for view in range(count)]
         views = [View(samples[i].path, view) for i, view in pairs]
         return views, np.array([i for i, _ in pairs], np.int64)
-
-
-class _Background:
-    """One piece of work on a thread that does not keep the process alive after Ctrl-C."""
-
-    def __init__(self, key: str, work: Callable[[], Look]) -> None:
-        self.key = key
-        self._work = work
-        self._result: Look | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="first look", daemon=True)
-        self._thread.start()
-
-    def result(self) -> Look:
-        """Wait for the work and return what it gave, or raise what it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._result is not None
-        return self._result
-
-    def _run(self) -> None:
-        try:
-            self._result = self._work()
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
-            self._error = error
