@@ -8,12 +8,14 @@
     formats/      what each container says, and whether it is whole
     decoding.py   Pillow decodes; depth, alpha and orientation by our rules
     geometry.py   fit, view
+    colours.py    mean_colours
     finding.py    is_image_name, find_images
     writing.py    write
 """
 
 from __future__ import annotations
 
+from hematovision.images.colours import mean_colours
 from hematovision.images.finding import find_images, is_image_name
 from hematovision.images.geometry import SIZE, fit, view
 from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read
@@ -27,6 +29,7 @@ __all__ = [
     "fit",
     "is_image_name",
     "load",
+    "mean_colours",
     "read",
     "view",
     "write",

@@ -115,7 +115,7 @@ def _answer(
         refused += errors
         if len(numbers):
             answers = classifier.predict_batch(pixels)
-            parts.append((answers.probabilities, answers.novelty, _mean_colours(pixels)))
+            parts.append((answers.probabilities, answers.novelty, images.mean_colours(pixels)))
             kept += numbers
         progress(len(kept) + len(refused), len(data), "evaluating")
     if not kept:
@@ -138,10 +138,10 @@ def _batches(
         for start in range(0, len(samples), _BATCH):
             chunk = range(start, min(start + _BATCH, len(samples)))
             loaded = list(pool.map(_load, (samples[i] for i in chunk)))
-            good = [(i, item) for i, item in zip(chunk, loaded, strict=True)]
-            errors = [item for _, item in good if isinstance(item, ImageError)]
-            pixels = [item for _, item in good if not isinstance(item, ImageError)]
-            numbers = [i for i, item in good if not isinstance(item, ImageError)]
+            errors = [item for item in loaded if isinstance(item, ImageError)]
+            pixels = [item for item in loaded if not isinstance(item, ImageError)]
+            pairs = zip(chunk, loaded, strict=True)
+            numbers = [i for i, item in pairs if not isinstance(item, ImageError)]
             shape = (0, images.SIZE, images.SIZE, 3)
             yield numbers, np.stack(pixels) if pixels else np.zeros(shape, np.uint8), errors
 
@@ -151,10 +151,6 @@ def _load(sample: Sample) -> NDArray[np.uint8] | ImageError:
         return images.load(sample.path)
     except ImageError as error:
         return error
-
-
-def _mean_colours(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    return np.asarray(pixels.mean(axis=(1, 2), dtype=np.float64))
 
 
 def _training(data: Dataset) -> TrainingPart | None:
@@ -170,6 +166,6 @@ def _training(data: Dataset) -> TrainingPart | None:
     colours: list[NDArray[np.float64]] = []
     for numbers, pixels, _ in _batches(samples):
         kept += numbers
-        colours.append(_mean_colours(pixels))
+        colours.append(images.mean_colours(pixels))
     readable = [samples[i] for i in kept]
     return TrainingPart(labels[kept], boxes_of(readable), np.concatenate(colours))

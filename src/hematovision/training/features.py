@@ -323,7 +323,7 @@ def _compute(items: list[_Item], extractor: Extractor, cache: FeatureCache) -> N
     if not batch:
         return
     stacked = np.stack([pixels for _, pixels in batch])
-    colours = stacked.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+    colours = images.mean_colours(stacked).astype(np.float32)
     values = extractor.features(stacked)
     for (item, _), row in zip(batch, np.hstack([values, colours]), strict=True):
         item.row, item.pixels = row, None
