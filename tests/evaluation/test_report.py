@@ -32,7 +32,7 @@ class Page(HTMLParser):
 def undrawn(monkeypatch):
     """Figures cost time; where a test looks at the words, an empty one will do."""
     empty = '<svg xmlns="http://www.w3.org/2000/svg"/>'
-    monkeypatch.setattr("hematovision.evaluation.plots._svg", lambda size, draw: empty)
+    monkeypatch.setattr("hematovision.evaluation.plots.svg", lambda size, draw: empty)
 
 
 def picture(**change):

@@ -1,23 +1,18 @@
 """The figures of a report, each a function that returns an SVG.
 
-They are drawn on figures of their own, without pyplot, so that nothing outlives a call. Colours are
-those of Okabe & Ito 2008 ("Color Universal Design"), told apart by people with any colour vision,
-and no meaning hangs on colour alone. Text stays text, so that a reader's fonts draw class names in
-any script.
+`drawing` has how they look; no meaning hangs on colour alone.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hematovision.errors import needs_extra
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
+from hematovision.evaluation.drawing import BLUE, GREEN, GREY, INK, ORANGE, svg
 from hematovision.evaluation.intervals import wilson
 from hematovision.evaluation.schema import ClassScores
 from hematovision.evaluation.wording import percent
@@ -35,31 +30,7 @@ __all__ = [
     "risk_coverage_figure",
 ]
 
-BLUE, ORANGE, GREEN, INK, GREY = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#6b7680"
 UNKNOWN = (math.nan, math.nan)
-
-STYLE: Any = {  # matplotlib types every key by name
-    "axes.edgecolor": GREY,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "font.size": 10,
-    "grid.color": "#e4e8eb",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "hematovision",  # the same figure is the same bytes
-    "text.color": INK,
-    "text.parse_math": False,  # a class may be called "$"
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
@@ -99,7 +70,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return _svg((side + 0.5 + 0.085 * longest, side + 0.9), draw)
+    return svg((side + 0.5 + 0.085 * longest, side + 0.9), draw)
 
 
 def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
@@ -149,7 +120,7 @@ def curves_figure(
         axes.locator_params("x", integer=True)
         axes.legend(fontsize=9)
 
-    return _svg((4.8, 3.1), draw)
+    return svg((4.8, 3.1), draw)
 
 
 def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
@@ -183,7 +154,7 @@ def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
         lower.yaxis.set_major_formatter("{x:,.0f}")
         lower.yaxis.set_minor_formatter("")
 
-    return _svg((4.8, 4.0), draw)
+    return svg((4.8, 4.0), draw)
 
 
 def risk_coverage_figure(
@@ -214,7 +185,7 @@ def risk_coverage_figure(
         axes.set_title("Risk and coverage")
         axes.legend(fontsize=9, loc="upper center")
 
-    return _svg((4.8, 4.0), draw)
+    return svg((4.8, 4.0), draw)
 
 
 def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
@@ -244,21 +215,4 @@ def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.legend(ncols=3, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
-    return _svg((4.8, 1.1 + 0.55 * len(per_class)), draw)
-
-
-def _svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """Return what `draw` puts on a figure of `size` inches, as an SVG document."""
-    with needs_extra("train", "Drawing figures"):
-        import matplotlib as mpl
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # The reader's fonts draw what matplotlib's own lacks; it is only measured with the latter.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure)
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue().decode("utf-8")
+    return svg((4.8, 1.1 + 0.55 * len(per_class)), draw)
