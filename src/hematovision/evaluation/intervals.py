@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 Interval: TypeAlias = tuple[float, float]
-"""Lower and upper end, both in [0, 1]."""
+"""Lower and upper end: in [0, 1] for a proportion, in [-1, 1] for a difference of two."""
 
 LEVEL = 0.95
 DRAWS = 2000
@@ -105,7 +105,9 @@ def f1_interval(right: int, wrong: int, level: float = LEVEL) -> Interval | None
     return ends and (2 * ends[0] / (1 + ends[0]), 2 * ends[1] / (1 + ends[1]))
 
 
-def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Interval | None:
+def mean_interval(
+    values: Sequence[float], intervals: Sequence[Interval], *, least: float = 0.0
+) -> Interval | None:
     """Return an interval of the mean of independent estimates from the interval of each.
 
     Zou & Donner 2008, "Construction of confidence limits about effect measures: a general
@@ -118,6 +120,8 @@ def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Int
         The estimates, for instance the recalls of the classes.
     intervals : sequence of Interval
         The interval of each.
+    least : float
+        The lowest possible mean: 0 for proportions, -1 for differences of them. The highest is 1.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Int
     mean = sum(values) / len(values)
     below = math.hypot(*(v - low for v, (low, _) in zip(values, intervals, strict=True)))
     above = math.hypot(*(high - v for v, (_, high) in zip(values, intervals, strict=True)))
-    return max(0.0, mean - below / len(values)), min(1.0, mean + above / len(values))
+    return max(least, mean - below / len(values)), min(1.0, mean + above / len(values))
 
 
 def bootstrap_counts(

@@ -10,16 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hematovision.errors import needs_extra
 from hematovision.evaluation import plots, wording
+from hematovision.evaluation.pages import environment
 from hematovision.evaluation.pictures import ErrorPicture, data_uri, svg_uri
 from hematovision.evaluation.schema import Metrics
 from hematovision.files import write_text
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 __all__ = ["GALLERY", "ReportFacts", "render_report", "write_report"]
 
@@ -117,7 +114,7 @@ def render_report(
     """Return the page that `write_report` writes; the parameters are the same."""
     labs = (*(metrics.per_lab or ()), *facts.labs)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             m=metrics,
@@ -131,22 +128,6 @@ def render_report(
             errors=[(picture, data_uri(picture.image)) for picture in errors[:GALLERY]],
         )
     )
-
-
-def _environment() -> Environment:
-    with needs_extra("train", "Writing reports"):
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    environment = Environment(
-        loader=PackageLoader("hematovision.evaluation"),
-        autoescape=True,  # class names and paths are whatever a folder was called
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=wording.percent, interval=wording.interval, number=wording.number
-    )
-    return environment
 
 
 def _figures(metrics: Metrics, history: Sequence[Mapping[str, float]]) -> dict[str, str]:

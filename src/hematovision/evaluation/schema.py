@@ -19,7 +19,9 @@ __all__ = [
     "IntervalDetails",
     "LabScores",
     "Metrics",
+    "read_json",
     "read_metrics",
+    "write_json",
     "write_metrics",
 ]
 
@@ -178,8 +180,7 @@ def write_metrics(path: Path, metrics: Metrics) -> Path:
     OutputError
         If the place cannot be written.
     """
-    text = json.dumps(metrics.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-    return write_text(path, text + "\n")
+    return write_json(path, metrics.to_json())
 
 
 def read_metrics(path: Path) -> Metrics:
@@ -190,13 +191,35 @@ def read_metrics(path: Path) -> Metrics:
     BundleError
         If the file is missing or says something else.
     """
+    return Metrics.from_json(read_json(path, "hematovision evaluate"))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write `value` as strict JSON in UTF-8, for people to read, too.
+
+    Raises
+    ------
+    OutputError
+        If the place cannot be written.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def read_json(path: Path, written_by: str) -> Any:
+    """Read a JSON file; `written_by` is the command that makes one, for the message.
+
+    Raises
+    ------
+    BundleError
+        If the file is missing or is not JSON.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(
-            f"Cannot read metrics from {path}: {error}. Write them with `hematovision evaluate`."
+            f"Cannot read figures from {path}: {error}. Write them with `{written_by}`."
         ) from error
-    return Metrics.from_json(value)
 
 
 def _read_fields(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hematovision.evaluation.intervals import (
     wilson,
 )
 
-__all__ = ["IntervalMethod", "Uncertainty"]
+__all__ = ["IntervalMethod", "Uncertainty", "counts_per_group", "known_groups"]
 
 IntervalMethod: TypeAlias = Literal["wilson", "cluster_bootstrap"]
 
@@ -62,16 +62,14 @@ class Uncertainty:
         self.confusion = scores.confusion_matrix(labels, answers, n_classes)
         self.accepted = int(accepted.sum())
         self.accepted_right = int((accepted & (labels == answers)).sum())
-        self.n_groups: int | None = None
-        if groups is not None:
-            present, groups = np.unique(groups, return_inverse=True)
-            self.n_groups = len(present) if len(present) < len(labels) else None
-        self.method: IntervalMethod = "cluster_bootstrap" if self.n_groups else "wilson"
+        ids = known_groups(groups, len(labels))
+        self.n_groups = None if ids is None else int(ids.max()) + 1
+        self.method: IntervalMethod = "wilson" if ids is None else "cluster_bootstrap"
         cells = n_classes**2
-        if groups is None or self.n_groups is None:
+        if ids is None:
             draws = bootstrap_counts(np.eye(cells), self.confusion.ravel(), seed=seed)
         else:
-            counts = _counts_per_group(labels, answers, accepted, n_classes, groups)
+            counts = counts_per_group(labels, answers, accepted, n_classes, ids)
             draws = bootstrap_counts(counts, seed=seed)
         self._drawn = draws[:, :cells].reshape(-1, n_classes, n_classes)
         self._drawn_accepted = draws[:, cells:]
@@ -140,7 +138,15 @@ def _mean(values: NDArray[np.float64], edges: list[Interval | None]) -> Interval
     return mean_interval([v for v, _ in known], [e for _, e in known])
 
 
-def _counts_per_group(
+def known_groups(groups: NDArray[np.int64] | None, n: int) -> NDArray[np.int64] | None:
+    """Return the groups of n images, numbered from 0 without gaps; None if each has its own."""
+    if groups is None:
+        return None
+    present, ids = np.unique(groups, return_inverse=True)
+    return ids if len(present) < n else None
+
+
+def counts_per_group(
     labels: NDArray[np.int64],
     answers: NDArray[np.int64],
     accepted: NDArray[np.bool_],

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 
 from hematovision.evaluation.intervals import Interval
 
-__all__ = ["DRAWN", "NOT_A_DEVICE", "are_drawn", "interval", "number", "percent"]
+__all__ = [
+    "DRAWN",
+    "NOT_A_DEVICE",
+    "are_drawn",
+    "interval",
+    "number",
+    "percent",
+    "points",
+    "points_interval",
+]
 
 NOT_A_DEVICE = "For research and teaching. Not a medical device."
 DRAWN = "Drawn images (phantoms), not patients"
@@ -37,6 +46,30 @@ def interval(ends: Interval | None) -> str:
         return NOTHING
     low, high = (percent(end).removesuffix(f"{THIN}%") for end in ends)
     return f"{low} to {high}{THIN}%"
+
+
+def points(value: float | None, *, sign: bool = True) -> str:
+    """Write a difference of fractions in points of percent, for instance ``+1.2``.
+
+    As many decimals as keep a difference from looking like none: 0.0004 is +0.04.
+    """
+    if value is None:
+        return NOTHING
+    if value == 0.0:
+        return "0.0"
+    for digits in range(1, 10):
+        text = f"{100 * value:{'+' if sign else ''}.{digits}f}"
+        if float(text) != 0.0:
+            break
+    return text
+
+
+def points_interval(ends: Interval | None) -> str:
+    """Write an interval of a difference in points of percent, for instance ``-0.4 to 1.0``."""
+    if ends is None:
+        return NOTHING
+    low, high = (points(end, sign=False) for end in ends)
+    return f"{low} to {high}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
