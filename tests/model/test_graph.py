@@ -6,13 +6,9 @@ import onnxruntime
 import pytest
 
 from hematovision.errors import BundleError
-from hematovision.model.graph import (
-    IR_VERSION,
-    OPSET,
-    backbone_graph,
-    classifier_graph,
-    read_classifier_graph,
-)
+from hematovision.model.explain import grad_cam
+from hematovision.model.graph import backbone_graph, classifier_graph, read_classifier_graph
+from hematovision.model.graph_builder import IR_VERSION, OPSET
 from hematovision.model.head import Head
 from hematovision.model.session import open_session
 
@@ -23,8 +19,8 @@ def run(model: bytes, images, *outputs, external=None):
 
 @pytest.fixture(scope="module")
 def answers(model_bytes, drawn):
-    """All four outputs for the drawn images, by name."""
-    names = ["probabilities", "novelty", "features", "feature_map"]
+    """All five outputs for the drawn images, by name."""
+    names = ["probabilities", "novelty", "features", "feature_map", "attention"]
     return dict(zip(names, run(model_bytes, drawn, *names), strict=True))
 
 
@@ -89,6 +85,43 @@ def test_novelty_is_that_of_numpy(answers, novelty):
     np.testing.assert_allclose(answers["novelty"], novelty.score(answers["features"]), rtol=1e-5)
 
 
+def test_attention_is_grad_cam_of_the_most_probable_class(weights, novelty, head, drawn, answers):
+    # Biases that make the classes even: one class alone would not show which column was taken.
+    kernel, bias = head.layers[-1]
+    even = Head((head.layers[0], (kernel, bias - head.logits(answers["features"]).mean(axis=0))))
+    names = ("probabilities", "attention")
+    probabilities, attention = run(classifier_graph(weights, even, novelty), drawn, *names)
+    said = probabilities.argmax(axis=1)
+    assert len(set(said)) > 1
+    assert attention.shape == (9, 7, 7)
+    expected = grad_cam(even, answers["feature_map"], said)
+    np.testing.assert_allclose(attention, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_attention_is_what_a_gradient_tape_finds(keras_classifier, answers, head):
+    import tensorflow as tf
+
+    maps = tf.constant(answers["feature_map"])
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        value = tf.reduce_mean(maps, axis=(1, 2))
+        *hidden, last = keras_classifier.layers[-2:]
+        for layer in hidden:
+            value = layer(value)
+        logits = value @ last.kernel + last.bias
+        of_class = tf.gather(logits, tf.argmax(logits, axis=1), batch_dims=1)
+    slopes = tape.gradient(of_class, maps).numpy()
+    # Equations 1 and 2 of Selvaraju et al.: average the slopes over the places, weigh, clip.
+    weighted = slopes.mean(axis=(1, 2), keepdims=True) * answers["feature_map"]
+    expected = np.maximum(weighted.sum(axis=3), 0)
+    np.testing.assert_allclose(answers["attention"], expected, rtol=1e-4, atol=1e-5)
+    assert expected.max() > 1e-3
+
+
+def test_no_images_have_no_attention(model_bytes, drawn):
+    assert run(model_bytes, drawn[:0], "attention")[0].shape == (0, 7, 7)
+
+
 @pytest.mark.parametrize("widths", [(3,), (32, 5), (64, 16, 8)])
 def test_heads_of_any_depth_fit(weights, novelty, drawn, widths):
     rng = np.random.default_rng(0)
@@ -100,9 +133,12 @@ def test_heads_of_any_depth_fit(weights, novelty, drawn, widths):
         )
     )
     model = classifier_graph(weights, head, novelty)
-    found, features = run(model, drawn[:2], "probabilities", "features")
+    names = ("probabilities", "features", "feature_map", "attention")
+    found, features, maps, attention = run(model, drawn[:2], *names)
     assert found.shape == (2, widths[-1])
     np.testing.assert_allclose(found, head.probabilities(features), atol=1e-5)
+    expected = grad_cam(head, maps, found.argmax(axis=1))
+    np.testing.assert_allclose(attention, expected, rtol=1e-4, atol=1e-6)
     assert len(read_classifier_graph(model).head.layers) == len(widths)
 
 
