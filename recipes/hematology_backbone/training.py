@@ -1,0 +1,231 @@
+"""The training loop of the backbone: several tasks at once, averaged weights, resumable."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from hematovision.model.weights import BackboneWeights
+from recipes.hematology_backbone.network import MobileNetV2, scaled
+from recipes.hematology_backbone.pictures import Batch, Batches
+
+__all__ = ["Stage", "State", "Training", "train"]
+
+Report = Callable[[int, float, float], None]
+"""Told the number of batches done, the mean loss since the last call, and images a second."""
+
+_EVERY = 50  # Batches between two reports, and two checkpoints.
+_HEADS_FASTER = 2.0  # The heads start from nothing, the backbone does not.
+_WARM_UP = 0.1  # Share of the steps in which the learning rate rises.
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the training.
+
+    Parameters
+    ----------
+    steps, batch_size, size : int
+        Batches, images in each, and their side in pixels.
+    learning_rate : float
+        Peak of a schedule that rises over the first tenth and falls to zero with the cosine
+        (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    averaging : float
+        Decay of the exponential moving average of weights and BatchNorm statistics, which is what
+        a stage gives (Polyak and Juditsky 1992).
+    label_smoothing : float
+        As in Szegedy et al. 2016, arXiv:1512.00567.
+    frozen_blocks : int
+        So many of the 17 blocks, counted from the image, and the first convolution stay as they
+        are: they see edges and colours, which ImageNet has taught them, and cost most of the time.
+    frozen_norm : bool
+        Whether BatchNorm keeps its statistics; its scale and offset learn anyhow.
+    """
+
+    steps: int
+    batch_size: int
+    size: int
+    learning_rate: float
+    averaging: float = 0.99
+    label_smoothing: float = 0.05
+    frozen_blocks: int = 0
+    frozen_norm: bool = True
+
+
+@dataclass
+class State:
+    """Backbone and heads as they learn, and their moving averages."""
+
+    net: nn.ModuleDict
+    average: nn.ModuleDict
+
+    @classmethod
+    def start(cls, weights: BackboneWeights, classes: Mapping[str, int], seed: int) -> State:
+        """Start from `weights` with fresh linear heads, one a task, with so many classes."""
+        torch.manual_seed(seed)
+        backbone = MobileNetV2(weights)
+        heads = {name: nn.Linear(1280, count) for name, count in classes.items()}
+        net = nn.ModuleDict({"backbone": backbone, **heads})
+        return cls(net, copy.deepcopy(net))
+
+    def weights(self) -> BackboneWeights:
+        """Return the averaged backbone."""
+        backbone = self.average["backbone"]
+        assert isinstance(backbone, MobileNetV2)
+        return backbone.weights()
+
+
+def train(
+    state: State, batches: Batches, names: Sequence[str], stage: Stage, kept: Path, report: Report
+) -> None:
+    """Train `state` for one stage.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place. At the end, and in a later stage, it goes on from the average.
+    batches : Batches
+        Its tasks in the order of `names`.
+    names : sequence of str
+        The tasks' heads in `state`.
+    stage : Stage
+    kept : Path
+        The file of checkpoints: if it is there, training goes on from it.
+    report : callable
+        Told how it goes.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    state.net.to(device)
+    state.average.to(device)
+    training = Training(state, names, stage)
+    first = training.load(kept, device)
+    began, losses = time.perf_counter(), []
+    for step, batch in _numbered(batches, first, stage.steps):
+        losses.append(training.step(step, batch, device))
+        done = step + 1
+        if done % _EVERY == 0 or done == stage.steps:
+            rate = (done - first) * stage.batch_size / (time.perf_counter() - began)
+            report(done, sum(losses) / len(losses), rate)
+            losses.clear()
+            training.save(kept, done)
+    state.net.load_state_dict(state.average.state_dict())
+    state.net.to("cpu")
+    state.average.to("cpu")
+
+
+def _numbered(batches: Batches, first: int, last: int) -> Iterator[tuple[int, Batch]]:
+    """Prepare batches in a process of their own, so that the network does not wait for them."""
+    loader = torch.utils.data.DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=12 if torch.cuda.is_available() else 1,
+        prefetch_factor=4,
+        collate_fn=_unchanged,
+    )
+    yield from zip(range(first, last), loader, strict=True)
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
+
+
+class Training:
+    """Optimiser, schedule and average of one stage."""
+
+    def __init__(self, state: State, names: Sequence[str], stage: Stage) -> None:
+        self.state, self.names, self.stage = state, names, stage
+        backbone = state.net["backbone"]
+        assert isinstance(backbone, MobileNetV2)
+        backbone.freeze(stage.frozen_blocks)
+        groups = [
+            {"params": [p for p in backbone.parameters() if p.requires_grad], "speed": 1.0},
+            {
+                "params": [p for n in names for p in state.net[n].parameters()],
+                "speed": _HEADS_FASTER,
+            },
+        ]
+        self.optimiser = torch.optim.Adam(groups, lr=stage.learning_rate)
+
+    def step(self, number: int, batch: Batch, device: str) -> float:
+        """Learn from one batch and return its loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["speed"] * self._rate(number)
+        self.state.net.train()
+        if self.stage.frozen_norm:
+            for module in self.state.net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        loss = self._loss(batch, device)
+        if not torch.isfinite(loss):
+            raise SystemExit(f"The loss of batch {number} is not a number. Lower the rate.")
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self._average(number)
+        return float(loss.detach())
+
+    def save(self, path: Path, done: int) -> None:
+        """Write a checkpoint, at once or not at all."""
+        values: dict[str, Any] = {
+            "done": done,
+            "net": self.state.net.state_dict(),
+            "average": self.state.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        beside = path.with_suffix(".new")
+        torch.save(values, beside)
+        beside.replace(path)
+
+    def load(self, path: Path, device: str) -> int:
+        """Go on from a checkpoint, if there is one, and return how many batches it had seen."""
+        if not path.exists():
+            return 0
+        values = torch.load(path, map_location=device, weights_only=True)
+        self.state.net.load_state_dict(values["net"])
+        self.state.average.load_state_dict(values["average"])
+        self.optimiser.load_state_dict(values["optimiser"])
+        return int(values["done"])
+
+    def _loss(self, batch: Batch, device: str) -> torch.Tensor:
+        features = self.state.net["backbone"](scaled(torch.as_tensor(batch.pixels).to(device)))
+        labels = torch.as_tensor(batch.labels).to(device)
+        tasks = torch.as_tensor(batch.tasks).to(device)
+        total = features.new_zeros(())
+        for number, name in enumerate(self.names):
+            mine = tasks == number
+            if mine.any():
+                logits = self.state.net[name](features[mine])
+                loss = functional.cross_entropy(
+                    logits,
+                    labels[mine],
+                    label_smoothing=self.stage.label_smoothing,
+                    reduction="sum",
+                )
+                total = total + loss / len(labels)
+        return total
+
+    def _rate(self, number: int) -> float:
+        share = number / self.stage.steps
+        rising = min(1.0, (number + 1) / (_WARM_UP * self.stage.steps))
+        return self.stage.learning_rate * rising * 0.5 * (1.0 + math.cos(math.pi * share))
+
+    @torch.no_grad()
+    def _average(self, number: int) -> None:
+        # The first averages forget faster: the start is not worth keeping.
+        decay = min(self.stage.averaging, (number + 1) / (number + 10))
+        now = self.state.net.state_dict().values()
+        for mean, value in zip(self.state.average.state_dict().values(), now, strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1.0 - decay)
+            else:
+                mean.copy_(value)

@@ -1,0 +1,38 @@
+"""The network that the recipe trains is the one that answers."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="only `make backbone` needs PyTorch")
+
+from hematovision.model.backbone import Backbone  # noqa: E402
+from hematovision.model.weights import bundled_weights  # noqa: E402
+from recipes.hematology_backbone.network import MobileNetV2, scaled  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def network() -> MobileNetV2:
+    return MobileNetV2(bundled_weights()).eval()
+
+
+def test_its_features_are_those_of_the_onnx_graph(network: MobileNetV2):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    with torch.no_grad():
+        found = network(scaled(torch.as_tensor(pixels))).numpy()
+    np.testing.assert_allclose(found, Backbone(bundled_weights()).features(pixels), atol=2e-4)
+
+
+def test_its_weights_come_back_bit_by_bit(network: MobileNetV2):
+    assert network.weights().sha256 == bundled_weights().sha256
+
+
+def test_frozen_blocks_and_the_stem_do_not_learn(network: MobileNetV2):
+    network.freeze(6)
+    learning = {name.split(".")[0] for name, p in network.named_parameters() if p.requires_grad}
+    still = [name for name, p in network.named_parameters() if not p.requires_grad]
+    assert learning == {"blocks", "top"}
+    assert {".".join(name.split(".")[:2]) for name in still if name.startswith("blocks")} == {
+        f"blocks.{number}" for number in range(6)
+    }
+    network.freeze(0)
+    assert all(p.requires_grad for p in network.parameters())

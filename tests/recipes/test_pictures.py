@@ -1,0 +1,70 @@
+"""What the backbone learns from is drawn by chance alone, and is what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hematovision.training.augment import MILD
+from recipes.hematology_backbone.pictures import (
+    Batches,
+    Framing,
+    Picture,
+    Task,
+    _end_field,
+    power_weights,
+)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Picture]:
+    field = np.full((80, 120, 3), 230, np.uint8)
+    field[30:50, 40:60] = (90, 40, 140)
+    Image.fromarray(field).save(tmp_path / "field.png")
+    Image.fromarray(field[20:60, 30:70]).save(tmp_path / "cell.png")
+    box = (40.0, 30.0, 60.0, 50.0)
+    reds = [Picture(tmp_path / "field.png", box, 0, "a")] * 16
+    return [*reds, Picture(tmp_path / "cell.png", None, 1, "b")]
+
+
+def batches(pictures: list[Picture], **framing: float) -> Batches:
+    task = Task(2, pictures, power_weights(pictures, 0.5))
+    return Batches((task,), 8, 64, 3, Framing(**framing), MILD)
+
+
+def test_a_batch_depends_on_its_number_and_the_seed_alone(pictures: list[Picture]):
+    one, again = batches(pictures)[5], batches(pictures)[5]
+    np.testing.assert_array_equal(one.pixels, again.pixels)
+    assert one.pixels.shape == (8, 64, 64, 3)
+    assert (one.pixels != batches(pictures)[6].pixels).any()
+
+
+def test_classes_come_up_with_the_root_of_their_count(pictures: list[Picture]):
+    drawn = batches(pictures)
+    labels = np.concatenate([drawn[number].labels for number in range(60)])
+    assert labels.mean() == pytest.approx(1 / (1 + 4), abs=0.06)  # sqrt(1) to sqrt(16)
+
+
+def test_a_wide_framing_shows_a_smaller_cell(pictures: list[Picture]):
+    def dark(framing: Batches) -> float:
+        pixels = framing[0].pixels[framing[0].labels == 0]
+        return float((pixels[..., 1] < 130).mean())
+
+    wide = batches(pictures, wide=1.0, usual=2.0, widest=2.4, cut=0.0)
+    tight = batches(pictures, wide=0.0, usual=1.1, widest=2.4, cut=0.0)
+    assert dark(wide) < 0.5 * dark(tight)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_field_that_ends_in_the_cell_leaves_a_part_of_it(seed: int):
+    field = np.zeros((80, 120, 3), np.uint8)
+    field[30:50, 40:60] = 255
+    pixels, (xmin, ymin, xmax, ymax) = _end_field(
+        field, (40.0, 30.0, 60.0, 50.0), np.random.default_rng(seed)
+    )
+    cell = pixels[round(ymin) : round(ymax), round(xmin) : round(xmax)]
+    assert (cell == 255).mean() > 0.9
+    assert 0.2 <= (pixels == 255).sum() / (field == 255).sum() < 1.0
+    assert xmax - xmin <= 20
+    assert ymax - ymin == 20
