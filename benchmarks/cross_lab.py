@@ -118,8 +118,9 @@ def _answer(
 
     left_out = sets[JUDGED_ON[lab]]
     views = [View(sample.path, 0) for sample in left_out.samples]
-    with open_cache(weights.sha256) as cache:
-        found = extract(views, Backbone(weights), cache)
+    backbone = Backbone(weights)
+    with open_cache(backbone.sha256) as cache:
+        found = extract(views, backbone, cache)
     samples = [left_out.samples[i] for i in found.kept]
     labels = left_out.labels[np.array(found.kept)]
     fields, labs = [s.group for s in samples], [s.lab or "" for s in samples]

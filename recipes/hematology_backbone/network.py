@@ -21,6 +21,7 @@ from hematovision.model.architecture import (
     ConvLayer,
     block_layers,
 )
+from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
 from hematovision.model.weights import BackboneWeights
 
 __all__ = ["MobileNetV2", "scaled"]
@@ -30,9 +31,12 @@ _MOMENTUM = 0.03
 
 
 def scaled(pixels: torch.Tensor) -> torch.Tensor:
-    """Turn pixels (N, H, W, 3) uint8 into the network's input (N, 3, H, W), -1 to 1."""
-    values = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-    return values.contiguous(memory_format=torch.channels_last)
+    """Turn pixels (N, S, S, 3) uint8 into the network's input (N, 3, S, S), -1 to 1, balanced."""
+    values = pixels.permute(0, 3, 1, 2).float()
+    patches = functional.avg_pool2d(values, values.shape[-1] // PATCHES)
+    white = patches.amax(dim=(2, 3), keepdim=True).clamp(min=DARKEST_WHITE)
+    balanced = (values * (WHITE / white)).clamp(max=255.0)
+    return (balanced / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
 
 
 class _Layer(nn.Module):

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 
 from hematovision.errors import BundleError
+from hematovision.model.balance import white_balanced
 from hematovision.model.explain import grad_cam
 from hematovision.model.graph import backbone_graph, classifier_graph, read_classifier_graph
 from hematovision.model.graph_builder import IR_VERSION, OPSET
@@ -45,7 +46,9 @@ def keras_classifier(keras_mobilenet, weights, head):
 
 
 def test_it_gives_what_keras_gives(keras_classifier, answers, drawn):
-    probabilities, features, feature_map = keras_classifier.predict(drawn, verbose=0)
+    probabilities, features, feature_map = keras_classifier.predict(
+        white_balanced(drawn), verbose=0
+    )
     np.testing.assert_allclose(answers["probabilities"], probabilities, atol=1e-4)
     np.testing.assert_allclose(answers["features"], features, atol=1e-4)
     # Pixel by pixel: a padding on the wrong side would show at the border.
@@ -60,7 +63,7 @@ def test_it_gives_what_keras_gives_on_real_images(keras_classifier, model_bytes,
     paths = sorted((real_data / "bccd").rglob("*.jpg"))[:3]
     paths += sorted((real_data / "pbc" / "train").rglob("*.jpg"))[::1500]
     images = np.stack([load(path) for path in paths])
-    expected = keras_classifier.predict(images, verbose=0)[0]
+    expected = keras_classifier.predict(white_balanced(images), verbose=0)[0]
     found = run(model_bytes, images, "probabilities")[0]
     assert len(images) >= 6
     np.testing.assert_allclose(found, expected, atol=1e-4)

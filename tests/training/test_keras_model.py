@@ -7,6 +7,7 @@ import pytest
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from hematovision.training.keras_model import (
+    BACKBONE_LAYER,
     backbone_model,
     backbone_weights,
     classifier_model,
@@ -34,18 +35,21 @@ def model(weights: BackboneWeights, head: Head):
 def test_the_layers_are_those_of_the_recipe(model):
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == [
-        "InputLayer", "Rescaling", "Functional", "GlobalAveragePooling2D", "Dense", "Dense",
-    ]  # fmt: skip
+        "InputLayer",
+        *("AveragePooling2D", "GlobalMaxPooling2D", "Rescaling", "ReLU", "Activation", "Rescaling"),
+        *("Multiply", "ReLU"),
+        *("Rescaling", "Functional", "GlobalAveragePooling2D", "Dense", "Dense"),
+    ]
     assert model.input_shape == (None, 224, 224, 3)
-    assert model.layers[1].scale == pytest.approx(1 / 127.5)
-    assert model.layers[1].offset == -1
-    assert model.layers[4].activation is keras.activations.relu
-    assert model.layers[5].activation is keras.activations.softmax
-    assert not model.layers[2].trainable
+    assert model.get_layer("scale").scale == pytest.approx(1 / 127.5)
+    assert model.get_layer("scale").offset == -1
+    assert model.layers[-2].activation is keras.activations.relu
+    assert model.layers[-1].activation is keras.activations.softmax
+    assert not model.get_layer(BACKBONE_LAYER).trainable
 
 
 def test_weights_and_head_come_back_bit_by_bit(model, weights: BackboneWeights, head: Head):
-    assert backbone_weights(model.layers[2]).sha256 == weights.sha256
+    assert backbone_weights(model.get_layer(BACKBONE_LAYER)).sha256 == weights.sha256
     for (kernel, bias), (same_kernel, same_bias) in zip(
         head.layers, head_of(model).layers, strict=True
     ):
@@ -58,12 +62,12 @@ def test_batch_normalisation_stays_as_it_is_unless_it_shall_learn(
     weights: BackboneWeights, head: Head, batch_norm: bool
 ):
     model = classifier_model(weights, head)
-    trainable_from(model.layers[2], 1, batch_norm=batch_norm)
+    trainable_from(model.get_layer(BACKBONE_LAYER), 1, batch_norm=batch_norm)
     model.compile("sgd", "categorical_crossentropy")
     rng = np.random.default_rng(0)
     batch = rng.integers(0, 256, (2, 224, 224, 3)).astype("float32")
     model.train_on_batch(batch, np.eye(3, dtype="float32")[:2])
-    after = backbone_weights(model.layers[2]).arrays
+    after = backbone_weights(model.get_layer(BACKBONE_LAYER)).arrays
     moved = {name for name, array in weights.arrays.items() if (array != after[name]).any()}
     assert "block_16_project/kernel" in moved
     assert all(name.startswith(("block_16", "Conv_1")) for name in moved)
@@ -78,7 +82,7 @@ def test_nothing_of_the_frozen_backbone_moves_while_the_head_learns(
     model.compile("sgd", "categorical_crossentropy")
     batch = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype("float32")
     model.train_on_batch(batch, np.eye(3, dtype="float32")[:2])
-    assert backbone_weights(model.layers[2]).sha256 == weights.sha256
+    assert backbone_weights(model.get_layer(BACKBONE_LAYER)).sha256 == weights.sha256
     assert (head_of(model).layers[1][1] != head.layers[1][1]).any()
 
 
@@ -99,3 +103,12 @@ def test_only_the_upper_blocks_are_unfrozen(
     ]
     assert kernels[0] == first
     assert len(kernels) == n_kernels
+
+
+def test_a_model_of_the_first_version_has_no_white_balance(weights: BackboneWeights, head: Head):
+    plain = classifier_model(weights, head, white_balance=False)
+    assert [type(layer).__name__ for layer in plain.layers[:3]] == [
+        "InputLayer",
+        "Rescaling",
+        "Functional",
+    ]

@@ -54,8 +54,9 @@ def _content(bundle: Bundle, to: Format) -> bytes:
         from hematovision.model.graph import classifier_graph, read_classifier_graph
     external = bundled_weights() if bundle.external_weights() else None
     parts = read_classifier_graph(bundle.read(ONNX), external)
+    balance = parts.white_balance
     if to == "onnx":
-        return classifier_graph(parts.weights, parts.head, parts.novelty)
+        return classifier_graph(parts.weights, parts.head, parts.novelty, white_balance=balance)
     with needs_extra("train", f"Exporting to {to}"):
         from hematovision.training.keras_files import keras_bytes
-    return keras_bytes(parts.weights, parts.head, to)[to]
+    return keras_bytes(parts.weights, parts.head, to, white_balance=balance)[to]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision.files import sha256_bytes
 from hematovision.model.session import open_session, run_each, usable_cpus
 from hematovision.model.weights import BackboneWeights
 
@@ -18,6 +19,9 @@ class Backbone:
     ----------
     weights : BackboneWeights
         The weights.
+    white_balance : bool
+        Whether images are balanced first (`balance.white_balanced`), as all models do but those of
+        the first version.
     workers : int, optional
         How many images are run at once; by default as many as there are usable processors.
 
@@ -26,18 +30,26 @@ class Backbone:
     MissingExtraError
         If the package ``onnx`` (extra ``train``), which writes the graph, is not installed.
 
+    Attributes
+    ----------
+    sha256 : str
+        Of the graph: of the weights and of all that is done with them.
+
     Notes
     -----
     The features of an image are the same bit by bit whatever shares its batch and however many
     workers there are, which is what a cache of features rests on.
     """
 
-    def __init__(self, weights: BackboneWeights, *, workers: int | None = None) -> None:
+    def __init__(
+        self, weights: BackboneWeights, *, white_balance: bool = True, workers: int | None = None
+    ) -> None:
         from hematovision.model.graph import backbone_graph
 
-        self.sha256 = weights.sha256
+        graph = backbone_graph(weights, white_balance=white_balance)
+        self.sha256 = sha256_bytes(graph)
         self.workers = workers or usable_cpus()
-        self._session = open_session(backbone_graph(weights), name="The backbone")
+        self._session = open_session(graph, name="The backbone")
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the features, float32 (N, 1280), of `images`, uint8 RGB (N, 224, 224, 3).

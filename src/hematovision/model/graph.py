@@ -43,7 +43,9 @@ __all__ = [
 ]
 
 
-def backbone_graph(weights: BackboneWeights, *, external: str | None = None) -> bytes:
+def backbone_graph(
+    weights: BackboneWeights, *, external: str | None = None, white_balance: bool = True
+) -> bytes:
     """Write the graph from images to features.
 
     Its input is ``images``, uint8 RGB (N, 224, 224, 3); its outputs are ``features``,
@@ -56,6 +58,8 @@ def backbone_graph(weights: BackboneWeights, *, external: str | None = None) -> 
     external : str, optional
         Name of the weights file (`BackboneWeights.save`) to refer to, beside the graph's own file;
         without it the graph holds the weights itself.
+    white_balance : bool
+        Whether images are balanced first (`balance.white_balanced`).
 
     Returns
     -------
@@ -64,14 +68,19 @@ def backbone_graph(weights: BackboneWeights, *, external: str | None = None) -> 
     """
     graph = GraphBuilder()
     add_weights(graph, weights, external)
-    add_backbone(graph)
+    add_backbone(graph, white_balance=white_balance)
     graph.output("features", FEATURES)
     graph.output("feature_map", FEATURE_MAP_SIZE, FEATURE_MAP_SIZE, FEATURES)
     return graph.to_bytes("mobilenet_v2", "MobileNetV2 without its top, from RGB uint8 images.")
 
 
 def classifier_graph(
-    weights: BackboneWeights, head: Head, novelty: Novelty, *, external: str | None = None
+    weights: BackboneWeights,
+    head: Head,
+    novelty: Novelty,
+    *,
+    external: str | None = None,
+    white_balance: bool = True,
 ) -> bytes:
     """Write the graph from images to answers.
 
@@ -91,6 +100,8 @@ def classifier_graph(
         Class means and scale of the features.
     external : str, optional
         As in `backbone_graph`.
+    white_balance : bool
+        As in `backbone_graph`.
 
     Returns
     -------
@@ -99,7 +110,7 @@ def classifier_graph(
     """
     graph = GraphBuilder()
     add_weights(graph, weights, external)
-    add_backbone(graph)
+    add_backbone(graph, white_balance=white_balance)
     add_head(graph, head)
     add_novelty(graph, novelty)
     add_attention(graph, head)
@@ -113,11 +124,15 @@ def classifier_graph(
 
 @dataclass(frozen=True)
 class ClassifierParts:
-    """What a classifier's graph was written from."""
+    """What a classifier's graph was written from.
+
+    `white_balance` is False for models of the first version.
+    """
 
     weights: BackboneWeights
     head: Head
     novelty: Novelty
+    white_balance: bool = True
 
 
 def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) -> ClassifierParts:
@@ -158,4 +173,4 @@ def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) 
             f"The ONNX model has no weight {error}; it was not written by HematoVision, or its "
             "weights are in another file."
         ) from error
-    return ClassifierParts(weights, head, novelty)
+    return ClassifierParts(weights, head, novelty, "white/target" in arrays)

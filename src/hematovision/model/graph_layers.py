@@ -14,11 +14,13 @@ from hematovision.model.architecture import (
     BLOCKS,
     FEATURE_MAP_SIZE,
     FEATURES,
+    INPUT_SIZE,
     STEM,
     TOP,
     ConvLayer,
     block_layers,
 )
+from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
 from hematovision.model.graph_builder import GraphBuilder
 from hematovision.model.head import Head
 from hematovision.model.trust import Novelty
@@ -59,7 +61,22 @@ def _convolution(graph: GraphBuilder, layer: ConvLayer, source: str) -> str:
     return result
 
 
-def add_backbone(graph: GraphBuilder) -> None:
+def _white_balance(graph: GraphBuilder, planes: str) -> str:
+    """Add the white balance of ``planes``; see `balance.white_balanced` for the formula."""
+    patch = INPUT_SIZE // PATCHES
+    graph.constant("white/target", np.array(WHITE, np.float32))
+    graph.constant("white/least", np.array(DARKEST_WHITE, np.float32))
+    graph.constant("white/most", np.array(255, np.float32))
+    sides = {"kernel_shape": [patch, patch], "strides": [patch, patch]}
+    patches = graph.add("AveragePool", planes, output="white/patches", **sides)
+    brightest = graph.add("GlobalMaxPool", patches, output="white/brightest")
+    white = graph.add("Max", brightest, "white/least", output="white/white")
+    gain = graph.add("Div", "white/target", white, output="white/gain")
+    scaled = graph.add("Mul", planes, gain, output="white/scaled")
+    return graph.add("Min", scaled, "white/most", output="white/balanced")
+
+
+def add_backbone(graph: GraphBuilder, *, white_balance: bool) -> None:
     """Add everything from ``images`` to ``features`` and ``feature_map``."""
     graph.constant("scale", np.array(1 / 127.5, np.float32))
     graph.constant("offset", np.array(-1, np.float32))
@@ -67,6 +84,8 @@ def add_backbone(graph: GraphBuilder) -> None:
     graph.constant("relu6/max", np.array(6, np.float32))
     planes = graph.add("Transpose", "images", output="planes", perm=[0, 3, 1, 2])
     floats = graph.add("Cast", planes, output="floats", to=TensorProto.FLOAT)
+    if white_balance:
+        floats = _white_balance(graph, floats)
     scaled = graph.add("Mul", floats, "scale", output="scaled")
     value = graph.add("Add", scaled, "offset", output="rescaled")
     value = _convolution(graph, STEM, value)

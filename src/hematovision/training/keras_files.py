@@ -24,7 +24,9 @@ FORMATS = {"h5": ".h5", "keras": ".keras", "litert": ".tflite"}
 """What `keras_bytes` writes, and the endings that programs expect."""
 
 
-def keras_bytes(weights: BackboneWeights, head: Head, *formats: str) -> dict[str, bytes]:
+def keras_bytes(
+    weights: BackboneWeights, head: Head, *formats: str, white_balance: bool = True
+) -> dict[str, bytes]:
     """Write the classifier in some of `FORMATS`.
 
     Parameters
@@ -35,13 +37,15 @@ def keras_bytes(weights: BackboneWeights, head: Head, *formats: str) -> dict[str
     *formats : str
         Keys of `FORMATS`. ``h5`` and ``keras`` open in plain Keras without custom objects;
         ``litert`` needs the TensorFlow backend.
+    white_balance : bool
+        False for models of the first version.
 
     Returns
     -------
     dict of str to bytes
         The content of each file.
     """
-    model = classifier_model(weights, head)
+    model = classifier_model(weights, head, white_balance=white_balance)
     return {kind: _written(model, kind) for kind in formats}
 
 

@@ -1,9 +1,9 @@
 """The classifier as a plain Keras model, and the way of its weights in and out.
 
 The model is the classic recipe, without custom objects:
-``Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D -> Dense(128, relu) ->
-Dense(n, softmax)``. The backbone is one nested, frozen layer: its BatchNorm statistics stay as they
-are while the head learns.
+``white balance -> Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D ->
+Dense(128, relu) -> Dense(n, softmax)``. The backbone is one nested, frozen layer: its BatchNorm
+statistics stay as they are while the head learns.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from hematovision.errors import needs_extra
 from hematovision.images import SIZE
 from hematovision.model.architecture import BLOCKS, FEATURES, STEM, TOP, weight_specs
+from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 
@@ -66,8 +67,17 @@ def _variable(backbone: Any, name: str) -> Any:
     return next(v for v in backbone.get_layer(layer).weights if v.name == part)
 
 
-def features_of(backbone: Any, size: int = SIZE) -> tuple[Any, Any]:
+def features_of(backbone: Any, size: int = SIZE, *, white_balance: bool = True) -> tuple[Any, Any]:
     """Connect pixels to features.
+
+    Parameters
+    ----------
+    backbone : keras.Model
+        As `backbone_model` builds it for `size`.
+    size : int
+        Side of the images in pixels, a multiple of 14 if they are to be balanced.
+    white_balance : bool
+        Whether images are balanced first (`balance.white_balanced`).
 
     Returns
     -------
@@ -76,9 +86,24 @@ def features_of(backbone: Any, size: int = SIZE) -> tuple[Any, Any]:
         (N, 1280).
     """
     images = keras.Input((size, size, 3), name="images")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(images)
+    balanced = _balanced(images, size) if white_balance else images
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(balanced)
     feature_map = backbone(scaled, training=False)
     return images, keras.layers.GlobalAveragePooling2D(name="features")(feature_map)
+
+
+def _balanced(images: Any, size: int) -> Any:
+    # Of Keras' own layers only, so that the .h5 file opens without custom objects, as
+    # 1 / (1 + z) = 1 - softsign(z) with z = max(0, brightest / DARKEST_WHITE - 1).
+    layers, gain = keras.layers, WHITE / DARKEST_WHITE
+    patches = layers.AveragePooling2D(size // PATCHES, name="patches")(images)
+    brightest = layers.GlobalMaxPooling2D(keepdims=True, name="brightest")(patches)
+    excess = layers.Rescaling(1 / DARKEST_WHITE, offset=-1, name="excess")(brightest)
+    positive = layers.ReLU(name="white")(excess)
+    share = layers.Activation("softsign", name="share")(positive)
+    gains = layers.Rescaling(-gain, offset=gain, name="gains")(share)
+    balanced = layers.Multiply(name="balanced")([images, gains])
+    return layers.ReLU(max_value=255.0, name="balanced_clipped")(balanced)
 
 
 def add_head(features: Any, units: tuple[int, ...], prefix: str = "") -> Any:
@@ -119,11 +144,11 @@ def set_head(model: Any, head: Head, prefix: str = "") -> None:
         layer.set_weights(arrays)
 
 
-def classifier_model(weights: BackboneWeights, head: Head) -> Any:
+def classifier_model(weights: BackboneWeights, head: Head, *, white_balance: bool = True) -> Any:
     """Build the whole classifier: pixels 0 to 255 (N, 224, 224, 3) in, probabilities (N, C) out."""
     backbone = backbone_model(weights)
     backbone.trainable = False
-    images, features = features_of(backbone)
+    images, features = features_of(backbone, white_balance=white_balance)
     units = tuple(int(bias.shape[0]) for _, bias in head.layers)
     model = keras.Model(images, add_head(features, units), name="hematovision")
     set_head(model, head)

@@ -1,0 +1,63 @@
+"""White balance takes the lamp out of the image, the same in every engine."""
+
+import numpy as np
+import pytest
+
+from hematovision.model.balance import DARKEST_WHITE, WHITE, white_balanced
+from hematovision.model.graph import backbone_graph
+from hematovision.model.session import open_session
+from hematovision.model.weights import bundled_weights
+
+
+def scene(background: tuple[int, int, int]) -> np.ndarray:
+    """A cell on a background that fills more than one patch."""
+    image = np.empty((1, 224, 224, 3), np.uint8)
+    image[:] = background
+    image[0, 60:160, 60:160] = np.array(background) * (0.5, 0.2, 0.6)
+    return image
+
+
+def test_the_background_becomes_the_same_white_under_every_lamp():
+    for background in ((240, 240, 240), (200, 180, 120), (90, 160, 210)):
+        balanced = white_balanced(scene(background))
+        np.testing.assert_allclose(balanced[0, 0, 0], [WHITE] * 3, rtol=1e-5)
+
+
+def test_two_lamps_give_nearly_the_same_cell():
+    one, other = (
+        white_balanced(scene(lamp))[0, 100, 100] for lamp in ((240,) * 3, (220, 200, 140))
+    )
+    np.testing.assert_allclose(one, other, atol=3)
+
+
+def test_a_speck_smaller_than_a_patch_hardly_moves_it():
+    image = scene((180, 170, 150))
+    clean = white_balanced(image)
+    image[0, 5:8, 5:8] = 255
+    assert np.abs(white_balanced(image)[0, 100] - clean[0, 100]).max() < 6
+
+
+def test_a_dark_image_is_not_blown_up_without_end():
+    black = np.full((1, 224, 224, 3), 3, np.uint8)
+    assert white_balanced(black).max() == pytest.approx(3 * WHITE / DARKEST_WHITE)
+
+
+def test_nothing_leaves_the_range_of_pixels():
+    noise = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    balanced = white_balanced(noise)
+    assert balanced.dtype == np.float32
+    assert balanced.min() >= 0
+    assert balanced.max() <= 255
+
+
+def test_the_graph_balances_as_the_reference_does():
+    weights = bundled_weights()
+    image = scene((150, 200, 180))
+    plain = open_session(backbone_graph(weights, white_balance=False), None)
+    whole = open_session(backbone_graph(weights), None)
+    # Whole numbers go into the plain graph: what is lost by rounding is all that may differ.
+    rounded = np.rint(white_balanced(image)).astype(np.uint8)
+    expected = plain.run(["features"], {"images": rounded})[0]
+    found = whole.run(["features"], {"images": image})[0]
+    unbalanced = plain.run(["features"], {"images": image})[0]
+    assert np.abs(found - expected).max() < 0.1 * np.abs(unbalanced - expected).max()
