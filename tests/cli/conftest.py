@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from hematovision import images
 from hematovision.cli.program import program
+from model.make_explaining import explaining_bundle
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
 
@@ -32,6 +33,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 def colour_model() -> Path:
     """A bundle whose answers can be worked out by hand: the strongest of red, green and blue."""
     return Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
+
+
+@pytest.fixture(scope="session")
+def explaining_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, able to say where it looked."""
+    return explaining_bundle(tmp_path_factory.mktemp("explaining") / "run")
 
 
 @pytest.fixture

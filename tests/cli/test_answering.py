@@ -80,6 +80,31 @@ def test_a_table_is_written_and_its_place_is_said(
     )
 
 
+def test_overlays_are_written_and_counted(run, explaining_model, pictures: Path, tmp_path: Path):
+    (pictures / "cut.png").write_bytes((pictures / "red.png").read_bytes()[:50])
+    folder = tmp_path / "looked"
+    result = run("classify", pictures, "--model", explaining_model, "--explain", folder)
+    assert result.exit_code == 3
+    assert f"Where the model looked: 3 overlays in {folder}\n" in result.stderr
+    assert {row["label"] for row in rows(result.stdout)} == {"red", "green", "blue", ""}
+    assert sorted(p.name for p in folder.iterdir()) == ["blue.png", "green.png", "red.png"]
+    table, folder = tmp_path / "t.csv", tmp_path / "one"
+    result = run(
+        *("classify", pictures / "red.png", "--model", explaining_model),
+        *("--out", table, "--explain", folder),
+    )
+    assert result.exit_code == 0
+    assert f"The table is {table}\nWhere the model looked: 1 overlay in {folder}" in result.stdout
+
+
+def test_a_model_that_cannot_explain_is_an_error(run, colour_model, pictures: Path, tmp_path: Path):
+    arguments = ("--model", colour_model, "--explain", tmp_path / "looked")
+    result = run("classify", pictures, *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot say where it looked" in result.stderr
+    assert not (tmp_path / "looked").exists()
+
+
 def test_a_model_that_does_not_exist_is_an_error_never_an_answer(run, pictures: Path):
     result = run("classify", pictures, "--model", "no-such-model")
     assert (result.exit_code, result.stdout) == (1, "")

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 
 from hematovision import images
+from model.make_explaining import explaining_bundle
 
 
 @pytest.fixture(scope="session")
 def colour_model() -> Path:
     return Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
+
+
+@pytest.fixture(scope="session")
+def explaining_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, able to say where it looked."""
+    return explaining_bundle(tmp_path_factory.mktemp("explaining") / "run")
 
 
 @pytest.fixture

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from hematovision.errors import DatasetError, ModelNotFoundError
+from hematovision import images
+from hematovision.errors import (
+    BundleError,
+    DatasetError,
+    ModelNotFoundError,
+    OutputError,
+    UnreadableFileError,
+)
+from hematovision.jobs import overlays
 from hematovision.jobs.classify import classify
 from hematovision.model.classifier import Prediction
 
@@ -74,6 +82,52 @@ def test_without_a_model_there_is_no_answer(pictures: Path, tmp_path: Path):
 def test_a_folder_without_images_is_an_error(colour_model, tmp_path: Path):
     with pytest.raises(DatasetError, match="no image"):
         classify([tmp_path], model=colour_model)
+
+
+def test_each_answered_image_gets_an_overlay(explaining_model, pictures: Path, tmp_path: Path):
+    out, folder, told = tmp_path / "t.csv", tmp_path / "new" / "overlays", []
+    summary = classify(
+        [pictures],
+        model=explaining_model,
+        out=out,
+        explain=folder,
+        progress=lambda *arguments: told.append(arguments),
+    )
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert written == ["blue.png", "deeper/green.png", "red.png"]
+    assert summary.explained == 3
+    assert len(summary.refused) == 1
+    assert images.read(folder / "red.png").shape[1] == 256, "40 pixels are enlarged to be seen"
+    assert told[-1] == (4, 4, "Classifying")
+    plain = classify([pictures], model=explaining_model, out=tmp_path / "plain.csv")
+    assert plain.explained == 0
+    assert out.read_bytes() == (tmp_path / "plain.csv").read_bytes(), "the table is the same"
+
+
+def test_an_image_that_vanishes_in_between_keeps_its_answer(
+    explaining_model, pictures: Path, tmp_path: Path, monkeypatch
+):
+    def gone(path):
+        raise UnreadableFileError(path, "gone")
+
+    monkeypatch.setattr(overlays.images, "read", gone)
+    found = classify([pictures / "red.png"], model=explaining_model, explain=tmp_path / "o")
+    assert (found.counts["red"], found.explained) == (1, 0)
+
+
+def test_overlays_never_go_over_something_that_is_there(
+    explaining_model, pictures: Path, tmp_path: Path
+):
+    with pytest.raises(OutputError, match=r"not empty.*--explain"):
+        classify([pictures], model=explaining_model, explain=pictures)
+
+
+def test_a_model_that_cannot_explain_says_so_before_anything_is_written(
+    colour_model, pictures: Path, tmp_path: Path
+):
+    with pytest.raises(BundleError, match="cannot say where it looked"):
+        classify([pictures], model=colour_model, out=tmp_path / "t.csv", explain=tmp_path / "o")
+    assert list(tmp_path.iterdir()) == [pictures]
 
 
 def test_real_images_are_answered(colour_model, real_data: Path, tmp_path: Path):

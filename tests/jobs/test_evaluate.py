@@ -39,6 +39,18 @@ def test_errors_are_counted_and_refused_images_are_listed(colours: Path, tmp_pat
     assert "broken.png" in result.report.read_text()
 
 
+def test_the_report_shows_where_the_model_looked(
+    colours: Path, tmp_path: Path, explaining_model: Path
+):
+    report = evaluate(explaining_model, colours, out=tmp_path / "new").report.read_text()
+    assert report.count('alt="where the model saw green"') == 1
+    assert "Grad-CAM" in report
+    old = evaluate(MODEL, colours, out=tmp_path / "old").report.read_text()
+    assert 'alt="red taken for green"' in old
+    assert "where the model saw" not in old
+    assert "Grad-CAM" not in old
+
+
 def test_all_parts_or_one_part(colours: Path, tmp_path: Path):
     assert evaluate(MODEL, colours, split="all", out=tmp_path / "a").metrics.n == 19
     assert evaluate(MODEL, colours, split="train", out=tmp_path / "b").metrics.n == 9

@@ -14,7 +14,9 @@ from hematovision.errors import BundleError, ModelError, ModelNotFoundError
 from hematovision.model import classifier as module
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.classifier import Classifier, Prediction, columns
+from hematovision.model.explain import grad_cam
 from model.make_bundle_v1 import tiny_graph
+from model.make_explaining import explaining_bundle, explaining_graph
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,45 @@ def test_features_and_feature_maps_are_there_for_explanations(classifier, drawn,
     np.testing.assert_allclose(
         head.probabilities(features), classifier.predict_batch(drawn[:2]).probabilities, atol=1e-5
     )
+
+
+def test_where_it_looked_comes_with_each_answer(tmp_path, files):
+    classifier = Classifier.load(explaining_bundle(tmp_path / "run"), workers=2)
+    half = plain(10, 10, 10)
+    half[:, 30:, 0] = 250  # Red in the right half.
+    files.append(images.write(tmp_path / "half.png", half))
+    found = list(classifier.explain(files))
+    assert [explained.prediction for explained in found] == classifier.predict(files)
+    assert found[1].attention is None, "a refused file has no map"
+    attention = found[-1].attention
+    assert attention.shape == (7, 7)
+    # The strength of red over the 49 places; the middle column lies across both halves.
+    np.testing.assert_allclose(attention[:, 4:] * 49, 250, atol=1)
+    np.testing.assert_allclose(attention[:, :3] * 49, 10, atol=1)
+    assert list(classifier.explain([])) == []
+
+
+def test_maps_of_a_batch_are_grad_cam_of_the_answers(classifier, drawn, head):
+    said = classifier.predict_batch(drawn[:3]).probabilities.argmax(axis=1)
+    expected = grad_cam(head, classifier.feature_maps(drawn[:3]), said)
+    assert classifier.explains
+    np.testing.assert_allclose(classifier.attention(drawn[:3]), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_of_the_first_version_says_that_it_cannot_explain(colours, files, drawn):
+    assert not colours.explains
+    with pytest.raises(
+        BundleError, match=r"bundle_v1: .*cannot say where it looked.*Train it again"
+    ):
+        colours.explain(files)
+    with pytest.raises(BundleError, match="hematovision train"):
+        colours.attention(drawn)
+
+
+def test_a_map_of_another_size_is_refused(tmp_path, manifest):
+    bundle = write_bundle(tmp_path / "run", manifest, {ONNX: explaining_graph(size=14)})
+    with pytest.raises(BundleError, match="attention"):
+        Classifier(bundle)
 
 
 def test_files_batches_and_real_images_agree(classifier, real_data):

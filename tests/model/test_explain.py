@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hematovision.model.explain import grad_cam, logit_slopes
+from hematovision.model.explain import LEAN, grad_cam, hottest_point, logit_slopes, upsample
 from hematovision.model.head import Head
 
 
@@ -58,3 +58,39 @@ def test_without_a_hidden_layer_places_and_bias_add_up_to_the_logit():
 def test_no_images_have_no_maps(head):
     empty = np.zeros((0, 7, 7, 1280), np.float32)
     assert grad_cam(head, empty, np.zeros(0, np.int64)).shape == (0, 7, 7)
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (3, 3), (2, 5), (6, 0)])
+def test_the_hottest_point_is_where_the_place_looks(row, column):
+    attention = np.zeros((7, 7), np.float32)
+    attention[row, column] = 1
+    x, y = hottest_point(attention)
+    # The middle of the place, a quarter of a place further; at the border up to half one.
+    assert x == pytest.approx((column + 0.5 + LEAN) / 7, abs=0.5 / 7)
+    assert y == pytest.approx((row + 0.5 + LEAN) / 7, abs=0.5 / 7)
+    if 0 < row < 6:
+        assert (x, y) == pytest.approx(((column + 0.75) / 7, (row + 0.75) / 7), abs=0.01)
+
+
+def test_two_hot_neighbours_have_their_peak_between_them():
+    attention = np.zeros((7, 7), np.float32)
+    attention[3, 2:4] = 1
+    x, y = hottest_point(attention)
+    assert x == pytest.approx((3 + LEAN) / 7, abs=0.01)
+    assert y == pytest.approx((3.5 + LEAN) / 7, abs=0.01)
+
+
+def test_where_nothing_speaks_for_the_class_there_is_no_hottest_point():
+    assert hottest_point(np.zeros((7, 7), np.float32)) is None
+
+
+def test_a_map_grows_to_the_image_and_stays_at_least_zero():
+    attention = np.zeros((7, 7), np.float32)
+    attention[3, 1] = 4
+    found = upsample(attention, 300, 400)
+    assert found.shape == (300, 400)
+    assert found.dtype == np.float32
+    assert found.min() == 0, "the bicubic's negative lobes are cut"
+    row, column = divmod(int(found.argmax()), 400)
+    assert (row, column) == (pytest.approx(3.75 / 7 * 300, abs=2), pytest.approx(100, abs=2))
+    np.testing.assert_allclose(upsample(np.full((7, 7), 3, np.float32), 20, 30), 3, rtol=1e-5)

@@ -36,6 +36,14 @@ def classify(
             dir_okay=False,
         ),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write pictures into a new folder: where the model looked in each image.",
+            file_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Say what the cells in images are.
 
@@ -50,11 +58,21 @@ def classify(
             f"{out} must end in one of {', '.join(tables.SUFFIXES)}.", param_hint="--out"
         )
     with drawn_progress(hidden=out is None) as progress:
-        summary = run(paths, model=model, out=out, also=None if out else _screen, progress=progress)
+        summary = run(
+            paths,
+            model=model,
+            out=out,
+            also=None if out else _screen,
+            explain=explain,
+            progress=progress,
+        )
     if out is not None:
         typer.echo(f"{_counted(summary)}. The table is {out}")
     elif summary.n > 1:
         typer.echo(_counted(summary), err=True)
+    if explain is not None:
+        pictures = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
+        typer.echo(f"Where the model looked: {pictures} in {explain}", err=out is None)
     end_with_refusals(summary.refused)
 
 

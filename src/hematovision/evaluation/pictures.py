@@ -33,6 +33,8 @@ class ErrorPicture:
         The file, as it should be shown.
     decision : str
         ``"accepted"``, ``"review"``, or empty where not known.
+    overlay : ndarray of uint8, shape (H, W, 3), bytes, or None
+        The same image with the places at which the model looked, to stand beside it.
     """
 
     image: NDArray[np.uint8] | bytes
@@ -41,6 +43,7 @@ class ErrorPicture:
     confidence: float
     name: str
     decision: str = ""
+    overlay: NDArray[np.uint8] | bytes | None = None
 
 
 def data_uri(image: NDArray[np.uint8] | bytes) -> str:

@@ -84,7 +84,8 @@ def evaluate(
         labs=tuple(map(str, classifier.bundle.manifest.data.get("labs", ()))),
         notes=tuple(f"Not evaluated, since it cannot be read: {error}" for error in refused[:10]),
     )
-    report = write_evaluation(out, metrics, facts, answered, data, classifier.trust)
+    looked = classifier.attention if classifier.explains else None
+    report = write_evaluation(out, metrics, facts, answered, data, classifier.trust, looked=looked)
     return EvaluateResult(out, report, metrics, refused)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,13 @@ from hematovision.evaluation import (
     write_predictions,
     write_report,
 )
-from hematovision.model.trust import Trust, accepts, decide
+from hematovision.model.overlay import draw_overlay
+from hematovision.model.trust import Decision, Trust, accepts, decide
 
-__all__ = ["Answered", "boxes_of", "judge", "split_counts", "write_evaluation"]
+__all__ = ["Answered", "Looked", "boxes_of", "judge", "split_counts", "write_evaluation"]
+
+Looked: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""From images (N, 224, 224, 3) to maps (N, 7, 7): `Classifier.attention`."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,12 @@ def write_evaluation(
     dataset: Dataset,
     trust: Trust,
     history: Sequence[Mapping[str, float]] = (),
+    *,
+    looked: Looked | None = None,
 ) -> Path:
     """Write ``metrics.json``, ``predictions.csv`` and ``report.html`` into `folder`.
+
+    With `looked`, the report shows beside each wrongly answered image where the model looked.
 
     Returns
     -------
@@ -111,28 +120,41 @@ def write_evaluation(
         groups=[sample.group for sample in answered.samples],
         labs=[sample.lab for sample in answered.samples],
     )
-    errors = [
-        picture
-        for i in most_confident_errors(answered.labels, answered.probabilities)
-        if (picture := _picture(answered, int(i), metrics.classes, dataset, decisions[i].decision))
+    pictures = _pictures(answered, metrics.classes, dataset, decisions, looked)
+    return write_report(folder, metrics, facts, history=history, errors=pictures)
+
+
+def _pictures(
+    answered: Answered,
+    classes: Sequence[str],
+    dataset: Dataset,
+    decisions: Sequence[Decision],
+    looked: Looked | None,
+) -> list[ErrorPicture]:
+    """Return the most confident errors, each with where the model looked, if that can be told."""
+    worst = map(int, most_confident_errors(answered.labels, answered.probabilities))
+    read = {i: image for i in worst if (image := _pixels(answered.samples[i])) is not None}
+    overlays = dict[int, NDArray[np.uint8]]()
+    if looked and read:
+        maps = looked(np.stack([images.fit(image) for image in read.values()]))
+        overlays = {i: draw_overlay(read[i], seen) for i, seen in zip(read, maps, strict=True)}
+    said = answered.probabilities.argmax(axis=1)
+    return [
+        ErrorPicture(
+            image=image,
+            true=answered.samples[i].label,
+            said=classes[said[i]],
+            confidence=float(answered.probabilities[i, said[i]]),
+            name=dataset.relative(answered.samples[i]),
+            decision=decisions[i].decision,
+            overlay=overlays.get(i),
+        )
+        for i, image in read.items()
     ]
-    return write_report(folder, metrics, facts, history=history, errors=errors)
 
 
-def _picture(
-    answered: Answered, i: int, classes: Sequence[str], dataset: Dataset, decision: str
-) -> ErrorPicture | None:
-    sample = answered.samples[i]
+def _pixels(sample: Sample) -> NDArray[np.uint8] | None:
     try:
-        image = images.read(sample.path)
+        return images.read(sample.path)
     except ImageError:  # It was there when it was classified; the report goes on without it.
         return None
-    said = int(answered.probabilities[i].argmax())
-    return ErrorPicture(
-        image=image,
-        true=sample.label,
-        said=classes[said],
-        confidence=float(answered.probabilities[i, said]),
-        name=dataset.relative(sample),
-        decision=decision,
-    )

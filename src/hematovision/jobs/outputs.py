@@ -10,8 +10,14 @@ from hematovision.files import ensure_folder
 __all__ = ["fresh_folder"]
 
 
-def fresh_folder(path: Path) -> Path:
+def fresh_folder(path: Path, *, option: str = "--out") -> Path:
     """Make sure that `path` is an empty folder.
+
+    Parameters
+    ----------
+    path : Path
+    option : str
+        What the command line calls it, for the error.
 
     Raises
     ------
@@ -22,6 +28,6 @@ def fresh_folder(path: Path) -> Path:
     if any(path.iterdir()):
         raise OutputError(
             f"The folder {path} is not empty; nothing in it was touched. Choose a new one with "
-            "--out, or move it away."
+            f"{option}, or move it away."
         )
     return path

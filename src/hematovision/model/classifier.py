@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import ImageError
+from hematovision.errors import BundleError, ImageError
 from hematovision.model.architecture import FEATURE_MAP_SIZE, FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
+from hematovision.model.prediction import Prediction, columns
 from hematovision.model.registry import find_model
 from hematovision.model.session import check_ports, open_session, run_each, run_one, usable_cpus
 from hematovision.model.trust import Trust, decide
 from hematovision.taxonomy import Taxonomy
 
-__all__ = ["Answers", "Classifier", "Prediction", "columns"]
+__all__ = ["Answers", "Classifier", "Explained", "Prediction", "columns"]
 
 _LOOK_AHEAD = 4  # Images per worker in flight: enough to hide a slow file, too few to fill memory.
 _OUTPUTS = ("probabilities", "novelty")
+_ATTENTION = "attention"  # An output that models have which were written since 0.2.
+
+_T = TypeVar("_T")
 
 
 class Answers(NamedTuple):
@@ -40,74 +43,18 @@ class Answers(NamedTuple):
     novelty: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says about one image.
+class Explained(NamedTuple):
+    """An answer, and where the model looked for it.
 
     Parameters
     ----------
-    path : str
-        The image, as it was given.
-    classes : tuple of str
-        The model's classes.
-    label : str or None
-        The most probable class; None where the image was refused.
-    probabilities : tuple of float
-        One per class, calibrated; empty where refused.
-    confidence : float or None
-        The largest of them.
-    novelty : float or None
-        How far the image is from those learnt from; about 1 for ordinary ones.
-    decision : {"accepted", "review", "refused"}
-        Whether the answer stands, a person should look, or there is none since the image could
-        not be read.
-    reason : str
-        Why a person should look; else empty.
-    error : str or None
-        Why the image was refused.
+    prediction : Prediction
+    attention : array of float32, (7, 7), or None
+        Grad-CAM of the answered class (`explain.grad_cam`); None where the image was refused.
     """
 
-    path: str
-    classes: tuple[str, ...]
-    label: str | None
-    probabilities: tuple[float, ...]
-    confidence: float | None
-    novelty: float | None
-    decision: Literal["accepted", "review", "refused"]
-    reason: str = ""
-    error: str | None = None
-
-    def row(self) -> dict[str, str | float | None]:
-        """Return one row of a table with the `columns` of its classes, in that order.
-
-        Numbers that a refused image does not have are None.
-        """
-        values = self.probabilities or (None,) * len(self.classes)
-        return {
-            "path": self.path,
-            "label": self.label or "",
-            "confidence": self.confidence,
-            "decision": self.decision,
-            "reason": self.reason,
-            "novelty": self.novelty,
-            **{f"p_{name}": value for name, value in zip(self.classes, values, strict=True)},
-            "error": self.error or "",
-        }
-
-
-def columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns of a table of predictions, in order."""
-    probabilities = (f"p_{name}" for name in classes)
-    return (
-        "path",
-        "label",
-        "confidence",
-        "decision",
-        "reason",
-        "novelty",
-        *probabilities,
-        "error",
-    )
+    prediction: Prediction
+    attention: NDArray[np.float32] | None
 
 
 class Classifier:
@@ -120,6 +67,11 @@ class Classifier:
     workers : int, optional
         How many images are decoded and run at once; by default as many as there are usable
         processors.
+
+    Attributes
+    ----------
+    explains : bool
+        Whether the model can say where it looked; those written before version 0.2 cannot.
 
     Raises
     ------
@@ -144,6 +96,9 @@ class Classifier:
             "features": (FEATURES,),
             "feature_map": (FEATURE_MAP_SIZE, FEATURE_MAP_SIZE, FEATURES),
         }
+        self.explains = any(port.name == _ATTENTION for port in self._session.get_outputs())
+        if self.explains:
+            outputs[_ATTENTION] = (FEATURE_MAP_SIZE, FEATURE_MAP_SIZE)
         check_ports(self._session, outputs, name=name)
 
     @classmethod
@@ -195,11 +150,38 @@ class Classifier:
 
         `paths` is read as far as needed, so that it may be endless; see `predict`.
         """
+        return self._stream(self._predict_file, paths)
+
+    def explain(self, paths: Iterable[str | Path]) -> Iterator[Explained]:
+        """Answer for each image file as `stream` does, and say where the model looked.
+
+        `overlay.draw_overlay` draws it.
+
+        Raises
+        ------
+        BundleError
+            At once, if the model cannot: see `explains`.
+        """
+        self.check_explains()
+        return self._stream(self._explain_file, paths)
+
+    def check_explains(self) -> None:
+        """Raise a `BundleError` unless the model can say where it looked."""
+        if not self.explains:
+            raise BundleError(
+                f"{self.bundle.folder}: this model was written by an earlier version of "
+                f"HematoVision and cannot say where it looked: it has no output {_ATTENTION!r}. "
+                "It classifies as ever. Train it again (`hematovision train`) for explanations."
+            )
+
+    def _stream(
+        self, answer: Callable[[str | Path], _T], paths: Iterable[str | Path]
+    ) -> Iterator[_T]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="classify")
-        waiting: deque[Future[Prediction]] = deque()
+        waiting: deque[Future[_T]] = deque()
         try:
             for path in paths:
-                waiting.append(pool.submit(self._predict_file, path))
+                waiting.append(pool.submit(answer, path))
                 if len(waiting) >= _LOOK_AHEAD * self.workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -258,22 +240,48 @@ class Classifier:
         """Return the features, float32 (N, 1280); see `predict_batch`."""
         return run_each(self._session, ["features"], batch, self.workers)[0]
 
+    def attention(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return where the model looked for its answers, float32 (N, 7, 7); see `predict_batch`.
+
+        It is Grad-CAM of each image's most probable class; see `explain.grad_cam`.
+
+        Raises
+        ------
+        BundleError
+            If the model cannot: see `explains`.
+        """
+        self.check_explains()
+        return run_each(self._session, [_ATTENTION], batch, self.workers)[0]
+
     def _predict_file(self, path: str | Path) -> Prediction:
+        return self._answer_file(path, _OUTPUTS)[0]
+
+    def _explain_file(self, path: str | Path) -> Explained:
+        prediction, further = self._answer_file(path, (*_OUTPUTS, _ATTENTION))
+        return Explained(prediction, further[0][0] if further else None)
+
+    def _answer_file(
+        self, path: str | Path, outputs: Sequence[str]
+    ) -> tuple[Prediction, list[NDArray[np.float32]]]:
+        """Return the answer for a file, and the outputs asked for beyond those it is made of."""
         try:
             image = images.load(path)
         except ImageError as error:
-            return Prediction(
-                path=str(path),
-                classes=self.classes,
-                label=None,
-                probabilities=(),
-                confidence=None,
-                novelty=None,
-                decision="refused",
-                error=error.reason,
-            )
-        probabilities, novelty = run_one(self._session, _OUTPUTS, image[None])
-        return self._prediction(str(path), probabilities[0], float(novelty[0]))
+            return self._refusal(path, error), []
+        probabilities, novelty, *further = run_one(self._session, outputs, image[None])
+        return self._prediction(str(path), probabilities[0], float(novelty[0])), further
+
+    def _refusal(self, path: str | Path, error: ImageError) -> Prediction:
+        return Prediction(
+            path=str(path),
+            classes=self.classes,
+            label=None,
+            probabilities=(),
+            confidence=None,
+            novelty=None,
+            decision="refused",
+            error=error.reason,
+        )
 
     def _prediction(
         self, path: str, probabilities: NDArray[np.float32], novelty: float

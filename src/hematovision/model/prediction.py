@@ -1,0 +1,79 @@
+"""What a model says about one image, and the columns of a table of such answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Prediction", "columns"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one image.
+
+    Parameters
+    ----------
+    path : str
+        The image, as it was given.
+    classes : tuple of str
+        The model's classes.
+    label : str or None
+        The most probable class; None where the image was refused.
+    probabilities : tuple of float
+        One per class, calibrated; empty where refused.
+    confidence : float or None
+        The largest of them.
+    novelty : float or None
+        How far the image is from those learnt from; about 1 for ordinary ones.
+    decision : {"accepted", "review", "refused"}
+        Whether the answer stands, a person should look, or there is none since the image could
+        not be read.
+    reason : str
+        Why a person should look; else empty.
+    error : str or None
+        Why the image was refused.
+    """
+
+    path: str
+    classes: tuple[str, ...]
+    label: str | None
+    probabilities: tuple[float, ...]
+    confidence: float | None
+    novelty: float | None
+    decision: Literal["accepted", "review", "refused"]
+    reason: str = ""
+    error: str | None = None
+
+    def row(self) -> dict[str, str | float | None]:
+        """Return one row of a table with the `columns` of its classes, in that order.
+
+        Numbers that a refused image does not have are None.
+        """
+        values = self.probabilities or (None,) * len(self.classes)
+        return {
+            "path": self.path,
+            "label": self.label or "",
+            "confidence": self.confidence,
+            "decision": self.decision,
+            "reason": self.reason,
+            "novelty": self.novelty,
+            **{f"p_{name}": value for name, value in zip(self.classes, values, strict=True)},
+            "error": self.error or "",
+        }
+
+
+def columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a table of predictions, in order."""
+    probabilities = (f"p_{name}" for name in classes)
+    return (
+        "path",
+        "label",
+        "confidence",
+        "decision",
+        "reason",
+        "novelty",
+        *probabilities,
+        "error",
+    )
