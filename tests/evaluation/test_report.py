@@ -40,6 +40,15 @@ def picture(**change):
     return ErrorPicture(np.full((224, 224, 3), 180, np.uint8), **{**told, **change})
 
 
+def test_an_overlay_stands_beside_its_image(metrics, facts):
+    overlay = np.zeros((30, 40, 3), np.uint8)
+    page = render_report(metrics, facts, errors=[picture(overlay=overlay), picture()])
+    assert page.count('class="pair"') == 2
+    assert page.count("where the model saw") == 1
+    assert "ring at the hottest point" in page
+    assert "hottest point" not in render_report(metrics, facts, errors=[picture()])
+
+
 def test_report_is_one_file_that_asks_for_nothing(tmp_path, metrics, facts, history):
     path = write_report(tmp_path / "run", metrics, facts, history=history, errors=[picture()])
     assert path == tmp_path / "run" / "report.html"

@@ -125,9 +125,14 @@ def render_report(
             epochs=len(history),
             figures=_figures(metrics, history),
             contenders=_contenders(metrics),
-            errors=[(picture, data_uri(picture.image)) for picture in errors[:GALLERY]],
+            errors=[_shown(picture) for picture in errors[:GALLERY]],
         )
     )
+
+
+def _shown(picture: ErrorPicture) -> tuple[ErrorPicture, str, str | None]:
+    overlay = None if picture.overlay is None else data_uri(picture.overlay)
+    return picture, data_uri(picture.image), overlay
 
 
 def _figures(metrics: Metrics, history: Sequence[Mapping[str, float]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from hematovision.evaluation import CardFacts, Metrics, ReportFacts, TrainingPar
 from hematovision.files import write_text
 from hematovision.jobs.judging import Answered, boxes_of, judge, split_counts, write_evaluation
 from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, write_bundle
+from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef, Manifest
 
 with needs_extra("train", "Training"):
@@ -140,7 +141,14 @@ def write_figures(
         labs=_labs(data),
     )
     report = write_evaluation(
-        out, metrics, facts, answered, data, learned.trust, history=learned.history
+        out,
+        metrics,
+        facts,
+        answered,
+        data,
+        learned.trust,
+        history=learned.history,
+        looked=Classifier(bundle).attention,
     )
     write_text(out / "MODEL_CARD.md", _card(data, learned, bundle, metrics, details, name))
     if curve:
