@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hematovision.errors import HematoVisionError
+    from hematovision.jobs.compare import compare
     from hematovision.model.classifier import Classifier, Prediction
     from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
 
@@ -22,6 +23,7 @@ __all__ = [
     "Prediction",
     "Taxonomy",
     "__version__",
+    "compare",
 ]
 
 __version__ = "0.1.0"
@@ -35,6 +37,7 @@ _HOMES = {
     "HematoVisionError": "hematovision.errors",
     "Prediction": "hematovision.model.classifier",
     "Taxonomy": "hematovision.taxonomy",
+    "compare": "hematovision.jobs.compare",
 }
 
 

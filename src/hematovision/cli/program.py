@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from hematovision import __version__
-from hematovision.cli import answering, datasets, learning
+from hematovision.cli import answering, comparing, datasets, learning
 from hematovision.cli.failures import reported
 
 __all__ = ["main", "program"]
@@ -63,6 +63,7 @@ program.add_typer(datasets.group, name="data")
 program.command("train")(learning.train)
 program.command("evaluate")(learning.evaluate)
 program.command("classify")(answering.classify)
+program.command("compare")(comparing.compare)
 program.command("export")(learning.export)
 program.command("models")(answering.models)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,15 +10,24 @@ import typer
 from hematovision.cli.screen import show_table
 
 if TYPE_CHECKING:
+    from hematovision.evaluation.comparison import Comparison, PartComparison
     from hematovision.evaluation.schema import Metrics
     from hematovision.training.curve import CurvePoint
 
-__all__ = ["show_curve", "show_metrics"]
+__all__ = ["show_comparison", "show_curve", "show_metrics", "show_notes"]
 
 _BASELINES = {
     "most_frequent_class": "always the most frequent class",
     "box_size": "size of the box, no pixel",
     "mean_colour": "mean colour",
+}
+
+_SCORES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "review_rate": "sent to review",
+    "accuracy_accepted": "accuracy of the accepted",
 }
 
 
@@ -58,22 +67,88 @@ def show_metrics(metrics: Metrics) -> None:
         f"{percent(metrics.review_rate)} go to a person; of the others "
         f"{percent(metrics.accuracy_accepted)} are right."
     )
-    for warning in metrics.warnings:
-        typer.echo(f"{typer.style('Note:', fg='yellow')} {warning}")
+    show_notes(metrics.warnings)
 
 
-def show_curve(curve: Iterable[CurvePoint]) -> None:
-    """Draw what other numbers of training images would have led to."""
-    from hematovision.evaluation.wording import interval, percent
+def show_comparison(comparison: Comparison, verdict: str) -> None:
+    """Say which model is better, then draw both beside each other."""
+    from hematovision.evaluation.wording import p_value, percent, points, points_interval
 
+    first, second = comparison.models
+    typer.echo(typer.style(verdict, bold=True))
     show_table(
-        ("training images", "balanced accuracy", "least to most"),
+        ("", f"first: {first}", f"second: {second}", "difference, points", "95 % interval"),
         (
             (
-                str(point.images),
-                percent(point.median),
-                interval((min(point.balanced_accuracy), max(point.balanced_accuracy))),
+                name,
+                percent(getattr(comparison.first, key)),
+                percent(getattr(comparison.second, key)),
+                points(comparison.differences[key].value),
+                points_interval(comparison.differences[key].interval),
             )
-            for point in curve
+            for key, name in _SCORES.items()
         ),
     )
+    _show_parts("class", comparison.per_class)
+    if comparison.per_lab and len(comparison.per_lab) > 1:
+        _show_parts("lab", comparison.per_lab)
+    counts, test = comparison.agreement, comparison.mcnemar
+    typer.echo(
+        f"{comparison.n} images: both right {counts.both_right}, only the first "
+        f"{counts.only_first}, only the second {counts.only_second}, both wrong "
+        f"{counts.both_wrong}. McNemar's test ({test.method}, two-sided): {p_value(test.p)}."
+    )
+
+
+def _show_parts(what: str, rows: Mapping[str, PartComparison]) -> None:
+    from hematovision.evaluation.wording import points, points_interval
+
+    table = (
+        (
+            name,
+            str(row.n),
+            str(row.only_first),
+            str(row.only_second),
+            points(row.difference.value),
+            points_interval(row.difference.interval),
+        )
+        for name, row in rows.items()
+    )
+    heads = ("images", "only the first right", "only the second right", "difference, points")
+    show_table((what, *heads, "95 % interval"), table)
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Say what a reader should know before believing a figure."""
+    for note in notes:
+        typer.echo(f"{typer.style('Note:', fg='yellow')} {note}")
+
+
+def show_curve(curve: Sequence[CurvePoint]) -> None:
+    """Say whether more images would help, and draw what fewer would have led to."""
+    from hematovision.evaluation.learning_curve import curve_rows, curve_sentence
+    from hematovision.evaluation.wording import interval, percent, points, points_interval
+
+    show_table(
+        ("training images", "of each class", "balanced accuracy", "95 % interval", "gained", ""),
+        (
+            (
+                str(row.images),
+                _range(row.per_class),
+                percent(row.mean),
+                interval(row.interval),
+                points(row.gain),
+                points_interval(row.gain_interval),
+            )
+            for row in curve_rows(curve)
+        ),
+    )
+    typer.echo(curve_sentence(curve))
+
+
+def _range(counts: Sequence[int]) -> str:
+    """Write the fewest and the most images of a class."""
+    if not counts:
+        return ""
+    fewest, most = min(counts), max(counts)
+    return str(most) if fewest == most else f"{fewest} to {most}"

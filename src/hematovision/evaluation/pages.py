@@ -34,6 +34,7 @@ def environment() -> Environment:
         percent=wording.percent,
         interval=wording.interval,
         number=wording.number,
+        p_value=wording.p_value,
         points=wording.points,
         points_interval=wording.points_interval,
     )

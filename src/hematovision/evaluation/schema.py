@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hematovision.errors import BundleError
 from hematovision.evaluation.baselines import Baseline
@@ -14,13 +15,18 @@ from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
 from hematovision.evaluation.intervals import Interval
 from hematovision.files import write_text
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = [
     "ClassScores",
     "IntervalDetails",
     "LabScores",
     "Metrics",
+    "plain",
     "read_json",
     "read_metrics",
+    "understood",
     "write_json",
     "write_metrics",
 ]
@@ -151,8 +157,7 @@ class Metrics:
 
     def to_json(self) -> dict[str, Any]:
         """Return values that JSON can say: lists for tuples, None for what is undefined."""
-        value: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return value
+        return plain(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Metrics:
@@ -163,13 +168,8 @@ class Metrics:
         BundleError
             If `value` does not describe metrics of this version.
         """
-        try:
+        with understood("These are no metrics", "hematovision evaluate"):
             return cls(**_read_fields(value))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(
-                f"These are no metrics of schema version 1 ({type(error).__name__}: {error}). "
-                "Write them again with `hematovision evaluate`."
-            ) from error
 
 
 def write_metrics(path: Path, metrics: Metrics) -> Path:
@@ -192,6 +192,36 @@ def read_metrics(path: Path) -> Metrics:
         If the file is missing or says something else.
     """
     return Metrics.from_json(read_json(path, "hematovision evaluate"))
+
+
+def plain(value: DataclassInstance) -> dict[str, Any]:
+    """Return what a dataclass says in values of JSON: lists for tuples, None for the undefined."""
+    said: dict[str, Any] = json.loads(json.dumps(asdict(value), allow_nan=False))
+    return said
+
+
+@contextmanager
+def understood(otherwise: str, written_by: str) -> Iterator[None]:
+    """Turn what goes wrong while a value is rebuilt inside the block into a message.
+
+    Parameters
+    ----------
+    otherwise : str
+        The beginning of the message, for instance ``"These are no metrics"``.
+    written_by : str
+        The command that writes such a file.
+
+    Raises
+    ------
+    BundleError
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{otherwise} of schema version 1 ({type(error).__name__}: {error}). Write it again "
+            f"with `{written_by}`."
+        ) from error
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:

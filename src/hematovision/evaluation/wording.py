@@ -12,6 +12,7 @@ __all__ = [
     "are_drawn",
     "interval",
     "number",
+    "p_value",
     "percent",
     "points",
     "points_interval",
@@ -75,6 +76,11 @@ def points_interval(ends: Interval | None) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Write a number with so many decimals."""
     return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def p_value(p: float) -> str:
+    """Write the p of a test, for instance ``p = 0.064`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def are_drawn(labs: Iterable[str]) -> bool:
