@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hematovision.evaluation import plots, wording
+from hematovision.evaluation.difference_plots import learning_curve_figure
+from hematovision.evaluation.learning_curve import MeasuredPoint, curve_rows, curve_sentence
 from hematovision.evaluation.pages import environment
 from hematovision.evaluation.pictures import ErrorPicture, data_uri, svg_uri
 from hematovision.evaluation.schema import Metrics
@@ -54,6 +56,8 @@ class ReportFacts:
         Labs of the training images, where known.
     notes : tuple of str
         Warnings to show beside those of the metrics.
+    curve : tuple of MeasuredPoint
+        The learning curve, where it was measured.
     """
 
     title: str
@@ -65,6 +69,7 @@ class ReportFacts:
     details: Mapping[str, str] = field(default_factory=dict)
     labs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    curve: tuple[MeasuredPoint, ...] = ()
 
 
 def write_report(
@@ -123,7 +128,8 @@ def render_report(
             not_a_device=wording.NOT_A_DEVICE,
             best_epoch=plots.best_epoch(history),
             epochs=len(history),
-            figures=_figures(metrics, history),
+            curve=_curve(facts.curve),
+            figures=_figures(metrics, history, facts.curve),
             contenders=_contenders(metrics),
             errors=[_shown(picture) for picture in errors[:GALLERY]],
         )
@@ -135,7 +141,16 @@ def _shown(picture: ErrorPicture) -> tuple[ErrorPicture, str, str | None]:
     return picture, data_uri(picture.image), overlay
 
 
-def _figures(metrics: Metrics, history: Sequence[Mapping[str, float]]) -> dict[str, str]:
+def _curve(curve: Sequence[MeasuredPoint]) -> dict[str, Any] | None:
+    if not curve:
+        return None
+    seeds = len(curve[0].balanced_accuracy)
+    return {"rows": curve_rows(curve), "sentence": curve_sentence(curve), "seeds": seeds}
+
+
+def _figures(
+    metrics: Metrics, history: Sequence[Mapping[str, float]], curve: Sequence[MeasuredPoint]
+) -> dict[str, str]:
     answered = metrics.accuracy_accepted
     operating = None if answered is None else (1 - metrics.review_rate, 1 - answered)
     drawn = {
@@ -147,6 +162,8 @@ def _figures(metrics: Metrics, history: Sequence[Mapping[str, float]]) -> dict[s
     if history:
         drawn["loss"] = plots.curves_figure(history, "loss")
         drawn["accuracy"] = plots.curves_figure(history, "accuracy")
+    if curve:
+        drawn["learning_curve"] = learning_curve_figure(curve)
     return {name: svg_uri(figure) for name, figure in drawn.items()}
 
 

@@ -139,6 +139,7 @@ def write_figures(
         split=split_counts(data),
         details=details,
         labs=_labs(data),
+        curve=tuple(curve),
     )
     report = write_evaluation(
         out,
