@@ -97,11 +97,13 @@ def test_a_training_ends_with_figures_the_report_and_the_next_command(run, monke
 
 
 def test_a_learning_curve_is_drawn_where_it_was_asked_for(run, monkeypatch, metrics):
-    curve = (CurvePoint(50, (0.8, 0.9, 0.95)), CurvePoint(100, (0.97,)))
-    faked(monkeypatch, train, "train", trained(metrics, curve=curve))
+    few = CurvePoint(50, (0.8, 0.9, 0.95), (40, 10))
+    many = CurvePoint(100, (0.9, 0.97, 0.98), (80, 20))
+    faked(monkeypatch, train, "train", trained(metrics, curve=(few, many)))
     said = run("train", "cells", "--out", "run", "--learning-curve").stdout
-    assert re.search(r"50 +90\.0\s% +80\.0 to 95\.0\s%", said)
-    assert re.search(r"100 +97\.0\s%", said)
+    assert re.search(r"50 +10 to 40 +88\.3\s% ", said)
+    assert re.search(r"100 +20 to 80 +95\.0\s% .* \+6\.7 ", said)
+    assert "Doubling from 50 to 100 images gained 6.7 points of balanced accuracy" in said
 
 
 def test_a_training_that_was_interrupted_says_so(run, monkeypatch, metrics):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["differences_figure", "learning_curve_figure"]
 
+UNKNOWN = (math.nan, math.nan)
+
 
 def differences_figure(rows: Mapping[str, Difference]) -> str:
     """Draw how much better the second model is, score by score, with 95 % intervals.
@@ -35,15 +37,15 @@ def differences_figure(rows: Mapping[str, Difference]) -> str:
         An SVG document.
     """
     values = [math.nan if row.value is None else 100 * row.value for row in rows.values()]
-    ends = 100 * np.array([row.interval or (math.nan, math.nan) for row in rows.values()])
+    lows, highs = 100 * np.array([row.interval or UNKNOWN for row in rows.values()]).T
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         heights = np.arange(len(rows))
         axes.axvline(0, color=GREY, linewidth=1)
-        axes.hlines(heights, *ends.T, colors=BLUE, linewidth=2, alpha=0.55)
+        axes.hlines(heights, lows, highs, colors=BLUE, linewidth=2, alpha=0.55)
         axes.plot(values, heights, "o", color=BLUE, markersize=5)
-        reach = np.nanmax(np.abs([*values, *ends.ravel(), 0.1]))
+        reach = np.nanmax(np.abs([*values, *lows, *highs, 0.1]))
         axes.set_xlim(-1.08 * reach, 1.08 * reach)
         axes.set_yticks(heights, rows)
         axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -56,7 +58,7 @@ def differences_figure(rows: Mapping[str, Difference]) -> str:
         ):
             axes.text(x, 1.02, words, ha=side, transform=axes.transAxes, color=INK, fontsize=9)
 
-    return svg((5.4, 1.1 + 0.36 * len(rows)), draw)
+    return svg((4.8, 1.1 + 0.36 * len(rows)), draw)
 
 
 def learning_curve_figure(curve: Sequence[MeasuredPoint]) -> str:
@@ -67,14 +69,14 @@ def learning_curve_figure(curve: Sequence[MeasuredPoint]) -> str:
     rows = curve_rows(curve)
     images = [row.images for row in rows]
     means = [100 * row.mean for row in rows]
-    ends = 100 * np.array([row.interval or (math.nan, math.nan) for row in rows])
+    lows, highs = 100 * np.array([row.interval or UNKNOWN for row in rows]).T
     dots = [(point.images, 100 * score) for point in curve for score in point.balanced_accuracy]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.set_xscale("log", base=2)
         axes.plot(*zip(*dots, strict=True), "o", color=ORANGE, markersize=3, label="each seed")
-        axes.vlines(images, *ends.T, colors=BLUE, linewidth=2, alpha=0.55)
+        axes.vlines(images, lows, highs, colors=BLUE, linewidth=2, alpha=0.55)
         axes.plot(images, means, "o-", color=BLUE, markersize=5, label="mean, 95 % interval")
         axes.set_xticks(images, [f"{count:,}" for count in images])
         axes.minorticks_off()

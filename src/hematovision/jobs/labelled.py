@@ -85,10 +85,13 @@ def answer(
             "`hematovision data check` tells more."
         )
     samples, labels = tuple(data.samples[i] for i in kept), data.labels[kept]
-    found = (map(np.concatenate, zip(*answers, strict=True)) for answers in said)
-    return tuple(
-        Answered(samples, labels, *columns, np.concatenate(colours)) for columns in found
-    ), tuple(refused)
+    seen = np.concatenate(colours)
+    answered = []
+    for answers in said:
+        probabilities = np.concatenate([one.probabilities for one in answers])
+        novelty = np.concatenate([one.novelty for one in answers])
+        answered.append(Answered(samples, labels, probabilities, novelty, seen))
+    return tuple(answered), tuple(refused)
 
 
 def batches(
