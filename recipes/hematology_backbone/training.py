@@ -49,6 +49,8 @@ class Stage:
         are: they see edges and colours, which ImageNet has taught them, and cost most of the time.
     frozen_norm : bool
         Whether BatchNorm keeps its statistics; its scale and offset learn anyhow.
+    mix_style : float
+        As in `MobileNetV2`.
     """
 
     steps: int
@@ -59,6 +61,7 @@ class Stage:
     label_smoothing: float = 0.05
     frozen_blocks: int = 0
     frozen_norm: bool = True
+    mix_style: float = 0.5
 
 
 @dataclass
@@ -147,6 +150,7 @@ class Training:
         backbone = state.net["backbone"]
         assert isinstance(backbone, MobileNetV2)
         backbone.freeze(stage.frozen_blocks)
+        backbone.mix_style = stage.mix_style
         groups = [
             {"params": [p for p in backbone.parameters() if p.requires_grad], "speed": 1.0},
             {
@@ -158,6 +162,7 @@ class Training:
 
     def step(self, number: int, batch: Batch, device: str) -> float:
         """Learn from one batch and return its loss."""
+        torch.manual_seed(number)  # so that a resumed run mixes the same styles
         for group in self.optimiser.param_groups:
             group["lr"] = group["speed"] * self._rate(number)
         self.state.net.train()
