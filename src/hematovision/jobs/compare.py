@@ -188,7 +188,10 @@ def _notes(chosen: Dataset, common: CommonClasses, training: Dataset | None) -> 
     for order, names in zip(("first", "second"), common.names, strict=True):
         if names:
             listed = ", ".join(f"{name} as {end}" for name, end in names.items())
-            notes.append(f"Answers of the {order} model count as a common class: {listed}.")
+            notes.append(
+                f"Answers of the {order} model count as a common class: {listed}. Where its class "
+                "is only a part of the common one, it never learnt the rest."
+            )
     if training is not None and "train" in training.splits:
         notes.append(
             "These are also training images: a model that learnt from them looks better than it "
