@@ -35,8 +35,12 @@ def test_the_interval_over_seeds_is_students(n):
     assert seeds_interval(values) == pytest.approx(expected, abs=2e-3 if n > 10 else 2e-5)
 
 
-def test_one_seed_has_no_interval():
+def test_one_seed_and_seeds_that_agree_have_no_interval():
     assert seeds_interval([0.9]) is None
+    assert seeds_interval([1.0] * 4) is None
+    same = curve_sentence((Point(50, (1.0, 1.0)), Point(100, (1.0, 1.0))))
+    assert same.startswith("Doubling from 50 to 100 images gained 0.0 points of balanced accuracy.")
+    assert "No gain can be shown" in same
 
 
 def test_gains_are_paired_seed_by_seed():

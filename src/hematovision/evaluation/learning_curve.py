@@ -44,7 +44,7 @@ class CurveRow:
     mean : float
         Balanced accuracy, the mean over the seeds.
     interval : Interval or None
-        Of that mean, 95 %; None with a single seed. It tells how much the choice of images and the
+        Of that mean, 95 %; see `seeds_interval`. It tells how much the choice of images and the
         first weights matter; what the number of judged images adds is in the model's own interval.
     gain : float or None
         How much it is above the row before.
@@ -63,13 +63,15 @@ class CurveRow:
 def seeds_interval(values: Sequence[float]) -> Interval | None:
     """Return Student's 95 % interval of a mean over seeds; None with fewer than two.
 
+    None, too, where all seeds agree to the last digit: that is no proof that others would.
+
     Parameters
     ----------
     values : sequence of float
         At most ten count as few; beyond, the normal distribution's 1.96 serves.
     """
     n = len(values)
-    if n < 2:
+    if n < 2 or min(values) == max(values):
         return None
     mean = sum(values) / n
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
@@ -110,7 +112,8 @@ def curve_sentence(curve: Sequence[MeasuredPoint]) -> str:
     step = f"{'Doubling' if doubled else 'Going'} from {before.images:,} to {last.images:,} images"
     change = f"{'gained' if gain >= 0 else 'lost'} {points(abs(gain), sign=False)} points"
     shown = ends if gain >= 0 or ends is None else (-ends[1], -ends[0])
-    said = f"{step} {change} of balanced accuracy (95 % interval {points_interval(shown)})."
+    doubt = "" if shown is None else f" (95 % interval {points_interval(shown)})"
+    said = f"{step} {change} of balanced accuracy{doubt}."
     if ends is not None and ends[0] > 0:
         return (
             f"{said} The curve still rises: more labelled images are likely to help, though a "
