@@ -1,6 +1,7 @@
 """What all tests share: the real images, where they are at hand."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,12 @@ def real_data() -> Path:
     if not (folder / "bccd").is_dir():
         pytest.skip(f"real images are not at hand: HEMATOVISION_DATA={value} has no folder bccd")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_decoys() -> Iterator[None]:
+    """Let training draw a seventh of its decoys: each costs a pass through the backbone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hematovision.training.decoys.DRAWN_DECOYS", 22)
+        patch.setattr("hematovision.training.decoys.SPOILT_DECOYS", 9)
+        yield

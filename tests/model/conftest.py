@@ -11,7 +11,8 @@ from hematovision.model.bundle import ONNX, write_bundle
 from hematovision.model.graph import classifier_graph
 from hematovision.model.head import Head
 from hematovision.model.manifest import BackboneRef, Manifest
-from hematovision.model.trust import Novelty, Trust
+from hematovision.model.novelty import Novelty
+from hematovision.model.trust import Trust
 from hematovision.model.weights import BackboneWeights
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
@@ -66,7 +67,9 @@ def head() -> Head:
 def novelty() -> Novelty:
     rng = np.random.default_rng(2)
     means = rng.uniform(0, 2, (3, 1280)).astype(np.float32)
-    return Novelty(means, rng.uniform(0.5, 3, 1280).astype(np.float32))
+    inv_std = rng.uniform(0.5, 3, 1280).astype(np.float32)
+    basis = rng.normal(0, 0.001, (1280, 512)).astype(np.float16)
+    return Novelty(means, inv_std, basis, -rng.normal(0, 0.02, 1280).astype(np.float32))
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,22 @@ def test_probabilities_are_the_heads(answers, head):
 
 def test_novelty_is_that_of_numpy(answers, novelty):
     assert answers["novelty"].shape == (9,)
-    np.testing.assert_allclose(answers["novelty"], novelty.score(answers["features"]), rtol=1e-5)
+    np.testing.assert_allclose(answers["novelty"], novelty.score(answers["features"]), rtol=1e-4)
+    alone = novelty._replace(direction=None).score(answers["features"])
+    assert (answers["novelty"] > 1.01 * alone).any(), "the direction must matter somewhere"
+
+
+@pytest.mark.parametrize("without", [("direction",), ("basis",), ("basis", "direction")])
+def test_models_with_less_novelty_open_answer_and_come_back(
+    weights, head, novelty, drawn, answers, without
+):
+    less = novelty._replace(**dict.fromkeys(without))
+    model = classifier_graph(weights, head, less)
+    found = run(model, drawn[:4], "novelty")[0]
+    np.testing.assert_allclose(found, less.score(answers["features"][:4]), rtol=1e-4)
+    again = read_classifier_graph(model)
+    assert [name for name in less._fields if getattr(again.novelty, name) is None] == list(without)
+    assert classifier_graph(again.weights, again.head, again.novelty) == model
 
 
 def test_attention_is_grad_cam_of_the_most_probable_class(weights, novelty, head, drawn, answers):
@@ -147,7 +162,7 @@ def test_heads_of_any_depth_fit(weights, novelty, drawn, widths):
 
 def test_weights_from_a_file_or_from_the_graph_are_the_same(weights, head, novelty, drawn, answers):
     model = classifier_graph(weights, head, novelty, external="hematology.weights")
-    assert len(model) < 1_000_000 < len(weights.to_bytes())
+    assert len(model) < 2_100_000 < len(weights.to_bytes())
     external = {"hematology.weights": weights.to_bytes()}
     found = run(model, drawn, "features", external=external)[0]
     np.testing.assert_array_equal(found, answers["features"])
@@ -192,6 +207,9 @@ def test_what_it_was_written_from_comes_back_bit_by_bit(model_bytes, weights, he
         np.testing.assert_array_equal(found[1], given[1])
     np.testing.assert_array_equal(parts.novelty.means, novelty.means)
     np.testing.assert_array_equal(parts.novelty.inv_std, novelty.inv_std)
+    np.testing.assert_array_equal(parts.novelty.direction, novelty.direction)
+    assert parts.novelty.basis.dtype == np.float16
+    np.testing.assert_array_equal(parts.novelty.basis, novelty.basis)
 
 
 def test_weights_outside_have_to_be_handed_over(weights, head, novelty):

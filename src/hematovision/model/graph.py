@@ -28,7 +28,7 @@ from hematovision.model.graph_layers import (
     add_weights,
 )
 from hematovision.model.head import Head
-from hematovision.model.trust import Novelty
+from hematovision.model.novelty import Novelty
 from hematovision.model.weights import BackboneWeights, to_keras_layout
 
 with needs_extra("train", "Reading an ONNX model"):
@@ -97,7 +97,7 @@ def classifier_graph(
         The dense layers, the calibration temperature already in the last of them
         (`Head.with_temperature`).
     novelty : Novelty
-        Class means and scale of the features.
+        What the features of cells look like.
     external : str, optional
         As in `backbone_graph`.
     white_balance : bool
@@ -167,7 +167,13 @@ def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) 
         head = Head(
             tuple((arrays[f"head/{i}/kernel"], arrays[f"head/{i}/bias"]) for i in range(depth))
         )
-        novelty = Novelty(arrays["novelty/means"], arrays["novelty/inv_std"])
+        novelty = Novelty(
+            arrays["novelty/means"],
+            arrays["novelty/inv_std"],
+            # The first version's models have neither; they are what they were.
+            arrays.get("novelty/basis"),
+            arrays.get("novelty/direction"),
+        )
     except KeyError as error:
         raise BundleError(
             f"The ONNX model has no weight {error}; it was not written by HematoVision, or its "

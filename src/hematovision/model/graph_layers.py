@@ -7,6 +7,7 @@ ONNX Runtime folds it into the convolutions when it loads. This module needs the
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hematovision.errors import needs_extra
 from hematovision.model.architecture import (
@@ -23,7 +24,7 @@ from hematovision.model.architecture import (
 from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
 from hematovision.model.graph_builder import GraphBuilder
 from hematovision.model.head import Head
-from hematovision.model.trust import Novelty
+from hematovision.model.novelty import Novelty
 from hematovision.model.weights import BackboneWeights, to_onnx_layout
 
 with needs_extra("train", "Writing an ONNX model"):
@@ -122,10 +123,31 @@ def add_novelty(graph: GraphBuilder, novelty: Novelty) -> None:
     rows = graph.add("Unsqueeze", "features", "novelty/axis", output="novelty/rows")
     apart = graph.add("Sub", rows, "novelty/means", output="novelty/apart")
     scaled = graph.add("Mul", apart, "novelty/inv_std", output="novelty/scaled")
-    squares = graph.add("Mul", scaled, scaled, output="novelty/squares")
-    mean = graph.add("ReduceMean", squares, output="novelty/mean", axes=[2], keepdims=0)
-    nearest = graph.add("ReduceMin", mean, output="novelty/nearest", axes=[1], keepdims=0)
+    squares = _add_distance(graph, scaled, novelty)
+    if novelty.direction is not None:
+        squares = graph.add(
+            "Add", squares, _add_excess(graph, scaled, novelty.direction), output="novelty/both"
+        )
+    nearest = graph.add("ReduceMin", squares, output="novelty/nearest", axes=[1], keepdims=0)
     graph.add("Sqrt", nearest, output="novelty")
+
+
+def _add_distance(graph: GraphBuilder, scaled: str, novelty: Novelty) -> str:
+    if novelty.basis is None:
+        squares = graph.add("Mul", scaled, scaled, output="novelty/squares")
+        return graph.add("ReduceMean", squares, output="novelty/mean", axes=[2], keepdims=0)
+    graph.constant("novelty/basis", np.asarray(novelty.basis, np.float16))
+    basis = graph.add("Cast", "novelty/basis", output="novelty/single", to=TensorProto.FLOAT)
+    along = graph.add("MatMul", scaled, basis, output="novelty/along")
+    return graph.add("ReduceSumSquare", along, output="novelty/distance", axes=[2], keepdims=0)
+
+
+def _add_excess(graph: GraphBuilder, scaled: str, direction: NDArray[np.float32]) -> str:
+    """Add the square of how far (N, C) features go towards decoys."""
+    graph.constant("novelty/direction", np.asarray(direction, np.float32))
+    towards = graph.add("MatMul", scaled, "novelty/direction", output="novelty/towards")
+    excess = graph.add("Relu", towards, output="novelty/excess")
+    return graph.add("Mul", excess, excess, output="novelty/excess_squared")
 
 
 def add_attention(graph: GraphBuilder, head: Head) -> None:

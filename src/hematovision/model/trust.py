@@ -1,7 +1,7 @@
-"""How far an answer can be trusted: calibration, novelty and the decision to ask a person.
+"""How far an answer can be trusted: calibration, thresholds and the decision to ask a person.
 
-This is a first, simple version: one temperature, the distance to the nearest class mean, and two
-thresholds, all set on validation images. NumPy only.
+One temperature and two thresholds, of confidence and of `novelty.Novelty`, all set on validation
+images. NumPy only.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import ModelError
+from hematovision.model.checks import checked
 from hematovision.model.head import log_softmax
 
 __all__ = [
     "LOW_CONFIDENCE",
     "UNLIKE_TRAINING",
     "Decision",
-    "Novelty",
     "Trust",
     "accepts",
     "decide",
-    "fit_novelty",
     "fit_temperature",
     "fit_thresholds",
 ]
@@ -34,38 +33,10 @@ UNLIKE_TRAINING = "unlike the training images"
 
 _TEMPERATURES = (0.05, 20.0)  # Far outside the 0.5 to 3 that networks are found to need.
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_MEDIAN_SHARE = 0.1  # Features that hardly ever move must not decide alone what is novel.
-_TINIEST_STD = 1e-3
-_LEAST_CONFIDENCE = 0.5  # Below it, the answer is more likely wrong than right.
-_LEAST_CONFIDENCE_OF_FEW = 0.8
+_LEAST_CONFIDENCE = 0.8  # Below it, calibrated, at least one answer in five is wrong.
 _NOVELTY_QUANTILE = 0.99
-_NOVELTY_MARGIN = 1.1
-
-
-class Novelty(NamedTuple):
-    """What the features of the training images look like.
-
-    Parameters
-    ----------
-    means : array of float32, (C, 1280)
-        Mean features of each class.
-    inv_std : array of float32, (1280,)
-        One over the standard deviation of each feature within the classes.
-    """
-
-    means: NDArray[np.float32]
-    inv_std: NDArray[np.float32]
-
-    def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the novelty (N,) of `features` (N, 1280).
-
-        It is the distance to the nearest class mean, as the root mean square over the features of
-        (feature - mean) / standard deviation: about 1 for images like those learnt from.
-        """
-        rows = np.asarray(features, np.float32)
-        # Class by class: at no time does an array (N, C, 1280) exist.
-        squares = [(((rows - mean) * self.inv_std) ** 2).mean(axis=1) for mean in self.means]
-        return np.asarray(np.sqrt(np.min(squares, axis=0)), np.float32)
+_FEW = 100  # Images of which the 99th percentile is the largest, and too low for the next one.
+_NOVELTY_MARGIN_OF_FEW = 1.1
 
 
 @dataclass(frozen=True)
@@ -186,7 +157,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     ModelError
         If the shapes do not fit or logits are not finite.
     """
-    scores, truth = _checked(logits, labels)
+    scores, truth = checked(logits, labels)
     if not len(truth):
         return 1.0
     count, classes = scores.shape
@@ -204,42 +175,6 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     return math.exp((low + high) / 2)
 
 
-def fit_novelty(
-    features: NDArray[np.float32], labels: NDArray[np.integer], n_classes: int
-) -> Novelty:
-    """Describe what was learnt by its class means and the spread within the classes.
-
-    The variance of a feature is the mean of its variances in the classes of two images and more,
-    so that a class does not rule by its number. Standard deviations are at least a tenth of
-    their median. A class without images takes the mean of another, which leaves the minimum over
-    the classes what it is.
-
-    Parameters
-    ----------
-    features : array (N, 1280)
-        Of training images.
-    labels : array of int, (N,)
-        Their classes, from 0.
-    n_classes : int
-        How many classes there are.
-
-    Raises
-    ------
-    ModelError
-        If there are no images, the shapes do not fit, or features are not finite.
-    """
-    rows, truth = _checked(features, labels)
-    if not len(truth):
-        raise ModelError("Novelty needs the features of at least one image. Received: none.")
-    groups = {label: rows[truth == label] for label in range(n_classes) if (truth == label).any()}
-    spare = next(iter(groups.values())).mean(axis=0)
-    means = [groups[label].mean(axis=0) if label in groups else spare for label in range(n_classes)]
-    variances = [group.var(axis=0, ddof=1) for group in groups.values() if len(group) > 1]
-    std = np.sqrt(np.mean(variances, axis=0)) if variances else np.ones(rows.shape[1])
-    std = np.maximum(std, max(_MEDIAN_SHARE * float(np.median(std)), _TINIEST_STD))
-    return Novelty(np.array(means, np.float32), np.asarray(1 / std, np.float32))
-
-
 def fit_thresholds(
     probabilities: NDArray[np.floating],
     novelty: NDArray[np.floating],
@@ -253,9 +188,8 @@ def fit_thresholds(
 
     `min_confidence` is the lowest for which at most `max_error` of the accepted answers are
     wrong, but never so high that more than `max_review` of the images would be reviewed, and
-    never below 0.5, or 0.8 where there are too few images (fewer than 1 / `max_error`) to show
-    such a rate. `max_novelty` is the 99th percentile times 1.1, since validation images come from
-    the same fields of view, days and labs and show too little of what is normal.
+    never below 0.8. `max_novelty` is the 99th percentile; of 100 images and fewer, their
+    largest novelty times 1.1.
 
     Parameters
     ----------
@@ -273,16 +207,16 @@ def fit_thresholds(
     ModelError
         If there are no images, the shapes do not fit, or values are not finite.
     """
-    scores, truth = _checked(probabilities, labels)
-    distances, _ = _checked(np.asarray(novelty).reshape(-1, 1), labels)
+    scores, truth = checked(probabilities, labels)
+    distances, _ = checked(np.asarray(novelty).reshape(-1, 1), labels)
     if not len(truth):
         raise ModelError("Thresholds need at least one validation image. Received: none.")
-    least = _LEAST_CONFIDENCE if len(truth) * max_error >= 1 else _LEAST_CONFIDENCE_OF_FEW
     confidence = scores.max(axis=1)
     wrong = scores.argmax(axis=1) != truth
     lowest = _lowest_confidence(confidence, wrong, max_error, max_review)
     high = float(np.quantile(distances, _NOVELTY_QUANTILE, method="higher"))
-    return Trust(temperature, max(lowest, least), high * _NOVELTY_MARGIN)
+    high *= _NOVELTY_MARGIN_OF_FEW if len(truth) <= _FEW else 1.0
+    return Trust(temperature, max(lowest, _LEAST_CONFIDENCE), high)
 
 
 def _lowest_confidence(
@@ -300,20 +234,3 @@ def _lowest_confidence(
     # The last good cut accepts most; where none is good, the strictest one allowed.
     last = good[-1] if len(good) else np.flatnonzero(is_cut & is_enough)[0]
     return float((ranked[last] + ranked[last + 1]) / 2) if last + 1 < count else 0.0
-
-
-def _checked(
-    values: NDArray[np.floating], labels: NDArray[np.integer]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    rows, truth = np.asarray(values, np.float64), np.asarray(labels, np.int64)
-    if rows.ndim != 2 or truth.shape != rows.shape[:1]:
-        raise ModelError(
-            "Values must have shape (N, ...) in two dimensions and labels (N,). Received: "
-            f"{rows.shape} and {truth.shape}."
-        )
-    if not np.isfinite(rows).all():
-        raise ModelError(
-            f"{int((~np.isfinite(rows)).any(axis=1).sum())} of {len(rows)} rows hold values that "
-            "are not finite. Check the weights the features came from."
-        )
-    return rows, truth

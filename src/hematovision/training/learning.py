@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hematovision.data.samples import Split
 from hematovision.errors import ImageError, TrainingError
 from hematovision.files import sha256_bytes
 from hematovision.model.head import Head
-from hematovision.model.trust import (
-    Novelty,
-    Trust,
-    fit_novelty,
-    fit_temperature,
-    fit_thresholds,
-)
+from hematovision.model.novelty import Novelty, fit_novelty
+from hematovision.model.trust import Trust, fit_temperature, fit_thresholds
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress
+from hematovision.training.decoys import decoy_features
 from hematovision.training.finetune import FineTuning, Task, fine_tune
 from hematovision.training.fit import Epoch
 from hematovision.training.head import HeadTraining, TrainedHead, train_head
@@ -40,7 +39,7 @@ class Learned:
     head : Head
         Calibrated: the temperature is folded into its last layer.
     novelty : Novelty
-        What the training features look like.
+        What the training features look like, and what decoys do.
     trust : Trust
         Temperature and thresholds, fitted on validation.
     history : tuple of Epoch
@@ -105,7 +104,8 @@ def learn(
     if fine_tuning is not None and not trained.interrupted:
         weights, trained = _second_stage(parts, weights, trained, fine_tuning, progress)
         parts, _, _ = pictures.look(weights, more_views=False)
-    return _judged(parts, weights, trained, tuple(pictures.refused.values()), n_classes)
+    decoys = decoy_features(parts["train"], weights, progress)
+    return _judged(parts, weights, trained, tuple(pictures.refused.values()), decoys)
 
 
 def _second_stage(
@@ -137,12 +137,13 @@ def _judged(
     weights: BackboneWeights,
     trained: TrainedHead,
     refused: tuple[ImageError, ...],
-    n_classes: int,
+    decoys: NDArray[np.float32],
 ) -> Learned:
     train, valid = parts["train"], parts["valid"]
     temperature = fit_temperature(trained.head.logits(valid.features), valid.labels)
     head = trained.head.with_temperature(temperature)
-    novelty = fit_novelty(train.features, train.labels, n_classes)
+    novelty = fit_novelty(train.features, train.labels, head.n_classes, decoys)
+    novelty = novelty.scaled_to(valid.features)
     trust = fit_thresholds(
         head.probabilities(valid.features),
         novelty.score(valid.features),

@@ -1,0 +1,117 @@
+"""Features of decoys: what a backbone makes of images without a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.data.decoys import SPOILT, draw_decoy, spoil
+from hematovision.errors import ImageError
+from hematovision.files import sha256_bytes
+from hematovision.model.architecture import FEATURES
+from hematovision.model.backbone import Backbone
+from hematovision.model.weights import BackboneWeights
+from hematovision.progress import Progress, no_progress
+from hematovision.training.features import FeatureCache, open_cache
+from hematovision.training.pictures import Part
+
+__all__ = ["DRAWN_DECOYS", "SPOILT_DECOYS", "decoy_features"]
+
+DRAWN_DECOYS = 110
+"""Ten of each kind; four times as many do hardly better."""
+
+SPOILT_DECOYS = 99
+"""Training images with the cell destroyed, as many of each class."""
+
+_BATCH = 32
+_VERSION = "decoys 1"  # Part of the key: if the drawings change, so does this.
+
+
+class _Decoy(NamedTuple):
+    key: bytes
+    make: Callable[[], NDArray[np.uint8]]
+
+
+def decoy_features(
+    train: Part, weights: BackboneWeights, progress: Progress = no_progress
+) -> NDArray[np.float32]:
+    """Return the features of drawn decoys and of spoilt training images.
+
+    They are remembered as those of images are (`features.FeatureCache`), so that only the first
+    training on a backbone draws any.
+
+    Parameters
+    ----------
+    train : Part
+        The training images, at least one.
+    weights : BackboneWeights
+        The backbone.
+    progress : Progress
+        Told after every batch.
+
+    Returns
+    -------
+    ndarray of float32, shape (M, 1280)
+        M is 209, or less where training images cannot be read any more.
+    """
+    backbone = Backbone(weights)
+    decoys = [*_drawn(), *_spoilt(train)]
+    with open_cache(backbone.sha256) as cache:
+        rows = {decoy.key: cache.get(decoy.key) for decoy in decoys}
+        missing = [decoy for decoy in decoys if rows[decoy.key] is None]
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            rows |= _computed(batch, backbone, cache)
+            progress(start + len(batch), len(missing), "decoys")
+    return np.stack([row[:FEATURES] for row in rows.values() if row is not None])
+
+
+def _computed(
+    batch: list[_Decoy], backbone: Backbone, cache: FeatureCache
+) -> dict[bytes, NDArray[np.float32]]:
+    pixels = {}
+    for decoy in batch:
+        # An image that was there a moment ago is no reason to fail; there are others.
+        with suppress(ImageError):
+            pixels[decoy.key] = decoy.make()
+    if not pixels:
+        return {}
+    stacked = np.stack(list(pixels.values()))
+    colours = images.mean_colours(stacked).astype(np.float32)
+    rows = np.hstack([backbone.features(stacked), colours])
+    found = dict(zip(pixels, rows, strict=True))
+    cache.put(found.items())
+    return found
+
+
+def _drawn() -> Iterator[_Decoy]:
+    for number in range(DRAWN_DECOYS):
+        yield _Decoy(_key(f"drawn {number}"), partial(draw_decoy, number))
+
+
+def _spoilt(train: Part) -> Iterator[_Decoy]:
+    """Take classes in turn, and of each class other images and other ways in turn."""
+    rng = np.random.default_rng(0)
+    classes = [rng.permutation(np.flatnonzero(train.labels == c)) for c in np.unique(train.labels)]
+    for turn in range(SPOILT_DECOYS):
+        of_class = turn // len(classes)
+        members = classes[turn % len(classes)]
+        row = int(members[of_class % len(members)])
+        number = len(SPOILT) * turn + of_class % len(SPOILT)
+        key = _key(f"spoilt {number} {train.digests[row]}")
+        yield _Decoy(key, partial(_spoil, train.samples[row].path, number))
+
+
+def _spoil(path: Path, number: int) -> NDArray[np.uint8]:
+    return spoil(images.load(path), number)
+
+
+def _key(text: str) -> bytes:
+    return bytes.fromhex(sha256_bytes(f"{_VERSION} {text}".encode())) + b"\0"
