@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hematovision.errors import HematoVisionError
+    from hematovision.jobs.adapt import adapt
     from hematovision.jobs.compare import compare
     from hematovision.model.classifier import Classifier, Prediction
     from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
@@ -23,6 +24,7 @@ __all__ = [
     "Prediction",
     "Taxonomy",
     "__version__",
+    "adapt",
     "compare",
 ]
 
@@ -37,6 +39,7 @@ _HOMES = {
     "HematoVisionError": "hematovision.errors",
     "Prediction": "hematovision.model.classifier",
     "Taxonomy": "hematovision.taxonomy",
+    "adapt": "hematovision.jobs.adapt",
     "compare": "hematovision.jobs.compare",
 }
 

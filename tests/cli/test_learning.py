@@ -1,4 +1,4 @@
-"""``demo``, ``train``, ``evaluate`` and ``export`` at the command line."""
+"""``demo``, ``train``, ``evaluate``, ``adapt`` and ``export`` at the command line."""
 
 import json
 import re
@@ -11,7 +11,8 @@ import pytest
 from hematovision import images
 from hematovision.errors import NotAnImageError
 from hematovision.evaluation import Metrics, evaluate
-from hematovision.jobs import demo, train
+from hematovision.evaluation.adaptation import answer_changes
+from hematovision.jobs import adapt, demo, train
 from hematovision.model.bundle import ONNX
 from hematovision.training.curve import CurvePoint
 
@@ -188,3 +189,44 @@ def test_an_export_goes_over_no_file(run, colour_model, tmp_path: Path):
     assert result.exit_code == 1
     assert "exists already" in result.stderr
     assert file.read_text() == "keep me"
+
+
+def adapted(**changes) -> adapt.AdaptResult:
+    values = {
+        "folder": Path("run"),
+        "report": Path("run/report.html"),
+        "n": 10,
+        "before": None,
+        "metrics": None,
+        "changes": None,
+        "refused": (),
+        "notes": ("Nobody knows.",),
+    }
+    return adapt.AdaptResult(**{**values, **changes})
+
+
+def test_adapting_to_labelled_images_ends_with_figures(run, monkeypatch, metrics):
+    job = faked(monkeypatch, adapt, "adapt", adapted(metrics=metrics, before=metrics))
+    result = run("adapt", "pbc8", "lab", "--out", "run", "--seed", "3")
+    assert result.exit_code == 0, result.stderr
+    assert job.call_args.args == ("pbc8", Path("lab"))
+    options = {name: job.call_args.kwargs[name] for name in ("out", "unlabelled", "seed")}
+    assert options == {"out": Path("run"), "unlabelled": False, "seed": 3}
+    assert "10 images, 1 wrong; balanced accuracy 90.0" in result.stdout
+    assert result.stdout.splitlines()[-1] == "Next: hematovision classify IMAGES --model run"
+
+
+def test_adapting_without_labels_says_what_changed(run, monkeypatch):
+    changes = answer_changes(
+        ("RBC", "WBC"), [0, 0], [0, 1], accepted_before=[False, False], accepted_after=[True, False]
+    )
+    refused = (NotAnImageError("a.jpg", "it is a text."),)
+    job = faked(monkeypatch, adapt, "adapt", adapted(changes=changes, refused=refused))
+    result = run("adapt", "pbc8", "lab", "--out", "run", "--unlabelled")
+    assert job.call_args.kwargs["unlabelled"] is True
+    assert result.exit_code == 3
+    assert re.search(r"WBC +0 +1", result.stdout)
+    assert (
+        "1 of 2 answers changed. 100\u202f% went to a person, 50.0\u202f% do now" in result.stdout
+    )
+    assert "Note: Nobody knows." in result.stdout

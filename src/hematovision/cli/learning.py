@@ -1,4 +1,4 @@
-"""``demo``, ``train``, ``evaluate`` and ``export``: making models and judging them."""
+"""``demo``, ``train``, ``evaluate``, ``adapt`` and ``export``: making models and judging them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
-from hematovision.cli.results import show_curve, show_metrics
+from hematovision.cli.results import show_changes, show_curve, show_metrics, show_notes
 from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
 
-__all__ = ["demo", "evaluate", "export", "train"]
+__all__ = ["adapt", "demo", "evaluate", "export", "train"]
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run folder, or a bundled model's name.")
@@ -122,6 +122,45 @@ def evaluate(
         result = run(model, dataset, split=split, out=out, progress=progress)
     show_metrics(result.metrics)
     typer.echo(f"Report: {result.report}")
+    end_with_refusals(result.refused)
+
+
+def adapt(
+    model: ModelArgument,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Images of single cells of one laboratory; in class folders if they have labels.",
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="RUN", help="A new folder for the model and its report.")
+    ],
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Take no folder's name for a label.")
+    ] = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Make a model for one more laboratory.
+
+    It takes a few dozen of its images, or, better, up to a hundred with labels: some of each class,
+    from several fields. Classes without images stay known.
+    """
+    _hush_tensorflow()
+    from hematovision.jobs.adapt import adapt as run
+
+    with drawn_progress() as progress:
+        result = run(model, folder, out=out, unlabelled=unlabelled, seed=seed, progress=progress)
+    if result.metrics is not None:
+        show_metrics(result.metrics)
+    if result.changes is not None:
+        show_changes(result.changes)
+        show_notes(result.notes)
+    typer.echo(f"Model: {result.folder}")
+    typer.echo(f"Report: {result.report}")
+    show_next("classify", "IMAGES", "--model", result.folder)
     end_with_refusals(result.refused)
 
 

@@ -10,11 +10,12 @@ import typer
 from hematovision.cli.screen import show_table
 
 if TYPE_CHECKING:
+    from hematovision.evaluation.adaptation import AnswerChanges
     from hematovision.evaluation.comparison import Comparison, PartComparison
     from hematovision.evaluation.schema import Metrics
     from hematovision.training.curve import CurvePoint
 
-__all__ = ["show_comparison", "show_curve", "show_metrics", "show_notes"]
+__all__ = ["show_changes", "show_comparison", "show_curve", "show_metrics", "show_notes"]
 
 _BASELINES = {
     "most_frequent_class": "always the most frequent class",
@@ -116,6 +117,21 @@ def _show_parts(what: str, rows: Mapping[str, PartComparison]) -> None:
     )
     heads = ("images", "only the first right", "only the second right", "difference, points")
     show_table((what, *heads, "95 % interval"), table)
+
+
+def show_changes(changes: AnswerChanges) -> None:
+    """Say what adapting without labels changed."""
+    from hematovision.evaluation.wording import percent
+
+    show_table(
+        ("answer", "before", "after"),
+        ((label, str(changes.before[label]), str(n)) for label, n in changes.after.items()),
+    )
+    typer.echo(
+        f"{changes.changed} of {changes.n} answers changed. "
+        f"{percent(changes.review_before / changes.n)} went to a person, "
+        f"{percent(changes.review_after / changes.n)} do now."
+    )
 
 
 def show_notes(notes: Iterable[str]) -> None:
