@@ -1,9 +1,9 @@
 """Decoys: images without a cell, from which a model learns what to send to a person.
 
 A network that has only ever seen cells has an answer for everything. What its features look like
-when there is no cell can be learnt without a collection of other pictures: half of the decoys are
-drawn (even colours, noise, clouds, text, lines, shapes), the other half are training images with
-the cell destroyed: blurred beyond recognition, cut down to a corner, or shuffled like tiles.
+when there is no cell can be learnt without a collection of other pictures: some decoys are drawn
+(even colours, noise, clouds, text, lines, shapes), others are training images with the cell
+destroyed: blurred beyond recognition, alone or in a crowd, cut down to a corner, or shuffled.
 Training on drawn anomalies carries over to others (Hendrycks, Mazeika & Dietterich 2019, "Deep
 Anomaly Detection with Outlier Exposure", arXiv:1812.04606, section 5).
 """
@@ -61,7 +61,7 @@ def spoil(image: Picture, number: int) -> Picture:
     image : ndarray of uint8, shape (224, 224, 3)
         A cell image, fitted.
     number : int
-        How: the same number does the same, and three in a row take the three ways in `SPOILT`.
+        How: the same number does the same, and four in a row take the four ways in `SPOILT`.
 
     Returns
     -------
@@ -170,11 +170,14 @@ def _worn(image: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _blurred(image: Picture, rng: np.random.Generator) -> Picture:
-    """Put a cell, or up to nine as in a field, out of focus."""
-    tiles = int(rng.integers(1, 4))
-    radius = rng.uniform(*_BLUR) * len(image) / tiles
-    many = images.fit(np.tile(image, (tiles, tiles, 1)))
-    return np.array(Image.fromarray(many).filter(ImageFilter.GaussianBlur(radius)))
+    radius = rng.uniform(*_BLUR) * len(image)
+    return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def _crowded(image: Picture, rng: np.random.Generator) -> Picture:
+    """Put four or nine cells out of focus, as in a field."""
+    tiles = int(rng.integers(2, 4))
+    return images.fit(np.tile(_blurred(image, rng), (tiles, tiles, 1)))
 
 
 def _corner(image: Picture, rng: np.random.Generator) -> Picture:
@@ -231,6 +234,7 @@ DRAWN: dict[str, Callable[[np.random.Generator], Picture]] = {
 
 SPOILT: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
     "blurred": _blurred,
+    "crowded": _crowded,
     "corner": _corner,
     "shuffled": _shuffled,
 }

@@ -24,10 +24,10 @@ from hematovision.training.pictures import Part
 
 __all__ = ["DRAWN_DECOYS", "SPOILT_DECOYS", "decoy_features"]
 
-DRAWN_DECOYS = 110
-"""Ten of each kind; four times as many do hardly better."""
+DRAWN_DECOYS = 88
+"""Eight of each kind; more do hardly better."""
 
-SPOILT_DECOYS = 99
+SPOILT_DECOYS = 132
 """Training images with the cell destroyed, as many of each class."""
 
 _BATCH = 32
@@ -59,7 +59,7 @@ def decoy_features(
     Returns
     -------
     ndarray of float32, shape (M, 1280)
-        M is 209, or less where training images cannot be read any more.
+        M is 220, or less where training images cannot be read any more.
     """
     backbone = Backbone(weights)
     decoys = [*_drawn(), *_spoilt(train)]
