@@ -22,6 +22,8 @@ COMMANDS = [
     ["data", "phantom"],
     ["data", "download"],
     ["train"],
+    ["adapt"],
+    ["compare"],
     ["evaluate"],
     ["classify"],
     ["export"],

@@ -41,10 +41,14 @@ def test_no_images_have_no_features(backbone, drawn):
     assert backbone.features(drawn[:0]).shape == (0, 1280)
 
 
-def test_it_knows_its_weights_and_uses_all_processors_by_default(weights):
+def test_its_hash_tells_what_is_done_with_the_images_too(weights):
     backbone = Backbone(weights)
-    assert backbone.sha256 == weights.sha256
-    assert backbone.workers >= 1
+    assert backbone.sha256 == Backbone(weights).sha256
+    assert backbone.sha256 != Backbone(weights, white_balance=False).sha256
+
+
+def test_it_uses_all_processors_by_default(weights):
+    assert Backbone(weights).workers >= 1
 
 
 @pytest.mark.parametrize(
