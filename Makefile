@@ -80,7 +80,14 @@ format: $(VENV)/ready-dev ## put the code into shape
 
 .PHONY: bench
 bench: $(VENV)/ready-dev ## measure speed and memory
-	@for program in benchmarks/*.py; do echo "== $$program"; $(PY) "$$program" || exit 1; done
+	@for program in commands decoders near_duplicates; do echo "== $$program"; \
+	  $(PY) "benchmarks/$$program.py" || exit 1; done
+
+.PHONY: cross-lab
+cross-lab: $(VENV)/ready-dev ## judge the default model in laboratories it has never seen (hours)
+	$(PIP) install --quiet --no-deps --require-hashes -r recipes/hematology_backbone/requirements.txt
+	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
+	$(KEEP_MEMORY) $(PY) -m benchmarks.cross_lab --data "$(DATA)" --work runs/recipes
 
 .PHONY: backbone
 backbone: $(VENV)/ready-dev ## make the shipped weights anew from real images (hours)
