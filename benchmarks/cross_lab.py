@@ -84,7 +84,9 @@ def main() -> None:
     work = args.work.resolve()  # all samples below one root
 
     sets = prepare(args.data, work)
-    kept = work / "cross_lab" / args.backbone
+    # A try with other steps is kept apart: it is never taken for the whole recipe.
+    name = args.backbone + (f"-{args.steps}-steps" if args.steps else "")
+    kept = work / "cross_lab" / name
     kept.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for lab in args.leave:
@@ -93,7 +95,7 @@ def main() -> None:
                 _answer(sets, lab, seed, weights, kept)
                 print(f"answered {lab}, seed {seed}", flush=True)
     rows = {lab: _rows(kept, lab, args.seeds) for lab in args.leave}
-    (kept.parent / f"{args.backbone}.json").write_text(json.dumps(_plain(rows), indent=1) + "\n")
+    (kept.parent / f"{name}.json").write_text(json.dumps(_plain(rows), indent=1) + "\n")
     print(table(rows))
 
 

@@ -3,8 +3,9 @@
     make backbone                      (installs what it needs, then runs the line below)
     python -m recipes.hematology_backbone.recipe --data DATA --work runs/recipes
 
-`--without LAB` leaves a laboratory out, as `benchmarks/cross_lab.py` does, and then only writes
-below WORK. The same command after an interruption goes on where it stopped.
+`--without LAB` leaves a laboratory out, as `benchmarks/cross_lab.py` does; with it, or with
+`--steps`, nothing is written but below WORK. The same command after an interruption goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ def main() -> None:
         steps=args.steps,
     )
     print("made", weights.sha256)
-    if args.without is None:
+    if args.without is None and args.steps is None:
         weights.save(bundled_weights_path())
-        log = folder_of(args.work, args.without, args.seed) / "log.csv"
+        log = folder_of(args.work, args.without, args.seed, args.steps) / "log.csv"
         (HERE / "log.csv").write_bytes(log.read_bytes())
 
 
@@ -115,7 +116,7 @@ def make_backbone(
     steps : int, optional
         Batches of each stage, to try things with less; by default those of `STAGES`.
     """
-    folder = folder_of(work, without, seed)
+    folder = folder_of(work, without, seed, steps)
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "backbone.weights"
     if done.exists():
@@ -134,9 +135,13 @@ def make_backbone(
     return state.weights()
 
 
-def folder_of(work: Path, without: str | None, seed: int) -> Path:
-    """Return where a backbone's log, checkpoints and weights are kept."""
-    return work / "backbone" / f"{'without-' + without if without else 'all'}-{seed}"
+def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> Path:
+    """Return where a backbone's log, checkpoints and weights are kept.
+
+    A try with other steps has a folder of its own: it is never taken for the whole recipe.
+    """
+    labs = f"without-{without}" if without else "all"
+    return work / "backbone" / (f"{labs}-{seed}" + (f"-{steps}-steps" if steps else ""))
 
 
 def make_tasks(

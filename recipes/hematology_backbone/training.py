@@ -109,7 +109,7 @@ def train(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     state.net.to(device)
     state.average.to(device)
-    training = Training(state, names, stage)
+    training = Training(state, names, stage, batches.seed)
     first = training.load(kept, device)
     began, losses = time.perf_counter(), []
     for step, batch in _numbered(batches, first, stage.steps):
@@ -145,8 +145,8 @@ def _unchanged(batch: Batch) -> Batch:
 class Training:
     """Optimiser, schedule and average of one stage."""
 
-    def __init__(self, state: State, names: Sequence[str], stage: Stage) -> None:
-        self.state, self.names, self.stage = state, names, stage
+    def __init__(self, state: State, names: Sequence[str], stage: Stage, seed: int) -> None:
+        self.state, self.names, self.stage, self.seed = state, names, stage, seed
         backbone = state.net["backbone"]
         assert isinstance(backbone, MobileNetV2)
         backbone.freeze(stage.frozen_blocks)
@@ -162,7 +162,8 @@ class Training:
 
     def step(self, number: int, batch: Batch, device: str) -> float:
         """Learn from one batch and return its loss."""
-        torch.manual_seed(number)  # so that a resumed run mixes the same styles
+        # Of seed and number alone, so that a resumed run mixes the same styles.
+        torch.manual_seed((self.seed << 32) + number)
         for group in self.optimiser.param_groups:
             group["lr"] = group["speed"] * self._rate(number)
         self.state.net.train()
