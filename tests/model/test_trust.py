@@ -1,55 +1,17 @@
-"""Calibration and thresholds do what they promise on data with a known answer."""
+"""Thresholds do what they promise on data with a known answer."""
 
 import numpy as np
 import pytest
 
 from hematovision.errors import ModelError
-from hematovision.model.head import softmax
 from hematovision.model.trust import (
     Trust,
     accepts,
     decide,
-    fit_temperature,
     fit_thresholds,
 )
 
 TRUST = Trust(temperature=1.0, min_confidence=0.9, max_novelty=2.0)
-
-
-def calibrated(count=20_000, classes=4, seed=0):
-    """Logits whose softmax is, by construction, the chance of each class."""
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(0, 3, (count, classes))
-    chances = softmax(logits).cumsum(axis=1)
-    return logits, (rng.uniform(size=(count, 1)) > chances).sum(axis=1)
-
-
-@pytest.mark.parametrize("factor", [0.4, 1.0, 3.0])
-def test_the_temperature_by_which_logits_were_spoilt_is_found(factor):
-    logits, labels = calibrated()
-    assert fit_temperature(logits * factor, labels) == pytest.approx(factor, rel=0.04)
-
-
-def test_the_temperature_minimises_the_likelihood_of_mistakes():
-    logits, labels = calibrated(500)
-    logits = logits * 2
-
-    def loss(temperature):
-        return -np.log(softmax(logits / temperature)[np.arange(500), labels]).mean()
-
-    found = fit_temperature(logits, labels)
-    assert all(loss(found) <= loss(found * factor) + 1e-3 for factor in (0.5, 0.8, 1.25, 2))
-
-
-def test_a_few_faultless_images_do_not_make_a_model_sure_of_everything():
-    logits = np.eye(3)[np.arange(30) % 3] * 4
-    labels = np.arange(30) % 3
-    confidence = softmax(logits / fit_temperature(logits, labels)).max()
-    assert confidence == pytest.approx(31 / 32, abs=1e-3)
-
-
-def test_without_images_the_temperature_is_one():
-    assert fit_temperature(np.empty((0, 3)), np.empty(0, int)) == 1.0
 
 
 def answers(confidence, wrong):
@@ -128,8 +90,8 @@ def test_thresholds_outside_their_range_are_refused(values):
 def test_inputs_that_do_not_fit_are_refused():
     none = np.empty((0, 3)), np.empty(0, int)
     with pytest.raises(ModelError, match=r"\(4, 3\) and \(5,\)"):
-        fit_temperature(np.zeros((4, 3)), np.zeros(5, int))
+        fit_thresholds(np.zeros((4, 3)), np.zeros(5), np.zeros(5, int))
     with pytest.raises(ModelError, match="1 of 4 rows"):
-        fit_temperature(np.diag([1, 1, np.inf, 1]) * 1.0, np.zeros(4, int))
+        fit_thresholds(np.diag([1, 1, np.inf, 1]) * 1.0, np.zeros(4), np.zeros(4, int))
     with pytest.raises(ModelError, match="at least one validation image"):
         fit_thresholds(none[0], none[1], none[1])

@@ -54,7 +54,7 @@ class CardFacts:
     how_split : str
         How the parts were made, in a sentence.
     temperature, min_confidence, max_novelty : float
-        Calibration temperature and review thresholds.
+        Temperature of the calibration (its class biases are in the weights), review thresholds.
     labs : tuple of str
         Labs of the training images, where known.
     details : mapping of str to str
@@ -199,7 +199,8 @@ def _trust(facts: CardFacts, metrics: Metrics) -> str:
     if metrics.accuracy_accepted is not None:
         kept = f"Of the answers accepted {wording.percent(metrics.accuracy_accepted)} are right."
     sentences = (
-        f"Probabilities are calibrated with temperature {facts.temperature:.3f};",
+        f"Probabilities are calibrated with temperature {facts.temperature:.3f}",
+        "and a bias for each class;",
         f"the expected calibration error over 15 bins is {wording.percent(metrics.ece)}.",
         f"An answer goes to review below a confidence of {facts.min_confidence:.3f}",
         f"or above a novelty of {facts.max_novelty:.3f}:",

@@ -94,8 +94,7 @@ def classifier_graph(
     weights : BackboneWeights
         The backbone.
     head : Head
-        The dense layers, the calibration temperature already in the last of them
-        (`Head.with_temperature`).
+        The dense layers, the calibration already in the last of them (`Calibration.fold`).
     novelty : Novelty
         What the features of cells look like.
     external : str, optional

@@ -125,7 +125,7 @@ class Manifest:
             "taxonomy": self.taxonomy.to_json(),
             "input": dict(INPUT_CONTRACT),
             "calibration": {
-                "method": "temperature, folded into the last layer",
+                "method": "temperature and class biases, folded into the last layer",
                 "temperature": self.trust.temperature,
             },
             "review": {

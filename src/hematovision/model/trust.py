@@ -1,7 +1,6 @@
-"""How far an answer can be trusted: calibration, thresholds and the decision to ask a person.
+"""How far an answer can be trusted: thresholds and the decision to ask a person.
 
-One temperature and two thresholds, of confidence and of `novelty.Novelty`, all set on validation
-images. NumPy only.
+Two thresholds, of confidence and of `novelty.Novelty`, set on validation images. NumPy only.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 from hematovision.errors import ModelError
 from hematovision.model.checks import checked
-from hematovision.model.head import log_softmax
 
 __all__ = [
     "LOW_CONFIDENCE",
@@ -24,15 +22,12 @@ __all__ = [
     "Trust",
     "accepts",
     "decide",
-    "fit_temperature",
     "fit_thresholds",
 ]
 
 LOW_CONFIDENCE = "low confidence"
 UNLIKE_TRAINING = "unlike the training images"
 
-_TEMPERATURES = (0.05, 20.0)  # Far outside the 0.5 to 3 that networks are found to need.
-_GOLDEN = (math.sqrt(5) - 1) / 2
 _LEAST_CONFIDENCE = 0.8  # Below it, calibrated, at least one answer in five is wrong.
 _NOVELTY_QUANTILE = 0.99
 _FEW = 100  # Images of which the 99th percentile is the largest, and too low for the next one.
@@ -129,50 +124,6 @@ def accepts(
     return np.asarray(
         (confidence >= trust.min_confidence) & (np.asarray(novelty) <= trust.max_novelty)
     )
-
-
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Find the temperature that calibrates logits (Guo et al. 2017, arXiv:1706.04599, sec. 4.2).
-
-    The mean negative log-likelihood of ``softmax(logits / temperature)`` is minimised by a
-    golden-section search over the logarithm of the temperature, between 0.05 and 20. Targets are
-    (N + 1) / (N + 2) instead of 1, the rest shared by the other classes (Platt 1999,
-    "Probabilistic outputs for support vector machines", sec. 2.2): N images without an error do
-    not prove that there are none, and without this the search would run into its lower bound.
-
-    Parameters
-    ----------
-    logits : array (N, C)
-        Of validation images.
-    labels : array of int, (N,)
-        Their classes, from 0.
-
-    Returns
-    -------
-    float
-        Above 1 if the model was too sure of itself; 1 for N = 0.
-
-    Raises
-    ------
-    ModelError
-        If the shapes do not fit or logits are not finite.
-    """
-    scores, truth = checked(logits, labels)
-    if not len(truth):
-        return 1.0
-    count, classes = scores.shape
-    targets = np.full(scores.shape, 1 / (count + 2) / (classes - 1))
-    targets[np.arange(count), truth] = (count + 1) / (count + 2)
-
-    def loss(log_temperature: float) -> float:
-        return -float((targets * log_softmax(scores / math.exp(log_temperature))).sum())
-
-    # The loss is convex in 1 / temperature, hence has one valley in its logarithm.
-    low, high = (math.log(bound) for bound in _TEMPERATURES)
-    while high - low > 1e-4:
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        low, high = (low, right) if loss(left) <= loss(right) else (left, high)
-    return math.exp((low + high) / 2)
 
 
 def fit_thresholds(

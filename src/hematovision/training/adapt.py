@@ -151,7 +151,7 @@ def _loss(model: Known, examples: Examples) -> float:
 
 
 def _temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Find the temperature as `fit_temperature` does, but near 1 unless the images contradict.
+    """Find the temperature as `fit_calibration` does, but near 1 unless the images contradict.
 
     The old head was calibrated on thousands of images. The logarithm of the temperature has a
     normal prior around 0, so that a few dozen answers without an error do not prove certainty, and

@@ -33,7 +33,7 @@ def keras_bytes(
     ----------
     weights : BackboneWeights
     head : Head
-        The temperature already in its last layer.
+        The calibration already in its last layer.
     *formats : str
         Keys of `FORMATS`. ``h5`` and ``keras`` open in plain Keras without custom objects;
         ``litert`` needs the TensorFlow backend.

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from hematovision.data.samples import Split
 from hematovision.errors import ImageError, TrainingError
 from hematovision.files import sha256_bytes
+from hematovision.model.calibration import fit_calibration
 from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty, fit_novelty
-from hematovision.model.trust import Trust, fit_temperature, fit_thresholds
+from hematovision.model.trust import Trust, fit_thresholds
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress
 from hematovision.training.decoys import decoy_features
@@ -37,7 +38,7 @@ class Learned:
     weights : BackboneWeights
         Those that were given, or fine-tuned ones.
     head : Head
-        Calibrated: the temperature is folded into its last layer.
+        Calibrated: temperature and class biases are folded into its last layer.
     novelty : Novelty
         What the training features look like, and what decoys do.
     trust : Trust
@@ -140,15 +141,15 @@ def _judged(
     decoys: NDArray[np.float32],
 ) -> Learned:
     train, valid = parts["train"], parts["valid"]
-    temperature = fit_temperature(trained.head.logits(valid.features), valid.labels)
-    head = trained.head.with_temperature(temperature)
+    calibration = fit_calibration(trained.head.logits(valid.features), valid.labels)
+    head = calibration.fold(trained.head)
     novelty = fit_novelty(train.features, train.labels, head.n_classes, decoys)
     novelty = novelty.scaled_to(valid.features)
     trust = fit_thresholds(
         head.probabilities(valid.features),
         novelty.score(valid.features),
         valid.labels,
-        temperature=temperature,
+        temperature=calibration.temperature,
     )
     return Learned(
         weights, head, novelty, trust, trained.history, parts, refused, trained.interrupted
