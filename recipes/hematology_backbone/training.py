@@ -14,14 +14,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from hematovision.model.architecture import FEATURES
+from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from recipes.hematology_backbone.network import MobileNetV2, scaled
 from recipes.hematology_backbone.pictures import Batch, Batches
 
-__all__ = ["Stage", "State", "Training", "train"]
+__all__ = ["HIDDEN", "Stage", "State", "Training", "train"]
 
 Report = Callable[[int, float, float], None]
 """Told the number of batches done, the mean loss since the last call, and images a second."""
+
+HIDDEN = 128
+"""Width of the heads' hidden layer."""
 
 _EVERY = 50  # Batches between two reports, and two checkpoints.
 _HEADS_FASTER = 2.0  # The heads start from nothing, the backbone does not.
@@ -73,10 +78,17 @@ class State:
 
     @classmethod
     def start(cls, weights: BackboneWeights, classes: Mapping[str, int], seed: int) -> State:
-        """Start from `weights` with fresh linear heads, one a task, with so many classes."""
+        """Start from `weights` with fresh heads, one a task, with so many classes.
+
+        They are the two dense layers of every model here: what they learn from cells that look
+        different each time, no head learns afterwards from the cells as they are.
+        """
         torch.manual_seed(seed)
         backbone = MobileNetV2(weights)
-        heads = {name: nn.Linear(1280, count) for name, count in classes.items()}
+        heads = {
+            name: nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, count))
+            for name, count in classes.items()
+        }
         net = nn.ModuleDict({"backbone": backbone, **heads})
         return cls(net, copy.deepcopy(net))
 
@@ -85,6 +97,16 @@ class State:
         backbone = self.average["backbone"]
         assert isinstance(backbone, MobileNetV2)
         return backbone.weights()
+
+    def heads(self) -> dict[str, Head]:
+        """Return the averaged heads by the names of their tasks; they are not calibrated."""
+        heads = {}
+        for name, module in self.average.items():
+            if name != "backbone":
+                dense = [layer for layer in module.children() if isinstance(layer, nn.Linear)]
+                arrays = [(d.weight.detach().numpy().T, d.bias.detach().numpy()) for d in dense]
+                heads[name] = Head(tuple(arrays))
+        return heads
 
 
 def train(

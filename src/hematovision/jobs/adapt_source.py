@@ -83,12 +83,12 @@ def open_source(model: str | Path) -> Source:
 
 
 def _proportions(bundle: Bundle) -> NDArray[np.float64]:
-    """Return how frequent the classes were where the model first learnt; alike if unknown."""
+    """Return how frequent the classes were where the model was calibrated; alike if unknown."""
     data: Mapping[str, Any] = bundle.manifest.data
     while isinstance(data.get("adapted_from"), dict) and "data" in data["adapted_from"]:
         data = data["adapted_from"]["data"]
     splits = data.get("splits")
-    counts = splits.get("train") if isinstance(splits, dict) else None
+    counts = splits.get("valid") if isinstance(splits, dict) else None
     known = counts if isinstance(counts, dict) else {}
     # One image more than there are: a class without images is rare, not impossible.
     found = [known.get(label, 0) for label in bundle.taxonomy.classes]

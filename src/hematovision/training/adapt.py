@@ -59,7 +59,7 @@ class Known(NamedTuple):
     novelty : Novelty
     trust : Trust
     proportions : ndarray of float, shape (C,)
-        How frequent each class was where it learnt, above 0.
+        How frequent each class was where it was calibrated, above 0.
     """
 
     head: Head

@@ -77,6 +77,8 @@ def learn(
     weights: BackboneWeights,
     how: HeadTraining,
     fine_tuning: FineTuning | None = None,
+    *,
+    head: Head | None = None,
 ) -> Learned:
     """Learn to tell the classes of a dataset.
 
@@ -90,6 +92,8 @@ def learn(
         Options of the head.
     fine_tuning : FineTuning, optional
         Options of the second stage, in which the backbone learns too.
+    head : Head, optional
+        One that has learnt these classes on these weights already; it is only calibrated.
 
     Raises
     ------
@@ -97,11 +101,16 @@ def learn(
         If there are no readable training or validation images, or training fails.
     """
     progress = pictures.progress
-    parts, features, labels = pictures.look(weights, more_views=True)
+    parts, features, labels = pictures.look(weights, more_views=head is None)
     _check(parts, pictures.refused)
     n_classes = len(pictures.dataset.taxonomy.classes)
     valid = parts["valid"]
-    trained = train_head(features, labels, valid.features, valid.labels, n_classes, how, progress)
+    if head is not None:
+        trained = TrainedHead(head, ())
+    else:
+        trained = train_head(
+            features, labels, valid.features, valid.labels, n_classes, how, progress
+        )
     if fine_tuning is not None and not trained.interrupted:
         weights, trained = _second_stage(parts, weights, trained, fine_tuning, progress)
         parts, _, _ = pictures.look(weights, more_views=False)
