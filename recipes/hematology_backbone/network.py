@@ -22,6 +22,7 @@ from hematovision.model.architecture import (
     block_layers,
 )
 from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
+from hematovision.model.shrink import shrinking
 from hematovision.model.weights import BackboneWeights
 
 __all__ = ["MobileNetV2", "scaled"]
@@ -32,12 +33,15 @@ _STYLED = (2, 5, 9)  # After these blocks styles are mixed: where the resolution
 _STYLE_BETA = (0.1, 0.1)  # Nearly always one style or the other, as in the paper.
 
 
-def scaled(pixels: torch.Tensor) -> torch.Tensor:
-    """Turn pixels (N, S, S, 3) uint8 into the network's input (N, 3, S, S), -1 to 1, balanced."""
+def scaled(pixels: torch.Tensor, side: int) -> torch.Tensor:
+    """Turn pixels (N, 224, 224, 3) uint8 into the network's input (N, 3, side, side), -1 to 1."""
     values = pixels.permute(0, 3, 1, 2).float()
     patches = functional.avg_pool2d(values, values.shape[-1] // PATCHES)
     white = patches.amax(dim=(2, 3), keepdim=True).clamp(min=DARKEST_WHITE)
     balanced = (values * (WHITE / white)).clamp(max=255.0)
+    if side != balanced.shape[-1]:
+        matrix = torch.tensor(shrinking(side), device=balanced.device)
+        balanced = matrix @ balanced @ matrix.T
     return (balanced / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
 
 
@@ -147,13 +151,14 @@ class MobileNetV2(nn.Module):
         for layer in (self.stem, *self.blocks[:blocks]) if blocks else ():
             layer.requires_grad_(requires_grad=False)
 
-    def weights(self) -> BackboneWeights:
-        """Return a copy of the weights."""
+    def weights(self, side: int) -> BackboneWeights:
+        """Return a copy of the weights, to see images at `side` pixels."""
         return BackboneWeights(
             {
                 name: _to_keras(name, tensor.detach().cpu()).contiguous().numpy().copy()
                 for name, tensor in self._arrays().items()
-            }
+            },
+            side,
         )
 
     def _arrays(self) -> dict[str, torch.Tensor]:

@@ -130,15 +130,13 @@ class Batches:
     Parameters
     ----------
     tasks : sequence of Task
-    batch_size, size, seed : int
-        `size` is the side of the images in pixels.
+    batch_size, seed : int
     framing : Framing
     augmentation : Augmentation
     """
 
     tasks: Sequence[Task]
     batch_size: int
-    size: int
     seed: int
     framing: Framing
     augmentation: Augmentation
@@ -164,7 +162,7 @@ class Batches:
             pixels = images.read(picture.path)
         else:
             pixels = _cut(_field(picture.path), picture.box, self.framing, rng)
-        return augment(pixels, self.size, self.augmentation, rng)
+        return augment(pixels, images.SIZE, self.augmentation, rng)
 
 
 @lru_cache(maxsize=2000)

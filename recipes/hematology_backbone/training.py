@@ -39,8 +39,10 @@ class Stage:
 
     Parameters
     ----------
-    steps, batch_size, size : int
-        Batches, images in each, and their side in pixels.
+    steps, batch_size : int
+        Batches, and images in each.
+    side : int
+        At how many pixels a side the network sees them.
     learning_rate : float
         Peak of a schedule that rises over the first tenth and falls to zero with the cosine
         (Loshchilov and Hutter 2017, arXiv:1608.03983).
@@ -60,7 +62,7 @@ class Stage:
 
     steps: int
     batch_size: int
-    size: int
+    side: int
     learning_rate: float
     averaging: float = 0.99
     label_smoothing: float = 0.05
@@ -92,11 +94,11 @@ class State:
         net = nn.ModuleDict({"backbone": backbone, **heads})
         return cls(net, copy.deepcopy(net))
 
-    def weights(self) -> BackboneWeights:
-        """Return the averaged backbone."""
+    def weights(self, side: int) -> BackboneWeights:
+        """Return the averaged backbone, to see images at `side` pixels."""
         backbone = self.average["backbone"]
         assert isinstance(backbone, MobileNetV2)
-        return backbone.weights()
+        return backbone.weights(side)
 
     def heads(self) -> dict[str, Head]:
         """Return the averaged heads by the names of their tasks; they are not calibrated."""
@@ -225,7 +227,8 @@ class Training:
         return int(values["done"])
 
     def _loss(self, batch: Batch, device: str) -> torch.Tensor:
-        features = self.state.net["backbone"](scaled(torch.as_tensor(batch.pixels).to(device)))
+        pixels = torch.as_tensor(batch.pixels).to(device)
+        features = self.state.net["backbone"](scaled(pixels, self.stage.side))
         labels = torch.as_tensor(batch.labels).to(device)
         tasks = torch.as_tensor(batch.tasks).to(device)
         total = features.new_zeros(())

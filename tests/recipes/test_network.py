@@ -15,15 +15,16 @@ def network() -> MobileNetV2:
     return MobileNetV2(bundled_weights()).eval()
 
 
-def test_its_features_are_those_of_the_onnx_graph(network: MobileNetV2):
+@pytest.mark.parametrize("side", [96, 224])
+def test_its_features_are_those_of_the_onnx_graph(network: MobileNetV2, side: int):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     with torch.no_grad():
-        found = network(scaled(torch.as_tensor(pixels))).numpy()
-    np.testing.assert_allclose(found, Backbone(bundled_weights()).features(pixels), atol=2e-4)
+        found = network(scaled(torch.as_tensor(pixels), side)).numpy()
+    np.testing.assert_allclose(found, Backbone(network.weights(side)).features(pixels), atol=2e-4)
 
 
 def test_its_weights_come_back_bit_by_bit(network: MobileNetV2):
-    assert network.weights().sha256 == bundled_weights().sha256
+    assert network.weights(bundled_weights().side).sha256 == bundled_weights().sha256
 
 
 def test_frozen_blocks_and_the_stem_do_not_learn(network: MobileNetV2):

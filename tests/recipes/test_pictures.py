@@ -30,13 +30,13 @@ def pictures(tmp_path: Path) -> list[Picture]:
 
 def batches(pictures: list[Picture], **framing: float) -> Batches:
     task = Task(2, pictures, power_weights(pictures, 0.5))
-    return Batches((task,), 8, 64, 3, Framing(**framing), MILD)
+    return Batches((task,), 8, 3, Framing(**framing), MILD)
 
 
 def test_a_batch_depends_on_its_number_and_the_seed_alone(pictures: list[Picture]):
     one, again = batches(pictures)[5], batches(pictures)[5]
     np.testing.assert_array_equal(one.pixels, again.pixels)
-    assert one.pixels.shape == (8, 64, 64, 3)
+    assert one.pixels.shape == (8, 224, 224, 3)
     assert (one.pixels != batches(pictures)[6].pixels).any()
 
 

@@ -11,7 +11,7 @@ from hematovision.model.weights import BackboneWeights
 from hematovision.training.batches import TaskBatches, class_balanced, steps_per_epoch
 from hematovision.training.finetune import FineTuning, Task, fine_tune
 
-QUICK = FineTuning(blocks=1, epochs=2, batch_size=8, size=64, samples_per_epoch=16)
+QUICK = FineTuning(blocks=1, epochs=2, batch_size=8, samples_per_epoch=16)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def test_the_temperature_is_folded_into_the_head(learned: Learned):
 def test_fine_tuning_goes_on_from_the_head_and_renews_the_features(
     phantoms: Dataset, weights: BackboneWeights
 ):
-    tuning = FineTuning(blocks=1, epochs=1, size=96, samples_per_epoch=32)
+    tuning = FineTuning(blocks=1, epochs=1, samples_per_epoch=32)
     tuned = learn(Pictures(phantoms), weights, replace(HOW, epochs=2), tuning)
     assert tuned.weights.sha256 != weights.sha256
     assert [row["epoch"] for row in tuned.history] == [1, 2, 3]

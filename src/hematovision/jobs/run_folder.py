@@ -30,8 +30,8 @@ with needs_extra("train", "Training"):
 __all__ = ["Recipe", "judged_part", "write_figures", "write_model"]
 
 _ARCHITECTURE = (
-    "MobileNetV2 (224x224x3, frozen unless fine-tuned, BatchNorm in inference mode), global "
-    "average pooling, Dense(128, relu), Dense({n}, softmax)"
+    "images of 224x224x3, MobileNetV2 (at {side}x{side}, frozen unless fine-tuned, BatchNorm in "
+    "inference mode), global average pooling, Dense(128, relu), Dense({n}, softmax)"
 )
 
 
@@ -168,7 +168,7 @@ def _card(
 ) -> str:
     facts = CardFacts(
         name=bundle.name,
-        architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes)),
+        architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes), side=learned.weights.side),
         weights=bundle.manifest.backbone.name,
         split=split_counts(data),
         part=part,

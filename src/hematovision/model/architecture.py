@@ -17,8 +17,8 @@ __all__ = [
     "BATCH_NORM_EPSILON",
     "BLOCKS",
     "FEATURES",
-    "FEATURE_MAP_SIZE",
     "INPUT_SIZE",
+    "REDUCTION",
     "STEM",
     "STEM_FILTERS",
     "TOP",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 INPUT_SIZE = 224
-"""Height and width of the input in pixels (the resolution of the paper's table 2)."""
+"""Height and width of every image in pixels (the resolution of the paper's table 2)."""
 
 STEM_FILTERS = 32
 """Channels after the first convolution."""
@@ -39,8 +39,8 @@ STEM_FILTERS = 32
 FEATURES = 1280
 """Channels after the last convolution: the length of a feature vector."""
 
-FEATURE_MAP_SIZE = INPUT_SIZE // 32
-"""Height and width of the last feature map: five layers of stride 2."""
+REDUCTION = 32
+"""By how much five layers of stride 2 reduce the height and width of what the network sees."""
 
 BATCH_NORM_EPSILON = 1e-3
 """What Keras' MobileNetV2 adds to each variance."""

@@ -64,5 +64,5 @@ class Backbone:
         return run_each(self._session, ["features"], images, self.workers)[0]
 
     def feature_maps(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the last feature maps, float32 (N, 7, 7, 1280); see `features`."""
+        """Return the last feature maps, float32 (N, M, M, 1280); see `features`."""
         return run_each(self._session, ["feature_map"], images, self.workers)[0]

@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.errors import BundleError, ImageError
-from hematovision.model.architecture import FEATURE_MAP_SIZE, FEATURES
+from hematovision.model.architecture import FEATURES, INPUT_SIZE, REDUCTION
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.prediction import Prediction, columns
 from hematovision.model.registry import find_model
-from hematovision.model.session import check_ports, open_session, run_each, run_one, usable_cpus
+from hematovision.model.session import (
+    Session,
+    check_ports,
+    open_session,
+    run_each,
+    run_one,
+    usable_cpus,
+)
 from hematovision.model.trust import Trust, decide
 from hematovision.taxonomy import Taxonomy
 
@@ -28,6 +35,13 @@ _OUTPUTS = ("probabilities", "novelty")
 _ATTENTION = "attention"  # An output that models have which were written since 0.2.
 
 _T = TypeVar("_T")
+
+
+def _places(session: Session) -> int:
+    """Return how many places a side the feature map has: as many as the network's side allows."""
+    shapes = [port.shape for port in session.get_outputs() if port.name == "feature_map"]
+    sides = [shape[1] for shape in shapes if len(shape) == 4 and isinstance(shape[1], int)]
+    return next(iter(sides), INPUT_SIZE // REDUCTION)
 
 
 class Answers(NamedTuple):
@@ -49,7 +63,7 @@ class Explained(NamedTuple):
     Parameters
     ----------
     prediction : Prediction
-    attention : array of float32, (7, 7), or None
+    attention : array of float32, (M, M), or None
         Grad-CAM of the answered class (`explain.grad_cam`); None where the image was refused.
     """
 
@@ -90,15 +104,16 @@ class Classifier:
         self.workers = max(1, workers or usable_cpus())
         name = str(bundle.folder / ONNX)
         self._session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
+        places = _places(self._session)
         outputs = {
             "probabilities": (len(self.classes),),
             "novelty": (),
             "features": (FEATURES,),
-            "feature_map": (FEATURE_MAP_SIZE, FEATURE_MAP_SIZE, FEATURES),
+            "feature_map": (places, places, FEATURES),
         }
         self.explains = any(port.name == _ATTENTION for port in self._session.get_outputs())
         if self.explains:
-            outputs[_ATTENTION] = (FEATURE_MAP_SIZE, FEATURE_MAP_SIZE)
+            outputs[_ATTENTION] = (places, places)
         check_ports(self._session, outputs, name=name)
 
     @classmethod
@@ -233,7 +248,7 @@ class Classifier:
         return Answers(*run_each(self._session, _OUTPUTS, batch, self.workers))
 
     def feature_maps(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the last feature maps, float32 (N, 7, 7, 1280); see `predict_batch`."""
+        """Return the last feature maps, float32 (N, M, M, 1280); see `predict_batch`."""
         return run_each(self._session, ["feature_map"], batch, self.workers)[0]
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -241,7 +256,7 @@ class Classifier:
         return run_each(self._session, ["features"], batch, self.workers)[0]
 
     def attention(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return where the model looked for its answers, float32 (N, 7, 7); see `predict_batch`.
+        """Return where the model looked for its answers, float32 (N, M, M); see `predict_batch`.
 
         It is Grad-CAM of each image's most probable class; see `explain.grad_cam`.
 

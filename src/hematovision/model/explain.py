@@ -3,7 +3,7 @@
 Grad-CAM (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via
 Gradient-based Localization", equations 1 and 2) weighs each channel of the last feature map by the
 slope of a class's logit along it and keeps what speaks for the class. Between that map and the
-logits lie only an average over the 7 x 7 places and dense layers with ReLU, so that the slopes are
+logits lie only an average over the places and dense layers with ReLU, so that the slopes are
 products of the head's kernels: no gradient tape and no training framework is needed. The ONNX graph
 computes the same for the most probable class, as its output ``attention``.
 """
@@ -70,14 +70,14 @@ def grad_cam(
     Parameters
     ----------
     head : Head
-    feature_map : array of float32, (N, 7, 7, 1280)
+    feature_map : array of float32, (N, M, M, 1280)
         As `Classifier.feature_maps` gives it.
     classes : array of int, (N,)
         For each image the class to explain, mostly the one it was given.
 
     Returns
     -------
-    array of float32, (N, 7, 7)
+    array of float32, (N, M, M)
         In units of logits; row 0, column 0 is the image's upper left corner.
     """
     _, height, width, _ = feature_map.shape
@@ -91,7 +91,7 @@ def upsample(attention: NDArray[np.float32], height: int, width: int) -> NDArray
 
     Parameters
     ----------
-    attention : array of float32, (7, 7)
+    attention : array of float32, (M, M)
         One map of `grad_cam`, of the whole image stretched to a square.
     height, width : int
         Of the image, in pixels.
@@ -115,7 +115,7 @@ def hottest_point(attention: NDArray[np.float32]) -> tuple[float, float] | None:
 
     Parameters
     ----------
-    attention : array of float32, (7, 7)
+    attention : array of float32, (M, M)
         One map of `grad_cam`.
 
     Returns

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hematovision.errors import BundleError, needs_extra
-from hematovision.model.architecture import FEATURE_MAP_SIZE, FEATURES, weight_specs
+from hematovision.model.architecture import FEATURES, INPUT_SIZE, REDUCTION, weight_specs
 from hematovision.model.graph_builder import GraphBuilder
 from hematovision.model.graph_layers import (
     add_attention,
@@ -49,7 +49,8 @@ def backbone_graph(
     """Write the graph from images to features.
 
     Its input is ``images``, uint8 RGB (N, 224, 224, 3); its outputs are ``features``,
-    float32 (N, 1280), and ``feature_map``, float32 (N, 7, 7, 1280). N is free.
+    float32 (N, 1280), and ``feature_map``, float32 (N, M, M, 1280). N is free, M
+    a 32nd of the side at which the network sees.
 
     Parameters
     ----------
@@ -68,9 +69,9 @@ def backbone_graph(
     """
     graph = GraphBuilder()
     add_weights(graph, weights, external)
-    add_backbone(graph, white_balance=white_balance)
+    add_backbone(graph, weights.side, white_balance=white_balance)
     graph.output("features", FEATURES)
-    graph.output("feature_map", FEATURE_MAP_SIZE, FEATURE_MAP_SIZE, FEATURES)
+    graph.output("feature_map", *_map_shape(weights), FEATURES)
     return graph.to_bytes("mobilenet_v2", "MobileNetV2 without its top, from RGB uint8 images.")
 
 
@@ -86,8 +87,9 @@ def classifier_graph(
 
     Its input is ``images``, uint8 RGB (N, 224, 224, 3); its outputs are ``probabilities``,
     float32 (N, C), ``novelty``, float32 (N,), ``features``, float32 (N, 1280), ``feature_map``,
-    float32 (N, 7, 7, 1280), and ``attention``, float32 (N, 7, 7): Grad-CAM of the most probable
-    class (`explain.grad_cam`). N is free.
+    float32 (N, M, M, 1280), and ``attention``, float32 (N, M, M): Grad-CAM of the most probable
+    class (`explain.grad_cam`). N is free, M
+    a 32nd of the side at which the network sees.
 
     Parameters
     ----------
@@ -109,16 +111,20 @@ def classifier_graph(
     """
     graph = GraphBuilder()
     add_weights(graph, weights, external)
-    add_backbone(graph, white_balance=white_balance)
+    add_backbone(graph, weights.side, white_balance=white_balance)
     add_head(graph, head)
     add_novelty(graph, novelty)
-    add_attention(graph, head)
+    add_attention(graph, head, weights.side)
     graph.output("probabilities", head.n_classes)
     graph.output("novelty")
     graph.output("features", FEATURES)
-    graph.output("feature_map", FEATURE_MAP_SIZE, FEATURE_MAP_SIZE, FEATURES)
-    graph.output("attention", FEATURE_MAP_SIZE, FEATURE_MAP_SIZE)
+    graph.output("feature_map", *_map_shape(weights), FEATURES)
+    graph.output("attention", *_map_shape(weights))
     return graph.to_bytes("hematovision", "Blood cells with MobileNetV2, from RGB uint8 images.")
+
+
+def _map_shape(weights: BackboneWeights) -> tuple[int, int]:
+    return weights.side // REDUCTION, weights.side // REDUCTION
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,8 @@ def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) 
     }
     try:
         weights = external or BackboneWeights(
-            {s.name: to_keras_layout(s.name, arrays[s.name]) for s in weight_specs()}
+            {s.name: to_keras_layout(s.name, arrays[s.name]) for s in weight_specs()},
+            arrays["shrink/rows"].shape[0] if "shrink/rows" in arrays else INPUT_SIZE,
         )
         depth = sum(name.startswith("head/") and name.endswith("/kernel") for name in arrays)
         head = Head(

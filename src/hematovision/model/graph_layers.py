@@ -13,9 +13,9 @@ from hematovision.errors import needs_extra
 from hematovision.model.architecture import (
     BATCH_NORM_EPSILON,
     BLOCKS,
-    FEATURE_MAP_SIZE,
     FEATURES,
     INPUT_SIZE,
+    REDUCTION,
     STEM,
     TOP,
     ConvLayer,
@@ -25,6 +25,7 @@ from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
 from hematovision.model.graph_builder import GraphBuilder
 from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty
+from hematovision.model.shrink import shrinking
 from hematovision.model.weights import BackboneWeights, to_onnx_layout
 
 with needs_extra("train", "Writing an ONNX model"):
@@ -77,7 +78,16 @@ def _white_balance(graph: GraphBuilder, planes: str) -> str:
     return graph.add("Min", scaled, "white/most", output="white/balanced")
 
 
-def add_backbone(graph: GraphBuilder, *, white_balance: bool) -> None:
+def _shrink(graph: GraphBuilder, planes: str, side: int) -> str:
+    """Add the shrinking of ``planes`` to `side` pixels."""
+    matrix = shrinking(side)
+    graph.constant("shrink/rows", matrix)
+    graph.constant("shrink/columns", np.ascontiguousarray(matrix.T))
+    narrow = graph.add("MatMul", planes, "shrink/columns", output="shrink/narrow")
+    return graph.add("MatMul", "shrink/rows", narrow, output="shrink/small")
+
+
+def add_backbone(graph: GraphBuilder, side: int, *, white_balance: bool) -> None:
     """Add everything from ``images`` to ``features`` and ``feature_map``."""
     graph.constant("scale", np.array(1 / 127.5, np.float32))
     graph.constant("offset", np.array(-1, np.float32))
@@ -87,6 +97,8 @@ def add_backbone(graph: GraphBuilder, *, white_balance: bool) -> None:
     floats = graph.add("Cast", planes, output="floats", to=TensorProto.FLOAT)
     if white_balance:
         floats = _white_balance(graph, floats)
+    if side != INPUT_SIZE:
+        floats = _shrink(graph, floats, side)
     scaled = graph.add("Mul", floats, "scale", output="scaled")
     value = graph.add("Add", scaled, "offset", output="rescaled")
     value = _convolution(graph, STEM, value)
@@ -150,10 +162,10 @@ def _add_excess(graph: GraphBuilder, scaled: str, direction: NDArray[np.float32]
     return graph.add("Mul", excess, excess, output="novelty/excess_squared")
 
 
-def add_attention(graph: GraphBuilder, head: Head) -> None:
+def add_attention(graph: GraphBuilder, head: Head, side: int) -> None:
     """Add ``attention``, Grad-CAM of the most probable class; see `explain.grad_cam`."""
     last = len(head.layers) - 1
-    graph.constant("attention/places", np.array(FEATURE_MAP_SIZE**2, np.float32))
+    graph.constant("attention/places", np.array((side // REDUCTION) ** 2, np.float32))
     graph.constant("attention/shape", np.array([0, FEATURES, 1, 1], np.int64))
     graph.constant("attention/axis", np.array([1], np.int64))
     best = graph.add("ArgMax", f"head/{last}", output="attention/class", axis=1, keepdims=0)

@@ -65,7 +65,7 @@ def draw_overlay(
     ----------
     image : array of uint8, (H, W, 3)
         RGB, as `images.read` gives it: the whole image that was answered.
-    attention : array of float32, (7, 7)
+    attention : array of float32, (M, M)
         From `Classifier.explain`, `Classifier.attention` or `explain.grad_cam`.
     caption : str
         One line to put below; cut where it is too long. Nothing is added without it.

@@ -3,7 +3,8 @@
 A weights file is nothing but little-endian float32 numbers: every tensor of
 `architecture.weight_specs`, in that order, each beginning at a multiple of 64 bytes, the gaps
 filled with zeros. Offsets follow from the table, so the file needs no header and nothing in it is
-ever interpreted. Kernels lie in ONNX' layout (outputs, inputs, height, width), so that the same
+ever interpreted. Weights of a network that sees images smaller than 224 pixels end with one more
+number, its side. Kernels lie in ONNX' layout (outputs, inputs, height, width), so that the same
 file is the external data of an ONNX graph; in memory they have Keras' layout.
 """
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from hematovision.errors import WeightsError
 from hematovision.files import sha256_bytes, write_bytes
-from hematovision.model.architecture import weight_specs
+from hematovision.model.architecture import INPUT_SIZE, weight_specs
 
 __all__ = [
     "BUNDLED_WEIGHTS",
@@ -98,7 +99,9 @@ def _file_size() -> int:
 
 
 WEIGHTS_BYTES = _file_size()
-"""Length in bytes of every weights file, about 9 MB."""
+"""Length in bytes of a weights file, about 9 MB, without the side at its end."""
+
+_SIDES = range(64, INPUT_SIZE + 1, 32)  # Every layer of stride 2 halves an even side.
 
 
 @dataclass(frozen=True)
@@ -110,17 +113,25 @@ class BackboneWeights:
     arrays : mapping of str to array of float32
         Every weight of `architecture.weight_specs` by its name, in Keras' layout. They are copied
         and made read-only.
+    side : int
+        At how many pixels a side the network sees images (`shrink.shrinking`): what it was trained
+        at. A multiple of 32 from 64 to 224.
 
     Raises
     ------
     WeightsError
         If a weight is missing or unknown, has another shape, or holds values that are not finite,
-        or a variance is negative.
+        or a variance is negative, or there is no such side.
     """
 
     arrays: Mapping[str, NDArray[np.float32]]
+    side: int = INPUT_SIZE
 
     def __post_init__(self) -> None:
+        if self.side not in _SIDES:
+            raise WeightsError(
+                f"A network sees images at one of {[*_SIDES]} pixels a side. Received: {self.side}."
+            )
         _check_names(self.arrays)
         checked = {
             spec.name: _checked(spec.name, spec.shape, self.arrays) for spec in weight_specs()
@@ -138,6 +149,8 @@ class BackboneWeights:
         for name, slot in layout().items():
             stored = to_onnx_layout(name, self.arrays[name])
             data[slot.offset : slot.offset + slot.length] = stored.tobytes()
+        if self.side != INPUT_SIZE:
+            data += np.array(self.side, "<f4").tobytes().ljust(_ALIGNMENT, b"\0")
         return bytes(data)
 
     @classmethod
@@ -156,17 +169,21 @@ class BackboneWeights:
         WeightsError
             If the length is wrong or the numbers cannot be weights.
         """
-        if len(data) != WEIGHTS_BYTES:
+        if len(data) not in (WEIGHTS_BYTES, WEIGHTS_BYTES + _ALIGNMENT):
             raise WeightsError(
-                f"{name}: {len(data):,} bytes, but weights of MobileNetV2 are {WEIGHTS_BYTES:,}. "
-                "The file is cut or of another kind; fetch or write it again."
+                f"{name}: {len(data):,} bytes, but weights of MobileNetV2 are {WEIGHTS_BYTES:,} or "
+                f"{WEIGHTS_BYTES + _ALIGNMENT:,}. The file is cut or of another kind; fetch or "
+                "write it again."
             )
         arrays = {}
         for slot in layout().values():
             flat = np.frombuffer(data, "<f4", count=slot.length // 4, offset=slot.offset)
             stored = flat.reshape(slot.shape)
             arrays[slot.name] = to_keras_layout(slot.name, stored)
-        return cls(arrays)
+        if len(data) == WEIGHTS_BYTES:
+            return cls(arrays)
+        side = float(np.frombuffer(data, "<f4", 1, WEIGHTS_BYTES)[0])
+        return cls(arrays, int(side) if side in _SIDES else 0)
 
     def save(self, path: Path) -> Path:
         """Write the weights file `path` at once.
@@ -197,7 +214,7 @@ class BackboneWeights:
         try:
             # One byte more than expected tells a longer file without reading all of it.
             with path.open("rb") as stream:
-                data = stream.read(WEIGHTS_BYTES + 1)
+                data = stream.read(WEIGHTS_BYTES + _ALIGNMENT + 1)
         except OSError as error:
             raise WeightsError(
                 f"Cannot read the weights {path}: {error.strerror or error}. Check the path."

@@ -37,7 +37,7 @@ def class_balanced(labels: NDArray[np.int64]) -> NDArray[np.float64]:
 class TaskBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches that Keras asks for by number.
 
-    Each batch is ``(images (B, size, size, 3) uint8, {task: one-hot (B, C)}, {task: weight
+    Each batch is ``(images (B, 224, 224, 3) uint8, {task: one-hot (B, C)}, {task: weight
     (B,)})``; an image weighs 1 in its own task and 0 in the others. What a batch holds depends on
     the seed, the epoch and its number alone, so that a resumed run draws what an uninterrupted
     one would have.
@@ -114,5 +114,5 @@ class TaskBatches(keras.utils.PyDataset):  # type: ignore[misc]
         path: Path = task.paths[i] if self._vary else task.valid_paths[i]
         pixels = images.read(path)
         if not self._vary:
-            return images.fit(pixels, self._how.size)
-        return augment(pixels, self._how.size, self._how.augmentation, rng)
+            return images.fit(pixels)
+        return augment(pixels, images.SIZE, self._how.augmentation, rng)

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import TrainingError, needs_extra
-from hematovision.images import SIZE
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
@@ -90,8 +89,6 @@ class FineTuning:
         the cosine (Loshchilov and Hutter 2017, SGDR).
     samples_per_epoch : int or None
         None draws as many as there are training images in all tasks.
-    size : int
-        Side of the training images in pixels; smaller is faster.
     augmentation : Augmentation
         How far images are changed.
     patience : int
@@ -108,7 +105,6 @@ class FineTuning:
     batch_size: int = 32
     learning_rate: float = 1e-4
     samples_per_epoch: int | None = None
-    size: int = SIZE
     augmentation: Augmentation = MILD
     patience: int = 5
     label_smoothing: float = 0.05
@@ -165,7 +161,7 @@ def fine_tune(
     """
     _check(tasks)
     keras.utils.set_random_seed(how.seed)
-    backbone = backbone_model(weights, how.size)
+    backbone = backbone_model(weights)
     trainable_from(backbone, how.blocks, batch_norm=how.batch_norm)
     model = _model(tasks, backbone, how)
     batches = TaskBatches.training(tasks, how)
@@ -183,7 +179,8 @@ def fine_tune(
         shuffle=False,
     )
     heads = {task.name: head_of(model, f"{task.name}_") for task in tasks}
-    return FineTuned(backbone_weights(backbone), heads, fit.history, fit.interrupted)
+    tuned = backbone_weights(backbone, weights.side)
+    return FineTuned(tuned, heads, fit.history, fit.interrupted)
 
 
 def _check(tasks: Sequence[Task]) -> None:
@@ -201,7 +198,7 @@ def _check(tasks: Sequence[Task]) -> None:
 
 
 def _model(tasks: Sequence[Task], backbone: Any, how: FineTuning) -> Any:
-    images, features = features_of(backbone, how.size)
+    images, features = features_of(backbone)
     outputs = {}
     for task in tasks:
         units = _units(task)

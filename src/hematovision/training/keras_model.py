@@ -1,7 +1,7 @@
 """The classifier as a plain Keras model, and the way of its weights in and out.
 
 The model is the classic recipe, without custom objects:
-``white balance -> Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D ->
+``white balance -> shrinking -> Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D ->
 Dense(128, relu) -> Dense(n, softmax)``. The backbone is one nested, frozen layer: its BatchNorm
 statistics stay as they are while the head learns.
 """
@@ -17,6 +17,7 @@ from hematovision.images import SIZE
 from hematovision.model.architecture import BLOCKS, FEATURES, STEM, TOP, weight_specs
 from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
 from hematovision.model.head import Head
+from hematovision.model.shrink import shrinking
 from hematovision.model.weights import BackboneWeights
 
 with needs_extra("train", "Training"):
@@ -39,18 +40,21 @@ BACKBONE_LAYER = "mobilenetv2"
 """Name of the nested backbone in every model that is written."""
 
 
-def backbone_model(weights: BackboneWeights, size: int = SIZE) -> Any:
-    """Build MobileNetV2 without its top for (size, size, 3) inputs in [-1, 1], with `weights`."""
+def backbone_model(weights: BackboneWeights) -> Any:
+    """Build MobileNetV2 without its top for (side, side, 3) inputs in [-1, 1], with `weights`."""
     backbone = keras.applications.MobileNetV2(
-        include_top=False, weights=None, input_shape=(size, size, 3), name=BACKBONE_LAYER
+        include_top=False,
+        weights=None,
+        input_shape=(weights.side, weights.side, 3),
+        name=BACKBONE_LAYER,
     )
     for spec in weight_specs():
         _variable(backbone, spec.name).assign(weights.arrays[spec.name])
     return backbone
 
 
-def backbone_weights(backbone: Any) -> BackboneWeights:
-    """Read the weights out of a Keras MobileNetV2.
+def backbone_weights(backbone: Any, side: int = SIZE) -> BackboneWeights:
+    """Read the weights out of a Keras MobileNetV2, to see images at `side` pixels.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def backbone_weights(backbone: Any) -> BackboneWeights:
         If the layers' shapes are not those of MobileNetV2 at width 1.0.
     """
     return BackboneWeights(
-        {spec.name: np.asarray(_variable(backbone, spec.name)) for spec in weight_specs()}
+        {spec.name: np.asarray(_variable(backbone, spec.name)) for spec in weight_specs()}, side
     )
 
 
@@ -67,36 +71,34 @@ def _variable(backbone: Any, name: str) -> Any:
     return next(v for v in backbone.get_layer(layer).weights if v.name == part)
 
 
-def features_of(backbone: Any, size: int = SIZE, *, white_balance: bool = True) -> tuple[Any, Any]:
+def features_of(backbone: Any, *, white_balance: bool = True) -> tuple[Any, Any]:
     """Connect pixels to features.
 
     Parameters
     ----------
     backbone : keras.Model
-        As `backbone_model` builds it for `size`.
-    size : int
-        Side of the images in pixels, a multiple of 14 if they are to be balanced.
+        As `backbone_model` builds it; images are shrunk to the side of its input.
     white_balance : bool
         Whether images are balanced first (`balance.white_balanced`).
 
     Returns
     -------
     tuple of Keras tensors
-        The input ``images`` (N, size, size, 3) of pixel values 0 to 255, and the features
+        The input ``images`` (N, 224, 224, 3) of pixel values 0 to 255, and the features
         (N, 1280).
     """
-    images = keras.Input((size, size, 3), name="images")
-    balanced = _balanced(images, size) if white_balance else images
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(balanced)
+    images = keras.Input((SIZE, SIZE, 3), name="images")
+    seen = _shrunk(_balanced(images) if white_balance else images, backbone.input_shape[1])
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(seen)
     feature_map = backbone(scaled, training=False)
     return images, keras.layers.GlobalAveragePooling2D(name="features")(feature_map)
 
 
-def _balanced(images: Any, size: int) -> Any:
+def _balanced(images: Any) -> Any:
     # Of Keras' own layers only, so that the .h5 file opens without custom objects, as
     # 1 / (1 + z) = 1 - softsign(z) with z = max(0, brightest / DARKEST_WHITE - 1).
     layers, gain = keras.layers, WHITE / DARKEST_WHITE
-    patches = layers.AveragePooling2D(size // PATCHES, name="patches")(images)
+    patches = layers.AveragePooling2D(SIZE // PATCHES, name="patches")(images)
     brightest = layers.GlobalMaxPooling2D(keepdims=True, name="brightest")(patches)
     excess = layers.Rescaling(1 / DARKEST_WHITE, offset=-1, name="excess")(brightest)
     positive = layers.ReLU(name="white")(excess)
@@ -104,6 +106,20 @@ def _balanced(images: Any, size: int) -> Any:
     gains = layers.Rescaling(-gain, offset=gain, name="gains")(share)
     balanced = layers.Multiply(name="balanced")([images, gains])
     return layers.ReLU(max_value=255.0, name="balanced_clipped")(balanced)
+
+
+def _shrunk(images: Any, side: int) -> Any:
+    if side == SIZE:
+        return images
+    matrix = shrinking(side).T
+    for name, equation, shape in (
+        ("shrink_rows", "nhwc,hk->nkwc", (side, SIZE, 3)),
+        ("shrink_columns", "nhwc,wk->nhkc", (side, side, 3)),
+    ):
+        layer = keras.layers.EinsumDense(equation, shape, trainable=False, name=name)
+        images = layer(images)
+        layer.set_weights([matrix])
+    return images
 
 
 def add_head(features: Any, units: tuple[int, ...], prefix: str = "") -> Any:
