@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hematovision.data.samples import Dataset
+from hematovision.evaluation.claim import Statements
 from hematovision.jobs.run_folder import Recipe, write_figures, write_model
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.graph import classifier_graph, read_classifier_graph
@@ -30,6 +31,7 @@ from hematovision.training.head import HeadTraining
 from hematovision.training.learning import learn
 from hematovision.training.pictures import Pictures
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
+from recipes.bundled_models.facts import CELLS, PBC8
 from recipes.sets import prepare
 
 KEPT = ("MODEL_CARD.md", "history.csv", "metrics.json")
@@ -44,18 +46,19 @@ def main() -> None:
     args.work = args.work.resolve()  # all samples below one root
 
     sets = prepare(args.data, args.work)
-    _make(cells_dataset(sets), args.work)
-    _make(pbc8_dataset(sets), args.work)
+    _make(cells_dataset(sets), CELLS, args.work)
+    _make(pbc8_dataset(sets), PBC8, args.work)
 
 
-def _make(data: Dataset, work: Path) -> None:
+def _make(data: Dataset, about: Statements, work: Path) -> None:
     taxonomy = data.taxonomy
     run = work / "runs" / taxonomy.name
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     how = HeadTraining()
     learned = learn(Pictures(data, _say), bundled_weights(), how)
-    recipe = Recipe("hematology", how.seed, how.epochs, {"recipe": "recipes/bundled_models"})
+    made_by = {"recipe": "recipes/bundled_models"}
+    recipe = Recipe("hematology", how.seed, how.epochs, made_by, about=about)
     _, metrics = write_figures(write_model(run, data, learned, recipe), data, learned, recipe)
     _package(run, bundled_weights_path().parent / taxonomy.name)
     print(taxonomy.name, "balanced accuracy", metrics.balanced_accuracy, "of", metrics.n)

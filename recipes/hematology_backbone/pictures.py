@@ -173,14 +173,23 @@ def _field(path: Path) -> NDArray[np.uint8]:
 def _cut(
     pixels: NDArray[np.uint8], box: Box, how: Framing, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
+    box = clip_box(box, pixels.shape[1], pixels.shape[0])
     if rng.random() < how.cut:
         pixels, box = _end_field(pixels, box, rng)
-    xmin, ymin, xmax, ymax = clip_box(box, pixels.shape[1], pixels.shape[0])
+    xmin, ymin, xmax, ymax = box
     is_wide = rng.random() < how.wide
     context = rng.uniform(how.usual, how.widest) if is_wide else rng.uniform(1.0, how.usual)
-    # At most a tenth of a side: the box still lies in its field.
     dx, dy = rng.normal(0.0, how.shift, 2).clip(-0.1, 0.1) * max(xmax - xmin, ymax - ymin)
-    return crop(pixels, (xmin + dx, ymin + dy, xmax + dx, ymax + dy), context)[0]
+    moved = (xmin + dx, ymin + dy, xmax + dx, ymax + dy)
+    return crop(pixels, moved if _is_in(moved, pixels) else (xmin, ymin, xmax, ymax), context)[0]
+
+
+def _is_in(box: Box, pixels: NDArray[np.uint8]) -> bool:
+    """Tell whether enough of a box is in its field: a sliver at the border may be moved out."""
+    height, width = pixels.shape[:2]
+    across = min(box[2], width) - max(box[0], 0)
+    along = min(box[3], height) - max(box[1], 0)
+    return min(across, along) >= MIN_SIDE
 
 
 def _end_field(

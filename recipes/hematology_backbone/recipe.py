@@ -58,7 +58,7 @@ class Made(NamedTuple):
 SIDE = 128
 """At how many pixels a side the network sees images (decision 7)."""
 
-STAGES = (Stage(steps=2000, batch_size=32, side=SIDE, learning_rate=2e-4, mix_style=0.0),)
+STAGES = (Stage(steps=1200, batch_size=32, side=SIDE, learning_rate=2e-4, mix_style=0.0),)
 
 FRAMING = Framing(wide=0.0, usual=1.5, cut=0.1)
 

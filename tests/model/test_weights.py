@@ -71,7 +71,28 @@ def test_the_callers_arrays_are_left_alone(weights):
     assert copied.sha256 == weights.sha256
 
 
-@pytest.mark.parametrize("length", [0, WEIGHTS_BYTES - 1, WEIGHTS_BYTES + 1])
+def test_the_side_at_which_the_network_sees_is_kept_at_the_end_of_the_file(weights, tmp_path):
+    small = BackboneWeights(weights.arrays, 128)
+    data = small.to_bytes()
+    assert data[:WEIGHTS_BYTES] == weights.to_bytes()
+    assert len(data) == WEIGHTS_BYTES + 64
+    assert BackboneWeights.load(small.save(tmp_path / "small.weights"), small.sha256).side == 128
+    assert BackboneWeights.from_bytes(weights.to_bytes()).side == 224
+
+
+@pytest.mark.parametrize("side", [0, 100, 32, 256])
+def test_a_side_that_no_network_has_is_refused(weights, side):
+    with pytest.raises(WeightsError, match=rf"64, 96, 128, 160, 192, 224.*{side}"):
+        BackboneWeights(weights.arrays, side)
+
+
+def test_a_file_with_nonsense_for_a_side_is_refused(weights):
+    data = BackboneWeights(weights.arrays, 128).to_bytes()
+    with pytest.raises(WeightsError, match="sees images"):
+        BackboneWeights.from_bytes(data[:WEIGHTS_BYTES] + b"\xff" * 64)
+
+
+@pytest.mark.parametrize("length", [0, WEIGHTS_BYTES - 1, WEIGHTS_BYTES + 1, WEIGHTS_BYTES + 65])
 def test_a_file_of_another_length_is_refused(tmp_path, length):
     path = tmp_path / "cut.weights"
     path.write_bytes(bytes(length))

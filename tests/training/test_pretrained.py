@@ -9,10 +9,16 @@ import pytest
 
 from hematovision.errors import WeightsError
 from hematovision.model.head import Head
-from hematovision.model.weights import BackboneWeights
+from hematovision.model.weights import BackboneWeights, bundled_weights
 from hematovision.training.keras_files import keras_bytes
 from hematovision.training.keras_model import backbone_model
 from hematovision.training.pretrained import load_weights, read_weights_file
+
+
+@pytest.fixture(scope="module")
+def weights(weights: BackboneWeights) -> BackboneWeights:
+    """As others have them: to see images as they are."""
+    return BackboneWeights(weights.arrays)
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +27,14 @@ def head() -> Head:
 
 
 @pytest.mark.parametrize("kind", ["h5", "keras"])
-def test_the_backbone_is_found_inside_a_whole_model(kind, weights, head, tmp_path: Path):
+@pytest.mark.parametrize("side", [96, 224])
+def test_the_backbone_is_found_inside_a_whole_model(kind, side, weights, head, tmp_path: Path):
     path = tmp_path / f"model.{kind}"
-    path.write_bytes(keras_bytes(weights, head, kind)[kind])
-    assert load_weights(str(path)).sha256 == weights.sha256
+    own = BackboneWeights(weights.arrays, side)
+    path.write_bytes(keras_bytes(own, head, kind)[kind])
+    found = load_weights(str(path))
+    assert found.side == side
+    assert found.sha256 == own.sha256
 
 
 def test_weights_only_files_of_keras_3_are_read_by_place(weights, tmp_path: Path):
@@ -46,8 +56,8 @@ def test_this_projects_own_files_are_read(weights: BackboneWeights, tmp_path: Pa
     assert load_weights(str(tmp_path / "own.weights")).sha256 == weights.sha256
 
 
-def test_the_shipped_weights_have_a_name(weights: BackboneWeights):
-    assert load_weights("hematology").sha256 == weights.sha256
+def test_the_shipped_weights_have_a_name():
+    assert load_weights("hematology") is bundled_weights()
 
 
 def test_another_network_is_refused(tmp_path: Path):

@@ -25,6 +25,7 @@ with needs_extra("train", "Training"):
 
 __all__ = [
     "BACKBONE_LAYER",
+    "SHRINK_LAYER",
     "add_head",
     "backbone_model",
     "backbone_weights",
@@ -38,6 +39,9 @@ __all__ = [
 
 BACKBONE_LAYER = "mobilenetv2"
 """Name of the nested backbone in every model that is written."""
+
+SHRINK_LAYER = "shrink_rows"
+"""Name of the layer whose kernel (224, side) tells at which side a model's network sees."""
 
 
 def backbone_model(weights: BackboneWeights) -> Any:
@@ -113,7 +117,7 @@ def _shrunk(images: Any, side: int) -> Any:
         return images
     matrix = shrinking(side).T
     for name, equation, shape in (
-        ("shrink_rows", "nhwc,hk->nkwc", (side, SIZE, 3)),
+        (SHRINK_LAYER, "nhwc,hk->nkwc", (side, SIZE, 3)),
         ("shrink_columns", "nhwc,wk->nhkc", (side, side, 3)),
     ):
         layer = keras.layers.EinsumDense(equation, shape, trainable=False, name=name)

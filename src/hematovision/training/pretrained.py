@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import WeightsError, needs_extra
+from hematovision.images import SIZE
 from hematovision.model.architecture import weight_specs
 from hematovision.model.weights import BUNDLED_WEIGHTS, BackboneWeights, bundled_weights
-from hematovision.training.keras_model import backbone_weights
+from hematovision.training.keras_model import SHRINK_LAYER, backbone_weights
 
 with needs_extra("train", "Reading Keras weights"):
     import h5py
@@ -110,7 +111,8 @@ def read_weights_file(path: Path) -> BackboneWeights:
 def _from_model(model: Any) -> BackboneWeights:
     for candidate in (model, *model.layers):
         if any(layer.name == "Conv_1_bn" for layer in getattr(candidate, "layers", ())):
-            return backbone_weights(candidate)
+            sides = [layer.kernel.shape[1] for layer in model.layers if layer.name == SHRINK_LAYER]
+            return backbone_weights(candidate, next(iter(sides), SIZE))
     raise WeightsError(
         "The model has no layer 'Conv_1_bn', so it is no MobileNetV2 as Keras makes it. Give one "
         "made by keras.applications.MobileNetV2."
@@ -120,7 +122,7 @@ def _from_model(model: Any) -> BackboneWeights:
 def _from_h5(path: Path) -> BackboneWeights:
     with h5py.File(path, "r") as file:
         unnamed = "layers" in file
-        found = {} if unnamed else _named_arrays(file)
+        found, side = ({}, SIZE) if unnamed else _named_arrays(file)
     if unnamed:
         # Weights-only files of Keras 3 know layers by their place, not by their name.
         model = keras.applications.MobileNetV2(
@@ -128,13 +130,17 @@ def _from_h5(path: Path) -> BackboneWeights:
         )
         model.load_weights(path)
         return backbone_weights(model)
-    return BackboneWeights(found)
+    return BackboneWeights(found, side)
 
 
-def _named_arrays(file: Any) -> dict[str, NDArray[np.float32]]:
-    """Find every weight of the architecture in a file of Keras 2 or of Keras 3's h5 models."""
+def _named_arrays(file: Any) -> tuple[dict[str, NDArray[np.float32]], int]:
+    """Find every weight of the architecture in a file of Keras 2 or of Keras 3's h5 models.
+
+    And at which side the network sees, where the file is one of this project's models.
+    """
     wanted = {spec.name for spec in weight_specs()}
     found: dict[str, NDArray[np.float32]] = {}
+    sides: list[int] = []
 
     def visit(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset) or "optimizer_weights" in name:
@@ -144,6 +150,8 @@ def _named_arrays(file: Any) -> dict[str, NDArray[np.float32]]:
         key = f"{layer.rpartition('/')[2]}/{part}"
         if key in wanted:
             found[key] = np.asarray(item, np.float32)
+        if key == f"{SHRINK_LAYER}/kernel":
+            sides.append(int(item.shape[1]))
 
     file.visititems(visit)
-    return found
+    return found, next(iter(sides), SIZE)
