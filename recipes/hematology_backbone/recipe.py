@@ -17,21 +17,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hematovision.data.samples import Dataset
-from hematovision.model.head import Head
-from hematovision.model.weights import (
-    BackboneWeights,
-    bundled_weights,
-    bundled_weights_path,
-)
+from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 from hematovision.training.augment import Augmentation
 from hematovision.training.pretrained import read_weights_file
+from recipes.hematology_backbone.made import HEADS, Made, read_heads, write_heads
 from recipes.hematology_backbone.phantoms import RESEMBLES, draw_phantoms
 from recipes.hematology_backbone.pictures import (
     Batches,
@@ -45,15 +37,7 @@ from recipes.hematology_backbone.training import Stage, State, train
 from recipes.sets import LABS, SOURCES, prepare
 
 HERE = Path(__file__).resolve().parent
-LOG, HEADS = "log.csv", "heads.npz"
-
-
-class Made(NamedTuple):
-    """A backbone, and the heads that learnt with it by the names of their tasks."""
-
-    weights: BackboneWeights
-    heads: dict[str, Head]
-
+LOG = "log.csv"
 
 SIDE = 128
 """At how many pixels a side the network sees images (decision 7)."""
@@ -153,36 +137,9 @@ def make_backbone(
         report = Log(folder / LOG, number)
         train(state, batches, tuple(tasks), stage, folder / f"stage{number}.pt", report)
     made = Made(state.weights(stages[-1].side), state.heads())
-    _write_heads(folder / HEADS, made.heads)
+    write_heads(folder / HEADS, made.heads)
     made.weights.save(done)
     return made
-
-
-def shipped() -> Made:
-    """Return the weights of the package, and the heads that learnt with them."""
-    return Made(bundled_weights(), read_heads(HERE / HEADS))
-
-
-def read_heads(path: Path) -> dict[str, Head]:
-    """Read the heads that were trained with a backbone, by the names of their tasks."""
-    with np.load(path, allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    layers: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
-    for name in sorted(found):
-        task, number, part = name.split("/")
-        if part == "kernel":
-            layers.setdefault(task, []).append((found[name], found[f"{task}/{number}/bias"]))
-    return {task: Head(tuple(pairs)) for task, pairs in layers.items()}
-
-
-def _write_heads(path: Path, heads: Mapping[str, Head]) -> None:
-    arrays = {
-        f"{task}/{number}/{part}": values
-        for task, head in heads.items()
-        for number, pair in enumerate(head.layers)
-        for part, values in zip(("kernel", "bias"), pair, strict=True)
-    }
-    np.savez(path, **arrays)
 
 
 def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> Path:

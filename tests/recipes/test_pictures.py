@@ -12,6 +12,7 @@ from recipes.hematology_backbone.pictures import (
     Framing,
     Picture,
     Task,
+    _cut,
     _end_field,
     power_weights,
 )
@@ -68,3 +69,11 @@ def test_a_field_that_ends_in_the_cell_leaves_a_part_of_it(seed: int):
     assert 0.2 <= (pixels == 255).sum() / (field == 255).sum() < 1.0
     assert xmax - xmin <= 20
     assert ymax - ymin == 20
+
+
+def test_slivers_at_the_border_are_cut_out_too():
+    # Boxes that reach over the border, down to the two pixels a cell must have in its field.
+    field, rng = np.zeros((60, 80, 3), np.uint8), np.random.default_rng(0)
+    for box in ((-40.0, 5.0, 2.0, 50.0), (78.0, 5.0, 130.0, 40.0), (10.0, -30.0, 12.0, 2.5)):
+        for _ in range(50):
+            assert min(_cut(field, box, Framing(shift=0.2, cut=0.3), rng).shape[:2]) >= 2

@@ -1,0 +1,52 @@
+"""What the recipe leaves behind: a backbone, and the heads that learnt with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.model.head import Head
+from hematovision.model.weights import BackboneWeights, bundled_weights
+
+__all__ = ["HEADS", "Made", "read_heads", "shipped", "write_heads"]
+
+HEADS = "heads.npz"
+
+
+class Made(NamedTuple):
+    """A backbone, and the heads that learnt with it by the names of their tasks."""
+
+    weights: BackboneWeights
+    heads: dict[str, Head]
+
+
+def shipped() -> Made:
+    """Return the weights of the package, and the heads that learnt with them."""
+    return Made(bundled_weights(), read_heads(Path(__file__).parent / HEADS))
+
+
+def write_heads(path: Path, heads: Mapping[str, Head]) -> None:
+    """Write heads into one NumPy file, not calibrated."""
+    arrays = {
+        f"{task}/{number}/{part}": values
+        for task, head in heads.items()
+        for number, pair in enumerate(head.layers)
+        for part, values in zip(("kernel", "bias"), pair, strict=True)
+    }
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def read_heads(path: Path) -> dict[str, Head]:
+    """Read what `write_heads` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    layers: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
+    for name in sorted(found):
+        task, number, part = name.split("/")
+        if part == "kernel":
+            layers.setdefault(task, []).append((found[name], found[f"{task}/{number}/bias"]))
+    return {task: Head(tuple(pairs)) for task, pairs in layers.items()}
