@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hematovision.evaluation import CardFacts, evaluate, model_card
+from hematovision.evaluation.claim import NOTHING_SAID, Statements, preprocessing
 
 
 @pytest.fixture
@@ -18,12 +19,18 @@ def card():
         part="test",
         fingerprint="9c1185a5",
         how_split="Stratified, grouped by field, seed 0.",
+        preprocessing=preprocessing(160),
         temperature=1.25,
         min_confidence=0.8,
         max_novelty=31.5,
         labs=("Basel", "Tehran"),
         details={"Seed": "0"},
-        licences=("Code: Apache-2.0", "Images: CC BY 4.0"),
+        about=Statements(
+            sources=("Basel: 90 fields.", "Tehran: 60 fields."),
+            licences=("Code: Apache-2.0", "Images: CC BY 4.0"),
+        ),
+        groups={"train": ["a", "a", "b"], "test": ["c", "d"]},
+        refused=3,
     )
 
 
@@ -31,10 +38,11 @@ def test_card_has_purpose_data_figures_trust_limits_and_licences(card, metrics):
     text = model_card(card, metrics)
     for words in (
         "# two-hospitals\n",
-        "Not a medical device.",
+        "Not a medical device. Not for diagnosis.",
+        "- Not for: diagnosis",
         "Classes: RBC, WBC, Platelets.",
-        "| train | 1,400 | 90 | 0 | 1,490 |",
-        "| fingerprint (SHA-256) | 9c1185a5 |",
+        "| train | 1,400 | 90 | 0 | 1,490 | 83.2\u202f% |",
+        "| fingerprint of the data (SHA-256) | 9c1185a5 |",
         "| labs | Basel, Tehran |",
         "300 images of the part test",
         "12 errors",
@@ -50,10 +58,52 @@ def test_card_has_purpose_data_figures_trust_limits_and_licences(card, metrics):
     assert "phantom" not in text
 
 
+def test_card_answers_the_checklist_item_by_item(card, metrics):
+    text = model_card(card, metrics)
+    assert "| 7 sources | Basel: 90 fields. |\n|  | Tehran: 60 fields. |" in text
+    assert "shrunk to 160x160" in text
+    assert "could not be read: 3 images" in text
+    assert "| 20 assignment | Stratified, grouped by field, seed 0. |" in text
+    assert "2 groups in train, 2 groups in test; none is in two parts" in text
+    items = [f"| {number} " for number in range(7, 22)]
+    places = [text.index(item) for item in items]
+    assert places == sorted(places)
+    sections = ("Data", "Ground truth", "Partitions", "Figures", "Failure analysis (37)")
+    places = [text.index(f"\n## {title}\n") for title in sections]
+    assert places == sorted(places)
+
+
+def test_failures_are_told_by_pair_and_by_lab(card, metrics, answers):
+    text = model_card(card, metrics).split("## Failure analysis (37)")[1].split("\n## ")[0]
+    wrong = answers["labels"] != answers["probabilities"].argmax(axis=1)
+    passed = int((wrong & answers["accepted"]).sum())
+    assert f"12 of 300 answers are wrong: {passed} accepted, {12 - passed} sent to review" in text
+    assert "| RBC | Platelets | 3 of 200 (1.5\u202f%) |" in text
+    assert "| Platelets | RBC | 3 of 40 (7.5\u202f%) |" in text
+    rows = [line for line in text.splitlines() if line.startswith(("| Basel", "| Tehran"))]
+    assert sum(int(row.split("|")[2]) for row in rows) == 12
+    assert sum(int(row.split("|")[3]) for row in rows) == passed
+
+
+def test_pairs_beyond_the_table_are_counted(card):
+    labels = np.arange(12)
+    said = np.eye(12)[(labels + 1) % 12]
+    found = evaluate(labels, said, tuple("abcdefghijkl"), accepted=[True] * 12)
+    assert "And 2 in rarer pairs." in model_card(replace(card, split={}), found)
+
+
+def test_without_errors_there_is_nothing_to_analyse(card):
+    labels = np.arange(40) % 2
+    found = evaluate(labels, np.eye(2)[labels], ("a", "b"), accepted=[True] * 40)
+    text = model_card(replace(card, split={}), found)
+    assert "None of the 40 answers is wrong" in text
+    assert "| is | taken for |" not in text
+
+
 def test_names_cannot_break_a_table_or_bring_markup(card):
     labels = np.arange(4) % 2
     found = evaluate(labels, np.eye(2)[labels], ("a|b", "<script>"), accepted=[False] * 4)
-    text = model_card(replace(card, split={}, licences=()), found)
+    text = model_card(replace(card, split={}, about=NOTHING_SAID), found)
     assert r"| a\|b | 100" in text
     assert "<script>" not in text
     assert "No answer is accepted" in text

@@ -1,6 +1,7 @@
 """``MODEL_CARD.md``: what a model is for, what it learnt from, and how far to trust it.
 
-The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*.
+The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*; on data, ground
+truth, partitions and failures the card answers the CLAIM checklist (`claim`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hematovision.evaluation import wording
+from hematovision.evaluation.claim import (
+    CITATION,
+    NOT_FOR_DIAGNOSIS,
+    NOTHING_SAID,
+    Statements,
+    accepted_errors,
+    data_rows,
+    failure_summary,
+    mistaken_rows,
+    partition_rows,
+    truth_rows,
+)
 from hematovision.evaluation.report import BASELINE_NAMES
 from hematovision.evaluation.schema import Metrics
 
@@ -52,16 +65,21 @@ class CardFacts:
     fingerprint : str
         SHA-256 over the training data.
     how_split : str
-        How the parts were made, in a sentence.
+        How the parts were made, in a sentence, as far as the program knows.
+    preprocessing : str
+        What is done to an image on its way to an answer (`claim.preprocessing`).
     temperature, min_confidence, max_novelty : float
         Temperature of the calibration (its class biases are in the weights), review thresholds.
     labs : tuple of str
         Labs of the training images, where known.
     details : mapping of str to str
         Further rows: seed, versions, epochs.
-    licences : tuple of str
-        A line for each thing that has one: code, weights, data.
-    purpose : str
+    about : Statements
+        What only people know.
+    groups : mapping of str to sequence of str
+        For each part of the dataset, the group of every image.
+    refused : int or None
+        Images that could not be read; None where nobody counted.
     limits : tuple of str
     """
 
@@ -72,13 +90,15 @@ class CardFacts:
     part: str
     fingerprint: str
     how_split: str
+    preprocessing: str
     temperature: float
     min_confidence: float
     max_novelty: float
     labs: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
-    licences: tuple[str, ...] = ()
-    purpose: str = PURPOSE
+    about: Statements = NOTHING_SAID
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    refused: int | None = None
     limits: tuple[str, ...] = LIMITS
 
 
@@ -91,13 +111,19 @@ def model_card(facts: CardFacts, metrics: Metrics) -> str:
     metrics : Metrics
         Of the part `facts.part`, as in ``metrics.json``.
     """
+    about = facts.about
     sections = (
         _heading(facts, metrics),
-        _training(facts, metrics),
+        "## Intended use\n\n" + _bullets(about.intended_use),
+        _data(facts),
+        _answered("Ground truth", truth_rows(about)),
+        _partitions(facts, metrics),
+        _training(facts),
         _figures(facts, metrics),
+        _failures(facts, metrics),
         _trust(facts, metrics),
         "## Limits\n\n" + _bullets((*facts.limits, *metrics.warnings)),
-        "## Licences\n\n" + _bullets(facts.licences) if facts.licences else "",
+        "## Licences\n\n" + _bullets(about.licences) if about.licences else "",
     )
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -106,8 +132,8 @@ def _heading(facts: CardFacts, metrics: Metrics) -> str:
     drawn = wording.are_drawn((*facts.labs, *(metrics.per_lab or ())))
     lines = [
         f"# {_plain(facts.name)}",
-        f"> {wording.NOT_A_DEVICE}" + (f" {wording.DRAWN}." if drawn else ""),
-        _plain(facts.purpose),
+        f"> {wording.NOT_A_DEVICE} {NOT_FOR_DIAGNOSIS}" + (f" {wording.DRAWN}." if drawn else ""),
+        PURPOSE,
         "Classes: " + ", ".join(map(_plain, metrics.classes)) + ".",
         f"Architecture: {_plain(facts.architecture)}",
         f"Weights: {_plain(facts.weights)}",
@@ -115,24 +141,37 @@ def _heading(facts: CardFacts, metrics: Metrics) -> str:
     return "\n\n".join(lines)
 
 
-def _training(facts: CardFacts, metrics: Metrics) -> str:
+def _data(facts: CardFacts) -> str:
+    rows = data_rows(facts.about, facts.preprocessing, facts.refused)
+    labs = ["labs", ", ".join(facts.labs) or "not known"]
+    return "\n\n".join(["## Data", CITATION, _table(["item", "answer"], [labs, *rows])])
+
+
+def _answered(title: str, rows: Iterable[Sequence[str]]) -> str:
+    return f"## {title}\n\n" + _table(["item", "answer"], rows)
+
+
+def _partitions(facts: CardFacts, metrics: Metrics) -> str:
+    sizes = {part: sum(row.values()) for part, row in facts.split.items()}
+    every = sum(sizes.values())
     counts = [
-        [part, *(f"{row.get(name, 0):,}" for name in metrics.classes), f"{sum(row.values()):,}"]
+        [
+            part,
+            *(f"{row.get(name, 0):,}" for name in metrics.classes),
+            f"{sizes[part]:,}",
+            wording.percent(sizes[part] / every if every else None),
+        ]
         for part, row in facts.split.items()
     ]
-    rows = [
-        ["labs", ", ".join(facts.labs) or "not known"],
-        ["fingerprint (SHA-256)", facts.fingerprint],
-        *([name, value] for name, value in facts.details.items()),
-    ]
+    rows = partition_rows(facts.about, facts.how_split, facts.groups)
     return "\n\n".join(
-        [
-            "## Training data",
-            _plain(facts.how_split),
-            _table(["part", *metrics.classes, "all"], counts),
-            _table(["", ""], rows),
-        ]
+        [_answered("Partitions", rows), _table(["part", *metrics.classes, "all", "share"], counts)]
     )
+
+
+def _training(facts: CardFacts) -> str:
+    rows = [["fingerprint of the data (SHA-256)", facts.fingerprint], *facts.details.items()]
+    return "## Training\n\n" + _table(["", ""], rows)
 
 
 def _figures(facts: CardFacts, metrics: Metrics) -> str:
@@ -192,6 +231,27 @@ def _labs(metrics: Metrics) -> list[str]:
         for lab, row in metrics.per_lab.items()
     ]
     return [_table(["lab", "images", "errors", "balanced accuracy"], rows)]
+
+
+def _failures(facts: CardFacts, metrics: Metrics) -> str:
+    """Answer item 37: what goes wrong, and whether anybody would notice."""
+    parts = ["## Failure analysis (37)", _plain(failure_summary(facts.about, metrics))]
+    mistaken = mistaken_rows(metrics)
+    if mistaken:
+        rows = [
+            [true, said, f"{n:,} of {of:,} ({wording.percent(n / of)})"]
+            for true, said, n, of in mistaken
+        ]
+        parts.append(_table(["is", "taken for", "images"], rows))
+        left = metrics.errors - sum(n for _, _, n, _ in mistaken)
+        parts += [f"And {left:,} in rarer pairs."] if left else []
+    if metrics.errors and metrics.per_lab:
+        labs = [
+            [lab, f"{row.errors:,}", f"{accepted_errors(row):,}", wording.percent(row.review_rate)]
+            for lab, row in metrics.per_lab.items()
+        ]
+        parts.append(_table(["lab", "wrong", "of these accepted", "sent to review"], labs))
+    return "\n\n".join(parts)
 
 
 def _trust(facts: CardFacts, metrics: Metrics) -> str:

@@ -16,6 +16,7 @@ from hematovision.evaluation.adaptation import (
     ChangedPicture,
     write_adaptation_report,
 )
+from hematovision.evaluation.claim import NOT_FOR_DIAGNOSIS, NOTHING_SAID, Statements, preprocessing
 from hematovision.evaluation.schema import write_json
 from hematovision.files import write_text
 from hematovision.jobs.adapt_source import Source
@@ -30,6 +31,14 @@ with needs_extra("train", "Adapting a model"):
     from hematovision.training.keras_files import keras_bytes
 
 __all__ = ["Lab", "labelled_notes", "write_adapted", "write_judged", "write_unjudged"]
+
+_HOW_SPLIT = {
+    "test": "As the folder came: all but its Test part was adapted to. See split.csv.",
+    "cross-validation": (
+        "Cross-validation by whole groups: each image was answered by a model adapted without "
+        "its group. The groups stand in split.csv."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -132,12 +141,18 @@ def write_judged(
         split=lab.splits,
         part=part,
         fingerprint=lab.fingerprint,
-        how_split="By whole groups; every image's part and group stand in split.csv.",
+        how_split=_HOW_SPLIT[part],
+        preprocessing=preprocessing(
+            source.parts.weights.side, white_balance=source.parts.white_balance
+        ),
         temperature=trust.temperature,
         min_confidence=trust.min_confidence,
         max_novelty=trust.max_novelty,
         labs=lab.labs,
         details=facts.details,
+        about=_about(source),
+        groups={split: [sample.group for sample in data.part(split)] for split in data.splits},
+        refused=lab.refused,
     )
     write_text(out / "MODEL_CARD.md", model_card(card, metrics))
     seal(out, also=["predictions.csv"])
@@ -235,11 +250,17 @@ def _details(source: Source, lab: Lab) -> dict[str, str]:
     }
 
 
+def _about(source: Source) -> Statements:
+    """Say where to read what the model had learnt from before; of the rest nobody has told."""
+    before = f"Adapted from {source.title}, whose own card says what that had learnt from."
+    return replace(NOTHING_SAID, sources=(before, *NOTHING_SAID.sources))
+
+
 def _card(bundle: Bundle, source: Source, notes: Sequence[str]) -> str:
     """Say what is new, above the card of the model that was adapted."""
     lines = [
         f"# {bundle.name}",
-        f"> {wording.NOT_A_DEVICE}",
+        f"> {wording.NOT_A_DEVICE} {NOT_FOR_DIAGNOSIS}",
         f"This is the model {source.title}, adapted to one more laboratory without labels.",
         "## Limits",
         "\n".join(f"- {note}" for note in notes),

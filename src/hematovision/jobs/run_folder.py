@@ -15,6 +15,7 @@ from hematovision.data.samples import Dataset, Split
 from hematovision.data.splits import write_splits
 from hematovision.errors import needs_extra
 from hematovision.evaluation import CardFacts, Metrics, ReportFacts, TrainingPart, model_card
+from hematovision.evaluation.claim import NOTHING_SAID, Statements, preprocessing
 from hematovision.files import write_text
 from hematovision.jobs.judging import Answered, boxes_of, judge, split_counts, write_evaluation
 from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, write_bundle
@@ -34,6 +35,11 @@ _ARCHITECTURE = (
     "inference mode), global average pooling, Dense(128, relu), Dense({n}, softmax)"
 )
 
+_HOW_SPLIT = (
+    "Parts that the dataset came with are kept, missing ones are made by whole groups; every "
+    "image's part and group stand in split.csv."
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -49,6 +55,8 @@ class Recipe:
         All options, JSON-ready.
     notes : tuple of str
         What a reader of the figures should know.
+    about : Statements
+        What only people know of the data; by default, that nobody has said it.
     """
 
     weights: str
@@ -56,6 +64,7 @@ class Recipe:
     epochs: int
     options: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    about: Statements = NOTHING_SAID
 
 
 def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> Bundle:
@@ -130,14 +139,13 @@ def write_figures(
     )
     metrics = judge(answered, data.taxonomy.classes, learned.trust, baseline, recipe.seed)
     metrics = replace(metrics, warnings=(*metrics.warnings, *recipe.notes))
-    details = _details(learned, recipe, bundle)
     facts = ReportFacts(
         title=f"{data.root.name}: {name} part",
         model=bundle.name,
         dataset=data.root.name,
         part=name,
         split=split_counts(data),
-        details=details,
+        details=_details(learned, recipe, bundle),
         labs=_labs(data),
         curve=tuple(curve),
     )
@@ -151,34 +159,31 @@ def write_figures(
         history=learned.history,
         looked=Classifier(bundle).attention,
     )
-    write_text(out / "MODEL_CARD.md", _card(data, learned, bundle, metrics, details, name))
+    write_text(out / "MODEL_CARD.md", _card(data, learned, recipe, bundle, metrics))
     if curve:
         write_text(out / "learning_curve.csv", _curve_table(curve))
     seal(out, also=["predictions.csv", "learning_curve.csv"])
     return report, metrics
 
 
-def _card(
-    data: Dataset,
-    learned: Learned,
-    bundle: Bundle,
-    metrics: Metrics,
-    details: dict[str, str],
-    part: str,
-) -> str:
+def _card(data: Dataset, learned: Learned, recipe: Recipe, bundle: Bundle, metrics: Metrics) -> str:
     facts = CardFacts(
         name=bundle.name,
         architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes), side=learned.weights.side),
         weights=bundle.manifest.backbone.name,
         split=split_counts(data),
-        part=part,
+        part=judged_part(learned),
         fingerprint=learned.fingerprint,
-        how_split="By whole groups; every image's part stands in split.csv.",
+        how_split=_HOW_SPLIT,
+        preprocessing=preprocessing(learned.weights.side),
         temperature=learned.trust.temperature,
         min_confidence=learned.trust.min_confidence,
         max_novelty=learned.trust.max_novelty,
         labs=_labs(data),
-        details=details,
+        details=_details(learned, recipe, bundle),
+        about=recipe.about,
+        groups={part: [sample.group for sample in data.part(part)] for part in data.splits},
+        refused=len(learned.refused),
     )
     return model_card(facts, metrics)
 
