@@ -39,7 +39,7 @@ from hematovision.model.trust import accepts
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.adapt import Known
 from hematovision.training.features import N_VIEWS, View, extract, open_cache
-from hematovision.training.head import HeadTraining
+from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.learning import Learned, learn
 from hematovision.training.pictures import Pictures
 from hematovision.training.pretrained import read_weights_file
@@ -120,7 +120,9 @@ def _made(
 def _answer(sets: Mapping[str, Dataset], lab: str, seed: int, made: Made, kept: Path) -> None:
     dataset = cells_dataset(sets, without=lab, seed=seed)
     how = HeadTraining(seed=seed)
-    learned = learn(Pictures(dataset), made.weights, how, head=made.heads.get("cells"))
+    head = made.heads.get("cells")
+    trained = None if head is None else TrainedHead(head, ())
+    learned = learn(Pictures(dataset), made.weights, how, trained=trained)
     test = learned.parts["test"]
     fields = [sample.group for sample in test.samples]
     labs = [sample.lab or "" for sample in test.samples]

@@ -8,10 +8,12 @@ import pytest
 from hematovision.data.samples import Dataset
 from hematovision.errors import TrainingError
 from hematovision.model.backbone import Backbone
+from hematovision.model.calibration import fit_calibration
 from hematovision.model.graph import classifier_graph
+from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from hematovision.training.finetune import FineTuning
-from hematovision.training.head import HeadTraining
+from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.learning import Learned, learn
 from hematovision.training.pictures import Pictures
 
@@ -83,6 +85,25 @@ def test_the_temperature_is_folded_into_the_head(learned: Learned):
                                                               valid.labels]).mean()  # fmt: skip
     softer = learned.head.with_temperature(3.0).probabilities(valid.features)
     assert loss <= -np.log(softer[np.arange(len(valid.labels)), valid.labels]).mean()
+
+
+def test_a_head_that_has_learnt_already_is_only_calibrated(
+    learned: Learned, phantoms: Dataset, weights: BackboneWeights
+):
+    rng = np.random.default_rng(0)
+    layers = ((1280, 16), (16, 3))
+    given = Head(tuple((rng.normal(0, 0.05, s), np.zeros(s[1])) for s in layers))
+    found = learn(Pictures(phantoms), weights, HOW, trained=TrainedHead(given, ()))
+    np.testing.assert_array_equal(found.head.layers[0][0], given.layers[0][0])
+    valid = found.parts["valid"]
+    calibration = fit_calibration(given.logits(valid.features), valid.labels)
+    np.testing.assert_allclose(
+        found.head.probabilities(valid.features),
+        calibration.fold(given).probabilities(valid.features),
+        atol=1e-6,
+    )
+    assert found.history == ()
+    assert found.fingerprint == learned.fingerprint
 
 
 def test_fine_tuning_goes_on_from_the_head_and_renews_the_features(

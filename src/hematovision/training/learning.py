@@ -78,7 +78,7 @@ def learn(
     how: HeadTraining,
     fine_tuning: FineTuning | None = None,
     *,
-    head: Head | None = None,
+    trained: TrainedHead | None = None,
 ) -> Learned:
     """Learn to tell the classes of a dataset.
 
@@ -92,8 +92,8 @@ def learn(
         Options of the head.
     fine_tuning : FineTuning, optional
         Options of the second stage, in which the backbone learns too.
-    head : Head, optional
-        One that has learnt these classes on these weights already; it is only calibrated.
+    trained : TrainedHead, optional
+        A head that has learnt these classes on these weights already; it is only calibrated.
 
     Raises
     ------
@@ -101,13 +101,11 @@ def learn(
         If there are no readable training or validation images, or training fails.
     """
     progress = pictures.progress
-    parts, features, labels = pictures.look(weights, more_views=head is None)
+    parts, features, labels = pictures.look(weights, more_views=trained is None)
     _check(parts, pictures.refused)
     n_classes = len(pictures.dataset.taxonomy.classes)
     valid = parts["valid"]
-    if head is not None:
-        trained = TrainedHead(head, ())
-    else:
+    if trained is None:
         trained = train_head(
             features, labels, valid.features, valid.labels, n_classes, how, progress
         )
