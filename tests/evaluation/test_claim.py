@@ -102,7 +102,7 @@ def test_no_error_is_accepted_where_no_answer_is():
     found = evaluate([0, 1], [[0.2, 0.8], [0.2, 0.8]], ("a", "b"), accepted=[False, False])
     assert accepted_errors(found) == 0
     assert failure_summary(NOTHING_SAID, found).startswith(
-        "1 of 2 answer is wrong: 0 accepted, 1 sent to review."
+        "1 of 2 answers is wrong: 0 accepted, 1 sent to review."
     )
 
 

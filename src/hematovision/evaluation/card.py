@@ -191,7 +191,8 @@ def _figures(facts: CardFacts, metrics: Metrics) -> str:
             "## Figures",
             (
                 f"On {metrics.n:,} images of the part {_plain(facts.part)}, with 95 % intervals: "
-                f"{metrics.errors:,} errors. {metrics.interval_details.description}"
+                f"{metrics.errors:,} error{'' if metrics.errors == 1 else 's'}. "
+                f"{metrics.interval_details.description}"
             ),
             _table(["", "balanced accuracy", "accuracy", "macro-F1"], rows),
             _table(["class", "precision", "recall", "F1", "images", "missed"], _classes(metrics)),

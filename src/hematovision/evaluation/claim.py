@@ -232,10 +232,10 @@ def failure_summary(said: Statements, metrics: Metrics) -> str:
             "the intervals above say how many there may be among such images."
         )
     passed = accepted_errors(metrics)
-    wrong = "answer is" if metrics.errors == 1 else "answers are"
+    are = "is" if metrics.errors == 1 else "are"
     sentences = [
         (
-            f"{metrics.errors:,} of {metrics.n:,} {wrong} wrong: {passed:,} accepted, "
+            f"{metrics.errors:,} of {metrics.n:,} answers {are} wrong: {passed:,} accepted, "
             f"{metrics.errors - passed:,} sent to review."
         ),
         "The report of the training run shows the most confident of them, predictions.csv all.",

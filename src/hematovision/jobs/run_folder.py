@@ -75,8 +75,7 @@ def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> B
     OutputError
         If something cannot be written.
     """
-    kept = {sample.path for part in learned.parts.values() for sample in part.samples}
-    readable = data.with_samples(sample for sample in data if sample.path in kept)
+    readable = _readable(data, learned)
     write_splits(readable, out / "split.csv")
     write_text(out / "history.csv", _table(learned.history))
     files = keras_bytes(learned.weights, learned.head, "h5", "keras")
@@ -124,7 +123,7 @@ def write_figures(
     OutputError
         If something cannot be written.
     """
-    out = bundle.folder
+    out, data = bundle.folder, _readable(data, learned)
     name = judged_part(learned)
     part, training = learned.parts[name], learned.parts["train"]
     answered = Answered(
@@ -197,6 +196,11 @@ def _details(learned: Learned, recipe: Recipe, bundle: Bundle) -> dict[str, str]
         "Seed": str(recipe.seed),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
+
+
+def _readable(data: Dataset, learned: Learned) -> Dataset:
+    kept = {sample.path for part in learned.parts.values() for sample in part.samples}
+    return data.with_samples(sample for sample in data if sample.path in kept)
 
 
 def _labs(data: Dataset) -> tuple[str, ...]:
