@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights, bundled_weights
 
-__all__ = ["HEADS", "Made", "read_heads", "shipped", "write_heads"]
+__all__ = ["HEADS", "HERE", "LOG", "Made", "read_heads", "shipped", "write_heads"]
 
-HEADS = "heads.npz"
+HERE = Path(__file__).resolve().parent
+LOG, HEADS = "log.csv", "heads.npz"
+"""Of the shipped weights, beside this file; of others, beside them."""
 
 
 class Made(NamedTuple):
@@ -26,7 +28,7 @@ class Made(NamedTuple):
 
 def shipped() -> Made:
     """Return the weights of the package, and the heads that learnt with them."""
-    return Made(bundled_weights(), read_heads(Path(__file__).parent / HEADS))
+    return Made(bundled_weights(), read_heads(HERE / HEADS))
 
 
 def write_heads(path: Path, heads: Mapping[str, Head]) -> None:

@@ -23,7 +23,7 @@ from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 from hematovision.training.augment import Augmentation
 from hematovision.training.pretrained import read_weights_file
-from recipes.hematology_backbone.made import HEADS, Made, read_heads, write_heads
+from recipes.hematology_backbone.made import HEADS, HERE, LOG, Made, read_heads, write_heads
 from recipes.hematology_backbone.phantoms import RESEMBLES, draw_phantoms
 from recipes.hematology_backbone.pictures import (
     Batches,
@@ -35,9 +35,6 @@ from recipes.hematology_backbone.pictures import (
 )
 from recipes.hematology_backbone.training import Stage, State, train
 from recipes.sets import LABS, SOURCES, prepare
-
-HERE = Path(__file__).resolve().parent
-LOG = "log.csv"
 
 SIDE = 128
 """At how many pixels a side the network sees images (decision 7)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Recipe:
         What a reader of the figures should know.
     about : Statements
         What only people know of the data; by default, that nobody has said it.
+    details : mapping of str to str
+        Rows for the model card, instead of its own or besides them.
     """
 
     weights: str
@@ -65,6 +67,7 @@ class Recipe:
     options: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     about: Statements = NOTHING_SAID
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> Bundle:
@@ -195,6 +198,7 @@ def _details(learned: Learned, recipe: Recipe, bundle: Bundle) -> dict[str, str]
         + (" (stopped by Ctrl-C)" if learned.interrupted else ""),
         "Seed": str(recipe.seed),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        **recipe.details,
     }
 
 
