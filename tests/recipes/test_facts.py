@@ -32,7 +32,7 @@ def test_the_selection_told_is_that_of_the_recipe():
     assert f"at most {data._MOST_RED:,} red cells" in told
     train, valid = data._WIDE["train"], data._WIDE["valid"]
     assert f"{train + valid} of each class" in told
-    assert f"{train} to learn from, {valid} to validate by" in told
+    assert f"({train} and {valid})" in told
 
 
 def test_known_label_errors_are_told():
