@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 
-from hematovision.training.augment import MILD, STRONG, Augmentation, augment
+from hematovision.training.augment import MILD, Augmentation, augment
 
 STILL = Augmentation(
     min_crop=1.0, gain=0.0, mixing=0.0, tint=0.0, blur=0.0, resolution=0.0, noise=0.0
 )
+
+STRONG = Augmentation(
+    min_crop=0.65, gain=0.25, mixing=0.12, tint=0.12, blur=0.25, resolution=0.25, noise=0.25,
+    jpeg=0.15, grey=0.1,
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -1,41 +1,46 @@
-"""Fine-tuning moves what it is told to move, for several tasks at once, and can go on."""
-
-from dataclasses import replace
+"""Fine-tuning moves what it is told to move, from batches that a seed alone decides."""
 
 import numpy as np
 import pytest
 
 from hematovision.data.samples import Dataset
-from hematovision.errors import TrainingError
+from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
-from hematovision.training.batches import TaskBatches, class_balanced, steps_per_epoch
-from hematovision.training.finetune import FineTuning, Task, fine_tune
+from hematovision.training.batches import TrainingBatches, ValidationBatches, class_balanced
+from hematovision.training.finetune import FineTuned, FineTuning, fine_tune
 
-QUICK = FineTuning(blocks=1, epochs=2, batch_size=8, samples_per_epoch=16)
+QUICK = FineTuning(blocks=1, epochs=2, batch_size=32)
 
 
 @pytest.fixture(scope="module")
-def tasks(phantoms: Dataset) -> tuple[Task, Task]:
-    train, valid = phantoms.part("train"), phantoms.part("valid")
-    cells = Task(
-        "cells",
-        3,
-        [s.path for s in train],
-        train.labels,
-        valid_paths=[s.path for s in valid],
-        valid_labels=valid.labels,
-    )
-    white = Task(
-        "white", 2, [s.path for s in train], (train.labels == 1).astype(np.int64), share=0.5
-    )
-    return cells, white
+def train(phantoms: Dataset) -> Dataset:
+    return phantoms.part("train")
 
 
-def test_two_tasks_share_a_backbone_and_only_its_open_blocks_move(
-    tasks: tuple[Task, Task], weights: BackboneWeights
+@pytest.fixture(scope="module")
+def valid(phantoms: Dataset) -> Dataset:
+    return phantoms.part("valid")
+
+
+@pytest.fixture(scope="module")
+def weights(weights: BackboneWeights) -> BackboneWeights:
+    return BackboneWeights(weights.arrays, 96)
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    kernel = np.random.default_rng(0).normal(0, 0.03, (1280, 3))
+    return Head(((kernel.astype(np.float32), np.zeros(3, np.float32)),))
+
+
+@pytest.fixture(scope="module")
+def tuned(train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights) -> FineTuned:
+    return fine_tune(train, valid, head, weights, QUICK)
+
+
+def test_only_the_open_blocks_and_the_head_move(
+    tuned: FineTuned, head: Head, weights: BackboneWeights
 ):
-    tuned = fine_tune(tasks, weights, QUICK)
-    assert {name: head.n_classes for name, head in tuned.heads.items()} == {"cells": 3, "white": 2}
     changed = {
         name
         for name, array in weights.arrays.items()
@@ -44,90 +49,60 @@ def test_two_tasks_share_a_backbone_and_only_its_open_blocks_move(
     assert "block_16_project/kernel" in changed
     assert all(name.startswith(("block_16", "Conv_1/")) for name in changed)
     assert not any(name.endswith(("gamma", "beta", "moving_mean")) for name in changed)
+    assert tuned.weights.side == weights.side
+    moved = np.abs(tuned.head.layers[0][0] - head.layers[0][0])
+    assert 0 < moved.max() < 0.01  # It went on from where it was.
+
+
+def test_the_curves_are_those_that_a_report_draws(tuned: FineTuned):
     assert [row["epoch"] for row in tuned.history] == [1, 2]
-    assert {"loss", "val_loss"} <= set(tuned.history[0])
-
-
-def test_the_same_seed_gives_the_same_weights(tasks: tuple[Task, Task], weights: BackboneWeights):
-    one, again = (fine_tune(tasks[:1], weights, replace(QUICK, epochs=1)) for _ in range(2))
-    assert one.weights.sha256 == again.weights.sha256 != weights.sha256
-
-
-def test_a_single_task_has_the_curves_that_a_report_draws(
-    tasks: tuple[Task, Task], weights: BackboneWeights
-):
-    tuned = fine_tune(tasks[:1], weights, replace(QUICK, epochs=1))
     assert set(tuned.history[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
 
 
-def test_a_killed_run_goes_on_after_its_last_epoch(
-    tasks: tuple[Task, Task], weights: BackboneWeights, tmp_path
+def test_the_same_seed_gives_the_same_weights(
+    tuned: FineTuned, train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights
 ):
-    seen = []
-
-    class KilledError(Exception):
-        pass
-
-    def kill(done: int, total: int, what: str) -> None:
-        seen.append(done)
-        if done == 3:  # the first batch of the second epoch
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        fine_tune(tasks[:1], weights, QUICK, checkpoint=tmp_path / "kept", progress=kill)
-    resumed = fine_tune(tasks[:1], weights, QUICK, checkpoint=tmp_path / "kept")
-    assert [row["epoch"] for row in resumed.history] == [2]
-    assert resumed.weights.sha256 != weights.sha256
+    again = fine_tune(train, valid, head, weights, QUICK)
+    assert again.weights.sha256 == tuned.weights.sha256
 
 
-def test_ctrl_c_keeps_the_best_epoch_so_far(tasks: tuple[Task, Task], weights: BackboneWeights):
+def test_ctrl_c_keeps_the_best_epoch_so_far(
+    train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights
+):
+    steps = -(-len(train) // QUICK.batch_size)
+
     def press(done: int, total: int, what: str) -> None:
-        if done == 3:
+        if done == steps + 1:  # the first batch of the second epoch
             raise KeyboardInterrupt
 
-    tuned = fine_tune(tasks[:1], weights, QUICK, progress=press)
+    tuned = fine_tune(train, valid, head, weights, QUICK, progress=press)
     assert tuned.interrupted
     assert len(tuned.history) == 1
 
 
-def test_a_task_without_images_or_with_too_few_labels_is_refused(
-    tasks: tuple[Task, Task], weights: BackboneWeights
-):
-    for broken in (replace(tasks[0], paths=[]), replace(tasks[0], labels=np.zeros(2, int))):
-        with pytest.raises(TrainingError, match="'cells'"):
-            fine_tune([broken], weights, QUICK)
-
-
-def test_task_names_must_not_begin_with_one_another(
-    tasks: tuple[Task, Task], weights: BackboneWeights
-):
-    other = replace(tasks[1], name="cells_2")
-    with pytest.raises(TrainingError, match="cells_2"):
-        fine_tune([tasks[0], other], weights, QUICK)
-
-
-def test_batches_are_drawn_by_seed_epoch_and_number_alone(tasks: tuple[Task, Task]):
-    one, again = TaskBatches.training(tasks, QUICK), TaskBatches.training(tasks, QUICK)
-    np.testing.assert_array_equal(one[1][0], again[1][0])
+def test_batches_are_drawn_by_seed_epoch_and_number_alone(train: Dataset):
+    one, again = (TrainingBatches(train, 3, 8, seed=0) for _ in range(2))
     before = one[1][0]
-    one.follow(1)
-    one.on_epoch_begin()
+    np.testing.assert_array_equal(again[1][0], before)
+    assert (TrainingBatches(train, 3, 8, seed=1)[1][0] != before).any()
+    one.draw(1)
     assert (one[1][0] != before).any()
+    one.draw(0)
+    np.testing.assert_array_equal(one[1][0], before)
 
 
-def test_an_image_counts_in_its_own_task_only(tasks: tuple[Task, Task]):
-    pixels, targets, weights = TaskBatches.training(tasks, QUICK)[0]
-    assert pixels.shape == (8, 64, 64, 3)
-    np.testing.assert_array_equal(weights["cells"] + weights["white"], np.ones(8))
-    for name in ("cells", "white"):
-        np.testing.assert_allclose(targets[name].sum(axis=1), 1, rtol=1e-6)
-        assert set(targets[name][weights[name] == 1].max(axis=1)) <= {1.0}
+def test_an_epoch_has_whole_batches_and_no_fewer_images_than_there_are(train: Dataset):
+    batches = TrainingBatches(train, 3, 5, seed=0)
+    assert 0 <= 5 * len(batches) - len(train) < 5
+    pixels, targets = batches[len(batches) - 1]
+    assert pixels.shape == (5, 224, 224, 3)
+    assert targets.sum(axis=1).tolist() == [1.0] * 5
 
 
-def test_validation_sees_every_image_once_and_unchanged(tasks: tuple[Task, Task]):
-    batches = TaskBatches.validation(tasks, QUICK)
-    labels = np.concatenate([batches[i][1]["cells"].argmax(axis=1) for i in range(len(batches))])
-    assert labels.tolist() == tasks[0].valid_labels.tolist()
+def test_validation_sees_every_image_once_and_unchanged(valid: Dataset):
+    batches = ValidationBatches(valid, 3, 8)
+    labels = np.concatenate([batches[i][1].argmax(axis=1) for i in range(len(batches))])
+    assert labels.tolist() == valid.labels.tolist()
     np.testing.assert_array_equal(batches[0][0], batches[0][0])
 
 
@@ -135,9 +110,3 @@ def test_classes_are_drawn_alike_however_many_images_they_have():
     labels = np.array([0] * 90 + [1] * 9 + [2])
     frequency = class_balanced(labels)
     assert [frequency[labels == i].sum() for i in range(3)] == pytest.approx([1, 1, 1])
-
-
-def test_an_epoch_has_every_image_unless_told_otherwise(tasks: tuple[Task, Task]):
-    images = sum(len(task.paths) for task in tasks)
-    assert steps_per_epoch(tasks, replace(QUICK, samples_per_epoch=None)) == -(-images // 8)
-    assert steps_per_epoch(tasks, QUICK) == 2

@@ -109,7 +109,7 @@ def test_a_head_that_has_learnt_already_is_only_calibrated(
 def test_fine_tuning_goes_on_from_the_head_and_renews_the_features(
     phantoms: Dataset, weights: BackboneWeights
 ):
-    tuning = FineTuning(blocks=1, epochs=1, samples_per_epoch=32)
+    tuning = FineTuning(blocks=1, epochs=1)
     tuned = learn(Pictures(phantoms), weights, replace(HOW, epochs=2), tuning)
     assert tuned.weights.sha256 != weights.sha256
     assert [row["epoch"] for row in tuned.history] == [1, 2, 3]

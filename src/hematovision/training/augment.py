@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from hematovision import images
 
-__all__ = ["MILD", "STRONG", "Augmentation", "augment"]
+__all__ = ["MILD", "Augmentation", "augment"]
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,6 @@ class Augmentation:
 
 MILD = Augmentation()
 """For fine-tuning on one laboratory's own images: its microscope varies, its stain little."""
-
-STRONG = Augmentation(
-    min_crop=0.65,
-    gain=0.25,
-    mixing=0.12,
-    tint=0.12,
-    blur=0.25,
-    resolution=0.25,
-    noise=0.25,
-    jpeg=0.15,
-    grey=0.1,
-)
-"""For weights that other laboratories will use: stains and cameras that are not in the data."""
 
 
 # Optical density of each pixel value; 256 and the added 1 keep the logarithm finite on black.

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
+from hematovision.data.samples import Sample
 from hematovision.errors import needs_extra
-from hematovision.training.augment import augment
+from hematovision.training.augment import MILD, augment
 
 with needs_extra("train", "Fine-tuning"):
     import keras
 
-if TYPE_CHECKING:
-    from hematovision.training.finetune import FineTuning, Task
-
-__all__ = ["TaskBatches", "class_balanced", "steps_per_epoch"]
+__all__ = ["Labelled", "TrainingBatches", "ValidationBatches", "class_balanced"]
 
 
-def steps_per_epoch(tasks: Sequence[Task], how: FineTuning) -> int:
-    """Return the number of batches in an epoch."""
-    samples = how.samples_per_epoch or sum(len(task.paths) for task in tasks)
-    return -(-samples // how.batch_size)
+class Labelled(Protocol):
+    """Images and their classes: a `Dataset`, or a `Part` of one."""
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """N of them."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Their class indices, shape (N,)."""
 
 
 def class_balanced(labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -34,85 +36,62 @@ def class_balanced(labels: NDArray[np.int64]) -> NDArray[np.float64]:
     return 1.0 / counts[labels]
 
 
-class TaskBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches that Keras asks for by number.
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches to learn from: every class drawn equally often, every image augmented.
 
-    Each batch is ``(images (B, 224, 224, 3) uint8, {task: one-hot (B, C)}, {task: weight
-    (B,)})``; an image weighs 1 in its own task and 0 in the others. What a batch holds depends on
-    the seed, the epoch and its number alone, so that a resumed run draws what an uninterrupted
-    one would have.
+    Each batch is ``(images (B, 224, 224, 3) uint8, one-hot (B, C) float32)``. What it holds
+    depends on the seed, the epoch and its number alone.
+
+    Parameters
+    ----------
+    cells : Labelled
+        At least one.
+    n_classes, batch_size, seed : int
     """
 
-    def __init__(
-        self, tasks: Sequence[Task], how: FineTuning, plan: list[NDArray[np.int64]], *, vary: bool
-    ) -> None:
+    def __init__(self, cells: Labelled, n_classes: int, batch_size: int, seed: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
-        self._tasks = tasks
-        self._how = how
-        self._vary = vary
-        self._plan = plan
-        self._epoch = 0
+        self._cells, self._labels = cells, cells.labels
+        self._n_classes, self._batch_size, self._seed = n_classes, batch_size, seed
+        self.draw(0)
 
-    @classmethod
-    def training(cls, tasks: Sequence[Task], how: FineTuning) -> TaskBatches:
-        """Make the batches to learn from: drawn by `Task.sampling`, augmented."""
-        batches = cls(tasks, how, [], vary=True)
-        batches.on_epoch_begin()
-        return batches
-
-    @property
-    def follower(self) -> Any:
-        """A callback that keeps the batches at Keras' epoch, also when a run is resumed."""
-        return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: self.follow(epoch))
-
-    @classmethod
-    def validation(cls, tasks: Sequence[Task], how: FineTuning) -> TaskBatches:
-        """Make the batches to judge by: every validation image once, as it is."""
-        pairs = [(t, i) for t, task in enumerate(tasks) for i in range(len(task.valid_paths))]
-        plan = np.array(pairs, np.int64).reshape(-1, 2)
-        chunks = range(0, len(plan), how.batch_size)
-        return cls(tasks, how, [plan[i : i + how.batch_size] for i in chunks], vary=False)
+    def draw(self, epoch: int) -> None:
+        """Draw the images of an epoch: whole batches, and no fewer images than there are."""
+        rng = np.random.default_rng([self._seed, epoch, 2**31])
+        n, steps = len(self._labels), -(-len(self._labels) // self._batch_size)
+        total = steps * self._batch_size
+        rng.random(total)  # Passed over, so that a seed goes on meaning what it always has.
+        frequency = class_balanced(self._labels)
+        drawn = rng.choice(n, size=total, p=frequency / frequency.sum())
+        self._epoch, self._plan = epoch, drawn.reshape(steps, -1)
 
     def __len__(self) -> int:
         return len(self._plan)
 
-    def __getitem__(self, number: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        rng = np.random.default_rng([self._how.seed, self._epoch, number])
+    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        rng = np.random.default_rng([self._seed, self._epoch, number])
         plan = self._plan[number]
-        pixels = np.stack([self._image(int(t), int(i), rng) for t, i in plan])
-        targets, weights = {}, {}
-        for t, task in enumerate(self._tasks):
-            mine = plan[:, 0] == t
-            labels = task.labels if self._vary else task.valid_labels
-            target = np.full((len(plan), task.n_classes), 1 / task.n_classes, np.float32)
-            target[mine] = np.eye(task.n_classes, dtype=np.float32)[labels[plan[mine, 1]]]
-            targets[task.name], weights[task.name] = target, mine.astype(np.float32)
-        return pixels, targets, weights
+        pixels = [images.read(self._cells.samples[i].path) for i in plan]
+        varied = np.stack([augment(image, images.SIZE, MILD, rng) for image in pixels])
+        return varied, _one_hot(self._labels[plan], self._n_classes)
 
-    def on_epoch_begin(self) -> None:
-        """Draw the images of the next epoch."""
-        if not self._vary:
-            return
-        rng = np.random.default_rng([self._how.seed, self._epoch, 2**31])
-        steps = steps_per_epoch(self._tasks, self._how)
-        shares = np.array([task.share for task in self._tasks])
-        total = steps * self._how.batch_size
-        of_task = rng.choice(len(self._tasks), size=total, p=shares / shares.sum())
-        drawn = np.zeros(total, np.int64)
-        for t, task in enumerate(self._tasks):
-            frequency = class_balanced(task.labels) if task.sampling is None else task.sampling
-            mine = np.flatnonzero(of_task == t)
-            drawn[mine] = rng.choice(len(task.paths), size=len(mine), p=frequency / frequency.sum())
-        self._plan = np.split(np.stack([of_task, drawn], axis=1), steps)
 
-    def follow(self, epoch: int) -> None:
-        """Make `epoch` the one whose images `on_epoch_begin` draws."""
-        self._epoch = epoch
+class ValidationBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches to judge by: every image once, as it is; otherwise like `TrainingBatches`."""
 
-    def _image(self, t: int, i: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-        task = self._tasks[t]
-        path: Path = task.paths[i] if self._vary else task.valid_paths[i]
-        pixels = images.read(path)
-        if not self._vary:
-            return images.fit(pixels)
-        return augment(pixels, images.SIZE, self._how.augmentation, rng)
+    def __init__(self, cells: Labelled, n_classes: int, batch_size: int) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self._samples, self._labels = cells.samples, cells.labels
+        self._n_classes, self._batch_size = n_classes, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._samples) // self._batch_size)
+
+    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        rows = slice(number * self._batch_size, (number + 1) * self._batch_size)
+        pixels = np.stack([images.load(sample.path) for sample in self._samples[rows]])
+        return pixels, _one_hot(self._labels[rows], self._n_classes)
+
+
+def _one_hot(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:
+    return np.eye(n_classes, dtype=np.float32)[labels]

@@ -26,14 +26,11 @@ with needs_extra("train", "Training"):
 __all__ = [
     "BACKBONE_LAYER",
     "SHRINK_LAYER",
-    "add_head",
     "backbone_model",
     "backbone_weights",
     "classifier_model",
-    "features_of",
     "head_model",
     "head_of",
-    "set_head",
     "trainable_from",
 ]
 
@@ -75,21 +72,10 @@ def _variable(backbone: Any, name: str) -> Any:
     return next(v for v in backbone.get_layer(layer).weights if v.name == part)
 
 
-def features_of(backbone: Any, *, white_balance: bool = True) -> tuple[Any, Any]:
-    """Connect pixels to features.
+def _features_of(backbone: Any, *, white_balance: bool) -> tuple[Any, Any]:
+    """Connect pixels 0 to 255 (N, 224, 224, 3) to features (N, 1280): the model's input and those.
 
-    Parameters
-    ----------
-    backbone : keras.Model
-        As `backbone_model` builds it; images are shrunk to the side of its input.
-    white_balance : bool
-        Whether images are balanced first (`balance.white_balanced`).
-
-    Returns
-    -------
-    tuple of Keras tensors
-        The input ``images`` (N, 224, 224, 3) of pixel values 0 to 255, and the features
-        (N, 1280).
+    Images are shrunk to the side of the backbone's input.
     """
     images = keras.Input((SIZE, SIZE, 3), name="images")
     seen = _shrunk(_balanced(images) if white_balance else images, backbone.input_shape[1])
@@ -126,73 +112,59 @@ def _shrunk(images: Any, side: int) -> Any:
     return images
 
 
-def add_head(features: Any, units: tuple[int, ...], prefix: str = "") -> Any:
+def _add_head(features: Any, units: tuple[int, ...]) -> Any:
     """Connect features to probabilities: ReLU layers of all but the last of `units`, softmax."""
     values = features
     for number, width in enumerate(units[:-1], start=1):
-        name = f"{prefix}hidden" if len(units) == 2 else f"{prefix}hidden_{number}"
+        name = "hidden" if len(units) == 2 else f"hidden_{number}"
         values = keras.layers.Dense(width, activation="relu", name=name)(values)
-    return keras.layers.Dense(units[-1], activation="softmax", name=f"{prefix}probabilities")(
-        values
-    )
+    return keras.layers.Dense(units[-1], activation="softmax", name="probabilities")(values)
 
 
 def head_model(units: tuple[int, ...]) -> Any:
     """Build the head alone, from features (N, 1280) to probabilities."""
     features = keras.Input((FEATURES,), name="features")
-    return keras.Model(features, add_head(features, units), name="head")
+    return keras.Model(features, _add_head(features, units), name="head")
 
 
-def head_of(model: Any, prefix: str = "") -> Head:
-    """Read the dense layers whose names begin with `prefix` out of a model, in their order."""
-    dense = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Dense) and layer.name.startswith(prefix)
-    ]
-    return Head(tuple((np.asarray(d.kernel), np.asarray(d.bias)) for d in dense))
+def head_of(model: Any) -> Head:
+    """Read the dense layers out of a model, in their order."""
+    return Head(tuple((np.asarray(d.kernel), np.asarray(d.bias)) for d in _dense(model)))
 
 
-def set_head(model: Any, head: Head, prefix: str = "") -> None:
-    """Write `head` into the dense layers of `model` whose names begin with `prefix`."""
-    dense = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Dense) and layer.name.startswith(prefix)
-    ]
-    for layer, arrays in zip(dense, head.layers, strict=True):
-        layer.set_weights(arrays)
+def _dense(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
 
 
 def classifier_model(weights: BackboneWeights, head: Head, *, white_balance: bool = True) -> Any:
     """Build the whole classifier: pixels 0 to 255 (N, 224, 224, 3) in, probabilities (N, C) out."""
     backbone = backbone_model(weights)
     backbone.trainable = False
-    images, features = features_of(backbone, white_balance=white_balance)
+    images, features = _features_of(backbone, white_balance=white_balance)
     units = tuple(int(bias.shape[0]) for _, bias in head.layers)
-    model = keras.Model(images, add_head(features, units), name="hematovision")
-    set_head(model, head)
+    model = keras.Model(images, _add_head(features, units), name="hematovision")
+    for layer, arrays in zip(_dense(model), head.layers, strict=True):
+        layer.set_weights(arrays)
     return model
 
 
-def trainable_from(backbone: Any, blocks: int | None, *, batch_norm: bool = False) -> None:
+def trainable_from(backbone: Any, blocks: int | None) -> None:
     """Leave only the last `blocks` of the 17 blocks and the last convolution trainable.
+
+    BatchNorm layers stay as they are and work in inference mode, which in Keras is what
+    ``trainable = False`` means for them; ``training=False`` in the call does not, since ``fit``
+    overrides it.
 
     Parameters
     ----------
     backbone : keras.Model
     blocks : int or None
         None unfreezes everything, the first convolution included; 0 leaves the last convolution.
-    batch_norm : bool
-        Whether the BatchNorm layers of what is unfrozen learn too, statistics included. Else they
-        stay as they are and work in inference mode, which in Keras is what ``trainable = False``
-        means for them; ``training=False`` in the call does not, since ``fit`` overrides it.
     """
     open_blocks = BLOCKS if blocks is None else BLOCKS[len(BLOCKS) - blocks :]
     prefixes = (TOP.name, *(f"{block.prefix}_" for block in open_blocks))
-    stem = {STEM.name, STEM.norm} if blocks is None else set()
     backbone.trainable = True
     for layer in backbone.layers:
-        is_open = layer.name in stem or layer.name.startswith(prefixes)
+        is_open = layer.name.startswith(prefixes) or (blocks is None and layer.name == STEM.name)
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = is_open and (batch_norm or not is_norm)
+        layer.trainable = is_open and not is_norm

@@ -21,7 +21,7 @@ from hematovision.model.trust import Trust, fit_thresholds
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress
 from hematovision.training.decoys import decoy_features
-from hematovision.training.finetune import FineTuning, Task, fine_tune
+from hematovision.training.finetune import FineTuning, fine_tune
 from hematovision.training.fit import Epoch
 from hematovision.training.head import HeadTraining, TrainedHead, train_head
 from hematovision.training.pictures import Part, Pictures
@@ -123,21 +123,10 @@ def _second_stage(
     how: FineTuning,
     progress: Progress,
 ) -> tuple[BackboneWeights, TrainedHead]:
-    train, valid = parts["train"], parts["valid"]
-    task = Task(
-        "cells",
-        first.head.n_classes,
-        [sample.path for sample in train.samples],
-        train.labels,
-        valid_paths=[sample.path for sample in valid.samples],
-        valid_labels=valid.labels,
-        head=first.head,
-    )
-    tuned = fine_tune([task], weights, how, progress=progress)
+    tuned = fine_tune(parts["train"], parts["valid"], first.head, weights, how, progress=progress)
     done = len(first.history)
     later = tuple({**row, "epoch": row["epoch"] + done} for row in tuned.history)
-    both = TrainedHead(tuned.heads[task.name], first.history + later, tuned.interrupted)
-    return tuned.weights, both
+    return tuned.weights, TrainedHead(tuned.head, first.history + later, tuned.interrupted)
 
 
 def _judged(
