@@ -38,7 +38,8 @@ from hematovision.model.backbone import Backbone
 from hematovision.model.trust import accepts
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.adapt import Known
-from hematovision.training.features import N_VIEWS, View, extract, open_cache
+from hematovision.training.feature_cache import open_cache
+from hematovision.training.features import N_VIEWS, View, extract
 from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.learning import Learned, learn
 from hematovision.training.pictures import Pictures

@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 
 from hematovision import images
-from hematovision.errors import NotAnImageError, OutputError, UnreadableFileError
-from hematovision.training.features import (
-    FeatureCache,
-    View,
-    cache_folder,
-    extract,
-    open_cache,
-    plan_views,
-)
+from hematovision.errors import NotAnImageError, UnreadableFileError
+from hematovision.training.feature_cache import open_cache
+from hematovision.training.features import View, extract, plan_views
 
 
 class Counting:
@@ -99,14 +93,6 @@ def test_no_images_give_no_rows():
         assert extract([], Counting(), cache).values.shape == (0, 1280)
 
 
-def test_a_damaged_cache_says_which_file_to_delete(tmp_path: Path):
-    with open_cache("ab" * 32) as cache:
-        path = cache.path
-    path.write_bytes(b"this is no database" * 100)
-    with pytest.raises(OutputError, match="Delete the file"):
-        FeatureCache("ab" * 32)
-
-
 def test_a_row_of_a_wrong_length_is_computed_again(picture: Path):
     with open_cache("ab" * 32) as cache:
         extract([View(picture)], Counting(), cache)
@@ -115,15 +101,6 @@ def test_a_row_of_a_wrong_length_is_computed_again(picture: Path):
         connection.execute("UPDATE features SET row = x'0000'")
     with open_cache("ab" * 32) as cache:
         assert extract([View(picture)], Counting(), cache).computed == 1
-
-
-def test_a_closed_cache_is_an_error_of_ours():
-    cache = FeatureCache("ab" * 32)
-    cache.close()
-    with pytest.raises(OutputError, match="cannot be used"):
-        cache.get(b"key")
-    with pytest.raises(OutputError, match="cannot be used"):
-        cache.put([(b"key", np.zeros(1283, np.float32))])
 
 
 def test_rare_classes_get_more_views_within_the_budget():
@@ -143,20 +120,3 @@ def test_balanced_classes_get_no_further_views():
 def test_one_image_of_a_class_is_seen_from_all_eight_sides_at_most():
     labels = np.array([0] * 200 + [1])
     assert plan_views(labels)[-1] == 8
-
-
-@pytest.mark.parametrize(
-    ("platform", "variable", "value", "expected"),
-    [
-        ("linux", "XDG_CACHE_HOME", "/x", Path("/x/hematovision")),
-        ("win32", "LOCALAPPDATA", "/l", Path("/l/hematovision")),
-        ("darwin", "HOME", "/h", Path("/h/Library/Caches/hematovision")),
-    ],
-)
-def test_caches_lie_where_the_platform_keeps_them(
-    monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, value: str, expected: Path
-):
-    monkeypatch.delenv("HEMATOVISION_CACHE")
-    monkeypatch.setattr("sys.platform", platform)
-    monkeypatch.setenv(variable, value)
-    assert cache_folder() == expected

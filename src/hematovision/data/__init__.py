@@ -2,15 +2,10 @@
 
 from hematovision.data.cells import CONTEXT, Cell, crop, read_cells, write_cells
 from hematovision.data.folders import read_dataset
+from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.importing import ImportReport, import_dataset
 from hematovision.data.samples import SPLITS, Box, Dataset, Sample, Split
-from hematovision.data.splits import (
-    complete_splits,
-    read_groups,
-    split_dataset,
-    with_groups,
-    write_splits,
-)
+from hematovision.data.splits import complete_splits, split_dataset, write_splits
 
 __all__ = [
     "CONTEXT",

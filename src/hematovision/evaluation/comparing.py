@@ -12,7 +12,8 @@ from hematovision.evaluation.answers import Answers
 from hematovision.evaluation.comparison import Agreement, Comparison, PartComparison
 from hematovision.evaluation.intervals import DRAWS, LEVEL
 from hematovision.evaluation.metrics import evaluate
-from hematovision.evaluation.paired import Difference, PairedScores, mcnemar
+from hematovision.evaluation.paired import Difference, PairedScores
+from hematovision.evaluation.proportions import mcnemar
 from hematovision.evaluation.schema import IntervalDetails
 
 __all__ = ["ModelAnswers", "compare_answers"]

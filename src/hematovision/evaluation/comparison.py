@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hematovision.evaluation.paired import Difference, McNemar
+from hematovision.evaluation.paired import Difference
+from hematovision.evaluation.proportions import McNemar
 from hematovision.evaluation.schema import (
     IntervalDetails,
     Metrics,

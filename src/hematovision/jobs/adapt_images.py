@@ -26,7 +26,8 @@ from hematovision.taxonomy import Taxonomy
 with needs_extra("train", "Adapting a model"):
     from hematovision.model.backbone import Backbone
     from hematovision.training.adapt import Answers
-    from hematovision.training.features import N_VIEWS, View, extract, open_cache
+    from hematovision.training.feature_cache import open_cache
+    from hematovision.training.features import N_VIEWS, View, extract
 
 __all__ = [
     "LEAST_GROUPS",

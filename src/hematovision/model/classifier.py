@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from hematovision import images
 from hematovision.errors import BundleError, ImageError
 from hematovision.model.architecture import FEATURES, INPUT_SIZE, REDUCTION
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
-from hematovision.model.prediction import Prediction, columns
+from hematovision.model.prediction import Answers, Explained, Prediction, columns
 from hematovision.model.registry import find_model
 from hematovision.model.session import (
     Session,
@@ -42,33 +42,6 @@ def _places(session: Session) -> int:
     shapes = [port.shape for port in session.get_outputs() if port.name == "feature_map"]
     sides = [shape[1] for shape in shapes if len(shape) == 4 and isinstance(shape[1], int)]
     return next(iter(sides), INPUT_SIZE // REDUCTION)
-
-
-class Answers(NamedTuple):
-    """What a model says about N images.
-
-    Parameters
-    ----------
-    probabilities : array of float32, (N, C)
-    novelty : array of float32, (N,)
-    """
-
-    probabilities: NDArray[np.float32]
-    novelty: NDArray[np.float32]
-
-
-class Explained(NamedTuple):
-    """An answer, and where the model looked for it.
-
-    Parameters
-    ----------
-    prediction : Prediction
-    attention : array of float32, (M, M), or None
-        Grad-CAM of the answered class (`explain.grad_cam`); None where the image was refused.
-    """
-
-    prediction: Prediction
-    attention: NDArray[np.float32] | None
 
 
 class Classifier:

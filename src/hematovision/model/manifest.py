@@ -7,16 +7,16 @@ type, every file name must stay inside the folder, and the document has a limit.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
+from hematovision.model.json_object import JsonObject
 from hematovision.model.trust import Trust
 from hematovision.taxonomy import Taxonomy
 
@@ -54,8 +54,6 @@ INPUT_CONTRACT: Mapping[str, object] = MappingProxyType(
     }
 )
 """What a model takes. Another contract is another schema."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class Manifest:
             If its schema is newer than `SCHEMA_VERSION`, or a key is missing or has a value that
             cannot be right.
         """
-        root = _Object(value, "")
+        root = JsonObject(value, "")
         _check_schema(root)
         contract = root.object("input")
         for key, expected in INPUT_CONTRACT.items():
@@ -187,52 +185,7 @@ class Manifest:
         )
 
 
-class _Object:
-    """A JSON object that knows its place, for errors."""
-
-    def __init__(self, value: object, place: str) -> None:
-        if not isinstance(value, dict):
-            raise BundleError(
-                f"{place or 'The whole'} must be a JSON object. Received: {type(value).__name__}."
-            )
-        self.value: dict[str, Any] = value
-        self.place = f"{place}." if place else ""
-
-    def wrong(self, key: str, expected: str) -> BundleError:
-        """Make the error about `key`."""
-        if key not in self.value:
-            return BundleError(f"`{self.place}{key}` is missing; it must be {expected}.")
-        shown = repr(self.value[key])[:80]
-        return BundleError(f"`{self.place}{key}` must be {expected}. Received: {shown}.")
-
-    def get(self, key: str, kind: type[_T]) -> _T:
-        """Return the value of `key` if it is a `kind`; true and false are no numbers."""
-        value = self.value.get(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise self.wrong(key, f"of type {kind.__name__}")
-        return value
-
-    def number(self, key: str) -> float:
-        """Return the finite number at `key`."""
-        value = self.value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.wrong(key, "a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise self.wrong(key, "a finite number")
-        return number
-
-    def object(self, key: str) -> _Object:
-        """Return the object at `key`."""
-        if not isinstance(self.value.get(key), dict):
-            raise self.wrong(key, "a JSON object")
-        return _Object(self.value[key], f"{self.place}{key}")
-
-
-def _check_schema(root: _Object) -> None:
+def _check_schema(root: JsonObject) -> None:
     version = root.get("schema_version", int)
     if version > SCHEMA_VERSION:
         raise BundleError(
@@ -243,7 +196,7 @@ def _check_schema(root: _Object) -> None:
         raise root.wrong("schema_version", "1 or more")
 
 
-def _taxonomy(value: _Object) -> Taxonomy:
+def _taxonomy(value: JsonObject) -> Taxonomy:
     classes = value.get("classes", list)
     if not all(isinstance(label, str) for label in classes) or len(classes) > _MAX_CLASSES:
         raise value.wrong("classes", f"a list of at most {_MAX_CLASSES} texts")
@@ -256,7 +209,7 @@ def _taxonomy(value: _Object) -> Taxonomy:
         raise BundleError(str(error)) from error
 
 
-def _trust(root: _Object) -> Trust:
+def _trust(root: JsonObject) -> Trust:
     review = root.object("review")
     try:
         return Trust(
@@ -270,7 +223,7 @@ def _trust(root: _Object) -> Trust:
         raise BundleError(str(error)) from error
 
 
-def _backbone(value: _Object) -> BackboneRef:
+def _backbone(value: JsonObject) -> BackboneRef:
     sha256 = value.get("sha256", str)
     if not _is_sha256(sha256):
         raise value.wrong("sha256", "64 hexadecimal digits")
@@ -280,7 +233,7 @@ def _backbone(value: _Object) -> BackboneRef:
     return BackboneRef(value.get("name", str), sha256, shared=file is not None)
 
 
-def _files(value: _Object) -> dict[str, str]:
+def _files(value: JsonObject) -> dict[str, str]:
     if len(value.value) > _MAX_FILES:
         raise BundleError(f"`files` lists {len(value.value)} files; at most {_MAX_FILES} may be.")
     for name, sha256 in value.value.items():

@@ -1,12 +1,15 @@
-"""What a model says about one image, and the columns of a table of such answers."""
+"""What a model says about images, and the columns of a table of such answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-__all__ = ["Prediction", "columns"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Answers", "Explained", "Prediction", "columns"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,33 @@ class Prediction:
             **{f"p_{name}": value for name, value in zip(self.classes, values, strict=True)},
             "error": self.error or "",
         }
+
+
+class Answers(NamedTuple):
+    """What a model says about N images.
+
+    Parameters
+    ----------
+    probabilities : array of float32, (N, C)
+    novelty : array of float32, (N,)
+    """
+
+    probabilities: NDArray[np.float32]
+    novelty: NDArray[np.float32]
+
+
+class Explained(NamedTuple):
+    """An answer, and where the model looked for it.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    attention : array of float32, (M, M), or None
+        Grad-CAM of the answered class (`explain.grad_cam`); None where the image was refused.
+    """
+
+    prediction: Prediction
+    attention: NDArray[np.float32] | None
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Learning: features, heads, fine-tuning, and adapting a model to a laboratory."""

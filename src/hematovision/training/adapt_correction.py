@@ -22,21 +22,17 @@ are not those of the smear at hand.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.model.head import Head, log_softmax, softmax
+from hematovision.model.head import Head
 from hematovision.training.adapt_folds import group_folds
+from hematovision.training.adapt_solver import STRENGTHS, Problem, solutions
 
 __all__ = ["FOLDS", "STRENGTHS", "Correction", "Examples", "Fitted", "corrected", "fit_correction"]
-
-STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""How strongly a correction may be pulled towards none, where features have a norm of about 1."""
 
 TRUST_IN_PROPORTIONS = 0.5
 """How far a corrected head leans to the classes that are frequent in use; see `fit_correction`."""
@@ -44,10 +40,7 @@ TRUST_IN_PROPORTIONS = 0.5
 FOLDS = 5
 """Of the inner cross-validation: each image is answered by four fifths of the others."""
 
-_STEPS = 100  # For each strength.
 _DIMENSIONS = 256  # With 8 views of 100 images, as good as all 800 in a tenth of the time.
-_TOLERANCE = 1e-5
-_FREE_BIAS = 0.1  # The bias is pulled a tenth as strongly: a lab's overall tilt is cheap to mend.
 
 
 @dataclass(frozen=True)
@@ -142,13 +135,13 @@ def fit_correction(
     scale = 1 / (spread * np.sqrt(width))
     rows, basis = _compressed((features - centre) * scale)
     offsets = np.asarray(head.logits(features), np.float64)
-    problem = _Problem(rows, offsets, np.repeat(examples.labels, views))
+    problem = Problem(rows, offsets, np.repeat(examples.labels, views))
     folds = np.repeat(group_folds(examples.labels, examples.groups, FOLDS, seed), views)
     strength, unseen = _chosen(problem, folds)
     if strength is None:
         nothing = Correction(np.zeros((width, head.n_classes)), np.zeros(head.n_classes))
         return Fitted(nothing, None, offsets[::views])
-    weights, bias = _path(problem, strength)[-1]
+    weights, bias = solutions(problem, strength)[-1]
     kernel = scale[:, None] * (basis @ weights)
     lean = TRUST_IN_PROPORTIONS * np.log(proportions / np.mean(proportions))
     correction = Correction(kernel, bias - centre @ kernel + lean)
@@ -178,31 +171,6 @@ def corrected(head: Head, correction: Correction) -> Head:
     return Head(tuple((k.astype(np.float32), b.astype(np.float32)) for k, b in layers))
 
 
-_Solution: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Weights (R, C) and biases (C,)."""
-
-
-class _Problem(NamedTuple):
-    """Rows (N, R), the logits they have already (N, C), and their classes (N,)."""
-
-    rows: NDArray[np.float64]
-    offsets: NDArray[np.float64]
-    labels: NDArray[np.int64]
-
-    def take(self, mask: NDArray[np.bool_]) -> _Problem:
-        return _Problem(self.rows[mask], self.offsets[mask], self.labels[mask])
-
-    def logits(
-        self, weights: NDArray[np.float64], bias: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        return self.offsets + self.rows @ weights + bias
-
-    def shares(self) -> NDArray[np.float64]:
-        """Return what each image counts: every class alike, all together 1."""
-        counts = np.bincount(self.labels)
-        return np.asarray(1 / (np.count_nonzero(counts) * counts[self.labels]), np.float64)
-
-
 def _compressed(
     features: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -217,85 +185,18 @@ def _compressed(
     return (left * values)[:, kept], right[kept].T
 
 
-def _chosen(
-    problem: _Problem, folds: NDArray[np.int64]
-) -> tuple[float | None, NDArray[np.float64]]:
+def _chosen(problem: Problem, folds: NDArray[np.int64]) -> tuple[float | None, NDArray[np.float64]]:
     """Return the strength with the lowest loss on unseen images, and their logits."""
     unseen = {strength: problem.offsets.copy() for strength in STRENGTHS}
     for fold in np.unique(folds):
         inside, outside = problem.take(folds != fold), problem.take(folds == fold)
-        for strength, solution in zip(STRENGTHS, _path(inside), strict=True):
+        for strength, solution in zip(STRENGTHS, solutions(inside), strict=True):
             unseen[strength][folds == fold] = outside.logits(*solution)
-    losses = {strength: _loss(problem, logits) for strength, logits in unseen.items()}
+    losses = {strength: problem.loss(logits) for strength, logits in unseen.items()}
     best = min(STRENGTHS, key=losses.__getitem__)
-    if losses[best] >= _loss(problem, problem.offsets):
+    if losses[best] >= problem.loss(problem.offsets):
         return None, problem.offsets
     return best, unseen[best]
-
-
-def _loss(problem: _Problem, logits: NDArray[np.float64]) -> float:
-    of_truth = log_softmax(logits)[np.arange(len(logits)), problem.labels]
-    return -float(problem.shares() @ of_truth)
-
-
-def _path(problem: _Problem, last: float = STRENGTHS[-1]) -> list[_Solution]:
-    """Solve for every strength down to `last`, each from where the one before it ended.
-
-    Minimises the balanced log loss plus ``strength / 2 * |correction|^2`` by accelerated gradient
-    descent that starts anew where it overshoots (O'Donoghue and Candès 2015, "Adaptive restart for
-    accelerated gradient schemes", Found. Comput. Math. 15, sec. 3.2).
-    """
-    present = np.unique(problem.labels)
-    rows = np.hstack([problem.rows, np.ones((len(problem.rows), 1))])
-    shares = problem.shares()[:, None]
-    targets = (problem.labels[:, None] == present).astype(np.float64)
-    offsets = problem.offsets[:, present]
-    # Softmax' second derivative is at most 1/2 (Böhning 1992, Ann. Inst. Statist. Math. 44).
-    steepest = 0.5 * float(np.linalg.norm(rows * np.sqrt(shares), 2)) ** 2
-
-    def gradient(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(rows.T @ (shares * (softmax(offsets + rows @ weights) - targets)))
-
-    weights = np.zeros((rows.shape[1], len(present)))
-    solutions = []
-    for strength in STRENGTHS[: STRENGTHS.index(last) + 1]:
-        pull = np.full((rows.shape[1], 1), strength)
-        pull[-1] *= _FREE_BIAS
-        weights = _descend(gradient, weights, pull, 1 / (steepest + strength))
-        solutions.append(_whole(weights, present, problem.offsets.shape[1]))
-    return solutions
-
-
-def _descend(
-    gradient: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    start: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    step: float,
-) -> NDArray[np.float64]:
-    weights = ahead = start
-    momentum = 1.0
-    for _ in range(_STEPS):
-        after = ahead - step * (gradient(ahead) + pull * ahead)
-        moved = after - weights
-        if ((ahead - after) * moved).sum() > 0:
-            momentum = 1.0
-        grown = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        weights, ahead = after, after + (momentum - 1) / grown * moved
-        momentum = grown
-        if np.abs(moved).max() < _TOLERANCE:
-            break
-    return weights
-
-
-def _whole(weights: NDArray[np.float64], present: NDArray[np.int64], n_classes: int) -> _Solution:
-    """Give every class its column.
-
-    Those of classes without images are zero, those of the others add up to zero, so that the
-    former stay where they are among the latter.
-    """
-    whole = np.zeros((len(weights), n_classes))
-    whole[:, present] = weights - weights.mean(axis=1, keepdims=True)
-    return whole[:-1], whole[-1]
 
 
 def _block(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from hematovision.model.architecture import FEATURES
 from hematovision.model.backbone import Backbone
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
-from hematovision.training.features import FeatureCache, open_cache
+from hematovision.training.feature_cache import FeatureCache, open_cache
 from hematovision.training.pictures import Part
 
 __all__ = ["DRAWN_DECOYS", "SPOILT_DECOYS", "decoy_features"]

@@ -13,7 +13,8 @@ from hematovision.errors import ImageError
 from hematovision.model.backbone import Backbone
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
-from hematovision.training.features import View, extract, open_cache, plan_views
+from hematovision.training.feature_cache import open_cache
+from hematovision.training.features import View, extract, plan_views
 
 __all__ = ["Look", "Part", "Pictures"]
 

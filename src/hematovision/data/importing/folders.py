@@ -10,11 +10,12 @@ from pathlib import Path
 
 from hematovision.data.cells import CELLS_FILE, Cell, read_cells
 from hematovision.data.folders import read_dataset
+from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.importing.crops import Written, place
 from hematovision.data.importing.names import unique_names
 from hematovision.data.importing.parts import Parts, SplitLists, apply_parts
 from hematovision.data.samples import Dataset, Sample, Split
-from hematovision.data.splits import complete_splits, read_groups, with_groups
+from hematovision.data.splits import complete_splits
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
 from hematovision.progress import Progress

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 from hematovision.data.cells import CELLS_FILE, write_cells
 from hematovision.data.folders import choose_taxonomy
+from hematovision.data.groups import groups_of, read_groups
 from hematovision.data.importing import boxes_csv, folders, voc, yolo
 from hematovision.data.importing.annotations import AnnotatedField, Annotations
 from hematovision.data.importing.crops import (
@@ -24,7 +25,6 @@ from hematovision.data.importing.crops import (
 from hematovision.data.importing.names import safe_folder
 from hematovision.data.importing.parts import Parts, SplitLists, parse_parts
 from hematovision.data.importing.report import REPORT_FILE, ImportReport
-from hematovision.data.splits import groups_of, read_groups
 from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, write_text, writing
 from hematovision.progress import Progress, no_progress

@@ -1,0 +1,107 @@
+"""Groups from a table: what somebody knows to belong together, for instance a patient's images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hematovision.data.lookup import Lookup
+from hematovision.data.samples import Dataset
+from hematovision.data.tables import read_table
+from hematovision.errors import SplitError
+from hematovision.taxonomy import normalise
+
+__all__ = ["groups_of", "read_groups", "with_groups"]
+
+_FILE_COLUMNS = ("file", "path", "image", "filename", "filepath", "imagepath", "imagename", "name",
+                 "imageid")  # fmt: skip
+
+
+def read_groups(spec: str) -> dict[str, str]:
+    """Read which file belongs to which group, from a column of a CSV file.
+
+    Parameters
+    ----------
+    spec : str
+        ``FILE:COLUMN``, for instance ``"manifest.csv:patient"``. The files stand in a column called
+        ``file``, ``path``, ``image``, ``filename`` or the like.
+
+    Returns
+    -------
+    dict of str to str
+        File, as written in the table, to group; lines without a group are passed over.
+
+    Raises
+    ------
+    SplitError
+        If `spec` is not ``FILE:COLUMN``, the column or a column of files is missing, or a file has
+        two groups.
+    AnnotationError
+        If the file is no CSV file.
+    """
+    path, _, column = spec.rpartition(":")
+    if not (path and column):
+        raise SplitError(
+            "Groups are given as FILE:COLUMN, for instance manifest.csv:patient. Received: "
+            f"{spec!r}"
+        )
+    table = read_table(Path(path))
+    names = {normalise(name): name for name in table.columns}
+    names.pop(normalise(column), None)  # the groups may be called `name`, but not be the files
+    files = next((names[name] for name in _FILE_COLUMNS if name in names), None)
+    if column not in table.columns or files is None:
+        expected = f"a column {column!r}" if files else "a column 'file' with the images' names"
+        raise SplitError(
+            f"{table.path} needs {expected}. Its columns are: {', '.join(table.columns)}."
+        )
+    groups: dict[str, str] = {}
+    for row in table.rows:
+        file, group = row[files], row[column]
+        if file and group and groups.setdefault(file, group) != group:
+            raise SplitError(
+                f"{table.path}, line {row.line}: {file!r} has the group {group!r} here and "
+                f"{groups[file]!r} above. Give each file one group."
+            )
+    return groups
+
+
+def with_groups(dataset: Dataset, groups: Mapping[str, str]) -> Dataset:
+    """Give every sample the group that a table says, for instance its patient.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Any dataset.
+    groups : mapping of str to str
+        From `read_groups`. A file may be named by its path relative to the dataset, by its name,
+        or by its name without suffix.
+
+    Raises
+    ------
+    SplitError
+        If an image has no group, or its name alone fits several groups.
+    """
+    found = groups_of([dataset.relative(sample) for sample in dataset], groups)
+    return dataset.with_samples(
+        replace(sample, group=group) for sample, group in zip(dataset, found, strict=True)
+    )
+
+
+def groups_of(files: Sequence[str], groups: Mapping[str, str]) -> list[str]:
+    """Return the group of each file; see `with_groups`."""
+    lookup = Lookup(groups.items())
+    found = [lookup.find(file) for file in files]
+    missing = [file for file, groups_ in zip(files, found, strict=True) if not groups_]
+    if missing:
+        raise SplitError(
+            f"{len(missing)} of {len(files)} images have no group: {', '.join(missing[:5])}. Name "
+            "each in the table of groups, by its path or its file name."
+        )
+    for file, several in zip(files, found, strict=True):
+        if len(several) > 1:
+            raise SplitError(
+                f"{file} may belong to several groups: {', '.join(several[:5])}. Its name is in "
+                "the table more than once; name files by their path relative to the dataset."
+            )
+    return [one for (one,) in found]

@@ -1,0 +1,52 @@
+"""The cache of features lies where the platform keeps such, and says what is wrong with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hematovision.errors import OutputError
+from hematovision.training.feature_cache import FeatureCache, cache_folder, open_cache
+
+
+def test_a_row_is_given_back_as_it_was_put():
+    row = np.arange(1283, dtype=np.float32)
+    with open_cache("ab" * 32) as cache:
+        cache.put([(b"key", row)])
+    with open_cache("ab" * 32) as cache:
+        np.testing.assert_array_equal(cache.get(b"key"), row)
+        assert cache.get(b"another") is None
+
+
+def test_a_damaged_cache_says_which_file_to_delete(tmp_path: Path):
+    with open_cache("ab" * 32) as cache:
+        path = cache.path
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(OutputError, match="Delete the file"):
+        FeatureCache("ab" * 32)
+
+
+def test_a_closed_cache_is_an_error_of_ours():
+    cache = FeatureCache("ab" * 32)
+    cache.close()
+    with pytest.raises(OutputError, match="cannot be used"):
+        cache.get(b"key")
+    with pytest.raises(OutputError, match="cannot be used"):
+        cache.put([(b"key", np.zeros(1283, np.float32))])
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "value", "expected"),
+    [
+        ("linux", "XDG_CACHE_HOME", "/x", Path("/x/hematovision")),
+        ("win32", "LOCALAPPDATA", "/l", Path("/l/hematovision")),
+        ("darwin", "HOME", "/h", Path("/h/Library/Caches/hematovision")),
+    ],
+)
+def test_caches_lie_where_the_platform_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, value: str, expected: Path
+):
+    monkeypatch.delenv("HEMATOVISION_CACHE")
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv(variable, value)
+    assert cache_folder() == expected
