@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from hematovision import images
+from colour_squares import COLOUR_MODEL, COLOURS, write_square
 from hematovision.cli.program import program
 from model.make_explaining import explaining_bundle
-
-COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
 
 Run = Callable[..., Result]
 
@@ -32,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 @pytest.fixture(scope="session")
 def colour_model() -> Path:
     """A bundle whose answers can be worked out by hand: the strongest of red, green and blue."""
-    return Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
+    return COLOUR_MODEL
 
 
 @pytest.fixture(scope="session")
@@ -47,5 +44,5 @@ def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name, colour in COLOURS.items():
-        images.write(folder / f"{name}.png", np.full((40, 40, 3), colour, np.uint8))
+        write_square(folder / f"{name}.png", colour, side=40)
     return folder

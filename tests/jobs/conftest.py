@@ -1,17 +1,26 @@
-"""The small model that says which colour is strongest, and images for it."""
+"""The small model that says which colour is strongest, images for it, and a cache of its own."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from colour_squares import COLOUR_MODEL
 from hematovision import images
 from model.make_explaining import explaining_bundle
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEMATOVISION_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def colour_model() -> Path:
-    return Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
+    return COLOUR_MODEL
 
 
 @pytest.fixture(scope="session")

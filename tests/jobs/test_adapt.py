@@ -28,13 +28,6 @@ from hematovision.model.registry import find_model
 MODEL = "rbc-wbc-platelets"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEMATOVISION_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> Path:
     """Drawn cells of the three classes, in Train, Valid and Test."""

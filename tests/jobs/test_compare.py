@@ -6,12 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
 import hematovision
+from colour_squares import COLOUR_MODEL as MODEL
+from colour_squares import write_square, write_squares
 from hematovision import images
 from hematovision.errors import (
     DatasetError,
@@ -24,8 +25,6 @@ from hematovision.jobs.compare import compare
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.taxonomy import Taxonomy
 
-MODEL = Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
-COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
 BROWN = (150, 200, 10)  # green to the one, red to the other
 
 
@@ -52,17 +51,10 @@ def reddish(tmp_path: Path) -> Path:
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
     """Squares of three colours in two parts; in the test part brown ones, and a broken file."""
-    root = tmp_path / "squares"
-    for split in ("Train", "Test"):
-        for name, colour in COLOURS.items():
-            for i in range(3):
-                square = np.full((30, 30, 3), colour, np.uint8) - i
-                images.write(root / split / name / f"{i}.png", square)
+    root = write_squares(tmp_path / "squares")
     for label, count in (("red", 2), ("green", 1), ("blue", 1)):
         for i in range(count):
-            square = np.full((9, 9, 3), BROWN, np.uint8)
-            images.write(root / "Test" / label / f"brown{i}.png", square)
-    (root / "Test" / "red" / "broken.png").write_bytes(b"x")
+            write_square(root / "Test" / label / f"brown{i}.png", BROWN, side=9)
     return root
 
 

@@ -5,25 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from colour_squares import COLOUR_MODEL as MODEL
+from colour_squares import COLOURS, write_square, write_squares
 from hematovision import images
 from hematovision.errors import DatasetError, ModelNotFoundError, OutputError, TaxonomyError
 from hematovision.jobs.evaluate import evaluate
-
-MODEL = Path(__file__).parents[1] / "model" / "data" / "bundle_v1"
-COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
 
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
     """Red, green and blue squares, one green one in the wrong folder, one file broken."""
-    root = tmp_path / "squares"
-    for split in ("Train", "Test"):
-        for name, colour in COLOURS.items():
-            for i in range(3):
-                square = np.full((30, 30, 3), colour, np.uint8) - i
-                images.write(root / split / name / f"{i}.png", square)
-    images.write(root / "Test" / "red" / "green.png", np.full((9, 9, 3), COLOURS["green"], "u1"))
-    (root / "Test" / "red" / "broken.png").write_bytes(b"x")
+    root = write_squares(tmp_path / "squares")
+    write_square(root / "Test" / "red" / "green.png", COLOURS["green"], side=9)
     return root
 
 
