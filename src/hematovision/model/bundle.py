@@ -23,7 +23,7 @@ from hematovision.model.manifest import (
     parse_manifest,
 )
 from hematovision.model.trust import Trust
-from hematovision.model.weights import WEIGHTS_BYTES, bundled_weights_path
+from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
@@ -123,7 +123,7 @@ class Bundle:
         if not self.manifest.backbone.shared:
             return {}
         path = bundled_weights_path()
-        data = _read_limited(path, WEIGHTS_BYTES)
+        data = _read_limited(path, MAX_WEIGHTS_BYTES)
         _compare(path, sha256_bytes(data), self.manifest.backbone.sha256)
         return {SHARED_WEIGHTS: data}
 

@@ -25,6 +25,7 @@ from hematovision.model.architecture import INPUT_SIZE, weight_specs
 
 __all__ = [
     "BUNDLED_WEIGHTS",
+    "MAX_WEIGHTS_BYTES",
     "WEIGHTS_BYTES",
     "BackboneWeights",
     "Slot",
@@ -101,6 +102,9 @@ def _file_size() -> int:
 WEIGHTS_BYTES = _file_size()
 """Length in bytes of a weights file, about 9 MB, without the side at its end."""
 
+MAX_WEIGHTS_BYTES = WEIGHTS_BYTES + _ALIGNMENT
+"""Length in bytes with the side at its end."""
+
 _SIDES = range(64, INPUT_SIZE + 1, 32)  # Every layer of stride 2 halves an even side.
 
 
@@ -169,10 +173,10 @@ class BackboneWeights:
         WeightsError
             If the length is wrong or the numbers cannot be weights.
         """
-        if len(data) not in (WEIGHTS_BYTES, WEIGHTS_BYTES + _ALIGNMENT):
+        if len(data) not in (WEIGHTS_BYTES, MAX_WEIGHTS_BYTES):
             raise WeightsError(
                 f"{name}: {len(data):,} bytes, but weights of MobileNetV2 are {WEIGHTS_BYTES:,} or "
-                f"{WEIGHTS_BYTES + _ALIGNMENT:,}. The file is cut or of another kind; fetch or "
+                f"{MAX_WEIGHTS_BYTES:,}. The file is cut or of another kind; fetch or "
                 "write it again."
             )
         arrays = {}
@@ -214,7 +218,7 @@ class BackboneWeights:
         try:
             # One byte more than expected tells a longer file without reading all of it.
             with path.open("rb") as stream:
-                data = stream.read(WEIGHTS_BYTES + _ALIGNMENT + 1)
+                data = stream.read(MAX_WEIGHTS_BYTES + 1)
         except OSError as error:
             raise WeightsError(
                 f"Cannot read the weights {path}: {error.strerror or error}. Check the path."
