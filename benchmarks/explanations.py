@@ -224,7 +224,8 @@ def leaning(lean: float, way: Image.Resampling) -> Grow:
 
     def grow(attention: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
         wide = Image.fromarray(np.pad(attention, 2, mode="edge"))
-        box = (2 - lean, 2 - lean, 9 - lean, 9 - lean)
+        start, end = 2 - lean, 2 - lean + len(attention)
+        box = (start, start, end, end)
         smooth = np.asarray(wide.resize((width, height), way, box=box), np.float32)
         return np.asarray(np.maximum(smooth, 0), np.float32)
 
@@ -259,7 +260,7 @@ def shuffled(head: Head, seed: int) -> Head:
 
 
 def ranks(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the ranks within each map (N, 49), equal values sharing theirs, less their mean."""
+    """Return the ranks within each map, equal values sharing theirs, less their mean."""
     flat = maps.reshape(len(maps), -1)
     above = (flat[:, :, None] > flat[:, None, :]).sum(axis=2)
     equal = (flat[:, :, None] == flat[:, None, :]).sum(axis=2)
