@@ -29,8 +29,8 @@ LOW_CONFIDENCE = "low confidence"
 UNLIKE_TRAINING = "unlike the training images"
 
 _LEAST_CONFIDENCE = 0.8  # Below it, calibrated, at least one answer in five is wrong.
-_NOVELTY_QUANTILE = 0.99
-_FEW = 100  # Images of which the 99th percentile is the largest, and too low for the next one.
+_NOVELTY_QUANTILE = 0.98
+_FEW = 100  # Images of which the 98th percentile is one of the largest two: too low for the next.
 _NOVELTY_MARGIN_OF_FEW = 1.1
 
 
@@ -139,7 +139,7 @@ def fit_thresholds(
 
     `min_confidence` is the lowest for which at most `max_error` of the accepted answers are
     wrong, but never so high that more than `max_review` of the images would be reviewed, and
-    never below 0.8. `max_novelty` is the 99th percentile; of 100 images and fewer, their
+    never below 0.8. `max_novelty` is the 98th percentile; of 100 images and fewer, their
     largest novelty times 1.1.
 
     Parameters
