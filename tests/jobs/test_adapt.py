@@ -193,9 +193,12 @@ def test_real_cells_of_the_lab_it_learnt_from_change_nothing(real_data: Path, tm
 def test_real_images_that_the_model_does_not_understand_are_refused(
     real_data: Path, tmp_path: Path
 ):
-    # Whole PBC images, which show a white cell among red ones, to a model of cropped cells.
-    folder = real_cells(real_data, tmp_path / "pbc", 26)
-    with pytest.raises(TrainingError, match=r"of 25 images it sends \d+ to a person"):
+    # Whole fields to a model of single cells.
+    folder = tmp_path / "fields"
+    folder.mkdir()
+    for path in sorted((real_data / "txl" / "raabin").rglob("*.jpg"))[:26]:
+        shutil.copy(path, folder)
+    with pytest.raises(TrainingError, match=r"of 26 images it sends \d+ to a person"):
         adapt(MODEL, folder, out=tmp_path / "run")
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from hematovision.model.architecture import (
     BATCH_NORM_EPSILON,
     BLOCKS,
-    FEATURE_MAP_SIZE,
+    INPUT_SIZE,
+    REDUCTION,
     conv_layers,
     weight_specs,
 )
@@ -39,7 +40,7 @@ def test_the_table_is_table_2_of_the_paper():
     )
     assert [block.index for block in BLOCKS if block.stride == 2] == [1, 3, 6, 13]
     assert sum(block.is_residual for block in BLOCKS) == 10
-    assert FEATURE_MAP_SIZE == 7
+    assert (INPUT_SIZE, INPUT_SIZE // REDUCTION) == (224, 7)
     assert len(conv_layers()) == 52
     # The count that Keras publishes for MobileNetV2 without its top.
     assert sum(int(np.prod(spec.shape)) for spec in weight_specs()) == 2_257_984

@@ -30,7 +30,7 @@ UNLIKE_TRAINING = "unlike the training images"
 
 _LEAST_CONFIDENCE = 0.8  # Below it, calibrated, at least one answer in five is wrong.
 _NOVELTY_QUANTILE = 0.98
-_FEW = 100  # Images of which the 98th percentile is one of the largest two: too low for the next.
+_FEW = 100  # Images of which the 98th percentile is one of the two largest: too low for the next.
 _NOVELTY_MARGIN_OF_FEW = 1.1
 
 
@@ -165,8 +165,10 @@ def fit_thresholds(
     confidence = scores.max(axis=1)
     wrong = scores.argmax(axis=1) != truth
     lowest = _lowest_confidence(confidence, wrong, max_error, max_review)
-    high = float(np.quantile(distances, _NOVELTY_QUANTILE, method="higher"))
-    high *= _NOVELTY_MARGIN_OF_FEW if len(truth) <= _FEW else 1.0
+    if len(truth) <= _FEW:
+        high = _NOVELTY_MARGIN_OF_FEW * float(distances.max())
+    else:
+        high = float(np.quantile(distances, _NOVELTY_QUANTILE, method="higher"))
     return Trust(temperature, max(lowest, _LEAST_CONFIDENCE), high)
 
 
