@@ -14,7 +14,7 @@ from hematovision.errors import BundleError, ModelError, ModelNotFoundError
 from hematovision.model import classifier as module
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.classifier import Classifier, Prediction, columns
-from hematovision.model.explain import grad_cam
+from hematovision.model.explain import both_ways, grad_cam
 from model.make_bundle_v1 import tiny_graph
 from model.make_explaining import explaining_bundle, explaining_graph
 
@@ -162,18 +162,22 @@ def test_where_it_looked_comes_with_each_answer(tmp_path, files):
     assert [explained.prediction for explained in found] == classifier.predict(files)
     assert found[1].attention is None, "a refused file has no map"
     attention = found[-1].attention
-    assert attention.shape == (7, 7)
-    # The strength of red over the 49 places; the middle column lies across both halves.
-    np.testing.assert_allclose(attention[:, 4:] * 49, 250, atol=1)
-    np.testing.assert_allclose(attention[:, :3] * 49, 10, atol=1)
+    assert attention.shape == (28, 28)
+    # The strength of red over the 49 places; the middle ones lie across both halves.
+    np.testing.assert_allclose(attention[:, 20:] * 49, 250, atol=20)
+    np.testing.assert_allclose(attention[:, :8] * 49, 10, atol=20)
     assert list(classifier.explain([])) == []
 
 
 def test_maps_of_a_batch_are_grad_cam_of_the_answers(classifier, drawn, head):
     said = classifier.predict_batch(drawn[:3]).probabilities.argmax(axis=1)
-    expected = grad_cam(head, classifier.feature_maps(drawn[:3]), said)
+    turned = drawn[:3, ::-1, ::-1]
+    assert (classifier.predict_batch(turned).probabilities.argmax(axis=1) == said).all()
+    one, other = (grad_cam(head, classifier.feature_maps(x), said) for x in (drawn[:3], turned))
+    expected = np.stack([both_ways(*pair) for pair in zip(one, other, strict=True)])
     assert classifier.explains
-    np.testing.assert_allclose(classifier.attention(drawn[:3]), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(classifier.attention(drawn[:3]), expected, rtol=1e-3, atol=1e-4)
+    assert classifier.attention(drawn[:0]).shape[0] == 0
 
 
 def test_a_model_of_the_first_version_says_that_it_cannot_explain(colours, files, drawn):

@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from hematovision.model.explain import LEAN, grad_cam, hottest_point, logit_slopes, upsample
+from hematovision.model.explain import (
+    LEAN,
+    both_ways,
+    grad_cam,
+    hottest_point,
+    logit_slopes,
+    upsample,
+)
 from hematovision.model.head import Head
 
 
@@ -94,3 +101,21 @@ def test_a_map_grows_to_the_image_and_stays_at_least_zero():
     row, column = divmod(int(found.argmax()), 400)
     assert (row, column) == (pytest.approx(3.75 / 7 * 300, abs=2), pytest.approx(100, abs=2))
     np.testing.assert_allclose(upsample(np.full((7, 7), 3, np.float32), 20, 30), 3, rtol=1e-5)
+
+
+def test_an_image_and_it_turned_agree_on_a_place_and_lean_nowhere():
+    place = np.zeros((4, 4), np.float32)
+    place[1, 1] = 1
+    # Turned, the same spot is seen by the place opposite.
+    turned = place[::-1, ::-1]
+    found = both_ways(place, turned)
+    assert found.shape == (16, 16)
+    weight = found.sum()
+    rows, columns = np.indices(found.shape) + 0.5
+    assert (found * rows).sum() / weight == pytest.approx(6, abs=0.1)  # The middle of place 1.
+    assert (found * columns).sum() / weight == pytest.approx(6, abs=0.1)
+
+
+def test_without_the_turned_one_it_is_the_map_itself_only_finer():
+    place = np.arange(16, dtype=np.float32).reshape(4, 4)
+    np.testing.assert_array_equal(both_ways(place, None), upsample(place, 16, 16))

@@ -30,7 +30,7 @@ from hematovision.model.trust import Decision, Trust, accepts, decide
 __all__ = ["Answered", "Looked", "boxes_of", "judge", "split_counts", "write_evaluation"]
 
 Looked: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From images (N, 224, 224, 3) to maps (N, M, M): `Classifier.attention`."""
+"""From images (N, 224, 224, 3) to maps (N, K, K): `Classifier.attention`."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from hematovision import images
 from hematovision.errors import BundleError, ImageError
 from hematovision.model.architecture import FEATURES, INPUT_SIZE, REDUCTION
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
+from hematovision.model.explain import both_ways
 from hematovision.model.prediction import Answers, Explained, Prediction, columns
 from hematovision.model.registry import find_model
 from hematovision.model.session import (
@@ -35,6 +36,16 @@ _OUTPUTS = ("probabilities", "novelty")
 _ATTENTION = "attention"  # An output that models have which were written since 0.2.
 
 _T = TypeVar("_T")
+
+
+def _seen_both_ways(
+    one: NDArray[np.float32],
+    looked: NDArray[np.float32],
+    other: NDArray[np.float32],
+    back: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Join the maps of an image and of it turned by half, where the answer is the same."""
+    return both_ways(looked, back if one.argmax() == other.argmax() else None)
 
 
 def _places(session: Session) -> int:
@@ -229,9 +240,10 @@ class Classifier:
         return run_each(self._session, ["features"], batch, self.workers)[0]
 
     def attention(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return where the model looked for its answers, float32 (N, M, M); see `predict_batch`.
+        """Return where the model looked for its answers, float32 (N, K, K); see `predict_batch`.
 
-        It is Grad-CAM of each image's most probable class; see `explain.grad_cam`.
+        It is Grad-CAM of each image's most probable class (`explain.grad_cam`), of the image and of
+        it turned by half (`explain.both_ways`).
 
         Raises
         ------
@@ -239,25 +251,33 @@ class Classifier:
             If the model cannot: see `explains`.
         """
         self.check_explains()
-        return run_each(self._session, [_ATTENTION], batch, self.workers)[0]
+        outputs, turned = ("probabilities", _ATTENTION), batch[:, ::-1, ::-1]
+        pairs = zip(
+            *run_each(self._session, outputs, batch, self.workers),
+            *run_each(self._session, outputs, turned, self.workers),
+            strict=True,
+        )
+        maps = [_seen_both_ways(*pair) for pair in pairs]
+        return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
 
     def _predict_file(self, path: str | Path) -> Prediction:
-        return self._answer_file(path, _OUTPUTS)[0]
-
-    def _explain_file(self, path: str | Path) -> Explained:
-        prediction, further = self._answer_file(path, (*_OUTPUTS, _ATTENTION))
-        return Explained(prediction, further[0][0] if further else None)
-
-    def _answer_file(
-        self, path: str | Path, outputs: Sequence[str]
-    ) -> tuple[Prediction, list[NDArray[np.float32]]]:
-        """Return the answer for a file, and the outputs asked for beyond those it is made of."""
         try:
             image = images.load(path)
         except ImageError as error:
-            return self._refusal(path, error), []
-        probabilities, novelty, *further = run_one(self._session, outputs, image[None])
-        return self._prediction(str(path), probabilities[0], float(novelty[0])), further
+            return self._refusal(path, error)
+        probabilities, novelty = run_one(self._session, _OUTPUTS, image[None])
+        return self._prediction(str(path), probabilities[0], float(novelty[0]))
+
+    def _explain_file(self, path: str | Path) -> Explained:
+        try:
+            image = images.load(path)
+        except ImageError as error:
+            return Explained(self._refusal(path, error), None)
+        one, novelty, looked = run_one(self._session, (*_OUTPUTS, _ATTENTION), image[None])
+        turned = np.ascontiguousarray(image[None, ::-1, ::-1])
+        other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
+        prediction = self._prediction(str(path), one[0], float(novelty[0]))
+        return Explained(prediction, _seen_both_ways(one[0], looked[0], other[0], back[0]))
 
     def _refusal(self, path: str | Path, error: ImageError) -> Prediction:
         return Prediction(

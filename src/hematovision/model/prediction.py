@@ -86,7 +86,7 @@ class Explained(NamedTuple):
     Parameters
     ----------
     prediction : Prediction
-    attention : array of float32, (M, M), or None
+    attention : array of float32, (K, K), or None
         Grad-CAM of the answered class (`explain.grad_cam`); None where the image was refused.
     """
 
