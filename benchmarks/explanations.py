@@ -45,7 +45,7 @@ SEEDS = 10
 BATCH = 32
 
 Grow = Callable[[NDArray[np.float32], int, int], NDArray[np.float32]]
-"""From a map (7, 7), height and width to a smooth one of that size."""
+"""From a map (M, M), height and width to a smooth one of that size."""
 
 
 @dataclass(frozen=True)
@@ -128,17 +128,12 @@ def look(
             image, place = moved(image, place, generator)
         pixels.append(images.fit(image))
         boxes.append(place)
-    parts = [
-        classifier.feature_maps(np.stack(pixels[i : i + BATCH]))
-        for i in range(0, len(pixels), BATCH)
-    ]
-    feature_maps = np.concatenate(parts)
+    batches = [np.stack(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH)]
+    feature_maps = np.concatenate([classifier.feature_maps(batch) for batch in batches])
     said = head.logits(feature_maps.mean(axis=(1, 2))).argmax(axis=1)
-    maps = [
-        classifier.attention(np.stack(pixels[i : i + BATCH])) for i in range(0, len(pixels), BATCH)
-    ]
-    of_parts = np.array([part for _, part, _ in fields])
-    return Looked(boxes, of_parts, feature_maps, said, np.concatenate(maps))
+    maps = [classifier.attention(batch) for batch in batches]
+    split = np.array([part for _, part, _ in fields])
+    return Looked(boxes, split, feature_maps, said, np.concatenate(maps))
 
 
 def moved(

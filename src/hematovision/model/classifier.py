@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.errors import BundleError, ImageError
-from hematovision.model.architecture import FEATURES, INPUT_SIZE, REDUCTION
+from hematovision.model.architecture import FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.explain import both_ways
 from hematovision.model.prediction import Answers, Explained, Prediction, columns
 from hematovision.model.registry import find_model
 from hematovision.model.session import (
-    Session,
     check_ports,
+    feature_places,
     open_session,
     run_each,
     run_one,
@@ -46,13 +46,6 @@ def _seen_both_ways(
 ) -> NDArray[np.float32]:
     """Join the maps of an image and of it turned by half, where the answer is the same."""
     return both_ways(looked, back if one.argmax() == other.argmax() else None)
-
-
-def _places(session: Session) -> int:
-    """Return how many places a side the feature map has: as many as the network's side allows."""
-    shapes = [port.shape for port in session.get_outputs() if port.name == "feature_map"]
-    sides = [shape[1] for shape in shapes if len(shape) == 4 and isinstance(shape[1], int)]
-    return next(iter(sides), INPUT_SIZE // REDUCTION)
 
 
 class Classifier:
@@ -88,7 +81,7 @@ class Classifier:
         self.workers = max(1, workers or usable_cpus())
         name = str(bundle.folder / ONNX)
         self._session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
-        places = _places(self._session)
+        places = feature_places(self._session)
         outputs = {
             "probabilities": (len(self.classes),),
             "novelty": (),

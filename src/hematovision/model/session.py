@@ -18,13 +18,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from hematovision.errors import BundleError, ModelError
-from hematovision.model.architecture import INPUT_SIZE
+from hematovision.model.architecture import INPUT_SIZE, REDUCTION
 
 __all__ = [
     "Port",
     "Session",
     "check_images",
     "check_ports",
+    "feature_places",
     "open_session",
     "run_each",
     "run_one",
@@ -160,6 +161,13 @@ def check_ports(session: Session, outputs: Mapping[str, tuple[int, ...]], *, nam
                 f"{name}: the ONNX file's output {output!r} must be ('tensor(float)', {shape}) "
                 f"after N. Received: {given.get(output)}. It does not belong to this bundle.json."
             )
+
+
+def feature_places(session: Session) -> int:
+    """Return how many places a side the feature map has: as many as the network's side allows."""
+    shapes = [port.shape for port in session.get_outputs() if port.name == "feature_map"]
+    sides = [shape[1] for shape in shapes if len(shape) == 4 and isinstance(shape[1], int)]
+    return next(iter(sides), INPUT_SIZE // REDUCTION)
 
 
 def _kinds(ports: list[Port]) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
