@@ -29,8 +29,6 @@ __all__ = ["MobileNetV2", "scaled"]
 
 # Share of the newest batch in the running statistics: of the last 30 batches or so.
 _MOMENTUM = 0.03
-_STYLED = (2, 5, 9)  # After these blocks styles are mixed: where the resolution is about to halve.
-_STYLE_BETA = (0.1, 0.1)  # Nearly always one style or the other, as in the paper.
 
 
 def scaled(pixels: torch.Tensor, side: int) -> torch.Tensor:
@@ -84,17 +82,6 @@ class _Layer(nn.Module):
         }
 
 
-def _mixed_style(values: torch.Tensor) -> torch.Tensor:
-    """Give each image the channels' mean and deviation of a mixture with another of the batch."""
-    mean = values.mean((2, 3), keepdim=True).detach()
-    deviation = (values.var((2, 3), keepdim=True) + 1e-6).sqrt().detach()
-    other = torch.randperm(len(values), device=values.device)
-    share = torch.distributions.Beta(*_STYLE_BETA).sample((len(values), 1, 1, 1)).to(values)
-    mixed_deviation = share * deviation + (1.0 - share) * deviation[other]
-    mixed_mean = share * mean + (1.0 - share) * mean[other]
-    return (values - mean) / deviation * mixed_deviation + mixed_mean
-
-
 class _Block(nn.Module):
     """An inverted residual block."""
 
@@ -115,12 +102,6 @@ class MobileNetV2(nn.Module):
     ----------
     weights : BackboneWeights
         Where it starts from.
-
-    Attributes
-    ----------
-    mix_style : float
-        While training, the probability with which the styles of a batch are mixed after each of
-        the blocks 2, 5 and 9 (MixStyle; Zhou et al. 2021, arXiv:2104.02008).
     """
 
     def __init__(self, weights: BackboneWeights) -> None:
@@ -128,7 +109,6 @@ class MobileNetV2(nn.Module):
         self.stem = _Layer(STEM)
         self.blocks = nn.Sequential(*(_Block(block) for block in BLOCKS))
         self.top = _Layer(TOP)
-        self.mix_style = 0.0
         with torch.no_grad():
             for name, tensor in self._arrays().items():
                 array = torch.from_numpy(np.array(weights.arrays[name]))
@@ -137,19 +117,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return the features (N, 1280)."""
-        values = self.stem(values)
-        for number, block in enumerate(self.blocks):
-            values = block(values)
-            if self.training and number in _STYLED and float(torch.rand(())) < self.mix_style:
-                values = _mixed_style(values)
-        return self.top(values).mean((2, 3))
-
-    def freeze(self, blocks: int) -> None:
-        """Let the stem and the first `blocks` blocks stay as they are; 0 lets everything learn."""
-        for parameter in self.parameters():
-            parameter.requires_grad_(requires_grad=True)
-        for layer in (self.stem, *self.blocks[:blocks]) if blocks else ():
-            layer.requires_grad_(requires_grad=False)
+        return self.top(self.blocks(self.stem(values))).mean((2, 3))
 
     def weights(self, side: int) -> BackboneWeights:
         """Return a copy of the weights, to see images at `side` pixels."""

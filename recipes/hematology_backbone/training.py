@@ -51,13 +51,8 @@ class Stage:
         a stage gives (Polyak and Juditsky 1992).
     label_smoothing : float
         As in Szegedy et al. 2016, arXiv:1512.00567.
-    frozen_blocks : int
-        So many of the 17 blocks, counted from the image, and the first convolution stay as they
-        are: they see edges and colours, which ImageNet has taught them, and cost most of the time.
     frozen_norm : bool
         Whether BatchNorm keeps its statistics; its scale and offset learn anyhow.
-    mix_style : float
-        As in `MobileNetV2`.
     """
 
     steps: int
@@ -66,9 +61,7 @@ class Stage:
     learning_rate: float
     averaging: float = 0.99
     label_smoothing: float = 0.05
-    frozen_blocks: int = 0
     frozen_norm: bool = True
-    mix_style: float = 0.5
 
 
 @dataclass
@@ -133,7 +126,7 @@ def train(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     state.net.to(device)
     state.average.to(device)
-    training = Training(state, names, stage, batches.seed)
+    training = Training(state, names, stage)
     first = training.load(kept, device)
     began, losses = time.perf_counter(), []
     for step, batch in _numbered(batches, first, stage.steps):
@@ -169,14 +162,12 @@ def _unchanged(batch: Batch) -> Batch:
 class Training:
     """Optimiser, schedule and average of one stage."""
 
-    def __init__(self, state: State, names: Sequence[str], stage: Stage, seed: int) -> None:
-        self.state, self.names, self.stage, self.seed = state, names, stage, seed
+    def __init__(self, state: State, names: Sequence[str], stage: Stage) -> None:
+        self.state, self.names, self.stage = state, names, stage
         backbone = state.net["backbone"]
         assert isinstance(backbone, MobileNetV2)
-        backbone.freeze(stage.frozen_blocks)
-        backbone.mix_style = stage.mix_style
         groups = [
-            {"params": [p for p in backbone.parameters() if p.requires_grad], "speed": 1.0},
+            {"params": list(backbone.parameters()), "speed": 1.0},
             {
                 "params": [p for n in names for p in state.net[n].parameters()],
                 "speed": _HEADS_FASTER,
@@ -186,8 +177,6 @@ class Training:
 
     def step(self, number: int, batch: Batch, device: str) -> float:
         """Learn from one batch and return its loss."""
-        # Of seed and number alone, so that a resumed run mixes the same styles.
-        torch.manual_seed((self.seed << 32) + number)
         for group in self.optimiser.param_groups:
             group["lr"] = group["speed"] * self._rate(number)
         self.state.net.train()
