@@ -30,10 +30,14 @@ def test_one_layer_alone_is_a_head():
     np.testing.assert_allclose(head.probabilities(FEATURES).sum(axis=1), 1)
 
 
-def test_a_temperature_divides_the_logits():
+def test_calibration_divides_the_logits_and_shifts_them():
     head = Head((layer(1280, 8), layer(8, 3)))
     np.testing.assert_allclose(
-        head.with_temperature(2.5).logits(FEATURES), head.logits(FEATURES) / 2.5, atol=1e-5
+        head.calibrated(2.5).logits(FEATURES), head.logits(FEATURES) / 2.5, atol=1e-5
+    )
+    bias = np.array([0.5, -0.25, -0.25])
+    np.testing.assert_allclose(
+        head.calibrated(2.5, bias).logits(FEATURES), head.logits(FEATURES) / 2.5 + bias, atol=1e-5
     )
 
 

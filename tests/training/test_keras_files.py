@@ -30,7 +30,7 @@ assert not any(name.startswith("hematovision") for name in sys.modules)
 def head() -> Head:
     rng = np.random.default_rng(0)
     hidden = rng.normal(0, 0.03, (1280, 128)), rng.normal(0, 0.1, 128)
-    return Head((hidden, (rng.normal(0, 0.2, (128, 3)), np.zeros(3)))).with_temperature(1.7)
+    return Head((hidden, (rng.normal(0, 0.2, (128, 3)), np.zeros(3)))).calibrated(1.7)
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_the_temperature_is_folded_into_the_head(learned: Learned):
     valid = learned.parts["valid"]
     loss = -np.log(learned.head.probabilities(valid.features)[np.arange(len(valid.labels)),
                                                               valid.labels]).mean()  # fmt: skip
-    softer = learned.head.with_temperature(3.0).probabilities(valid.features)
+    softer = learned.head.calibrated(3.0).probabilities(valid.features)
     assert loss <= -np.log(softer[np.arange(len(valid.labels)), valid.labels]).mean()
 
 

@@ -10,7 +10,7 @@
     geometry.py   fit, view
     colours.py    mean_colours
     finding.py    is_image_name, find_images
-    writing.py    write
+    writing.py    write, encode_png
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from hematovision.images.colours import mean_colours
 from hematovision.images.finding import find_images, is_image_name
 from hematovision.images.geometry import SIZE, fit, view
 from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read
-from hematovision.images.writing import write
+from hematovision.images.writing import encode_png, write
 
 __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "SIZE",
+    "encode_png",
     "find_images",
     "fit",
     "is_image_name",

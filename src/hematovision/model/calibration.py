@@ -45,9 +45,7 @@ class Calibration:
 
     def fold(self, head: Head) -> Head:
         """Return the head whose last layer does this itself."""
-        kernel, bias = head.layers[-1]
-        last = (kernel / self.temperature).astype(np.float32), self.apply(bias).astype(np.float32)
-        return Head((*head.layers[:-1], last))
+        return head.calibrated(self.temperature, self.bias)
 
 
 def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Calibration:

@@ -84,11 +84,11 @@ class Head:
         """Return the probabilities (N, C) of `features` (N, 1280)."""
         return softmax(self.logits(features))
 
-    def with_temperature(self, temperature: float) -> Head:
-        """Return the head whose logits are divided by `temperature`, folded into the last layer."""
-        kernel, bias = self.layers[-1]
-        scale = np.float32(1 / temperature)
-        return Head((*self.layers[:-1], (kernel * scale, bias * scale)))
+    def calibrated(self, temperature: float, bias: NDArray[np.float64] | float = 0.0) -> Head:
+        """Return the head whose logits are ``logits / temperature + bias``, by its last layer."""
+        kernel, old = self.layers[-1]
+        last = kernel / np.float64(temperature), old / np.float64(temperature) + bias
+        return Head((*self.layers[:-1], (last[0].astype(np.float32), last[1].astype(np.float32))))
 
 
 def _frozen(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -133,7 +133,7 @@ def adapt_labelled(model: Known, examples: Examples, seed: int = 0) -> Adapted:
     spread = class_spread(model.novelty)
     fitted = fit_correction(base.head, spread, examples, model.proportions, seed)
     temperature = _temperature(fitted.unseen_logits, labels)
-    head = corrected(base.head, fitted.correction).with_temperature(temperature)
+    head = corrected(base.head, fitted.correction).calibrated(temperature)
     unseen = Answers(softmax(fitted.unseen_logits / temperature), base.novelty.score(features))
     trust = replace(
         _thresholds(model.trust, unseen, labels),
