@@ -117,7 +117,7 @@ def test_a_bomb_is_refused_by_its_declared_size(put, tmp_path) -> None:
 def test_a_bomb_that_declares_less_than_it_holds_is_refused(
     put, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "_SLACK", 1000)
+    monkeypatch.setattr(archives, "SLACK", 1000)
     entry = archives._Entry("zeros", 10, True, False, lambda: io.BytesIO(bytes(10**6)))
     archive = put(zip_of({"zeros": b""}))
     monkeypatch.setattr(archives, "_zip_entry", lambda opened, info: entry)

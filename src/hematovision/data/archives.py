@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -17,7 +18,17 @@ from hematovision.errors import DownloadError
 from hematovision.files import ensure_folder
 from hematovision.progress import Progress, no_progress
 
-__all__ = ["MAX_ENTRIES", "MAX_RATIO", "MAX_UNPACKED", "unpack"]
+__all__ = [
+    "DAMAGE",
+    "MAX_ENTRIES",
+    "MAX_RATIO",
+    "MAX_UNPACKED",
+    "SLACK",
+    "is_litter",
+    "is_plain_file",
+    "leads_outside",
+    "unpack",
+]
 
 MAX_ENTRIES = 200_000
 """Against archives of millions of empty files, which use up a disk's file entries. The largest set
@@ -31,8 +42,21 @@ MAX_RATIO = 100
 """Unpacked to packed bytes, against the same: DEFLATE reaches 1,032 on nothing but zeros; box files
 compress about 10 to 1, images hardly at all."""
 
-_SLACK = 2**24
+SLACK = 2**24
 """Bytes that may be unpacked whatever the ratio: a small archive of text harms nobody."""
+
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,  # zipfile's word for an encrypted entry
+    NotImplementedError,
+    ValueError,
+)
+"""What the standard library raises on damaged and hostile archives."""
 
 _BLOCK = 2**20
 
@@ -94,16 +118,7 @@ def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
 def _damage(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        OSError,
-        RuntimeError,  # zipfile's word for an encrypted entry
-        NotImplementedError,
-        UnicodeError,
-    ) as error:
+    except DAMAGE as error:
         raise DownloadError(
             f"Cannot unpack {archive}: {error}. Expected an undamaged zip or tar archive and "
             "enough free space. Delete the file and run the same command again."
@@ -121,8 +136,7 @@ def _entries(archive: Path) -> Iterator[list[_Entry]]:
 
 
 def _zip_entry(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Entry:
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    is_file = not info.is_dir() and kind in (0, stat.S_IFREG)
+    is_file = is_plain_file(info)
     return _Entry(info.filename, info.file_size, is_file, info.is_dir(), lambda: opened.open(info))
 
 
@@ -148,11 +162,12 @@ def _checked(archive: Path, entries: list[_Entry]) -> list[tuple[PurePosixPath, 
         _refuse(archive, f"would unpack to {total} bytes, the limit is {_allowed(archive)}")
     files = []
     for entry in entries:
-        path = _inside(archive, entry.name)
+        if leads_outside(entry.name):
+            _refuse(archive, f"holds the name {entry.name!r}, which leads out of its folder")
         if not (entry.is_file or entry.is_folder):
             _refuse(archive, f"holds {entry.name!r}, which is neither a file nor a folder")
-        if entry.is_file and not _is_litter(path):
-            files.append((path, entry))
+        if entry.is_file and not is_litter(entry.name):
+            files.append((PurePosixPath(entry.name), entry))
     if not files:
         _refuse(archive, "holds no files")
     tops = {path.parts[0] if len(path.parts) > 1 else "" for path, _ in files}
@@ -160,24 +175,29 @@ def _checked(archive: Path, entries: list[_Entry]) -> list[tuple[PurePosixPath, 
     return [(PurePosixPath(*path.parts[skipped:]), entry) for path, entry in files]
 
 
-def _inside(archive: Path, name: str) -> PurePosixPath:
-    """Return an entry's name as a path that cannot lead out of the folder it is joined to.
+def is_plain_file(info: zipfile.ZipInfo) -> bool:
+    """Tell whether a zip's entry is a file, not a folder, a link or a device."""
+    return not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+
+
+def leads_outside(name: str) -> bool:
+    """Tell whether an entry's name could lead out of the folder it is joined to.
 
     ``../`` and absolute names write anywhere ("zip slip", CVE-2018-1000117 and many more); Windows
     reads a backslash as a separator and a colon as a drive or a hidden stream.
     """
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"):
-        _refuse(archive, f"holds the name {name!r}, which leads out of its folder")
-    return path
+    return path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0")
 
 
-def _is_litter(path: PurePosixPath) -> bool:
+def is_litter(name: str) -> bool:
+    """Tell whether an entry is what macOS adds to archives (``__MACOSX``, ``.DS_Store``)."""
+    path = PurePosixPath(name)
     return "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._")
 
 
 def _allowed(archive: Path) -> int:
-    return min(MAX_UNPACKED, MAX_RATIO * archive.stat().st_size + _SLACK)
+    return min(MAX_UNPACKED, MAX_RATIO * archive.stat().st_size + SLACK)
 
 
 def _write(

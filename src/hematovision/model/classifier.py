@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +13,8 @@ from hematovision.errors import BundleError, ImageError
 from hematovision.model.architecture import FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.explain import both_ways
-from hematovision.model.prediction import Answers, Explained, Prediction, columns
+from hematovision.model.lookahead import ahead
+from hematovision.model.prediction import Answers, Explained, Pictured, Prediction, columns
 from hematovision.model.registry import find_model
 from hematovision.model.session import (
     check_ports,
@@ -29,13 +27,10 @@ from hematovision.model.session import (
 from hematovision.model.trust import Trust, decide
 from hematovision.taxonomy import Taxonomy
 
-__all__ = ["Answers", "Classifier", "Explained", "Prediction", "columns"]
+__all__ = ["Answers", "Classifier", "Explained", "Pictured", "Prediction", "columns"]
 
-_LOOK_AHEAD = 4  # Images per worker in flight: enough to hide a slow file, too few to fill memory.
 _OUTPUTS = ("probabilities", "novelty")
 _ATTENTION = "attention"  # An output that models have which were written since 0.2.
-
-_T = TypeVar("_T")
 
 
 def _seen_both_ways(
@@ -142,7 +137,33 @@ class Classifier:
 
         `paths` is read as far as needed, so that it may be endless; see `predict`.
         """
-        return self._stream(self._predict_file, paths)
+        return ahead(lambda path: self.picture(path).prediction, paths, self.workers)
+
+    def picture(self, source: str | Path | bytes, name: str | None = None) -> Pictured:
+        """Answer for one image, a file or the bytes of one, on the caller's thread.
+
+        Several threads may ask at once; `lookahead.ahead` does so for many images.
+
+        Parameters
+        ----------
+        source : str, Path or bytes
+            As `images.read` takes it. What cannot be read is answered with the decision
+            ``"refused"``.
+        name : str, optional
+            What to put into ``path``; by default the path itself, or ``"<bytes>"``.
+
+        Raises
+        ------
+        ModelError
+            If the model itself fails.
+        """
+        label = name or ("<bytes>" if isinstance(source, bytes) else str(source))
+        try:
+            pixels = images.load(source)
+        except ImageError as error:
+            return Pictured(Prediction.refused(label, self.classes, error.reason), None)
+        probabilities, novelty = run_one(self._session, _OUTPUTS, pixels[None])
+        return Pictured(self._prediction(label, probabilities[0], float(novelty[0])), pixels)
 
     def explain(self, paths: Iterable[str | Path]) -> Iterator[Explained]:
         """Answer for each image file as `stream` does, and say where the model looked.
@@ -155,7 +176,7 @@ class Classifier:
             At once, if the model cannot: see `explains`.
         """
         self.check_explains()
-        return self._stream(self._explain_file, paths)
+        return ahead(self._explain_file, paths, self.workers)
 
     def check_explains(self) -> None:
         """Raise a `BundleError` unless the model can say where it looked."""
@@ -165,22 +186,6 @@ class Classifier:
                 f"HematoVision and cannot say where it looked: it has no output {_ATTENTION!r}. "
                 "It classifies as ever. Train it again (`hematovision train`) for explanations."
             )
-
-    def _stream(
-        self, answer: Callable[[str | Path], _T], paths: Iterable[str | Path]
-    ) -> Iterator[_T]:
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="classify")
-        waiting: deque[Future[_T]] = deque()
-        try:
-            for path in paths:
-                waiting.append(pool.submit(answer, path))
-                if len(waiting) >= _LOOK_AHEAD * self.workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            # Reached too when the caller stops half-way: nothing goes on behind its back.
-            pool.shutdown(cancel_futures=True)
 
     def predict_images(
         self, arrays: Iterable[NDArray[np.uint8]], names: Iterable[str] | None = None
@@ -253,36 +258,16 @@ class Classifier:
         maps = [_seen_both_ways(*pair) for pair in pairs]
         return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
 
-    def _predict_file(self, path: str | Path) -> Prediction:
-        try:
-            image = images.load(path)
-        except ImageError as error:
-            return self._refusal(path, error)
-        probabilities, novelty = run_one(self._session, _OUTPUTS, image[None])
-        return self._prediction(str(path), probabilities[0], float(novelty[0]))
-
     def _explain_file(self, path: str | Path) -> Explained:
         try:
             image = images.load(path)
         except ImageError as error:
-            return Explained(self._refusal(path, error), None)
+            return Explained(Prediction.refused(str(path), self.classes, error.reason), None)
         one, novelty, looked = run_one(self._session, (*_OUTPUTS, _ATTENTION), image[None])
         turned = np.ascontiguousarray(image[None, ::-1, ::-1])
         other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
         prediction = self._prediction(str(path), one[0], float(novelty[0]))
         return Explained(prediction, _seen_both_ways(one[0], looked[0], other[0], back[0]))
-
-    def _refusal(self, path: str | Path, error: ImageError) -> Prediction:
-        return Prediction(
-            path=str(path),
-            classes=self.classes,
-            label=None,
-            probabilities=(),
-            confidence=None,
-            novelty=None,
-            decision="refused",
-            error=error.reason,
-        )
 
     def _prediction(
         self, path: str, probabilities: NDArray[np.float32], novelty: float

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answers", "Explained", "Prediction", "columns"]
+__all__ = ["Answers", "Explained", "Pictured", "Prediction", "columns"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Prediction:
     decision: Literal["accepted", "review", "refused"]
     reason: str = ""
     error: str | None = None
+
+    @classmethod
+    def refused(cls, path: str, classes: tuple[str, ...], reason: str) -> Prediction:
+        """Return what stands in the place of an answer where an image could not be used."""
+        return cls(path, classes, None, (), None, None, "refused", error=reason)
 
     def row(self) -> dict[str, str | float | None]:
         """Return one row of a table with the `columns` of its classes, in that order.
@@ -92,6 +97,20 @@ class Explained(NamedTuple):
 
     prediction: Prediction
     attention: NDArray[np.float32] | None
+
+
+class Pictured(NamedTuple):
+    """An answer, and the pixels it was given for.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    pixels : array of uint8, (224, 224, 3), or None
+        RGB as `images.fit` gives it; None where the image was refused.
+    """
+
+    prediction: Prediction
+    pixels: NDArray[np.uint8] | None
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
