@@ -20,6 +20,9 @@
     │   ├── BundleError            the folder is there, its content is not a usable bundle
     │   └── WeightsError           backbone weights are missing or of another architecture
     ├── TrainingError              learning cannot start or did not converge to anything usable
+    ├── ReviewError                the records of reviews cannot do what was asked
+    │   ├── ReviewConflictError    somebody else holds or has decided the cell; nothing was changed
+    │   └── DatabaseError          the database cannot be opened, brought up to date or reached
     ├── OutputError                a result cannot be written where it was asked for
     └── MissingExtraError          an optional dependency is needed; names the extra to install
 
@@ -35,6 +38,7 @@ from pathlib import Path
 __all__ = [
     "AnnotationError",
     "BundleError",
+    "DatabaseError",
     "DatasetError",
     "DownloadError",
     "EmptyImageError",
@@ -45,6 +49,8 @@ __all__ = [
     "ModelNotFoundError",
     "NotAnImageError",
     "OutputError",
+    "ReviewConflictError",
+    "ReviewError",
     "SplitError",
     "TaxonomyError",
     "TooManyBytesError",
@@ -143,6 +149,21 @@ class WeightsError(ModelError):
 
 class TrainingError(HematoVisionError):
     """Learning cannot start, or led to nothing usable."""
+
+
+class ReviewError(HematoVisionError):
+    """The records of reviews cannot do what was asked."""
+
+
+class ReviewConflictError(ReviewError):
+    """Somebody else holds or has decided the cell; nothing was changed."""
+
+
+class DatabaseError(ReviewError):
+    """The database of the records cannot be opened, brought up to date or reached.
+
+    Its message names the database, never a password.
+    """
 
 
 class OutputError(HematoVisionError):

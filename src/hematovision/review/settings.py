@@ -1,0 +1,61 @@
+"""Settings: appended with who and when; the newest of a key holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hematovision.errors import ReviewError
+from hematovision.review.records import Keeping
+from hematovision.review.tables import SettingRow
+from hematovision.review.text import clean_name
+
+__all__ = ["get_keeping", "get_setting", "set_keeping", "set_setting"]
+
+_KEEPING = "keeping"
+_MOST_KEY = 100
+
+
+def get_setting(session: Session, key: str) -> str | None:
+    """Return a setting, or None if it was never set."""
+    query = select(SettingRow.value).where(SettingRow.key == key)
+    return session.scalar(query.order_by(SettingRow.id.desc()).limit(1))
+
+
+def set_setting(session: Session, key: str, value: str, by: str, now: datetime) -> None:
+    """Append a setting.
+
+    Raises
+    ------
+    ReviewError
+        If the key is empty or longer than 100 characters, or either cannot be kept as text.
+    """
+    fit = clean_name(key) == key and _is_text(value)
+    if not fit or not 1 <= len(key) <= _MOST_KEY:
+        raise ReviewError(
+            f"A setting has a key of 1 to {_MOST_KEY} characters and a value of text without NUL. "
+            f"Received: {key[:40]!r} = {value[:40]!r}"
+        )
+    session.add(SettingRow(key=key, value=value, at=now, by=by))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def get_keeping(session: Session) -> Keeping:
+    """Return which pictures are kept; the default of `Keeping` until somebody chose."""
+    value = get_setting(session, _KEEPING)
+    return Keeping() if value is None else Keeping(**json.loads(value))
+
+
+def set_keeping(session: Session, keeping: Keeping, by: str, now: datetime) -> None:
+    """Append which pictures are kept from now on."""
+    set_setting(session, _KEEPING, json.dumps(asdict(keeping)), by, now)

@@ -1,0 +1,76 @@
+"""What people have settled: agreement with the model, and cells to learn from again."""
+
+from __future__ import annotations
+
+import numpy as np
+from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy.orm import Session
+
+from hematovision.review.deciding import in_force
+from hematovision.review.records import Agreement, Reviewed
+from hematovision.review.repository import find_model, to_answer
+from hematovision.review.tables import (
+    AnswerRow,
+    BatchRow,
+    DecisionRow,
+    ModelRow,
+    PictureRow,
+    WaitingRow,
+)
+
+__all__ = ["agreement", "reviewed"]
+
+
+def _is_settled() -> ColumnElement[bool]:
+    """Return the condition that a `DecisionRow` is in force and its cell does not wait again."""
+    return and_(in_force(), ~exists().where(WaitingRow.answer_id == DecisionRow.answer_id))
+
+
+def agreement(session: Session, model_sha256: str) -> Agreement:
+    """Count the model's answers against people's.
+
+    Raises
+    ------
+    ReviewError
+        If there are no records of the model.
+    """
+    model = find_model(session, model_sha256)
+    query = (
+        select(AnswerRow.label, DecisionRow.after, func.count())
+        .join_from(DecisionRow, AnswerRow)
+        .join(BatchRow)
+        .where(BatchRow.model_sha256 == model_sha256, _is_settled())
+        .group_by(AnswerRow.label, DecisionRow.after)
+    )
+    index = {label: i for i, label in enumerate(model.classes)}
+    matrix = np.zeros((len(index), len(index)), np.int64)
+    unusable = 0
+    for said, found, n in session.execute(query):
+        if found is None:
+            unusable += n
+        else:
+            matrix[index[said], index[found]] = n
+    return Agreement(model, model.classes, matrix, unusable)
+
+
+def reviewed(session: Session, model_sha256: str | None, after: int, limit: int) -> list[Reviewed]:
+    """Return up to `limit` cells settled as a class, those of answers above `after`, in order.
+
+    A cell whose picture is no longer kept is left out.
+    """
+    query = (
+        select(AnswerRow, ModelRow, DecisionRow, PictureRow.png)
+        .join_from(DecisionRow, AnswerRow)
+        .join(BatchRow)
+        .join(ModelRow)
+        .join(PictureRow, PictureRow.answer_id == AnswerRow.id)
+        .where(AnswerRow.id > after, DecisionRow.kind == "class", _is_settled())
+        .order_by(AnswerRow.id)
+        .limit(limit)
+    )
+    if model_sha256 is not None:
+        query = query.where(BatchRow.model_sha256 == model_sha256)
+    return [
+        Reviewed(to_answer(row, model), str(step.after), step.reviewer, step.at, png)
+        for row, model, step, png in session.execute(query)
+    ]

@@ -1,0 +1,42 @@
+"""Answers as a model would give them, to record and review."""
+
+import hashlib
+from typing import Any
+
+from hematovision.model.prediction import Prediction
+from hematovision.review.records import ModelRef, NewAnswer
+
+CLASSES = ("RBC", "WBC", "Platelets")
+MODEL = ModelRef("three", hashlib.sha256(b"three").hexdigest(), CLASSES)
+OTHER = ModelRef("two", hashlib.sha256(b"two").hexdigest(), ("a", "b"))
+
+
+def png(text: object) -> bytes:
+    """What stands for a picture: it begins as a PNG does, and can be told from others."""
+    return b"\x89PNG\r\n\x1a\n" + str(text).encode()
+
+
+def said(label: str | None = "RBC", confidence: float = 0.6, **values: Any) -> Prediction:
+    """A prediction of one of `CLASSES`, for review unless told otherwise."""
+    rest = (1 - confidence) / 2
+    return Prediction(
+        **{
+            "path": "as/given.png",
+            "classes": CLASSES,
+            "label": label,
+            "probabilities": tuple(confidence if c == label else rest for c in CLASSES),
+            "confidence": confidence,
+            "novelty": 1.0,
+            "decision": "review",
+            "reason": "low confidence",
+            **values,
+        }
+    )
+
+
+def new(key: object = "x", label: str = "RBC", confidence: float = 0.6, **values: Any) -> NewAnswer:
+    """An answer to the image `key`, with the picture ``png(key)``."""
+    picture = values.pop("picture", png(key))
+    name = values.pop("name", f"{key}.png")
+    sha256 = hashlib.sha256(str(key).encode()).hexdigest()
+    return NewAnswer(name, sha256, said(label, confidence, **values), picture)
