@@ -49,8 +49,8 @@ demo: $(VENV)/ready-project ## the whole job on drawn cells: import, train, eval
 	$(PY) -m hematovision demo
 
 .PHONY: app
-app: ## the page in the browser (comes with a later version)
-	@echo "There is no page in the browser yet; it comes with a later version. Try: make demo" >&2; exit 1
+app: $(VENV)/ready-app ## the page in the browser: classify, review, learn again
+	$(PY) -m hematovision app
 
 ##@ Work on it
 .PHONY: test
@@ -131,6 +131,10 @@ $(VENV)/ready-train: requirements/train.txt requirements/build.txt $(VENV)/ready
 
 $(VENV)/ready-project: pyproject.toml $(VENV)/ready-train
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/ready-app: requirements/app.txt $(VENV)/ready-project
+	$(PIP) install --quiet --require-hashes -r requirements/app.txt
 	@touch $@
 
 $(VENV)/ready-dev: requirements/dev.txt $(VENV)/ready-project

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from hematovision import __version__
-from hematovision.cli import answering, comparing, datasets, learning
+from hematovision.cli import answering, comparing, datasets, learning, page
 from hematovision.cli.failures import reported
 
 __all__ = ["main", "program"]
@@ -67,6 +67,7 @@ program.command("adapt")(learning.adapt)
 program.command("compare")(comparing.compare)
 program.command("export")(learning.export)
 program.command("models")(answering.models)
+program.command("app")(page.app)
 
 
 def main() -> None:

@@ -1,0 +1,155 @@
+"""A batch that was answered: the overview, the pictures with their reasons, the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from hematovision import images
+from hematovision.app import state
+from hematovision.app.charts import counts_chart
+from hematovision.app.pictures import heat_picture, plain_picture
+from hematovision.app.theme import answer_html
+from hematovision.review.answering import Batch, Row
+
+__all__ = ["show_batch"]
+
+_ON_A_PAGE = 12
+_ALL = "all"
+
+
+def show_batch(batch: Batch) -> None:
+    """Draw a batch."""
+    _overview(batch)
+    _refusals(batch.refused)
+    if batch.answered:
+        pictures, table = st.tabs(["Pictures", "Table"])
+        with pictures:
+            _pictures(batch)
+        with table:
+            _table(batch)
+    _actions(batch)
+
+
+def _overview(batch: Batch) -> None:
+    answered = batch.answered
+    review = sum(row.prediction.decision == "review" for row in answered)
+    figures, chart = st.columns([2, 3], gap="large", vertical_alignment="center")
+    with figures, st.container(horizontal=True):
+        st.metric("Images", len(batch.rows), width=110)
+        st.metric("Accepted", len(answered) - review, width=110)
+        st.metric("For review", review, width=110)
+        if batch.refused:
+            st.metric("Not read", len(batch.refused), width=110)
+    with figures:
+        seconds = st.session_state.get("answered-in", 0.0)
+        st.caption(f"Answered by {batch.model.name} in {seconds:.1f} s, and kept in the records.")
+    with chart:
+        st.altair_chart(counts_chart(batch.counts()))
+
+
+def _refusals(refused: Sequence[Row]) -> None:
+    if not refused:
+        return
+    title = f"{len(refused)} {'file was' if len(refused) == 1 else 'files were'} not read"
+    with st.expander(title, icon=":material/block:", expanded=len(refused) <= 5):
+        st.dataframe(
+            pd.DataFrame(
+                [(row.prediction.path, row.prediction.error) for row in refused],
+                columns=["file", "reason"],
+            ),
+            hide_index=True,
+            column_config={"reason": st.column_config.TextColumn(width="large")},
+        )
+
+
+@st.fragment
+def _pictures(batch: Batch) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        decision = st.segmented_control(
+            "Decision", [_ALL, "review", "accepted"], default=_ALL, key="pictures-decision"
+        )
+        labels = st.multiselect(
+            "Classes", batch.model.classes, key="pictures-classes", placeholder="all", width=320
+        )
+        heat = st.toggle(
+            "Show where the model looked",
+            key="heat",
+            help="Grad-CAM of the answered class: yellow is where most spoke for the answer.",
+        )
+    rows = batch.chosen([decision] if decision in ("review", "accepted") else [], labels)
+    rows = [row for row in rows if row.answer is not None]
+    if not rows:
+        st.info("No image has such an answer. Widen the choice above.")
+        return
+    pages = -(-len(rows) // _ON_A_PAGE)
+    page = st.pagination(pages, key=f"pictures-page-{batch.number}") if pages > 1 else 1
+    shown = rows[(page - 1) * _ON_A_PAGE : page * _ON_A_PAGE]
+    with st.grid(4, min_column_width=210):
+        for row in shown:
+            with st.container(border=True, key=f"cell-{batch.number}-{row.answer}"):
+                _card(batch, row, heat=heat)
+
+
+def _card(batch: Batch, row: Row, *, heat: bool) -> None:
+    model = state.classifier(state.shelf().find(batch.model.name))
+    picture = heat_picture(model, batch.pixels(row)) if heat and model.explains else None
+    prediction = row.prediction
+    st.image(
+        picture if picture is not None else plain_picture(batch.content(row)),
+        alt=f"{prediction.path}: {prediction.label}",
+        width="stretch",
+    )
+    st.html(answer_html(prediction, prediction.path))
+
+
+def _table(batch: Batch) -> None:
+    rows = [row.prediction.row() for row in batch.rows]
+    table = pd.DataFrame(rows)
+    names = batch.model.classes
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(600, 38 + 35 * len(rows)),
+        column_config={
+            "path": st.column_config.TextColumn("file"),
+            "confidence": st.column_config.ProgressColumn(
+                "confidence", min_value=0.0, max_value=1.0, format="percent"
+            ),
+            "novelty": st.column_config.NumberColumn(format="%.2f"),
+        }
+        | {
+            f"p_{name}": st.column_config.NumberColumn(f"p {name}", format="%.3f") for name in names
+        },
+    )
+    st.caption("Click on a column's head to sort, on its menu to filter.")
+
+
+def _actions(batch: Batch) -> None:
+    accepted = [row for row in batch.answered if row.prediction.decision == "accepted"]
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download the table",
+            batch.csv,
+            file_name=f"hematovision-batch-{batch.number}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        if accepted and st.button(
+            f"Review the {len(accepted)} accepted too",
+            icon=":material/fact_check:",
+            help="Puts the accepted answers into the queue, so that a person checks every cell.",
+        ):
+            pictures = {
+                row.answer: images.encode_png(batch.pixels(row))
+                for row in accepted
+                if row.answer is not None
+            }
+            sent = state.service().send_to_review(pictures)
+            st.toast(f"{sent} answers wait for review now.")
+        if st.button("New images", icon=":material/restart_alt:"):
+            state.put_batch(None)
+            st.rerun()

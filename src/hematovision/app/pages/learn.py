@@ -1,0 +1,102 @@
+"""Learn: reviewed cells become a dataset, the dataset a model, the model a choice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import streamlit as st
+
+from hematovision.app import state
+from hematovision.app.pages.learning import show_learning
+from hematovision.home import data_folder
+from hematovision.review.export import export_reviewed
+from hematovision.review.learning import start_learning
+from hematovision.review.records import Agreement
+
+__all__ = ["show"]
+
+_Kind = Literal["adapt", "train"]
+_KINDS: dict[_Kind, str] = {
+    "adapt": "Adapt the model (a few dozen cells, seconds)",
+    "train": "Train a new model (hundreds of cells, a minute or more)",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Learn from reviewed cells")
+    service = state.service()
+    found = [service.agreement(model.sha256) for model in service.models()]
+    found = [agreement for agreement in found if agreement.matrix.sum()]
+    if not found and not _datasets():
+        st.info(
+            "Nothing has been reviewed yet. Classify images, decide on the doubtful ones on the "
+            "page Review, and come back."
+        )
+        return
+    _export(found)
+    _start(_datasets())
+    show_learning()
+
+
+def _folder() -> Path:
+    return data_folder() / "exports"
+
+
+def _datasets() -> list[Path]:
+    return sorted((path for path in _folder().glob("*") if path.is_dir()), reverse=True)
+
+
+def _export(found: list[Agreement]) -> None:
+    st.subheader("1. Make a dataset")
+    if not found:
+        st.caption("Nothing new has been reviewed.")
+        return
+    by_model = {f"answers of {a.model.name} · {a.model.sha256[:6]}": a for a in found}
+    chosen = by_model[
+        st.selectbox("Reviewed cells", list(by_model), width=420, disabled=len(by_model) == 1)
+    ]
+    counts = dict(zip(chosen.classes, chosen.matrix.sum(axis=0).tolist(), strict=True))
+    with st.container(horizontal=True):
+        for name, count in counts.items():
+            st.metric(name, count, width=120)
+    if st.button("Make a dataset of them", icon=":material/folder:"):
+        out = _folder() / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
+        exported = export_reviewed(state.service().reviewed(chosen.model.sha256), out)
+        st.session_state["exported"] = (
+            f"{exported.n} cells in `{exported.folder}`: class folders, as `hematovision train` "
+            "and `adapt` take them."
+        )
+        st.rerun()
+    if text := st.session_state.get("exported"):
+        st.success(text, icon=":material/folder:")
+
+
+def _start(datasets: list[Path]) -> None:
+    st.subheader("2. Learn")
+    if not datasets:
+        st.caption("Make a dataset first.")
+        return
+    models = state.shelf().models()
+    names = [model.name for model in models]
+    with st.form("learn", width=620):
+        dataset = st.selectbox("Dataset", datasets, format_func=_dataset_title)
+        kinds: list[_Kind] = ["adapt", "train"]
+        kind = st.radio("How", kinds, format_func=_KINDS.__getitem__)
+        old = st.selectbox(
+            "Model to start from, and to compare with",
+            names,
+            index=names.index(state.model_in_use().name),
+        )
+        name = st.text_input("Name of the new model", "my-laboratory", max_chars=40)
+        if st.form_submit_button("Learn", type="primary", icon=":material/model_training:"):
+            out = state.shelf().fresh(name)
+            start_learning(kind, dataset, out, model=models[names.index(old)].folder)
+            st.rerun()
+
+
+def _dataset_title(path: Path) -> str:
+    n = sum(1 for _ in path.rglob("*.png"))
+    return f"{path.name} ({n} cells)"

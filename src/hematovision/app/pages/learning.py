@@ -1,0 +1,89 @@
+"""A learning as it goes on: live curves, the result, and the choice to use it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from hematovision.app import state
+from hematovision.app.charts import curves_chart, figures_of
+from hematovision.review.learning import Learning, SideBySide, learnings
+
+__all__ = ["show_learning"]
+
+_EVERY = 1.0  # Seconds between two looks at a learning that goes on.
+
+
+def show_learning() -> None:
+    """Draw the newest learning, if there is one."""
+    newest = next(iter(learnings(state.shelf().folder)), None)
+    if newest is None:
+        return
+    st.subheader("3. Look, then choose")
+    if newest.state == "running":
+        _running()
+    else:
+        _ended(newest)
+
+
+@st.fragment(run_every=_EVERY)
+def _running() -> None:
+    learning = next(iter(learnings(state.shelf().folder)), None)
+    if learning is None or learning.state != "running":
+        # The whole page: what can be chosen has changed.
+        st.rerun()
+    st.write(f"**{learning.folder.name}** is learning.")
+    done, total, what = learning.progress
+    st.progress(min(done / total, 1.0) if total else 0.0, what or "Starting …")
+    _curves(learning)
+    if st.button("Stop", icon=":material/stop_circle:"):
+        learning.stop()
+
+
+def _ended(learning: Learning) -> None:
+    if learning.state == "failed":
+        st.error(learning.error or "The learning ended without a word.", icon=":material/error:")
+        return
+    if learning.state == "stopped":
+        st.warning(f"{learning.folder.name} was stopped.", icon=":material/stop_circle:")
+        return
+    st.write(f"**{learning.folder.name}** is ready.")
+    if learning.side_by_side is not None:
+        _side_by_side(learning.side_by_side)
+    _curves(learning)
+    used = state.model_in_use().name
+    if used == learning.folder.name:
+        st.success("It answers on every page now.", icon=":material/check:")
+    elif st.button("Let the new model answer", type="primary", icon=":material/check:"):
+        shelf = state.shelf()
+        shelf.use(shelf.find(learning.folder.name), state.service(), state.reviewer() or "somebody")
+        st.rerun()
+
+
+def _side_by_side(found: SideBySide) -> None:
+    st.write(f"On {found.n} cells that the new model has not learnt from:")
+    st.dataframe(
+        [
+            {
+                "model": name,
+                "balanced accuracy": figures.balanced_accuracy,
+                "accuracy": figures.accuracy,
+                "errors": figures.errors,
+            }
+            for name, figures in (("old", found.old), ("new", found.new))
+        ],
+        hide_index=True,
+        column_config={
+            key: st.column_config.NumberColumn(format="percent")
+            for key in ("balanced accuracy", "accuracy")
+        },
+        width=520,
+    )
+    st.write(found.verdict)
+    if found.note:
+        st.caption(found.note)
+
+
+def _curves(learning: Learning) -> None:
+    figures = figures_of(learning.epochs)
+    for figure, column in zip(figures, st.columns(2), strict=False):
+        column.altair_chart(curves_chart(learning.epochs, figure))

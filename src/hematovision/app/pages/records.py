@@ -1,0 +1,136 @@
+"""Records and privacy: what is kept, where, how long, and how it goes away."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import streamlit as st
+
+from hematovision.app import state
+from hematovision.review.records import Batch, Deletion, Keeping
+
+__all__ = ["show"]
+
+_Images = Literal["review", "all", "none"]
+_CHOICES: dict[_Images, str] = {
+    "review": "only cells that a person reviews",
+    "all": "all images",
+    "none": "no images (nothing can be reviewed then)",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Records and privacy")
+    st.write(
+        "Of every answer are kept: the image's name and SHA-256, the model, the probabilities and "
+        f"the time. They lie in `{_place()}`."
+    )
+    st.caption(
+        "Names of files can name patients: rename them before. Pictures are kept without the "
+        "metadata of their files. Nothing is sent anywhere."
+    )
+    _keeping()
+    st.subheader("Batches")
+    _batches(state.service().batches())
+    st.subheader("Delete")
+    _delete()
+    st.subheader("What was deleted")
+    _trace(state.service().deletions())
+
+
+def _keeping() -> None:
+    keeping = state.service().keeping()
+    st.subheader("What is kept")
+    with st.form("keeping", width=620):
+        choices: list[_Images] = list(get_args(_Images))
+        chosen = st.radio(
+            "Pictures",
+            choices,
+            index=choices.index(keeping.images),
+            format_func=lambda choice: _CHOICES[choice],
+        )
+        limited = st.checkbox("Delete everything after some days", value=keeping.days is not None)
+        days = st.number_input("Days", 1, 3650, keeping.days or 365, width=160)
+        if st.form_submit_button("Keep it so", type="primary"):
+            wanted = Keeping(chosen, int(days) if limited else None)
+            state.service().keep(wanted, _who())
+            state.service().apply_keeping()
+            st.rerun()
+
+
+def _batches(batches: list[Batch]) -> None:
+    if not batches:
+        st.info("There are no records yet.")
+        return
+    st.dataframe(
+        [
+            {
+                "batch": batch.id,
+                "when (UTC)": batch.at.strftime("%Y-%m-%d %H:%M"),
+                "model": batch.model.name,
+                "images": batch.n,
+                "accepted": batch.accepted,
+                "for review": batch.review,
+            }
+            for batch in batches
+        ],
+        hide_index=True,
+    )
+
+
+def _delete() -> None:
+    what = st.segmented_control(
+        "Delete", ["a batch", "an image", "everything older"], default="a batch"
+    )
+    with st.form("delete", width=620):
+        batch = image = days = None
+        if what == "an image":
+            image = st.text_input("SHA-256 of the image", max_chars=64)
+        elif what == "everything older":
+            days = st.number_input("Older than so many days", 0, 3650, 365, width=220)
+        else:
+            batch = st.number_input("Number of the batch", 1, step=1, width=220)
+        sure = st.checkbox("Pictures, answers and decisions go for good")
+        if not st.form_submit_button("Delete", icon=":material/delete:"):
+            return
+    if not sure:
+        st.warning("Tick the box to say that you mean it.")
+        return
+    if image is not None:
+        done = state.service().delete_image(image.strip().lower(), _who())
+    elif days is not None:
+        done = state.service().delete_older(int(days), _who())
+    else:
+        done = state.service().delete_batch(int(batch or 0), _who())
+    st.toast(f"Deleted: {done.answers} answers, {done.images} pictures.")
+    st.rerun()
+
+
+def _trace(deletions: list[Deletion]) -> None:
+    if not deletions:
+        st.caption("Nothing yet.")
+        return
+    st.dataframe(
+        [
+            {
+                "when (UTC)": deletion.at.strftime("%Y-%m-%d %H:%M"),
+                "by": deletion.by,
+                "what": deletion.what,
+                "answers": deletion.answers,
+                "pictures": deletion.images,
+            }
+            for deletion in deletions
+        ],
+        hide_index=True,
+    )
+
+
+def _place() -> str:
+    """Return where the records are: a file's path, or the address of a server."""
+    where = state.service().where
+    return where.partition(":///")[2] if where.startswith("sqlite") else where
+
+
+def _who() -> str:
+    return state.reviewer() or "somebody on the page"

@@ -1,0 +1,26 @@
+"""Drawn cells for whoever has no images at hand, called drawn wherever they appear."""
+
+from __future__ import annotations
+
+from hematovision import images
+from hematovision.data.cells import crop
+from hematovision.data.phantom import draw_field
+
+__all__ = ["drawn_samples"]
+
+_KINDS = {"rbc": 3, "platelet": 2, "neutrophil": 1, "lymphocyte": 1}
+_LABS = ("phantom-a", "phantom-b")
+_SEED = 7
+
+
+def drawn_samples() -> list[tuple[str, bytes]]:
+    """Return drawn cells, cut out of drawn fields, as PNG files with names; always the same."""
+    samples: list[tuple[str, bytes]] = []
+    for lab in _LABS:
+        field = draw_field(_SEED, lab=lab, cells=_KINDS)
+        for cell in field.cells:
+            xmin, ymin, xmax, ymax = map(float, cell.box)
+            pixels, _ = crop(field.image, (xmin, ymin, xmax, ymax))
+            name = f"drawn {cell.kind} {len(samples) + 1}.png"
+            samples.append((name, images.encode_png(pixels)))
+    return samples

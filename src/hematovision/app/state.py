@@ -1,0 +1,79 @@
+"""What the pages share: the records, the models, who sits before the screen."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import streamlit as st
+
+from hematovision.home import data_folder
+from hematovision.model.classifier import Classifier
+from hematovision.review.answering import Batch
+from hematovision.review.service import ReviewService
+from hematovision.review.shelf import Shelf, ShelfModel
+
+__all__ = [
+    "classifier",
+    "current_batch",
+    "model_in_use",
+    "put_batch",
+    "reviewer",
+    "service",
+    "set_reviewer",
+    "shelf",
+]
+
+_BATCH, _REVIEWER = "batch", "who"
+
+
+@st.cache_resource(show_spinner="Opening the records …")
+def service() -> ReviewService:
+    """Return the records; opened once for all who use the page."""
+    opened = ReviewService.open()
+    opened.apply_keeping()
+    return opened
+
+
+def shelf() -> Shelf:
+    """Return the models."""
+    return Shelf(data_folder() / "models")
+
+
+def classifier(model: ShelfModel) -> Classifier:
+    """Return a model, opened once for all; opened anew where its files have changed."""
+    changed = (model.folder / "bundle.json").stat().st_mtime_ns
+    return _open(str(model.folder), changed)
+
+
+@st.cache_resource(show_spinner="Opening the model …", max_entries=4)
+def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - a part of the cache's key
+    return Classifier.load(folder)
+
+
+def model_in_use() -> ShelfModel:
+    """Return the model that answers on every page."""
+    return shelf().in_use(service())
+
+
+def current_batch() -> Batch | None:
+    """Return the batch that this person looks at."""
+    return cast("Batch | None", st.session_state.get(_BATCH))
+
+
+def put_batch(batch: Batch | None) -> None:
+    """Look at another batch, and forget the images of the one before."""
+    before = current_batch()
+    if before is not None and before is not batch:
+        before.close()
+    st.session_state[_BATCH] = batch
+
+
+def reviewer() -> str:
+    """Return the name that this person gave, or nothing."""
+    return str(st.session_state.get(_REVIEWER) or st.query_params.get(_REVIEWER, ""))[:80].strip()
+
+
+def set_reviewer(name: str) -> None:
+    """Remember the name, in the address too, so that it outlives a reload."""
+    st.session_state[_REVIEWER] = name.strip()[:80]
+    st.query_params[_REVIEWER] = name.strip()[:80]

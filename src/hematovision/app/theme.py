@@ -1,0 +1,108 @@
+"""The page's looks: colours that colour-blind eyes tell apart, in light and in dark.
+
+Class colours are those of Okabe and Ito ("Color Universal Design", 2008), less the yellow and
+black, which one of the two backgrounds swallows. No meaning hangs on a colour alone: a word or a
+sign always says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from hematovision.model.prediction import Prediction
+
+__all__ = ["ACCEPTED", "REVIEW", "STYLE", "THEME", "answer_html", "bars_html", "decision_html"]
+
+ACCEPTED, REVIEW, REFUSED = "#009E73", "#D55E00", "#7a7f87"
+_SIGNS = {"accepted": ("✓", ACCEPTED), "review": ("?", REVIEW), "refused": ("✕", REFUSED)}
+
+THEME: dict[str, str] = {
+    "theme.baseRadius": "0.6rem",
+    "theme.headingFontSizes": '["2rem", "1.4rem", "1.2rem", "1.1rem", "1rem", "1rem"]',
+    "theme.light.primaryColor": "#7b2d8b",
+    "theme.light.backgroundColor": "#ffffff",
+    "theme.light.secondaryBackgroundColor": "#f6f3f8",
+    "theme.light.textColor": "#221a29",
+    "theme.dark.primaryColor": "#c98bd6",
+    "theme.dark.backgroundColor": "#17141b",
+    "theme.dark.secondaryBackgroundColor": "#241f2b",
+    "theme.dark.textColor": "#f1ecf4",
+}
+"""Streamlit's options: the violet of Giemsa's stain on white, or its light on dark."""
+
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] {padding-top:4.5rem; padding-bottom:2rem}
+.hv-answer {display:flex; justify-content:space-between; align-items:baseline; gap:.5rem;
+  flex-wrap:wrap; margin:.1rem 0 .35rem}
+.hv-label {font-weight:600; font-size:1.05rem; overflow-wrap:anywhere}
+.hv-chip {font-size:.8rem; font-weight:600; border:1.5px solid; border-radius:1rem;
+  padding:.05rem .55rem; white-space:nowrap}
+.hv-note {font-size:.82rem; opacity:.8; margin:.1rem 0 .3rem; overflow-wrap:anywhere}
+.hv-bar {display:grid; grid-template-columns:1fr auto; column-gap:.5rem; row-gap:.1rem;
+  font-size:.82rem; line-height:1.35; margin-bottom:.3rem}
+.hv-bar span:first-child {overflow:hidden; text-overflow:ellipsis; white-space:nowrap}
+.hv-track {grid-column:1 / -1; background:color-mix(in srgb, currentColor 12%, transparent);
+  border-radius:.3rem; height:.4rem; overflow:hidden}
+.hv-fill {display:block; height:100%; border-radius:.3rem;
+  background:color-mix(in srgb, currentColor 45%, transparent)}
+.hv-top .hv-fill {background:#0072B2}
+.hv-top {font-weight:600}
+.hv-number {text-align:right; font-variant-numeric:tabular-nums}
+[data-testid="stImage"] img {border-radius:.4rem}
+[class*="st-key-cell-"] [data-testid="stImage"] img,
+[class*="st-key-cell-"] [data-testid="stImageContainer"] {width:100%}
+[class*="st-key-cell-active"] {outline:3px solid #0072B2; outline-offset:-1px; border-radius:.6rem}
+[class*="st-key-cell-done"] {opacity:.55}
+.hv-foot {font-size:.8rem; opacity:.75; margin-top:2.5rem; text-align:center}
+kbd {border:1px solid color-mix(in srgb, currentColor 40%, transparent); border-radius:.25rem;
+  padding:0 .3rem; font-size:.85em}
+</style>"""
+"""What Streamlit's theme has no word for."""
+
+
+def decision_html(decision: str) -> str:
+    """Return a decision as a sign with its word."""
+    sign, colour = _SIGNS[decision]
+    return f'<span class="hv-chip" style="color:{colour}">{sign} {escape(decision)}</span>'
+
+
+def bars_html(classes: Sequence[str], probabilities: Sequence[float], most: int = 4) -> str:
+    """Return probabilities as bars, the most probable first; of many classes the first few.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    probabilities : sequence of float
+        One per class, 0 to 1.
+    most : int
+        How many at most; the others come together in one line.
+    """
+    pairs = sorted(zip(probabilities, classes, strict=True), reverse=True)
+    shown = pairs if len(pairs) <= most else pairs[: most - 1]
+    rest = pairs[len(shown) :]
+    if rest:
+        shown = [*shown, (sum(p for p, _ in rest), f"{len(rest)} others")]
+    return "".join(_bar(name, value, top=i == 0) for i, (value, name) in enumerate(shown))
+
+
+def answer_html(prediction: Prediction, name: str) -> str:
+    """Return an answer: class, decision with its reason, bars, and the image's name."""
+    label = escape(prediction.label or "not read")
+    reason = prediction.reason or prediction.error or ""
+    note = f'<div class="hv-note">{escape(reason)}</div>' if reason else ""
+    bars = bars_html(prediction.classes, prediction.probabilities) if prediction.label else ""
+    head = f'<span class="hv-label">{label}</span>{decision_html(prediction.decision)}'
+    return (
+        f'<div class="hv-answer">{head}</div>{note}{bars}'
+        f'<div class="hv-note" title="{escape(name)}">{escape(name)}</div>'
+    )
+
+
+def _bar(name: str, value: float, *, top: bool) -> str:
+    percent = f"{value:.1%}" if value < 0.9995 or value == 1.0 else "99.9%"
+    return (
+        f'<div class="hv-bar{" hv-top" if top else ""}"><span title="{escape(name)}">'
+        f'{escape(name)}</span><span class="hv-number">{percent}</span><span class="hv-track">'
+        f'<span class="hv-fill" style="width:{100 * value:.1f}%"></span></span></div>'
+    )

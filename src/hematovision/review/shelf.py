@@ -1,0 +1,103 @@
+"""The models that a laboratory has: those that come with the program, and those it made here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hematovision.errors import ModelNotFoundError
+from hematovision.model.bundle import MANIFEST
+from hematovision.model.registry import bundled_models, find_model
+from hematovision.review.service import ReviewService
+
+__all__ = ["DEFAULT_MODEL", "Shelf", "ShelfModel"]
+
+DEFAULT_MODEL = "rbc-wbc-platelets"
+"""What answers until somebody chooses another: as ``hematovision classify`` does."""
+
+_IN_USE = "model in use"
+
+
+@dataclass(frozen=True)
+class ShelfModel:
+    """A model that can be chosen.
+
+    Parameters
+    ----------
+    name : str
+        What it is called here.
+    folder : Path
+        The bundle.
+    is_bundled : bool
+        Whether it came with the program.
+    """
+
+    name: str
+    folder: Path
+    is_bundled: bool
+
+    @property
+    def report(self) -> Path | None:
+        """Its ``report.html``, where it has one."""
+        path = self.folder / "report.html"
+        return path if path.is_file() else None
+
+
+class Shelf:
+    """Models by their names.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the models made here are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def models(self) -> list[ShelfModel]:
+        """Return the bundled models, then those made here, newest first."""
+        made = sorted(
+            (path.parent for path in self.folder.glob(f"*/{MANIFEST}")),
+            key=lambda path: (path / MANIFEST).stat().st_mtime,
+            reverse=True,
+        )
+        names = sorted(bundled_models(), key=lambda name: name != DEFAULT_MODEL)
+        bundled = [ShelfModel(name, find_model(name), is_bundled=True) for name in names]
+        return bundled + [ShelfModel(path.name, path, is_bundled=False) for path in made]
+
+    def find(self, name: str) -> ShelfModel:
+        """Return the model of that name.
+
+        Raises
+        ------
+        ModelNotFoundError
+            If there is none.
+        """
+        for model in self.models():
+            if model.name == name:
+                return model
+        names = ", ".join(model.name for model in self.models())
+        raise ModelNotFoundError(f"There is no model {name!r} here. Choose one of: {names}.")
+
+    def fresh(self, name: str) -> Path:
+        """Return a folder for a new model: the name, made safe, with the date and a number."""
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
+        stem = f"{plain}-{datetime.now(UTC):%Y-%m-%d}"
+        taken = {path.name for path in self.folder.glob(f"{stem}*")}
+        number = 1
+        while (chosen := stem if number == 1 else f"{stem}-{number}") in taken:
+            number += 1
+        return self.folder / chosen
+
+    def in_use(self, service: ReviewService) -> ShelfModel:
+        """Return the model that answers; where the chosen one is gone, the one that came along."""
+        chosen = service.setting(_IN_USE)
+        names = {model.name for model in self.models()}
+        return self.find(chosen if chosen in names else DEFAULT_MODEL)
+
+    def use(self, model: ShelfModel, service: ReviewService, by: str) -> None:
+        """Let a model answer from now on, for everybody; who chose it is kept."""
+        service.set_setting(_IN_USE, model.name, by)
