@@ -22,23 +22,27 @@ def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
         for name, found in counts.items()
         for decision in ("accepted", "review")
     ]
-    base = alt.Chart(pd.DataFrame(rows)).encode(
-        y=alt.Y("class:N", sort=list(counts), title=None, axis=alt.Axis(labelLimit=140)),
-        tooltip=["class", "decision", "images"],
+    totals = [{"class": name, "images": sum(found.values())} for name, found in counts.items()]
+    y = alt.Y("class:N", sort=list(counts), title=None, axis=alt.Axis(labelLimit=140))
+    x = alt.X("images:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d"))
+    bars = (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_bar()
+        .encode(
+            y=y,
+            x=x,
+            color=alt.Color(
+                "decision:N",
+                scale=alt.Scale(domain=["accepted", "review"], range=[ACCEPTED, REVIEW]),
+                legend=alt.Legend(orient="bottom", title=None),
+            ),
+            order=alt.Order("decision:N"),
+            tooltip=["class", "decision", "images"],
+        )
     )
-    bars = base.mark_bar(cornerRadiusEnd=3).encode(
-        x=alt.X("sum(images):Q", title="images", axis=alt.Axis(tickMinStep=1, format="d")),
-        color=alt.Color(
-            "decision:N",
-            scale=alt.Scale(domain=["accepted", "review"], range=[ACCEPTED, REVIEW]),
-            legend=alt.Legend(orient="bottom", title=None),
-        ),
-        order=alt.Order("decision:N"),
-    )
-    totals = base.mark_text(align="left", dx=4).encode(
-        x="sum(images):Q", text=alt.Text("sum(images):Q"), color=alt.value("#808080")
-    )
-    return alt.layer(bars, totals).properties(height=110 + 30 * len(counts))
+    ends = alt.Chart(pd.DataFrame(totals)).mark_text(align="left", dx=4, color="#808080")
+    numbers = ends.encode(y=y, x=x, text="images:Q")
+    return alt.layer(bars, numbers).properties(height=80 + 26 * len(counts))
 
 
 def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, columns: str) -> Any:

@@ -8,9 +8,9 @@ from hematovision.data.phantom import draw_field
 
 __all__ = ["drawn_samples"]
 
-_KINDS = {"rbc": 3, "platelet": 2, "neutrophil": 1, "lymphocyte": 1}
+_KINDS = {"rbc": 5, "platelet": 3, "neutrophil": 2, "lymphocyte": 2, "eosinophil": 1}
 _LABS = ("phantom-a", "phantom-b")
-_SEED = 7
+_SEED = 8
 
 
 def drawn_samples() -> list[tuple[str, bytes]]:
@@ -20,7 +20,9 @@ def drawn_samples() -> list[tuple[str, bytes]]:
         field = draw_field(_SEED, lab=lab, cells=_KINDS)
         for cell in field.cells:
             xmin, ymin, xmax, ymax = map(float, cell.box)
-            pixels, _ = crop(field.image, (xmin, ymin, xmax, ymax))
+            pixels, touches_border = crop(field.image, (xmin, ymin, xmax, ymax))
+            if touches_border:
+                continue
             name = f"drawn {cell.kind} {len(samples) + 1}.png"
             samples.append((name, images.encode_png(pixels)))
     return samples

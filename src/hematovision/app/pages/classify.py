@@ -28,7 +28,8 @@ def show() -> None:
         _invite(model)
     else:
         # The answers are what one came for: the questions make room.
-        with st.expander("More images", icon=":material/add_photo_alternate:"):
+        turn = st.session_state.get("uploads-turn", 0)
+        with st.expander("More images", icon=":material/add_photo_alternate:", key=f"more-{turn}"):
             model, uploads = _ask()
         show_batch(batch)
     if uploads:

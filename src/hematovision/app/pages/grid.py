@@ -15,7 +15,7 @@ from hematovision.app.theme import bars_html
 from hematovision.errors import ReviewConflictError
 from hematovision.review.records import ModelRef, Waiting
 
-__all__ = ["show_grid"]
+__all__ = ["show_grid", "show_undo"]
 
 _ON_A_PAGE = 12
 _KEYS = "123456789abcdefghijklmnop"
@@ -84,13 +84,21 @@ def _nothing_left(model: ModelRef) -> None:
         st.info(f"{others} cells wait, and somebody else has them before the eyes.")
         st.button("Look again", icon=":material/refresh:")
     else:
-        st.success("All done: nothing of this model waits.", icon=":material/done_all:")
-    if st.button("Undo my last decision", icon=":material/undo:", on_click=_undo_alone):
+        st.success("Nothing of this model waits.", icon=":material/done_all:")
+    show_undo()
+
+
+def show_undo() -> None:
+    """Draw the button that takes the last decision back, where no cell is on the screen."""
+    who = state.reviewer()
+    if state.service().recent(who, 1) and st.button(
+        "Undo my last decision", icon=":material/undo:", on_click=_undo_last, args=(who,)
+    ):
         st.rerun()
 
 
-def _undo_alone() -> None:
-    state.service().undo(state.reviewer())
+def _undo_last(who: str) -> None:
+    state.service().undo(who)
 
 
 def _keys(page: _Page) -> None:
@@ -172,7 +180,7 @@ def _card(page: _Page, cell: Waiting, *, heat: bool) -> None:
             return
         st.html(bars_html(cell.answer.model.classes, cell.answer.probabilities, most=3))
         st.button(
-            "Look at this one",
+            "Select",
             key=f"choose-{number}",
             type="tertiary",
             disabled=number == page.active,

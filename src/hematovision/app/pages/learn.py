@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +77,15 @@ def _export(found: list[Agreement]) -> None:
         st.success(text, icon=":material/folder:")
 
 
+def _zipped(folder: Path) -> bytes:
+    """Return a dataset as a zip archive, for who sits before another computer."""
+    with io.BytesIO() as stream:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                archive.write(path, Path(folder.name, path.relative_to(folder)))
+        return stream.getvalue()
+
+
 def _start(datasets: list[Path]) -> None:
     st.subheader("2. Learn")
     if not datasets:
@@ -95,6 +107,14 @@ def _start(datasets: list[Path]) -> None:
             out = state.shelf().fresh(name)
             start_learning(kind, dataset, out, model=models[names.index(old)].folder)
             st.rerun()
+    st.download_button(
+        "Download the newest dataset",
+        partial(_zipped, datasets[0]),
+        file_name=f"reviewed-{datasets[0].name}.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def _dataset_title(path: Path) -> str:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.charts import confusion_chart
-from hematovision.app.pages.grid import show_grid
+from hematovision.app.pages.grid import show_grid, show_undo
 from hematovision.review.records import Queue
 
 __all__ = ["show"]
@@ -27,6 +27,7 @@ def show() -> None:
             st.caption(
                 "Answers that a model is not sure of come here from Classify, least certain first."
             )
+            show_undo()
         else:
             show_grid(who, queue.model)
     with agreement:

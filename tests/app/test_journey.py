@@ -1,0 +1,185 @@
+"""The page in a real browser, from the first image to a new model.
+
+With ``HEMATOVISION_SCREENSHOTS`` set to a folder, the pictures of the documentation are taken.
+"""
+
+import io
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="the browser is driven by playwright")
+pytest.importorskip("keras", reason="learning needs the extra 'train'")
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from hematovision import images
+from hematovision.app.samples import drawn_samples
+from hematovision.data.cells import crop
+from hematovision.data.phantom import draw_field
+from hematovision.review.service import ReviewService
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 120_000  # Milliseconds for what a busy machine may take.
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture
+def browser_page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        page.set_default_timeout(PATIENCE)
+        yield page
+        browser.close()
+
+
+def picture(page: Page, name: str) -> None:
+    """Take a picture for the documentation, where it was asked for."""
+    if folder := os.environ.get("HEMATOVISION_SCREENSHOTS"):
+        page.wait_for_timeout(1500)
+        page.screenshot(path=Path(folder) / f"app-{name}.png")
+
+
+def quiet(page: Page) -> None:
+    """Wait until the page has drawn what it was asked for, and nothing of it failed."""
+    page.wait_for_timeout(200)
+    expect(page.get_by_test_id("stApp")).to_have_attribute(
+        "data-test-script-state", "notRunning", timeout=PATIENCE
+    )
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def many_cells(fields: int) -> bytes:
+    """A zip of drawn cells, cut out of drawn fields."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for seed in range(fields):
+            kinds = {"rbc": 6, "platelet": 5, "neutrophil": 2, "lymphocyte": 2}
+            field = draw_field(seed, lab="phantom-a", cells=kinds)
+            for number, cell in enumerate(field.cells):
+                xmin, ymin, xmax, ymax = map(float, cell.box)
+                pixels, cut = crop(field.image, (xmin, ymin, xmax, ymax))
+                if not cut:
+                    name = f"drawn-{seed}-{cell.kind}-{number}.png"
+                    archive.writestr(name, images.encode_png(pixels))
+    return packed.getvalue()
+
+
+def upload(page: Page, *files: tuple[str, bytes]) -> None:
+    page.locator("input[type=file]").set_input_files(
+        [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
+    )
+
+
+def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, home: Path):
+    page = browser_page
+    page.goto(server)
+    page.get_by_text("Try it with drawn cells").wait_for()
+    quiet(page)
+    assert page.title().endswith("HematoVision") or page.title() == "Classify"
+
+    # Three images and a broken one.
+    upload(page, *drawn_samples()[:3], ("broken.png", drawn_samples()[0][1][:200]))
+    page.get_by_text("1 file was not read").wait_for()
+    quiet(page)
+    assert page.locator(".hv-answer").count() == 3
+    before = page.get_by_test_id("stImage").locator("img").first.get_attribute("src")
+
+    # The heat map.
+    page.get_by_text("Show where the model looked").click()
+    expect(page.get_by_test_id("stImage").locator("img").first).not_to_have_attribute(
+        "src", before or "", timeout=PATIENCE
+    )
+    quiet(page)
+
+    # More of them, in a zip, all to be reviewed.
+    page.get_by_text("More images").click()
+    upload(page, ("cells.zip", many_cells(4)))
+    send = page.get_by_role("button", name=re.compile(r"Review the \d\d accepted too"))
+    send.wait_for()
+    quiet(page)
+    picture(page, "classify")
+    send.click()
+    page.get_by_text("answers wait for review now").wait_for()
+
+    # A person decides: the first is corrected, the model is right about the others.
+    page.get_by_role("link", name="Review").click()
+    page.get_by_label("Your name").fill("Ana")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("Which cell is the outlined one?").wait_for()
+    quiet(page)
+    picture(page, "review")
+    said = page.get_by_text("The model says").inner_text()
+    other = "2" if "RBC" in said else "1"
+    page.keyboard.press(other)
+    quiet(page)
+    service = ReviewService.open(f"sqlite+pysqlite:///{home / 'records.sqlite3'}")
+    (corrected,) = service.recent("Ana")
+    assert (corrected.before, corrected.after) == (
+        ("RBC", "WBC") if other == "2" else (corrected.before, "RBC")
+    )
+    waiting = sum(queue.waiting for queue in service.queues())
+    for _ in range(waiting):
+        page.keyboard.press("Enter")
+        quiet(page)
+    page.get_by_text(re.compile("Nothing (waits|of this model waits)")).first.wait_for()
+    assert len(service.recent("Ana", 500)) == waiting + 1
+
+    # It is in the export, in the folder of the corrected class.
+    page.get_by_role("link", name="Learn").click()
+    page.get_by_role("button", name="Make a dataset of them").click()
+    page.get_by_text("cells in").first.wait_for()
+    (folder,) = (home / "exports").iterdir()
+    found = service.reviewed()
+    sha256 = next(r.answer.image for r in found if r.answer.id == corrected.answer)
+    (file,) = folder.rglob(f"{sha256[:16]}*.png")
+    assert file.parent.name == corrected.after
+    service.close()
+
+    # A model learns from them, beside the old one, and answers.
+    page.get_by_text("Train a new model").click()
+    page.get_by_role("button", name="Learn", exact=True).click()
+    page.get_by_text("is ready").wait_for()
+    page.get_by_text("cells that the new model has not learnt from").wait_for()
+    quiet(page)
+    page.locator(".hv-foot").scroll_into_view_if_needed()
+    picture(page, "learn")
+    page.get_by_role("button", name="Let the new model answer").click()
+    page.get_by_text("It answers on every page now").wait_for()
+    page.get_by_role("link", name="Models").click()
+    page.get_by_text("This model answers on every page.").wait_for()
+    page.get_by_role("tab", name="Report").click()
+    page.get_by_text("Download the report").wait_for()
+    quiet(page)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_the_screen(server: str, browser_page: Page, width: int, scheme: str):
+    page = browser_page
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(server)
+    page.get_by_text("Try it with drawn cells").click()
+    page.get_by_text("Show where the model looked").wait_for()
+    quiet(page)
+    for path in ("", "review?who=Ana", "learn", "models", "records"):
+        if path:
+            page.goto(f"{server}/{path}")
+        page.locator(".hv-foot").wait_for()
+        quiet(page)
+        scrolls = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert scrolls <= 0, path
+        ground = page.evaluate(
+            "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        )
+        assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    if width == 390:
+        picture(page, f"phone-{scheme}")

@@ -1,0 +1,235 @@
+"""Every page, run as Streamlit runs it, without a browser."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
+
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from hematovision.app.samples import drawn_samples
+from hematovision.review.service import ReviewService
+
+
+def draw(name: str) -> None:
+    """One page; AppTest takes its source, so that it imports for itself."""
+    from importlib import import_module
+
+    import_module(f"hematovision.app.pages.{name}").show()
+
+
+@pytest.fixture(autouse=True)
+def fresh(home: Path):
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+def page(name: str, who: str = "Ana") -> AppTest:
+    at = AppTest.from_function(draw, args=(name,), default_timeout=120)
+    at.session_state["who"] = who
+    return ok(at.run())
+
+
+def ok(at: AppTest) -> AppTest:
+    assert not at.exception, [e.message for e in at.exception]
+    return at
+
+
+def texts(at: AppTest) -> str:
+    parts = [*at.markdown, *at.caption, *at.info, *at.success, *at.error, *at.html]
+    return "\n".join(str(part.value) for part in parts)
+
+
+def click(at: AppTest, label: str) -> AppTest:
+    (button,) = [button for button in at.button if button.label == label]
+    return ok(button.click().run())
+
+
+def upload(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    at.file_uploader[0].set_value([(name, content, "") for name, content in files])
+    return ok(at.run())
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+@pytest.fixture
+def service(fresh: None) -> ReviewService:
+    return ReviewService.open()
+
+
+def test_a_newcomer_is_told_what_to_do_and_can_try_drawn_cells():
+    at = page("classify")
+    assert "RBC, WBC and Platelets apart" in texts(at)
+    at = click(at, "Try it with drawn cells")
+    found = metrics(at)
+    n = len(drawn_samples())
+    assert int(found["Images"]) == n == int(found["Accepted"]) + int(found["For review"])
+    assert "drawn rbc 1.png" in texts(at)
+
+
+def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
+    service: ReviewService,
+):
+    cells = drawn_samples()[:3]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("more/cell.png", drawn_samples()[4][1])
+        archive.writestr("../../evil.png", cells[0][1])
+    at = upload(
+        page("classify"),
+        *cells,
+        ("page.png", b"<html><script>alert(1)</script></html>"),
+        ("cells.zip", packed.getvalue()),
+    )
+    assert metrics(at)["Images"] == "6"
+    assert metrics(at)["Not read"] == "2"
+    refused = at.dataframe[0].value
+    assert set(refused["file"]) == {"page.png", "evil.png"}
+    assert refused["reason"].str.len().min() > 20
+    (batch,) = service.batches()
+    assert batch.n == 4
+
+
+def test_the_heat_map_is_another_picture():
+    at = click(page("classify"), "Try it with drawn cells")
+    plain = [image.value[0] for image in at.image]
+    at = ok(at.toggle(key="heat").set_value(True).run())
+    heat = [image.value[0] for image in at.image]
+    assert len(plain) == len(heat) == 12
+    assert not set(plain) & set(heat)
+
+
+def test_pictures_can_be_narrowed_to_a_class_and_a_decision():
+    at = click(page("classify"), "Try it with drawn cells")
+    at = ok(at.multiselect(key="pictures-classes").set_value(["Platelets"]).run())
+    shown = [html.value for html in at.html if "hv-answer" in html.value]
+    assert shown
+    assert all('hv-label">Platelets<' in html for html in shown)
+
+
+def test_the_table_has_what_classify_writes():
+    at = click(page("classify"), "Try it with drawn cells")
+    table = at.dataframe[-1].value
+    assert list(table.columns) == [
+        *("path", "label", "confidence", "decision", "reason", "novelty"),
+        *("p_RBC", "p_WBC", "p_Platelets", "error"),
+    ]
+    assert len(table) == len(drawn_samples())
+
+
+@pytest.fixture
+def waiting(service: ReviewService) -> ReviewService:
+    at = click(page("classify"), "Try it with drawn cells")
+    (send,) = [button for button in at.button if button.label.startswith("Review the ")]
+    ok(send.click().run())
+    return service
+
+
+def test_a_reviewer_is_asked_for_a_name_once_and_told_that_it_is_no_login():
+    at = page("review", who="")
+    assert "no login" in texts(at)
+    at.text_input[0].input("Ana")
+    at = click(at, "Begin")
+    assert "Nothing waits" in texts(at)
+
+
+def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewService):
+    at = page("review")
+    n = len(drawn_samples())
+    assert f"{n} wait · deciding as Ana" in texts(at)
+    first = at.session_state["review-page"].active
+    at = ok(at.button(key="decide-WBC").click().run())
+    second = at.session_state["review-page"].active
+    assert second != first
+    at = ok(at.button(key="unusable").click().run())
+    assert [(d.answer, d.kind, d.after) for d in waiting.recent("Ana")] == [
+        (second, "unusable", None),
+        (first, "class", "WBC"),
+    ]
+    assert f"{n - 2} wait" in texts(at)
+    at = ok(at.button(key="undo").click().run())
+    assert at.session_state["review-page"].active == second
+    assert waiting.recent("Ana")[0].kind == "undo"
+    at = ok(at.button(key="later").click().run())
+    assert at.session_state["review-page"].active not in {first, second}
+
+
+def test_all_cells_come_by_and_then_nothing_waits(waiting: ReviewService):
+    at = page("review")
+    n = len(drawn_samples())
+    for _ in range(n):
+        at = ok(at.button(key="agree").click().run())
+    assert "Nothing waits for a person" in texts(at)
+    (model,) = waiting.models()
+    found = waiting.agreement(model.sha256)
+    assert found.matrix.trace() == found.matrix.sum() == n
+    at = page("review")
+    assert f"{n} of {n}" in texts(at)
+    at = click(at, "Undo my last decision")
+    assert "1 wait · deciding as Ana" in texts(at)
+
+
+def test_two_people_do_not_see_the_same_cells(waiting: ReviewService):
+    one, other = page("review", "Ana"), page("review", "Ben")
+    seen = [
+        {cell.answer.id for cell in at.session_state["review-page"].cells} for at in (one, other)
+    ]
+    assert seen[0]
+    assert not seen[0] & seen[1]
+
+
+def test_reviewed_cells_become_a_dataset(waiting: ReviewService, home: Path):
+    at = page("review")
+    for _ in range(3):
+        at = ok(at.button(key="agree").click().run())
+    at = click(page("learn"), "Make a dataset of them")
+    (folder,) = (home / "exports").iterdir()
+    assert len(list(folder.rglob("*.png"))) == 3
+    assert "3 cells in" in texts(at)
+
+
+def test_models_show_figures_and_card_of_each():
+    at = page("models")
+    assert float(metrics(at)["Balanced accuracy"].rstrip("%")) > 90
+    assert "not for diagnosis" in texts(at).lower() or "diagnos" in texts(at).lower()
+    at = ok(at.selectbox(key="models-model").set_value("pbc8").run())
+    at = click(at, "Let this model answer")
+    assert "answers on every page" in texts(at)
+    assert page("classify").selectbox(key="classify-model").value == "pbc8"
+
+
+def test_records_say_what_is_kept_and_where_and_forget_on_demand(
+    waiting: ReviewService, home: Path
+):
+    at = page("records")
+    assert str(home) in texts(at)
+    at.radio[0].set_value("none")
+    at = click(at, "Keep it so")
+    assert waiting.keeping().images == "none"
+    at = click(at, "Delete")
+    assert any("Tick the box" in warning.value for warning in at.warning)
+    at.checkbox[-1].check()
+    at = click(at, "Delete")
+    assert waiting.batches() == []
+    trace = waiting.deletions()[0]
+    assert (trace.by, trace.answers) == ("Ana", len(drawn_samples()))
+    assert "Ana" in list(at.dataframe[-1].value["by"])
+
+
+def test_an_error_on_purpose_is_a_message_and_no_stack_trace(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home.mkdir(parents=True)
+    monkeypatch.setenv("HEMATOVISION_DATABASE_URL", "postgresql+psycopg://u:secret@127.0.0.1:1/x")
+    main = Path(__file__).parents[2] / "src" / "hematovision" / "app" / "main.py"
+    at = AppTest.from_file(str(main), default_timeout=60).run()
+    assert not at.exception
+    assert at.error
+    assert "secret" not in at.error[0].value
