@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
-__all__ = ["Progress", "no_progress"]
+__all__ = ["EpochProgress", "Progress", "no_progress"]
 
 
 class Progress(Protocol):
@@ -12,6 +13,17 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int, what: str, /) -> None:
         """Take note of how far the work is."""
+
+
+@runtime_checkable
+class EpochProgress(Protocol):
+    """A `Progress` that also wants to hear of every epoch of a training as it ends."""
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        """Take note of how far the work is."""
+
+    def epoch(self, figures: Mapping[str, float], what: str, /) -> None:
+        """Take note of one line of the history of what learns: ``epoch`` from 1, ``loss``, ..."""
 
 
 def no_progress(done: int, total: int, what: str, /) -> None:

@@ -232,3 +232,11 @@ def test_the_public_eight_class_set_is_read(real_data: Path):
     assert set(dataset.part("valid").counts().values()) == {80}
     three = read_dataset(real_data / "pbc")
     assert three.counts() == {"RBC": 820, "WBC": 4916, "Platelets": 820}
+
+
+def test_a_split_from_elsewhere_counts_instead_of_the_one_beside_the_images(tmp_path: Path):
+    root = lay(tmp_path / "cells", "RBC/1.png", "WBC/1.png")
+    (root / "split.csv").write_text("file,split\nRBC/1.png,train\nWBC/1.png,train\n")
+    run = tmp_path / "split.csv"
+    run.write_text("file,split\nRBC/1.png,test\nWBC/1.png,train\n")
+    assert [split for _, _, split in files_of(root, splits=run)] == ["test", "train"]

@@ -54,7 +54,9 @@ def find_split(spelling: str) -> Split | None:
     return next((split for split, names in _SPLIT_SPELLINGS.items() if name in names), None)
 
 
-def read_dataset(root: Path, taxonomy: Taxonomy | None = None) -> Dataset:
+def read_dataset(
+    root: Path, taxonomy: Taxonomy | None = None, *, splits: Path | None = None
+) -> Dataset:
     """Read which images a folder holds, and what is known of each; no image is opened.
 
     Parameters
@@ -64,6 +66,9 @@ def read_dataset(root: Path, taxonomy: Taxonomy | None = None) -> Dataset:
     taxonomy : Taxonomy, optional
         The classes. By default `RBC_WBC_PLATELETS` if every folder means one of its classes, else
         the folders' own names. Folders that mean one class are merged; a class may have no images.
+    splits : Path, optional
+        A ``split.csv`` to go by instead of the one beside the parts or classes, for instance that
+        of a run folder.
 
     Returns
     -------
@@ -94,11 +99,11 @@ def read_dataset(root: Path, taxonomy: Taxonomy | None = None) -> Dataset:
     taxonomy = choose_taxonomy(spellings, taxonomy, where=str(base))
     labels = {spelling: taxonomy.resolve(spelling) for spelling in spellings}
     cells = _cells(base)
-    splits = _splits(base)
+    parts = _splits(splits or base / SPLIT_FILE)
     samples = []
     for image in found:
         sample = _sample(base, image, labels[image.spelling], cells.get(image.relative))
-        split, group = splits.get(image.relative, (None, ""))
+        split, group = parts.get(image.relative, (None, ""))
         samples.append(replace(sample, split=split or sample.split, group=group or sample.group))
     return Dataset(base, taxonomy, tuple(samples))
 
@@ -258,9 +263,8 @@ def _cells(base: Path) -> Mapping[str, Cell]:
     return {cell.file: cell for cell in read_cells(path)} if path.is_file() else {}
 
 
-def _splits(base: Path) -> Mapping[str, tuple[Split | None, str]]:
+def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
     """Read ``split.csv``: for each file its part (None: not said) and group (empty: not said)."""
-    path = base / SPLIT_FILE
     if not path.is_file():
         return {}
     table = read_table(path, ("file", "split"))

@@ -66,6 +66,7 @@ def compare(
     dataset: Path,
     *,
     split: Part = "test",
+    splits: Path | None = None,
     out: Path | None = None,
     progress: Progress = no_progress,
 ) -> CompareResult:
@@ -80,6 +81,9 @@ def compare(
         Class folders whose names mean classes of the coarser model.
     split : {"train", "valid", "test", "all"}
         Which part. A dataset without parts is taken whole.
+    splits : Path, optional
+        A ``split.csv`` that says the parts, for instance that of a run folder whose training made
+        them; by default the dataset's own.
     out : Path, optional
         A folder to make, for ``compare.json``, ``differences.csv`` and ``compare.html``; must not
         exist or be empty.
@@ -104,7 +108,7 @@ def compare(
     classifiers = [Classifier.load(first), Classifier.load(second)]
     _refuse_the_same(classifiers)
     common = CommonClasses.of(*(classifier.taxonomy for classifier in classifiers))
-    data = read_dataset(Path(dataset), common.taxonomy)
+    data = read_dataset(Path(dataset), common.taxonomy, splits=splits)
     chosen = choose_part(data, split)
     kept = _sayable(chosen, common)
     if out is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hematovision.errors import TrainingError, needs_extra
-from hematovision.progress import Progress, no_progress
+from hematovision.progress import EpochProgress, Progress, no_progress
 
 with needs_extra("train", "Training"):
     import keras
@@ -53,7 +53,7 @@ def fit_best(
     what : str
         What to call it: ``"head"``.
     progress : Progress
-        Told after every batch.
+        Told after every batch, and after every epoch if it is an `EpochProgress`.
     callbacks : sequence of keras.callbacks.Callback
         Told of everything.
     **how
@@ -112,11 +112,15 @@ class _Log(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
         steps = self.params["steps"] or 1
-        self._progress(self._epoch * steps + batch + 1, self._total * steps, self._what)
+        # Several steps may be executed at once; the number is then that of the last one possible.
+        done = self._epoch * steps + min(batch + 1, steps)
+        self._progress(done, self._total * steps, self._what)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}
         self.epochs.append({"epoch": float(epoch + 1), **figures})
+        if isinstance(self._progress, EpochProgress):
+            self._progress.epoch(self.epochs[-1], self._what)
 
     def on_train_end(self, logs: object = None) -> None:  # noqa: ARG002
         self._progress(1, 1, self._what)
