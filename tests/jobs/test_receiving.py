@@ -231,7 +231,7 @@ def test_encrypted_entries_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")]
+    ("method", "kind"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA")]
 )
 def test_what_cannot_be_unpacked_bit_by_bit_is_refused(method, kind):
     buffer = io.BytesIO()

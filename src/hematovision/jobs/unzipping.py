@@ -23,6 +23,7 @@ _BLOCK = 2**20
 
 # bzip2 and LZMA would be unpacked in blocks of which nobody knows the size; DEFLATE is bounded.
 _PACKED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_OTHERS = {9: "Deflate64", zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
 
 
 def is_zip(stream: BinaryIO) -> bool:
@@ -94,7 +95,7 @@ def check_entry(info: zipfile.ZipInfo, name: str) -> None:
     elif info.flag_bits & 1:
         problem = "it is encrypted. Make the zip without a password"
     elif info.compress_type not in _PACKED:
-        kind = zipfile.compressor_names.get(info.compress_type, "unknown")
+        kind = _OTHERS.get(info.compress_type, f"method {info.compress_type}")
         problem = f"it is packed with {kind}; the archive must use DEFLATE, as ordinary zips do"
     else:
         return

@@ -307,7 +307,9 @@ def _check_free(out: Path) -> None:
 
 def _launch(events: Path, log: Path) -> None:
     command = [sys.executable, "-m", "hematovision.review.learner", str(events)]
-    flags = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+    flags = 0
+    if sys.platform == "win32":  # pragma: no cover - another system
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP
     with writing(log), log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
             command,

@@ -17,8 +17,7 @@ if sys.platform == "win32":  # pragma: no cover - another system
 
     _PLACE = 2**30  # Windows keeps others from reading what is locked: a byte behind the content.
 
-    def hold(stream: BinaryIO) -> None:
-        """Lock an open file until it is closed or this process ends; wait if another holds it."""
+    def _lock(stream: BinaryIO) -> None:
         stream.seek(_PLACE)
         msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
 
@@ -29,13 +28,17 @@ if sys.platform == "win32":  # pragma: no cover - another system
 else:
     import fcntl
 
-    def hold(stream: BinaryIO) -> None:
-        """Lock an open file until it is closed or this process ends; wait if another holds it."""
+    def _lock(stream: BinaryIO) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX)
 
     def _try(stream: BinaryIO) -> None:
         # Shared: two who look at once do not take each other for the one who works.
         fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def hold(stream: BinaryIO) -> None:
+    """Lock an open file until it is closed or this process ends; wait if another holds it."""
+    _lock(stream)
 
 
 def is_held(path: Path) -> bool:

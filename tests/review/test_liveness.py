@@ -1,0 +1,15 @@
+"""A lock says that somebody lives, and goes when he does."""
+
+from hematovision.review.liveness import hold, is_held
+
+
+def test_a_file_is_held_until_it_is_closed_and_lookers_do_not_hold_it(tmp_path):
+    path = tmp_path / "file"
+    assert not is_held(path)
+    with path.open("ab", buffering=0) as stream:
+        assert not is_held(path)
+        hold(stream)
+        assert is_held(path)
+        stream.write(b"still written")
+        assert path.read_bytes() == b"still written"
+    assert not is_held(path)
