@@ -1,7 +1,9 @@
 """Both databases: what is said of the records of reviews holds on each."""
 
 import itertools
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from hematovision.review.service import ReviewService
+from hematovision.review.tables import Base
 from postgresql_server import NoServerError, postgresql
 
 
@@ -32,20 +35,30 @@ def new_database(postgresql_server: str) -> Callable[[], str]:
     """Make an empty database on the server; gives its URL."""
     numbers = itertools.count()
 
-    def make(template: str = "template1") -> str:
+    def make() -> str:
         name = f"records_{next(numbers)}"
         with psycopg.connect(postgresql_server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            connection.execute(f"CREATE DATABASE {name}")
         return make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
 
     return make
 
 
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where the system has such: a busy disk takes its time for every commit."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, quick_folder: Path) -> str:
     """The URL of a database without tables, of each kind in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'records.sqlite3'}"
+        return f"sqlite:///{quick_folder / 'records.sqlite3'}"
     return request.getfixturevalue("new_database")()
 
 
@@ -57,21 +70,23 @@ def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_with_tables(new_database: Callable[..., str]) -> str:
+def postgresql_with_tables(new_database: Callable[[], str]) -> str:
     url = new_database()
     ReviewService.open(url).close()
-    return make_url(url).database or ""
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ready_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database with empty tables, of each kind in turn; a copy, which is quicker."""
+def ready_url(request: pytest.FixtureRequest, quick_folder: Path) -> str:
+    """The URL of a database with empty tables, of each kind in turn; made once, for speed."""
     if request.param == "sqlite":
-        path = tmp_path / "records.sqlite3"
+        path = quick_folder / "records.sqlite3"
         shutil.copy(request.getfixturevalue("sqlite_with_tables"), path)
         return f"sqlite:///{path}"
-    template = request.getfixturevalue("postgresql_with_tables")
-    return request.getfixturevalue("new_database")(template)
+    url: str = request.getfixturevalue("postgresql_with_tables")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY")
+    return url
 
 
 class Clock:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     LargeBinary,
@@ -111,8 +112,8 @@ class AnswerRow(Base):
     image: Mapped[str] = mapped_column(String(64), index=True)
     label: Mapped[str] = mapped_column(Text)
     probabilities: Mapped[list[float]] = mapped_column(JSON)
-    confidence: Mapped[float]
-    novelty: Mapped[float]
+    confidence: Mapped[float] = mapped_column(Double)
+    novelty: Mapped[float] = mapped_column(Double)
     decision: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
@@ -140,7 +141,7 @@ class WaitingRow(Base):
         ForeignKey("picture.answer_id"), primary_key=True, autoincrement=False
     )
     model_sha256: Mapped[str] = mapped_column(ForeignKey("model.sha256"))
-    certainty: Mapped[float]
+    certainty: Mapped[float] = mapped_column(Double)
     claimed_by: Mapped[str | None] = mapped_column(String(100), index=True)
     claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

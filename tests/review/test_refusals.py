@@ -1,0 +1,111 @@
+"""What comes from outside and does not fit: refused, or made to fit; on both databases."""
+
+import math
+
+import pytest
+
+from answers_to_review import CLASSES, MODEL, new, said
+from hematovision.errors import ReviewError
+from hematovision.review.records import LEASE, Keeping, ModelRef, NewAnswer
+from hematovision.review.service import ReviewService
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("größe 細胞 🩸.png", "größe 細胞 🩸.png"),
+        ("../../etc/passwd", "../../etc/passwd"),
+        ("a\0b\nc\x1b[31m.png", "a\ufffdb\ufffdc\ufffd[31m.png"),
+        ("not utf-8 \udcff.png", "not utf-8 \ufffd.png"),
+        ("'; DROP TABLE answer; --", "'; DROP TABLE answer; --"),
+        ("", ""),
+        ("a" * 300 + ".png", "a" * 127 + "…" + "a" * 123 + ".png"),
+    ],
+    ids=["unicode", "path", "control", "surrogate", "sql", "empty", "long"],
+)
+def test_names_are_kept_for_people_whatever_is_in_them(service, name, kept):
+    batch = service.start_batch(MODEL)
+    service.record(batch, [new("a", name=name)])
+    assert service.answers(batch)[0].name == kept
+
+
+def test_one_person_is_one_name(service):
+    service.record(service.start_batch(MODEL), [new("a")])
+    [cell] = service.claim("  Zoe\u0308  Ång ", MODEL.sha256)
+    decided = service.decide(cell.answer.id, "Zoë Ång", "RBC")
+    assert decided.reviewer == "Zoë Ång"
+
+
+@pytest.mark.parametrize("name", ["", "  \n", "a" * 101])
+def test_a_person_without_a_name_cannot_review(service, name):
+    for call in (
+        lambda: service.claim(name, MODEL.sha256),
+        lambda: service.decide(1, name, "RBC"),
+        lambda: service.undo(name),
+        lambda: service.keep(Keeping(), name),
+        lambda: service.delete_older(1, name),
+    ):
+        with pytest.raises(ReviewError, match="1 to 100 characters"):
+            call()
+
+
+def recording(service: ReviewService, *answers: NewAnswer) -> None:
+    service.record(service.start_batch(MODEL), answers)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"classes": ("a", "b", "c")}, "Start a batch for each model"),
+        ({"probabilities": (0.5, 0.5)}, "Start a batch for each model"),
+        ({"probabilities": (math.nan, 0.5, 0.5)}, "finite"),
+        ({"novelty": math.inf}, "finite"),
+        ({"label": "WBC?"}, "must be one of RBC, WBC, Platelets"),
+    ],
+)
+def test_an_answer_that_is_not_of_the_batchs_model_is_refused_with_all_others(
+    service, values, message
+):
+    wrong = NewAnswer("wrong.png", "0" * 64, said(**values), None)
+    with pytest.raises(ReviewError, match=message):
+        recording(service, new("a"), wrong)
+    assert service.queues() == []
+    assert service.batches()[0].n == 0
+
+
+def test_a_batch_that_is_not_there_is_refused(service):
+    with pytest.raises(ReviewError, match="no batch 7"):
+        service.record(7, [new("a")])
+    with pytest.raises(ReviewError, match="no batch 7"):
+        service.answers(7)
+
+
+def test_one_model_has_one_list_of_classes(service):
+    service.start_batch(MODEL)
+    with pytest.raises(ReviewError, match="with the classes RBC, WBC, Platelets"):
+        service.start_batch(ModelRef("three", MODEL.sha256, CLASSES[::-1]))
+    service.start_batch(ModelRef("renamed", MODEL.sha256, CLASSES))
+    assert service.models() == [MODEL]
+
+
+def test_counts_and_leases_are_positive(service):
+    for call in (
+        lambda: service.claim("Ana", MODEL.sha256, 0),
+        lambda: service.batches(0),
+        lambda: service.recent("Ana", -1),
+        lambda: service.claim("Ana", MODEL.sha256, lease=-LEASE),
+    ):
+        with pytest.raises(ReviewError, match="must be"):
+            call()
+
+
+def test_values_that_cannot_be_are_refused_where_they_are_made():
+    with pytest.raises(ReviewError, match="Model 'x' has a SHA-256"):
+        ModelRef("x", "ABC", CLASSES)
+    with pytest.raises(ReviewError, match=r"Image 'x\.png' has a SHA-256"):
+        NewAnswer("x.png", "", said(), None)
+    with pytest.raises(ReviewError, match="must be a PNG"):
+        new(picture=b"\xff\xd8\xff\xe0")
+    for images, days in (("some", None), ("all", 0)):
+        with pytest.raises(ReviewError, match="`images` must be"):
+            Keeping(images, days)

@@ -1,0 +1,147 @@
+"""Several at once, and some of them killed: nothing is lost, nothing done twice."""
+
+import sqlite3
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+from sqlalchemy import select
+
+from answers_to_review import MODEL, new, png
+from benchmarks.reviewers import kills, two_reviewers
+from hematovision.review import deciding
+from hematovision.review.database import Database
+from hematovision.review.repository import find_answer
+from hematovision.review.service import ReviewService
+from hematovision.review.tables import DecisionRow
+
+
+def test_two_reviewers_of_a_thousand_cells_lose_none_and_share_none(ready_url):
+    found = two_reviewers(ready_url, 1000)
+    assert (found.lost, found.doubled, found.both) == (0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are not there")
+def test_what_was_confirmed_outlives_twenty_kills(quick_folder):
+    path = quick_folder / "records.sqlite3"
+    found = kills(f"sqlite:///{path}", 20)
+    assert set(found["confirmed"]) == {"recorded", "decided", "undone"}
+    assert sum(found["confirmed"].values()) >= 20
+    assert found["lost"] == 0
+    assert found["goes on"]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def in_threads(*calls):
+    """Run every call in a thread of its own; return what went wrong."""
+    errors = []
+    start = threading.Barrier(len(calls))
+
+    def run(call):
+        start.wait()
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_one_service_serves_several_threads(service):
+    numbers = service.record(service.start_batch(MODEL), [new(i) for i in range(40)])
+
+    def review(who):
+        while cells := service.claim(who, MODEL.sha256, 3):
+            for cell in cells:
+                service.decide(cell.answer.id, who, "WBC")
+
+    assert in_threads(*(lambda who=who: review(who) for who in ("Ana", "Ben", "Zoe"))) == []
+    assert [len(service.history(number)) for number in numbers] == [1] * 40
+
+
+def test_one_person_in_two_windows_does_not_wait_for_themselves(service):
+    numbers = service.record(service.start_batch(MODEL), [new(i) for i in range(30)])
+    service.claim("Ana", MODEL.sha256, 30)
+
+    def window(mine):
+        for number in mine:
+            service.decide(number, "Ana", "WBC")
+            service.claim("Ana", MODEL.sha256, 5)
+
+    assert in_threads(lambda: window(numbers[::2]), lambda: window(numbers[1::2])) == []
+    assert service.agreement(MODEL.sha256).matrix.sum() == 30
+
+
+def test_the_same_model_and_the_same_cells_come_from_several_at_once(service):
+    batch = service.start_batch(MODEL)
+    numbers = service.record(batch, [new(i, decision="accepted") for i in range(20)])
+    queued = []
+
+    def send(order):
+        queued.append(service.send_to_review({i: png(i) for i in order}))
+
+    assert in_threads(*(lambda o=o: send(numbers[::o]) for o in (1, -1, 1))) == []
+    assert sum(queued) == 20
+
+    def other(i):
+        service.start_batch(type(MODEL)("new", f"{i % 2:064}", ("a", "b")))
+
+    assert in_threads(*(lambda i=i: other(i) for i in range(6))) == []
+    assert len(service.models()) == 3
+
+
+def test_what_is_recorded_while_everything_is_deleted_is_whole(service):
+    def record():
+        for i in range(10):
+            service.record(service.start_batch(MODEL), [new(f"{i} {j}") for j in range(3)])
+            for cell in service.claim("Ana", MODEL.sha256, 2):
+                service.decide(cell.answer.id, "Ana", "WBC")
+
+    def delete():
+        for _ in range(5):
+            service.delete_batch(service.start_batch(MODEL), "Ben")
+            service.apply_keeping()
+
+    assert in_threads(record, delete) == []
+    assert sum(batch.n for batch in service.batches()) == 30
+    assert service.agreement(MODEL.sha256).matrix.sum() == 20
+
+
+def test_undo_looks_again_when_it_had_to_wait(new_database):
+    """Ana undoes in two windows: the second waits, and then takes back the one before."""
+    with ReviewService.open(new_database()) as service:
+        a, b = service.record(service.start_batch(MODEL), [new("a"), new("b")])
+        service.claim("Ana", MODEL.sha256)
+        service.decide(a, "Ana", "WBC")
+        service.decide(b, "Ana", "WBC")
+        assert in_threads(lambda: service.undo("Ana"), lambda: service.undo("Ana")) == []
+        assert [len(service.history(number)) for number in (a, b)] == [2, 2]
+
+
+def test_undo_of_what_somebody_replaced_meanwhile_does_nothing(new_database):
+    url = new_database()
+    with ReviewService.open(url) as service, closing(Database.open(url)) as database:
+        [a] = service.record(service.start_batch(MODEL), [new("a")])
+        service.claim("Ana", MODEL.sha256)
+        at = service.decide(a, "Ana", "WBC").at
+        undone = []
+        thread = threading.Thread(target=lambda: undone.append(service.undo("Ana")))
+        with database.writing() as session:
+            find_answer(session, a)
+            assert deciding._newest(session, "Ana").number == 1
+            thread.start()
+            thread.join(0.5)  # waits for the answer
+            values = {"kind": "class", "reviewer": "Ben", "at": at, "before": "WBC", "stands": 2}
+            session.add(DecisionRow(answer_id=a, number=2, after="RBC", **values))
+        thread.join()
+        assert undone == [None]
+        with database.reading() as session:
+            assert session.scalars(select(DecisionRow.number)).all() == [1, 2]
