@@ -40,7 +40,8 @@ def test_the_data_folder_is_made_for_its_owner_alone(monkeypatch, tmp_path):
     folder = tmp_path / "new" / "hematovision"
     assert (folder / "records.sqlite3").is_file()
     if sys.platform != "win32":
-        assert folder.stat().st_mode & 0o077 == 0
+        for path in (folder, folder / "records.sqlite3"):
+            assert path.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_the_data_folder_is_made_for_its_owner_alone(monkeypatch, tmp_path):
         ("no url, secret", "begins with 'neither'"),
         ("postgresql://ana:secret@host:port/db", "begins with 'neither'"),
         ("sqlite://", "in memory"),
+        ("sqlite:///file:records?mode=memory&uri=true", "must name the file"),
         ("sqlite:///:memory:", "in memory"),
     ],
 )

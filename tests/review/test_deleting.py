@@ -53,7 +53,7 @@ def test_an_image_is_deleted_from_every_batch_with_all_that_hangs_on_it(
     assert rows(ready_url, "decision") == 0
     assert service.recent("Ana") == []
     assert service.agreement(MODEL.sha256).matrix.sum() == 0
-    assert contents(ready_url, "SELECT sha256 FROM deleted_image") == [(sha256("a"),)]
+    assert service.deleted_images(deletion.id) == [sha256("a")]
     assert service.deletions() == [deletion]
     with pytest.raises(ReviewError, match="no answer to an image"):
         service.delete_image(sha256("a"), "Ana")
@@ -80,8 +80,8 @@ def test_a_batch_is_deleted_and_its_number_does_not_come_back(service, ready_url
     again = service.start_batch(MODEL)
     assert again > second
     assert service.record(again, [new("d")])[0] > max(numbers)
-    found = contents(ready_url, "SELECT sha256 FROM deleted_image ORDER BY sha256")
-    assert found == sorted([(sha256("a"),), (sha256("c"),)])
+    assert service.deleted_images(deletion.id) == sorted([sha256("a"), sha256("c")])
+    assert service.deleted_images(deletion.id + 1) == []
 
 
 def test_everything_older_is_deleted(service, clock, two_batches):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from hematovision.errors import DatabaseError, ReviewConflictError
 from hematovision.home import data_folder
 from hematovision.review.migrating import migrate
-from hematovision.review.sqlite import READING, prepare_sqlite
+from hematovision.review.sqlite import BEGIN, READING, prepare_sqlite
 
 __all__ = ["Database", "database_url"]
 
@@ -57,10 +57,11 @@ def database_url(url: str | None = None) -> URL:
             "The database's URL (HEMATOVISION_DATABASE_URL) must begin with sqlite:/// or "
             f"postgresql://. Received one that begins with {kind or 'neither'!r}."
         )
-    if kind == "sqlite" and parsed.database in {None, "", ":memory:"}:
+    name = parsed.database or ":memory:"
+    if kind == "sqlite" and name.startswith((":memory:", "file:")):
         raise DatabaseError(
-            "The URL names a SQLite database in memory, where records are lost when the program "
-            "ends. Name a file: sqlite:///records.sqlite3"
+            "The URL must name the file of a SQLite database, sqlite:///records.sqlite3; in memory "
+            f"records would be lost when the program ends. Received {name!r}."
         )
     return parsed.set(drivername=_DRIVERS[kind])
 
@@ -83,7 +84,7 @@ class Database:
         self.url = url
         self.name = url.set(query={}).render_as_string(hide_password=True)
         self.engine = self._create()
-        self._reading = self.engine.execution_options(**{READING: True})
+        self._reading = self.engine.execution_options(**READING)
 
     def _create(self) -> Engine:
         if self.is_sqlite:
@@ -110,18 +111,22 @@ class Database:
         database = cls(parsed)
         try:
             with database._telling("opened"):
-                database._make_folder()
+                database._make_private()
                 migrate(database.engine, database.name)
         except BaseException:
             database.close()
             raise
         return database
 
-    def _make_folder(self) -> None:
-        """Create the folder of a SQLite file, for its owner's eyes only."""
-        if self.is_sqlite:
-            folder = Path(str(self.url.database)).parent
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _make_private(self) -> None:
+        """Create a SQLite file and its folder, if they are not there, for their owner's eyes only.
+
+        SQLite gives the files of its log the same permissions (https://sqlite.org/wal.html).
+        """
+        path = Path(str(self.url.database))
+        if self.is_sqlite and not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600, exist_ok=True)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -148,11 +153,12 @@ class Database:
     def wipe(self) -> None:
         """Let deleted content leave SQLite's log, too; the file itself has it overwritten.
 
-        Somebody who reads at this moment keeps the log; it is then emptied the next time.
+        Somebody who reads or writes all the time keeps the log; it is then emptied the next time.
         """
         if self.is_sqlite:
-            with self._telling("written"), closing(self.engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            outside = self.engine.execution_options(**{BEGIN: ""})  # of a transaction
+            with suppress(OperationalError), outside.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close all connections."""

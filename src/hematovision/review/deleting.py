@@ -27,6 +27,7 @@ __all__ = [
     "delete_batch",
     "delete_image",
     "delete_older",
+    "deleted_images",
     "deletions",
 ]
 
@@ -121,6 +122,12 @@ def deletions(session: Session) -> list[Deletion]:
     """Return the traces of all deletions, newest first."""
     rows = session.scalars(select(DeletionRow).order_by(DeletionRow.id.desc()))
     return [_to_deletion(row) for row in rows]
+
+
+def deleted_images(session: Session, deletion: int) -> list[str]:
+    """Return the SHA-256 of the images of which a deletion removed something, sorted."""
+    query = select(DeletedImageRow.sha256).where(DeletedImageRow.deletion_id == deletion)
+    return list(session.scalars(query.order_by(DeletedImageRow.sha256)))
 
 
 def _delete_answers(

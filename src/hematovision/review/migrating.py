@@ -35,7 +35,7 @@ def migrate(engine: Engine, name: str) -> None:
     """
     config = Config()
     config.set_main_option("script_location", "hematovision.review:migrations")
-    with engine.execution_options(**{READING: True}).connect() as connection:
+    with engine.execution_options(**READING).connect() as connection:
         if _is_current(connection, config, name):
             return
     with engine.begin() as connection:  # on SQLite this alone waits for the others

@@ -351,6 +351,11 @@ class ReviewService:
         with self._database.reading() as session:
             return deleting.deletions(session)
 
+    def deleted_images(self, deletion: int) -> list[str]:
+        """Return the SHA-256 of the images of which a deletion removed something, sorted."""
+        with self._database.reading() as session:
+            return deleting.deleted_images(session, deletion)
+
     @contextmanager
     def _deleting(self) -> Iterator[Session]:
         with self._database.writing(alone=True) as session:

@@ -8,10 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-__all__ = ["READING", "prepare_sqlite"]
+__all__ = ["BEGIN", "READING", "prepare_sqlite"]
 
-READING = "hematovision_reading"
-"""Execution option of connections that only read."""
+BEGIN = "hematovision_begin"
+"""Execution option of a connection: the statement that begins its transactions, or nothing."""
+
+READING = {BEGIN: "BEGIN"}
+"""Execution options of connections that only read; they wait for nobody."""
 
 _PATIENCE = 30.0  # s that a writer waits for the others
 
@@ -67,5 +70,5 @@ def _insist(connection: sqlite3.Connection, statement: str) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get(READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    if statement := connection.get_execution_options().get(BEGIN, "BEGIN IMMEDIATE"):
+        connection.exec_driver_sql(statement)
