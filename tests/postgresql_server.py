@@ -55,10 +55,11 @@ def postgresql(*, safe: bool = False) -> Iterator[str]:
     Parameters
     ----------
     safe : bool
-        Write to disk as a real server does; tests do without.
+        Write to disk as a real server does; tests do without, in memory where the system lets them.
     """
     programs, whom = find_programs(), as_whom()
-    folder = Path(tempfile.mkdtemp(prefix="hematovision-postgresql-"))
+    memory = None if safe or not os.access("/dev/shm", os.W_OK) else "/dev/shm"
+    folder = Path(tempfile.mkdtemp(prefix="hematovision-postgresql-", dir=memory))
     try:
         if whom:
             os.chown(folder, whom["user"], whom["group"])
