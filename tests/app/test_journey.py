@@ -49,7 +49,7 @@ def picture(page: Page, name: str) -> None:
 
 def quiet(page: Page) -> None:
     """Wait until the page has drawn what it was asked for, and nothing of it failed."""
-    page.wait_for_timeout(200)
+    page.wait_for_timeout(60)
     expect(page.get_by_test_id("stApp")).to_have_attribute(
         "data-test-script-state", "notRunning", timeout=PATIENCE
     )
@@ -101,7 +101,7 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
 
     # More of them, in a zip, all to be reviewed.
     page.get_by_text("More images").click()
-    upload(page, ("cells.zip", many_cells(4)))
+    upload(page, ("cells.zip", many_cells(3)))
     send = page.get_by_role("button", name=re.compile(r"Review the \d\d accepted too"))
     send.wait_for()
     quiet(page)
@@ -160,26 +160,25 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
     quiet(page)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_the_screen(server: str, browser_page: Page, width: int, scheme: str):
+def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page: Page):
     page = browser_page
-    page.set_viewport_size({"width": width, "height": 844})
-    page.emulate_media(color_scheme=scheme)
     page.goto(server)
     page.get_by_text("Try it with drawn cells").click()
     page.get_by_text("Show where the model looked").wait_for()
-    quiet(page)
     for path in ("", "review?who=Ana", "learn", "models", "records"):
         if path:
             page.goto(f"{server}/{path}")
         page.locator(".hv-foot").wait_for()
         quiet(page)
-        scrolls = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert scrolls <= 0, path
-        ground = page.evaluate(
-            "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-        )
-        assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-    if width == 390:
-        picture(page, f"phone-{scheme}")
+        for width, scheme in ((1280, "dark"), (390, "dark"), (390, "light")):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(300)
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, (path, width)
+            ground = page.evaluate(
+                "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+            )
+            assert (ground == "rgb(255, 255, 255)") == (scheme == "light"), (path, scheme)
+        if path.startswith("review"):
+            picture(page, "phone")

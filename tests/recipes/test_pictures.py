@@ -1,6 +1,5 @@
 """What the backbone learns from is drawn by chance alone, and is what it says."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from recipes.hematology_backbone.pictures import (
     Task,
     _cut,
     _end_field,
-    _squeeze,
     power_weights,
 )
 
@@ -79,31 +77,3 @@ def test_slivers_at_the_border_are_cut_out_too():
     for box in ((-40.0, 5.0, 2.0, 50.0), (78.0, 5.0, 130.0, 40.0), (10.0, -30.0, 12.0, 2.5)):
         for _ in range(50):
             assert min(_cut(field, box, Framing(shift=0.2, cut=0.3), rng).shape[:2]) >= 2
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_a_squeezed_field_makes_a_round_cell_oval(seed: int):
-    field = np.zeros((200, 300, 3), np.uint8)
-    field[90:110, 140:160] = 255
-    pixels, box = _squeeze(field, (140.0, 90.0, 160.0, 110.0), np.random.default_rng(seed))
-    sides = sorted((box[2] - box[0], box[3] - box[1]))
-    assert 10 <= sides[0] <= 20
-    assert sides[1] == 20
-    xmin, ymin, xmax, ymax = (round(side) for side in box)
-    assert pixels[ymin:ymax, xmin:xmax].mean() > 220
-    assert (pixels > 127).all(-1).sum() == pytest.approx(sides[0] * 20, rel=0.1)
-    # All that a crop of the cell can show is still there.
-    assert min(box[0], box[1], pixels.shape[1] - box[2], pixels.shape[0] - box[3]) >= 19
-
-
-def test_a_cell_too_thin_to_squeeze_stays_as_it_is():
-    field = np.zeros((60, 80, 3), np.uint8)
-    box = (10.0, 10.0, 12.1, 40.0)
-    found = [_squeeze(field, box, np.random.default_rng(seed))[1] for seed in range(20)]
-    assert all(min(b[2] - b[0], b[3] - b[1]) >= 2 for b in found)
-
-
-def test_a_later_lesson_shows_other_batches(pictures: list[Picture]):
-    first = batches(pictures)
-    later = replace(first, first=5)
-    np.testing.assert_array_equal(later[2].pixels, first[7].pixels)

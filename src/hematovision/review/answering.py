@@ -135,7 +135,12 @@ class Batch:
 
 def model_ref(classifier: Classifier, name: str) -> ModelRef:
     """Return how the records call a model: its name here, its hash, its classes."""
-    return ModelRef(name, classifier.bundle.manifest.files[ONNX], classifier.classes)
+    return ModelRef(
+        name,
+        classifier.bundle.manifest.files[ONNX],
+        classifier.classes,
+        classifier.trust.max_novelty,
+    )
 
 
 def answer_batch(

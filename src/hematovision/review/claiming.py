@@ -128,7 +128,7 @@ def enqueue(session: Session, row: AnswerRow, model: ModelRef, picture: bytes | 
             return False
         session.add(PictureRow(answer_id=row.id, png=picture))
         session.flush()
-    sure = certainty(row.confidence, row.novelty)
+    sure = certainty(row.confidence, row.novelty, model.max_novelty)
     session.add(WaitingRow(answer_id=row.id, model_sha256=model.sha256, certainty=sure))
     session.flush()
     return True

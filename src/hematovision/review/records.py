@@ -50,6 +50,8 @@ class ModelRef:
         Of the bundle's ONNX file; this is what tells models apart.
     classes : tuple of str
         In the order of the model's outputs.
+    max_novelty : float
+        The novelty above which it sends an image to a person.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class ModelRef:
     name: str
     sha256: str
     classes: tuple[str, ...]
+    max_novelty: float = 1.0
 
     def __post_init__(self) -> None:
         clean_sha256(self.sha256, f"Model {self.name!r}")

@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 
-def certainty(confidence: float, novelty: float) -> float:
+def certainty(confidence: float, novelty: float, max_novelty: float) -> float:
     """Return how certain an answer is, 0 to 1: the queue hands out the least certain first.
 
-    It is the confidence, or for an unlike image the reciprocal of its novelty if that is less:
-    an image twice as far from what was learnt as ordinary ones counts as a confidence of 0.5.
+    It is the confidence, or for an unlike image what its novelty is above the model's limit, if
+    that is less: an image twice as novel as is accepted counts as a confidence of 0.5.
     """
-    return min(confidence, 1 / novelty if novelty > 1 else 1.0)
+    return min(confidence, max_novelty / novelty if novelty > max_novelty else 1.0)
 
 
 def to_model(row: ModelRow) -> ModelRef:
     """Return a row as a value."""
-    return ModelRef(row.name, row.sha256, tuple(row.classes))
+    return ModelRef(row.name, row.sha256, tuple(row.classes), row.max_novelty)
 
 
 def to_answer(row: AnswerRow, model: ModelRow) -> Answer:
@@ -141,7 +141,12 @@ def start_batch(session: Session, model: ModelRef, now: datetime) -> int:
 
 
 def _register(session: Session, model: ModelRef) -> ModelRow:
-    row = ModelRow(sha256=model.sha256, name=clean_name(model.name), classes=list(model.classes))
+    row = ModelRow(
+        sha256=model.sha256,
+        name=clean_name(model.name),
+        classes=list(model.classes),
+        max_novelty=model.max_novelty,
+    )
     try:
         with session.begin_nested():
             session.add(row)
@@ -222,7 +227,7 @@ def _waiting_values(answer: int, new: NewAnswer, model: ModelRef) -> dict[str, A
     return {
         "answer_id": answer,
         "model_sha256": model.sha256,
-        "certainty": certainty(*_numbers(new.prediction)),
+        "certainty": certainty(*_numbers(new.prediction), model.max_novelty),
     }
 
 

@@ -83,6 +83,7 @@ class ModelRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     classes: Mapped[list[str]] = mapped_column(JSON)
+    max_novelty: Mapped[float] = mapped_column(Double)
 
 
 class BatchRow(Base):

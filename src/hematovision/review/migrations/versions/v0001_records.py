@@ -25,6 +25,7 @@ def _make_answers() -> None:
         sa.Column("sha256", sa.String(64), primary_key=True),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("classes", sa.JSON, nullable=False),
+        sa.Column("max_novelty", sa.Double, nullable=False),
     )
     op.create_table(
         "batch",
