@@ -195,6 +195,18 @@ def test_reviewed_cells_become_a_dataset(waiting: ReviewService, home: Path):
     assert "3 cells in" in texts(at)
 
 
+def test_two_models_are_compared_on_reviewed_cells(waiting: ReviewService):
+    at = page("review")
+    for _ in range(8):
+        at = ok(at.button(key="agree").click().run())
+    click(page("learn"), "Make a dataset of them")
+    at = click(page("models"), "Compare")
+    table = at.dataframe[0].value
+    assert list(table.columns) == ["", "rbc-wbc-platelets", "pbc8", "difference"]
+    assert table.loc[table[""] == "accuracy", "rbc-wbc-platelets"].item() == 1.0
+    assert "On 8 cells" in texts(at)
+
+
 def test_models_show_figures_and_card_of_each():
     at = page("models")
     assert float(metrics(at)["Balanced accuracy"].rstrip("%")) > 90

@@ -9,9 +9,8 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.charts import confusion_chart, curves_chart, figures_of
-from hematovision.errors import HematoVisionError
+from hematovision.app.pages.beside import show_side_by_side
 from hematovision.evaluation.schema import read_metrics
-from hematovision.home import data_folder
 from hematovision.review.shelf import ShelfModel
 
 __all__ = ["show"]
@@ -34,7 +33,7 @@ def show() -> None:
     with report:
         _report(model)
     with beside:
-        _side_by_side(models)
+        show_side_by_side(models)
 
 
 def _use(model: ShelfModel, used: str) -> None:
@@ -115,44 +114,3 @@ def _report(model: ShelfModel) -> None:
     )
     # Written by this program, and hashed into the bundle: not somebody else's page.
     st.iframe(model.report, height=800)
-
-
-def _side_by_side(models: list[ShelfModel]) -> None:
-    from hematovision.jobs.compare import compare
-
-    datasets = sorted(path for path in (data_folder() / "exports").glob("*") if path.is_dir())
-    if not datasets or len(models) < 2:
-        st.info("This needs reviewed cells: make a dataset of them on the page Learn.")
-        return
-    names = [model.name for model in models]
-    with st.form("compare", border=False):
-        first = st.selectbox("First model", names, width=420)
-        second = st.selectbox("Second model", names, index=1, width=420)
-        dataset = st.selectbox(
-            "Reviewed cells", datasets, format_func=lambda path: path.name, width=420
-        )
-        wanted = st.form_submit_button("Compare", type="primary")
-    if not wanted:
-        return
-    bar = st.progress(0.0, "Both models answer …")
-
-    def progress(done: int, total: int, _: str, /) -> None:
-        bar.progress(done / max(total, 1))
-
-    try:
-        result = compare(
-            models[names.index(first)].folder,
-            models[names.index(second)].folder,
-            dataset,
-            split="all",
-            progress=progress,
-        )
-    except HematoVisionError as error:
-        bar.empty()
-        st.error(str(error))
-        return
-    bar.empty()
-    st.write(f"**{result.verdict}**")
-    for note in result.notes:
-        st.caption(note)
-    st.caption("A model that has learnt from some of these cells looks better here than it is.")
