@@ -235,6 +235,26 @@ def test_records_say_what_is_kept_and_where_and_forget_on_demand(
     assert "Ana" in list(at.dataframe[-1].value["by"])
 
 
+def test_an_image_is_deleted_by_itself(service: ReviewService):
+    name, content = drawn_samples()[0]
+    upload(page("classify"), (name, content), drawn_samples()[1])
+    at = page("records")
+    at = ok(at.segmented_control[0].set_value("an image").run())
+    at.file_uploader[0].set_value((name, content, "image/png"))
+    at.checkbox[-1].check()
+    click(at, "Delete")
+    (batch,) = service.batches()
+    assert batch.n == 1
+    assert service.deletions()[0].answers == 1
+
+
+def test_no_more_images_are_taken_than_allowed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HEMATOVISION_MAX_IMAGES", "2")
+    at = upload(page("classify"), *drawn_samples()[:4])
+    assert metrics(at)["Not read"] == "2"
+    assert at.dataframe[0].value["reason"].str.contains("at most 2 files").all()
+
+
 def test_an_error_on_purpose_is_a_message_and_no_stack_trace(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ):

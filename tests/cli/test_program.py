@@ -28,6 +28,7 @@ COMMANDS = [
     ["classify"],
     ["export"],
     ["models"],
+    ["app"],
 ]
 HEAVY = (
     "numpy",

@@ -12,10 +12,13 @@ from pathlib import Path
 from hematovision.app.theme import THEME
 from hematovision.errors import MissingExtraError
 
-__all__ = ["LOCAL", "command", "launch"]
+__all__ = ["LOCAL", "MAX_IMAGES", "command", "launch"]
 
 LOCAL = "127.0.0.1"
 """The address at which only this computer reaches the page."""
+
+MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
+"""The environment variable by which the page learns how many images one upload may bring."""
 
 _NEEDED = ("streamlit", "sqlalchemy", "alembic")
 _MAIN = Path(__file__).with_name("main.py")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 import streamlit as st
 
+from hematovision.app.launch import MAX_IMAGES
 from hematovision.home import data_folder
+from hematovision.jobs.receiving import Limits
 from hematovision.model.classifier import Classifier
 from hematovision.review.answering import Batch
 from hematovision.review.service import ReviewService
@@ -15,6 +18,7 @@ from hematovision.review.shelf import Shelf, ShelfModel
 __all__ = [
     "classifier",
     "current_batch",
+    "limits",
     "model_in_use",
     "put_batch",
     "reviewer",
@@ -66,6 +70,11 @@ def put_batch(batch: Batch | None) -> None:
     if before is not None and before is not batch:
         before.close()
     st.session_state[_BATCH] = batch
+
+
+def limits() -> Limits:
+    """Return how much one upload may bring, as `launch` was told."""
+    return Limits(files=int(os.environ.get(MAX_IMAGES) or Limits.files))
 
 
 def reviewer() -> str:

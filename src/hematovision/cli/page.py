@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +23,9 @@ def app(
     max_upload: Annotated[
         int, typer.Option(min=1, metavar="MB", help="The largest file that is taken.")
     ] = 200,
+    max_images: Annotated[
+        int, typer.Option(min=1, metavar="N", help="So many images are taken at once.")
+    ] = 2000,
     base_path: Annotated[
         str, typer.Option(metavar="PATH", help="The path under which a reverse proxy shows it.")
     ] = "",
@@ -34,15 +36,17 @@ def app(
     Records are kept in a SQLite file in the user's data folder, or in the database that
     HEMATOVISION_DATABASE_URL names. Ctrl-C stops it.
     """
-    from hematovision.app.launch import launch
+    from hematovision.app.launch import MAX_IMAGES, launch
 
+    environment = {MAX_IMAGES: str(max_images)}
     if home is not None:
-        os.environ["HEMATOVISION_HOME"] = str(home.resolve())
+        environment["HEMATOVISION_HOME"] = str(home.resolve())
     code = launch(
         port=port,
         address=address,
         max_upload_mb=max_upload,
         browser=browser,
         base_path=base_path,
+        environment=environment,
     )
     raise typer.Exit(code)

@@ -87,6 +87,7 @@ def _answer(model: ShelfModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]) 
         uploads,
         state.service(),
         name=model.name,
+        limits=state.limits(),
         progress=progress,
     )
     st.session_state["answered-in"] = time.monotonic() - began

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import streamlit as st
 
 from hematovision.app import state
+from hematovision.files import sha256_bytes
 from hematovision.review.records import Batch, Deletion, Keeping
 
 __all__ = ["show"]
@@ -86,7 +87,9 @@ def _delete() -> None:
     with st.form("delete", width=620):
         batch = image = days = None
         if what == "an image":
-            image = st.text_input("SHA-256 of the image", max_chars=64)
+            file = st.file_uploader("The image itself")
+            text = st.text_input("Or its SHA-256", max_chars=64)
+            image = sha256_bytes(file.getvalue()) if file else text.strip().lower()
         elif what == "everything older":
             days = st.number_input("Older than so many days", 0, 3650, 365, width=220)
         else:
@@ -98,7 +101,7 @@ def _delete() -> None:
         st.warning("Tick the box to say that you mean it.")
         return
     if image is not None:
-        done = state.service().delete_image(image.strip().lower(), _who())
+        done = state.service().delete_image(image, _who())
     elif days is not None:
         done = state.service().delete_older(int(days), _who())
     else:
