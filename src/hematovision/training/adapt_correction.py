@@ -14,10 +14,10 @@ A class without images keeps its old logits, and takes no part in the choice bet
 
 People pick images to label so that each class has some; a smear has a hundred red cells for each
 white one. A boundary that a few dozen images place midway lets through so many of the frequent
-class that they outnumber the rare one. So a corrected head leans to the frequent classes, by half
-the logarithm of their proportions: the logit adjustment of Menon et al. 2021 ("Long-tail learning
-via logit adjustment", ICLR), whose full measure would lose the rare classes when the proportions
-are not those of the smear at hand.
+class that they outnumber the rare one. The old head is calibrated for the proportions of a smear;
+so these are taken out of its logits (their logarithm; Menon et al. 2021, "Long-tail learning via
+logit adjustment", ICLR) while the correction is fitted to images in which all classes count alike,
+and stay in the corrected head.
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ from hematovision.training.adapt_folds import group_folds
 from hematovision.training.adapt_solver import STRENGTHS, Problem, solutions
 
 __all__ = ["FOLDS", "STRENGTHS", "Correction", "Examples", "Fitted", "corrected", "fit_correction"]
-
-TRUST_IN_PROPORTIONS = 0.5
-"""How far a corrected head leans to the classes that are frequent in use; see `fit_correction`."""
 
 FOLDS = 5
 """Of the inner cross-validation: each image is answered by four fifths of the others."""
@@ -119,7 +116,8 @@ def fit_correction(
     examples : Examples
         Of at least two classes and two groups.
     proportions : ndarray of float, shape (C,)
-        How frequent each class is in use; all alike where that is not known.
+        How frequent each class is in use, for which `head` is calibrated; all alike where that is
+        not known.
     seed : int
         Decides the folds between equals.
 
@@ -134,17 +132,17 @@ def fit_correction(
     # A norm of about 1 whatever the number of features, so that strengths mean the same.
     scale = 1 / (spread * np.sqrt(width))
     rows, basis = _compressed((features - centre) * scale)
-    offsets = np.asarray(head.logits(features), np.float64)
+    lean = np.log(proportions / np.mean(proportions))
+    offsets = np.asarray(head.logits(features), np.float64) - lean
     problem = Problem(rows, offsets, np.repeat(examples.labels, views))
     folds = np.repeat(group_folds(examples.labels, examples.groups, FOLDS, seed), views)
     strength, unseen = _chosen(problem, folds)
     if strength is None:
         nothing = Correction(np.zeros((width, head.n_classes)), np.zeros(head.n_classes))
-        return Fitted(nothing, None, offsets[::views])
+        return Fitted(nothing, None, offsets[::views] + lean)
     weights, bias = solutions(problem, strength)[-1]
     kernel = scale[:, None] * (basis @ weights)
-    lean = TRUST_IN_PROPORTIONS * np.log(proportions / np.mean(proportions))
-    correction = Correction(kernel, bias - centre @ kernel + lean)
+    correction = Correction(kernel, bias - centre @ kernel)
     return Fitted(correction, strength, unseen[::views] + lean)
 
 
