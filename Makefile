@@ -101,7 +101,8 @@ pbc8-backbone: $(VENV)/ready-dev ## make the weights of pbc8 from the shipped on
 	$(KEEP_MEMORY) $(PY) -m recipes.hematology_backbone.pbc8 --data "$(DATA)" --work runs/recipes
 
 .PHONY: bundled-models
-bundled-models: $(VENV)/ready-dev ## make the bundled models anew on the shipped weights (minutes)
+bundled-models: $(VENV)/ready-dev ## make the bundled models anew from the shipped weights (minutes to an hour)
+	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(PY) -m recipes.bundled_models.recipe --data "$(DATA)" --work runs/recipes
 
 .PHONY: pins

@@ -1,4 +1,4 @@
-"""Make the two bundled models on the shipped `hematology` weights.
+"""Make the two bundled models from the shipped `hematology` weights.
 
     make bundled-models
     python -m recipes.bundled_models.recipe --data DATA --work runs/recipes
@@ -7,11 +7,12 @@
   with the backbone, from cells that look different each time. What cells look like (novelty) is
   taken from the Train parts of bccd, txl/raabin, txl/pbc and draaslan and from some of PBC's
   single-cell images (`data.py`); calibrated and judged on the Valid and Test parts of the four.
-- `pbc8` is for one analyser: its head learns on the features of 90 % of pbc/train as they are, is
-  stopped and calibrated on the other 10 %, and judged on pbc/val, which nothing else has seen.
+- `pbc8` is for one analyser: backbone and head learn on, on 90 % of pbc/train
+  (`recipes/hematology_backbone/pbc8.py`, which this runs where it has not been run), are calibrated
+  on the other 10 %, and judged on pbc/val, which nothing else has seen.
 
-The full run folders stay in WORK/runs; the package gets what answering needs. Both graphs refer to
-the one weights file of the package.
+The full run folders stay in WORK/runs; the package gets what answering needs. The graph of the
+first refers to the package's weights file, that of the second holds its own.
 """
 
 from __future__ import annotations
@@ -29,17 +30,19 @@ from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.graph import classifier_graph, read_classifier_graph
 from hematovision.model.manifest import SHARED_WEIGHTS, BackboneRef
 from hematovision.model.weights import bundled_weights, bundled_weights_path
+from hematovision.training.fit import Epoch
 from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.learning import learn
 from hematovision.training.pictures import Pictures
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
 from recipes.bundled_models.facts import CELLS, PBC8
-from recipes.hematology_backbone.made import HERE, LOG, shipped
+from recipes.hematology_backbone.made import HERE, LOG, PBC8_LOG, Made, shipped
+from recipes.hematology_backbone.pbc8 import make_pbc8
 from recipes.sets import prepare
 
 WITH_THE_BACKBONE = (
     "the head learnt with the backbone, from cells that look different each time; a row of "
-    "history.csv is one of recipes/hematology_backbone/log.csv"
+    "history.csv is one of recipes/hematology_backbone/{}"
 )
 KEPT = ("MODEL_CARD.md", "history.csv", "metrics.json")
 
@@ -49,48 +52,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
     parser.add_argument("--work", type=Path, required=True, help="for imports and run folders")
+    parser.add_argument(
+        "--only", nargs="+", choices=("cells", "pbc8"), default=("cells", "pbc8"), help="which"
+    )
     args = parser.parse_args()
     args.work = args.work.resolve()  # all samples below one root
 
     sets = prepare(args.data, args.work)
-    _make(cells_dataset(sets), CELLS, args.work, _with_the_backbone("cells"))
-    _make(pbc8_dataset(sets), PBC8, args.work)
+    if "cells" in args.only:
+        _make(cells_dataset(sets), CELLS, args.work, shipped(), "cells", HERE / LOG)
+    if "pbc8" in args.only:
+        fine = make_pbc8(sets["pbc"], args.data, args.work)
+        _make(pbc8_dataset(sets), PBC8, args.work, fine, "pbc8", HERE / PBC8_LOG)
 
 
-def _with_the_backbone(task: str) -> TrainedHead:
-    """Return the head that learnt `task` with the shipped backbone, and the curve of both."""
-    with (HERE / LOG).open(newline="") as stream:
+def _curve(log: Path) -> tuple[Epoch, ...]:
+    with log.open(newline="") as stream:
         losses = [float(row["loss"]) for row in csv.DictReader(stream)]
-    history = tuple({"epoch": i, "loss": loss} for i, loss in enumerate(losses, start=1))
-    return TrainedHead(shipped().heads[task], history)
+    return tuple({"epoch": i, "loss": loss} for i, loss in enumerate(losses, start=1))
 
 
-def _make(data: Dataset, about: Statements, work: Path, trained: TrainedHead | None = None) -> None:
+def _make(data: Dataset, about: Statements, work: Path, made: Made, task: str, log: Path) -> None:
     taxonomy = data.taxonomy
     run = work / "runs" / taxonomy.name
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
-    how = HeadTraining()
-    learned = learn(Pictures(data, _say), bundled_weights(), how, trained=trained)
+    how, trained = HeadTraining(), TrainedHead(made.heads[task], _curve(log))
+    learned = learn(Pictures(data, _say), made.weights, how, trained=trained)
     made_by = {"recipe": "recipes/bundled_models"}
-    details = {} if trained is None else {"Epochs": WITH_THE_BACKBONE}
+    details = {"Epochs": WITH_THE_BACKBONE.format(log.name)}
     recipe = Recipe("hematology", how.seed, how.epochs, made_by, about=about, details=details)
     _, metrics = write_figures(write_model(run, data, learned, recipe), data, learned, recipe)
-    _package(run, bundled_weights_path().parent / taxonomy.name)
+    package = bundled_weights_path().parent / taxonomy.name
+    _package(run, package, shared=made.weights.sha256 == bundled_weights().sha256)
     print(taxonomy.name, "balanced accuracy", metrics.balanced_accuracy, "of", metrics.n)
     for lab, scores in (metrics.per_lab or {}).items():
         print(" ", lab, scores.n, "images,", scores.errors, "errors,", scores.balanced_accuracy)
 
 
-def _package(run: Path, folder: Path) -> None:
-    """Write what answering needs, with the weights left in the package's one file."""
+def _package(run: Path, folder: Path, *, shared: bool) -> None:
+    """Write what answering needs; weights that the package has are left in its own file."""
     bundle = read_bundle(run)
-    parts = read_classifier_graph(bundle.read(ONNX))
-    graph = classifier_graph(parts.weights, parts.head, parts.novelty, external=SHARED_WEIGHTS)
-    manifest = replace(
-        bundle.manifest,
-        backbone=BackboneRef("hematology", parts.weights.sha256, shared=True),
-    )
+    graph, manifest = bundle.read(ONNX), bundle.manifest
+    if shared:
+        parts = read_classifier_graph(graph)
+        graph = classifier_graph(parts.weights, parts.head, parts.novelty, external=SHARED_WEIGHTS)
+        backbone = BackboneRef("hematology", parts.weights.sha256, shared=True)
+        manifest = replace(manifest, backbone=backbone)
     shutil.rmtree(folder, ignore_errors=True)
     kept = {name: (run / name).read_bytes() for name in KEPT}
     write_bundle(folder, manifest, {ONNX: graph, **kept})

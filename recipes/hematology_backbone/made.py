@@ -12,10 +12,20 @@ from numpy.typing import NDArray
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights, bundled_weights
 
-__all__ = ["HEADS", "HERE", "LOG", "Made", "read_heads", "shipped", "write_heads"]
+__all__ = [
+    "HEADS",
+    "HERE",
+    "LOG",
+    "PBC8_LOG",
+    "Made",
+    "read_heads",
+    "rounded",
+    "shipped",
+    "write_heads",
+]
 
 HERE = Path(__file__).resolve().parent
-LOG, HEADS = "log.csv", "heads.npz"
+LOG, HEADS, PBC8_LOG = "log.csv", "heads.npz", "pbc8.csv"
 """Of the shipped weights, beside this file; of others, beside them."""
 
 
@@ -24,6 +34,20 @@ class Made(NamedTuple):
 
     weights: BackboneWeights
     heads: dict[str, Head]
+
+
+def rounded(weights: BackboneWeights) -> BackboneWeights:
+    """Return weights rounded to 11 significant bits, those of half precision.
+
+    They stay float32, of which a compressed file keeps little more than half: so two backbones fit
+    into one wheel. Answers change in the third digit at most.
+    """
+    return BackboneWeights({n: _rounded(a) for n, a in weights.arrays.items()}, weights.side)
+
+
+def _rounded(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 def shipped() -> Made:

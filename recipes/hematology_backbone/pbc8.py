@@ -17,7 +17,16 @@ from hematovision.data.samples import Dataset
 from hematovision.model.weights import BackboneWeights, bundled_weights
 from hematovision.taxonomy import PBC8
 from hematovision.training.augment import MILD
-from recipes.hematology_backbone.made import HEADS, LOG, Made, read_heads, write_heads
+from recipes.hematology_backbone.made import (
+    HEADS,
+    HERE,
+    LOG,
+    PBC8_LOG,
+    Made,
+    read_heads,
+    rounded,
+    write_heads,
+)
 from recipes.hematology_backbone.pictures import (
     Batches,
     Framing,
@@ -41,6 +50,7 @@ def main() -> None:
     args = parser.parse_args()
     made = make_pbc8(prepare(args.data, args.work)["pbc"], args.data, args.work)
     print("made", made.weights.sha256)
+    (HERE / PBC8_LOG).write_bytes((args.work / "backbone" / TASK / LOG).read_bytes())
 
 
 def make_pbc8(dataset: Dataset, data: Path, work: Path) -> Made:
@@ -64,7 +74,7 @@ def make_pbc8(dataset: Dataset, data: Path, work: Path) -> Made:
     state = State.start(bundled_weights(), {TASK: task.n_classes}, seed=0)
     batches = Batches((task,), STAGE.batch_size, 0, Framing(), MILD)
     train(state, batches, (TASK,), STAGE, folder / "stage1.pt", Log(folder / LOG))
-    made = Made(state.weights(STAGE.side), state.heads())
+    made = Made(rounded(state.weights(STAGE.side)), state.heads())
     write_heads(folder / HEADS, made.heads)
     made.weights.save(done)
     return made

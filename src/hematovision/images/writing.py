@@ -47,9 +47,7 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
         return write_bytes(path, encode_png(image))
     if suffix in {".jpg", ".jpeg"}:
         check_rgb(image)
-        return write_bytes(
-            path, _encode(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4")
-        )
+        return write_bytes(path, _encode(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4"))
     raise OutputError(
         f"Cannot write {path}: images are written as .png or .jpg, not {suffix or 'without'} "
         "suffix. Choose one of these."
