@@ -16,7 +16,6 @@ from hematovision.review.repository import find_answer
 from hematovision.review.service import ReviewService
 from hematovision.review.tables import DecisionRow
 
-
 CELLS = 240  # `benchmarks/reviewers.py` takes a thousand.
 
 
