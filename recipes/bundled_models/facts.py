@@ -46,8 +46,8 @@ _RATIONALE = (
     "with the images, and no other reference (for instance flow cytometry) does."
 )
 _VALIDATION = (
-    "The validation part ends training early and sets calibration and review thresholds; the test "
-    "part is only judged on: nothing is fitted to it."
+    "The validation part sets calibration and review thresholds; the test part is only judged on: "
+    "nothing is fitted to it."
 )
 _CODE_LICENCES = (
     "Code and model: Apache-2.0.",
@@ -160,10 +160,7 @@ CELLS = Statements(
             "image follows the PBC file that it shows: those of the 640 images kept for testing "
             "pbc8 are in test, those of neither 70/15/15 by image."
         ),
-        (
-            "The validation part sets calibration and review thresholds; the test part is only "
-            "judged on: nothing is fitted to it."
-        ),
+        _VALIDATION,
         (
             "Training and test have the same laboratories. For one that the model has not seen "
             "expect the figures of the protocol that leaves a laboratory out (docs/results.md)."
@@ -179,7 +176,15 @@ CELLS = Statements(
 
 PBC8 = Statements(
     intended_use=(*INTENDED_USE, _HEALTHY, _NO_ADAPTED_USE),
-    sources=(_PUBLIC, f"pbc: images of single cells, 360x363 pixels, {_PBC_SOURCE}", _BACKBONE),
+    sources=(
+        _PUBLIC,
+        f"pbc: images of single cells, 360x363 pixels, {_PBC_SOURCE}",
+        _BACKBONE,
+        (
+            "For this model it learnt on, from the training part alone "
+            "(recipes/hematology_backbone/pbc8.py)."
+        ),
+    ),
     eligibility=(f"Blood of {_PBC_PEOPLE}",),
     preparation=(
         (

@@ -81,10 +81,12 @@ def _make(data: Dataset, about: Statements, work: Path, made: Made, task: str, l
     learned = learn(Pictures(data, _say), made.weights, how, trained=trained)
     made_by = {"recipe": "recipes/bundled_models"}
     details = {"Epochs": WITH_THE_BACKBONE.format(log.name)}
-    recipe = Recipe("hematology", how.seed, how.epochs, made_by, about=about, details=details)
+    shared = made.weights.sha256 == bundled_weights().sha256
+    weights = "hematology" if shared else "hematology, fine-tuned"
+    recipe = Recipe(weights, how.seed, how.epochs, made_by, about=about, details=details)
     _, metrics = write_figures(write_model(run, data, learned, recipe), data, learned, recipe)
     package = bundled_weights_path().parent / taxonomy.name
-    _package(run, package, shared=made.weights.sha256 == bundled_weights().sha256)
+    _package(run, package, shared=shared)
     print(taxonomy.name, "balanced accuracy", metrics.balanced_accuracy, "of", metrics.n)
     for lab, scores in (metrics.per_lab or {}).items():
         print(" ", lab, scores.n, "images,", scores.errors, "errors,", scores.balanced_accuracy)
