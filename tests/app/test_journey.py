@@ -43,6 +43,8 @@ def browser_page() -> Iterator[Page]:
 def picture(page: Page, name: str) -> None:
     """Take a picture for the documentation, where it was asked for."""
     if folder := os.environ.get("HEMATOVISION_SCREENSHOTS"):
+        page.mouse.move(2, 2)
+        page.get_by_test_id("stToast").wait_for(state="detached")
         page.wait_for_timeout(1500)
         page.screenshot(path=Path(folder) / f"app-{name}.png")
 

@@ -161,6 +161,29 @@ def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewService):
     assert at.session_state["review-page"].active not in {first, second}
 
 
+def test_a_cell_can_be_chosen_and_looked_into(waiting: ReviewService):
+    at = page("review")
+    third = at.session_state["review-page"].cells[2].answer.id
+    at = ok(at.button(key=f"choose-{third}").click().run())
+    assert at.session_state["review-page"].active == third
+    plain = [image.value[0] for image in at.image]
+    at = ok(at.toggle(key="review-heat").set_value(True).run())
+    assert not {image.value[0] for image in at.image} & set(plain)
+
+
+def test_a_cell_that_somebody_else_has_decided_meanwhile_is_passed_over(waiting: ReviewService):
+    at = page("review", "Ana")
+    first = at.session_state["review-page"].active
+    waiting.release("Ana")
+    (model,) = waiting.models()
+    waiting.claim("Ben", model.sha256, n=50)
+    waiting.decide(first, "Ben", "RBC")
+    at = ok(at.button(key="decide-WBC").click().run())
+    assert at.toast
+    assert at.session_state["review-page"].active != first
+    assert [decision.reviewer for decision in waiting.history(first)] == ["Ben"]
+
+
 def test_all_cells_come_by_and_then_nothing_waits(waiting: ReviewService):
     at = page("review")
     n = len(drawn_samples())

@@ -49,6 +49,8 @@ def _ended(learning: Learning) -> None:
     st.write(f"**{learning.folder.name}** is ready.")
     if learning.side_by_side is not None:
         _side_by_side(learning.side_by_side)
+    elif learning.note:
+        st.caption(learning.note)
     _curves(learning)
     used = state.model_in_use().name
     if used == learning.folder.name:
