@@ -114,14 +114,17 @@ def test_pictures_can_be_narrowed_to_a_class_and_a_decision():
     assert all('hv-label">Platelets<' in html for html in shown)
 
 
-def test_the_table_has_what_classify_writes():
+def test_the_table_has_what_classify_writes_and_can_be_narrowed():
     at = click(page("classify"), "Try it with drawn cells")
     table = at.dataframe[-1].value
     assert list(table.columns) == [
         *("path", "label", "confidence", "decision", "reason", "novelty"),
-        *("p_RBC", "p_WBC", "p_Platelets", "error"),
+        *("p_RBC", "p_WBC", "p_Platelets", "sha256"),
     ]
     assert len(table) == len(drawn_samples())
+    at = ok(at.text_input(key="pictures-name").input("platelet").run())
+    assert at.dataframe[-1].value["path"].str.contains("platelet").all()
+    assert 0 < len(at.dataframe[-1].value) < len(table)
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_rows_are_chosen_by_decision_and_class_the_least_certain_first(
     assert confidences == sorted(confidences)
     some = batch.rows[0].prediction.label or ""
     assert {row.prediction.label for row in batch.chosen(labels=[some])} == {some}
+    assert [row.prediction.path for row in batch.chosen(name="CELL 7")] == ["cell 7.png"]
     counts = batch.counts()
     assert sum(sum(found.values()) for found in counts.values()) == 9
     assert list(counts) == list(classifier.classes)

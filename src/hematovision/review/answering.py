@@ -108,16 +108,20 @@ class Batch:
             found[row.prediction.label or ""][row.prediction.decision] += 1
         return found
 
-    def chosen(self, decisions: Sequence[str] = (), labels: Sequence[str] = ()) -> list[Row]:
+    def chosen(
+        self, decisions: Sequence[str] = (), labels: Sequence[str] = (), name: str = ""
+    ) -> list[Row]:
         """Return the rows with one of the decisions and one of the classes; none given means all.
 
-        Least certain first, so that what wants a look is seen first; refused ones last.
+        With `name` in the file's name, whatever its case. Least certain first, so that what wants a
+        look is seen first; refused ones last.
         """
         rows = [
             row
             for row in self.rows
             if (not decisions or row.prediction.decision in decisions)
             and (not labels or row.prediction.label in labels)
+            and name.casefold() in row.prediction.path.casefold()
         ]
         order = {"review": 0, "accepted": 1, "refused": 2}
         return sorted(

@@ -25,11 +25,7 @@ def show_batch(batch: Batch) -> None:
     _overview(batch)
     _refusals(batch.refused)
     if batch.answered:
-        pictures, table = st.tabs(["Pictures", "Table"])
-        with pictures:
-            _pictures(batch)
-        with table:
-            _table(batch)
+        _answers(batch)
     _actions(batch)
 
 
@@ -66,26 +62,36 @@ def _refusals(refused: Sequence[Row]) -> None:
 
 
 @st.fragment
-def _pictures(batch: Batch) -> None:
+def _answers(batch: Batch) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         decision = st.segmented_control(
             "Decision", [_ALL, "review", "accepted"], default=_ALL, key="pictures-decision"
         )
         labels = st.multiselect(
-            "Classes", batch.model.classes, key="pictures-classes", placeholder="all", width=320
+            "Classes", batch.model.classes, key="pictures-classes", placeholder="all", width=280
         )
+        name = st.text_input("Name of the file", key="pictures-name", width=200)
         heat = st.toggle(
             "Show where the model looked",
             key="heat",
             help="Grad-CAM of the answered class: yellow is where most spoke for the answer.",
         )
-    rows = batch.chosen([decision] if decision in ("review", "accepted") else [], labels)
-    rows = [row for row in rows if row.answer is not None]
+    decisions = [decision] if decision in ("review", "accepted") else ["review", "accepted"]
+    rows = batch.chosen(decisions, labels, name)
+    pictures, table = st.tabs(["Pictures", "Table"])
+    with pictures:
+        _pictures(batch, rows, heat=heat)
+    with table:
+        _table(batch, rows)
+
+
+def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
     if not rows:
         st.info("No image has such an answer. Widen the choice above.")
         return
     pages = -(-len(rows) // _ON_A_PAGE)
-    page = st.pagination(pages, key=f"pictures-page-{batch.number}") if pages > 1 else 1
+    # Another number of pages is another list of them, which begins at its first.
+    page = st.pagination(pages, key=f"page-{batch.number}-{pages}") if pages > 1 else 1
     shown = rows[(page - 1) * _ON_A_PAGE : page * _ON_A_PAGE]
     with st.grid(4, min_column_width=210):
         for row in shown:
@@ -105,9 +111,9 @@ def _card(batch: Batch, row: Row, *, heat: bool) -> None:
     st.html(answer_html(prediction, prediction.path))
 
 
-def _table(batch: Batch) -> None:
-    rows = [row.prediction.row() for row in batch.rows]
-    table = pd.DataFrame(rows)
+def _table(batch: Batch, rows: Sequence[Row]) -> None:
+    values = [{**row.prediction.row(), "sha256": row.sha256} for row in rows]
+    table = pd.DataFrame(values).drop(columns="error", errors="ignore")
     names = batch.model.classes
     st.dataframe(
         table,
@@ -124,7 +130,7 @@ def _table(batch: Batch) -> None:
             f"p_{name}": st.column_config.NumberColumn(f"p {name}", format="%.3f") for name in names
         },
     )
-    st.caption("Click on a column's head to sort, on its menu to filter.")
+    st.caption("Click on a column's head to sort; choose above what is shown.")
 
 
 def _actions(batch: Batch) -> None:
