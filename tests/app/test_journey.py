@@ -164,6 +164,8 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
 
 def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page: Page):
     page = browser_page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(server)
     page.get_by_text("Try it with drawn cells").click()
     page.get_by_text("Show where the model looked").wait_for()
@@ -184,3 +186,5 @@ def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page:
             assert (ground == "rgb(255, 255, 255)") == (scheme == "light"), (path, scheme)
         if path.startswith("review"):
             picture(page, "phone")
+    # Nothing is asked of, or told to, any other computer.
+    assert all(url.startswith((server, "data:", "blob:")) for url in asked)
