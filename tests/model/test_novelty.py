@@ -145,9 +145,18 @@ def test_images_that_are_all_the_same_give_finite_scores():
 def test_the_fit_is_quick():
     cells = Cells(size=1280)
     rows, labels = cells.draw(10_000)
-    began = time.process_time()
-    fit_novelty(rows, labels, 3, cells.draw_decoys(286))
-    assert time.process_time() - began < 10  # 2 s of wall clock on two free processors
+    decoys = cells.draw_decoys(286)
+    # Against one decomposition of that size: seconds say more of what else the machine does.
+    yardstick = rows.T.astype(np.float64) @ rows
+    took = []
+    for work in (
+        lambda: np.linalg.eigh(yardstick),
+        lambda: fit_novelty(rows, labels, 3, decoys),
+    ):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    assert took[1] < 20 * took[0]
 
 
 def test_what_does_not_fit_is_refused():
