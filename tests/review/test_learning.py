@@ -29,7 +29,7 @@ from hematovision.review.learning import (
     start_learning,
     work_folder,
 )
-from hematovision.review.liveness import is_held
+from hematovision.liveness import is_held
 
 MODEL = "rbc-wbc-platelets"
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from hematovision.errors import HematoVisionError
 from hematovision.files import ensure_folder, writing
+from hematovision.liveness import hold
 from hematovision.review.events import EventLog, SideBySide, read_events
 from hematovision.review.learning import work_folder
-from hematovision.review.liveness import hold
 
 __all__ = ["COMPARISON", "main"]
 

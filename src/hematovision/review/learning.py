@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hematovision.errors import DatasetError, OutputError, TrainingError
 from hematovision.files import ensure_folder, writing
+from hematovision.liveness import is_held
 from hematovision.review.events import (
     Epoch,
     Figures,
@@ -30,7 +31,6 @@ from hematovision.review.events import (
     first_event,
     read_events,
 )
-from hematovision.review.liveness import is_held
 
 __all__ = [
     "Epoch",

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["hold", "is_held"]
+__all__ = ["hold", "is_held", "try_hold"]
 
 if sys.platform == "win32":  # pragma: no cover - another system
     import msvcrt
@@ -25,6 +25,8 @@ if sys.platform == "win32":  # pragma: no cover - another system
         stream.seek(_PLACE)
         msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
 
+    _try_alone = _try
+
 else:
     import fcntl
 
@@ -35,10 +37,22 @@ else:
         # Shared: two who look at once do not take each other for the one who works.
         fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
+    def _try_alone(stream: BinaryIO) -> None:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 def hold(stream: BinaryIO) -> None:
     """Lock an open file until it is closed or this process ends; wait if another holds it."""
     _lock(stream)
+
+
+def try_hold(stream: BinaryIO) -> bool:
+    """Lock an open file as `hold` does, unless another holds it: then return False at once."""
+    try:
+        _try_alone(stream)
+    except (BlockingIOError, PermissionError):  # the latter is what Windows says
+        return False
+    return True
 
 
 def is_held(path: Path) -> bool:

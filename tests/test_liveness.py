@@ -1,6 +1,6 @@
 """A lock says that somebody lives, and goes when he does."""
 
-from hematovision.review.liveness import hold, is_held
+from hematovision.liveness import hold, is_held, try_hold
 
 
 def test_a_file_is_held_until_it_is_closed_and_lookers_do_not_hold_it(tmp_path):
@@ -13,3 +13,13 @@ def test_a_file_is_held_until_it_is_closed_and_lookers_do_not_hold_it(tmp_path):
         stream.write(b"still written")
         assert path.read_bytes() == b"still written"
     assert not is_held(path)
+
+
+def test_only_one_gets_a_file_that_is_free(tmp_path):
+    path = tmp_path / "file"
+    with path.open("ab") as first, path.open("ab") as second:
+        assert try_hold(first)
+        assert is_held(path)
+        assert not try_hold(second)
+        first.close()
+        assert try_hold(second)
