@@ -36,6 +36,13 @@ def classify(
             dir_okay=False,
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a table whose making was interrupted, or add what is new.",
+        ),
+    ] = False,
     explain: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +55,8 @@ def classify(
     """Say what the cells in images are.
 
     Without --out the answers appear on the screen, one line each; in a pipe they are CSV. Images
-    that cannot be read are listed, the others go on, and the exit code is 3.
+    that cannot be read are listed, the others go on, and the exit code is 3. If a run with --out is
+    interrupted, the same command with --resume goes on from there.
     """
     from hematovision.jobs import tables
     from hematovision.jobs.classify import classify as run
@@ -57,15 +65,23 @@ def classify(
         raise typer.BadParameter(
             f"{out} must end in one of {', '.join(tables.SUFFIXES)}.", param_hint="--out"
         )
+    if resume and (out is None or explain is not None):
+        raise typer.BadParameter(
+            "it goes on with a table, so that it needs --out, and excludes --explain.",
+            param_hint="--resume",
+        )
     with drawn_progress(hidden=out is None) as progress:
         summary = run(
             paths,
             model=model,
             out=out,
+            resume=resume,
             also=None if out else _screen,
             explain=explain,
             progress=progress,
         )
+    if resume:
+        typer.echo(_continued(summary))
     if out is not None:
         typer.echo(f"{_counted(summary)}. The table is {out}")
     elif summary.n > 1:
@@ -137,6 +153,12 @@ class _Lines:
 
     def finish(self) -> None:
         """Nothing was held back."""
+
+
+def _continued(summary: ClassifySummary) -> str:
+    if summary.before == summary.n:
+        return "All was done before; nothing is new"
+    return f"{summary.before} of {summary.n} images had their answer before"
 
 
 def _counted(summary: ClassifySummary) -> str:

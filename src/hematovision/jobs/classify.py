@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from hematovision.errors import ImageError
+from hematovision.errors import ImageError, OutputError
 from hematovision.images import find_images
+from hematovision.jobs.journal import Head, journal_path, open_journal
 from hematovision.jobs.overlays import Overlays
-from hematovision.jobs.tables import Table, open_table
+from hematovision.jobs.resuming import Answered
+from hematovision.jobs.tables import Table, check_table, open_table
 from hematovision.model.classifier import Classifier
 from hematovision.model.prediction import Prediction
 from hematovision.progress import Progress, no_progress
@@ -20,6 +21,8 @@ from hematovision.progress import Progress, no_progress
 __all__ = ["DEFAULT_MODEL", "ClassifySummary", "classify"]
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
+
+_TOLD_ROWS = 10_000  # so many are written in well under a second
 
 Sink: TypeAlias = Callable[[Classifier], Table]
 
@@ -40,6 +43,8 @@ class ClassifySummary:
         Files that could not be read, in order.
     explained : int
         Overlays written.
+    before : int
+        Files among them whose answer an earlier run had given.
     """
 
     n: int
@@ -47,6 +52,7 @@ class ClassifySummary:
     review: int
     refused: tuple[ImageError, ...]
     explained: int = 0
+    before: int = 0
 
 
 def classify(
@@ -54,6 +60,7 @@ def classify(
     *,
     model: str | Path = DEFAULT_MODEL,
     out: Path | None = None,
+    resume: bool = False,
     also: Sink | None = None,
     explain: Path | None = None,
     progress: Progress = no_progress,
@@ -68,12 +75,19 @@ def classify(
     model : str or Path
         A bundled model's name or a run folder.
     out : Path, optional
-        Where to write the table; ``.csv``, ``.jsonl`` or ``.parquet``. It appears when all is done.
+        Where to write the table; ``.csv``, ``.jsonl`` or ``.parquet``. It appears when all is done;
+        until then the answers are in a journal beside it (`journal.journal_path`).
+    resume : bool
+        Go on where an interrupted run stopped: the table is the one of a whole run, sooner. Images
+        with an answer in the journal are not read again unless they have changed; refused ones
+        are. The journal then stays, so that a later run does only what is new. Otherwise all begins
+        anew, and the journal goes when the table is there.
     also : callable, optional
-        Given the classifier, returns a further table that takes each row as soon as it is there.
+        Given the classifier, returns a further table that takes each row as soon as it is there;
+        rows of an earlier run are not.
     explain : Path, optional
         A new folder to fill with overlays, one PNG for each answered image: where the model looked.
-        Folders below the one that all images have in common are kept.
+        Folders below the one that all images have in common are kept. Cannot be resumed.
     progress : Progress, optional
 
     Raises
@@ -83,24 +97,77 @@ def classify(
     DatasetError
         If a folder has no image in it.
     OutputError
-        If the table or an overlay cannot be written, or the folder of overlays is not empty.
+        If the table or an overlay cannot be written, or the folder of overlays is not empty; if
+        another process makes the same table; to resume, if there is nothing to resume from, the
+        journal is damaged or of another model, or overlays are asked for too.
     """
+    _check_resumable(out, explain, resume=resume)
+    if out is not None:
+        check_table(out)
     classifier = Classifier.load(model)
     if explain is not None:
         classifier.check_explains()
     files = _files(map(Path, paths))
     overlays = None if explain is None else Overlays(explain, files)
-    with ExitStack() as stack:
-        tables = [also(classifier)] if also else []
-        if out is not None:
-            tables.append(stack.enter_context(open_table(out, classifier.classes)))
-        tally = _Tally(classifier.classes)
-        for done, prediction in enumerate(_answers(classifier, files, overlays), 1):
-            for table in tables:
-                table.write(prediction)
+    listener = also(classifier) if also else None
+    tally = _Tally(classifier.classes)
+    if out is None:
+        answers = _answers(classifier, files, overlays)
+        for prediction in _told(answers, len(files), listener, progress):
             tally.add(prediction)
-            progress(done, len(files), "Classifying")
-    return tally.summary(overlays.written if overlays else 0)
+        return tally.summary(overlays.written if overlays else 0)
+    with open_journal(out, Head.of(classifier), resume=resume) as journal:
+        answered = Answered(journal, files, classifier.classes)
+        answers = _answers(classifier, answered.todo(), overlays)
+        for prediction in _told(answers, answered.left, listener, progress):
+            answered.add(prediction)
+        if answered.changed or not out.exists():
+            _write_table(out, answered, classifier.classes, len(files), progress)
+        for prediction in answered.predictions():
+            tally.add(prediction)
+        if not resume:
+            journal.remove()
+    return tally.summary(overlays.written if overlays else 0, before=answered.before)
+
+
+def _check_resumable(out: Path | None, explain: Path | None, *, resume: bool) -> None:
+    if not resume:
+        return
+    if out is None:
+        raise OutputError("Only a table can be resumed. Name it with --out, or leave out --resume.")
+    if explain is not None:
+        raise OutputError(
+            "Overlays cannot be resumed: there is no telling which of them are whole. Finish the "
+            "table without --explain, and run with --explain FOLDER alone."
+        )
+    if out.exists() and not journal_path(out).exists():
+        raise OutputError(
+            f"The table {out} is finished, and was not made with --resume: there is no "
+            f"{journal_path(out)} that says which model it is of. Run without --resume to make it "
+            "anew, or choose another --out."
+        )
+
+
+def _told(
+    answers: Iterable[Prediction], total: int, listener: Table | None, progress: Progress
+) -> Iterator[Prediction]:
+    """Pass answers on, then tell who listens that they are there."""
+    for done, prediction in enumerate(answers, 1):
+        yield prediction
+        if listener is not None:
+            listener.write(prediction)
+        progress(done, total, "Classifying")
+
+
+def _write_table(
+    out: Path, answered: Answered, classes: tuple[str, ...], total: int, progress: Progress
+) -> None:
+    with open_table(out, classes) as table:
+        for row, prediction in enumerate(answered.predictions(), 1):
+            table.write(prediction)
+            if row % _TOLD_ROWS == 0:
+                progress(row, total, "Writing the table")
+    answered.finish()
 
 
 def _answers(
@@ -139,11 +206,12 @@ class _Tally:
         else:
             self._labels[prediction.label] += 1
 
-    def summary(self, explained: int) -> ClassifySummary:
+    def summary(self, explained: int, before: int = 0) -> ClassifySummary:
         return ClassifySummary(
             n=self._decisions.total(),
             counts={label: self._labels[label] for label in self._classes},
             review=self._decisions["review"],
             refused=tuple(self._refused),
             explained=explained,
+            before=before,
         )

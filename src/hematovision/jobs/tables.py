@@ -21,7 +21,7 @@ from hematovision.errors import OutputError, needs_extra
 from hematovision.files import replacing, writing
 from hematovision.model.classifier import Prediction, columns
 
-__all__ = ["SUFFIXES", "Table", "csv_table", "open_table"]
+__all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table"]
 
 DIGITS = 6
 ROWS_PER_GROUP = 4096
@@ -75,9 +75,9 @@ class _JsonLines:
 
 class _Parquet:
     def __init__(self, stream: BinaryIO, classes: Sequence[str]) -> None:
-        with needs_extra("data", "Writing Parquet"):
-            import pyarrow as pa
-            from pyarrow.parquet import ParquetWriter
+        _check_parquet()
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
 
         names = columns(classes)
         self._schema = pa.schema(
@@ -102,6 +102,11 @@ class _Parquet:
             self._rows = []
 
 
+def _check_parquet() -> None:
+    with needs_extra("data", "Writing Parquet"):
+        import pyarrow.parquet  # noqa: F401
+
+
 _KINDS: Mapping[str, Callable[[BinaryIO, Sequence[str]], Table]] = {
     ".csv": _Csv,
     ".jsonl": _JsonLines,
@@ -115,6 +120,24 @@ SUFFIXES = tuple(_KINDS)
 def csv_table(stream: BinaryIO, classes: Sequence[str]) -> Table:
     """Return a table that writes CSV to `stream`, its header at once."""
     return _Csv(stream, classes)
+
+
+def check_table(path: Path) -> None:
+    """See that a table of this name can be made, before the work and not after it.
+
+    Raises
+    ------
+    OutputError
+        If the suffix is none of `SUFFIXES`, or a folder is in the way.
+    MissingExtraError
+        If Parquet is asked for and pyarrow is not installed.
+    """
+    if _kind(path) is _Parquet:
+        _check_parquet()
+    if path.is_dir():
+        raise OutputError(
+            f"The table {path} cannot be written: a folder has that name. Choose another."
+        )
 
 
 @contextmanager
@@ -138,18 +161,23 @@ def open_table(path: Path, classes: Sequence[str]) -> Iterator[Table]:
     MissingExtraError
         If Parquet is asked for and pyarrow is not installed.
     """
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise OutputError(
-            f"The table {path} ends in {path.suffix or 'nothing'!r}; expected one of "
-            f"{', '.join(SUFFIXES)}, which tells what to write. Rename it."
-        )
+    kind = _kind(path)
     with replacing(path) as stream:
         table = _Guarded(path, kind(stream, classes))
         try:
             yield table
         finally:
             table.finish()  # after an error too: Parquet's writer must not outlive its stream
+
+
+def _kind(path: Path) -> Callable[[BinaryIO, Sequence[str]], Table]:
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise OutputError(
+            f"The table {path} ends in {path.suffix or 'nothing'!r}; expected one of "
+            f"{', '.join(SUFFIXES)}, which tells what to write. Rename it."
+        )
+    return kind
 
 
 class _Guarded:
