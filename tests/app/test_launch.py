@@ -36,7 +36,7 @@ def test_what_was_asked_for_is_passed_on():
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "_NEEDED", ("no_such_module",))
     with pytest.raises(MissingExtraError, match=r"hematovision\[app\]"):
-        launch()
+        launch(command())
 
 
 def test_the_exit_code_is_that_of_the_page_and_ctrl_c_is_no_failure(
@@ -49,11 +49,11 @@ def test_the_exit_code_is_that_of_the_page_and_ctrl_c_is_no_failure(
         return subprocess.CompletedProcess(arguments, 3)
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert launch(port=8765, environment={"A": "b"}) == 3
+    assert launch(command(port=8765), {"A": "b"}) == 3
     assert seen == [(command(port=8765), "b")]
 
     def interrupted(*_: object, **__: object):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(subprocess, "run", interrupted)
-    assert launch() == 0
+    assert launch(command()) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +32,20 @@ def command(
     browser: bool = True,
     base_path: str = "",
 ) -> list[str]:
-    """Return the command that serves the page; see `launch`."""
+    """Return the command that serves the page.
+
+    Parameters
+    ----------
+    port : int
+    address : str
+        Where it listens; by default on this computer only.
+    max_upload_mb : int
+        The largest file that is taken, in megabytes.
+    browser : bool
+        Whether to open a browser.
+    base_path : str
+        The path under which a reverse proxy shows it.
+    """
     options: dict[str, object] = {
         "server.port": port,
         "server.address": address,
@@ -52,28 +65,13 @@ def command(
     return [sys.executable, "-m", "streamlit", "run", str(_MAIN), *flags]
 
 
-def launch(
-    *,
-    port: int = 8501,
-    address: str = LOCAL,
-    max_upload_mb: int = 200,
-    browser: bool = True,
-    base_path: str = "",
-    environment: Mapping[str, str] | None = None,
-) -> int:
+def launch(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Serve the page until it is stopped.
 
     Parameters
     ----------
-    port : int
-    address : str
-        Where it listens; by default on this computer only.
-    max_upload_mb : int
-        The largest file that is taken, in megabytes.
-    browser : bool
-        Whether to open a browser.
-    base_path : str
-        The path under which a reverse proxy shows it.
+    arguments : sequence of str
+        What `command` gave.
     environment : mapping of str to str, optional
         Added to this process' own.
 
@@ -90,13 +88,6 @@ def launch(
     for module in _NEEDED:
         if find_spec(module) is None:
             raise MissingExtraError("app", module, "The page in the browser")
-    arguments = command(
-        port=port,
-        address=address,
-        max_upload_mb=max_upload_mb,
-        browser=browser,
-        base_path=base_path,
-    )
     try:
         return subprocess.run(  # noqa: S603 - this program's own command
             arguments, env=os.environ | dict(environment or {}), check=False

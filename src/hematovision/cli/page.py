@@ -36,17 +36,16 @@ def app(
     Records are kept in a SQLite file in the user's data folder, or in the database that
     HEMATOVISION_DATABASE_URL names. Ctrl-C stops it.
     """
-    from hematovision.app.launch import MAX_IMAGES, launch
+    from hematovision.app.launch import MAX_IMAGES, command, launch
 
     environment = {MAX_IMAGES: str(max_images)}
     if home is not None:
         environment["HEMATOVISION_HOME"] = str(home.resolve())
-    code = launch(
+    arguments = command(
         port=port,
         address=address,
         max_upload_mb=max_upload,
         browser=browser,
         base_path=base_path,
-        environment=environment,
     )
-    raise typer.Exit(code)
+    raise typer.Exit(launch(arguments, environment))
