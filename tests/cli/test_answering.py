@@ -105,6 +105,28 @@ def test_a_model_that_cannot_explain_is_an_error(run, colour_model, pictures: Pa
     assert not (tmp_path / "looked").exists()
 
 
+def test_resuming_says_what_was_there_before(run, colour_model, pictures: Path, tmp_path: Path):
+    arguments = ("classify", pictures, "--model", colour_model, "--out", tmp_path / "t.csv")
+    first, second = run(*arguments, "--resume"), run(*arguments, "--resume")
+    (pictures / "cut.png").write_bytes((pictures / "red.png").read_bytes()[:50])
+    third, fourth = run(*arguments, "--resume"), run(*arguments, "--resume")
+    assert [result.exit_code for result in (first, second, third, fourth)] == [0, 0, 3, 3]
+    assert [result.stdout.splitlines()[0] for result in (first, second, third, fourth)] == [
+        "0 of 3 images had their answer before",
+        "All was done before; nothing is new",
+        "3 of 4 images had their answer before",
+        "All was done before; nothing is new",
+    ]
+    assert "cut.png: " in fourth.stderr
+
+
+@pytest.mark.parametrize("others", [(), ("--out", "t.csv", "--explain", "folder")])
+def test_only_a_table_can_be_resumed(run, colour_model, pictures: Path, others):
+    result = run("classify", pictures, "--model", colour_model, "--resume", *others)
+    assert result.exit_code == 2
+    assert "--resume" in result.stderr
+
+
 def test_a_model_that_does_not_exist_is_an_error_never_an_answer(run, pictures: Path):
     result = run("classify", pictures, "--model", "no-such-model")
     assert (result.exit_code, result.stdout) == (1, "")

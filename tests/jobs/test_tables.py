@@ -2,12 +2,13 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from hematovision.errors import OutputError
+from hematovision.errors import MissingExtraError, OutputError
 from hematovision.jobs import tables
 from hematovision.model.classifier import Prediction, columns
 
@@ -150,3 +151,15 @@ def test_a_full_disk_names_the_table(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(tables._Csv, "write", full)
     with pytest.raises(OutputError, match=r"Cannot write .*t\.csv: No space left on device"):
         write(tmp_path / "t.csv", [answer()])
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch):
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(OutputError, match="a folder has that name"):
+        tables.check_table(tmp_path / "t.csv")
+    with pytest.raises(OutputError, match="expected one of"):
+        tables.check_table(tmp_path / "t.xlsx")
+    tables.check_table(tmp_path / "t.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MissingExtraError, match=r"hematovision\[data\]"):
+        tables.check_table(tmp_path / "t.parquet")

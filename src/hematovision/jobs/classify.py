@@ -101,9 +101,10 @@ def classify(
         another process makes the same table; to resume, if there is nothing to resume from, the
         journal is damaged or of another model, or overlays are asked for too.
     """
-    _check_resumable(out, explain, resume=resume)
     if out is not None:
         check_table(out)
+    if resume:
+        _check_resumable(out, explain)
     classifier = Classifier.load(model)
     if explain is not None:
         classifier.check_explains()
@@ -130,9 +131,7 @@ def classify(
     return tally.summary(overlays.written if overlays else 0, before=answered.before)
 
 
-def _check_resumable(out: Path | None, explain: Path | None, *, resume: bool) -> None:
-    if not resume:
-        return
+def _check_resumable(out: Path | None, explain: Path | None) -> None:
     if out is None:
         raise OutputError("Only a table can be resumed. Name it with --out, or leave out --resume.")
     if explain is not None:

@@ -1,0 +1,144 @@
+"""Whether `classify --resume` loses or doubles anything when it is killed at any moment.
+
+    python -m benchmarks.resume [--images 300] [--kills 20] [--seed 0]
+
+For each kind of table the command runs once undisturbed. Then, as often as asked for, it begins
+anew, is killed (SIGKILL) at a moment between its start and the end of the undisturbed run, and is
+given again. The images are drawn cells, every 50th a broken file; the model is the bundled one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from hematovision import images
+from hematovision.data.phantom import KINDS, draw_cell
+from hematovision.jobs.classify import DEFAULT_MODEL
+from hematovision.jobs.journal import journal_path
+from hematovision.jobs.tables import SUFFIXES
+
+PROGRAM = (sys.executable, "-m", "hematovision")
+BROKEN = 50
+
+
+class Difference(NamedTuple):
+    """How many rows of a table are not those of another, by path."""
+
+    missing: int
+    doubled: int
+    different: int
+
+
+def main() -> None:
+    """Kill, resume, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    moments = random.Random(args.seed)
+    print("| table | images | killed | of which while answering | missing | doubled | different |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = draw_images(Path(name) / "images", args.images)
+        for suffix in SUFFIXES:
+            print(kill_often(folder, Path(name), suffix, args.kills, moments), flush=True)
+
+
+def draw_images(folder: Path, n: int) -> Path:
+    """Draw cells, and some files that only look like images."""
+    folder.mkdir()
+    for i in range(n):
+        path = folder / f"{i:05d}.png"
+        if i % BROKEN == BROKEN - 1:
+            path.write_bytes(b"not an image")
+        else:
+            images.write(path, draw_cell(KINDS[i % len(KINDS)], seed=i % 30))
+    return folder
+
+
+def kill_often(folder: Path, work: Path, suffix: str, kills: int, moments: random.Random) -> str:
+    """Return the row of one kind of table."""
+    whole, out = work / f"whole{suffix}", work / f"killed{suffix}"
+    began = time.perf_counter()
+    finish(command(folder, DEFAULT_MODEL, whole))
+    took = time.perf_counter() - began
+    total, killed, answering = Difference(0, 0, 0), 0, 0
+    while killed < kills:
+        out.unlink(missing_ok=True)
+        journal_path(out).unlink(missing_ok=True)
+        given = command(folder, DEFAULT_MODEL, out)
+        if not killed_after(given, moments.uniform(0, took)):
+            continue
+        killed += 1
+        answering += journal_path(out).exists() and not out.exists()
+        finish(given)
+        found = compare(out, whole)
+        total = Difference(*(a + b for a, b in zip(total, found, strict=True)))
+    cells = (suffix, len(list(folder.iterdir())), killed, answering, *total)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def command(folder: Path, model: str | Path, out: Path) -> list[str]:
+    """Return the command that is given again and again."""
+    words = ("classify", folder, "--model", model, "--out", out, "--resume")
+    return [*PROGRAM, *map(str, words)]
+
+
+def killed_after(words: list[str], seconds: float) -> bool:
+    """Run and kill after so long; tell whether it was still running."""
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return True
+    return False
+
+
+def finish(words: list[str]) -> str:
+    """Run to the end, which may be that some images were refused, and return what it said."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 3):
+        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def compare(table: Path, whole: Path) -> Difference:
+    """Compare a table with that of an undisturbed run, row by row."""
+    found, expected = rows(table), rows(whole)
+    times = Counter(path for path, _ in found)
+    wanted = dict(expected)
+    return Difference(
+        missing=sum(path not in times for path in wanted),
+        doubled=sum(count - 1 for count in times.values()),
+        different=sum(wanted.get(path) != row for path, row in found),
+    )
+
+
+def rows(table: Path) -> list[tuple[str, str]]:
+    """Read a table of any kind: each row's path, and all of it as text."""
+    if table.suffix == ".csv":
+        with table.open(encoding="utf-8", newline="") as stream:
+            found = list(csv.DictReader(stream))
+    elif table.suffix == ".jsonl":
+        found = [json.loads(line) for line in table.read_bytes().splitlines()]
+    else:
+        from pyarrow.parquet import read_table
+
+        found = read_table(table).to_pylist()
+    return [(row["path"], json.dumps(row)) for row in found]
+
+
+if __name__ == "__main__":
+    main()
