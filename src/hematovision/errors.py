@@ -23,6 +23,7 @@
     ├── ReviewError                the records of reviews cannot do what was asked
     │   ├── ReviewConflictError    somebody else holds or has decided the cell; nothing was changed
     │   └── DatabaseError          the database cannot be opened, brought up to date or reached
+    ├── RequestError               a request to the service is not answered; carries ``kind``
     ├── OutputError                a result cannot be written where it was asked for
     └── MissingExtraError          an optional dependency is needed; names the extra to install
 
@@ -49,6 +50,7 @@ __all__ = [
     "ModelNotFoundError",
     "NotAnImageError",
     "OutputError",
+    "RequestError",
     "ReviewConflictError",
     "ReviewError",
     "SplitError",
@@ -164,6 +166,26 @@ class DatabaseError(ReviewError):
 
     Its message names the database, never a password.
     """
+
+
+class RequestError(HematoVisionError):
+    """A request to the service is not answered by a model.
+
+    Parameters
+    ----------
+    kind : str
+        One of `hematovision.server.problems.STATUSES`.
+    message : str
+        What was received, what was expected, what to do.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        self.message = message
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[RequestError], tuple[str, str]]:
+        return type(self), (self.kind, self.message)
 
 
 class OutputError(HematoVisionError):

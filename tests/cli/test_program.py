@@ -29,6 +29,7 @@ COMMANDS = [
     ["export"],
     ["models"],
     ["app"],
+    ["serve"],
 ]
 HEAVY = (
     "numpy",

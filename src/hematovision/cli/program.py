@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from hematovision import __version__
-from hematovision.cli import answering, comparing, datasets, learning, page
+from hematovision.cli import answering, comparing, datasets, learning, page, serving
 from hematovision.cli.failures import reported
 
 __all__ = ["main", "program"]
@@ -68,6 +68,7 @@ program.command("compare")(comparing.compare)
 program.command("export")(learning.export)
 program.command("models")(answering.models)
 program.command("app")(page.app)
+program.command("serve")(serving.serve)
 
 
 def main() -> None:

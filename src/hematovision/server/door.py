@@ -1,0 +1,196 @@
+"""What every request passes first, whatever it asks for.
+
+Identity, key, room, size and deadline: all of it before the body is read, so that a request that is
+not taken costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import re
+import time
+import uuid
+from urllib.parse import parse_qs, unquote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hematovision.errors import RequestError
+from hematovision.server.engine import Engine
+from hematovision.server.problems import headers_of, status_of
+from hematovision.server.serving import Served
+
+__all__ = ["MODEL_HASH", "REQUEST_ID", "Door", "problem_body"]
+
+REQUEST_ID = "X-Request-Id"
+MODEL_HASH = "X-Model-Hash"
+
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MODEL_PATH = re.compile(r"/v2/models/([^/]+)(/.*)?")
+_KEYLESS = ("/v2/health/live", "/v2/health/ready")
+
+
+def problem_body(message: str, request_id: str) -> dict[str, str]:
+    """Return what a request is told that is not answered; ``error`` is the protocol's word."""
+    return {"error": message, "request_id": request_id}
+
+
+class Door:
+    """Wraps the paths of a service.
+
+    Parameters
+    ----------
+    inner : ASGI application
+    engine : Engine
+
+    Attributes
+    ----------
+    in_hand : int
+        Requests with a body that are being read or worked on.
+    """
+
+    def __init__(self, inner: ASGIApp, engine: Engine) -> None:
+        self.inner = inner
+        self.engine = engine
+        self.in_hand = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        visit = _Visit(scope, send, self.engine)
+        try:
+            await self._let_in(visit, scope, receive)
+        except RequestError as problem:
+            await visit.refuse(problem)
+        finally:
+            visit.count()
+
+    async def _let_in(self, visit: _Visit, scope: Scope, receive: Receive) -> None:
+        settings = self.engine.settings
+        _check_key(scope, settings.api_key)
+        if scope["method"] != "POST":
+            await self.inner(scope, receive, visit.send)
+            return
+        self.engine.check_open()
+        self._check_room()
+        limited = _limited(scope, receive, settings.max_bytes)
+        self.in_hand += 1
+        try:
+            async with asyncio.timeout(settings.deadline):
+                await self.inner(scope, limited, visit.send)
+        except TimeoutError as error:
+            raise RequestError(
+                "deadline",
+                f"There was no answer within {settings.deadline:g} seconds, and the work was "
+                "dropped. Come again later, or send fewer images.",
+            ) from error
+        finally:
+            self.in_hand -= 1
+
+    def _check_room(self) -> None:
+        settings = self.engine.settings
+        most = settings.queue + settings.workers
+        if self.in_hand >= most:
+            raise RequestError(
+                "full", f"{self.in_hand} requests are being answered. Come again later."
+            )
+
+
+class _Visit:
+    """One request: its identity, and what was answered."""
+
+    def __init__(self, scope: Scope, send: Send, engine: Engine) -> None:
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        self.request_id = given if _WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
+        self.status = 0
+        self._scope, self._send, self._engine = scope, send, engine
+        self._began = time.monotonic()
+        self._model = _asked(scope, engine)
+        scope.setdefault("state", {})["request_id"] = self.request_id
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; at its beginning, who asked and which model was meant."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self.request_id
+            if self._model is not None:
+                headers[MODEL_HASH] = self._model.hash
+        await self._send(message)
+
+    async def refuse(self, problem: RequestError) -> None:
+        """Answer with a problem, unless an answer has begun."""
+        if self.status:
+            return
+        self._scope["state"]["problem"] = problem.kind
+        body = json.dumps(problem_body(problem.message, self.request_id)).encode()
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **headers_of(problem),
+        }
+        raw = [(key.lower().encode(), value.encode()) for key, value in headers.items()]
+        await self.send(
+            {"type": "http.response.start", "status": status_of(problem), "headers": raw}
+        )
+        await self.send({"type": "http.response.body", "body": body})
+
+    def count(self) -> None:
+        """Count the request."""
+        route = getattr(self._scope.get("route"), "path", "other")
+        metrics = self._engine.metrics
+        metrics.request(route, self.status or 500, time.monotonic() - self._began)
+        kind = self._scope["state"].get("problem")
+        if kind is not None:
+            metrics.refused(kind)
+
+
+def _asked(scope: Scope, engine: Engine) -> Served | None:
+    """Return the model a request is about: the first one where it names none."""
+    match = _MODEL_PATH.fullmatch(scope["path"])
+    if match:
+        return engine.models.find(unquote(match[1]))
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    names = query.get("model", []) if scope["path"] == "/v1/classify" else []
+    return engine.models.find(names[-1] if names else None)
+
+
+def _check_key(scope: Scope, key: str | None) -> None:
+    if not key or scope["path"] in _KEYLESS:
+        return
+    headers = Headers(scope=scope)
+    shown = headers.get("X-API-Key") or headers.get("Authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(shown.encode(), key.encode()):
+        raise RequestError("key", "This service wants an API key: Authorization: Bearer KEY.")
+
+
+def _limited(scope: Scope, receive: Receive, most: int) -> Receive:
+    """Return a `receive` that reads no more than `most` bytes of a body."""
+    if Headers(scope=scope).get("Content-Encoding", "identity") != "identity":
+        raise RequestError("not an image", "Compressed bodies are not taken. Send it as it is.")
+    declared = Headers(scope=scope).get("Content-Length", "")
+    if declared.isdecimal() and int(declared) > most:
+        raise _too_large(most)
+    taken = 0
+
+    async def limited() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise _too_large(most)
+        return message
+
+    return limited
+
+
+def _too_large(most: int) -> RequestError:
+    return RequestError(
+        "too large",
+        f"The body has more than {most:,} bytes, the limit. Send fewer images at once, or larger "
+        "ones compressed.",
+    )

@@ -1,0 +1,80 @@
+"""What all paths of a service share: models, workers, counts, and whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from hematovision.errors import ModelError, RequestError
+from hematovision.server.metrics import Metrics
+from hematovision.server.serving import Models, Seen, Served
+from hematovision.server.settings import Settings
+from hematovision.server.workers import Workers
+
+__all__ = ["Engine"]
+
+_LAST_WAIT = 5.0  # Seconds that threads get to finish at the end; none waits for their answers.
+
+
+class Engine:
+    """A service without its paths.
+
+    Parameters
+    ----------
+    settings : Settings
+    models : Models
+
+    Attributes
+    ----------
+    ready : bool
+        Whether every model has given its golden answer.
+    closing : bool
+        Whether no more requests are taken.
+    failure : str
+        Why the warm-up failed; else empty.
+    """
+
+    def __init__(self, settings: Settings, models: Models) -> None:
+        self.settings = settings
+        self.models = models
+        self.workers = Workers(settings.workers, settings.queue)
+        self.metrics = Metrics(lambda: self.workers.waiting)
+        self.ready = False
+        self.closing = False
+        self.failure = ""
+
+    async def warm_up(self) -> None:
+        """Let every model answer once, and be ready if all answers are golden."""
+        try:
+            for served in self.models.all:
+                await asyncio.to_thread(served.warm_up)
+        except ModelError as error:
+            self.failure = str(error)
+        else:
+            self.ready = True
+
+    def check_open(self) -> None:
+        """Raise a `RequestError` unless requests are taken."""
+        if self.closing:
+            raise RequestError("closing", "The service is about to end. Ask another one.")
+        if not self.ready:
+            raise RequestError(
+                "not ready", self.failure or "The service is warming up. Come again."
+            )
+
+    async def answer(self, served: Served, works: Sequence[Callable[[], Seen]]) -> list[Seen]:
+        """Answer for the images of a request, in order, and count the answers.
+
+        Raises
+        ------
+        RequestError
+            If there is no room for them.
+        """
+        seen = await self.workers.run(works)
+        self.metrics.answers(served.name, (one.prediction for one in seen))
+        return seen
+
+    def close(self) -> None:
+        """Take no more, and let the threads end."""
+        self.closing = True
+        self.workers.close(_LAST_WAIT)

@@ -1,0 +1,166 @@
+"""``/v1``: images in, rows out, in the words of ``hematovision classify``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from hematovision.errors import RequestError
+from hematovision.jobs.receiving import display_name
+from hematovision.server.engine import Engine
+from hematovision.server.serving import Seen, Served
+
+__all__ = ["Classified", "ModelNamed", "ModelsListed", "friendly_paths"]
+
+Row: TypeAlias = dict[str, str | float | None]
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class ModelNamed(BaseModel):
+    """A model: its name here, the SHA-256 of its ONNX file, and what it can say."""
+
+    name: str
+    hash: str
+    classes: list[str]
+    explains: bool
+
+
+class ModelsListed(BaseModel):
+    """All models of the service; the first one answers where none is asked for."""
+
+    models: list[ModelNamed]
+
+
+class Classified(BaseModel):
+    """Answers, one row for each file in its order."""
+
+    request_id: str
+    model: ModelNamed
+    rows: list[Row]
+
+
+class _InMemory(MultiPartParser):
+    """The parser, but for its habit to write what is above a megabyte to disk."""
+
+    def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], most: int) -> None:
+        super().__init__(request.headers, stream)
+        self.spool_max_size = most + 1
+
+
+def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) -> APIRouter:
+    """Return the paths under ``/v1``.
+
+    Parameters
+    ----------
+    engine : Engine
+    problems : dict
+        What OpenAPI says of the statuses of problems.
+    """
+    router = APIRouter(prefix="/v1", tags=["classify"])
+
+    @router.get("/models")
+    async def models() -> ModelsListed:
+        """List the models."""
+        return ModelsListed(models=[_named(served) for served in engine.models.all])
+
+    @router.post("/classify", response_model=Classified, responses=problems, openapi_extra=_BODY)
+    async def classify(
+        request: Request,
+        model: Annotated[str | None, Query(description="One of /v1/models.")] = None,
+        explain: Annotated[bool, Query(description="Add `heat_map`, a PNG in base64.")] = False,  # noqa: FBT002 - a parameter of the query
+    ) -> JSONResponse:
+        """Answer for images: JPEG, PNG, TIFF, BMP, WebP or GIF, in parts named `files`."""
+        served = engine.models.get(model)
+        if explain and not served.classifier.explains:
+            raise RequestError(
+                "broken", f"{served.name} cannot say where it looked; leave out explain."
+            )
+        files = await _files(request, engine.settings.max_bytes)
+        works = [partial(served.look, data, name, explain=explain) for name, data in files]
+        seen = await engine.answer(served, works)
+        _check_single(seen)
+        answer = Classified(
+            request_id=request.state.request_id,
+            model=_named(served),
+            rows=[_row(one, explain=explain) for one in seen],
+        )
+        return JSONResponse(answer.model_dump())
+
+    return router
+
+
+async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
+    """Read the parts named ``files`` into memory: names for people, and contents."""
+    if not request.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
+        raise RequestError(
+            "not an image", "Send images as multipart/form-data, in parts named files."
+        )
+    try:
+        form = await _InMemory(request, _stream(request), most).parse()
+    except MultiPartException as error:
+        raise RequestError(
+            "malformed", f"The body is no multipart form: {error.message}"
+        ) from error
+    try:
+        parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+        if not parts:
+            raise RequestError(
+                "broken", "The form has no file in a part named files. Send one or more."
+            )
+        return [(display_name(part.filename or ""), await part.read()) for part in parts]
+    finally:
+        await form.close()
+
+
+async def _stream(request: Request) -> AsyncGenerator[bytes, None]:
+    async for chunk in request.stream():
+        yield chunk
+
+
+def _check_single(seen: list[Seen]) -> None:
+    """Turn the refusal of an only image into a status; of several, each row has its own."""
+    if len(seen) == 1 and seen[0].kind:
+        only = seen[0].prediction
+        raise RequestError(seen[0].kind, f"{only.path}: {only.error}")
+
+
+def _named(served: Served) -> ModelNamed:
+    classifier = served.classifier
+    return ModelNamed(
+        name=served.name,
+        hash=served.hash,
+        classes=list(classifier.classes),
+        explains=classifier.explains,
+    )
+
+
+def _row(seen: Seen, *, explain: bool) -> Row:
+    row = seen.prediction.row()
+    return {**row, "heat_map": seen.heat_map} if explain else row

@@ -1,0 +1,74 @@
+"""Serving until told to stop, and stopping without dropping what was taken."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from hematovision.server.application import create_app
+from hematovision.server.door import Door
+from hematovision.server.settings import LOCAL, Settings
+
+__all__ = ["serve"]
+
+_GRACE = 2  # Seconds beyond the deadline, by which every request has an answer.
+
+
+class _Server(uvicorn.Server):
+    """A server that says to its service at once when it is told to stop, and then ends well."""
+
+    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+        super().__init__(config)
+        self._door = door
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take no more; uvicorn waits for what was taken."""
+        self._door.engine.closing = True
+        super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen to signals; unlike uvicorn's own, do not die of them after all is done."""
+        wanted = (signal.SIGINT, signal.SIGTERM)
+        before = {one: signal.signal(one, self.handle_exit) for one in wanted}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+
+def serve(settings: Settings, *, address: str = LOCAL, port: int = 8000) -> None:
+    """Answer until SIGTERM or Ctrl-C.
+
+    Requests that were taken by then are answered, within the deadline; new ones get 503.
+
+    Parameters
+    ----------
+    settings : Settings
+    address : str
+    port : int
+
+    Raises
+    ------
+    ModelNotFoundError, BundleError
+        If a model cannot be opened.
+    OSError
+        If the port is taken.
+    """
+    door = create_app(settings)
+    config = uvicorn.Config(
+        door,
+        host=address,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.deadline) + _GRACE,
+    )
+    with config.bind_socket() as listening:
+        _Server(config, door).run([listening])

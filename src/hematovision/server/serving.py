@@ -1,0 +1,180 @@
+"""The models of a service: found by name, warmed up, asked about one image at a time."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.data.phantom import draw_cell
+from hematovision.errors import ImageError, ModelError, NotAnImageError, RequestError
+from hematovision.model.bundle import ONNX
+from hematovision.model.classifier import Classifier
+from hematovision.model.overlay import draw_overlay
+from hematovision.model.prediction import Prediction
+
+__all__ = ["TOLERANCE", "Models", "Seen", "Served"]
+
+TOLERANCE = 1e-6
+"""How far probabilities and novelty of the warm-up may lie from the golden ones."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model says about an image.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    kind : str
+        What `RequestError` calls the reason of a refusal; empty where there is an answer.
+    heat_map : str or None
+        The image with where the model looked, a PNG in base64, where it was asked for.
+    """
+
+    prediction: Prediction
+    kind: str = ""
+    heat_map: str | None = None
+
+
+class Served:
+    """A model under the name by which callers ask for it.
+
+    Parameters
+    ----------
+    name : str
+    classifier : Classifier
+
+    Attributes
+    ----------
+    hash : str
+        SHA-256 of its ONNX file, as ``bundle.json`` lists it.
+    """
+
+    def __init__(self, name: str, classifier: Classifier) -> None:
+        self.name = name
+        self.classifier = classifier
+        self.hash = classifier.bundle.manifest.files[ONNX]
+
+    def look(self, content: bytes, name: str, *, explain: bool = False) -> Seen:
+        """Answer for the bytes of an image, on the caller's thread.
+
+        Raises
+        ------
+        ModelError
+            If the model itself fails.
+        """
+        pictured = self.classifier.picture(content, name)
+        if pictured.pixels is None:
+            return Seen(pictured.prediction, _kind(content))
+        if not explain:
+            return Seen(pictured.prediction)
+        attention = self.classifier.attention(pictured.pixels[None])[0]
+        picture = images.encode_png(draw_overlay(images.read(content), attention))
+        return Seen(pictured.prediction, heat_map=base64.b64encode(picture).decode("ascii"))
+
+    def look_at(self, pixels: NDArray[np.uint8], name: str) -> Seen:
+        """Answer for an image that has been fitted, uint8 (224, 224, 3)."""
+        return Seen(self.classifier.predict_images([pixels], [name])[0])
+
+    def warm_up(self) -> None:
+        """Answer for a drawn cell on the way of every request, and compare with the golden answer.
+
+        Raises
+        ------
+        ModelError
+            If they differ by more than `TOLERANCE`.
+        """
+        drawn = draw_cell("neutrophil", seed=5)
+        golden = self.classifier.predict_images([drawn])[0]
+        found = self.look(images.encode_png(drawn), "warm-up").prediction
+        if not _alike(found, golden):
+            raise ModelError(
+                f"The warm-up of {self.name} gave {found}, the golden answer is {golden}. The "
+                "installation is damaged: install HematoVision again."
+            )
+
+
+class Models:
+    """What a service answers with.
+
+    Parameters
+    ----------
+    served : iterable of Served
+        At least one; the first answers where none is asked for.
+    """
+
+    def __init__(self, served: Iterable[Served]) -> None:
+        self._by_name = {one.name: one for one in served}
+
+    @classmethod
+    def load(cls, names: Iterable[str | Path]) -> Models:
+        """Open models, each under its bundled name or its folder's.
+
+        Raises
+        ------
+        ModelNotFoundError, BundleError
+            If one cannot be opened.
+        ModelError
+            If two have the same name.
+        """
+        served = []
+        for name in names:
+            classifier = Classifier.load(name, workers=1)
+            served.append(Served(classifier.bundle.folder.resolve().name, classifier))
+        models = cls(served)
+        if len(models.all) < len(served):
+            raise ModelError(
+                f"Two models have the same name: {', '.join(one.name for one in served)}. "
+                "Rename the folder of one of them."
+            )
+        return models
+
+    @property
+    def all(self) -> tuple[Served, ...]:
+        """The models, in order."""
+        return tuple(self._by_name.values())
+
+    def find(self, name: str | None) -> Served | None:
+        """Return the model of that name, the first one for None, or None."""
+        return self.all[0] if name is None else self._by_name.get(name)
+
+    def get(self, name: str | None) -> Served:
+        """Return the model of that name, or the first one for None.
+
+        Raises
+        ------
+        RequestError
+            If there is none.
+        """
+        found = self.find(name)
+        if found is None:
+            raise RequestError(
+                "unknown model",
+                f"There is no model {name!r} here. There is: {', '.join(self._by_name)}.",
+            )
+        return found
+
+
+def _kind(content: bytes) -> str:
+    """Tell what is no image at all from an image that is broken, by reading it once more."""
+    try:
+        images.read(content)
+    except NotAnImageError:
+        return "not an image"
+    except ImageError:
+        return "broken"
+    return "broken"
+
+
+def _alike(one: Prediction, other: Prediction) -> bool:
+    if one.novelty is None or other.novelty is None:
+        return False
+    found = np.array([*one.probabilities, one.novelty])
+    golden = np.array([*other.probabilities, other.novelty])
+    return bool(np.abs(found - golden).max() <= TOLERANCE) and one.label == other.label

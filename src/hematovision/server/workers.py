@@ -1,0 +1,114 @@
+"""A bounded queue in front of threads: the only place where images wait.
+
+ONNX Runtime lets go of the interpreter's lock, and one image on one thread was measured to be the
+fastest way on few cores (`model.session`). So the images of all requests stand in one queue, and
+the threads take them one by one: the micro-batch is what runs at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from hematovision.errors import RequestError
+
+__all__ = ["Workers"]
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    work: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Workers:
+    """Threads that work off a queue.
+
+    Parameters
+    ----------
+    threads : int
+        How many jobs are worked on at once.
+    room : int
+        How many may wait.
+    """
+
+    def __init__(self, threads: int, room: int) -> None:
+        self.room = room
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._waiting = 0
+        self._lock = threading.Lock()
+        # Daemons: a process that is told to end does so, whatever a decoder is busy with.
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"answer-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return self._waiting
+
+    async def run(self, works: Sequence[Callable[[], _Made]]) -> list[_Made]:
+        """Do all jobs, or take none; return what they made, in order.
+
+        When the caller is cancelled, as at its deadline, jobs that have not begun are dropped.
+
+        Raises
+        ------
+        RequestError
+            If there is not room for all of them.
+        """
+        jobs = self._take(works)
+        try:
+            return list(await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs)))
+        finally:
+            for job in jobs:
+                job.future.cancel()  # Nothing, where it is done.
+
+    def close(self, seconds: float) -> None:
+        """Let the threads end after what is queued, and wait so long for them."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(seconds / len(self._threads))
+
+    def _take(self, works: Sequence[Callable[[], _Made]]) -> list[_Job]:
+        if len(works) > self.room:
+            raise RequestError(
+                "too large",
+                f"The request brings {len(works)} images; at most {self.room} are taken at once. "
+                "Send them in several requests.",
+            )
+        jobs = [_Job(work) for work in works]
+        with self._lock:
+            if self._waiting + len(jobs) > self.room:
+                raise RequestError(
+                    "full",
+                    f"{self._waiting} images are waiting, and there is room for {self.room}. "
+                    "Come again later.",
+                )
+            self._waiting += len(jobs)
+        for job in jobs:
+            self._jobs.put(job)
+        return jobs
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            with self._lock:
+                self._waiting -= 1
+            if not job.future.set_running_or_notify_cancel():
+                continue  # Nobody waits for it any more.
+            try:
+                job.future.set_result(job.work())
+            except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
+                job.future.set_exception(error)
+            del job  # Else the image is kept until the next one comes.

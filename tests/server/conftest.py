@@ -1,0 +1,105 @@
+"""Services to ask: in this process, and as a process of its own on loopback."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the service needs the extra 'serve'")
+pytest.importorskip("uvicorn", reason="the service needs the extra 'serve'")
+
+import httpx
+
+from hematovision import images
+from hematovision.data.phantom import draw_cell
+from hematovision.server.application import create_app
+from hematovision.server.door import Door
+from hematovision.server.settings import Settings
+
+
+def wait_until_ready(client: httpx.Client, seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if client.get("/v2/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    pytest.fail("the service is not ready")
+
+
+@contextmanager
+def asked(door: Door) -> Iterator[httpx.Client]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Starlette asks for a successor of httpx.
+        from starlette.testclient import TestClient
+    with TestClient(door, raise_server_exceptions=False) as client:
+        wait_until_ready(client)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def cell() -> bytes:
+    """A drawn cell, as a PNG file."""
+    return images.encode_png(draw_cell("lymphocyte", seed=11))
+
+
+@pytest.fixture(scope="module")
+def door() -> Door:
+    return create_app(Settings(models=("rbc-wbc-platelets", "pbc8"), queue=8, max_bytes=2**20))
+
+
+@pytest.fixture(scope="module")
+def client(door: Door) -> Iterator[httpx.Client]:
+    with asked(door) as client:
+        yield client
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@contextmanager
+def running(*options: object, environment: dict[str, str] | None = None) -> Iterator[tuple]:
+    """Start `hematovision serve`; give its process and address."""
+    port = free_port()
+    command = [sys.executable, "-m", "hematovision", "serve", "--port", port, *options]
+    process = subprocess.Popen(
+        list(map(str, command)),
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        with httpx.Client(base_url=address) as client:
+            wait_until_ready(client)
+        yield process, address
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            process.stdout.close()
+
+
+@pytest.fixture
+def saved_cell(tmp_path: Path, cell: bytes) -> Path:
+    path = tmp_path / "cell.png"
+    path.write_bytes(cell)
+    return path

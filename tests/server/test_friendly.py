@@ -1,0 +1,138 @@
+"""``/v1/classify`` says what ``hematovision classify`` says, and why it does not."""
+
+import base64
+import json
+import tempfile
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.data.phantom import draw_cell
+from hematovision.jobs.classify import classify
+
+
+def post(client, *contents, names=None, **query):
+    names = names or [f"{i}.png" for i in range(len(contents))]
+    parts = [("files", pair) for pair in zip(names, contents, strict=True)]
+    return client.post("/v1/classify", files=parts, params=query)
+
+
+def test_the_answers_are_those_of_the_command(client, tmp_path):
+    paths = [
+        images.write(tmp_path / f"{kind}.{ending}", draw_cell(kind, seed))
+        for seed, (kind, ending) in enumerate(
+            [("rbc", "png"), ("platelet", "jpg"), ("basophil", "jpg"), ("monocyte", "png")]
+        )
+    ]
+    classify(paths, out=tmp_path / "table.jsonl")
+    expected = [json.loads(line) for line in (tmp_path / "table.jsonl").read_text().splitlines()]
+    answer = post(client, *[path.read_bytes() for path in paths], names=[p.name for p in paths])
+    assert answer.status_code == 200
+    assert len(answer.json()["rows"]) == len(expected) == 4
+    for row, wanted, path in zip(answer.json()["rows"], expected, paths, strict=True):
+        assert list(row) == list(wanted)
+        assert row["path"] == path.name
+        for key in set(row) - {"path"}:
+            if isinstance(wanted[key], float):
+                assert row[key] == pytest.approx(wanted[key], abs=1e-6)
+            else:
+                assert (row[key] or None) == (wanted[key] or None)
+
+
+def test_an_answer_says_who_asked_and_which_model_answered(client, cell):
+    answer = post(client, cell, model="pbc8")
+    (listed,) = [m for m in client.get("/v1/models").json()["models"] if m["name"] == "pbc8"]
+    assert answer.json()["model"] == listed
+    assert len(listed["hash"]) == 64
+    assert answer.headers["X-Model-Hash"] == listed["hash"]
+    assert answer.headers["X-Request-Id"] == answer.json()["request_id"]
+
+
+def test_the_first_model_answers_where_none_is_asked_for(client, cell):
+    assert post(client, cell).json()["model"]["name"] == "rbc-wbc-platelets"
+
+
+def test_a_heat_map_is_a_picture_in_base64(client, cell):
+    (row,) = post(client, cell, explain="true").json()["rows"]
+    picture = images.read(base64.b64decode(row["heat_map"]))
+    assert picture.shape == (256, 256, 3)  # A crop below 256 pixels is enlarged to that.
+    assert np.ptp(picture) > 100
+    assert "heat_map" not in post(client, cell).json()["rows"][0]
+
+
+@pytest.mark.parametrize(
+    ("cut", "status", "reason"),
+    [(500, 422, "ends early"), (0, 422, "is empty"), (None, 415, "is no image")],
+)
+def test_an_only_image_that_cannot_be_used_is_a_status(client, cell, cut, status, reason):
+    answer = post(client, b"plain text" if cut is None else cell[:cut])
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith("0.png: ")
+    assert reason in answer.json()["error"]
+    assert len(answer.headers["X-Model-Hash"]) == 64
+
+
+def test_of_several_images_each_row_has_its_own_error(client, cell):
+    answer = post(client, cell[:500], cell, b"text")
+    assert answer.status_code == 200
+    rows = answer.json()["rows"]
+    assert [row["decision"] == "refused" for row in rows] == [True, False, True]
+    assert ["ends early" in row["error"] for row in rows] == [True, False, False]
+    assert rows[0]["p_WBC"] is None
+
+
+def test_names_are_for_people_and_never_paths(client, cell):
+    answer = post(client, cell, cell, names=["../../etc/passwd", "a\u202egpj.exe"])
+    assert [row["path"] for row in answer.json()["rows"]] == ["etc \u203a passwd", "agpj.exe"]
+
+
+def test_an_unknown_model_is_not_found_and_has_no_hash(client, cell):
+    answer = post(client, cell, model="gpt")
+    assert answer.status_code == 404
+    assert "rbc-wbc-platelets, pbc8" in answer.json()["error"]
+    assert "X-Model-Hash" not in answer.headers
+
+
+def test_a_body_that_is_no_form_is_refused(client, cell):
+    assert client.post("/v1/classify", content=cell).status_code == 415
+    kind = {"Content-Type": "multipart/form-data"}
+    assert client.post("/v1/classify", content=cell, headers=kind).status_code == 400
+
+
+def test_a_form_without_files_and_a_wrong_parameter_are_said(client, cell):
+    answer = client.post("/v1/classify", files=[("pictures", ("a.png", cell))])
+    assert (answer.status_code, "part named files" in answer.json()["error"]) == (422, True)
+    answer = post(client, cell, explain="perhaps")
+    assert (answer.status_code, "explain" in answer.json()["error"]) == (422, True)
+
+
+def test_too_many_bytes_or_images_are_refused(client, cell):
+    assert post(client, b"x" * 2**20).status_code == 413
+    answer = post(client, *[cell[:100]] * 9)
+    assert (answer.status_code, "at most 8" in answer.json()["error"]) == (413, True)
+
+
+def test_a_body_of_unknown_length_is_read_no_further_than_the_limit(client):
+    given = []
+
+    def body():
+        for i in range(100):
+            given.append(i)
+            yield b"x" * 2**17
+
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert client.post("/v1/classify", content=body(), headers=kind).status_code == 413
+
+
+def test_images_are_never_written_to_disk(client, monkeypatch):
+    """A file of more than a megabyte is what Starlette would put into a temporary file."""
+    noise = np.random.default_rng(0).integers(0, 256, (550, 600, 3), np.uint8)
+    content = images.encode_png(noise)
+    assert len(content) > 9e5
+
+    def rolled(*_):
+        raise AssertionError("a file was written")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rolled)
+    assert post(client, content).status_code == 200

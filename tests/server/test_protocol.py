@@ -1,0 +1,136 @@
+"""The Open Inference Protocol v2, in JSON and with bytes behind it."""
+
+import base64
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.model.classifier import Classifier
+
+INFER = "/v2/models/rbc-wbc-platelets/infer"
+
+
+def files_input(*contents):
+    return {
+        "name": "files",
+        "datatype": "BYTES",
+        "shape": [len(contents)],
+        "data": [base64.b64encode(content).decode() for content in contents],
+    }
+
+
+def values(answer):
+    return {one["name"]: one["data"] for one in answer.json()["outputs"]}
+
+
+@pytest.fixture(scope="module")
+def golden(cell):
+    return Classifier.load("rbc-wbc-platelets").predict_images([images.read(cell)])[0]
+
+
+def test_the_service_and_its_models_describe_themselves(client):
+    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    about = client.get("/v2/models/pbc8").json()
+    assert about["inputs"][1] == {
+        "name": "images",
+        "datatype": "UINT8",
+        "shape": [-1, 224, 224, 3],
+    }
+    assert about["outputs"][0]["shape"] == [-1, 8]
+    assert client.get("/v2/models/pbc8/ready").status_code == 200
+    assert client.get("/v2/models/nobody/ready").status_code == 404
+    assert client.get("/v2/health/live").json() == {"live": True}
+
+
+def test_encoded_images_in_json_are_answered_as_files_are(client, cell, golden):
+    answer = client.post(INFER, json={"id": "seven", "inputs": [files_input(cell, cell)]})
+    assert answer.status_code == 200
+    assert answer.json()["id"] == "seven"
+    found = values(answer)
+    np.testing.assert_allclose(found["probabilities"], golden.probabilities * 2, atol=1e-6)
+    np.testing.assert_allclose(found["novelty"], [golden.novelty] * 2, atol=1e-6)
+    assert found["label"] == [golden.label] * 2
+    assert found["decision"] == [golden.decision] * 2
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_fitted_pixels_in_json_are_answered_alike(client, cell, golden, nested):
+    pixels = images.load(cell)[None]
+    data = pixels.tolist() if nested else pixels.ravel().tolist()
+    given = {"name": "images", "datatype": "UINT8", "shape": [1, 224, 224, 3], "data": data}
+    answer = client.post(INFER, json={"inputs": [given], "outputs": [{"name": "probabilities"}]})
+    assert list(values(answer)) == ["probabilities"]
+    np.testing.assert_allclose(values(answer)["probabilities"], golden.probabilities, atol=1e-6)
+
+
+def test_bytes_behind_the_json_are_taken_and_given(client, cell, golden):
+    behind = struct.pack("<I", len(cell)) + cell
+    tensor = {"name": "files", "datatype": "BYTES", "shape": [1]}
+    tensor["parameters"] = {"binary_data_size": len(behind)}
+    outputs = [{"name": "novelty", "parameters": {"binary_data": True}}, {"name": "label"}]
+    head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    length = {"Inference-Header-Content-Length": str(len(head))}
+    answer = client.post(INFER, content=head + behind, headers=length)
+    split = int(answer.headers["Inference-Header-Content-Length"])
+    novelty, label = json.loads(answer.content[:split])["outputs"]
+    assert novelty["parameters"] == {"binary_data_size": 4}
+    assert struct.unpack("<f", answer.content[split:])[0] == pytest.approx(golden.novelty, abs=1e-6)
+    assert label["data"] == [golden.label]
+
+
+def test_no_images_have_no_answers(client):
+    assert values(client.post(INFER, json={"inputs": [files_input()]}))["probabilities"] == []
+
+
+@pytest.mark.parametrize(("content", "status"), [(b"text", 415), (b"\x89PNG\r\n\x1a\n", 422)])
+def test_an_image_that_cannot_be_used_is_named_by_its_place(client, cell, content, status):
+    answer = client.post(INFER, json={"inputs": [files_input(cell, content)]})
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith("files[1]: ")
+
+
+PIXELS = {"name": "images", "datatype": "UINT8", "shape": [1, 224, 224, 3]}
+FILE = {"name": "files", "datatype": "BYTES", "shape": [1]}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ([], "the body"),
+        ({"inputs": []}, "inputs"),
+        ({"inputs": [{**FILE, "shape": ["1"], "data": [""]}]}, "inputs.0.shape.0"),
+        ({"inputs": [FILE]}, "either data or binary_data_size"),
+        ({"inputs": [{**FILE, "data": ["?"]}]}, "base64"),
+        ({"inputs": [{**FILE, "data": [7]}]}, "base64"),
+        ({"inputs": [{**FILE, "data": []}]}, "does not fit 0 elements"),
+        ({"inputs": [{**FILE, "parameters": {"binary_data_size": 9}}]}, "0 bytes came"),
+        ({"inputs": [{**FILE, "name": "x", "data": []}]}, "there is no input 'x'"),
+        ({"inputs": [{**PIXELS, "data": [1, 2]}]}, "does not fit 2 numbers"),
+        ({"inputs": [{**PIXELS, "data": [256]}]}, "from 0 to 255"),
+        ({"inputs": [{**PIXELS, "data": [0.5]}]}, "from 0 to 255"),
+        ({"inputs": [{**PIXELS, "data": [[1], [1, 2]]}]}, "no tensor"),
+        ({"inputs": [{**PIXELS, "shape": [-1, 224, 224, 3], "data": []}]}, "does not fit"),
+        ({"inputs": [{**FILE, "data": [""]}], "outputs": [{"name": "x"}]}, "The outputs are"),
+    ],
+)
+def test_what_is_not_of_the_protocol_is_refused_with_the_place(client, body, reason):
+    answer = client.post(INFER, json=body)
+    assert answer.status_code == 400
+    assert reason in answer.json()["error"]
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "9999", "\u00b2"])
+def test_a_wrong_length_of_the_header_is_refused(client, length):
+    headers = {"Inference-Header-Content-Length": length.encode()}
+    assert client.post(INFER, content=b"{}", headers=headers).status_code == 400
+
+
+def test_elements_that_end_early_are_refused(client):
+    tensor = {**FILE, "parameters": {"binary_data_size": 5}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    length = {"Inference-Header-Content-Length": str(len(head))}
+    answer = client.post(INFER, content=head + b"\xff\0\0\0a", headers=length)
+    assert "end within an element" in answer.json()["error"]

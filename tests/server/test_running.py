@@ -1,0 +1,179 @@
+"""The service as a process: overload, its end, and the protocol's own client."""
+
+import asyncio
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.model.classifier import Classifier
+from server.conftest import running
+
+NAME = "rbc-wbc-platelets"
+
+
+@pytest.fixture(scope="module")
+def address():
+    with running() as (_, address):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def golden(cell):
+    return Classifier.load(NAME).predict_images([images.read(cell)])[0]
+
+
+def overload(address: str, cell: bytes, seconds: float, callers: int) -> tuple[Counter, set]:
+    """Ask as fast as possible from so many callers; count statuses, collect answers."""
+    statuses, labels, until = Counter(), set(), time.monotonic() + seconds
+
+    async def caller(client):
+        while time.monotonic() < until:
+            answer = await client.post("/v1/classify", files=[("files", ("a.png", cell))])
+            statuses[answer.status_code] += 1
+            if answer.status_code == 200:
+                row = answer.json()["rows"][0]
+                labels.add((row["label"], round(row["novelty"], 5)))
+            else:
+                assert answer.status_code == 504 or answer.headers["Retry-After"] == "1"
+
+    async def all_callers():
+        limits = httpx.Limits(max_connections=callers)
+        async with httpx.AsyncClient(base_url=address, limits=limits, timeout=30) as client:
+            await asyncio.gather(*(caller(client) for _ in range(callers)))
+
+    asyncio.run(all_callers())
+    return statuses, labels
+
+
+@pytest.mark.parametrize(
+    "seconds", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_overload_is_answered_right_or_by_503_or_504(cell, golden, seconds):
+    with running("--queue", 2, "--deadline", 1) as (process, address):
+        statuses, labels = overload(address, cell, seconds, callers=20)
+        assert process.poll() is None
+        assert set(statuses) <= {200, 503, 504}
+        assert statuses[200] > 0
+        assert statuses[503] > 0
+        assert labels == {(golden.label, round(golden.novelty, 5))}
+        assert httpx.get(f"{address}/v2/health/ready").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_told_to_end_it_answers_what_it_took_and_ends_well(cell):
+    with (
+        running("--threads", 1, "--queue", 64) as (process, address),
+        ThreadPoolExecutor(6) as pool,
+        httpx.Client(base_url=address, timeout=30) as client,
+    ):
+        files = [("files", (f"{i}.png", cell)) for i in range(8)]
+
+        def ask(_):
+            return client.post("/v1/classify", files=files, params={"explain": "true"})
+
+        asked = [pool.submit(ask, i) for i in range(6)]
+        while "hematovision_queue_length 0.0" in client.get("/metrics").text:
+            pass
+        time.sleep(0.2)  # All six are in hand by now.
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        answers = [one.result() for one in asked]
+        assert [answer.status_code for answer in answers] == [200] * 6
+        assert all(len(answer.json()["rows"]) == 8 for answer in answers)
+        assert process.wait(14) == 0
+        assert time.monotonic() - began < 12
+        with pytest.raises(httpx.TransportError):
+            client.get("/v2/health/live")
+        assert process.stdout.read().count(b"\n") == 1  # Where it listens, and no more.
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(address):
+    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 5) as stream:
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {2**25 + 1}\r\n\r\n"
+        stream.sendall(head.encode())
+        assert stream.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_many_callers_at_once_get_the_answers_of_one(address, cell, golden):
+    def ask(_):
+        row = httpx.post(f"{address}/v1/classify", files={"files": cell}).json()["rows"][0]
+        return row["label"], row["novelty"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(24)))
+    assert {label for label, _ in answers} == {golden.label}
+    np.testing.assert_allclose([n for _, n in answers], golden.novelty, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def triton(address):
+    http = pytest.importorskip("tritonclient.http", reason="the protocol's client is not there")
+    client = http.InferenceServerClient(address.removeprefix("http://"))
+    yield http, client
+    client.close()
+
+
+def test_the_protocols_own_client_finds_health_and_metadata(triton):
+    _, client = triton
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(NAME)
+    assert not client.is_model_ready("nobody")
+    assert client.get_server_metadata()["name"] == "hematovision"
+    assert client.get_model_metadata(NAME)["outputs"][0]["shape"] == [-1, 3]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("kind", ["files", "images"])
+def test_the_protocols_own_client_gets_the_same_answers(triton, cell, golden, kind, binary):
+    http, client = triton
+    if kind == "files":
+        tensor = http.InferInput("files", [2], "BYTES")
+        tensor.set_data_from_numpy(np.array([cell, cell], np.object_), binary_data=True)
+    else:
+        tensor = http.InferInput("images", [2, 224, 224, 3], "UINT8")
+        tensor.set_data_from_numpy(np.stack([images.load(cell)] * 2), binary_data=binary)
+    names = ("probabilities", "novelty", "label", "decision")
+    outputs = None if binary else [http.InferRequestedOutput(n, binary_data=False) for n in names]
+    result = client.infer(NAME, [tensor], outputs=outputs, request_id="7")
+    assert result.get_response()["id"] == "7"
+    np.testing.assert_allclose(
+        result.as_numpy("probabilities"), [golden.probabilities] * 2, atol=1e-6
+    )
+    np.testing.assert_allclose(result.as_numpy("novelty"), [golden.novelty] * 2, atol=1e-6)
+    labels = [one.decode() if binary else one for one in result.as_numpy("label")]
+    assert labels == [golden.label] * 2
+
+
+def test_the_protocols_own_client_is_told_why_not(triton):
+    http, client = triton
+    tensor = http.InferInput("files", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([b"text"], np.object_), binary_data=True)
+    with pytest.raises(Exception, match=r"\[415\] files\[0\]: its content is no image"):
+        client.infer(NAME, [tensor])
+
+
+def test_a_thread_that_hangs_does_not_keep_the_end_waiting():
+    from hematovision.server.workers import Workers
+
+    workers, hang = Workers(1, 2), threading.Event()
+
+    async def ask():
+        async with asyncio.timeout(0.05):
+            await workers.run([lambda: hang.wait(5)])
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(ask())
+    began = time.monotonic()
+    workers.close(0.1)
+    assert time.monotonic() - began < 1
+    hang.set()
