@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,22 @@ def test_resuming_says_what_was_there_before(run, colour_model, pictures: Path, 
         "All was done before; nothing is new",
     ]
     assert "cut.png: " in fourth.stderr
+
+
+def test_whoever_stops_a_table_is_told_how_to_go_on(
+    run, colour_model, pictures: Path, tmp_path: Path, monkeypatch
+):
+    def stop(done, total, what):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(answering, "drawn_progress", lambda hidden: nullcontext(stop))
+    arguments = ("classify", pictures, "--model", colour_model, "--out", tmp_path / "t.csv")
+    stopped = run(*arguments)
+    assert stopped.exit_code == 130
+    assert "give the same command with --resume to go on" in stopped.stderr
+    monkeypatch.undo()
+    assert run(*arguments, "--resume").stdout.startswith("2 of 3 images had their answer before\n")
 
 
 @pytest.mark.parametrize("others", [(), ("--out", "t.csv", "--explain", "folder")])

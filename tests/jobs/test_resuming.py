@@ -315,6 +315,23 @@ def test_a_journal_that_is_deleted_while_it_is_opened_is_not_used(tmp_path: Path
         pass
 
 
+def test_where_open_files_cannot_be_deleted_the_journal_goes_once_it_is_closed(
+    squares: Path, tmp_path: Path, monkeypatch
+):
+    refused, unlink = [], Path.unlink
+
+    def busy(path, **options):
+        if path.suffix == ".journal" and not refused:
+            refused.append(path)
+            raise PermissionError(13, "in use")
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    run(squares, tmp_path / "t.csv")
+    assert refused == [journal_path(tmp_path / "t.csv")]
+    assert not refused[0].exists()
+
+
 def test_lines_reach_the_disk_every_few_seconds(squares: Path, tmp_path: Path, monkeypatch):
     synced = []
     monkeypatch.setattr(journal, "SYNC_SECONDS", 0.0)

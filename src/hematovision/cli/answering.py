@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +72,7 @@ def classify(
             "it goes on with a table, so that it needs --out, and excludes --explain.",
             param_hint="--resume",
         )
-    with drawn_progress(hidden=out is None) as progress:
+    with _kept(None if explain else out), drawn_progress(hidden=out is None) as progress:
         summary = run(
             paths,
             model=model,
@@ -120,6 +122,23 @@ def models() -> None:
     for entry in found:
         typer.echo(f"{entry.name}: {', '.join(entry.classes)}")
         typer.echo(f"  card: {entry.card}")
+
+
+@contextmanager
+def _kept(out: Path | None) -> Iterator[None]:
+    """Say how to go on if Ctrl-C ends the block while a table is being made."""
+    from hematovision.jobs.journal import journal_path
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if out is not None and journal_path(out).exists():
+            typer.echo(
+                f"The answers so far are in {journal_path(out)}: give the same command with "
+                "--resume to go on, or without it to begin anew.",
+                err=True,
+            )
+        raise
 
 
 def _is_terminal() -> bool:
