@@ -18,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hematovision.errors import RequestError
+from hematovision.server.body import Body
 from hematovision.server.engine import Engine
 from hematovision.server.problems import headers_of, status_of
 from hematovision.server.serving import Served
@@ -61,27 +62,28 @@ class Door:
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
-        visit = _Visit(scope, send, self.engine)
+        body = Body(scope, receive, self.engine.settings.max_bytes)
+        visit = _Visit(scope, body, send, self.engine)
         try:
-            await self._let_in(visit, scope, receive)
+            await self._let_in(visit, scope, body)
         except RequestError as problem:
             await visit.refuse(problem)
         finally:
             visit.count()
 
-    async def _let_in(self, visit: _Visit, scope: Scope, receive: Receive) -> None:
+    async def _let_in(self, visit: _Visit, scope: Scope, body: Body) -> None:
         settings = self.engine.settings
         _check_key(scope, settings.api_key)
         if scope["method"] != "POST":
-            await self.inner(scope, receive, visit.send)
+            await self.inner(scope, body.receive, visit.send)
             return
         self.engine.check_open()
         self._check_room()
-        limited = _limited(scope, receive, settings.max_bytes)
+        body.check()
         self.in_hand += 1
         try:
             async with asyncio.timeout(settings.deadline):
-                await self.inner(scope, limited, visit.send)
+                await self.inner(scope, body.receive, visit.send)
         except TimeoutError as error:
             raise RequestError(
                 "deadline",
@@ -103,11 +105,11 @@ class Door:
 class _Visit:
     """One request: its identity, and what was answered."""
 
-    def __init__(self, scope: Scope, send: Send, engine: Engine) -> None:
+    def __init__(self, scope: Scope, body: Body, send: Send, engine: Engine) -> None:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         self.request_id = given if _WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
         self.status = 0
-        self._scope, self._send, self._engine = scope, send, engine
+        self._scope, self._body, self._send, self._engine = scope, body, send, engine
         self._began = time.monotonic()
         self._model = _asked(scope, engine)
         scope.setdefault("state", {})["request_id"] = self.request_id
@@ -116,6 +118,7 @@ class _Visit:
         """Send a part of the answer; at its beginning, who asked and which model was meant."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            await self._body.drain()
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self.request_id
             if self._model is not None:
@@ -166,31 +169,3 @@ def _check_key(scope: Scope, key: str | None) -> None:
     shown = headers.get("X-API-Key") or headers.get("Authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(shown.encode(), key.encode()):
         raise RequestError("key", "This service wants an API key: Authorization: Bearer KEY.")
-
-
-def _limited(scope: Scope, receive: Receive, most: int) -> Receive:
-    """Return a `receive` that reads no more than `most` bytes of a body."""
-    if Headers(scope=scope).get("Content-Encoding", "identity") != "identity":
-        raise RequestError("not an image", "Compressed bodies are not taken. Send it as it is.")
-    declared = Headers(scope=scope).get("Content-Length", "")
-    if declared.isdecimal() and int(declared) > most:
-        raise _too_large(most)
-    taken = 0
-
-    async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
-            raise _too_large(most)
-        return message
-
-    return limited
-
-
-def _too_large(most: int) -> RequestError:
-    return RequestError(
-        "too large",
-        f"The body has more than {most:,} bytes, the limit. Send fewer images at once, or larger "
-        "ones compressed.",
-    )
