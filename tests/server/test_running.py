@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -54,12 +55,24 @@ def overload(address: str, cell: bytes, seconds: float, callers: int) -> tuple[C
     return statuses, labels
 
 
+def resident(pid: int) -> int:
+    """Return the bytes of memory that a process holds; 0 where the system does not say."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
 @pytest.mark.parametrize(
     "seconds", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_overload_is_answered_right_or_by_503_or_504(cell, golden, seconds):
     with running("--queue", 2, "--deadline", 1) as (process, address):
+        overload(address, cell, 0.5, callers=20)
+        before = resident(process.pid)
         statuses, labels = overload(address, cell, seconds, callers=20)
+        assert resident(process.pid) - before < 100 * 2**20
         assert process.poll() is None
         assert set(statuses) <= {200, 503, 504}
         assert statuses[200] > 0

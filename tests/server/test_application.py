@@ -1,0 +1,133 @@
+"""How a service begins, what it counts, and its page."""
+
+import asyncio
+import signal
+
+import pytest
+import uvicorn
+
+from colour_squares import COLOUR_MODEL
+from hematovision.errors import ModelError, ModelNotFoundError, RequestError
+from hematovision.images import MAX_BYTES
+from hematovision.model.session import usable_cpus
+from hematovision.server import running
+from hematovision.server.application import create_app
+from hematovision.server.engine import Engine
+from hematovision.server.serving import Models
+from hematovision.server.settings import Settings
+from hematovision.server.workers import Workers
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"models": ()},
+        {"threads": -1},
+        {"queue": 0},
+        {"deadline": 0},
+        {"max_bytes": 0},
+        {"max_bytes": MAX_BYTES + 1},
+    ],
+)
+def test_impossible_settings_are_refused_with_what_was_received(wrong):
+    with pytest.raises(ValueError, match="Received"):
+        Settings(**wrong)
+
+
+def test_no_threads_are_as_many_as_processors():
+    assert (Settings().workers, Settings(threads=7).workers) == (usable_cpus(), 7)
+
+
+def test_a_service_without_its_model_does_not_begin():
+    with pytest.raises(ModelNotFoundError, match="no-such"):
+        create_app(Settings(models=("no-such",)))
+
+
+def test_two_models_of_one_name_are_not_served():
+    with pytest.raises(ModelError, match="same name: pbc8, pbc8"):
+        Models.load(["pbc8", "pbc8"])
+
+
+@pytest.mark.parametrize("shift", [0.0, 5e-7, 2e-6])
+def test_ready_only_after_the_golden_answer(shift, monkeypatch):
+    engine = Engine(Settings(threads=1), Models.load([COLOUR_MODEL]))
+    (served,) = engine.models.all
+    run = served.classifier.picture
+
+    def shifted(content, name):
+        seen = run(content, name)
+        object.__setattr__(seen.prediction, "novelty", seen.prediction.novelty + shift)
+        return seen
+
+    with pytest.raises(RequestError, match="warming up"):
+        engine.check_open()
+    monkeypatch.setattr(served.classifier, "picture", shifted)
+    asyncio.run(engine.warm_up())
+    engine.close()
+    engine.closing = False
+    if shift < 1e-6:
+        engine.check_open()
+    else:
+        with pytest.raises(RequestError, match="golden answer"):
+            engine.check_open()
+
+
+def test_a_model_that_cannot_explain_says_so(cell, tmp_path):
+    from server.conftest import asked
+
+    with asked(create_app(Settings(models=(COLOUR_MODEL,)))) as client:
+        files = [("files", ("a.png", cell))]
+        answer = client.post("/v1/classify?explain=true", files=files)
+        assert (answer.status_code, "where it looked" in answer.json()["error"]) == (422, True)
+        assert client.post("/v1/classify", files=files).status_code == 200
+
+
+def test_the_page_lists_every_path_and_loads_nothing(client):
+    page = client.get("/docs").text
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert path in page
+    assert "//" not in page.replace("<!doctype html>", "")
+    assert "<script" not in page
+
+
+def test_requests_answers_and_seconds_are_counted(client, cell):
+    client.post("/v1/classify", files=[("files", ("secret-name", cell)), ("files", ("b", b""))])
+    client.get("/v2/models/pbc8")
+    client.get("/some/path/of/a/stranger")
+    page = client.get("/metrics").text
+    assert 'hematovision_requests_total{path="/v1/classify",status="200"} 1.0' in page
+    assert 'hematovision_requests_total{path="/v2/models/{name}",status="200"} 1.0' in page
+    assert 'hematovision_requests_total{path="other",status="404"} 1.0' in page
+    assert 'hematovision_request_seconds_count{path="/v1/classify"} 1.0' in page
+    assert 'decision="refused",label="",model="rbc-wbc-platelets"} 1.0' in page
+    assert 'label="WBC",model="rbc-wbc-platelets"} 1.0' in page
+    assert "hematovision_queue_length 0.0" in page
+    assert "secret" not in page
+    assert "stranger" not in page
+
+
+def test_a_request_that_asks_for_more_than_the_room_takes_none_of_it():
+    workers, done = Workers(1, 2), []
+
+    async def ask():
+        await workers.run([lambda: done.append(1)] * 3)
+
+    with pytest.raises(RequestError, match="3 images; at most 2"):
+        asyncio.run(ask())
+    workers.close(1)
+    assert (done, workers.waiting) == ([], 0)
+
+
+def test_told_to_end_the_service_is_told_before_the_server(monkeypatch):
+    seen = []
+
+    def run(self, sockets):
+        with self.capture_signals():
+            signal.raise_signal(signal.SIGINT)
+        seen.append((self.should_exit, self.config.app.engine.closing, len(sockets)))
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    before = signal.getsignal(signal.SIGINT)
+    running.serve(Settings(models=(COLOUR_MODEL,), threads=1), port=0)
+    assert seen == [(True, True, 1)]
+    assert signal.getsignal(signal.SIGINT) is before
