@@ -184,9 +184,6 @@ class RequestError(HematoVisionError):
         self.message = message
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[type[RequestError], tuple[str, str]]:
-        return type(self), (self.kind, self.message)
-
 
 class OutputError(HematoVisionError):
     """A result cannot be written where it was asked for."""

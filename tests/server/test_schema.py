@@ -58,12 +58,13 @@ def test_whatever_is_asked_the_answer_is_one_that_the_document_describes(address
 
 
 @pytest.mark.slow
-def test_the_tool_finds_no_failure_in_all_its_phases(address):
+def test_the_tool_finds_no_failure_in_all_its_phases(address, tmp_path):
     command = "from schemathesis.cli import schemathesis; schemathesis()"
     options = ["--max-examples", "100", "--exclude-checks", EXCLUDED, "--generation-database=none"]
     done = subprocess.run(
         [sys.executable, "-c", command, "run", f"{address}/openapi.json", *options],
         capture_output=True,
         text=True,
+        cwd=tmp_path,  # It leaves a folder of its own.
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
