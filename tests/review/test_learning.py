@@ -17,6 +17,7 @@ from hematovision.data.phantom import write_phantoms
 from hematovision.errors import DatasetError, OutputError, TrainingError
 from hematovision.evaluation import read_metrics
 from hematovision.evaluation.comparison import read_comparison
+from hematovision.liveness import is_held
 from hematovision.model.bundle import read_bundle, seal
 from hematovision.review import learning as module
 from hematovision.review.comparing import _seen_note, compare_models
@@ -29,7 +30,6 @@ from hematovision.review.learning import (
     start_learning,
     work_folder,
 )
-from hematovision.liveness import is_held
 
 MODEL = "rbc-wbc-platelets"
 
