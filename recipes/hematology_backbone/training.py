@@ -112,7 +112,7 @@ def train(
     Parameters
     ----------
     state : State
-        Changed in place. At the end, and in a later stage, it goes on from the average.
+        Changed in place; at the end it is the average.
     batches : Batches
         Its tasks in the order of `names`.
     names : sequence of str

@@ -165,10 +165,8 @@ def _kind(content: bytes) -> str:
     """Tell what is no image at all from an image that is broken, by reading it once more."""
     try:
         images.read(content)
-    except NotAnImageError:
-        return "not an image"
-    except ImageError:
-        return "broken"
+    except ImageError as error:
+        return "not an image" if isinstance(error, NotAnImageError) else "broken"
     return "broken"
 
 

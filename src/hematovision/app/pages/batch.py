@@ -12,6 +12,7 @@ from hematovision.app import state
 from hematovision.app.charts import counts_chart
 from hematovision.app.pictures import heat_picture, plain_picture
 from hematovision.app.theme import answer_html
+from hematovision.model.classifier import Classifier
 from hematovision.review.answering import Batch, Row
 
 __all__ = ["show_batch"]
@@ -93,18 +94,21 @@ def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
     # Another number of pages is another list of them, which begins at its first.
     page = st.pagination(pages, key=f"page-{batch.number}-{pages}") if pages > 1 else 1
     shown = rows[(page - 1) * _ON_A_PAGE : page * _ON_A_PAGE]
+    model = state.classifier(state.shelf().find(batch.model.name)) if heat else None
+    explaining = model if model is not None and model.explains else None
     with st.grid(4, min_column_width=210):
         for row in shown:
             with st.container(border=True, key=f"cell-{batch.number}-{row.answer}"):
-                _card(batch, row, heat=heat)
+                _card(batch, row, explaining)
 
 
-def _card(batch: Batch, row: Row, *, heat: bool) -> None:
-    model = state.classifier(state.shelf().find(batch.model.name))
-    picture = heat_picture(model, batch.pixels(row)) if heat and model.explains else None
+def _card(batch: Batch, row: Row, explaining: Classifier | None) -> None:
+    """Draw an answer, with where the model looked if there is one that can say so."""
     prediction = row.prediction
     st.image(
-        picture if picture is not None else plain_picture(batch.content(row)),
+        plain_picture(batch.content(row))
+        if explaining is None
+        else heat_picture(explaining, batch.pixels(row)),
         alt=f"{prediction.path}: {prediction.label}",
         width="stretch",
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
+from itertools import zip_longest
 
 import numpy as np
 import streamlit as st
@@ -109,7 +111,8 @@ def _keys(page: _Page) -> None:
         f"{cell.answer.confidence:.0%} sure: {cell.answer.reason or 'accepted'}."
     )
     with st.container(horizontal=True, gap="small"):
-        for key, name in zip(_KEYS, page.model.classes, strict=False):
+        # Classes beyond the keys are clicked.
+        for key, name in zip_longest(_KEYS[: len(page.model.classes)], page.model.classes):
             st.button(
                 name,
                 key=f"decide-{name}",
@@ -176,7 +179,7 @@ def _card(page: _Page, cell: Waiting, *, heat: bool) -> None:
             width="stretch",
         )
         if number in page.done:
-            st.html(f'<div class="hv-note">✓ {page.done[number]}</div>')
+            st.html(f'<div class="hv-note">✓ {escape(page.done[number])}</div>')
             return
         st.html(bars_html(cell.answer.model.classes, cell.answer.probabilities, most=3))
         st.button(
