@@ -1,0 +1,99 @@
+"""What every benchmark says of the machine, and where its figures and its table go.
+
+A benchmark writes its figures with `write_json`, and its table with `fill` into the place that
+`docs/results.md` keeps for it: between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hematovision.model.session import usable_cpus
+
+__all__ = ["describe", "fill", "markdown_table", "write_json"]
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results.md"
+"""Where the tables of all benchmarks are."""
+
+
+def describe() -> str:
+    """Return one line about processor, cores, memory, system and the versions that matter.
+
+    Examples
+    --------
+    >>> describe()  # doctest: +SKIP
+    '2 cores of AMD EPYC, 24 GB, Linux x86_64; Python 3.12.3, onnxruntime 1.23.2'
+    """
+    cores = usable_cpus()
+    parts = [f"{cores} core{'s' if cores > 1 else ''} of {_processor()}"]
+    memory = _memory()
+    if memory:
+        parts.append(f"{memory / 2**30:.0f} GB")
+    parts.append(f"{platform.system()} {platform.machine()}")
+    versions = f"Python {platform.python_version()}, onnxruntime {version('onnxruntime')}"
+    return f"{', '.join(parts)}; {versions}"
+
+
+def write_json(path: Path, figures: Mapping[str, Any]) -> None:
+    """Write `figures` as JSON, with the machine under ``machine``; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"machine": describe(), **figures}, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def fill(markdown: Path, name: str, table: str) -> None:
+    """Put `table` between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->`` of a file.
+
+    Raises
+    ------
+    ValueError
+        If the file does not have each of the two marks once, in this order.
+    """
+    text = markdown.read_text(encoding="utf-8")
+    opening, closing = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
+    before, opened, rest = text.partition(opening)
+    _, closed, after = rest.partition(closing)
+    if not opened or not closed or any(text.count(mark) > 1 for mark in (opening, closing)):
+        raise ValueError(
+            f"{markdown} must have {opening} and, behind it, {closing} once each: the table is "
+            f"put between them. Found: {text.count(opening)} and {text.count(closing)}."
+        )
+    filled = f"{before}{opening}\n{table.strip()}\n{closing}{after}"
+    markdown.write_text(filled, encoding="utf-8", newline="\n")
+
+
+def markdown_table(columns: list[str], rows: list[list[Any]]) -> str:
+    """Return a markdown table; cells are written as `str` writes them."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
+def _processor() -> str:
+    """Return the processor's name as the system knows it."""
+    try:
+        if platform.system() == "Linux":
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        if platform.system() == "Darwin":
+            words = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass  # A name is a courtesy: the general one does.
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> int | None:
+    """Return the bytes of memory; None where the system has no simple way to ask (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
