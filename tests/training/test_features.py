@@ -9,7 +9,7 @@ import pytest
 from hematovision import images
 from hematovision.errors import NotAnImageError, UnreadableFileError
 from hematovision.training.feature_cache import open_cache
-from hematovision.training.features import View, extract, plan_views
+from hematovision.training.features import View, extract, plan_views, row_keys, rows_of
 
 
 class Counting:
@@ -73,6 +73,56 @@ def test_what_cannot_be_read_is_left_out_and_listed_once(picture: Path, tmp_path
     assert found.kept.tolist() == [1]
     assert {type(error) for error in found.refused} == {NotAnImageError, UnreadableFileError}
     assert len(found.refused) == 2
+
+
+def test_an_image_is_read_and_decoded_once_for_all_its_views(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+):
+    reads, decodes = [], []
+    read_bytes, load = images.read_bytes, images.load
+    monkeypatch.setattr(images, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    monkeypatch.setattr(
+        images, "load", lambda data, name: decodes.append(name) or load(data, name=name)
+    )
+    backbone = Counting()
+    with open_cache(backbone.sha256) as cache:
+        extract([View(picture, index) for index in (2, 0, 5, 2)], backbone, cache)
+        assert (len(reads), decodes, backbone.seen) == (1, [str(picture)], 3)
+        known = extract([View(picture, index) for index in (5, 2)], backbone, cache)
+    assert (len(reads), len(decodes), known.computed) == (2, 1, 0)
+
+
+def test_rows_can_be_computed_elsewhere_and_put_into_the_cache(picture: Path):
+    data, backbone = picture.read_bytes(), Counting()
+    rows = rows_of(data, (0, 6), backbone, "a.png")
+    assert [key for key, _ in rows] == row_keys(data, (0, 6))
+    assert {row.shape for _, row in rows} == {(1283,)}
+    with open_cache(backbone.sha256) as cache:
+        cache.put(rows)
+        assert cache.known(row_keys(data, range(8))) == set(row_keys(data, (0, 6)))
+        found = extract([View(picture, 6)], backbone, cache)
+    assert (found.computed, backbone.seen) == (0, 2)
+    np.testing.assert_array_equal(found.values[0], rows[1][1][:1280])
+
+
+def test_rows_of_what_is_no_image_are_an_error_that_names_it():
+    with pytest.raises(NotAnImageError, match=r"cell 7\.jpg"):
+        rows_of(b"no image", (0,), Counting(), "cell 7.jpg")
+
+
+def test_what_was_computed_before_ctrl_c_is_kept(tmp_path: Path):
+    paths = [
+        images.write(tmp_path / f"{i}.png", np.full((8, 8, 3), i, np.uint8)) for i in range(80)
+    ]
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    views = [View(path) for path in paths]
+    with open_cache("ab" * 32) as cache:
+        with pytest.raises(KeyboardInterrupt):
+            extract(views, Counting(), cache, press)
+        assert extract(views, Counting(), cache).computed == 80 - 64
 
 
 def test_many_images_keep_their_order_across_batches(tmp_path: Path):

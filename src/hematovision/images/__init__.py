@@ -4,7 +4,7 @@
 
     bytes -> read -> RGB uint8 (H, W, 3) -> fit -> uint8 (224, 224, 3)
 
-    reading.py    read, load: limits, then `formats`, then `decoding`
+    reading.py    read, read_bytes, load: limits, then `formats`, then `decoding`
     formats/      what each container says, and whether it is whole
     decoding.py   Pillow decodes; depth, alpha and orientation by our rules
     geometry.py   fit, view
@@ -18,7 +18,7 @@ from __future__ import annotations
 from hematovision.images.colours import mean_colours
 from hematovision.images.finding import find_images, is_image_name
 from hematovision.images.geometry import SIZE, fit, view
-from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read
+from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read, read_bytes
 from hematovision.images.writing import encode_png, write
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "mean_colours",
     "read",
+    "read_bytes",
     "view",
     "write",
 ]

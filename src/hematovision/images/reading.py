@@ -17,7 +17,7 @@ from hematovision.images import formats
 from hematovision.images.decoding import decode
 from hematovision.images.geometry import fit
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "load", "read"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "load", "read", "read_bytes"]
 
 MAX_PIXELS = 2**26
 """67 million: 8192 x 8192, more than the sensor of any microscope camera; 200 MB once decoded."""
@@ -95,7 +95,7 @@ def read(
             f"`source` must be a path or the bytes of a file. Received: {type(source).__name__}"
         )
     label = name or ("<bytes>" if isinstance(source, bytes) else str(source))
-    data = source if isinstance(source, bytes) else _read_file(Path(source), label, max_bytes)
+    data = source if isinstance(source, bytes) else read_bytes(Path(source), label, max_bytes)
     if len(data) > max_bytes:
         raise _too_many_bytes(label, len(data), max_bytes)
     if not data:
@@ -106,16 +106,35 @@ def read(
     return decode(picture, content)
 
 
-def load(source: str | Path | bytes) -> NDArray[np.uint8]:
+def load(source: str | Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
     """Read an image and fit it to the model's input, uint8 of shape (224, 224, 3).
 
     See `read` for what is accepted and raised, and `fit` for the resize.
     """
-    return fit(read(source))
+    return fit(read(source, name=name))
 
 
-def _read_file(path: Path, label: str, max_bytes: int) -> bytes:
-    """Read a regular file within the limit; anything else might never end, or never begin."""
+def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of an image file, undecoded, for `read` to take.
+
+    Only a regular file within the limit is read; anything else might never end, or never begin.
+
+    Parameters
+    ----------
+    path : Path
+    name : str, optional
+        What errors call the image; by default the path.
+    max_bytes : int
+        Size above which a file is refused before it is read.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing, a folder, a broken link, a device, or may not be read.
+    TooManyBytesError
+        If it is above the limit.
+    """
+    label = name or str(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

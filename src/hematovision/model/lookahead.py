@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ _Made = TypeVar("_Made")
 
 def ahead(
     work: Callable[[_Given], _Made], items: Iterable[_Given], workers: int
-) -> Iterator[_Made]:
+) -> Generator[_Made, None, None]:
     """Do `work` on each item on threads, and give the results in the items' order.
 
     Parameters

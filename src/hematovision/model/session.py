@@ -230,8 +230,8 @@ def run_each(
         The asked-for outputs, each (N, ...); for N = 0, empty arrays of the right shape.
     """
     checked = check_images(images)
-    if not len(checked):
-        return run_one(session, outputs, checked)
+    if len(checked) < 2:
+        return run_one(session, outputs, checked)  # On the caller's thread: it may be one of many.
     with ThreadPoolExecutor(min(workers, len(checked))) as pool:
         singles = [checked[i : i + 1] for i in range(len(checked))]
         rows = list(pool.map(lambda image: run_one(session, outputs, image), singles))

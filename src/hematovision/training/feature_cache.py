@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ def cache_folder() -> Path:
 class FeatureCache:
     """Features by image content and view, on disk.
 
+    Several threads may use it at once, and several processes.
+
     Parameters
     ----------
     backbone : str
@@ -56,10 +59,11 @@ class FeatureCache:
 
     def __init__(self, backbone: str, folder: Path | None = None) -> None:
         folder = ensure_folder(folder or cache_folder())
+        self._lock = Lock()  # SQLite may have been built without its own.
         # The decoder's rules are part of the key: if they change, so does the version here.
         self.path = folder / f"features-v1-{backbone[:32]}.sqlite"
         try:
-            self._connection = sqlite3.connect(self.path, timeout=60)
+            self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.execute(
@@ -76,22 +80,36 @@ class FeatureCache:
     def get(self, key: bytes) -> NDArray[np.float32] | None:
         """Return the row (1283,) of `key`: features, then mean colour; None if it is not known."""
         try:
-            found = self._connection.execute(
-                "SELECT row FROM features WHERE key = ?", (key,)
-            ).fetchone()
+            with self._lock:
+                found = self._connection.execute(
+                    "SELECT row FROM features WHERE key = ?", (key,)
+                ).fetchone()
         except sqlite3.Error as error:
             raise self._failed(error) from error
         if found is None or len(found[0]) != 4 * self._ROW:
             return None
         return np.frombuffer(found[0], "<f4")
 
+    def known(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Return those of `keys` that `get` would find, without reading their rows."""
+        query = "SELECT 1 FROM features WHERE key = ? AND length(row) = ?"
+        try:
+            with self._lock:
+                return {
+                    key
+                    for key in keys
+                    if self._connection.execute(query, (key, 4 * self._ROW)).fetchone()
+                }
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
     def put(self, rows: Iterable[tuple[bytes, NDArray[np.float32]]]) -> None:
         """Remember rows; all of them or, if the disk is full, none."""
+        values = [(key, row.astype("<f4").tobytes()) for key, row in rows]
         try:
-            with self._connection:
+            with self._lock, self._connection:
                 self._connection.executemany(
-                    "INSERT OR REPLACE INTO features VALUES (?, ?)",
-                    [(key, row.astype("<f4").tobytes()) for key, row in rows],
+                    "INSERT OR REPLACE INTO features VALUES (?, ?)", values
                 )
         except sqlite3.Error as error:
             raise self._failed(error) from error

@@ -6,10 +6,9 @@ next experiment on the same images needs none at all (`feature_cache`).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import ImageError, UnreadableFileError
+from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
 from hematovision.model.architecture import FEATURES
+from hematovision.model.lookahead import ahead
+from hematovision.model.session import usable_cpus
 from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import FeatureCache
 
@@ -30,12 +31,18 @@ __all__ = [
     "View",
     "extract",
     "plan_views",
+    "row_keys",
+    "rows_of",
 ]
 
 N_VIEWS = 8
 """The rotations and flips of a square: all the views that invent no pixel."""
 
-_BATCH = 32
+_BATCH = 64
+"""Rows that are remembered, and told of, at once."""
+
+Row = tuple[bytes, NDArray[np.float32]]
+"""A key of the cache, and what it stands for: 1280 features, then the mean colour."""
 
 
 class Extractor(Protocol):
@@ -44,7 +51,7 @@ class Extractor(Protocol):
     sha256: str
 
     def features(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """Return features (N, 1280) of images (N, 224, 224, 3)."""
+        """Return features (N, 1280) of images (N, 224, 224, 3); several threads may ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,71 @@ def plan_views(labels: NDArray[np.int64], extra: float = 0.25) -> NDArray[np.int
     return views[labels]
 
 
+def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:
+    """Return what the cache calls the views of an image: SHA-256 of the bytes, then the view.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the file.
+    views : sequence of int
+        0 to 7 each; see `images.view`.
+
+    Returns
+    -------
+    list of bytes
+        33 bytes for each view, in the same order.
+    """
+    digest = bytes.fromhex(sha256_bytes(data))
+    return [digest + bytes([index]) for index in views]
+
+
+def rows_of(
+    data: bytes, views: Sequence[int], extractor: Extractor, name: str = "<bytes>"
+) -> list[Row]:
+    """Compute the rows of some views of one image, on the caller's thread.
+
+    The image is hashed and decoded once, whatever the number of views. Nothing is looked up or
+    remembered here, so that any machine may do it; `FeatureCache.put` takes what comes out.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the image file.
+    views : sequence of int
+        0 to 7 each; see `images.view`.
+    extractor : Extractor
+        The backbone.
+    name : str
+        What errors call the image.
+
+    Returns
+    -------
+    list of tuple of bytes and ndarray of float32, shape (1283,)
+        For each view, in the same order, its key (`row_keys`) and its row: 1280 features, then the
+        mean red, green and blue of the fitted image, 0 to 255.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read.
+    ModelError
+        If the backbone fails on it.
+    """
+    return _computed(data, row_keys(data, views), extractor, name)
+
+
+def _computed(data: bytes, keys: Sequence[bytes], extractor: Extractor, name: str) -> list[Row]:
+    fitted = images.load(data, name=name)
+    colour = images.mean_colours(fitted[None])[0].astype(np.float32)  # The same from every side.
+    rows = []
+    for key in keys:
+        # One by one: the backbone runs an image on one thread, and this is already one of many.
+        values = extractor.features(images.view(fitted, key[-1])[None])[0]
+        rows.append((key, np.concatenate([values, colour])))
+    return rows
+
+
 def extract(
     views: Sequence[View],
     extractor: Extractor,
@@ -124,6 +196,9 @@ def extract(
     progress: Progress = no_progress,
 ) -> Features:
     """Return the features of `views`, computing only those that the cache does not know.
+
+    Each file is read once, and decoded once if any of its views is not known, on one of as many
+    threads as there are processors; the same thread runs the backbone on it.
 
     Parameters
     ----------
@@ -134,110 +209,113 @@ def extract(
     cache : FeatureCache
         Where features are remembered.
     progress : Progress
-        Told after every batch.
+        Told now and then how many views are done.
 
     Returns
     -------
     Features
         Unreadable images are left out and listed, once each.
     """
-    rows: list[NDArray[np.float32]] = []
-    kept: list[int] = []
-    digests: list[str] = []
-    refused: dict[str, ImageError] = {}
-    computed = done = 0
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for chunk in _ahead(pool, views, cache):
-            fresh = [item for item in chunk if item.row is None and item.error is None]
-            _compute(fresh, extractor, cache)
-            for item in chunk:
-                if item.row is None:
-                    assert item.error is not None
-                    refused.setdefault(item.error.path, item.error)
-                else:
-                    rows.append(item.row)
-                    kept.append(done)
-                    digests.append(item.key[:-1].hex())
-                done += 1
-            computed += len(fresh)
-            progress(done, len(views), "features")
-    table = np.stack(rows) if rows else np.zeros((0, FEATURES + 3), np.float32)
-    return Features(
-        np.ascontiguousarray(table[:, :FEATURES]),
-        np.array(kept, np.int64),
-        table[:, FEATURES:],
-        tuple(digests),
-        tuple(refused.values()),
-        computed,
-    )
+    found = _Found(len(views))
+    looking = ahead(_looker(extractor, cache), _by_file(views), usable_cpus())
+    fresh: list[Row] = []
+    try:
+        with closing(looking):
+            for seen in looking:
+                found.add(seen)
+                fresh += seen.fresh
+                if len(fresh) >= _BATCH:
+                    cache.put(fresh)
+                    fresh = []
+                if found.is_time():
+                    progress(found.done, len(views), "features")
+    finally:
+        cache.put(fresh)  # What Ctrl-C would cost otherwise.
+    progress(found.done, len(views), "features")
+    return found.features()
 
 
-@dataclass
-class _Item:
-    """One view on its way: known from the cache, decoded, or refused."""
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file, the views of it that were asked for, and where their rows belong."""
 
-    key: bytes
-    row: NDArray[np.float32] | None = None
-    pixels: NDArray[np.uint8] | None = None
+    path: Path
+    indices: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What came of a file: a row for every view, or an error; `fresh` were not known before."""
+
+    file: _File
+    rows: Sequence[Row] = ()
+    fresh: Sequence[Row] = ()
     error: ImageError | None = None
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, views: Sequence[View], cache: FeatureCache
-) -> Iterator[list[_Item]]:
-    """Give the views batch by batch, decoding the next batch while one is being worked on."""
-    waiting: list[_Item] | None = None
-    for start in range(0, len(views), _BATCH):
-        batch = views[start : start + _BATCH]
-        read = list(pool.map(_read, batch))
-        items = [_look_up(content, cache) for content in read]
-        decoding = [
-            pool.submit(_decode, item, content[1], view)
-            for item, content, view in zip(items, read, batch, strict=True)
-            if item.row is None and not isinstance(content, ImageError)
-        ]
-        if waiting is not None:
-            yield waiting
-        for future in decoding:
-            future.result()
-        waiting = items
-    if waiting is not None:
-        yield waiting
+def _by_file(views: Sequence[View]) -> list[_File]:
+    files: dict[Path, _File] = {}
+    for place, view in enumerate(views):
+        file = files.setdefault(view.path, _File(view.path))
+        file.indices.append(view.index)
+        file.places.append(place)
+    return list(files.values())
 
 
-def _read(view: View) -> tuple[bytes, bytes] | ImageError:
-    """Return key and content of the view's file."""
-    try:
-        size = view.path.stat().st_size
-        data = view.path.read_bytes() if size <= images.MAX_BYTES else b""
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}. Check the file."
-        return UnreadableFileError(view.path, reason)
-    return bytes.fromhex(sha256_bytes(data)) + bytes([view.index]), data
+def _looker(extractor: Extractor, cache: FeatureCache) -> Callable[[_File], _Seen]:
+    """Return what a thread does with a file."""
+
+    def look(file: _File) -> _Seen:
+        try:
+            data = images.read_bytes(file.path)
+            keys = row_keys(data, file.indices)
+            known = {key: row for key in keys if (row := cache.get(key)) is not None}
+            missing = [key for key in dict.fromkeys(keys) if key not in known]
+            fresh = _computed(data, missing, extractor, str(file.path)) if missing else []
+        except ImageError as error:
+            return _Seen(file, error=error)
+        known.update(fresh)
+        return _Seen(file, [(key, known[key]) for key in keys], fresh)
+
+    return look
 
 
-def _look_up(content: tuple[bytes, bytes] | ImageError, cache: FeatureCache) -> _Item:
-    if isinstance(content, ImageError):
-        return _Item(b"", error=content)
-    return _Item(content[0], row=cache.get(content[0]))
+class _Found:
+    """Gathers rows in the order in which they were asked for."""
 
+    def __init__(self, n: int) -> None:
+        self.done = self._computed = self._told = 0
+        self._values = np.zeros((n, FEATURES), np.float32)
+        self._colours = np.zeros((n, 3), np.float32)
+        self._digests: list[str | None] = [None] * n
+        self._refused: list[ImageError] = []
 
-def _decode(item: _Item, data: bytes, view: View) -> None:
-    try:
-        # Too large a file was not read; the path lets the decoder say so itself.
-        pixels = images.read(data or view.path, name=str(view.path))
-        item.pixels = images.view(images.fit(pixels), view.index)
-    except ImageError as error:
-        item.error = error
+    def add(self, seen: _Seen) -> None:
+        self.done += len(seen.file.places)
+        if seen.error is not None:
+            self._refused.append(seen.error)
+            return
+        self._computed += len(seen.fresh)
+        for place, (key, row) in zip(seen.file.places, seen.rows, strict=True):
+            self._values[place], self._colours[place] = row[:FEATURES], row[FEATURES:]
+            self._digests[place] = key[:-1].hex()
 
+    def is_time(self) -> bool:
+        """Tell whether a batch was done since this last said so."""
+        if self.done - self._told < _BATCH:
+            return False
+        self._told = self.done
+        return True
 
-def _compute(items: list[_Item], extractor: Extractor, cache: FeatureCache) -> None:
-    batch = [(item, item.pixels) for item in items if item.pixels is not None]
-    if not batch:
-        return
-    stacked = np.stack([pixels for _, pixels in batch])
-    colours = images.mean_colours(stacked).astype(np.float32)
-    values = extractor.features(stacked)
-    for (item, _), row in zip(batch, np.hstack([values, colours]), strict=True):
-        item.row, item.pixels = row, None
-    cache.put((item.key, item.row) for item, _ in batch if item.row is not None)
+    def features(self) -> Features:
+        kept = [place for place, digest in enumerate(self._digests) if digest is not None]
+        whole = len(kept) == len(self._digests)  # Then nothing is copied.
+        return Features(
+            self._values if whole else self._values[kept],
+            np.array(kept, np.int64),
+            self._colours if whole else self._colours[kept],
+            tuple(digest for digest in self._digests if digest is not None),
+            tuple(self._refused),
+            self._computed,
+        )

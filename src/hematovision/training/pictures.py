@@ -16,7 +16,7 @@ from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import open_cache
 from hematovision.training.features import View, extract, plan_views
 
-__all__ = ["Look", "Part", "Pictures"]
+__all__ = ["Look", "Part", "Pictures", "views_of"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,33 @@ class Look(NamedTuple):
     labels: NDArray[np.int64]
 
 
+def views_of(dataset: Dataset, *, more_views: bool = True) -> tuple[list[View], NDArray[np.int64]]:
+    """Say which views of which files training looks at.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With parts.
+    more_views : bool
+        Whether rare training images are seen from more than one side (`features.plan_views`).
+
+    Returns
+    -------
+    views : list of View
+        M of them; all views of a file follow one another.
+    owners : ndarray of int, shape (M,)
+        The position of each view's sample in the dataset.
+    """
+    samples, labels = dataset.samples, dataset.labels
+    counts = np.ones(len(samples), np.int64)
+    train = np.array([sample.split == "train" for sample in samples], bool)
+    if more_views and train.any():
+        counts[train] = plan_views(labels[train])
+    pairs = [(i, view) for i, count in enumerate(counts) for view in range(count)]
+    views = [View(samples[i].path, view) for i, view in pairs]
+    return views, np.array([i for i, _ in pairs], np.int64)
+
+
 class Pictures:
     """Looks at a dataset through one backbone after another.
 
@@ -77,7 +104,7 @@ class Pictures:
     def look(self, weights: BackboneWeights, *, more_views: bool) -> Look:
         """Look at every image once, and with `more_views` at rare training images more often."""
         backbone = Backbone(weights)
-        views, owner = self._views(more_views=more_views)
+        views, owner = views_of(self.dataset, more_views=more_views)
         with open_cache(backbone.sha256) as cache:
             found = extract(views, backbone, cache, self.progress)
         self.refused |= {error.path: error for error in found.refused}
@@ -96,13 +123,3 @@ class Pictures:
             )
         training = splits[owners] == "train"
         return Look(parts, found.values[training], labels[owners[training]])
-
-    def _views(self, *, more_views: bool) -> tuple[list[View], NDArray[np.int64]]:
-        samples, labels = self.dataset.samples, self.dataset.labels
-        counts = np.ones(len(samples), np.int64)
-        train = np.array([sample.split == "train" for sample in samples], bool)
-        if more_views and train.any():
-            counts[train] = plan_views(labels[train])
-        pairs = [(i, view) for i, count in enumerate(counts) for view in range(count)]
-        views = [View(samples[i].path, view) for i, view in pairs]
-        return views, np.array([i for i, _ in pairs], np.int64)
