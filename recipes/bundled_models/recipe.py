@@ -26,7 +26,7 @@ from pathlib import Path
 from hematovision.data.samples import Dataset
 from hematovision.evaluation.claim import Statements
 from hematovision.jobs.run_folder import Recipe, write_figures, write_model
-from hematovision.model.bundle import ONNX, read_bundle, write_bundle
+from hematovision.model.bundle import ONNX, read_bundle, seal_golden, write_bundle
 from hematovision.model.graph import classifier_graph, read_classifier_graph
 from hematovision.model.manifest import SHARED_WEIGHTS, BackboneRef
 from hematovision.model.weights import bundled_weights, bundled_weights_path
@@ -103,7 +103,7 @@ def _package(run: Path, folder: Path, *, shared: bool) -> None:
         manifest = replace(manifest, backbone=backbone)
     shutil.rmtree(folder, ignore_errors=True)
     kept = {name: (run / name).read_bytes() for name in KEPT}
-    write_bundle(folder, manifest, {ONNX: graph, **kept})
+    seal_golden(write_bundle(folder, manifest, {ONNX: graph, **kept}))
 
 
 def _say(done: int, total: int, what: str, /) -> None:

@@ -23,6 +23,7 @@ from hematovision.jobs.adapt import AdaptResult, adapt
 from hematovision.jobs.adapt_source import open_source
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.classifier import Classifier
+from hematovision.model.golden import ask_golden
 from hematovision.model.registry import find_model
 
 MODEL = "rbc-wbc-platelets"
@@ -101,6 +102,12 @@ def test_the_manifest_says_from_what_and_to_what(labelled):
     assert manifest.taxonomy == old.taxonomy
     assert manifest.backbone.sha256 == old.backbone.sha256
     assert not manifest.backbone.shared
+
+
+def test_the_golden_answer_is_the_new_models_own(labelled, unlabelled):
+    for folder in (labelled.folder, unlabelled.folder):
+        bundle = read_bundle(folder)
+        assert bundle.manifest.golden == ask_golden(bundle.read(ONNX), bundle.external_weights())
 
 
 def test_the_adapted_classifier_tells_the_drawn_cells(labelled, drawn: Path):

@@ -18,6 +18,7 @@ from hematovision.jobs.export import export
 from hematovision.jobs.train import TrainOptions, train
 from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
+from hematovision.model.golden import ask_golden
 
 FILES = {
     "MODEL_CARD.md", "bundle.json", "hematovision_model.h5", "hematovision_model.keras",
@@ -46,6 +47,7 @@ def test_the_run_folder_has_every_file_under_a_hash(trained):
     assert bundle.taxonomy.name == "rbc-wbc-platelets"
     assert bundle.manifest.backbone.name == "hematology"
     assert bundle.manifest.data["splits"]["test"] == {"RBC": 6, "WBC": 3, "Platelets": 3}
+    assert bundle.manifest.golden == ask_golden(bundle.read("hematovision_model.onnx"), {})
 
 
 def test_phantoms_are_told_apart(trained):

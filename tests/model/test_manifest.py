@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hematovision.errors import BundleError
+from hematovision.model.golden import Golden
 from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
@@ -30,6 +31,7 @@ MANIFEST = Manifest(
     versions={"numpy": "2"},
     created="2026-01-01T00:00:00+00:00",
     files={"hematovision_model.onnx": "c" * 64},
+    golden=Golden((0.125,) * 8, 1.5),
 )
 
 
@@ -51,18 +53,18 @@ def test_it_is_read_back_as_written():
     assert parse_manifest(MANIFEST.to_text().encode()) == MANIFEST
 
 
-def test_its_keys_are_those_of_schema_1():
-    assert SCHEMA_VERSION == 1
+def test_its_keys_are_those_of_schema_2():
+    assert SCHEMA_VERSION == 2
     assert list(MANIFEST.to_json()) == [
         *("schema_version", "name", "created", "taxonomy", "input", "calibration", "review"),
-        *("backbone", "data", "seed", "options", "versions", "files"),
+        *("backbone", "data", "seed", "options", "versions", "golden", "files"),
     ]
     assert MANIFEST.to_json()["backbone"]["file"] == "hematology.weights"
 
 
 def test_a_newer_schema_says_to_upgrade():
-    with pytest.raises(BundleError, match=r"schema 2.*up to 1.*pip install --upgrade"):
-        parse_manifest(altered("schema_version", 2))
+    with pytest.raises(BundleError, match=r"schema 3.*up to 2.*pip install --upgrade"):
+        parse_manifest(altered("schema_version", 3))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,9 @@ def test_a_missing_key_is_named(key):
         ("backbone/file", "../hematology.weights"),
         ("backbone/file", "other.weights"),
         ("backbone/file", 1),
+        ("golden", []),
+        ("golden/probabilities", [0.5] * 7),
+        ("golden/novelty", None),
         ("files", ["a"]),
         ("files", {"a": "b"}),
         ("files", {"../a": "a" * 64}),
@@ -118,6 +123,11 @@ def test_a_missing_key_is_named(key):
 def test_a_value_that_cannot_be_right_is_refused(key, value):
     with pytest.raises(BundleError):
         parse_manifest(altered(key, value))
+
+
+@pytest.mark.parametrize("value", [..., None])
+def test_a_bundle_of_schema_1_has_no_golden_answer(value):
+    assert parse_manifest(altered("golden", value)).golden is None
 
 
 def test_a_missing_seed_is_none():

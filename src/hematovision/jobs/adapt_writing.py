@@ -21,7 +21,7 @@ from hematovision.evaluation.schema import write_json
 from hematovision.files import write_text
 from hematovision.jobs.adapt_source import Source
 from hematovision.jobs.judging import Answered, write_evaluation
-from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, write_bundle
+from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, seal_golden, write_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef
 
@@ -102,7 +102,8 @@ def write_adapted(out: Path, source: Source, adapted: Known, lab: Lab, seed: int
         created="",
         files={},
     )
-    return write_bundle(out, manifest, {ONNX: graph, H5: files["h5"], KERAS: files["keras"]})
+    models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
+    return seal_golden(write_bundle(out, manifest, models))
 
 
 def write_judged(

@@ -18,7 +18,7 @@ from hematovision.evaluation import CardFacts, Metrics, ReportFacts, TrainingPar
 from hematovision.evaluation.claim import NOTHING_SAID, Statements, preprocessing
 from hematovision.files import write_text
 from hematovision.jobs.judging import Answered, boxes_of, judge, split_counts, write_evaluation
-from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, write_bundle
+from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, seal_golden, write_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef, Manifest
 
@@ -98,7 +98,8 @@ def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> B
         options=dict(recipe.options),
     )
     graph = classifier_graph(learned.weights, learned.head, learned.novelty)
-    return write_bundle(out, manifest, {ONNX: graph, H5: files["h5"], KERAS: files["keras"]})
+    models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
+    return seal_golden(write_bundle(out, manifest, models))
 
 
 def judged_part(learned: Learned) -> Split:

@@ -15,6 +15,7 @@ from pathlib import Path
 from hematovision import __version__
 from hematovision.errors import BundleError
 from hematovision.files import ensure_folder, sha256_bytes, sha256_file, write_bytes, write_text
+from hematovision.model.golden import ask_golden
 from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
     SHARED_WEIGHTS,
@@ -38,6 +39,7 @@ __all__ = [
     "library_versions",
     "read_bundle",
     "seal",
+    "seal_golden",
     "write_bundle",
 ]
 
@@ -158,7 +160,8 @@ def write_bundle(
         Where; made if need be.
     manifest : Manifest
         What to say. Its ``files`` are found anew; an empty ``created`` becomes now, empty
-        ``versions`` become `library_versions`.
+        ``versions`` become `library_versions`. A ``golden`` answer is kept only with the model
+        file that gave it; `seal_golden` asks for a new one.
     files : mapping of str to bytes, optional
         Contents by name. Files of `BUNDLE_FILES` that lie in the folder already belong to the
         bundle too.
@@ -200,6 +203,27 @@ def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
     return _seal(folder, manifest, (*manifest.files, *also))
 
 
+def seal_golden(bundle: Bundle) -> Bundle:
+    """Ask a bundle's model about the golden cell, and write its answer into ``bundle.json``.
+
+    Everything that makes a model calls it; on a bundle of schema 1 it adds what that did not have.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        As `read_bundle` or `write_bundle` gave it.
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be opened, or its answer is no number.
+    OutputError
+        If ``bundle.json`` cannot be written.
+    """
+    golden = ask_golden(bundle.read(ONNX), bundle.external_weights())
+    return _write_manifest(bundle.folder, replace(bundle.manifest, golden=golden))
+
+
 def library_versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that can change a result.
 
@@ -223,11 +247,16 @@ def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
     hashes = {name: _hash(folder / name) for name in candidates if (folder / name).is_file()}
     if ONNX not in hashes:
         raise BundleError(f"{folder}: there is no {ONNX}; a bundle cannot do without.")
-    sealed = replace(manifest, files=hashes)
-    text = sealed.to_text()
+    same = hashes[ONNX] == manifest.files.get(ONNX)
+    golden = manifest.golden if same else None
+    return _write_manifest(folder, replace(manifest, files=hashes, golden=golden))
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> Bundle:
+    text = manifest.to_text()
     parse_manifest(text.encode("utf-8"))  # What is written can be read.
     write_text(folder / MANIFEST, text)
-    return Bundle(folder, sealed)
+    return Bundle(folder, manifest)
 
 
 def _safe(name: str) -> str:

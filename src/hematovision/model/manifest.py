@@ -16,6 +16,7 @@ from typing import Any
 
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
+from hematovision.model.golden import Golden
 from hematovision.model.json_object import JsonObject
 from hematovision.model.trust import Trust
 from hematovision.taxonomy import Taxonomy
@@ -31,8 +32,11 @@ __all__ = [
     "parse_manifest",
 ]
 
-SCHEMA_VERSION = 1
-"""The newest schema of ``bundle.json`` that this version reads, and the one it writes."""
+SCHEMA_VERSION = 2
+"""The newest schema of ``bundle.json`` that this version reads, and the one it writes.
+
+Schema 2 may have ``golden``; older ones, which have not, are read.
+"""
 
 MAX_MANIFEST_BYTES = 2**20
 """A manifest has a few kB; thousands of classes with aliases stay below 1 MiB."""
@@ -101,6 +105,9 @@ class Manifest:
         When, in ISO 8601.
     files : mapping of str to str
         SHA-256 of every other file of the bundle by its name; filled in by `bundle.seal`.
+    golden : Golden or None
+        What the model says about `golden.golden_cell`; filled in by `bundle.seal_golden`. None in
+        bundles of schema 1.
     """
 
     name: str
@@ -113,6 +120,7 @@ class Manifest:
     versions: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    golden: Golden | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, read back by `from_json`."""
@@ -139,6 +147,7 @@ class Manifest:
             "seed": self.seed,
             "options": dict(self.options),
             "versions": dict(self.versions),
+            "golden": None if self.golden is None else self.golden.to_json(),
             "files": dict(sorted(self.files.items())),
         }
 
@@ -171,9 +180,10 @@ class Manifest:
         for key, expected in INPUT_CONTRACT.items():
             if contract.value.get(key) != expected:
                 raise contract.wrong(key, repr(expected))
+        taxonomy = _taxonomy(root.object("taxonomy"))
         return cls(
             name=root.get("name", str),
-            taxonomy=_taxonomy(root.object("taxonomy")),
+            taxonomy=taxonomy,
             trust=_trust(root),
             backbone=_backbone(root.object("backbone")),
             data=root.object("data").value,
@@ -182,6 +192,7 @@ class Manifest:
             versions=root.object("versions").value,
             created=root.get("created", str),
             files=_files(root.object("files")),
+            golden=_golden(root, len(taxonomy.classes)),
         )
 
 
@@ -231,6 +242,12 @@ def _backbone(value: JsonObject) -> BackboneRef:
     if file not in (None, SHARED_WEIGHTS):
         raise value.wrong("file", f"null or {SHARED_WEIGHTS!r}")
     return BackboneRef(value.get("name", str), sha256, shared=file is not None)
+
+
+def _golden(root: JsonObject, classes: int) -> Golden | None:
+    if root.value.get("golden") is None:
+        return None
+    return Golden.from_json(root.object("golden"), classes)
 
 
 def _files(value: JsonObject) -> dict[str, str]:
