@@ -1,6 +1,7 @@
 """Every kind of image that is accepted becomes the right pixels."""
 
 import struct
+import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -76,6 +77,17 @@ def test_a_path_a_string_and_bytes_are_read_alike(tmp_path):
     path.write_bytes(KINDS["rgb.png"])
     for source in (path, str(path), path.read_bytes()):
         np.testing.assert_array_equal(images.read(source), scene())
+
+
+def test_a_small_file_takes_little_memory_to_read(tmp_path):
+    path = tmp_path / "cell.png"
+    path.write_bytes(KINDS["rgb.png"])
+    tracemalloc.start()
+    try:
+        assert images.read_bytes(path) == path.read_bytes()
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000  # Once 256 MiB, for every file.
+    finally:
+        tracemalloc.stop()
 
 
 def test_another_type_of_source_is_a_mistake_of_the_caller():

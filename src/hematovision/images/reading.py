@@ -142,7 +142,8 @@ def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) 
         if status.st_size > max_bytes:
             raise _too_many_bytes(label, status.st_size, max_bytes)
         with path.open("rb") as stream:
-            return stream.read(max_bytes + 1)
+            # Asking for more sets aside that much memory, for every file.
+            return stream.read(status.st_size + 1)
     except FileNotFoundError as error:
         raise UnreadableFileError(label, _why_missing(path)) from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character

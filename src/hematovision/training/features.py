@@ -41,6 +41,9 @@ N_VIEWS = 8
 _BATCH = 64
 """Rows that are remembered, and told of, at once."""
 
+_FILES = 8
+"""Files that a thread takes at once: handing over each by itself took longer than to look it up."""
+
 Row = tuple[bytes, NDArray[np.float32]]
 """A key of the cache, and what it stands for: 1280 features, then the mean colour."""
 
@@ -221,9 +224,10 @@ def extract(
     fresh: list[Row] = []
     try:
         with closing(looking):
-            for seen in looking:
-                found.add(seen)
-                fresh += seen.fresh
+            for few in looking:
+                for seen in few:
+                    found.add(seen)
+                    fresh += seen.fresh
                 if len(fresh) >= _BATCH:
                     cache.put(fresh)
                     fresh = []
@@ -254,17 +258,19 @@ class _Seen:
     error: ImageError | None = None
 
 
-def _by_file(views: Sequence[View]) -> list[_File]:
+def _by_file(views: Sequence[View]) -> list[list[_File]]:
+    """Put the views of a file together, and a few files together."""
     files: dict[Path, _File] = {}
     for place, view in enumerate(views):
         file = files.setdefault(view.path, _File(view.path))
         file.indices.append(view.index)
         file.places.append(place)
-    return list(files.values())
+    given = list(files.values())
+    return [given[start : start + _FILES] for start in range(0, len(given), _FILES)]
 
 
-def _looker(extractor: Extractor, cache: FeatureCache) -> Callable[[_File], _Seen]:
-    """Return what a thread does with a file."""
+def _looker(extractor: Extractor, cache: FeatureCache) -> Callable[[Sequence[_File]], list[_Seen]]:
+    """Return what a thread does with files."""
 
     def look(file: _File) -> _Seen:
         try:
@@ -278,7 +284,7 @@ def _looker(extractor: Extractor, cache: FeatureCache) -> Callable[[_File], _See
         known.update(fresh)
         return _Seen(file, [(key, known[key]) for key in keys], fresh)
 
-    return look
+    return lambda files: [look(file) for file in files]
 
 
 class _Found:
