@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from dataclasses import replace
 
 import pytest
 import uvicorn
@@ -9,13 +10,15 @@ import uvicorn
 from colour_squares import COLOUR_MODEL
 from hematovision.errors import ModelError, ModelNotFoundError, RequestError
 from hematovision.images import MAX_BYTES
+from hematovision.model.prediction import Prediction
 from hematovision.model.session import usable_cpus
 from hematovision.server import running
 from hematovision.server.application import create_app
 from hematovision.server.engine import Engine
-from hematovision.server.serving import Models
+from hematovision.server.serving import Models, Seen, Served
 from hematovision.server.settings import Settings
 from hematovision.server.workers import Workers
+from server.conftest import free_port
 
 
 @pytest.mark.parametrize(
@@ -48,28 +51,59 @@ def test_two_models_of_one_name_are_not_served():
         Models.load(["pbc8", "pbc8"])
 
 
-@pytest.mark.parametrize("shift", [0.0, 5e-7, 2e-6])
-def test_ready_only_after_the_golden_answer(shift, monkeypatch):
-    engine = Engine(Settings(threads=1), Models.load([COLOUR_MODEL]))
+GOLDEN_MODEL = COLOUR_MODEL.with_name("bundle_v2")
+
+
+def warmed(model, monkeypatch, *shifts):
+    """An engine whose model's answers are wrong by the given shifts, one after the other."""
+    engine, left = Engine(Settings(threads=1), Models.load([model])), list(shifts)
     (served,) = engine.models.all
-    run = served.classifier.picture
+    picture = served.classifier.picture
 
     def shifted(content, name):
-        seen = run(content, name)
-        object.__setattr__(seen.prediction, "novelty", seen.prediction.novelty + shift)
-        return seen
+        seen = picture(content, name)
+        first, *others = seen.prediction.probabilities
+        moved = (first - left.pop(0), *others)
+        return seen._replace(prediction=replace(seen.prediction, probabilities=moved))
 
     with pytest.raises(RequestError, match="warming up"):
         engine.check_open()
     monkeypatch.setattr(served.classifier, "picture", shifted)
     asyncio.run(engine.warm_up())
-    engine.close()
-    engine.closing = False
-    if shift < 1e-6:
+    engine.workers.close(1)
+    return engine
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.9e-4, 1.1e-4])
+def test_ready_only_after_the_golden_answer(shift, monkeypatch, caplog):
+    engine = warmed(GOLDEN_MODEL, monkeypatch, shift)
+    assert not caplog.records
+    if shift < 1e-4:
         engine.check_open()
-    else:
-        with pytest.raises(RequestError, match="golden answer"):
-            engine.check_open()
+        return
+    with pytest.raises(RequestError, match=r"does not answer as when it was made") as caught:
+        engine.check_open()
+    # What was expected, what was received, what to do.
+    for part in ("bundle_v2", "(0.997765, 0.000000, 0.002235)", "(0.997655,", "install"):
+        assert part in caught.value.message
+
+
+@pytest.mark.parametrize("shifts", [(0.0, 0.0), (0.1, 0.1), (0.0, 0.1)])
+def test_without_a_golden_answer_two_answers_are_compared_and_the_log_says_so(
+    shifts, monkeypatch, caplog
+):
+    engine = warmed(COLOUR_MODEL, monkeypatch, *shifts)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "bundle_v1 has no golden answer"
+    ]
+    assert engine.ready is (shifts[0] == shifts[1])
+    assert ("a moment before" in engine.failure) is (shifts[0] != shifts[1])
+
+
+def test_a_service_that_will_never_be_ready_ends_with_the_reason(monkeypatch):
+    monkeypatch.setattr(Served, "look", lambda *_: Seen(Prediction.refused("x", (), "no way")))
+    with pytest.raises(ModelError, match="received no way"):
+        running.serve(Settings(models=(GOLDEN_MODEL,), threads=1), port=free_port())
 
 
 def test_a_model_that_cannot_explain_says_so(cell, tmp_path):

@@ -109,6 +109,57 @@ def test_told_to_end_it_answers_what_it_took_and_ends_well(cell):
         assert process.stdout.read().count(b"\n") == 1  # Where it listens, and no more.
 
 
+def sent(address: str, cell: bytes, images: int, share: float = 1.0) -> socket.socket:
+    """Send so much of a request with so many images, and leave the connection open."""
+    part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body = (part + cell + b"\r\n") * images + b"--b--\r\n"
+    head = (
+        "POST /v1/classify?explain=true HTTP/1.1\r\nHost: x\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    stream = socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 5)
+    stream.sendall(head.encode() + body[: int(len(body) * share)])
+    return stream
+
+
+def counted(client: httpx.Client, name: str) -> float:
+    page = client.get("/metrics").text
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
+
+
+def wait_for(condition, seconds: float = 5) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_what_a_caller_who_has_gone_asked_for_is_not_computed(cell):
+    with (
+        running("--threads", 1, "--queue", 64) as (process, address),
+        httpx.Client(base_url=address) as client,
+    ):
+        waiting = "hematovision_queue_length"
+        with sent(address, cell, images=50):
+            wait_for(lambda: counted(client, waiting) > 30)
+        wait_for(lambda: counted(client, 'hematovision_refused_total{reason="deserted"}') == 1)
+        dropped = counted(client, "hematovision_dropped_total")
+        assert dropped > 20
+        assert counted(client, waiting) == 0
+        path = 'hematovision_requests_total{path="/v1/classify",status="499"}'
+        assert counted(client, path) == 1
+        assert counted(client, "hematovision_answers_total") == 0
+        # There is room again, at once, for as much.
+        files = [("files", ("a.png", cell))] * 50
+        assert client.post("/v1/classify", files=files).status_code == 200
+        assert counted(client, "hematovision_dropped_total") == dropped
+        # One who goes while still sending is no failure either.
+        sent(address, cell, images=2, share=0.5).close()
+        wait_for(lambda: counted(client, path) == 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read().count(b"\n") == 1  # Where it listens, and no more.
+
+
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(address):
     with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 5) as stream:
         head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {2**25 + 1}\r\n\r\n"

@@ -107,13 +107,14 @@ def golden_cell() -> NDArray[np.uint8]:
         RGB, as `images.fit` gives it, so that no resize has a part in it.
     """
     y, x = np.mgrid[0:INPUT_SIZE, 0:INPUT_SIZE].astype(np.int64)
-    image = np.empty((INPUT_SIZE, INPUT_SIZE, 3), np.int64)
+    image: NDArray[np.int64] = np.empty((INPUT_SIZE, INPUT_SIZE, 3), np.int64)
     image[...] = _PLASMA
     for colour, (left, top), radius in _DISCS:
         image[(x - left) ** 2 + (y - top) ** 2 < radius**2] = colour
     grain = (x * 37 + y * 61 + x * y) % 17 - 8
     shade = (x + y) // 32  # Brighter towards one corner, as under most microscopes.
-    return np.clip(image + (grain + shade - 7)[..., None], 0, 255).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.clip(image + (grain + shade - 7)[..., None], 0, 255).astype("u1")
+    return drawn
 
 
 def ask_golden(model: bytes, external: Mapping[str, bytes]) -> Golden:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
@@ -30,12 +32,19 @@ class Body:
         As ASGI has it.
     most : int
         Bytes that are read.
+
+    Attributes
+    ----------
+    deserted : bool
+        Whether the caller has gone before an answer began.
     """
 
     def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
         self._headers = Headers(scope=scope)
         self._receive, self._most = receive, most
         self._taken = 0
+        self.deserted = self._answered = False
+        self._whole = asyncio.Event()
         # Without either of these there is none (RFC 9112, section 6.3).
         self._ended = not {"content-length", "transfer-encoding"} & set(self._headers.keys())
 
@@ -54,7 +63,41 @@ class Body:
         ------
         RequestError
             If it is longer than allowed.
+        CancelledError
+            If the caller has gone half-way; `while_awaited` ends it.
         """
+        message = await self._next()
+        if message["type"] == "http.disconnect":
+            self._desert(asyncio.current_task())
+            await asyncio.sleep(0)  # Here it is cancelled.
+        if self._ended:
+            self._whole.set()
+        return message
+
+    @asynccontextmanager
+    async def while_awaited(self) -> AsyncIterator[None]:
+        """Cancel what is done inside as soon as the caller has gone; then go on behind it."""
+        task = asyncio.current_task()
+        watching = asyncio.create_task(self._watch(task))
+        try:
+            yield
+        except asyncio.CancelledError:
+            # Cancelled by somebody else, too: the deadline, or the end of the process.
+            if not self.deserted or task is None or task.uncancel():
+                raise
+        finally:
+            watching.cancel()
+
+    async def finish(self) -> None:
+        """Read what is left, unless it is too long or too slow: an answer begins."""
+        self._answered = True
+        most = min(self._most, self._taken + _SPILL)
+        with suppress(TimeoutError, RequestError):
+            async with asyncio.timeout(_PATIENCE):
+                while not self._ended and self._taken < most:
+                    await self._next()
+
+    async def _next(self) -> Message:
         message = await self._receive()
         self._taken += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
@@ -62,13 +105,18 @@ class Body:
             raise self._too_large()
         return message
 
-    async def drain(self) -> None:
-        """Read what is left, unless it is too long or too slow."""
-        most = min(self._most, self._taken + _SPILL)
-        with suppress(TimeoutError, RequestError):
-            async with asyncio.timeout(_PATIENCE):
-                while not self._ended and self._taken < most:
-                    await self.receive()
+    async def _watch(self, task: asyncio.Task[Any] | None) -> None:
+        """Behind the body, all that a caller can still say is that it has gone."""
+        await self._whole.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._answered:
+            self._desert(task)
+
+    def _desert(self, task: asyncio.Task[Any] | None) -> None:
+        self.deserted = True
+        if task is not None:
+            task.cancel()
 
     def _too_large(self) -> RequestError:
         self._ended = True  # It is read no further.

@@ -30,6 +30,7 @@ MODEL_HASH = "X-Model-Hash"
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(/.*)?")
+_DESERTED = 499  # As nginx counts it: the caller closed the connection before there was an answer.
 _KEYLESS = ("/v2/health/live", "/v2/health/ready")
 
 
@@ -82,7 +83,7 @@ class Door:
         body.check()
         self.in_hand += 1
         try:
-            async with asyncio.timeout(settings.deadline):
+            async with asyncio.timeout(settings.deadline), body.while_awaited():
                 await self.inner(scope, body.receive, visit.send)
         except TimeoutError as error:
             raise RequestError(
@@ -118,7 +119,7 @@ class _Visit:
         """Send a part of the answer; at its beginning, who asked and which model was meant."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            await self._body.drain()
+            await self._body.finish()
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self.request_id
             if self._model is not None:
@@ -146,8 +147,10 @@ class _Visit:
         """Count the request."""
         route = getattr(self._scope.get("route"), "path", "other")
         metrics = self._engine.metrics
-        metrics.request(route, self.status or 500, time.monotonic() - self._began)
-        kind = self._scope["state"].get("problem")
+        deserted = self._body.deserted
+        status = self.status or (_DESERTED if deserted else 500)
+        metrics.request(route, status, time.monotonic() - self._began)
+        kind = "deserted" if deserted else self._scope["state"].get("problem")
         if kind is not None:
             metrics.refused(kind)
 

@@ -37,8 +37,8 @@ class Engine:
     def __init__(self, settings: Settings, models: Models) -> None:
         self.settings = settings
         self.models = models
-        self.workers = Workers(settings.workers, settings.queue)
         self.metrics = Metrics(lambda: self.workers.waiting)
+        self.workers = Workers(settings.workers, settings.queue, self.metrics.dropped)
         self.ready = False
         self.closing = False
         self.failure = ""

@@ -49,6 +49,11 @@ class Metrics:
             ("reason",),
             registry=self._registry,
         )
+        self._dropped = Counter(
+            "hematovision_dropped",
+            "Images dropped before they were looked at: past the deadline, or nobody waits.",
+            registry=self._registry,
+        )
         queue = Gauge(
             "hematovision_queue_length", "Images that wait for a thread.", registry=self._registry
         )
@@ -62,6 +67,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count a request that no model answered."""
         self._refused.labels(reason).inc()
+
+    def dropped(self, images: int) -> None:
+        """Count images that were taken and then dropped."""
+        self._dropped.inc(images)
 
     def answers(self, model: str, predictions: Iterable[Prediction]) -> None:
         """Count answers for single images."""

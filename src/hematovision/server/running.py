@@ -9,6 +9,7 @@ from types import FrameType
 
 import uvicorn
 
+from hematovision.errors import ModelError
 from hematovision.server.application import create_app
 from hematovision.server.door import Door
 from hematovision.server.settings import LOCAL, Settings
@@ -29,6 +30,10 @@ class _Server(uvicorn.Server):
         """Take no more; uvicorn waits for what was taken."""
         self._door.engine.closing = True
         super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell, ten times a second, whether to end: also where the service will never be ready."""
+        return await super().on_tick(counter) or bool(self._door.engine.failure)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -57,6 +62,8 @@ def serve(settings: Settings, *, address: str = LOCAL, port: int = 8000) -> None
     ------
     ModelNotFoundError, BundleError
         If a model cannot be opened.
+    ModelError
+        If a model does not give its golden answer.
     OSError
         If the port is taken.
     """
@@ -72,3 +79,5 @@ def serve(settings: Settings, *, address: str = LOCAL, port: int = 8000) -> None
     )
     with config.bind_socket() as listening:
         _Server(config, door).run([listening])
+    if door.engine.failure:
+        raise ModelError(door.engine.failure)

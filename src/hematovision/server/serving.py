@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import logging
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.data.phantom import draw_cell
 from hematovision.errors import ImageError, ModelError, NotAnImageError, RequestError
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
+from hematovision.model.golden import NOVELTY_TOLERANCE, TOLERANCE, Golden, golden_cell
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
 
-__all__ = ["TOLERANCE", "Models", "Seen", "Served"]
+__all__ = ["Models", "Seen", "Served"]
 
-TOLERANCE = 1e-6
-"""How far probabilities and novelty of the warm-up may lie from the golden ones."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,20 +84,36 @@ class Served:
         return Seen(self.classifier.predict_images([pixels], [name])[0])
 
     def warm_up(self) -> None:
-        """Answer for a drawn cell on the way of every request, and compare with the golden answer.
+        """Answer for the golden cell on the way of every request, and compare with the bundle's.
+
+        A bundle of schema 1 has no golden answer: then two answers are compared with each other,
+        and the log says so.
 
         Raises
         ------
         ModelError
-            If they differ by more than `TOLERANCE`.
+            If they do not agree (`Golden.agrees`).
         """
-        drawn = draw_cell("neutrophil", seed=5)
-        golden = self.classifier.predict_images([drawn])[0]
-        found = self.look(images.encode_png(drawn), "warm-up").prediction
-        if not _alike(found, golden):
+        content = images.encode_png(golden_cell())
+        golden, expected = self.classifier.bundle.manifest.golden, "its bundle.json says"
+        if golden is None:
+            _LOG.warning(
+                "%s has no golden answer: its bundle is of an earlier version. Its first two "
+                "answers are compared with each other instead.",
+                self.name,
+            )
+            first = self.look(content, "warm-up").prediction
+            golden = Golden(first.probabilities, _number(first.novelty))
+            expected = "a moment before it was"
+        found = self.look(content, "warm-up").prediction
+        if not golden.agrees(found.probabilities, found.novelty):
+            received = Golden(found.probabilities, _number(found.novelty))
             raise ModelError(
-                f"The warm-up of {self.name} gave {found}, the golden answer is {golden}. The "
-                "installation is damaged: install HematoVision again."
+                f"{self.name} does not answer as when it was made. For the golden cell {expected} "
+                f"{golden}; received {found.error or received}. They may differ by "
+                f"{TOLERANCE:g}, novelty by {NOVELTY_TOLERANCE:g} of it. The model and this "
+                "installation do not belong together: install HematoVision again, and copy the "
+                "model's folder again from where it was made."
             )
 
 
@@ -170,9 +187,5 @@ def _kind(content: bytes) -> str:
     return "broken"
 
 
-def _alike(one: Prediction, other: Prediction) -> bool:
-    if one.novelty is None or other.novelty is None:
-        return False
-    found = np.array([*one.probabilities, one.novelty])
-    golden = np.array([*other.probabilities, other.novelty])
-    return bool(np.abs(found - golden).max() <= TOLERANCE) and one.label == other.label
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

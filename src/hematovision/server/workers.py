@@ -22,7 +22,11 @@ __all__ = ["Workers"]
 _Made = TypeVar("_Made")
 
 
-@dataclass(frozen=True, eq=False)
+def _nothing() -> None:
+    """Stand in the place of work that is done or dropped, so that no image is kept."""
+
+
+@dataclass(eq=False, slots=True)
 class _Job:
     work: Callable[[], Any]
     future: Future[Any] = field(default_factory=Future)
@@ -37,10 +41,15 @@ class Workers:
         How many jobs are worked on at once.
     room : int
         How many may wait.
+    on_drop : callable
+        Called with how many jobs of a request were dropped before they began.
     """
 
-    def __init__(self, threads: int, room: int) -> None:
+    def __init__(
+        self, threads: int, room: int, on_drop: Callable[[int], object] = lambda _: None
+    ) -> None:
         self.room = room
+        self._on_drop = on_drop
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
@@ -60,7 +69,8 @@ class Workers:
     async def run(self, works: Sequence[Callable[[], _Made]]) -> list[_Made]:
         """Do all jobs, or take none; return what they made, in order.
 
-        When the caller is cancelled, as at its deadline, jobs that have not begun are dropped.
+        When the caller is cancelled, as at its deadline or when nobody waits for its answer any
+        more, jobs that have not begun are dropped.
 
         Raises
         ------
@@ -71,8 +81,7 @@ class Workers:
         try:
             return list(await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs)))
         finally:
-            for job in jobs:
-                job.future.cancel()  # Nothing, where it is done.
+            self._drop(jobs)
 
     def close(self, seconds: float) -> None:
         """Let the threads end after what is queued, and wait so long for them."""
@@ -101,14 +110,27 @@ class Workers:
             self._jobs.put(job)
         return jobs
 
+    def _drop(self, jobs: list[_Job]) -> None:
+        """Make room of the jobs that have not begun."""
+        for job in jobs:
+            job.future.cancel()  # Nothing, where it has begun or is done.
+        dropped = [job for job in jobs if job.future.cancelled()]
+        for job in dropped:
+            job.work = _nothing
+        if dropped:
+            with self._lock:
+                self._waiting -= len(dropped)
+            self._on_drop(len(dropped))
+
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
+            if not job.future.set_running_or_notify_cancel():
+                continue  # Nobody waits for it any more; `_drop` has counted it.
             with self._lock:
                 self._waiting -= 1
-            if not job.future.set_running_or_notify_cancel():
-                continue  # Nobody waits for it any more.
+            work, job.work = job.work, _nothing
             try:
-                job.future.set_result(job.work())
+                job.future.set_result(work())
             except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
                 job.future.set_exception(error)
-            del job  # Else the image is kept until the next one comes.
+            del job, work  # Else the image is kept until the next one comes.
