@@ -157,6 +157,11 @@ def test_an_image_that_comes_back_to_an_earlier_list_is_found_in_any_order(
     assert paths == [str(path) for path in files[::-1]]
 
 
+def test_paths_of_one_hash_are_told_apart(squares: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(resuming, "hash", lambda text: 7, raising=False)
+    test_an_image_that_comes_back_to_an_earlier_list_is_found_in_any_order(squares, tmp_path)
+
+
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no such names there")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_awkward_names_are_found_again(tmp_path: Path, suffix):

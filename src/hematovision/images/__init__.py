@@ -9,15 +9,17 @@
     decoding.py   Pillow decodes; depth, alpha and orientation by our rules
     geometry.py   fit, view
     colours.py    mean_colours
-    finding.py    is_image_name, find_images
+    finding.py    is_image_name, find_images, list_images
+    path_list.py  PathList: paths in little memory
     writing.py    write, encode_png
 """
 
 from __future__ import annotations
 
 from hematovision.images.colours import mean_colours
-from hematovision.images.finding import find_images, is_image_name
+from hematovision.images.finding import find_images, is_image_name, list_images
 from hematovision.images.geometry import SIZE, fit, view
+from hematovision.images.path_list import PathList
 from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read, read_bytes
 from hematovision.images.writing import encode_png, write
 
@@ -25,10 +27,12 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "SIZE",
+    "PathList",
     "encode_png",
     "find_images",
     "fit",
     "is_image_name",
+    "list_images",
     "load",
     "mean_colours",
     "read",

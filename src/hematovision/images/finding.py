@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from hematovision.errors import DatasetError, UnreadableFileError
+from hematovision.images.path_list import PathList
 
-__all__ = ["find_images", "is_image_name"]
+__all__ = ["find_images", "is_image_name", "list_images"]
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -45,28 +48,40 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     DatasetError
         If a folder has no image in it.
     """
-    found = dict[Path, None]()
-    for path in map(Path, paths):
+    return list(list_images(map(_existing, map(Path, paths))))
+
+
+def list_images(paths: Iterable[Path]) -> PathList:
+    """List image files as `find_images` does, in little memory, those that do not exist, too.
+
+    What is no folder stays as it is given: reading it says what is wrong. Half a million images
+    take 12 MB; besides these, only the names in one folder are in memory at a time.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a folder may not be listed.
+    DatasetError
+        If a folder has no image in it.
+    """
+    found, given = PathList(), 0
+    for path in paths:
+        given += 1
         if path.is_dir():
-            found.update(dict.fromkeys(_in_folder(path)))
-        elif path.exists():
-            found[path] = None
+            _add_folder(found, path)
         else:
-            raise UnreadableFileError(path, "there is no such file or folder. Check the path.")
-    return list(found)
+            found.add(path)
+    return found.unique() if given > 1 else found
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    images = sorted(_walk(folder), key=lambda path: path.as_posix())
-    if not images:
-        raise DatasetError(
-            f"There is no image in the folder {folder} or below it. Expected files ending in "
-            f"{', '.join(sorted(SUFFIXES))}; hidden ones do not count."
-        )
-    return images
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UnreadableFileError(path, "there is no such file or folder. Check the path.")
+    return path
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _add_folder(found: PathList, folder: Path) -> None:
+    before, listings = len(found), dict[str, _Listing]()
     visited = set[str]()
     for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         real = os.path.realpath(root)
@@ -75,11 +90,47 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        yield from (Path(root, n) for n in names if is_image_name(n) and not _is_hidden(n))
+        images = PathList()
+        images.add_names(Path(root), sorted(filter(_is_shown_image, names)))
+        listings[root] = _Listing(images, tuple(folders))
+    _add_listing(found, str(folder), listings)
+    if len(found) == before:
+        raise DatasetError(
+            f"There is no image in the folder {folder} or below it. Expected files ending in "
+            f"{', '.join(sorted(SUFFIXES))}; hidden ones do not count."
+        )
+
+
+class _Listing(NamedTuple):
+    """The images and the folders in a folder, both sorted by name."""
+
+    images: PathList
+    folders: tuple[str, ...]
+
+
+def _add_listing(found: PathList, root: str, listings: Mapping[str, _Listing]) -> None:
+    """Add a folder's images and those below it, sorted by path with forward slashes.
+
+    All that is in a folder stands together, where its name with a slash would stand.
+    """
+    if root not in listings:  # visited under another name
+        return
+    images, folders = listings[root]
+    start = 0
+    for name in sorted(folders, key=lambda name: f"{name}/"):
+        stop = bisect_left(images, f"{name}/", lo=start, key=lambda path: path.name)
+        found.add_from(images, start, stop)
+        _add_listing(found, os.path.join(root, name), listings)  # noqa: PTH118, as `os.walk` does
+        start = stop
+    found.add_from(images, start, len(images))
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == _LEFT_OUT
+
+
+def _is_shown_image(name: str) -> bool:
+    return is_image_name(name) and not _is_hidden(name)
 
 
 def _refuse(error: OSError) -> None:

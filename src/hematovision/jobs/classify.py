@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hematovision.errors import ImageError, OutputError
-from hematovision.images import find_images
+from hematovision.images import list_images
 from hematovision.jobs.journal import Head, journal_path, open_journal
 from hematovision.jobs.overlays import Overlays
 from hematovision.jobs.resuming import Answered
@@ -108,7 +108,7 @@ def classify(
     classifier = Classifier.load(model)
     if explain is not None:
         classifier.check_explains()
-    files = _files(map(Path, paths))
+    files = list_images(map(Path, paths))
     overlays = None if explain is None else Overlays(explain, files)
     listener = also(classifier) if also else None
     tally = _Tally(classifier.classes)
@@ -179,14 +179,6 @@ def _answers(
     for explained in classifier.explain(files):
         overlays.write(explained)
         yield explained.prediction
-
-
-def _files(paths: Iterable[Path]) -> list[Path]:
-    """List the images of folders, and every other path as it is: reading it says what is wrong."""
-    files = dict[Path, None]()
-    for path in paths:
-        files.update(dict.fromkeys(find_images([path]) if path.is_dir() else [path]))
-    return list(files)
 
 
 class _Tally:

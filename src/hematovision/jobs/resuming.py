@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hematovision.jobs.journal import MAX_LINE, Journal
 from hematovision.model.prediction import Prediction
 
@@ -142,23 +145,41 @@ class Answered:
 
 
 class _Finder:
-    """Finds the place of a path; without a dictionary as long as they come in order."""
+    """Finds the place of a path: at once as long as they come in order, else by its hash.
+
+    A dictionary of all paths would take ten times the memory of the sorted hashes.
+    """
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
         self._next = 0
-        self._places: dict[str, int] | None = None
+        self._places: NDArray[np.int64] | None = None
+        self._hashes: NDArray[np.int64] | None = None
 
     def place(self, path: str) -> int | None:
-        if self._next < len(self._files) and str(self._files[self._next]) == path:
-            self._next += 1
-            return self._next - 1
-        if self._places is None:
-            self._places = {str(file): place for place, file in enumerate(self._files)}
-        place = self._places.get(path)
-        if place is not None:
-            self._next = place + 1
-        return place
+        if not self._is_at(self._next, path):
+            found = next(
+                (place for place in self._candidates(path) if self._is_at(place, path)), -1
+            )
+            if found < 0:
+                return None
+            self._next = found
+        self._next += 1
+        return self._next - 1
+
+    def _is_at(self, place: int, path: str) -> bool:
+        return place < len(self._files) and str(self._files[place]) == path
+
+    def _candidates(self, path: str) -> list[int]:
+        """Return the places of all paths with the hash of this one, nearly always one or none."""
+        if self._hashes is None or self._places is None:
+            hashes = np.fromiter((hash(str(file)) for file in self._files), np.int64)
+            self._places = np.argsort(hashes)
+            self._hashes = hashes[self._places]
+        first, last = (
+            int(np.searchsorted(self._hashes, hash(path), side)) for side in ("left", "right")
+        )
+        return [int(place) for place in self._places[first:last]]
 
 
 def _encode(prediction: Prediction, stamp: Stamp) -> list[Any]:
