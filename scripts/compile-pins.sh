@@ -27,6 +27,7 @@ compile() {
 compile dev.txt pyproject.toml --all-extras --group dev --group build ${PINS:-}
 compile app.txt pyproject.toml --extra train --extra app -c requirements/dev.txt
 compile serve.txt pyproject.toml --extra serve -c requirements/dev.txt
+compile scale.txt pyproject.toml --extra scale -c requirements/dev.txt
 compile train.txt pyproject.toml --extra train -c requirements/dev.txt
 compile core.txt pyproject.toml -c requirements/dev.txt
 compile build.txt --group build -c requirements/dev.txt

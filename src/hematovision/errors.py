@@ -24,6 +24,7 @@
     │   ├── ReviewConflictError    somebody else holds or has decided the cell; nothing was changed
     │   └── DatabaseError          the database cannot be opened, brought up to date or reached
     ├── RequestError               a request to the service is not answered; carries ``kind``
+    ├── ClusterError               a cluster did not do its part; what it did is kept
     ├── OutputError                a result cannot be written where it was asked for
     └── MissingExtraError          an optional dependency is needed; names the extra to install
 
@@ -39,6 +40,7 @@ from pathlib import Path
 __all__ = [
     "AnnotationError",
     "BundleError",
+    "ClusterError",
     "DatabaseError",
     "DatasetError",
     "DownloadError",
@@ -183,6 +185,13 @@ class RequestError(HematoVisionError):
         self.kind = kind
         self.message = message
         super().__init__(message)
+
+
+class ClusterError(HematoVisionError):
+    """A cluster cannot be reached, or did not do its part of the work in time.
+
+    What it did is kept; the same command with ``--resume`` does the rest.
+    """
 
 
 class OutputError(HematoVisionError):

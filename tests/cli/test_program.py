@@ -24,6 +24,7 @@ COMMANDS = [
     ["train"],
     ["adapt"],
     ["compare"],
+    ["features"],
     ["evaluate"],
     ["classify"],
     ["export"],

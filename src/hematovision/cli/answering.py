@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hematovision.cli.scaling import (
+    EngineOption,
+    RayAddressOption,
+    classify_on_ray,
+    refuse_cluster_words,
+)
 from hematovision.cli.screen import drawn_progress, end_with_refusals, show_table
 
 if TYPE_CHECKING:
@@ -24,18 +30,17 @@ _DEFAULT_MODEL = "rbc-wbc-platelets"
 
 def classify(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Images, and folders of images.")
+        list[str], typer.Argument(metavar="PATH", help="Images, and folders of images.")
     ],
     *,
     model: Annotated[
         str, typer.Option(metavar="MODEL", help="A bundled model's name, or a run folder.")
     ] = _DEFAULT_MODEL,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE",
-            help="Write a table: FILE.csv, FILE.jsonl or FILE.parquet.",
-            dir_okay=False,
+            help="Write a table: FILE.csv, FILE.jsonl or FILE.parquet; a cluster fills a folder.",
         ),
     ] = None,
     resume: Annotated[
@@ -53,13 +58,40 @@ def classify(
             file_okay=False,
         ),
     ] = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
 ) -> None:
     """Say what the cells in images are.
 
     Without --out the answers appear on the screen, one line each; in a pipe they are CSV. Images
     that cannot be read are listed, the others go on, and the exit code is 3. If a run with --out is
-    interrupted, the same command with --resume goes on from there.
+    interrupted, the same command with --resume goes on from there. With --engine ray, images may
+    also be addresses such as s3://bucket/folder.
     """
+    if resume and (out is None or explain is not None):
+        raise typer.BadParameter(
+            "it goes on with a table, so that it needs --out, and excludes --explain.",
+            param_hint="--resume",
+        )
+    if engine == "ray":
+        if explain is not None:
+            raise typer.BadParameter("it needs --engine local.", param_hint="--explain")
+        summary = classify_on_ray(
+            paths, model=model, out=out, resume=resume, ray_address=ray_address
+        )
+    else:
+        refuse_cluster_words(paths, ray_address)
+        table = None if out is None else Path(out)
+        summary = _classify_here(
+            list(map(Path, paths)), model=model, out=table, resume=resume, explain=explain
+        )
+    _show_summary(summary, out, explain, resume=resume)
+    end_with_refusals(summary.refused)
+
+
+def _classify_here(
+    paths: list[Path], *, model: str, out: Path | None, resume: bool, explain: Path | None
+) -> ClassifySummary:
     from hematovision.jobs import tables
     from hematovision.jobs.classify import classify as run
 
@@ -67,13 +99,8 @@ def classify(
         raise typer.BadParameter(
             f"{out} must end in one of {', '.join(tables.SUFFIXES)}.", param_hint="--out"
         )
-    if resume and (out is None or explain is not None):
-        raise typer.BadParameter(
-            "it goes on with a table, so that it needs --out, and excludes --explain.",
-            param_hint="--resume",
-        )
     with _kept(None if explain else out), drawn_progress(hidden=out is None) as progress:
-        summary = run(
+        return run(
             paths,
             model=model,
             out=out,
@@ -82,6 +109,11 @@ def classify(
             explain=explain,
             progress=progress,
         )
+
+
+def _show_summary(
+    summary: ClassifySummary, out: str | None, explain: Path | None, *, resume: bool
+) -> None:
     if resume:
         typer.echo(_continued(summary))
     if out is not None:
@@ -91,7 +123,6 @@ def classify(
     if explain is not None:
         pictures = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
         typer.echo(f"Where the model looked: {pictures} in {explain}", err=out is None)
-    end_with_refusals(summary.refused)
 
 
 def models() -> None:

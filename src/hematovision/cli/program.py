@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from hematovision import __version__
-from hematovision.cli import answering, comparing, datasets, learning, page, serving
+from hematovision.cli import answering, comparing, datasets, learning, page, scaling, serving
 from hematovision.cli.failures import reported
 
 __all__ = ["main", "program"]
@@ -61,6 +61,7 @@ def _options(
 program.command("demo")(learning.demo)
 program.add_typer(datasets.group, name="data")
 program.command("train")(learning.train)
+program.command("features")(scaling.features)
 program.command("evaluate")(learning.evaluate)
 program.command("classify")(answering.classify)
 program.command("adapt")(learning.adapt)

@@ -21,7 +21,7 @@ from hematovision.errors import OutputError, needs_extra
 from hematovision.files import replacing, writing
 from hematovision.model.classifier import Prediction, columns
 
-__all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table"]
+__all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table", "parquet_table"]
 
 DIGITS = 6
 ROWS_PER_GROUP = 4096
@@ -74,14 +74,17 @@ class _JsonLines:
 
 
 class _Parquet:
-    def __init__(self, stream: BinaryIO, classes: Sequence[str]) -> None:
+    def __init__(
+        self, stream: BinaryIO, classes: Sequence[str], metadata: Mapping[str, str] | None = None
+    ) -> None:
         _check_parquet()
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
 
         names = columns(classes)
         self._schema = pa.schema(
-            (name, pa.float64() if _is_number(name) else pa.string()) for name in names
+            ((name, pa.float64() if _is_number(name) else pa.string()) for name in names),
+            metadata=dict(metadata or {}),
         )
         self._batch: Callable[..., Any] = pa.RecordBatch.from_pylist
         self._writer = ParquetWriter(stream, self._schema)
@@ -120,6 +123,19 @@ SUFFIXES = tuple(_KINDS)
 def csv_table(stream: BinaryIO, classes: Sequence[str]) -> Table:
     """Return a table that writes CSV to `stream`, its header at once."""
     return _Csv(stream, classes)
+
+
+def parquet_table(
+    stream: BinaryIO, classes: Sequence[str], *, metadata: Mapping[str, str]
+) -> Table:
+    """Return a table that writes Parquet to `stream`, with `metadata` beside its columns.
+
+    Raises
+    ------
+    MissingExtraError
+        If pyarrow is not installed.
+    """
+    return _Parquet(stream, classes, metadata)
 
 
 def check_table(path: Path) -> None:

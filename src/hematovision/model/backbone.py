@@ -46,7 +46,22 @@ class Backbone:
     ) -> None:
         from hematovision.model.graph import backbone_graph
 
-        graph = backbone_graph(weights, white_balance=white_balance)
+        self._open(backbone_graph(weights, white_balance=white_balance), workers)
+
+    @classmethod
+    def from_graph(cls, graph: bytes, *, workers: int | None = None) -> Backbone:
+        """Open a backbone whose graph was written elsewhere (`graph.backbone_graph`).
+
+        Raises
+        ------
+        BundleError
+            If ONNX Runtime does not accept it.
+        """
+        backbone = cls.__new__(cls)
+        backbone._open(graph, workers)
+        return backbone
+
+    def _open(self, graph: bytes, workers: int | None) -> None:
         self.sha256 = sha256_bytes(graph)
         self.workers = workers or usable_cpus()
         self._session = open_session(graph, name="The backbone")

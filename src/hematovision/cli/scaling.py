@@ -1,0 +1,127 @@
+"""``features``, and what every command with ``--engine`` has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
+from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
+
+if TYPE_CHECKING:
+    from hematovision.jobs.classify import ClassifySummary
+
+__all__ = [
+    "EngineOption",
+    "RayAddressOption",
+    "classify_on_ray",
+    "features",
+    "refuse_cluster_words",
+]
+
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Compute on this machine, or on a Ray cluster."),
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The cluster; by default RAY_ADDRESS, else Ray on this machine alone.",
+    ),
+]
+
+
+def features(
+    dataset: DatasetArgument,
+    *,
+    weights: Annotated[
+        str, typer.Option(metavar="WEIGHTS", help="hematology, imagenet, or a Keras file.")
+    ] = "hematology",
+    taxonomy: TaxonomyOption = None,
+    seed: SeedOption = 0,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
+) -> None:
+    """Compute beforehand what train needs of a dataset's images.
+
+    Training with the same dataset, weights, taxonomy and seed then takes seconds. What is known
+    already is not computed again, so that an interrupted run is gone on with by the same command.
+    """
+    if engine == "ray":
+        from hematovision.scale.cluster import Cluster
+        from hematovision.scale.features import features_on_cluster
+
+        with drawn_progress() as progress:
+            found = features_on_cluster(
+                dataset,
+                taxonomy=taxonomy,
+                weights=weights,
+                seed=seed,
+                cluster=Cluster(ray_address),
+                progress=progress,
+            )
+    else:
+        refuse_cluster_words((), ray_address)
+        from hematovision.jobs.features import compute_features
+
+        with drawn_progress() as progress:
+            found = compute_features(
+                dataset, taxonomy=taxonomy, weights=weights, seed=seed, progress=progress
+            )
+    typer.echo(
+        f"{found.images} images, {found.rows} views: {found.computed} computed, the others were "
+        f"known. They are in {found.cache}"
+    )
+    show_next("train", dataset, "--out", "RUN")
+    end_with_refusals(found.refused)
+
+
+def classify_on_ray(
+    paths: list[str], *, model: str, out: str | None, resume: bool, ray_address: str | None
+) -> ClassifySummary:
+    """Do what ``classify`` does, on a cluster.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there is no place for a table in parts.
+    """
+    if out is None or out.lower().endswith((".csv", ".jsonl")):
+        raise typer.BadParameter(
+            "a cluster writes a table in parts: name a new folder, which all nodes see.",
+            param_hint="--out",
+        )
+    from hematovision.scale.classify import classify_on_cluster
+    from hematovision.scale.cluster import Cluster
+
+    with drawn_progress() as progress:
+        return classify_on_cluster(
+            paths,
+            out=out,
+            model=model,
+            resume=resume,
+            cluster=Cluster(ray_address),
+            progress=progress,
+        )
+
+
+def refuse_cluster_words(paths: Iterable[str], ray_address: str | None) -> None:
+    """Say that addresses need a cluster, where they are given without one.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there are any.
+    """
+    if ray_address is not None:
+        raise typer.BadParameter("it needs --engine ray.", param_hint="--ray-address")
+    for path in paths:
+        if "://" in path:
+            raise typer.BadParameter(
+                f"{path} is an address; reading it needs --engine ray, which works on this machine "
+                "alone, too.",
+                param_hint="PATH",
+            )

@@ -1,0 +1,93 @@
+"""The job of computing features: what training will ask for, remembered in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hematovision.data.folders import read_dataset
+from hematovision.data.samples import Dataset
+from hematovision.data.splits import complete_splits
+from hematovision.errors import ImageError, needs_extra
+from hematovision.jobs.train import chosen_taxonomy
+from hematovision.progress import Progress, no_progress
+
+with needs_extra("train", "Computing features"):
+    from hematovision.model.backbone import Backbone
+    from hematovision.training.feature_cache import open_cache
+    from hematovision.training.features import extract
+    from hematovision.training.pictures import views_of
+    from hematovision.training.pretrained import load_weights
+
+__all__ = ["FeaturesSummary", "compute_features", "dataset_to_see"]
+
+
+@dataclass(frozen=True)
+class FeaturesSummary:
+    """What is in the cache now.
+
+    Parameters
+    ----------
+    images : int
+        Of the dataset.
+    rows : int
+        Views of them that training will ask for and find.
+    computed : int
+        How many of these were not known before.
+    refused : tuple of ImageError
+        Images that could not be read.
+    cache : Path
+        Where the rows are.
+    """
+
+    images: int
+    rows: int
+    computed: int
+    refused: tuple[ImageError, ...]
+    cache: Path
+
+
+def compute_features(
+    dataset: Path,
+    *,
+    taxonomy: str | None = None,
+    weights: str = "hematology",
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> FeaturesSummary:
+    """Compute the features that `train` with the same arguments will need, and remember them.
+
+    Parameters
+    ----------
+    dataset : Path
+        Class folders, with or without Train, Valid and Test.
+    taxonomy : str, optional
+        As in `TrainOptions`.
+    weights : str
+        ``"hematology"``, ``"imagenet"`` or a file.
+    seed : int
+        Of the split, where the dataset has none.
+    progress : Progress
+
+    Raises
+    ------
+    DatasetError
+        If `dataset` is none, or cannot be split.
+    WeightsError
+        If the weights cannot be had.
+    OutputError
+        If the cache cannot be written.
+    """
+    data = dataset_to_see(dataset, taxonomy, seed)
+    backbone = Backbone(load_weights(weights))
+    views, _ = views_of(data)
+    with open_cache(backbone.sha256) as cache:
+        found = extract(views, backbone, cache, progress)
+        return FeaturesSummary(
+            len(data), len(found.kept), found.computed, found.refused, cache.path
+        )
+
+
+def dataset_to_see(dataset: Path, taxonomy: str | None, seed: int) -> Dataset:
+    """Return a dataset with parts, made as `train` makes them where there are none."""
+    return complete_splits(read_dataset(dataset, chosen_taxonomy(taxonomy, dataset)), seed)

@@ -1,0 +1,251 @@
+"""Work on a Ray cluster: tasks that may be lost with their machine, and an end in any case.
+
+Tasks, not actors: a task that dies with its node is simply run again elsewhere by Ray, while work
+that waited in a dead actor's queue has to be noticed first (decision 11). Tasks must therefore be
+harmless to repeat. Whatever happens, the caller gets results or an error: a task that Ray gives up
+is told of at the end, and if nothing at all comes back for long, that is an error too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from hematovision import __version__
+from hematovision.errors import ClusterError, HematoVisionError, needs_extra
+from hematovision.scale.opened import Packed, opened
+
+__all__ = ["Cluster", "Connection", "Done", "connected"]
+
+_RETRIES = 3
+"""Times that Ray runs a task again whose worker or node was lost."""
+
+_AHEAD = 2
+"""Tasks in flight for each that can run: none waits for the driver, and few are lost with it."""
+
+_LOOK_SECONDS = 5.0
+"""How often the size of the cluster is asked for, since machines come and go."""
+
+_OBJECT_STORE = 200 * 2**20
+"""Bytes of a cluster started here: it holds the model and the answers' counts, never images."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which cluster to use, and how.
+
+    Parameters
+    ----------
+    address : str, optional
+        As `ray.init` takes it: ``host:port``, ``ray://host:port`` or ``auto``. By default that of
+        the variable ``RAY_ADDRESS``; without it a cluster of this machine alone is started.
+    cpus : float
+        Processors that a task reserves. Each computes on one thread.
+    local_cpus : int, optional
+        Processors of a cluster that is started here; by default all.
+    stall_seconds : float
+        How long to wait for the next task to come back, before giving up.
+    """
+
+    address: str | None = None
+    cpus: float = 1.0
+    local_cpus: int | None = None
+    stall_seconds: float = 600.0
+
+
+@dataclass(frozen=True)
+class Done(Generic[_Item, _Result]):
+    """A task that came back.
+
+    Parameters
+    ----------
+    item : object
+        What it was given.
+    result : object
+        What it returned; None if it was lost.
+    lost : str
+        Why it was lost; empty if it was not.
+    """
+
+    item: _Item
+    result: _Result | None
+    lost: str = ""
+
+
+class Connection:
+    """A cluster that tasks can be run on; see `connected`.
+
+    Parameters
+    ----------
+    settings : Cluster
+    """
+
+    def __init__(self, settings: Cluster) -> None:
+        self._settings = settings
+        self._ray = _ray()
+        self._room = 1
+        self._looked = -_LOOK_SECONDS
+
+    def share(self, packed: Packed) -> object:
+        """Send something to the cluster, once; each worker process fetches and opens it once."""
+        return self._ray.put(packed)
+
+    def run(
+        self, work: Callable[[Any, _Item], _Result], shared: object, items: Iterable[_Item]
+    ) -> Iterator[Done[_Item, _Result]]:
+        """Do `work` on each item, and give the results as they come.
+
+        Parameters
+        ----------
+        work : callable
+            A function of a module, called on some machine as ``work(opened, item)`` with what
+            `Packed.open` made of the shared object; it must be harmless to repeat.
+        shared : object
+            What `share` returned of something `Packed`.
+        items : iterable
+            Read only as far as needed.
+
+        Raises
+        ------
+        HematoVisionError
+            What `work` raised, if it is one of ours.
+        ClusterError
+            If nothing comes back for `Cluster.stall_seconds`, the cluster is gone, or `work` failed
+            otherwise.
+        """
+        task = self._ray.remote(num_cpus=self._settings.cpus, max_retries=_RETRIES)(_call)
+        waiting: dict[Any, _Item] = {}
+        left = iter(items)
+        try:
+            while True:
+                for item in islice(left, max(0, self._in_flight() - len(waiting))):
+                    # The shared object is inside a list, so that it is not fetched for every task.
+                    waiting[task.remote(work, [shared], item, __version__)] = item
+                if not waiting:
+                    return
+                reference = self._next(list(waiting))
+                yield self._taken(reference, waiting.pop(reference))
+        finally:
+            for reference in waiting:
+                self._ray.cancel(reference, force=True)
+
+    def _in_flight(self) -> int:
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            with _reached():
+                cpus = self._ray.cluster_resources().get("CPU", 0.0)
+            self._room = max(1, int(cpus / self._settings.cpus))
+            self._looked = time.monotonic()
+        return _AHEAD * self._room
+
+    def _next(self, references: list[Any]) -> Any:
+        with _reached():
+            ready, _ = self._ray.wait(
+                references, num_returns=1, timeout=self._settings.stall_seconds
+            )
+        if not ready:
+            raise ClusterError(
+                f"No task came back for {self._settings.stall_seconds:.0f} s; {len(references)} "
+                f"are waiting, and the cluster has {self._described()}. What came back is kept: "
+                "see `ray status`, and run the same command with --resume."
+            )
+        return ready[0]
+
+    def _taken(self, reference: Any, item: _Item) -> Done[_Item, _Result]:
+        exceptions = self._ray.exceptions
+        try:
+            return Done(item, self._ray.get(reference))
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, HematoVisionError):
+                raise error.cause from error
+            raise ClusterError(
+                f"A worker failed: {error.cause!r}. See that every node has HematoVision "
+                f"{__version__} with the extra 'scale' installed."
+            ) from error
+        except exceptions.RayError as error:
+            return Done(item, None, f"{type(error).__name__}: {str(error).splitlines()[0]}")
+
+    def _described(self) -> str:
+        resources = self._ray.cluster_resources()
+        nodes = sum(bool(node["Alive"]) for node in self._ray.nodes())
+        return f"{nodes} living nodes with {resources.get('CPU', 0):g} processors"
+
+
+@contextmanager
+def connected(settings: Cluster) -> Iterator[Connection]:
+    """Connect to a cluster, or start one of this machine, until the block ends.
+
+    A connection that the caller has already is used and left open.
+
+    Raises
+    ------
+    MissingExtraError
+        If Ray is not installed.
+    ClusterError
+        If the cluster cannot be reached or started.
+    """
+    ray = _ray()
+    ours = not ray.is_initialized()
+    if ours:
+        with _reached():
+            ray.init(**_options(settings))
+    try:
+        yield Connection(settings)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _options(settings: Cluster) -> dict[str, Any]:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        return {"address": address, **quiet}
+    return {
+        "address": "local",
+        "num_cpus": settings.local_cpus,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE,
+        **quiet,
+    }
+
+
+def _ray() -> Any:
+    # Nothing is reported to anybody; Ray reads this when it starts a cluster.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    with needs_extra("scale", "The engine 'ray'"):
+        import ray
+    return ray
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Turn what Ray says when a cluster is not there into a `ClusterError`."""
+    try:
+        yield
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"The Ray cluster cannot be reached: {error}. Check --ray-address (host:port of a head "
+            "node, `ray status` shows it), or leave it out to use this machine alone. What was "
+            "done before is kept; go on with --resume."
+        ) from error
+
+
+def _call(
+    work: Callable[[Any, _Item], _Result], shared: list[Any], item: _Item, version: str
+) -> _Result:
+    """Run on a worker: see that it is of our version, then do the work."""
+    if version != __version__:
+        raise ClusterError(
+            f"A worker has HematoVision {__version__}, this machine {version}. Answers would not "
+            "be comparable: install one version on all nodes."
+        )
+    return work(opened(shared[0]), item)

@@ -1,0 +1,196 @@
+"""Filling a dataset's feature cache on a cluster: look on many machines, train the head on one.
+
+The rows come back to this machine, whose cache they fill as if computed here, under the SHA-256 of
+the images' content. So a run that ended early is gone on with by running it again, and `train`
+finds everything in its place. The images have to lie where every node sees them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.errors import ClusterError, ImageError, needs_extra
+from hematovision.files import sha256_bytes
+from hematovision.jobs.features import FeaturesSummary, dataset_to_see
+from hematovision.model.lookahead import ahead
+from hematovision.progress import Progress, no_progress
+from hematovision.scale.cluster import Cluster, Connection, connected
+
+with needs_extra("train", "Computing features"):
+    from hematovision.model.backbone import Backbone
+    from hematovision.model.graph import backbone_graph
+    from hematovision.training.feature_cache import FeatureCache, open_cache
+    from hematovision.training.features import View, row_keys, rows_of
+    from hematovision.training.pictures import views_of
+    from hematovision.training.pretrained import load_weights
+
+__all__ = ["PackedBackbone", "Rows", "Wanted", "compute_rows", "features_on_cluster"]
+
+FILES_PER_TASK = 64
+"""The work of half a second and more, while the rows that come back are below a megabyte."""
+
+READERS = 8
+"""Files hashed at once on this machine, to see which are known."""
+
+
+class Wanted(NamedTuple):
+    """A file, and the views of it that are not in the cache."""
+
+    path: str
+    views: tuple[int, ...]
+
+
+class Rows(NamedTuple):
+    """What a task computed.
+
+    Parameters
+    ----------
+    keys : list of bytes
+        N of them.
+    values : ndarray of float32, shape (N, 1283)
+    refused : list of (str, str)
+        Path and reason of images that could not be read.
+    """
+
+    keys: list[bytes]
+    values: NDArray[np.float32]
+    refused: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class PackedBackbone:
+    """A backbone as it travels to workers: the graph, so that they need not write it.
+
+    Parameters
+    ----------
+    graph : bytes
+    """
+
+    graph: bytes
+
+    def open(self) -> Backbone:
+        """Open it for one image at a time."""
+        return Backbone.from_graph(self.graph, workers=1)
+
+
+def features_on_cluster(
+    dataset: Path,
+    *,
+    taxonomy: str | None = None,
+    weights: str = "hematology",
+    seed: int = 0,
+    cluster: Cluster | None = None,
+    progress: Progress = no_progress,
+) -> FeaturesSummary:
+    """Do what `jobs.features.compute_features` does, on a Ray cluster.
+
+    Raises
+    ------
+    DatasetError
+        If `dataset` is none, or cannot be split.
+    WeightsError
+        If the weights cannot be had.
+    OutputError
+        If the cache cannot be written.
+    ClusterError
+        If the cluster cannot be reached or did not do all. What it did is in the cache.
+    MissingExtraError
+        If Ray is not installed.
+    """
+    data = dataset_to_see(dataset, taxonomy, seed)
+    packed = PackedBackbone(backbone_graph(load_weights(weights)))
+    views, _ = views_of(data)
+    with open_cache(sha256_bytes(packed.graph)) as cache:
+        wanted, refused = _unknown(views, cache, progress)
+        computed = 0
+        if wanted:
+            with connected(cluster or Cluster()) as connection:
+                computed = _compute(connection, packed, wanted, cache, refused, progress)
+        left_out = {error.path for error in refused}
+        rows = sum(str(view.path) not in left_out for view in views)
+        return FeaturesSummary(len(data), rows, computed, tuple(refused), cache.path)
+
+
+def _compute(
+    connection: Connection,
+    packed: PackedBackbone,
+    wanted: Sequence[Wanted],
+    cache: FeatureCache,
+    refused: list[ImageError],
+    progress: Progress,
+) -> int:
+    """Have the rows computed and put them into the cache; add to `refused`; count the rows."""
+    starts = range(0, len(wanted), FILES_PER_TASK)
+    tasks = (wanted[start : start + FILES_PER_TASK] for start in starts)
+    total, computed = sum(len(file.views) for file in wanted), 0
+    lost = []
+    for done in connection.run(compute_rows, connection.share(packed), tasks):
+        if done.result is None:
+            lost.append(done.lost)
+            continue
+        cache.put(zip(done.result.keys, done.result.values, strict=True))
+        refused += [ImageError(*pair) for pair in done.result.refused]
+        computed += len(done.result.keys)
+        progress(computed, total, "Computing features")
+    if lost:
+        raise ClusterError(
+            f"{len(lost)} tasks were lost with their workers, again and again; the last because of "
+            f"{lost[-1]}. {computed} of {total} features were computed and are kept. Run the same "
+            "command again to do the rest."
+        )
+    return computed
+
+
+def compute_rows(backbone: Backbone, files: Sequence[Wanted]) -> Rows:
+    """Compute the rows of some files, on a worker."""
+    rows: list[tuple[bytes, NDArray[np.float32]]] = []
+    refused = []
+    for path, views in files:
+        try:
+            rows += rows_of(images.read_bytes(Path(path)), views, backbone, path)
+        except ImageError as error:
+            refused.append((error.path, error.reason))
+    keys = [key for key, _ in rows]
+    return Rows(keys, np.array([row for _, row in rows], np.float32), refused)
+
+
+def _unknown(
+    views: Sequence[View], cache: FeatureCache, progress: Progress
+) -> tuple[list[Wanted], list[ImageError]]:
+    """Find what has to be computed, by the content of every file."""
+
+    def look(path: Path, indices: list[int]) -> Wanted | ImageError:
+        try:
+            keys = row_keys(images.read_bytes(path), indices)
+        except ImageError as error:
+            return error
+        known = cache.known(keys)
+        return Wanted(
+            os.path.abspath(path),  # noqa: PTH100 - links stay
+            tuple(i for i, key in zip(indices, keys, strict=True) if key not in known),
+        )
+
+    files = _by_file(views)
+    wanted, refused = [], []
+    seen = ahead(lambda file: look(*file), files, READERS)
+    for done, answer in enumerate(seen, 1):
+        if isinstance(answer, ImageError):
+            refused.append(answer)
+        elif answer.views:
+            wanted.append(answer)
+        progress(done, len(files), "Looking what is known")
+    return wanted, refused
+
+
+def _by_file(views: Sequence[View]) -> list[tuple[Path, list[int]]]:
+    grouped = groupby(views, key=lambda view: view.path)
+    return [(path, [view.index for view in some]) for path, some in grouped]

@@ -1,0 +1,42 @@
+"""A model whose answers are known, images of three colours, and Ray on this machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from colour_squares import COLOUR_MODEL, COLOURS, write_square
+from hematovision.scale.cluster import Cluster, Connection, connected
+
+
+@pytest.fixture(scope="session")
+def colour_model() -> Path:
+    """A bundle whose answers can be worked out by hand: the strongest of red, green and blue."""
+    return COLOUR_MODEL
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Twelve images in three folders, one of them cut short, and a file that is none."""
+    folder = tmp_path / "pictures"
+    for name, (red, green, blue) in COLOURS.items():
+        for i in range(4):
+            write_square(folder / name / f"{i}.png", (red - i, green - i, blue - i))
+    cut = folder / "red" / "3.png"
+    cut.write_bytes(cut.read_bytes()[:50])
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the work into shards of two images."""
+    monkeypatch.setattr("hematovision.scale.classify._SMALLEST", 2)
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[Connection]:
+    """Ray on this machine, for as long as the tests of this process last."""
+    pytest.importorskip("ray")
+    with connected(Cluster(local_cpus=2, stall_seconds=60)) as connection:
+        yield connection

@@ -1,0 +1,194 @@
+"""A table in parts: whole parts only, and each image in one of them."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from hematovision.errors import OutputError
+from hematovision.jobs.journal import Head
+from hematovision.model.prediction import Prediction
+from hematovision.scale.addresses import Source
+from hematovision.scale.parts import JOB, Part, open_parts, part_name, write_part
+
+CLASSES = ("RBC", "WBC")
+HEAD = Head("m" * 64, "b" * 64, ("path",), 0.5, 1.0)
+
+
+def sources(*names: str, stamp: str = "1 1") -> list[Source]:
+    return [Source(name, name, stamp=stamp) for name in names]
+
+
+def answered(name: str) -> Prediction:
+    return Prediction(name, CLASSES, "RBC", (0.75, 0.25), 0.75, 0.9, "accepted")
+
+
+def write(folder: Path, number: int, *names: str, unread: int = 0, stamp: str = "1 1") -> Part:
+    some = sources(*names, stamp=stamp)
+    predictions = [
+        Prediction.refused(n, CLASSES, "broken") if n.startswith("bad") else answered(n)
+        for n in names
+    ]
+    return write_part(
+        str(folder),
+        part_name(number, some),
+        {s.name: s.stamp for s in some},
+        predictions,
+        CLASSES,
+        unread,
+    )
+
+
+def test_the_folder_reads_as_one_table(tmp_path: Path):
+    out = tmp_path / "out"
+    with open_parts(str(out), HEAD, resume=False):
+        write(out, 0, "a", "bad")
+        write(out, 1, "c")
+    rows = pq.read_table(out).to_pylist()
+    assert [row["path"] for row in rows] == ["a", "bad", "c"]
+    assert rows[0] == {
+        "path": "a",
+        "label": "RBC",
+        "confidence": 0.75,
+        "decision": "accepted",
+        "reason": "",
+        "novelty": 0.9,
+        "p_RBC": 0.75,
+        "p_WBC": 0.25,
+        "error": "",
+    }
+    assert rows[1]["error"] == "broken"
+    assert rows[1]["confidence"] is None
+
+
+def test_what_was_written_is_found_again(tmp_path: Path):
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        written = write(tmp_path, 3, "a", "bad", "c")
+        assert parts.standing(sources("a", "bad", "c", "d")) == [written]
+        assert parts.next_number() == 4
+    assert written.labels == {"RBC": 2}
+    assert written.refused == (("bad", "broken"),)
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        (sources("a"), "an image is gone"),
+        (sources("a", "b", stamp="2 2"), "an image has changed"),
+        (sources("x", "y"), "other images"),
+    ],
+)
+def test_a_part_that_no_longer_holds_is_deleted(tmp_path: Path, now, why: str):
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        write(tmp_path, 0, "a", "b")
+        assert parts.standing(now) == [], why
+        assert parts.names() == []
+
+
+def test_a_part_with_images_that_could_not_be_fetched_is_done_again(tmp_path: Path):
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        write(tmp_path, 0, "a", "bad", unread=1)
+        kept = write(tmp_path, 1, "c", "bad2")
+        assert parts.standing(sources("a", "bad", "c", "bad2")) == [kept]
+
+
+def test_an_image_in_two_parts_stays_in_the_first(tmp_path: Path):
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        first = write(tmp_path, 0, "a", "b")
+        write(tmp_path, 1, "b", "c")
+        assert parts.standing(sources("a", "b", "c")) == [first]
+        assert parts.names() == [first.name]
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
+def test_a_damaged_part_is_deleted(tmp_path: Path, rubbish: bytes):
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        name = write(tmp_path, 0, "a").name
+        (tmp_path / name).write_bytes(rubbish)
+        assert parts.standing(sources("a")) == []
+        assert not (tmp_path / name).exists()
+
+
+def test_a_strangers_parquet_file_under_our_name_does_not_stand(tmp_path: Path):
+    import pyarrow as pa
+
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        pq.write_table(pa.table({"x": [1]}), tmp_path / "part-000000-0123456789ab.parquet")
+        assert parts.standing(sources("a")) == []
+
+
+def test_other_files_are_left_alone_and_half_written_ones_go(tmp_path: Path):
+    with open_parts(str(tmp_path), HEAD, resume=True):
+        pass
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "_unfinished-0123").write_bytes(b"half")
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        assert parts.standing(sources("a")) == []
+    assert (tmp_path / "notes.txt").exists()
+    assert not (tmp_path / "_unfinished-0123").exists()
+
+
+def test_a_folder_in_use_is_not_begun_anew(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("x")
+    with (
+        pytest.raises(OutputError, match="not empty; nothing in it was touched"),
+        open_parts(str(tmp_path), HEAD, resume=False),
+    ):
+        pass
+
+
+def test_two_processes_do_not_write_one_table(tmp_path: Path):
+    with (
+        open_parts(str(tmp_path), HEAD, resume=True),
+        pytest.raises(OutputError, match="Another process"),
+        open_parts(str(tmp_path), HEAD, resume=True),
+    ):
+        pass
+
+
+def test_answers_of_another_model_are_not_mixed_in(tmp_path: Path):
+    with open_parts(str(tmp_path), HEAD, resume=False):
+        pass
+    other = Head("n" * 64, "b" * 64, ("path",), 0.5, 1.0)
+    with (
+        pytest.raises(OutputError, match="another model"),
+        open_parts(str(tmp_path), other, resume=True),
+    ):
+        pass
+
+
+def test_parts_without_a_word_of_their_model_are_not_added_to(tmp_path: Path):
+    write(tmp_path, 0, "a")
+    with (
+        pytest.raises(OutputError, match=JOB),
+        open_parts(str(tmp_path), HEAD, resume=True),
+    ):
+        pass
+
+
+def test_the_job_says_what_made_it(tmp_path: Path):
+    with open_parts(str(tmp_path), HEAD, resume=False):
+        pass
+    assert json.loads((tmp_path / JOB).read_text())["model"] == "m" * 64
+
+
+def test_a_table_can_lie_at_a_uri(tmp_path: Path):
+    uri = (tmp_path / "out").as_uri()
+    with open_parts(uri, HEAD, resume=False) as parts:
+        some = sources("a")
+        write_part(uri, part_name(0, some), {"a": "1 1"}, [answered("a")], CLASSES, 0)
+        assert len(parts.standing(some)) == 1
+
+
+def test_the_name_of_a_part_follows_from_its_images():
+    assert part_name(7, sources("a")).startswith("part-000007-")
+    assert part_name(7, sources("a")) == part_name(7, sources("a"))
+    assert part_name(7, sources("a")) != part_name(7, sources("a", stamp="2 2"))
+    assert part_name(7, sources("a")) != part_name(7, sources("b"))
+
+
+def test_a_part_that_cannot_be_written_says_where(tmp_path: Path):
+    (tmp_path / "out").write_text("a file is in the way")
+    with pytest.raises(OutputError, match="part-000000"):
+        write(tmp_path / "out", 0, "a")
