@@ -73,6 +73,12 @@ def test_an_only_image_that_cannot_be_used_is_a_status(client, cell, cut, status
     assert len(answer.headers["X-Model-Hash"]) == 64
 
 
+def test_whoever_asks_for_it_gets_a_row_for_an_only_image_too(client):
+    answer = post(client, b"plain text", lenient="true")
+    assert answer.status_code == 200
+    assert "is no image" in answer.json()["rows"][0]["error"]
+
+
 def test_of_several_images_each_row_has_its_own_error(client, cell):
     answer = post(client, cell[:500], cell, b"text")
     assert answer.status_code == 200

@@ -21,6 +21,8 @@ __all__ = ["Classified", "ModelNamed", "ModelsListed", "friendly_paths"]
 
 Row: TypeAlias = dict[str, str | float | None]
 
+_LENIENT = "Give an only image that cannot be used a row with its `error`, too, not a status."
+
 _BODY = {
     "requestBody": {
         "required": True,
@@ -95,6 +97,7 @@ def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
         request: Request,
         model: Annotated[str | None, Query(description="One of /v1/models.")] = None,
         explain: Annotated[bool, Query(description="Add `heat_map`, a PNG in base64.")] = False,  # noqa: FBT002 - a parameter of the query
+        lenient: Annotated[bool, Query(description=_LENIENT)] = False,  # noqa: FBT002 - as above
     ) -> JSONResponse:
         """Answer for images: JPEG, PNG, TIFF, BMP, WebP or GIF, in parts named `files`."""
         served = engine.models.get(model)
@@ -105,7 +108,8 @@ def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
         files = await _files(request, engine.settings.max_bytes)
         works = [partial(served.look, data, name, explain=explain) for name, data in files]
         seen = await engine.answer(served, works)
-        _check_single(seen)
+        if not lenient:
+            _check_single(seen)
         answer = Classified(
             request_id=request.state.request_id,
             model=_named(served),

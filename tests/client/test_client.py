@@ -1,0 +1,222 @@
+"""The client gives what the library gives, and says why where it cannot."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.client import KINDS, Client, ServedModel
+from hematovision.data.phantom import draw_cell
+from hematovision.errors import RequestError
+from hematovision.model.classifier import Classifier
+from hematovision.server.problems import STATUSES
+from server.conftest import free_port, running
+
+NAME = "rbc-wbc-platelets"
+KEY = "open sesame"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_proxy():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_proxy", "127.0.0.1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running("--max-bytes", 2**22, environment={"HEMATOVISION_API_KEY": KEY}) as (_, address):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, KEY)
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> list:
+    folder = tmp_path_factory.mktemp("cells")
+    kinds = ("rbc", "neutrophil", "platelet")
+    return [
+        images.write(folder / f"{i}.{('png', 'jpg')[i % 2]}", draw_cell(kinds[i % 3], i))
+        for i in range(18)
+    ]
+
+
+def test_the_answers_are_those_of_the_library(client, cells, tmp_path):
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(cells[0].read_bytes()[:300])
+    asked = [*cells, cut, tmp_path / "missing.jpg", tmp_path]
+    found, wanted = client.classify(iter(asked)), Classifier.load(NAME).predict(asked)
+    assert len(found) == len(wanted) == 21
+    for one, other in zip(found, wanted, strict=True):
+        assert (one.path, one.classes, one.label) == (other.path, other.classes, other.label)
+        assert (one.decision, one.reason) == (other.decision, other.reason)
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+        if other.novelty is not None:
+            assert one.novelty == pytest.approx(other.novelty, abs=1e-6)
+    assert found[18].error == wanted[18].error
+    assert "No such file" in found[19].error
+    assert "no file" in found[20].error
+
+
+def test_one_path_or_the_bytes_of_one_are_enough(client, cells):
+    (by_path,), (by_bytes,) = client.classify(str(cells[1])), client.classify(cells[1].read_bytes())
+    assert by_path.path == str(cells[1])
+    assert by_bytes.path == "image 0"
+    assert by_path.probabilities == by_bytes.probabilities
+    assert client.classify([]) == []
+
+
+def test_an_image_that_cannot_be_used_is_refused_alone_as_among_others(client, cells, tmp_path):
+    (alone,) = client.classify(b"text")
+    assert (alone.decision, alone.label) == ("refused", None)
+    assert "no image" in alone.error
+    assert client.classify([cells[0], b"text"])[1].error == alone.error
+    (absent,) = client.classify(tmp_path / "absent.png")
+    assert (absent.decision, absent.classes) == ("refused", ("RBC", "WBC", "Platelets"))
+    (strange,) = client.classify("a\0b")
+    assert "null" in strange.error
+
+
+def test_models_and_readiness(client, address):
+    (model,) = client.models()
+    assert isinstance(model, ServedModel)
+    assert (model.name, len(model.hash), model.explains) == (NAME, 64, True)
+    assert model.classes == ("RBC", "WBC", "Platelets")
+    assert client.ready()
+    assert not Client(f"http://127.0.0.1:{free_port()}").ready()
+
+
+def refused(call, kind: str) -> str:
+    with pytest.raises(RequestError) as caught:
+        call()
+    assert caught.value.kind == kind
+    return caught.value.message
+
+
+def test_what_the_service_refuses_is_an_error_of_that_kind(client, address, cells, tmp_path):
+    assert "API key" in refused(Client(address).models, "key")
+    assert NAME in refused(lambda: client.classify(cells[0], model="gpt"), "unknown model")
+    refused(lambda: client.classify(tmp_path / "absent", model="gpt"), "unknown model")
+    # So much that the service closes before it has all of it.
+    assert "--max-bytes" in refused(lambda: client.classify(b"x" * 2**26), "too large")
+
+
+def test_nobody_there_is_an_error_that_says_what_to_do(cells):
+    nobody = Client(f"http://127.0.0.1:{free_port()}")
+    assert "hematovision serve" in refused(lambda: nobody.classify(cells[0]), "unreachable")
+
+
+def test_a_service_that_does_not_answer_is_given_up_in_time(cells):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        slow = Client(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.2)
+        began = time.monotonic()
+        refused(lambda: slow.classify(cells[0]), "unreachable")
+        assert time.monotonic() - began < 2
+
+
+@contextmanager
+def answering(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[tuple[Client, list[str]]]:
+    """A service that gives these answers, one after the other, and the last one again and again."""
+    left, paths = list(answers), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            status, headers, body = left.pop(0) if len(left) > 1 else left[0]
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    try:
+        yield Client(f"http://127.0.0.1:{server.server_port}/", retries=2), paths
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+FULL = (503, {"Retry-After": "7"}, b'{"error": "full", "request_id": "1"}')
+ONE = b'{"models": [{"name": "m", "hash": "h", "classes": ["a"], "explains": false}]}'
+
+
+@pytest.fixture
+def slept(monkeypatch) -> list[float]:
+    seen: list[float] = []
+    monkeypatch.setattr(time, "sleep", seen.append)
+    return seen
+
+
+def test_a_full_service_is_asked_again_when_it_says(slept):
+    with answering(FULL, (503, {"Retry-After": "900"}, b""), (200, {}, ONE)) as (client, _):
+        assert client.models() == [ServedModel("m", "h", ("a",), explains=False)]
+    assert slept == [7, 30]
+
+
+def test_one_that_stays_full_is_given_up(slept):
+    with answering((503, {}, FULL[2])) as (client, paths):
+        assert refused(client.models, "full") == "full"
+        assert not client.ready()
+    assert slept == [1, 1]
+    assert len(paths) == 4
+
+
+@pytest.mark.parametrize(("status", "kind"), [*KINDS.items(), (500, "failed"), (302, "failed")])
+def test_every_status_is_a_kind(status, kind, slept):
+    with answering((status, {"Location": "/elsewhere"}, b"<html>")) as (client, paths):
+        assert str(status) in refused(lambda: client.classify(b"x"), kind)
+        assert set(paths) == {"/v1/classify?lenient=true"}  # Nothing is sent elsewhere.
+
+
+def test_the_kinds_are_those_of_the_service():
+    assert {STATUSES[kind]: kind for kind in KINDS.values()} == KINDS
+    assert set(STATUSES.values()) == set(KINDS)
+
+
+MODEL = b'"model": {"name": "m", "hash": "h", "classes": ["a"], "explains": true}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"welcome",
+        b"[]",
+        b"{}",
+        b'{"rows": [1]}',
+        b'{"rows": []}',
+        b'{"rows": [{}]}',
+        b'{"rows": [{"decision": "accepted"}], ' + MODEL + b"}",
+        b'{"rows": [{"decision": "accepted", "p_a": "x"}], ' + MODEL + b"}",
+    ],
+)
+def test_what_is_no_answer_of_ours_is_said(body):
+    with answering((200, {}, body)) as (client, _):
+        assert "not that of a HematoVision service" in refused(
+            lambda: client.classify(b"x"), "failed"
+        )
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", ""])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(ValueError, match="Received"):
+        Client(url)
