@@ -1,4 +1,4 @@
-"""What every benchmark says of the machine, and where its figures and its table go.
+"""What every benchmark says of the machine, how it times a process, and where its figures go.
 
 A benchmark writes its figures with `write_json`, and its table with `fill` into the place that
 `docs/results.md` keeps for it: between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``.
@@ -10,14 +10,16 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hematovision.model.session import usable_cpus
 
-__all__ = ["describe", "fill", "markdown_table", "write_json"]
+__all__ = ["Measured", "describe", "fill", "markdown_table", "run_measured", "write_json"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.md"
@@ -68,6 +70,38 @@ def fill(markdown: Path, name: str, table: str) -> None:
         )
     filled = f"{before}{opening}\n{table.strip()}\n{closing}{after}"
     markdown.write_text(filled, encoding="utf-8", newline="\n")
+
+
+class Measured(NamedTuple):
+    """How long a whole process took, the most memory it had at once (resident), what it said."""
+
+    seconds: float
+    peak_mb: float
+    output: str
+
+
+def run_measured(words: Sequence[object], *, allowed: Sequence[int] = (0,)) -> Measured:
+    """Run a command to its end, and say what it took; not on Windows, which counts otherwise.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends with a code that is not `allowed`.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout as stream:
+        output = stream.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in allowed:
+        raise RuntimeError(f"{words} ended with {process.returncode}. It said: {output[-500:]}")
+    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return Measured(seconds, peak, output)
 
 
 def markdown_table(columns: list[str], rows: list[list[Any]]) -> str:
