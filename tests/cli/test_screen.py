@@ -1,6 +1,7 @@
 """Progress is drawn where somebody looks, told now and then where nobody does, never on stdout."""
 
 import io
+import re
 import sys
 
 import pytest
@@ -14,30 +15,77 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_in_a_terminal_each_piece_of_work_has_its_bar(monkeypatch, capsys):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The time, to be set."""
+    now = [0.0]
+    monkeypatch.setattr(screen.time, "monotonic", lambda: now[0])
+    return now
+
+
+def open_terminal(monkeypatch, columns: int = 100) -> Terminal:
+    """Put a terminal into the place of stderr; not a fixture, as pytest has its own at a call."""
+    found = Terminal()
+    monkeypatch.setattr(sys, "stderr", found)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    return found
+
+
+def test_in_a_terminal_each_piece_of_work_has_its_bar(monkeypatch, capsys):
+    terminal = open_terminal(monkeypatch)
     with screen.drawn_progress() as progress:
         progress(1, 4, "computing features")
         progress(4, 4, "computing features")
         progress(3, 15, "training")
     drawn = terminal.getvalue()
-    assert "Computing features" in drawn
-    assert "4/4" in drawn
-    assert "Training" in drawn
-    assert "3/15" in drawn
+    assert "Computing features 4 of 4" in drawn
+    assert "Training 3 of 15" in drawn
     assert capsys.readouterr().out == ""
 
 
 def test_a_total_that_becomes_known_late_is_taken(monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = open_terminal(monkeypatch)
     with screen.drawn_progress() as progress:
-        progress(1, 1, "downloading")
+        progress(1, 0, "downloading")
         progress(2, 9, "downloading")
-    assert "2/9" in terminal.getvalue()
+    assert "Downloading 2 of 9" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
+def test_no_terminal_is_too_narrow_for_one_line(clock, monkeypatch, columns):
+    terminal = open_terminal(monkeypatch, columns)
+    with screen.drawn_progress() as progress:
+        progress(0, 20_000, "Classifying")
+        clock[0] = 10.0
+        progress(2_100, 20_000, "Classifying")
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", terminal.getvalue()).splitlines()
+    drawn = [line for line in lines if line.strip()]
+    assert all(line.startswith(("\rClassif", "Classif")) for line in drawn)
+    assert all(len(line.strip("\r")) <= columns for line in drawn)
+    if columns >= 60:
+        assert "Classifying 2,100 of 20,000, 210 images/s, 1:26 left" in drawn[-1]
+
+
+def test_the_pace_is_that_of_the_last_half_minute(clock):
+    pace = screen._Pace("classifying")
+    assert pace.sentence(1, 20_000) == "Classifying 1 of 20,000"
+    for second in range(1, 101):
+        clock[0] = float(second)
+        done = min(second, 50) * 10 + max(0, second - 50) * 100
+        said = pace.sentence(done, 20_000)
+    assert said == "Classifying 5,500 of 20,000, 100 images/s, 2:25 left"
+    clock[0] = 245.2
+    assert pace.sentence(20_000, 20_000) == "Classifying 20,000 of 20,000, 82 images/s, took 4:06"
+
+
+def test_slow_work_and_work_without_a_total_have_a_pace_too(clock):
+    slow, endless = screen._Pace("training"), screen._Pace("downloading")
+    assert slow.sentence(0, 4000) == "Training 0 of 4,000"
+    assert endless.sentence(0, 0) == "Downloading 0"
+    clock[0] = 4.0
+    assert slow.sentence(2, 4000) == "Training 2 of 4,000, 0.5/s, 2:13:16 left"
+    assert endless.sentence(80, 0) == "Downloading 80, 20/s"
 
 
 def test_in_a_log_short_work_says_nothing(capsys):
@@ -47,13 +95,13 @@ def test_in_a_log_short_work_says_nothing(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_in_a_log_long_work_says_a_line_now_and_then(capsys, monkeypatch):
-    clock = iter([0.0, 5.0, 11.0, 11.0, 12.0, 22.0, 22.0])
-    monkeypatch.setattr(screen.time, "monotonic", lambda: next(clock))
+def test_in_a_log_long_work_says_a_line_now_and_then(capsys, clock):
     with screen.drawn_progress() as progress:
-        for done in range(1, 5):
+        for done, now in enumerate([5.0, 11.0, 12.0, 22.0], 1):
+            clock[0] = now
             progress(done, 100, "training")
-    assert capsys.readouterr() == ("", "Training: 2 of 100\nTraining: 4 of 100\n")
+    said = "Training 2 of 100, 0.2/s, 9:48 left\nTraining 4 of 100, 0.2/s, 9:04 left\n"
+    assert capsys.readouterr() == ("", said)
 
 
 def test_hidden_progress_tells_nobody():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,13 @@ __all__ = ["drawn_progress", "end_with_refusals", "show_list", "show_next", "sho
 QUIET_SECONDS = 10.0
 """How long work without a terminal is silent before it says a line, and between two lines."""
 
+PACE_SECONDS = 30
+"""Over how long a pace is taken: short enough to follow a change, long enough not to jump."""
+
+_OF_IMAGES = frozenset(
+    {"classifying", "computing features", "copying images", "drawing phantoms", "features"}
+)
+
 
 @contextmanager
 def drawn_progress(*, hidden: bool = False) -> Iterator[Progress]:
@@ -45,22 +54,15 @@ def drawn_progress(*, hidden: bool = False) -> Iterator[Progress]:
         yield _Lines()
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress
+    from rich.table import Column
 
+    # In a narrow terminal the bar gives way, then the end of the sentence; nothing wraps.
+    sentence = Column(no_wrap=True, overflow="ellipsis")
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False, table_column=sentence),
+        BarColumn(bar_width=None, table_column=Column(max_width=40)),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as bars:
         yield _Bars(bars)
@@ -71,12 +73,14 @@ class _Bars:
 
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[str, tuple[TaskID, _Pace]] = {}
 
     def __call__(self, done: int, total: int, what: str, /) -> None:
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(_sentence(what), total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self._bars.add_task(what, total=total or None), _Pace(what)
+        task, pace = self._tasks[what]
+        said = pace.sentence(done, total)
+        self._bars.update(task, completed=done, total=total or None, description=said)
 
 
 class _Lines:
@@ -84,15 +88,50 @@ class _Lines:
 
     def __init__(self) -> None:
         self._said = time.monotonic()
+        self._paces: dict[str, _Pace] = {}
 
     def __call__(self, done: int, total: int, what: str, /) -> None:
+        pace = self._paces.setdefault(what, _Pace(what))
+        said = pace.sentence(done, total)
         if time.monotonic() - self._said >= QUIET_SECONDS:
             self._said = time.monotonic()
-            typer.echo(f"{_sentence(what)}: {done} of {total}", err=True)
+            typer.echo(said, err=True)
 
 
-def _sentence(what: str) -> str:
-    return what[:1].upper() + what[1:]
+class _Pace:
+    """How fast a piece of work is, over the last half minute, and when it will be done."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what[:1].upper() + what[1:]
+        self._unit = " images/s" if what.lower() in _OF_IMAGES else "/s"
+        self._marks = deque[tuple[float, int]](maxlen=PACE_SECONDS)
+        self._first = (0.0, 0)
+
+    def sentence(self, done: int, total: int) -> str:
+        """Say it: ``Classifying 1,234 of 20,000, 210 images/s, 1:30 left``."""
+        now = time.monotonic()
+        if not self._marks:
+            self._first = (now, done)
+        if not self._marks or now - self._marks[-1][0] >= 1:
+            self._marks.append((now, done))
+        parts = [f"{self._what} {done:,}" + (f" of {total:,}" if total else "")]
+        ended = bool(total) and done >= total
+        began, before = self._first if ended else self._marks[0]
+        if now - began >= 1 and done > before:
+            rate = (done - before) / (now - began)
+            parts.append(f"{rate:,.0f}{self._unit}" if rate >= 10 else f"{rate:.1f}{self._unit}")
+            if ended:
+                parts.append(f"took {_clock(now - began)}")
+            elif total:
+                parts.append(f"{_clock((total - done) / rate)} left")
+        return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    """Write a time as ``1:30`` or ``2:05:00``."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
