@@ -1,0 +1,203 @@
+"""What a cluster costs and brings: images per second on Ray, beside `classify` on this machine.
+
+    python -m benchmarks.scale [--images 1000 10000] [--rounds 3] [--ray-data] [--fill]
+
+Drawn cells (`hematovision.data.phantom`): 200 different JPEG files, linked under as many names as
+are asked for, so that the disk is not the test. Each run is a whole process that lists, answers and
+writes a table, Ray's own start and end included; runs of one round follow one another. "Workers"
+are the processors that Ray may use: each task takes one. The rate behind the start is that of the
+images between the first and the last task that came back.
+
+With --ray-data, the same work as a pipeline of Ray Data (`read_binary_files`, `map_batches`,
+`write_parquet`), which is what decision 11 was decided by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.machine import RESULTS, describe, fill, markdown_table, run_measured, write_json
+from hematovision.data.phantom import KINDS, draw_cell
+
+DIFFERENT = 200
+MODEL = "rbc-wbc-platelets"
+
+LOCAL = """
+import sys
+from pathlib import Path
+from hematovision.jobs.classify import classify
+classify([Path(sys.argv[1])], out=Path(sys.argv[2]) / "answers.parquet")
+"""
+
+RAY = """
+import sys, time
+from hematovision.scale.classify import classify_on_cluster
+from hematovision.scale.cluster import Cluster
+seen = []
+classify_on_cluster(
+    [sys.argv[1]], out=sys.argv[2], cluster=Cluster(local_cpus=int(sys.argv[3])),
+    progress=lambda done, total, what: seen.append((time.perf_counter(), done)),
+)
+(first, some), (last, all_) = seen[0], seen[-1]
+print((all_ - some) / max(last - first, 1e-9))
+"""
+
+RAY_DATA = """
+import logging, os, sys
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+import ray
+from hematovision.model.classifier import Classifier
+ray.init(address="local", num_cpus=int(sys.argv[3]), include_dashboard=False, log_to_driver=False,
+         logging_level=logging.ERROR)
+ray.data.DataContext.get_current().enable_progress_bars = False
+
+class Answer:
+    def __init__(self):
+        self.classifier = Classifier.load("rbc-wbc-platelets", workers=1)
+    def __call__(self, batch):
+        pairs = zip(batch["bytes"], batch["path"])
+        rows = [self.classifier.picture(data, path).prediction.row() for data, path in pairs]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+files = ray.data.read_binary_files(sys.argv[1], include_paths=True)
+workers = int(sys.argv[3])
+files.map_batches(Answer, batch_size=64, num_cpus=0.5,
+                  compute=ray.data.ActorPoolStrategy(size=workers)).write_parquet(sys.argv[2])
+"""
+
+
+class Run(NamedTuple):
+    """One whole process: what it was, and how long it took.
+
+    Parameters
+    ----------
+    images : int
+    engine : str
+    workers : int
+    seconds : float
+    rate : float or None
+        Images per second behind the start, where it is told.
+    """
+
+    images: int
+    engine: str
+    workers: int
+    seconds: float
+    rate: float | None
+
+
+def main() -> None:
+    """Measure, print a table, and write it down where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ray-data", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--fill", action="store_true")
+    args = parser.parse_args()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory() as name:
+        drawn = draw(Path(name) / "drawn")
+        for n in args.images:
+            folder = link(drawn, Path(name) / f"{n}", n)
+            for _ in range(args.rounds):
+                runs += one_round(folder, n, Path(name) / "out", ray_data=args.ray_data)
+            shutil.rmtree(folder)
+    table = summary(runs)
+    print(f"{describe()}\n\n{table}")
+    if args.json:
+        write_json(args.json, {"runs": [run._asdict() for run in runs]})
+    if args.fill:
+        fill(RESULTS, "scale", table)
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draw cells of all kinds as JPEG files."""
+    folder.mkdir(parents=True)
+    files = []
+    for seed in range(DIFFERENT):
+        path = folder / f"{seed}.jpg"
+        pixels: np.ndarray = draw_cell(KINDS[seed % len(KINDS)], seed=seed)
+        Image.fromarray(pixels).save(path, quality=92)
+        files.append(path)
+    return files
+
+
+def link(drawn: list[Path], folder: Path, n: int) -> Path:
+    """Give the drawn files `n` names, a thousand in a folder."""
+    for i in range(n):
+        path = folder / f"{i // 1000:04d}" / f"{i:07d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(drawn[i % len(drawn)])
+    return folder
+
+
+def one_round(folder: Path, n: int, out: Path, *, ray_data: bool) -> list[Run]:
+    """Run every way once."""
+    ways = [("classify", LOCAL, 2), ("ray", RAY, 1), ("ray", RAY, 2)]
+    if ray_data:
+        ways.append(("ray data", RAY_DATA, 2))
+    found = []
+    for engine, script, workers in ways:
+        shutil.rmtree(out, ignore_errors=True)
+        if engine == "classify":
+            out.mkdir()
+        words = [sys.executable, "-W", "ignore", "-c", script, folder, out, workers]
+        measured = run_measured(words)
+        rate = float(measured.output.split()[-1]) if engine == "ray" else None
+        found.append(Run(n, engine, workers, measured.seconds, rate))
+        print(found[-1], flush=True, file=sys.stderr)
+        check(out, n)
+    return found
+
+
+def check(out: Path, n: int) -> None:
+    """See that every image has its row; a fast way that loses some is none."""
+    import pyarrow.dataset as ds
+
+    rows = ds.dataset(out, format="parquet").count_rows()
+    if rows != n:
+        raise RuntimeError(f"{out} has {rows} rows for {n} images")
+
+
+def summary(runs: list[Run]) -> str:
+    """Return a table of medians, each beside `classify` in the same rounds."""
+    names = {
+        ("classify", 2): "`classify`, two threads",
+        ("ray", 1): "`--engine ray`, one worker",
+        ("ray", 2): "`--engine ray`, two workers",
+        ("ray data", 2): "a Ray Data pipeline, two workers",
+    }
+    rows = []
+    for n in dict.fromkeys(run.images for run in runs):
+        local = [run.seconds for run in runs if (run.images, run.engine) == (n, "classify")]
+        for (engine, workers), label in names.items():
+            some = [r for r in runs if (r.images, r.engine, r.workers) == (n, engine, workers)]
+            if some:
+                rows.append(row(n, label, some, local))
+    columns = ["images", "way", "seconds", "images/s", "behind the start", "time, `classify` = 1"]
+    return markdown_table(columns, rows)
+
+
+def row(n: int, label: str, runs: list[Run], local: list[float]) -> list[str]:
+    """Return one line: medians over the rounds."""
+    seconds = statistics.median(run.seconds for run in runs)
+    ratio = statistics.median(r.seconds / base for r, base in zip(runs, local, strict=True))
+    rates = [run.rate for run in runs if run.rate]
+    steady = f"{statistics.median(rates):.0f}" if rates else ""
+    return [f"{n:,}", label, f"{seconds:.1f}", f"{n / seconds:.0f}", steady, f"{ratio:.2f}"]
+
+
+if __name__ == "__main__":
+    main()
