@@ -50,7 +50,7 @@ def test_images_of_a_point_hold_those_of_the_point_before(monkeypatch):
         rows.append((how.seed, {row.tobytes() for row in features}, np.bincount(labels).tolist()))
         return Mock(head=Mock(logits=lambda features: np.zeros((len(features), 3))))
 
-    monkeypatch.setattr("hematovision.training.curve.train_head", remember)
+    monkeypatch.setattr("hematovision.training.head.train_head", remember)
     train, valid, test = (part(n, i) for i, n in enumerate((24, 6, 6)))
     curve = learning_curve(train, valid, test, 3, HeadTraining(seed=5))
     # Half of the shares come to fewer than two images of a class: those points are one.
@@ -65,7 +65,7 @@ def test_images_of_a_point_hold_those_of_the_point_before(monkeypatch):
 
 def test_a_class_with_a_single_image_keeps_it_and_an_absent_one_has_none(monkeypatch):
     fake = Mock(return_value=Mock(head=Mock(logits=lambda features: np.zeros((len(features), 4)))))
-    monkeypatch.setattr("hematovision.training.curve.train_head", fake)
+    monkeypatch.setattr("hematovision.training.head.train_head", fake)
     labels = np.array([0] * 20 + [1])
     train = Part((), labels, np.zeros((21, 1280), np.float32), np.zeros((21, 3), np.float32), ())
     curve = learning_curve(train, train, train, 4, HeadTraining())

@@ -25,7 +25,6 @@ from hematovision.model.manifest import BackboneRef, Manifest
 with needs_extra("train", "Training"):
     from hematovision.model.graph import classifier_graph
     from hematovision.training.curve import CurvePoint
-    from hematovision.training.keras_files import keras_bytes
     from hematovision.training.learning import Learned
 
 __all__ = ["Recipe", "judged_part", "write_figures", "write_model"]
@@ -78,6 +77,8 @@ def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> B
     OutputError
         If something cannot be written.
     """
+    from hematovision.training.keras_files import keras_bytes
+
     readable = _readable(data, learned)
     write_splits(readable, out / "split.csv")
     write_text(out / "history.csv", _table(learned.history))

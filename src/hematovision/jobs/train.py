@@ -17,11 +17,10 @@ from hematovision.taxonomy import PBC8, Taxonomy, get_taxonomy
 
 with needs_extra("train", "Training"):
     from hematovision.training.curve import CurvePoint, learning_curve
-    from hematovision.training.finetune import FineTuning
-    from hematovision.training.head import HeadTraining
     from hematovision.training.learning import Learned, learn
     from hematovision.training.pictures import Pictures
     from hematovision.training.pretrained import load_weights
+    from hematovision.training.recipe import FineTuning, HeadTraining
 
 __all__ = ["TrainOptions", "TrainResult", "chosen_taxonomy", "train"]
 

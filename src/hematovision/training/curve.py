@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.progress import Progress, no_progress
-from hematovision.training.head import HeadTraining, train_head
 from hematovision.training.pictures import Part
+from hematovision.training.recipe import HeadTraining
 
 __all__ = ["DRAWS", "FRACTIONS", "CurvePoint", "learning_curve"]
 
@@ -119,6 +119,8 @@ def _score(
     how: HeadTraining,
 ) -> float:
     """Return the balanced accuracy of a head that learnt from some rows."""
+    from hematovision.training.head import train_head
+
     trained = train_head(
         train.features[rows], train.labels[rows], valid.features, valid.labels, n_classes, how
     )

@@ -14,7 +14,7 @@ from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
 from hematovision.training.batches import Labelled, TrainingBatches, ValidationBatches
-from hematovision.training.fit import Epoch, fit_best
+from hematovision.training.fit import fit_best
 from hematovision.training.keras_model import (
     BACKBONE_LAYER,
     backbone_weights,
@@ -22,39 +22,12 @@ from hematovision.training.keras_model import (
     head_of,
     trainable_from,
 )
+from hematovision.training.recipe import Epoch, FineTuning
 
 with needs_extra("train", "Fine-tuning"):
     import keras
 
 __all__ = ["FineTuned", "FineTuning", "fine_tune"]
-
-
-@dataclass(frozen=True)
-class FineTuning:
-    """How to fine-tune.
-
-    Parameters
-    ----------
-    blocks : int or None
-        How many of the 17 blocks, counted from the top, learn; None is all, stem included.
-    epochs, batch_size, seed : int
-        As usual. An epoch draws as many images as there are.
-    learning_rate : float
-        Peak of a schedule that warms up over the first tenth of the steps and falls to zero with
-        the cosine (Loshchilov and Hutter 2017, SGDR).
-    patience : int
-        Epochs without a better validation loss after which to stop.
-    label_smoothing : float
-        As in Szegedy et al. 2016.
-    """
-
-    blocks: int | None = 6
-    epochs: int = 5
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    patience: int = 5
-    label_smoothing: float = 0.05
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,12 @@ from typing import Any
 
 from hematovision.errors import TrainingError, needs_extra
 from hematovision.progress import EpochProgress, Progress, no_progress
+from hematovision.training.recipe import Epoch
 
 with needs_extra("train", "Training"):
     import keras
 
 __all__ = ["Epoch", "Fit", "fit_best"]
-
-Epoch = dict[str, float]
-"""One line of a training history: ``epoch`` from 1, ``loss``, ``accuracy``, ``val_loss``, ..."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import TrainingError, needs_extra
-from hematovision.model.head import Head
 from hematovision.progress import Progress, no_progress
-from hematovision.training.fit import Epoch, fit_best
+from hematovision.training.fit import fit_best
 from hematovision.training.keras_model import head_model, head_of
+from hematovision.training.recipe import HeadTraining, TrainedHead
 
 with needs_extra("train", "Training"):
     import keras
@@ -21,42 +19,6 @@ __all__ = ["HeadTraining", "TrainedHead", "class_weights", "train_head"]
 
 _STEPS_AT_ONCE = 16
 _VALIDATION_BATCH = 1024
-
-
-@dataclass(frozen=True)
-class HeadTraining:
-    """How to train the head; the defaults are the classic recipe.
-
-    Parameters
-    ----------
-    epochs : int
-        At most so many.
-    batch_size : int
-    patience : int
-        Epochs without a lower validation loss after which to stop.
-    hidden : int
-        Width of the hidden layer.
-    learning_rate : float
-        Adam's.
-    seed : int
-        Decides the first weights and the order of the images.
-    """
-
-    epochs: int = 15
-    batch_size: int = 32
-    patience: int = 5
-    hidden: int = 128
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class TrainedHead:
-    """A head with the weights of its best epoch, and its curves."""
-
-    head: Head
-    history: tuple[Epoch, ...]
-    interrupted: bool = False
 
 
 def class_weights(labels: NDArray[np.int64], n_classes: int) -> dict[int, float]:

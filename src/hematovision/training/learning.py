@@ -6,10 +6,8 @@ The test part is looked at here only to compute its features; nothing is fitted 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hematovision.data.samples import Split
 from hematovision.errors import ImageError, TrainingError
@@ -21,10 +19,9 @@ from hematovision.model.trust import Trust, fit_thresholds
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress
 from hematovision.training.decoys import decoy_features
-from hematovision.training.finetune import FineTuning, fine_tune
-from hematovision.training.fit import Epoch
-from hematovision.training.head import HeadTraining, TrainedHead, train_head
-from hematovision.training.pictures import Part, Pictures
+from hematovision.training.keras_import import import_keras, require_keras
+from hematovision.training.pictures import Look, Part, Pictures
+from hematovision.training.recipe import Epoch, FineTuning, HeadTraining, TrainedHead
 
 __all__ = ["Learned", "learn"]
 
@@ -99,21 +96,45 @@ def learn(
     ------
     TrainingError
         If there are no readable training or validation images, or training fails.
+    MissingExtraError
+        At once, if Keras is not installed and a head is to be trained.
     """
+    require_keras()
     progress = pictures.progress
-    parts, features, labels = pictures.look(weights, more_views=trained is None)
+    look = pictures.look(weights, more_views=trained is None)
+    parts, n_classes = look.parts, len(pictures.dataset.taxonomy.classes)
     _check(parts, pictures.refused)
-    n_classes = len(pictures.dataset.taxonomy.classes)
-    valid = parts["valid"]
-    if trained is None:
-        trained = train_head(
-            features, labels, valid.features, valid.labels, n_classes, how, progress
-        )
-    if fine_tuning is not None and not trained.interrupted:
-        weights, trained = _second_stage(parts, weights, trained, fine_tuning, progress)
-        parts, _, _ = pictures.look(weights, more_views=False)
-    decoys = decoy_features(parts["train"], weights, progress)
-    return _judged(parts, weights, trained, tuple(pictures.refused.values()), decoys)
+    with ThreadPoolExecutor(1) as aside:
+        novelty = _novelty_aside(aside, parts["train"], weights, n_classes, progress)
+        if trained is None:
+            trained = _first_stage(look, n_classes, how, progress)
+        if fine_tuning is not None and not trained.interrupted:
+            weights, trained = _second_stage(parts, weights, trained, fine_tuning, progress)
+            parts = pictures.look(weights, more_views=False).parts
+            novelty = _novelty_aside(aside, parts["train"], weights, n_classes, progress)
+        return _judged(parts, weights, trained, tuple(pictures.refused.values()), novelty.result())
+
+
+def _novelty_aside(
+    aside: ThreadPoolExecutor,
+    train: Part,
+    weights: BackboneWeights,
+    n_classes: int,
+    progress: Progress,
+) -> Future[Novelty]:
+    """Fit the novelty on a thread: it needs no head, and importing Keras leaves processors idle."""
+    decoys = decoy_features(train, weights, progress)
+    return aside.submit(fit_novelty, train.features, train.labels, n_classes, decoys)
+
+
+def _first_stage(look: Look, n_classes: int, how: HeadTraining, progress: Progress) -> TrainedHead:
+    import_keras()
+    from hematovision.training.head import train_head
+
+    valid = look.parts["valid"]
+    return train_head(
+        look.features, look.labels, valid.features, valid.labels, n_classes, how, progress
+    )
 
 
 def _second_stage(
@@ -123,6 +144,8 @@ def _second_stage(
     how: FineTuning,
     progress: Progress,
 ) -> tuple[BackboneWeights, TrainedHead]:
+    from hematovision.training.finetune import fine_tune
+
     tuned = fine_tune(parts["train"], parts["valid"], first.head, weights, how, progress=progress)
     done = len(first.history)
     later = tuple({**row, "epoch": row["epoch"] + done} for row in tuned.history)
@@ -134,12 +157,11 @@ def _judged(
     weights: BackboneWeights,
     trained: TrainedHead,
     refused: tuple[ImageError, ...],
-    decoys: NDArray[np.float32],
+    novelty: Novelty,
 ) -> Learned:
-    train, valid = parts["train"], parts["valid"]
+    valid = parts["valid"]
     calibration = fit_calibration(trained.head.logits(valid.features), valid.labels)
     head = calibration.fold(trained.head)
-    novelty = fit_novelty(train.features, train.labels, head.n_classes, decoys)
     novelty = novelty.scaled_to(valid.features)
     trust = fit_thresholds(
         head.probabilities(valid.features),

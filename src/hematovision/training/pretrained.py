@@ -13,11 +13,10 @@ from hematovision.errors import WeightsError, needs_extra
 from hematovision.images import SIZE
 from hematovision.model.architecture import weight_specs
 from hematovision.model.weights import BUNDLED_WEIGHTS, BackboneWeights, bundled_weights
-from hematovision.training.keras_model import SHRINK_LAYER, backbone_weights
+from hematovision.training.keras_import import import_keras
 
 with needs_extra("train", "Reading Keras weights"):
     import h5py
-    import keras
 
 __all__ = ["imagenet_weights", "keras_home", "load_weights", "read_weights_file"]
 
@@ -53,6 +52,7 @@ def imagenet_weights() -> BackboneWeights:
     WeightsError
         If they are not there and cannot be fetched; says where to put the file.
     """
+    keras = import_keras()
     try:
         model = keras.applications.MobileNetV2(
             include_top=False, weights="imagenet", input_shape=(224, 224, 3)
@@ -64,7 +64,7 @@ def imagenet_weights() -> BackboneWeights:
             f"The ImageNet weights are not at hand and could not be downloaded. Put the file "
             f"{_IMAGENET_FILE} into {folder}, or use --weights {BUNDLED_WEIGHTS}, which is shipped."
         ) from error
-    return backbone_weights(model)
+    return _from_backbone(model)
 
 
 def keras_home() -> Path:
@@ -97,6 +97,7 @@ def read_weights_file(path: Path) -> BackboneWeights:
         return BackboneWeights.load(path)
     try:
         if path.suffix == ".keras":
+            keras = import_keras()
             return _from_model(keras.saving.load_model(path, compile=False, safe_mode=True))
         return _from_h5(path)
     except WeightsError as error:
@@ -108,11 +109,19 @@ def read_weights_file(path: Path) -> BackboneWeights:
         ) from error
 
 
+def _from_backbone(model: Any, side: int = SIZE) -> BackboneWeights:
+    from hematovision.training.keras_model import backbone_weights
+
+    return backbone_weights(model, side)
+
+
 def _from_model(model: Any) -> BackboneWeights:
+    from hematovision.training.keras_model import SHRINK_LAYER
+
     for candidate in (model, *model.layers):
         if any(layer.name == "Conv_1_bn" for layer in getattr(candidate, "layers", ())):
             sides = [layer.kernel.shape[1] for layer in model.layers if layer.name == SHRINK_LAYER]
-            return backbone_weights(candidate, next(iter(sides), SIZE))
+            return _from_backbone(candidate, next(iter(sides), SIZE))
     raise WeightsError(
         "The model has no layer 'Conv_1_bn', so it is no MobileNetV2 as Keras makes it. Give one "
         "made by keras.applications.MobileNetV2."
@@ -125,11 +134,11 @@ def _from_h5(path: Path) -> BackboneWeights:
         found, side = ({}, SIZE) if unnamed else _named_arrays(file)
     if unnamed:
         # Weights-only files of Keras 3 know layers by their place, not by their name.
-        model = keras.applications.MobileNetV2(
+        model = import_keras().applications.MobileNetV2(
             include_top=False, weights=None, input_shape=(224, 224, 3)
         )
         model.load_weights(path)
-        return backbone_weights(model)
+        return _from_backbone(model)
     return BackboneWeights(found, side)
 
 
@@ -138,6 +147,8 @@ def _named_arrays(file: Any) -> tuple[dict[str, NDArray[np.float32]], int]:
 
     And at which side the network sees, where the file is one of this project's models.
     """
+    from hematovision.training.keras_model import SHRINK_LAYER
+
     wanted = {spec.name for spec in weight_specs()}
     found: dict[str, NDArray[np.float32]] = {}
     sides: list[int] = []
