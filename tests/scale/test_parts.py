@@ -76,7 +76,6 @@ def test_what_was_written_is_found_again(tmp_path: Path):
     [
         (sources("a"), "an image is gone"),
         (sources("a", "b", stamp="2 2"), "an image has changed"),
-        (sources("x", "y"), "other images"),
     ],
 )
 def test_a_part_that_no_longer_holds_is_deleted(tmp_path: Path, now, why: str):
@@ -84,6 +83,14 @@ def test_a_part_that_no_longer_holds_is_deleted(tmp_path: Path, now, why: str):
         write(tmp_path, 0, "a", "b")
         assert parts.standing(now) == [], why
         assert parts.names() == []
+
+
+def test_the_table_of_other_images_is_not_touched(tmp_path: Path):
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        name = write(tmp_path, 0, "a", "b").name
+        with pytest.raises(OutputError, match="answers for other images, such as a"):
+            parts.standing(sources("x", "y"))
+        assert parts.names() == [name]
 
 
 def test_a_part_with_images_that_could_not_be_fetched_is_done_again(tmp_path: Path):

@@ -157,12 +157,20 @@ class Parts:
         Raises
         ------
         OutputError
-            If a part cannot be deleted.
+            If a part cannot be deleted, or the parts have none of these images: then it is the
+            table of others, and all of it stays.
         """
         wanted = {source.name: source.stamp for source in sources}
+        there = {name: self._read(name) for name in self.names()}
+        known = [part for part in there.values() if part is not None]
+        if known and not any(name in wanted for part in known for name in part.stamps):
+            raise OutputError(
+                f"{self.folder} has the answers for other images, such as "
+                f"{next(iter(known[0].stamps))}; nothing in it was touched. Choose a new folder "
+                "with --out."
+            )
         found = []
-        for name in self.names():
-            part = self._read(name)
+        for name, part in there.items():
             if part is not None and not part.unread and _all_in(part.stamps, wanted):
                 found.append(part)
                 for image in part.stamps:
