@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def start_cold(picture: Path, runs: int) -> list[Measured]:
-    """Answer for one image in processes of their own; the first, which fills caches, is left out."""
+    """Answer for one image in processes of their own; leave out the first, which fills caches."""
     return [run_measured((*PROGRAM, picture)) for _ in range(runs + 1)][1:]
 
 

@@ -1,9 +1,9 @@
-"""Opening and running ONNX graphs on the processor.
+"""Opening and running ONNX graphs.
 
 A session runs one image at a time on one thread, and several threads share the session. That is
-the fastest way on few cores (2 cores: 1.5 to 2 times the images per second of one session that
-spreads a batch of 32 over both), and it makes an image's result independent of its neighbours:
-no kernel ever sees two images at once, so there is nothing to choose by batch size.
+the fastest way on few cores (decision 10 has the table of what else was tried), and it makes an
+image's result independent of its neighbours: no kernel ever sees two images at once, so there is
+nothing to choose by batch size.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hematovision.errors import BundleError, ModelError
 from hematovision.model.architecture import INPUT_SIZE, REDUCTION
+from hematovision.model.devices import Provider, chosen_providers, note_processor
 
 __all__ = [
     "Port",
@@ -66,7 +67,9 @@ def usable_cpus() -> int:
 def open_session(
     model: bytes, external: Mapping[str, bytes] | None = None, *, name: str = "The model"
 ) -> Session:
-    """Open an ONNX graph held in memory.
+    """Open an ONNX graph held in memory, on the device that `devices.chosen_providers` names.
+
+    Where a card was to be used and cannot, that is logged, and the processor does the work.
 
     Parameters
     ----------
@@ -81,6 +84,8 @@ def open_session(
     ------
     BundleError
         If ONNX Runtime does not accept it.
+    ModelError
+        If the environment asks for a device that there is not; see `devices.chosen_providers`.
     """
     given = dict(external or {})
     _refuse_foreign_files(model, given, name)
@@ -94,18 +99,37 @@ def open_session(
             options.add_external_initializers_from_files_in_memory(
                 list(given), list(given.values()), [len(data) for data in given.values()]
             )
-        session: Session = onnxruntime.InferenceSession(
-            model,
-            options,
-            providers=["CPUExecutionProvider"],
-            enable_fallback=0,  # Else a model that fails is tried twice, and that is printed.
-        )
+        return _on_device(model, options, chosen_providers())
+    except ModelError:
+        raise
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         raise BundleError(
             f"{name}: ONNX Runtime {onnxruntime.__version__} does not open it: {error}. The file "
             "is damaged or not a HematoVision model; train or fetch it again."
         ) from error
-    return session
+
+
+def _on_device(
+    model: bytes, options: onnxruntime.SessionOptions, providers: Sequence[Provider]
+) -> Session:
+    """Open a graph on the first of `providers`, or say why on the last, the processor."""
+    try:
+        session = onnxruntime.InferenceSession(
+            model,
+            options,
+            providers=[name for name, _ in providers],
+            provider_options=[dict(settings) for _, settings in providers],
+            enable_fallback=0,  # Else a model that fails is tried twice, and that is printed.
+        )
+    except Exception as error:  # ONNX Runtime's errors have no common base of their own
+        if len(providers) == 1:
+            raise
+        note_processor(f"it cannot be used ({error})")
+        return _on_device(model, options, providers[-1:])
+    if providers[0][0] not in session.get_providers():
+        note_processor("ONNX Runtime cannot load its libraries")
+    opened: Session = session
+    return opened
 
 
 def _refuse_foreign_files(model: bytes, names: Iterable[str], title: str) -> None:
