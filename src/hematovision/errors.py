@@ -176,7 +176,8 @@ class RequestError(HematoVisionError):
     Parameters
     ----------
     kind : str
-        One of `hematovision.server.problems.STATUSES`.
+        One of `hematovision.server.problems.STATUSES`; from the client also ``"unreachable"`` and
+        ``"failed"``.
     message : str
         What was received, what was expected, what to do.
     """

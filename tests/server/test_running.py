@@ -1,8 +1,11 @@
 """The service as a process: overload, its end, and the protocol's own client."""
 
 import asyncio
+import json
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,9 +17,10 @@ import httpx
 import numpy as np
 import pytest
 
+from colour_squares import COLOUR_MODEL
 from hematovision import images
 from hematovision.model.classifier import Classifier
-from server.conftest import running
+from server.conftest import free_port, running
 
 NAME = "rbc-wbc-platelets"
 
@@ -165,6 +169,23 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(address):
         head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {2**25 + 1}\r\n\r\n"
         stream.sendall(head.encode())
         assert stream.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_a_model_that_answers_otherwise_than_when_it_was_made_is_not_served(tmp_path):
+    folder = shutil.copytree(COLOUR_MODEL.with_name("bundle_v2"), tmp_path / "mine")
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["golden"]["novelty"] += 0.01
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    command = ["serve", "--port", str(free_port()), "--model", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-m", "hematovision", *command], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "mine does not answer as when it was made" in said
+    assert "novelty 0.834228" in said  # Expected.
+    assert "novelty 0.824228" in said  # Received.
+    assert "Traceback" not in said
 
 
 def test_many_callers_at_once_get_the_answers_of_one(address, cell, golden):
