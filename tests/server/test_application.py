@@ -37,8 +37,8 @@ def test_impossible_settings_are_refused_with_what_was_received(wrong):
         Settings(**wrong)
 
 
-def test_no_threads_are_as_many_as_processors():
-    assert (Settings().workers, Settings(threads=7).workers) == (usable_cpus(), 7)
+def test_no_threads_are_one_more_than_processors():
+    assert (Settings().workers, Settings(threads=7).workers) == (usable_cpus() + 1, 7)
 
 
 def test_a_service_without_its_model_does_not_begin():

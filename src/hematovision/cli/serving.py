@@ -26,7 +26,7 @@ def serve(
         typer.Option(help="A bundled model or a run folder; again for more.", show_default=False),
     ] = None,
     threads: Annotated[
-        int, typer.Option(min=0, help="Images worked on at once; 0: one a processor.")
+        int, typer.Option(min=0, help="Images worked on at once; 0: processors and one.")
     ] = 0,
     queue: Annotated[int, typer.Option(min=1, help="Images that may wait.")] = 64,
     deadline: Annotated[
