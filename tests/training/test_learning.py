@@ -1,5 +1,6 @@
 """From images to a judged model: deterministic, calibrated on validation, blind to the test."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 
 from hematovision.data.samples import Dataset
 from hematovision.errors import TrainingError
+from hematovision.images import reading
 from hematovision.model.backbone import Backbone
 from hematovision.model.calibration import fit_calibration
 from hematovision.model.graph import classifier_graph
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
+from hematovision.training import decoys
 from hematovision.training.finetune import FineTuning
 from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.learning import Learned, learn
@@ -47,6 +50,23 @@ def test_twice_the_same_gives_identical_onnx_bytes(
     assert one == two
     assert learned.trust == again.trust
     assert learned.fingerprint == again.fingerprint
+
+
+def test_no_image_is_decoded_twice_but_those_that_are_spoilt(
+    phantoms: Dataset, weights: BackboneWeights, monkeypatch: pytest.MonkeyPatch
+):
+    decoded, decode = [], reading.decode
+    monkeypatch.setattr(
+        reading, "decode", lambda *given: decoded.append(given[1].name) or decode(*given)
+    )
+    learn(Pictures(phantoms), weights, replace(HOW, epochs=1))
+    counts = Counter(decoded)
+    assert set(counts) == {str(sample.path) for sample in phantoms}
+    again = counts.total() - len(counts)
+    assert again == decoys.SPOILT_DECOYS
+    decoded.clear()
+    learn(Pictures(phantoms), weights, replace(HOW, epochs=1, seed=1))
+    assert not decoded
 
 
 def test_test_labels_change_nothing(learned: Learned, phantoms: Dataset, weights: BackboneWeights):

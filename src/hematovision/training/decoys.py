@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +16,12 @@ from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
 from hematovision.model.architecture import FEATURES
 from hematovision.model.backbone import Backbone
+from hematovision.model.lookahead import ahead
+from hematovision.model.session import usable_cpus
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import FeatureCache, open_cache
+from hematovision.training.features import row_of
 from hematovision.training.pictures import Part
 
 __all__ = ["DRAWN_DECOYS", "SPOILT_DECOYS", "decoy_features"]
@@ -45,7 +47,8 @@ def decoy_features(
     """Return the features of drawn decoys and of spoilt training images.
 
     They are remembered as those of images are (`features.FeatureCache`), so that only the first
-    training on a backbone draws any.
+    training on a backbone draws any. The few training images to spoil are decoded a second time
+    for it: which they are depends on which of all images can be read.
 
     Parameters
     ----------
@@ -76,19 +79,18 @@ def decoy_features(
 def _computed(
     batch: list[_Decoy], backbone: Backbone, cache: FeatureCache
 ) -> dict[bytes, NDArray[np.float32]]:
-    pixels = {}
-    for decoy in batch:
-        # An image that was there a moment ago is no reason to fail; there are others.
-        with suppress(ImageError):
-            pixels[decoy.key] = decoy.make()
-    if not pixels:
-        return {}
-    stacked = np.stack(list(pixels.values()))
-    colours = images.mean_colours(stacked).astype(np.float32)
-    rows = np.hstack([backbone.features(stacked), colours])
-    found = dict(zip(pixels, rows, strict=True))
+    made = ahead(lambda decoy: _row(decoy, backbone), batch, usable_cpus())
+    rows = zip((decoy.key for decoy in batch), made, strict=True)
+    found = {key: row for key, row in rows if row is not None}
     cache.put(found.items())
     return found
+
+
+def _row(decoy: _Decoy, backbone: Backbone) -> NDArray[np.float32] | None:
+    try:
+        return row_of(decoy.make(), backbone)
+    except ImageError:  # It was there a moment ago; that is no reason to fail, there are others.
+        return None
 
 
 def _drawn() -> Iterator[_Decoy]:

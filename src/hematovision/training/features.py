@@ -32,6 +32,7 @@ __all__ = [
     "extract",
     "plan_views",
     "row_keys",
+    "row_of",
     "rows_of",
 ]
 
@@ -181,15 +182,19 @@ def rows_of(
     return _computed(data, row_keys(data, views), extractor, name)
 
 
+def row_of(fitted: NDArray[np.uint8], extractor: Extractor) -> NDArray[np.float32]:
+    """Compute the row (1283,) of an image as the backbone takes it, uint8 (224, 224, 3).
+
+    The backbone runs a single image on the caller's thread, which may be one of many.
+    """
+    alone = fitted[None]
+    colour = images.mean_colours(alone)[0].astype(np.float32)
+    return np.concatenate([extractor.features(alone)[0], colour])
+
+
 def _computed(data: bytes, keys: Sequence[bytes], extractor: Extractor, name: str) -> list[Row]:
     fitted = images.load(data, name=name)
-    colour = images.mean_colours(fitted[None])[0].astype(np.float32)  # The same from every side.
-    rows = []
-    for key in keys:
-        # One by one: the backbone runs an image on one thread, and this is already one of many.
-        values = extractor.features(images.view(fitted, key[-1])[None])[0]
-        rows.append((key, np.concatenate([values, colour])))
-    return rows
+    return [(key, row_of(images.view(fitted, key[-1]), extractor)) for key in keys]
 
 
 def extract(
