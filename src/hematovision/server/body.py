@@ -91,6 +91,8 @@ class Body:
     async def finish(self) -> None:
         """Read what is left, unless it is too long or too slow: an answer begins."""
         self._answered = True
+        if self._ended:
+            return
         most = min(self._most, self._taken + _SPILL)
         with suppress(TimeoutError, RequestError):
             async with asyncio.timeout(_PATIENCE):

@@ -57,6 +57,7 @@ class Door:
         self.inner = inner
         self.engine = engine
         self.in_hand = 0
+        self._most = engine.settings.queue + engine.settings.workers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
@@ -95,9 +96,7 @@ class Door:
             self.in_hand -= 1
 
     def _check_room(self) -> None:
-        settings = self.engine.settings
-        most = settings.queue + settings.workers
-        if self.in_hand >= most:
+        if self.in_hand >= self._most:
             raise RequestError(
                 "full", f"{self.in_hand} requests are being answered. Come again later."
             )
