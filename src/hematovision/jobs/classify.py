@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +122,12 @@ def classify(
         answers = _answers(classifier, answered.todo(), overlays)
         for prediction in _told(answers, answered.left, listener, progress):
             answered.add(prediction)
+        counted = tally.counted(answered.predictions())
         if answered.changed or not out.exists():
-            _write_table(out, answered, classifier.classes, len(files), progress)
-        for prediction in answered.predictions():
-            tally.add(prediction)
+            _write_table(out, counted, classifier.classes, len(files), progress)
+            answered.finish()
+        else:
+            deque(counted, maxlen=0)
         if not resume:
             journal.remove()
     return tally.summary(overlays.written if overlays else 0, before=answered.before)
@@ -159,14 +161,17 @@ def _told(
 
 
 def _write_table(
-    out: Path, answered: Answered, classes: tuple[str, ...], total: int, progress: Progress
+    out: Path,
+    answers: Iterable[Prediction],
+    classes: tuple[str, ...],
+    total: int,
+    progress: Progress,
 ) -> None:
     with open_table(out, classes) as table:
-        for row, prediction in enumerate(answered.predictions(), 1):
+        for row, prediction in enumerate(answers, 1):
             table.write(prediction)
             if row % _TOLD_ROWS == 0:
                 progress(row, total, "Writing the table")
-    answered.finish()
 
 
 def _answers(
@@ -196,6 +201,12 @@ class _Tally:
             self._refused.append(ImageError(prediction.path, prediction.error or ""))
         else:
             self._labels[prediction.label] += 1
+
+    def counted(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Pass predictions on, and count them."""
+        for prediction in predictions:
+            self.add(prediction)
+            yield prediction
 
     def summary(self, explained: int, before: int = 0) -> ClassifySummary:
         return ClassifySummary(
