@@ -79,9 +79,15 @@ format: $(VENV)/ready-dev ## put the code into shape
 	$(PY) -m ruff format .
 
 .PHONY: bench
-bench: $(VENV)/ready-dev ## measure speed and memory
-	@for program in commands decoders near_duplicates; do echo "== $$program"; \
-	  $(PY) "benchmarks/$$program.py" || exit 1; done
+bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of docs/results.md (hours)
+	$(PY) benchmarks/commands.py --data "$(DATA)"
+	HEMATOVISION_DATA="$(DATA)" $(PY) benchmarks/decoders.py
+	$(PY) benchmarks/near_duplicates.py "$(DATA)"
+	@for program in startup throughput features learning service; do echo "== $$program"; \
+	  $(PY) -m benchmarks.$$program --data "$(DATA)" --fill --json runs/bench/$$program.json || exit 1; done
+	@for program in scale node_removal; do echo "== $$program"; \
+	  $(PY) -m benchmarks.$$program --fill --json runs/bench/$$program.json || exit 1; done
+	$(PY) -m benchmarks.resume
 
 .PHONY: cross-lab
 cross-lab: $(VENV)/ready-dev ## judge the default model in laboratories it has never seen (hours)
