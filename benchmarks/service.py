@@ -14,8 +14,8 @@ request, in turn to
 Ratios are those of medians over the rounds, against the faster of the two handlers. The generator
 runs on the same processors; its share of them is in the table.
 
-Overload: so many connections that ask again at once that requests arrive at ten times the rate that
-was measured. Each answer is looked at: right means the label, decision and novelty (within 1e-4)
+Overload: twenty times as many connections, which ask again as soon as they are refused: about ten
+times the rate that was measured (the table says how much). Each answer is looked at: right means the label, decision and novelty (within 1e-4)
 that the library gives for that image.
 """
 

@@ -10,8 +10,8 @@ import asyncio
 import hmac
 import json
 import re
+import secrets
 import time
-import uuid
 from urllib.parse import parse_qs, unquote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -107,7 +107,7 @@ class _Visit:
 
     def __init__(self, scope: Scope, body: Body, send: Send, engine: Engine) -> None:
         given = Headers(scope=scope).get(REQUEST_ID, "")
-        self.request_id = given if _WELL_FORMED.fullmatch(given) else uuid.uuid4().hex
+        self.request_id = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(16)
         self.status = 0
         self._scope, self._body, self._send, self._engine = scope, body, send, engine
         self._began = time.monotonic()

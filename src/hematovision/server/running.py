@@ -75,6 +75,7 @@ def serve(settings: Settings, *, address: str = LOCAL, port: int = 8000) -> None
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # Nobody asks here where a request came from.
         timeout_graceful_shutdown=int(settings.deadline) + _GRACE,
     )
     with config.bind_socket() as listening:
