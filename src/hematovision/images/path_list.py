@@ -92,7 +92,7 @@ class PathList(Sequence[Path]):
             return [self[number] for number in range(*place.indices(len(self)))]
         number = range(len(self))[place]
         name = self._names[self._ends[number] : self._ends[number + 1]]
-        return Path(self._folders[self._folder[number]], name.decode(*_CODING))
+        return self._folders[self._folder[number]] / name.decode(*_CODING)
 
 
 def _first_ones(paths: Iterable[Path], repeated: set[int]) -> Iterator[Path]:

@@ -64,8 +64,8 @@ class Answered:
         self._starts = array("q", [_NOWHERE]) * len(files)
         self._again = bytearray(len(files))
         self._given: deque[tuple[int, Stamp]] = deque()
-        finished = self._take_in()
-        self.changed = finished != _digest(files)
+        self._digest = _digest(files)
+        self.changed = self._take_in() != self._digest
         self.left = sum(self._is_left(place) for place in range(len(files)))
         self.before = len(files) - self.left
 
@@ -108,7 +108,7 @@ class Answered:
 
     def finish(self) -> None:
         """Write down that the table is in its place."""
-        self._journal.append({_FINISHED: _digest(self._files)})
+        self._journal.append({_FINISHED: self._digest})
 
     def _is_left(self, place: int) -> bool:
         return self._starts[place] == _NOWHERE or bool(self._again[place])
