@@ -15,8 +15,8 @@ Ratios are those of medians over the rounds, against the faster of the two handl
 runs on the same processors; its share of them is in the table.
 
 Overload: twenty times as many connections, which ask again as soon as they are refused: about ten
-times the rate that was measured (the table says how much). Each answer is looked at: right means the label, decision and novelty (within 1e-4)
-that the library gives for that image.
+times the rate that was measured (the table says how much). Each answer is looked at: right means
+the label, decision and novelty (within 1e-4) that the library gives for that image.
 """
 
 from __future__ import annotations
