@@ -80,10 +80,9 @@ format: $(VENV)/ready-dev ## put the code into shape
 
 .PHONY: bench
 bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of docs/results.md (hours)
-	$(PY) benchmarks/commands.py --data "$(DATA)"
 	HEMATOVISION_DATA="$(DATA)" $(PY) benchmarks/decoders.py
 	$(PY) benchmarks/near_duplicates.py "$(DATA)"
-	@for program in startup throughput features learning service; do echo "== $$program"; \
+	@for program in commands startup throughput features learning service; do echo "== $$program"; \
 	  $(PY) -m benchmarks.$$program --data "$(DATA)" --fill --json runs/bench/$$program.json || exit 1; done
 	@for program in scale node_removal; do echo "== $$program"; \
 	  $(PY) -m benchmarks.$$program --fill --json runs/bench/$$program.json || exit 1; done

@@ -1,9 +1,9 @@
-"""The whole commands that docs/results.md quotes: start-up, training, memory.
+"""The whole commands that people wait for: help, import, training with an empty and a full cache.
 
-Each is run as a process of its own; times are medians of several runs, memory is the peak resident
-size that the operating system counted. Run nothing else beside it.
+    python -m benchmarks.commands --data DATA [--runs 3] [--json FILE] [--fill]
 
-    python benchmarks/commands.py --data DATA [--work runs/bench]
+Each is run as a process of its own; times are medians, memory is the most that was resident at
+once. `benchmarks/startup.py` has those of `classify`. Run nothing else beside it.
 """
 
 from __future__ import annotations
@@ -12,91 +12,74 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
-import time
+import tempfile
+from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.machine import (
+    RESULTS,
+    Measured,
+    describe,
+    fill,
+    markdown_table,
+    run_measured,
+    write_json,
+)
+
+NAME = "commands"
 PROGRAM = (sys.executable, "-m", "hematovision")
-RUNS = 5
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure, print a table, and write what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     data = os.environ.get("HEMATOVISION_DATA")
     parser.add_argument("--data", type=Path, default=data and Path(data))
-    parser.add_argument("--work", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--fill", action="store_true", help="put the table into docs/results.md")
     args = parser.parse_args()
     if args.data is None:
         raise SystemExit("Real images are not at hand: give --data or set HEMATOVISION_DATA.")
-    shutil.rmtree(args.work, ignore_errors=True)
-    args.work.mkdir(parents=True)
-
-    pictures = sorted((args.data / "pbc" / "val").rglob("*.jpg"))
-    print("| command | runs | median s | min to max s | peak MB |")
-    print("|---|---|---|---|---|")
-    measure("--help", ["--help"])
-    measure("classify one.jpg", ["classify", str(pictures[0])])
-    many = many_images(args.data, args.work / "five-thousand")
-    for share in (1000, 5000):
-        files = [str(path) for path in many[:share]]
-        out = args.work / f"{share}.csv"
-        measure(f"classify {share} images", ["classify", *files, "--out", str(out)], runs=1)
-    train(args.data, args.work)
+    found: dict[str, list[Measured]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(args.runs):
+            one_round(args.data, Path(name) / f"{number}", found)
+    table = table_of(found)
+    print(table)
+    if args.json:
+        rows = {what: [run._replace(output="")._asdict() for run in found[what]] for what in found}
+        write_json(args.json, rows)
+    if args.fill:
+        fill(RESULTS, NAME, table)
 
 
-def many_images(data: Path, folder: Path) -> list[Path]:
-    """Link 5,000 different real images into one folder."""
-    found = sorted((data / "pbc").rglob("*.jpg"))[:5000]
-    folder.mkdir()
-    links = [folder / f"{i:04d}.jpg" for i in range(len(found))]
-    for link, path in zip(links, found, strict=True):
-        link.symlink_to(path.resolve())
-    return links
+def one_round(data: Path, work: Path, found: dict[str, list[Measured]]) -> None:
+    """Run every command once."""
+    work.mkdir()
+    os.environ["HEMATOVISION_CACHE"] = str(work / "cache")
+    crops = work / "bccd"
+    given = ("data", "import", data / "bccd", crops, "--format", "voc")
+    found["`hematovision --help`"].append(run_measured([*PROGRAM, "--help"]))
+    # Some boxes of the real set give no image, which the exit code tells.
+    found["`data import`, BCCD"].append(run_measured([*PROGRAM, *given], allowed=(0, 3)))
+    for cache in ("empty", "full"):
+        words = [*PROGRAM, "train", crops, "--out", work / cache]
+        found[f"`train`, BCCD, {cache} cache"].append(run_measured(words))
+    shutil.rmtree(work)
 
 
-def train(data: Path, work: Path) -> None:
-    """Import the BCCD crops and train on them, with an empty cache and with a full one."""
-    bccd = work / "bccd"
-    measure("data import bccd", ["data", "import", str(data / "bccd"), str(bccd), "--format",
-                                 "voc"], runs=1, allowed=(0, 3))  # fmt: skip
-    cache = {"HEMATOVISION_CACHE": str(work / "cache")}
-    for number in range(3):
-        shutil.rmtree(work / "cache", ignore_errors=True)
-        for kind in ("cold", "warm"):
-            out = str(work / f"{kind}{number}")
-            measure(f"train, {kind} cache", ["train", str(bccd), "--out", out], runs=1, env=cache)
-
-
-def measure(
-    name: str,
-    arguments: list[str],
-    *,
-    runs: int = RUNS,
-    env: dict[str, str] | None = None,
-    allowed: tuple[int, ...] = (0,),
-) -> None:
-    """Run one command several times (once more beforehand, if several) and print its row."""
-    times, peaks = [], []
-    for number in range(runs + (runs > 1)):
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [*PROGRAM, *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})},
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        took = time.perf_counter() - began
-        if os.waitstatus_to_exitcode(status) not in allowed:
-            raise SystemExit(f"{name} failed with {os.waitstatus_to_exitcode(status)}")
-        if number or runs == 1:
-            times.append(took)
-            peaks.append(usage.ru_maxrss / (1 if sys.platform == "darwin" else 1024))
-    middle = statistics.median(times)
-    spread = f"{min(times):.2f} to {max(times):.2f}"
-    print(f"| {name} | {runs} | {middle:.2f} | {spread} | {max(peaks):.0f} |", flush=True)
+def table_of(found: dict[str, list[Measured]]) -> str:
+    """Return the table of medians, and the machine."""
+    rows = []
+    for what, runs in found.items():
+        seconds = [run.seconds for run in runs]
+        spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
+        peak = max(run.peak_mb for run in runs)
+        rows.append([what, f"{statistics.median(seconds):.2f} s", spread, f"{peak:.0f} MB"])
+    columns = ["whole process", "median", f"{len(runs)} runs", "peak memory"]
+    return f"{markdown_table(columns, rows)}\n\n{describe()}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +72,17 @@ def fill(markdown: Path, name: str, table: str) -> None:
     markdown.write_text(filled, encoding="utf-8", newline="\n")
 
 
+_STARTER = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.call(sys.argv[2:])
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+open(sys.argv[1], "w").write(f"{seconds} {peak}")
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
 class Measured(NamedTuple):
     """How long a whole process took, the most memory it had at once (resident), what it said."""
 
@@ -83,25 +94,29 @@ class Measured(NamedTuple):
 def run_measured(words: Sequence[object], *, allowed: Sequence[int] = (0,)) -> Measured:
     """Run a command to its end, and say what it took; not on Windows, which counts otherwise.
 
+    A small process in between starts it: the system counts what a process was forked from as its
+    own memory, and this one may hold more than what is measured.
+
     Raises
     ------
     RuntimeError
         If it ends with a code that is not `allowed`.
     """
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
-    with process.stdout as stream:
-        output = stream.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in allowed:
-        raise RuntimeError(f"{words} ended with {process.returncode}. It said: {output[-500:]}")
-    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return Measured(seconds, peak, output)
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told"
+        starter = [sys.executable, "-I", "-S", "-c", _STARTER, told]
+        done = subprocess.run(
+            [str(word) for word in (*starter, *words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in allowed:
+            said = done.stdout[-500:]
+            raise RuntimeError(f"{words} ended with {done.returncode}. It said: {said}")
+        seconds, peak = map(float, told.read_text().split())
+    return Measured(seconds, peak / (2**20 if sys.platform == "darwin" else 2**10), done.stdout)
 
 
 def markdown_table(columns: list[str], rows: list[list[Any]]) -> str:
