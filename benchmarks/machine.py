@@ -108,7 +108,7 @@ def run_measured(words: Sequence[object], *, allowed: Sequence[int] = (0,)) -> M
         done = subprocess.run(
             [str(word) for word in (*starter, *words)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )

@@ -20,6 +20,7 @@ from hematovision.model.session import (
     check_ports,
     feature_places,
     open_session,
+    reading_threads,
     run_each,
     run_one,
     usable_cpus,
@@ -52,7 +53,7 @@ class Classifier:
         What `read_bundle` gave.
     workers : int, optional
         How many images are decoded and run at once; by default as many as there are usable
-        processors.
+        processors, and one more where files are read.
 
     Attributes
     ----------
@@ -74,6 +75,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, *, workers: int | None = None) -> None:
         self.bundle = bundle
         self.workers = max(1, workers or usable_cpus())
+        self._threads = max(1, workers or reading_threads())
         name = str(bundle.folder / ONNX)
         self._session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
         places = feature_places(self._session)
@@ -137,7 +139,7 @@ class Classifier:
 
         `paths` is read as far as needed, so that it may be endless; see `predict`.
         """
-        return ahead(lambda path: self.picture(path).prediction, paths, self.workers)
+        return ahead(lambda path: self.picture(path).prediction, paths, self._threads)
 
     def picture(self, source: str | Path | bytes, name: str | None = None) -> Pictured:
         """Answer for one image, a file or the bytes of one, on the caller's thread.
@@ -176,7 +178,7 @@ class Classifier:
             At once, if the model cannot: see `explains`.
         """
         self.check_explains()
-        return ahead(self._explain_file, paths, self.workers)
+        return ahead(self._explain_file, paths, self._threads)
 
     def check_explains(self) -> None:
         """Raise a `BundleError` unless the model can say where it looked."""

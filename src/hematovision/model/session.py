@@ -28,6 +28,7 @@ __all__ = [
     "check_ports",
     "feature_places",
     "open_session",
+    "reading_threads",
     "run_each",
     "run_one",
     "usable_cpus",
@@ -55,6 +56,15 @@ class Session(Protocol):
 
     def get_outputs(self) -> list[Port]:
         """List the outputs."""
+
+
+def reading_threads() -> int:
+    """Return how many threads to read, decode and run images on: one more than processors.
+
+    One of them is often waiting for the interpreter's lock: on two cores, three threads answer
+    14 % more images of 360 x 363 pixels a second than two (decision 10).
+    """
+    return usable_cpus() + 1
 
 
 def usable_cpus() -> int:

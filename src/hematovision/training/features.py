@@ -20,7 +20,7 @@ from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
 from hematovision.model.architecture import FEATURES
 from hematovision.model.lookahead import ahead
-from hematovision.model.session import usable_cpus
+from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import FeatureCache
 
@@ -225,7 +225,7 @@ def extract(
         Unreadable images are left out and listed, once each.
     """
     found = _Found(len(views))
-    looking = ahead(_looker(extractor, cache), _by_file(views), usable_cpus())
+    looking = ahead(_looker(extractor, cache), _by_file(views), reading_threads())
     fresh: list[Row] = []
     try:
         with closing(looking):
