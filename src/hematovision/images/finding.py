@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hematovision.errors import DatasetError, UnreadableFileError
 from hematovision.images.path_list import PathList
 
-__all__ = ["find_images", "is_image_name", "list_images"]
+__all__ = ["find_images", "is_hidden", "is_image_name", "list_images"]
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -89,7 +89,7 @@ def _add_folder(found: PathList, folder: Path) -> None:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         images = PathList()
         images.add_names(Path(root), sorted(filter(_is_shown_image, names)))
         listings[root] = _Listing(images, tuple(folders))
@@ -125,12 +125,13 @@ def _add_listing(found: PathList, root: str, listings: Mapping[str, _Listing]) -
     found.add_from(images, start, len(images))
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Tell by its name whether a file or folder is left out where folders are searched."""
     return name.startswith(".") or name == _LEFT_OUT
 
 
 def _is_shown_image(name: str) -> bool:
-    return is_image_name(name) and not _is_hidden(name)
+    return is_image_name(name) and not is_hidden(name)
 
 
 def _refuse(error: OSError) -> None:

@@ -1,8 +1,8 @@
 """On what a graph runs: an NVIDIA card where ONNX Runtime can use one, else the processor.
 
 The card needs the package ``onnxruntime-gpu`` in the place of ``onnxruntime``, and CUDA with cuDNN
-of the versions it was built for. Answers differ from a processor's by less than 1e-4; unlike those
-of a processor they may differ in the last bits from run to run.
+of the versions it was built for. Its answers are meant to be a processor's within 1e-4, which
+no card has shown yet; unlike those of a processor they may differ in the last bits from run to run.
 """
 
 from __future__ import annotations

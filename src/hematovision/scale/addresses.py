@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hematovision.errors import DatasetError, needs_extra
 from hematovision.images import find_images, is_image_name
+from hematovision.images.finding import is_hidden
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -127,8 +128,7 @@ def _remote(uri: str) -> Iterator[Source]:
 
 def _is_wanted(name: str, below: str) -> bool:
     parts = name.removeprefix(below).split("/")
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return is_image_name(name) and not hidden
+    return is_image_name(name) and not any(map(is_hidden, parts))
 
 
 def _remote_stamp(entry: Mapping[str, Any]) -> str:
