@@ -18,14 +18,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.machine import (
-    RESULTS,
     Measured,
     describe,
-    fill,
     markdown_table,
     run_measured,
-    write_json,
 )
+from benchmarks.options import images_option, parse, publish, results_options
 
 NAME = "commands"
 PROGRAM = (sys.executable, "-m", "hematovision")
@@ -34,25 +32,18 @@ PROGRAM = (sys.executable, "-m", "hematovision")
 def main() -> None:
     """Measure, print a table, and write what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("HEMATOVISION_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data))
+    images_option(parser)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--fill", action="store_true", help="put the table into docs/results.md")
-    args = parser.parse_args()
-    if args.data is None:
-        raise SystemExit("Real images are not at hand: give --data or set HEMATOVISION_DATA.")
+    results_options(parser)
+    args = parse(parser)
     found: dict[str, list[Measured]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         for number in range(args.runs):
             one_round(args.data, Path(name) / f"{number}", found)
     table = table_of(found)
     print(table)
-    if args.json:
-        rows = {what: [run._replace(output="")._asdict() for run in found[what]] for what in found}
-        write_json(args.json, rows)
-    if args.fill:
-        fill(RESULTS, NAME, table)
+    rows = {what: [run._replace(output="")._asdict() for run in found[what]] for what in found}
+    publish(args, NAME, table, rows)
 
 
 def one_round(data: Path, work: Path, found: dict[str, list[Measured]]) -> None:

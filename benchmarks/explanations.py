@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.options import images_option
 from hematovision import images
 from hematovision.evaluation.intervals import wilson
 from hematovision.model.bundle import ONNX
@@ -66,8 +66,7 @@ class Looked:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("HEMATOVISION_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data))
+    images_option(parser)
     parser.add_argument("--cells", type=Path, default=Path("runs/recipes/sets/txl-pbc/cells.csv"))
     parser.add_argument("--model", default="pbc8")
     arguments = parser.parse_args()

@@ -17,7 +17,6 @@ medians. Run nothing else beside it.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -27,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import RESULTS, describe, fill, markdown_table, write_json
+from benchmarks.machine import describe, markdown_table
+from benchmarks.options import images_option, parse, publish, results_options
 from hematovision.data.importing import import_dataset
 from hematovision.images import find_images
 from hematovision.jobs.classify import DEFAULT_MODEL
@@ -50,15 +50,11 @@ WAYS = {
 def main() -> None:
     """Measure, print a table, and write what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("HEMATOVISION_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data))
+    images_option(parser)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--fill", action="store_true", help="put the table into docs/results.md")
-    args = parser.parse_args()
-    if args.data is None:
-        raise SystemExit("Real images are not at hand: give --data or set HEMATOVISION_DATA.")
+    results_options(parser)
+    args = parse(parser)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         import_dataset(args.data / "bccd", work / "bccd", format="voc")
@@ -69,10 +65,7 @@ def main() -> None:
     text = markdown_table(["what", "rows a second", "share of `Classifier.stream`"], rows)
     text += f"\n\n{describe()}. {args.images} images, {args.rounds} rounds in turn; medians."
     print(text)
-    if args.json:
-        write_json(args.json, {"images": args.images, "rates": rates})
-    if args.fill:
-        fill(RESULTS, NAME, text)
+    publish(args, NAME, text, {"images": args.images, "rates": rates})
 
 
 def measure(files: Sequence[Path], work: Path, rounds: int) -> dict[str, list[float]]:

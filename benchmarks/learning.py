@@ -32,7 +32,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.machine import RESULTS, describe, fill, markdown_table, run_measured, write_json
+from benchmarks.machine import describe, markdown_table, run_measured
+from benchmarks.options import images_option, publish, results_options
 from hematovision.data.importing import import_dataset
 from hematovision.model.weights import bundled_weights
 from hematovision.training.keras_model import backbone_model
@@ -89,14 +90,12 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("HEMATOVISION_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data))
+    images_option(parser)
     parser.add_argument("--crops", type=Path, help="cells with Train, Valid and Test, cut out")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3, help="warm runs in a round")
     parser.add_argument("--classic-epochs", type=int, default=EPOCHS, metavar="N")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--fill", action="store_true", help="put the table into docs/results.md")
+    results_options(parser)
     args = parser.parse_args()
     if args.data is None and args.crops is None:
         raise SystemExit("Real images are not at hand: give --data, --crops, or HEMATOVISION_DATA.")
@@ -151,11 +150,9 @@ def show(rows: list[Row], args: argparse.Namespace, *, shortened: bool) -> None:
             "is EXTRAPOLATED by the median of its epochs after the first, its accuracy is that "
             f"after {args.classic_epochs}."
         )
-    print(f"{text}\n\n{notes}")
-    if args.json:
-        write_json(args.json, {"extrapolated": shortened, "rows": [figures(row) for row in rows]})
-    if args.fill:
-        fill(RESULTS, NAME, f"{text}\n\n{notes}")
+    table = f"{text}\n\n{notes}"
+    print(table)
+    publish(args, NAME, table, {"extrapolated": shortened, "rows": list(map(figures, rows))})
 
 
 def cells(row: Row) -> list[str]:

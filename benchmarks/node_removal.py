@@ -23,7 +23,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.machine import RESULTS, describe, fill, markdown_table, write_json
+from benchmarks.machine import describe, markdown_table
+from benchmarks.options import parse, publish, results_options
 from benchmarks.resume import Difference, command, compare, draw_images, finish
 from hematovision.jobs.classify import DEFAULT_MODEL
 
@@ -72,9 +73,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--fill", action="store_true")
-    args = parser.parse_args()
+    results_options(parser)
+    args = parse(parser)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     moments = random.Random(args.seed)
     rounds = []
@@ -88,10 +88,7 @@ def main() -> None:
             print(rounds[-1], file=sys.stderr, flush=True)
     table = summary(rounds)
     print(f"{describe()}\n\n{table}")
-    if args.json:
-        write_json(args.json, {"rounds": [found._asdict() for found in rounds]})
-    if args.fill:
-        fill(RESULTS, "node-removal", table)
+    publish(args, "node-removal", table, {"rounds": [found._asdict() for found in rounds]})
 
 
 def one_round(folder: Path, out: Path, whole: Path, died: str, moments: random.Random) -> Round:

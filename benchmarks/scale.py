@@ -1,6 +1,7 @@
 """What a cluster costs and brings: images per second on Ray, beside `classify` on this machine.
 
-    python -m benchmarks.scale [--images 1000 10000] [--rounds 3] [--ray-data] [--fill]
+    python -m benchmarks.scale [--images 1000 10000] [--rounds 3] [--workers 1 2] [--ray-data]
+                               [--json FILE] [--fill]
 
 Drawn cells (`hematovision.data.phantom`): 200 different JPEG files, linked under as many names as
 are asked for, so that the disk is not the test. Each run is a whole process that lists, answers and
@@ -20,13 +21,15 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.machine import RESULTS, describe, fill, markdown_table, run_measured, write_json
+from benchmarks.machine import describe, markdown_table, run_measured
+from benchmarks.options import parse, publish, results_options
 from hematovision.data.phantom import KINDS, draw_cell
 
 DIFFERENT = 200
@@ -101,25 +104,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", choices=(1, 2), default=[1, 2])
     parser.add_argument("--ray-data", action="store_true")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--fill", action="store_true")
-    args = parser.parse_args()
+    results_options(parser)
+    args = parse(parser)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ways = [("classify", LOCAL, 2), *(("ray", RAY, workers) for workers in args.workers)]
+    if args.ray_data:
+        ways.append(("ray data", RAY_DATA, 2))
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as name:
         drawn = draw(Path(name) / "drawn")
         for n in args.images:
             folder = link(drawn, Path(name) / f"{n}", n)
             for _ in range(args.rounds):
-                runs += one_round(folder, n, Path(name) / "out", ray_data=args.ray_data)
+                runs += one_round(folder, n, Path(name) / "out", ways)
             shutil.rmtree(folder)
     table = summary(runs)
     print(f"{describe()}\n\n{table}")
-    if args.json:
-        write_json(args.json, {"runs": [run._asdict() for run in runs]})
-    if args.fill:
-        fill(RESULTS, "scale", table)
+    publish(args, "scale", table, {"runs": [run._asdict() for run in runs]})
 
 
 def draw(folder: Path) -> list[Path]:
@@ -143,11 +146,8 @@ def link(drawn: list[Path], folder: Path, n: int) -> Path:
     return folder
 
 
-def one_round(folder: Path, n: int, out: Path, *, ray_data: bool) -> list[Run]:
-    """Run every way once."""
-    ways = [("classify", LOCAL, 2), ("ray", RAY, 1), ("ray", RAY, 2)]
-    if ray_data:
-        ways.append(("ray data", RAY_DATA, 2))
+def one_round(folder: Path, n: int, out: Path, ways: Sequence[tuple[str, str, int]]) -> list[Run]:
+    """Run every way once: its engine, its script, and its workers."""
     found = []
     for engine, script, workers in ways:
         shutil.rmtree(out, ignore_errors=True)

@@ -39,7 +39,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.machine import RESULTS, describe, fill, markdown_table, write_json
+from benchmarks.machine import describe, markdown_table
+from benchmarks.options import images_option, parse, publish, results_options
 from hematovision import Classifier
 from hematovision.jobs.classify import DEFAULT_MODEL
 from hematovision.jobs.export import export
@@ -118,16 +119,12 @@ class Load(NamedTuple):
 def main() -> None:
     """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("HEMATOVISION_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data))
+    images_option(parser)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--overload", type=float, default=60, help="seconds; 0 leaves it out")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--fill", action="store_true", help="put the tables into docs/results.md")
-    args = parser.parse_args()
-    if args.data is None:
-        raise SystemExit("Real images are not at hand: give --data or set HEMATOVISION_DATA.")
+    results_options(parser)
+    args = parse(parser)
     if shutil.which("wrk") is None:
         raise SystemExit("The load generator wrk is not installed: apt install wrk")
     with tempfile.TemporaryDirectory() as name:
@@ -139,12 +136,9 @@ def main() -> None:
             capacity = beside["hematovision serve"]["rate"]
             figures["overload"] = overload(folder, args.overload, capacity)
             print(overload_table(figures["overload"]))
-    if args.json:
-        write_json(args.json, figures)
-    if args.fill:
-        tables = [table(beside)]
-        tables += [overload_table(figures["overload"])] if args.overload else []
-        fill(RESULTS, NAME, "\n\n".join([*tables, describe()]))
+    tables = [table(beside)]
+    tables += [overload_table(figures["overload"])] if args.overload else []
+    publish(args, NAME, "\n\n".join([*tables, describe()]), figures)
 
 
 def prepare(folder: Path, data: Path) -> Path:

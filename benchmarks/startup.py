@@ -13,21 +13,18 @@ enough. A hundred thousand take some minutes. Run nothing else beside it.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks.machine import (
-    RESULTS,
     Measured,
     describe,
-    fill,
     markdown_table,
     run_measured,
-    write_json,
 )
+from benchmarks.options import images_option, parse, publish, results_options
 
 NAME = "startup"
 PROGRAM = (sys.executable, "-m", "hematovision", "classify")
@@ -36,16 +33,12 @@ PROGRAM = (sys.executable, "-m", "hematovision", "classify")
 def main() -> None:
     """Measure, print a table, and write what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("HEMATOVISION_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data))
+    images_option(parser)
     parser.add_argument("--images", type=int, nargs="+", default=[1, 1000, 100_000])
     parser.add_argument("--tables", nargs="+", default=[".csv"], help="such as .csv .parquet")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--fill", action="store_true", help="put the table into docs/results.md")
-    args = parser.parse_args()
-    if args.data is None:
-        raise SystemExit("Real images are not at hand: give --data or set HEMATOVISION_DATA.")
+    results_options(parser)
+    args = parse(parser)
     pictures = sorted((args.data / "pbc").rglob("*.jpg"))
     cold = start_cold(pictures[0], args.runs)
     with tempfile.TemporaryDirectory() as name:
@@ -56,16 +49,11 @@ def main() -> None:
         }
     table = table_of(cold, many)
     print(table)
-    if args.json:
-        write_json(
-            args.json,
-            {
-                "cold": [[run.seconds, run.peak_mb] for run in cold],
-                "many": {f"{n} {kind}": list(run[:2]) for (n, kind), run in many.items()},
-            },
-        )
-    if args.fill:
-        fill(RESULTS, NAME, table)
+    figures = {
+        "cold": [[run.seconds, run.peak_mb] for run in cold],
+        "many": {f"{n} {kind}": list(run[:2]) for (n, kind), run in many.items()},
+    }
+    publish(args, NAME, table, figures)
 
 
 def start_cold(picture: Path, runs: int) -> list[Measured]:
