@@ -39,11 +39,12 @@ from hematovision.model.trust import accepts
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.adapt import Known
 from hematovision.training.feature_cache import open_cache
-from hematovision.training.features import N_VIEWS, View, extract
+from hematovision.training.features import extract
 from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.learning import Learned, learn
 from hematovision.training.pictures import Pictures
 from hematovision.training.pretrained import read_weights_file
+from hematovision.training.views import N_VIEWS, View
 from recipes.bundled_models.data import cells_dataset
 from recipes.hematology_backbone.made import Made
 from recipes.sets import LABS, prepare

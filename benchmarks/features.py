@@ -35,7 +35,8 @@ from hematovision.model.backbone import Backbone
 from hematovision.model.classifier import Classifier
 from hematovision.model.weights import bundled_weights
 from hematovision.training.feature_cache import FeatureCache
-from hematovision.training.features import View, extract
+from hematovision.training.features import extract
+from hematovision.training.views import View
 
 NAME = "features"
 VIEWS = 4

@@ -9,7 +9,8 @@ import pytest
 from hematovision import images
 from hematovision.errors import NotAnImageError, UnreadableFileError
 from hematovision.training.feature_cache import open_cache
-from hematovision.training.features import View, extract, plan_views, row_keys, rows_of
+from hematovision.training.features import extract, row_keys, rows_of
+from hematovision.training.views import View
 
 
 class Counting:
@@ -151,22 +152,3 @@ def test_a_row_of_a_wrong_length_is_computed_again(picture: Path):
         connection.execute("UPDATE features SET row = x'0000'")
     with open_cache("ab" * 32) as cache:
         assert extract([View(picture)], Counting(), cache).computed == 1
-
-
-def test_rare_classes_get_more_views_within_the_budget():
-    labels = np.array([0] * 85 + [1] * 10 + [2] * 5)
-    views = plan_views(labels)
-    assert set(views[labels == 0]) == {1}
-    assert views.sum() <= 125
-    assert views[labels == 2][0] > 1
-    rows = np.bincount(labels, weights=views)
-    assert rows[1] == rows[2] == 20
-
-
-def test_balanced_classes_get_no_further_views():
-    assert plan_views(np.array([0, 1] * 20)).tolist() == [1] * 40
-
-
-def test_one_image_of_a_class_is_seen_from_all_eight_sides_at_most():
-    labels = np.array([0] * 200 + [1])
-    assert plan_views(labels)[-1] == 8

@@ -27,7 +27,8 @@ with needs_extra("train", "Adapting a model"):
     from hematovision.model.backbone import Backbone
     from hematovision.training.adapt import Answers
     from hematovision.training.feature_cache import open_cache
-    from hematovision.training.features import N_VIEWS, View, extract
+    from hematovision.training.features import extract
+    from hematovision.training.views import N_VIEWS, View
 
 __all__ = [
     "LEAST_GROUPS",

@@ -23,21 +23,16 @@ from hematovision.model.lookahead import ahead
 from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import FeatureCache
+from hematovision.training.views import View
 
 __all__ = [
-    "N_VIEWS",
     "Extractor",
     "Features",
-    "View",
     "extract",
-    "plan_views",
     "row_keys",
     "row_of",
     "rows_of",
 ]
-
-N_VIEWS = 8
-"""The rotations and flips of a square: all the views that invent no pixel."""
 
 _BATCH = 64
 """Rows that are remembered, and told of, at once."""
@@ -56,14 +51,6 @@ class Extractor(Protocol):
 
     def features(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
         """Return features (N, 1280) of images (N, 224, 224, 3); several threads may ask."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """An image file seen from one of `N_VIEWS` sides; 0 is the image itself."""
-
-    path: Path
-    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,40 +79,6 @@ class Features:
     digests: tuple[str, ...]
     refused: tuple[ImageError, ...]
     computed: int
-
-
-def plan_views(labels: NDArray[np.int64], extra: float = 0.25) -> NDArray[np.int64]:
-    """Say from how many sides each training image is shown.
-
-    The rarest class gets a further view, again and again, until every class has as many rows as
-    the largest, or all `N_VIEWS`, or the budget is spent.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (N,)
-        Class indices.
-    extra : float
-        Budget: rows beyond one for each image, as a fraction of N.
-
-    Returns
-    -------
-    ndarray of int, shape (N,)
-        1 to 8 for each image.
-    """
-    counts = np.bincount(labels)
-    views = np.ones_like(counts)
-    budget = extra * len(labels)
-    while True:
-        rows = counts * views
-        grown = (counts > 0) & (views < N_VIEWS) & (rows + counts <= rows.max())
-        if not grown.any():
-            break
-        rarest = int(np.argmin(np.where(grown, rows, np.iinfo(np.int64).max)))
-        budget -= counts[rarest]
-        if budget < 0:
-            break
-        views[rarest] += 1
-    return views[labels]
 
 
 def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:

@@ -14,7 +14,8 @@ from hematovision.model.backbone import Backbone
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import open_cache
-from hematovision.training.features import View, extract, plan_views
+from hematovision.training.features import extract
+from hematovision.training.views import View, plan_views
 
 __all__ = ["Look", "Part", "Pictures", "views_of"]
 
