@@ -148,11 +148,11 @@ def measure(folder: Path, work: Path, rounds: int, keras_rounds: int) -> dict[st
     session = open_session(bundle.read(ONNX), bundle.external_weights())
     contenders: dict[str, Callable[[], Rates]] = {
         "classify": lambda: process(folder, lambda f: (*PROGRAM, "classify", f, *_out(work))),
-        "Keras, same bundle": lambda: process(folder, lambda f: (*by_keras, f, keras)),
-        "Keras, MobileNetV2 at 224": lambda: process(folder, lambda f: (*by_keras, f, "classic")),
-        "plain loop": lambda: process(folder, lambda f: (*by_hand, f, onnx)),
         "decode": lambda: decoding(files),
         "inference": lambda: inference(session, files),
+        "plain loop": lambda: process(folder, lambda f: (*by_hand, f, onnx)),
+        "Keras, same bundle": lambda: process(folder, lambda f: (*by_keras, f, keras)),
+        "Keras, MobileNetV2 at 224": lambda: process(folder, lambda f: (*by_keras, f, "classic")),
     }
     runs: dict[str, list[Rates]] = {name: [] for name in contenders}
     for number in range(rounds):
