@@ -1,13 +1,14 @@
 """What a cluster costs and brings: images per second on Ray, beside `classify` on this machine.
 
-    python -m benchmarks.scale [--images 1000 10000] [--rounds 3] [--workers 1 2] [--ray-data]
+    python -m benchmarks.scale [--images 1000 10000] [--rounds 3] [--once N] [--ray-data]
                                [--json FILE] [--fill]
 
 Drawn cells (`hematovision.data.phantom`): 200 different JPEG files, linked under as many names as
 are asked for, so that the disk is not the test. Each run is a whole process that lists, answers and
 writes a table, Ray's own start and end included; runs of one round follow one another. "Workers"
 are the processors that Ray may use: each task takes one. The rate behind the start is that of the
-images between the first and the last task that came back.
+images between the first and the last task that came back. With --once, so many images are answered
+once, by `classify` and by two workers.
 
 With --ray-data, the same work as a pipeline of Ray Data (`read_binary_files`, `map_batches`,
 `write_parquet`), which is what decision 11 was decided by.
@@ -21,7 +22,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +79,26 @@ files.map_batches(Answer, batch_size=64, num_cpus=0.5,
 """
 
 
+class Way(NamedTuple):
+    """An engine, the script that uses it, and its workers."""
+
+    engine: str
+    script: str
+    workers: int
+
+
+WAYS = (Way("classify", LOCAL, 2), Way("ray", RAY, 1), Way("ray", RAY, 2))
+BY_RAY_DATA = Way("ray data", RAY_DATA, 2)
+
+
+class Plan(NamedTuple):
+    """How many images are answered in which ways, and how often."""
+
+    images: int
+    rounds: int
+    ways: tuple[Way, ...]
+
+
 class Run(NamedTuple):
     """One whole process: what it was, and how long it took.
 
@@ -104,21 +124,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, nargs="+", choices=(1, 2), default=[1, 2])
+    parser.add_argument("--once", type=int, metavar="N", help="images, for one round of two ways")
     parser.add_argument("--ray-data", action="store_true")
     results_options(parser)
     args = parse(parser)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ways = [("classify", LOCAL, 2), *(("ray", RAY, workers) for workers in args.workers)]
-    if args.ray_data:
-        ways.append(("ray data", RAY_DATA, 2))
+    ways = (*WAYS, BY_RAY_DATA) if args.ray_data else WAYS
+    plans = [Plan(n, args.rounds, ways) for n in args.images]
+    plans += [Plan(args.once, 1, WAYS[::2])] if args.once else []
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as name:
         drawn = draw(Path(name) / "drawn")
-        for n in args.images:
-            folder = link(drawn, Path(name) / f"{n}", n)
-            for _ in range(args.rounds):
-                runs += one_round(folder, n, Path(name) / "out", ways)
+        for plan in plans:
+            folder = link(drawn, Path(name) / f"{plan.images}", plan.images)
+            for _ in range(plan.rounds):
+                runs += one_round(folder, plan, Path(name) / "out")
             shutil.rmtree(folder)
     table = summary(runs)
     print(f"{describe()}\n\n{table}")
@@ -146,10 +166,10 @@ def link(drawn: list[Path], folder: Path, n: int) -> Path:
     return folder
 
 
-def one_round(folder: Path, n: int, out: Path, ways: Sequence[tuple[str, str, int]]) -> list[Run]:
-    """Run every way once: its engine, its script, and its workers."""
-    found = []
-    for engine, script, workers in ways:
+def one_round(folder: Path, plan: Plan, out: Path) -> list[Run]:
+    """Run every way once."""
+    n, found = plan.images, []
+    for engine, script, workers in plan.ways:
         shutil.rmtree(out, ignore_errors=True)
         if engine == "classify":
             out.mkdir()
