@@ -1,4 +1,4 @@
-"""The cache of features lies where the platform keeps such, and says what is wrong with it."""
+"""The cache of features gives back what was put, and says what is wrong with it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hematovision.errors import OutputError
-from hematovision.training.feature_cache import FeatureCache, cache_folder, open_cache
+from hematovision.training.feature_cache import FeatureCache, open_cache
 
 
 def test_a_row_is_given_back_as_it_was_put():
@@ -57,20 +57,3 @@ def test_a_closed_cache_is_an_error_of_ours():
         cache.known([b"key"])
     with pytest.raises(OutputError, match="cannot be used"):
         cache.put([(b"key", np.zeros(1283, np.float32))])
-
-
-@pytest.mark.parametrize(
-    ("platform", "variable", "value", "expected"),
-    [
-        ("linux", "XDG_CACHE_HOME", "/x", Path("/x/hematovision")),
-        ("win32", "LOCALAPPDATA", "/l", Path("/l/hematovision")),
-        ("darwin", "HOME", "/h", Path("/h/Library/Caches/hematovision")),
-    ],
-)
-def test_caches_lie_where_the_platform_keeps_them(
-    monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, value: str, expected: Path
-):
-    monkeypatch.delenv("HEMATOVISION_CACHE")
-    monkeypatch.setattr("sys.platform", platform)
-    monkeypatch.setenv(variable, value)
-    assert cache_folder() == expected

@@ -6,9 +6,7 @@ so that a renamed, copied or re-split image is still known. It may be deleted at
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -19,22 +17,10 @@ from numpy.typing import NDArray
 
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
+from hematovision.home import cache_folder
 from hematovision.model.architecture import FEATURES
 
-__all__ = ["FeatureCache", "cache_folder", "open_cache"]
-
-
-def cache_folder() -> Path:
-    """Return where caches live: ``HEMATOVISION_CACHE``, or the platform's folder for them."""
-    if chosen := os.environ.get("HEMATOVISION_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "hematovision"
+__all__ = ["FeatureCache", "open_cache"]
 
 
 class FeatureCache:
@@ -47,7 +33,7 @@ class FeatureCache:
     backbone : str
         SHA-256 of the backbone's weights.
     folder : Path, optional
-        Where the file lies; `cache_folder` by default.
+        Where the file lies; `home.cache_folder` by default.
 
     Raises
     ------
