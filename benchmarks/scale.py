@@ -194,7 +194,7 @@ def check(out: Path, n: int) -> None:
 def summary(runs: list[Run]) -> str:
     """Return a table of medians, each beside `classify` in the same rounds."""
     names = {
-        ("classify", 2): "`classify`, two threads",
+        ("classify", 2): "`classify`, two processors",
         ("ray", 1): "`--engine ray`, one worker",
         ("ray", 2): "`--engine ray`, two workers",
         ("ray data", 2): "a Ray Data pipeline, two workers",
