@@ -84,8 +84,8 @@ bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of doc
 	$(PY) benchmarks/near_duplicates.py "$(DATA)"
 	@for program in commands startup throughput features learning service; do echo "== $$program"; \
 	  $(PY) -m benchmarks.$$program --data "$(DATA)" --fill --json runs/bench/$$program.json || exit 1; done
-	@for program in scale node_removal; do echo "== $$program"; \
-	  $(PY) -m benchmarks.$$program --fill --json runs/bench/$$program.json || exit 1; done
+	$(PY) -m benchmarks.scale --once 100000 --ray-data --fill --json runs/bench/scale.json
+	$(PY) -m benchmarks.node_removal --fill --json runs/bench/node_removal.json
 	$(PY) -m benchmarks.resume
 
 .PHONY: cross-lab

@@ -17,12 +17,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.machine import (
-    Measured,
-    describe,
-    markdown_table,
-    run_measured,
-)
+from benchmarks.machine import Measured, describe, markdown_table, run_measured
 from benchmarks.options import images_option, parse, publish, results_options
 
 NAME = "commands"

@@ -80,15 +80,19 @@ files.map_batches(Answer, batch_size=64, num_cpus=0.5,
 
 
 class Way(NamedTuple):
-    """An engine, the script that uses it, and its workers."""
+    """What the table calls it, an engine, the script that uses it, and its workers."""
 
+    label: str
     engine: str
     script: str
     workers: int
 
 
-WAYS = (Way("classify", LOCAL, 2), Way("ray", RAY, 1), Way("ray", RAY, 2))
-BY_RAY_DATA = Way("ray data", RAY_DATA, 2)
+ON_THREADS = Way("`classify`, two processors", "classify", LOCAL, 2)
+ONE_WORKER = Way("`--engine ray`, one worker", "ray", RAY, 1)
+TWO_WORKERS = Way("`--engine ray`, two workers", "ray", RAY, 2)
+BY_RAY_DATA = Way("a Ray Data pipeline, two workers", "ray data", RAY_DATA, 2)
+WAYS = (ON_THREADS, ONE_WORKER, TWO_WORKERS, BY_RAY_DATA)
 
 
 class Plan(NamedTuple):
@@ -129,9 +133,11 @@ def main() -> None:
     results_options(parser)
     args = parse(parser)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ways = (*WAYS, BY_RAY_DATA) if args.ray_data else WAYS
+    if args.once in args.images:
+        parser.error(f"{args.once} images are to be answered --once, and are among --images too.")
+    ways = WAYS if args.ray_data else WAYS[:-1]
     plans = [Plan(n, args.rounds, ways) for n in args.images]
-    plans += [Plan(args.once, 1, WAYS[::2])] if args.once else []
+    plans += [Plan(args.once, 1, (ON_THREADS, TWO_WORKERS))] if args.once else []
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as name:
         drawn = draw(Path(name) / "drawn")
@@ -169,7 +175,7 @@ def link(drawn: list[Path], folder: Path, n: int) -> Path:
 def one_round(folder: Path, plan: Plan, out: Path) -> list[Run]:
     """Run every way once."""
     n, found = plan.images, []
-    for engine, script, workers in plan.ways:
+    for _, engine, script, workers in plan.ways:
         shutil.rmtree(out, ignore_errors=True)
         if engine == "classify":
             out.mkdir()
@@ -193,16 +199,10 @@ def check(out: Path, n: int) -> None:
 
 def summary(runs: list[Run]) -> str:
     """Return a table of medians, each beside `classify` in the same rounds."""
-    names = {
-        ("classify", 2): "`classify`, two processors",
-        ("ray", 1): "`--engine ray`, one worker",
-        ("ray", 2): "`--engine ray`, two workers",
-        ("ray data", 2): "a Ray Data pipeline, two workers",
-    }
     rows = []
     for n in dict.fromkeys(run.images for run in runs):
         local = [run.seconds for run in runs if (run.images, run.engine) == (n, "classify")]
-        for (engine, workers), label in names.items():
+        for label, engine, _, workers in WAYS:
             some = [r for r in runs if (r.images, r.engine, r.workers) == (n, engine, workers)]
             if some:
                 rows.append(row(n, label, some, local))

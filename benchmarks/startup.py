@@ -18,12 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.machine import (
-    Measured,
-    describe,
-    markdown_table,
-    run_measured,
-)
+from benchmarks.machine import Measured, describe, markdown_table, run_measured
 from benchmarks.options import images_option, parse, publish, results_options
 
 NAME = "startup"

@@ -18,9 +18,9 @@ again under new names until there are enough. Side by side, in turn, each as oft
   both need the same processors, nothing is faster with these two parts.
 
 Rates are images per second: of the whole process, and without its start, which is the time that
-the same command takes for a single image. Keras takes ten minutes and more for a round of 20,000
-images; with --keras-rounds, it takes part in so many of the rounds only. Needs the group ``dev``;
-run nothing else beside it.
+the same command takes for a single image. Keras takes two thirds of the time of a round; with
+--keras-rounds, it takes part in the first so many rounds only, and is compared with `classify` in
+these. Needs the group ``dev``; run nothing else beside it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from benchmarks.machine import (
-    describe,
-    markdown_table,
-    run_measured,
-)
+from benchmarks.machine import describe, markdown_table, run_measured
 from benchmarks.options import images_option, parse, publish, results_options
 from hematovision import images
 from hematovision.data.importing import import_dataset
@@ -103,10 +99,13 @@ def main() -> None:
     parser.add_argument("--keras-rounds", type=int, metavar="N", help="by default all rounds")
     results_options(parser)
     args = parse(parser)
+    keras_rounds = args.rounds if args.keras_rounds is None else args.keras_rounds
+    if not 1 <= keras_rounds <= args.rounds:
+        parser.error(f"--keras-rounds must be 1 to {args.rounds}; got {keras_rounds}.")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         folder = make_images(args.data, work, args.images)
-        runs = measure(folder, work, args.rounds, args.keras_rounds or args.rounds)
+        runs = measure(folder, work, args.rounds, keras_rounds)
     table = table_of(runs, args.images)
     print(table)
     rates = {what: [rate._asdict() for rate in found] for what, found in runs.items()}
@@ -207,30 +206,34 @@ def on_all_processors(work: Callable[[int], Any], n: int) -> Rates:
 
 def table_of(runs: dict[str, list[Rates]], n: int) -> str:
     """Return the table: medians over the rounds, and what `classify` makes of them."""
-    middle = {
-        name: Rates(*map(statistics.median, zip(*found, strict=True)))
-        for name, found in runs.items()
-    }
-    ours, parts = middle["classify"], (middle["decode"], middle["inference"])
-    limit = 1 / sum(1 / part.whole for part in parts)
+    ours = runs["classify"]
+    middle = {name: medians(found) for name, found in runs.items()}
+    limit = 1 / sum(1 / middle[part].whole for part in ("decode", "inference"))
     middle["limit"] = Rates(limit, limit, 0)
+    # Beside each thing, `classify` in the rounds that it took part in.
+    beside = {name: medians(ours[: len(runs.get(name, ours))]) for name in middle}
     rows = [
         [
             name,
             f"{rates.whole:.0f}",
             f"{rates.steady:.0f}",
             f"{rates.start:.1f} s" if rates.start else "",
-            f"{ours.whole / rates.whole:.2f}",
-            f"{ours.steady / rates.steady:.2f}",
+            f"{beside[name].whole / rates.whole:.2f}",
+            f"{beside[name].steady / rates.steady:.2f}",
         ]
         for name, rates in middle.items()
     ]
     columns = [f"{n:,} JPEGs", "images/s", "without the start", "start", "classify / it", "(same)"]
-    rounds, by_keras = (len(runs[name]) for name in ("classify", "Keras, same bundle"))
+    rounds, by_all = len(ours), min(map(len, runs.values()))
     said = f"Medians of {rounds} round{'s' if rounds > 1 else ''}"
-    said += f", in {by_keras} of which Keras took part" if by_keras < rounds else ""
+    said += f"; Keras took part in the first {by_all}" if by_all < rounds else ""
     said += f". {describe()}."
     return f"{markdown_table(columns, rows)}\n\n{said}"
+
+
+def medians(rounds: Sequence[Rates]) -> Rates:
+    """Return the medians over rounds."""
+    return Rates(*map(statistics.median, zip(*rounds, strict=True)))
 
 
 if __name__ == "__main__":

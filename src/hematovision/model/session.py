@@ -61,8 +61,8 @@ class Session(Protocol):
 def reading_threads() -> int:
     """Return how many threads to read, decode and run images on: one more than processors.
 
-    One of them is often waiting for the interpreter's lock: on two cores, three threads answer
-    14 % more images of 360 x 363 pixels a second than two (decision 10).
+    One of them is often waiting for the interpreter's lock: on two cores, three threads answered
+    2 to 14 % more images a second than two (decision 10).
     """
     return usable_cpus() + 1
 

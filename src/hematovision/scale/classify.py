@@ -33,7 +33,7 @@ def shard_size(n: int) -> int:
 
     About a thousand parts, which is enough to keep hundreds of processors busy to the end, and few
     enough for any reader; but at least 64 images, the work of half a second, so that starting the
-    task does not count, and at most 4096, so that no more than some 40 seconds are lost with a
+    task does not count, and at most 4096, so that no more than half a minute is lost with a
     worker.
     """
     return min(max(math.ceil(n / _PARTS), _SMALLEST), _LARGEST)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hematovision.images import MAX_BYTES
 from hematovision.jobs.classify import DEFAULT_MODEL
-from hematovision.model.session import usable_cpus
+from hematovision.model.session import reading_threads
 
 __all__ = ["LOCAL", "Settings"]
 
@@ -67,4 +67,4 @@ class Settings:
     @property
     def workers(self) -> int:
         """How many threads there will be."""
-        return self.threads or usable_cpus() + 1
+        return self.threads or reading_threads()
