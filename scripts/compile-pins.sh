@@ -19,13 +19,14 @@ compile() {
     output=$1
     shift
     "$UV" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-        --no-emit-find-links --no-annotate --no-header "$@" -o "requirements/$output"
+        --no-emit-find-links --no-annotate --no-header --no-strip-extras "$@" -o "requirements/$output"
 }
 
 # dev.txt is the superset; the others take its versions, so that all of them fit into one environment.
 # shellcheck disable=SC2086
 compile dev.txt pyproject.toml --all-extras --group dev --group build ${PINS:-}
 compile app.txt pyproject.toml --extra train --extra app -c requirements/dev.txt
+compile formats.txt pyproject.toml --extra formats -c requirements/dev.txt
 compile serve.txt pyproject.toml --extra serve -c requirements/dev.txt
 compile scale.txt pyproject.toml --extra scale -c requirements/dev.txt
 compile train.txt pyproject.toml --extra train -c requirements/dev.txt

@@ -28,7 +28,7 @@ __all__ = [
     "compare",
 ]
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # Where each public name lives. They are imported when they are first asked for, so that
 # `hematovision --help` does not wait for NumPy and ONNX Runtime.

@@ -187,8 +187,8 @@ def test_the_pbc_images_of_txl_are_found_in_pbc(real_data) -> None:
         twins = {row["image"]: row["pbc_file"] for row in csv.DictReader(stream)}
     pbc = {path.name: path for path in (real_data / "pbc").rglob("*.jpg")}
     known = sorted((image, name) for image, name in twins.items() if name in pbc)
-    assert len(known) == 247
-    known = known[::4]
+    assert len(known) >= 60
+    known = known[:: len(known) // 60]
     paths = [real_data / "txl" / "pbc" / "images" / image for image, _ in known]
     paths += [pbc[name] for _, name in known]
     found = {(pair.first, pair.second) for pair in near_duplicates(fingerprint_all(paths))}
