@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 
 from hematovision import images
-from hematovision.errors import BundleError, ModelError, ModelNotFoundError
+from hematovision.errors import (
+    BundleError,
+    ModelError,
+    ModelNotFoundError,
+    TooManyPixelsError,
+)
 from hematovision.model import classifier as module
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.classifier import Classifier, Prediction, columns
 from hematovision.model.explain import both_ways, grad_cam
+from hematovision.model.session import run_one
 from model.make_bundle_v1 import tiny_graph
 from model.make_explaining import explaining_bundle, explaining_graph
 
@@ -275,3 +281,42 @@ print(prediction.label, sorted(heavy & set(sys.modules)))
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "red []\n"
+
+
+def test_a_classifier_has_a_pixel_limit_of_its_own(old_bundle, tmp_path):
+    small = images.write(tmp_path / "small.png", plain(200, 10, 10, size=30))
+    large = images.write(tmp_path / "large.png", plain(200, 10, 10, size=31))
+    strict = Classifier.load(old_bundle, workers=1, max_pixels=900)
+    assert [p.label for p in strict.stream([small, large])] == ["red", None]
+    pictured = strict.picture(large.read_bytes(), "upload")
+    assert isinstance(pictured.refusal, TooManyPixelsError)
+    assert "limit is 900" in pictured.refusal.reason
+    assert strict.picture(small).refusal is None
+
+
+@pytest.mark.parametrize("place", ["load", "run"])
+def test_an_image_that_does_not_fit_into_memory_is_refused_alone(
+    old_bundle, files, monkeypatch, place
+):
+    classifier = Classifier.load(old_bundle, workers=2)
+    real = images.load if place == "load" else module.run_one
+    calls = itertools.count()
+
+    def starved(*args, **kwargs):
+        if next(calls) == 1:
+            raise MemoryError
+        return real(*args, **kwargs)
+
+    where = images if place == "load" else module
+    monkeypatch.setattr(where, "load" if place == "load" else "run_one", starved)
+    labels = [p.label for p in classifier.stream([files[0]] * 4)]
+    assert sorted(map(str, labels)) == ["None", "red", "red", "red"]
+
+
+def test_what_onnx_runtime_says_of_memory_is_a_memory_error():
+    class Starved:
+        def run(self, *_):
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 4096")
+
+    with pytest.raises(MemoryError, match="4096"):
+        run_one(Starved(), ("probabilities",), np.zeros((1, 224, 224, 3), np.uint8))

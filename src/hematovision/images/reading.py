@@ -106,12 +106,14 @@ def read(
     return decode(picture, content)
 
 
-def load(source: str | Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
+def load(
+    source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Read an image and fit it to the model's input, uint8 of shape (224, 224, 3).
 
     See `read` for what is accepted and raised, and `fit` for the resize.
     """
-    return fit(read(source, name=name))
+    return fit(read(source, name=name, max_pixels=max_pixels))
 
 
 def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import BundleError, ImageError
+from hematovision.errors import BundleError, ImageError, TooManyPixelsError
 from hematovision.model.architecture import FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.explain import both_ways
@@ -34,6 +35,19 @@ _OUTPUTS = ("probabilities", "novelty")
 _ATTENTION = "attention"  # An output that models have which were written since 0.2.
 
 
+@contextmanager
+def _within_memory(name: str) -> Iterator[None]:
+    """Refuse an image for which the memory does not suffice, so that the others go on."""
+    try:
+        yield
+    except MemoryError as error:
+        raise TooManyPixelsError(
+            name,
+            "there is not enough free memory to classify it. Make the image smaller, run fewer "
+            "programs at once, or use another machine.",
+        ) from error
+
+
 def _seen_both_ways(
     one: NDArray[np.float32],
     looked: NDArray[np.float32],
@@ -54,6 +68,8 @@ class Classifier:
     workers : int, optional
         How many images are decoded and run at once; by default as many as there are usable
         processors, and one more where files are read.
+    max_pixels : int
+        Width times height above which an image is refused before it is decoded.
 
     Attributes
     ----------
@@ -72,8 +88,11 @@ class Classifier:
     ...     print(prediction.path, prediction.label, prediction.decision)
     """
 
-    def __init__(self, bundle: Bundle, *, workers: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, *, workers: int | None = None, max_pixels: int = images.MAX_PIXELS
+    ) -> None:
         self.bundle = bundle
+        self.max_pixels = max_pixels
         self.workers = max(1, workers or usable_cpus())
         self._threads = max(1, workers or reading_threads())
         name = str(bundle.folder / ONNX)
@@ -91,7 +110,13 @@ class Classifier:
         check_ports(self._session, outputs, name=name)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, workers: int | None = None) -> Classifier:
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        workers: int | None = None,
+        max_pixels: int = images.MAX_PIXELS,
+    ) -> Classifier:
         """Open a bundled model by its name, or a run folder; see `find_model`.
 
         Raises
@@ -101,7 +126,8 @@ class Classifier:
         BundleError
             If it is incomplete, altered, or of a newer schema.
         """
-        return cls(read_bundle(find_model(name_or_path)), workers=workers)
+        bundle = read_bundle(find_model(name_or_path))
+        return cls(bundle, workers=workers, max_pixels=max_pixels)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -161,10 +187,12 @@ class Classifier:
         """
         label = name or ("<bytes>" if isinstance(source, bytes) else str(source))
         try:
-            pixels = images.load(source)
+            with _within_memory(label):
+                pixels = images.load(source, name=label, max_pixels=self.max_pixels)
+                probabilities, novelty = run_one(self._session, _OUTPUTS, pixels[None])
         except ImageError as error:
-            return Pictured(Prediction.refused(label, self.classes, error.reason), None)
-        probabilities, novelty = run_one(self._session, _OUTPUTS, pixels[None])
+            refused = Prediction.refused(label, self.classes, error.reason)
+            return Pictured(refused, None, error)
         return Pictured(self._prediction(label, probabilities[0], float(novelty[0])), pixels)
 
     def explain(self, paths: Iterable[str | Path]) -> Iterator[Explained]:
@@ -262,12 +290,13 @@ class Classifier:
 
     def _explain_file(self, path: str | Path) -> Explained:
         try:
-            image = images.load(path)
+            with _within_memory(str(path)):
+                image = images.load(path, max_pixels=self.max_pixels)
+                one, novelty, looked = run_one(self._session, (*_OUTPUTS, _ATTENTION), image[None])
+                turned = np.ascontiguousarray(image[None, ::-1, ::-1])
+                other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
         except ImageError as error:
             return Explained(Prediction.refused(str(path), self.classes, error.reason), None)
-        one, novelty, looked = run_one(self._session, (*_OUTPUTS, _ATTENTION), image[None])
-        turned = np.ascontiguousarray(image[None, ::-1, ::-1])
-        other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
         prediction = self._prediction(str(path), one[0], float(novelty[0]))
         return Explained(prediction, _seen_both_ways(one[0], looked[0], other[0], back[0]))
 

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision.errors import ImageError
+
 __all__ = ["Answers", "Explained", "Pictured", "Prediction", "columns"]
 
 
@@ -107,10 +109,13 @@ class Pictured(NamedTuple):
     prediction : Prediction
     pixels : array of uint8, (224, 224, 3), or None
         RGB as `images.fit` gives it; None where the image was refused.
+    refusal : ImageError or None
+        Why the image was refused, as the typed error.
     """
 
     prediction: Prediction
     pixels: NDArray[np.uint8] | None
+    refusal: ImageError | None = None
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:

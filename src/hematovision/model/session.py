@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 
+# How ONNX Runtime and C++ say that memory does not suffice; they have no type of error for it.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "out of memory")
+
+
 class Port(Protocol):
     """Name, element type and shape of an input or output."""
 
@@ -244,10 +248,14 @@ def run_one(
     ------
     ModelError
         If the graph fails on it.
+    MemoryError
+        If there is not enough memory.
     """
     try:
         return session.run(list(outputs), {"images": image})
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
+        if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+            raise MemoryError(str(error)) from error
         raise ModelError(
             f"The model failed on an image: {error}. Its ONNX file is not one of HematoVision's."
         ) from error

@@ -72,7 +72,7 @@ class Served:
         """
         pictured = self.classifier.picture(content, name)
         if pictured.pixels is None:
-            return Seen(pictured.prediction, _kind(content))
+            return Seen(pictured.prediction, _kind(pictured.refusal))
         if not explain:
             return Seen(pictured.prediction)
         attention = self.classifier.attention(pictured.pixels[None])[0]
@@ -178,13 +178,9 @@ class Models:
         return found
 
 
-def _kind(content: bytes) -> str:
-    """Tell what is no image at all from an image that is broken, by reading it once more."""
-    try:
-        images.read(content)
-    except ImageError as error:
-        return "not an image" if isinstance(error, NotAnImageError) else "broken"
-    return "broken"
+def _kind(refusal: ImageError | None) -> str:
+    """Tell what is no image at all from an image that is broken."""
+    return "not an image" if isinstance(refusal, NotAnImageError) else "broken"
 
 
 def _number(value: float | None) -> float:
