@@ -10,8 +10,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import ImageError
+from hematovision.model.trust import is_unlike
 
-__all__ = ["Answers", "Explained", "Pictured", "Prediction", "columns"]
+__all__ = [
+    "NOT_READ",
+    "NOT_RECOGNISED",
+    "Answers",
+    "Explained",
+    "Pictured",
+    "Prediction",
+    "columns",
+    "headline",
+]
+
+NOT_READ = "Not read"
+"""The headline of a file that could not be used."""
+
+NOT_RECOGNISED = "Not recognised"
+"""The headline of an image that is unlike the training images: its class means nothing."""
+
+
+def headline(label: str | None, reason: str) -> str:
+    """Return what stands above an image: its class, unless the model does not know such images.
+
+    A class with a high confidence misleads where the image shows no cell at all. Use this wherever
+    a class is shown large; tables keep the label, with its decision and reason.
+
+    Parameters
+    ----------
+    label : str or None
+        The most probable class; None where the image was refused.
+    reason : str
+        `Prediction.reason`.
+
+    Examples
+    --------
+    >>> headline("WBC", "low confidence")
+    'WBC'
+    >>> headline("WBC", "unlike the training images")
+    'Not recognised'
+    """
+    if label is None:
+        return NOT_READ
+    return NOT_RECOGNISED if is_unlike(reason) else label
 
 
 @dataclass(frozen=True)
@@ -55,6 +96,11 @@ class Prediction:
     def refused(cls, path: str, classes: tuple[str, ...], reason: str) -> Prediction:
         """Return what stands in the place of an answer where an image could not be used."""
         return cls(path, classes, None, (), None, None, "refused", error=reason)
+
+    @property
+    def headline(self) -> str:
+        """What stands above the image; see `headline`."""
+        return headline(self.label, self.reason)
 
     def row(self) -> dict[str, str | float | None]:
         """Return one row of a table with the `columns` of its classes, in that order.

@@ -23,6 +23,7 @@ __all__ = [
     "accepts",
     "decide",
     "fit_thresholds",
+    "is_unlike",
 ]
 
 LOW_CONFIDENCE = "low confidence"
@@ -103,6 +104,17 @@ def decide(confidence: float, novelty: float, trust: Trust) -> Decision:
     }
     reason = "; ".join(text for text, passed in passes.items() if not passed)
     return Decision("review", reason) if reason else Decision("accepted", "")
+
+
+def is_unlike(reason: str) -> bool:
+    """Tell whether a `Decision.reason` flags an image as unlike the training images.
+
+    Examples
+    --------
+    >>> is_unlike("low confidence; unlike the training images")
+    True
+    """
+    return UNLIKE_TRAINING in reason.split("; ")
 
 
 def accepts(
