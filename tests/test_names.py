@@ -1,0 +1,83 @@
+r"""Every file name has a written form that leads back to it, and none steers a terminal."""
+
+import os
+
+import pytest
+
+from hematovision import names
+
+AWKWARD = [
+    b"caf\xe9.png",
+    b"\xff\xfe/\x80.png",
+    rb"caf\xe9.png",
+    b"a\\b\xe9.png",
+    rb"a\\b.png",
+    rb"\\xe9",
+    "Zellen ä 細胞.png".encode(),
+    b"plain.png",
+    b"tab\t.png",
+]
+
+
+@pytest.mark.parametrize("raw", AWKWARD)
+def test_a_written_name_leads_back_to_its_file(raw: bytes):
+    name = raw.decode("utf-8", "surrogateescape")
+    written = names.escape_name(name)
+    written.encode("utf-8")
+    assert names.unescape_name(written) == name
+
+
+def test_no_two_names_are_written_alike():
+    decoded = [raw.decode("utf-8", "surrogateescape") for raw in AWKWARD]
+    assert len({names.escape_name(name) for name in decoded}) == len(AWKWARD)
+
+
+def test_a_byte_that_is_no_utf_8_is_written_as_its_code():
+    assert names.escape_name("caf\udce9.png") == r"caf\xe9.png"
+    assert names.escape_name(r"C\d.png") == r"C\d.png"
+
+
+def test_on_windows_a_backslash_stays(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(names.os, "sep", "\\")
+    path = r"C:\Program Files\x86\cell.png"
+    assert names.escape_name(path) == path
+    assert names.unescape_name(path) == path
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="file names are text on Windows")
+def test_a_lone_surrogate_that_is_no_byte_can_be_written():
+    assert names.valid_text("\ud800") == r"\ud800"
+    assert names.name_bytes("a\udce9") != names.name_bytes("aé")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("red\x1b[31m.png", r"red\x1b[31m.png"),
+        ("a\rb\nc\td", r"a\rb\nc\td"),
+        ("\x9b2J", r"\x9b2J"),
+        ("\x7f\x00", r"\x7f\x00"),
+        ("gpj.\u202egnp", r"gpj.\u202egnp"),
+        ("\u2066x\u2069\u200f", r"\u2066x\u2069\u200f"),
+        ("a\u2028b\ufeff", r"a\u2028b\ufeff"),
+        ("\U000e0041", r"\U000e0041"),
+        ("caf\udce9", r"caf\xe9"),
+        ("Zellen ä 細胞 \u200d.png", "Zellen ä 細胞 \u200d.png"),
+    ],
+)
+def test_what_steers_a_terminal_is_shown_escaped(name: str, expected: str):
+    assert names.shown(name) == expected
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "'=", "''@"])
+def test_a_formula_in_a_cell_is_text_and_is_read_back(start: str):
+    text = f"{start}cmd|' /C calc'!A0"
+    cell = names.csv_cell(text)
+    assert cell == f"'{text}"
+    assert names.from_csv_cell(cell) == text
+
+
+@pytest.mark.parametrize("text", ["cell.png", "'quoted'", "a=b", "", "'", "it's -1"])
+def test_other_cells_stay_as_they_are(text: str):
+    assert names.csv_cell(text) == text
+    assert names.from_csv_cell(text) == text
