@@ -1,6 +1,8 @@
 """Finding image files, and writing them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,48 @@ def test_a_folder_that_may_not_be_listed(folder, monkeypatch):
     monkeypatch.setattr("os.walk", walk)
     with pytest.raises(UnreadableFileError, match="cannot be listed: Permission denied"):
         images.find_images([folder])
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """Take away the right to list a folder, from root too."""
+    mode, root = folder.stat().st_mode, os.geteuid() == 0
+    folder.chmod(0o000)
+    for above in folder.parents:  # pytest makes its folders for one user alone
+        if root and above.stat().st_uid == 0 and above != Path("/"):
+            above.chmod(above.stat().st_mode | 0o055)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(mode)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other permissions")
+class TestClosedFolder:
+    def test_it_stands_where_its_images_would_and_the_others_are_found(self, folder):
+        with closed(folder / "a" / "b"):
+            found = names(folder, images.list_images([folder]))
+            with pytest.raises(UnreadableFileError, match="cannot be listed: Permission denied"):
+                images.read(folder / "a" / "b")
+            with pytest.raises(UnreadableFileError, match="cannot be listed: Permission denied"):
+                images.find_images([folder])
+        assert found == ["a/b", "a/c.png", "b.JPG"]
+
+    def test_it_may_be_the_one_that_is_given(self, folder):
+        with closed(folder / "a"):
+            assert list(images.list_images([folder / "a"])) == [folder / "a"]
+            assert list(images.list_images([folder / "a" / "b"])) == [folder / "a" / "b"]
+
+
+def test_a_path_that_no_system_takes_stays_to_be_refused(tmp_path):
+    long = tmp_path / ("x" * 300 + ".png")
+    assert list(images.list_images([long])) == [long]
+    with pytest.raises(UnreadableFileError, match="File name too long"):
+        images.find_images([long])
 
 
 class TestWriting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,42 +48,59 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     DatasetError
         If a folder has no image in it.
     """
-    return list(list_images(map(_existing, map(Path, paths))))
+    return list(_listed(map(_existing, map(Path, paths)), _refuse))
 
 
 def list_images(paths: Iterable[Path]) -> PathList:
     """List image files as `find_images` does, in little memory, those that do not exist, too.
 
-    What is no folder stays as it is given: reading it says what is wrong. Half a million images
-    take 12 MB; besides these, only the names in one folder are in memory at a time.
+    What is no folder stays as it is given, and a folder that cannot be listed stands where its
+    images would stand: reading it says what is wrong. Half a million images take 12 MB; besides
+    these, only the names in one folder are in memory at a time.
 
     Raises
     ------
-    UnreadableFileError
-        If a folder may not be listed.
     DatasetError
         If a folder has no image in it.
     """
+    return _listed(paths, None)
+
+
+def _listed(paths: Iterable[Path], refuse: Callable[[OSError], None] | None) -> PathList:
     found, given = PathList(), 0
     for path in paths:
         given += 1
-        if path.is_dir():
-            _add_folder(found, path)
+        if _is_folder(path):
+            _add_folder(found, path, refuse)
         else:
             found.add(path)
     return found.unique() if given > 1 else found
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # A name too long, or a folder above that may not be looked into.
+        return False
+
+
 def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise UnreadableFileError(path, "there is no such file or folder. Check the path.")
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise UnreadableFileError(
+            path, "there is no such file or folder. Check the path."
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableFileError(path, f"it cannot be looked at: {reason}.") from error
     return path
 
 
-def _add_folder(found: PathList, folder: Path) -> None:
+def _add_folder(found: PathList, folder: Path, refuse: Callable[[OSError], None] | None) -> None:
     before, listings = len(found), dict[str, _Listing]()
     visited = set[str]()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(root)
         if real in visited:
             folders.clear()
@@ -93,7 +110,7 @@ def _add_folder(found: PathList, folder: Path) -> None:
         images = PathList()
         images.add_names(Path(root), sorted(filter(_is_shown_image, names)))
         listings[root] = _Listing(images, tuple(folders))
-    _add_listing(found, str(folder), listings)
+    _add_listing(found, str(folder), listings, visited)
     if len(found) == before:
         raise DatasetError(
             f"There is no image in the folder {folder} or below it. Expected files ending in "
@@ -108,19 +125,25 @@ class _Listing(NamedTuple):
     folders: tuple[str, ...]
 
 
-def _add_listing(found: PathList, root: str, listings: Mapping[str, _Listing]) -> None:
+def _add_listing(
+    found: PathList, root: str, listings: Mapping[str, _Listing], visited: Set[str]
+) -> None:
     """Add a folder's images and those below it, sorted by path with forward slashes.
 
-    All that is in a folder stands together, where its name with a slash would stand.
+    All that is in a folder stands together, where its name with a slash would stand. A folder that
+    could not be listed is added itself; one that was visited under another name is not.
     """
-    if root not in listings:  # visited under another name
+    if root not in listings:
+        if os.path.realpath(root) not in visited:
+            found.add(Path(root))
         return
     images, folders = listings[root]
     start = 0
     for name in sorted(folders, key=lambda name: f"{name}/"):
         stop = bisect_left(images, f"{name}/", lo=start, key=lambda path: path.name)
         found.add_from(images, start, stop)
-        _add_listing(found, os.path.join(root, name), listings)  # noqa: PTH118, as `os.walk` does
+        inner = os.path.join(root, name)  # noqa: PTH118, as `os.walk` does
+        _add_listing(found, inner, listings, visited)
         start = stop
     found.add_from(images, start, len(images))
 

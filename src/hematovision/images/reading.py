@@ -140,7 +140,7 @@ def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) 
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableFileError(label, _what_it_is(status.st_mode))
+            raise UnreadableFileError(label, _what_it_is(path, status.st_mode))
         if status.st_size > max_bytes:
             raise _too_many_bytes(label, status.st_size, max_bytes)
         with path.open("rb") as stream:
@@ -155,8 +155,15 @@ def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) 
         ) from error
 
 
-def _what_it_is(mode: int) -> str:
+def _what_it_is(path: Path, mode: int) -> str:
     if stat.S_ISDIR(mode):
+        try:
+            next(path.iterdir(), None)
+        except OSError as error:
+            return (
+                f"the folder cannot be listed: {error.strerror}. The images in it were left out. "
+                "Check its permissions."
+            )
         return "it is a folder, not an image. Give the images in it, or use `find_images`."
     return "it is a device, pipe or socket, not a file. Give the path of an image file."
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hematovision.errors import DatasetError, needs_extra
-from hematovision.images import find_images, is_image_name
+from hematovision.images import is_image_name, list_images
 from hematovision.images.finding import is_hidden
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def list_sources(addresses: Iterable[str]) -> list[Source]:
     ----------
     addresses : iterable of str
         Paths and URIs, of files and folders. Folders are searched at any depth by the rules of
-        `images.find_images`. A file stays, missing or not: reading it says what is wrong.
+        `images.list_images`. A file stays, missing or not: reading it says what is wrong.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def list_sources(addresses: Iterable[str]) -> list[Source]:
 
 
 def _local(path: Path) -> Iterator[Source]:
-    for image in find_images([path]) if path.is_dir() else [path]:
+    for image in list_images([path]):
         yield Source(str(image), os.path.abspath(image), stamp=_local_stamp(image))  # noqa: PTH100 - links stay
 
 
