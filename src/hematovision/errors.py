@@ -25,6 +25,7 @@
     │   └── DatabaseError          the database cannot be opened, brought up to date or reached
     ├── RequestError               a request to the service is not answered; carries ``kind``
     ├── ClusterError               a cluster did not do its part; what it did is kept
+    ├── ListeningError             a server cannot listen where it was asked to
     ├── OutputError                a result cannot be written where it was asked for
     └── MissingExtraError          an optional dependency is needed; names the extra to install
 
@@ -47,6 +48,7 @@ __all__ = [
     "EmptyImageError",
     "HematoVisionError",
     "ImageError",
+    "ListeningError",
     "MissingExtraError",
     "ModelError",
     "ModelNotFoundError",
@@ -193,6 +195,10 @@ class ClusterError(HematoVisionError):
 
     What it did is kept; the same command with ``--resume`` does the rest.
     """
+
+
+class ListeningError(HematoVisionError):
+    """A server cannot listen where it was asked to, or not under such a host name."""
 
 
 class OutputError(HematoVisionError):
