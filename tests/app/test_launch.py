@@ -1,10 +1,10 @@
 """How the page is started."""
 
 import subprocess
+import sys
 
 import pytest
 
-from hematovision.app import launch as module
 from hematovision.app.launch import command, launch
 from hematovision.errors import MissingExtraError
 
@@ -34,8 +34,10 @@ def test_what_was_asked_for_is_passed_on():
 
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_NEEDED", ("no_such_module",))
-    with pytest.raises(MissingExtraError, match=r"hematovision\[app\]"):
+    monkeypatch.setitem(sys.modules, "streamlit", None)
+    with pytest.raises(
+        MissingExtraError, match=r"web app needs .*'streamlit'.*hematovision\[app\]"
+    ):
         launch(command())
 
 

@@ -160,6 +160,6 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypa
     with pytest.raises(OutputError, match="expected one of"):
         tables.check_table(tmp_path / "t.xlsx")
     tables.check_table(tmp_path / "t.parquet")
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"hematovision\[data\]"):
         tables.check_table(tmp_path / "t.parquet")

@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from hematovision.app.theme import THEME
-from hematovision.errors import MissingExtraError
+from hematovision.extras import require
 
 __all__ = ["LOCAL", "MAX_IMAGES", "command", "launch"]
 
@@ -20,7 +19,6 @@ LOCAL = "127.0.0.1"
 MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
 """The environment variable by which the page learns how many images one upload may bring."""
 
-_NEEDED = ("streamlit", "sqlalchemy", "alembic")
 _MAIN = Path(__file__).with_name("main.py")
 
 
@@ -85,9 +83,7 @@ def launch(arguments: Sequence[str], environment: Mapping[str, str] | None = Non
     MissingExtraError
         If a library of the extra ``app`` is not installed.
     """
-    for module in _NEEDED:
-        if find_spec(module) is None:
-            raise MissingExtraError("app", module, "The page in the browser")
+    require("app")
     try:
         return subprocess.run(  # noqa: S603 - this program's own command
             arguments, env=os.environ | dict(environment or {}), check=False

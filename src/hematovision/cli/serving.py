@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hematovision.errors import needs_extra
+from hematovision.extras import require
 
 __all__ = ["API_KEY", "serve"]
 
@@ -41,6 +42,7 @@ def serve(
     If HEMATOVISION_API_KEY is set, callers have to show it. Ctrl-C or SIGTERM ends it after what
     was taken is answered.
     """
+    require("serve")
     with needs_extra("serve", "The service"):
         from hematovision.server.running import serve as run
         from hematovision.server.settings import Settings

@@ -17,6 +17,7 @@ from hematovision.data.findings import (
 )
 from hematovision.data.fingerprints import Fingerprints, fingerprint_all
 from hematovision.data.samples import SPLITS, Dataset
+from hematovision.extras import require
 from hematovision.progress import Progress, no_progress
 
 __all__ = ["CheckReport", "Finding", "check_dataset"]
@@ -84,6 +85,7 @@ def check_dataset(dataset: Dataset, progress: Progress = no_progress) -> CheckRe
     MissingExtraError
         If imagehash is not installed.
     """
+    require("data check")
     prints = fingerprint_all([sample.path for sample in dataset], progress)
     exact, near = _duplicate_positions(prints, progress)
     findings = [

@@ -30,6 +30,7 @@ from hematovision.data.archives import unpack
 from hematovision.data.fetching import ResumingDownloader
 from hematovision.data.public_sets import SETS, PublicSet, get_set
 from hematovision.errors import DownloadError, needs_extra
+from hematovision.extras import require
 from hematovision.files import ensure_folder, sha256_file, write_text
 from hematovision.progress import Progress, no_progress
 
@@ -119,6 +120,8 @@ def download(
         If `dest` cannot be written.
     """
     wanted = get_set(name)
+    if not wanted.kaggle:
+        require("data download")
     ensure_folder(dest)
     if wanted.kaggle:
         return _from_kaggle(wanted, dest)

@@ -18,6 +18,7 @@ from hematovision.data.samples import Dataset
 from hematovision.errors import DatasetError, ImageError, TrainingError, needs_extra
 from hematovision.evaluation import Metrics, TrainingPart
 from hematovision.evaluation.adaptation import AnswerChanges, answer_changes
+from hematovision.extras import require
 from hematovision.jobs.adapt_images import (
     LEAST_UNLABELLED,
     Seen,
@@ -133,6 +134,8 @@ def adapt(
         If the model cannot be used, or does not hold what adapting needs.
     OutputError
         If `out` is in use or cannot be written.
+    MissingExtraError
+        At once, if the extra ``train`` is not installed.
 
     Examples
     --------
@@ -140,6 +143,7 @@ def adapt(
     >>> result.before.balanced_accuracy, result.metrics.balanced_accuracy  # doctest: +SKIP
     (0.87, 0.98)
     """
+    require("adapt")
     folder, out = Path(folder), Path(out)
     source = open_source(model)
     data = None if unlabelled else find_labelled(folder, source.bundle.taxonomy)

@@ -28,7 +28,6 @@ from hematovision.model.manifest import BackboneRef
 with needs_extra("train", "Adapting a model"):
     from hematovision.model.graph import classifier_graph
     from hematovision.training.adapt import Known
-    from hematovision.training.keras_files import keras_bytes
 
 __all__ = ["Lab", "labelled_notes", "write_adapted", "write_judged", "write_unjudged"]
 
@@ -79,6 +78,8 @@ def write_adapted(out: Path, source: Source, adapted: Known, lab: Lab, seed: int
     OutputError
         If something cannot be written.
     """
+    from hematovision.training.keras_files import keras_bytes  # imports Keras: seconds
+
     parts, old = source.parts, source.bundle.manifest
     balance = parts.white_balance
     files = keras_bytes(parts.weights, adapted.head, "h5", "keras", white_balance=balance)

@@ -15,6 +15,7 @@ from hematovision.evaluation.comparing import ModelAnswers, compare_answers
 from hematovision.evaluation.comparison import Comparison, write_comparison
 from hematovision.evaluation.comparison_report import write_comparison_report
 from hematovision.evaluation.verdict import verdict
+from hematovision.extras import require
 from hematovision.files import write_text
 from hematovision.jobs.differing import (
     DifferingImage,
@@ -98,6 +99,8 @@ def compare(
         If both are the same model, or one cannot be used.
     OutputError
         If `out` is in use or cannot be written.
+    MissingExtraError
+        At once, if `out` is given and matplotlib or Jinja2 is not installed.
 
     Examples
     --------
@@ -105,6 +108,8 @@ def compare(
     >>> result = compare("rbc-wbc-platelets", "runs/mine", "cells")  # doctest: +SKIP
     >>> print(result.verdict)  # doctest: +SKIP
     """
+    if out is not None:
+        require("compare")
     classifiers = [Classifier.load(first), Classifier.load(second)]
     _refuse_the_same(classifiers)
     common = CommonClasses.of(*(classifier.taxonomy for classifier in classifiers))

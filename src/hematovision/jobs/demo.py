@@ -9,6 +9,7 @@ from pathlib import Path
 from hematovision.data.phantom import NOTE_FILE, write_phantoms
 from hematovision.errors import OutputError, needs_extra
 from hematovision.evaluation import Metrics
+from hematovision.extras import require
 from hematovision.progress import Progress, no_progress
 
 with needs_extra("train", "The demo"):
@@ -49,7 +50,10 @@ def demo(
     ------
     OutputError
         If `folder` holds something that no demo wrote, or cannot be written.
+    MissingExtraError
+        At once, if the extra ``train`` is not installed.
     """
+    require("demo")
     _clear(folder)
     data = write_phantoms(folder / "phantoms", images, seed, progress=progress)
     result = train(folder / "phantoms", folder / "run", TrainOptions(seed=seed), progress=progress)

@@ -13,6 +13,7 @@ from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics, ReportFacts, TrainingPart
+from hematovision.extras import require
 from hematovision.jobs.judging import boxes_of, judge, split_counts, write_evaluation
 from hematovision.jobs.labelled import Part, answer, batches, choose_part
 from hematovision.jobs.outputs import fresh_folder
@@ -66,7 +67,10 @@ def evaluate(
         If the model cannot be used.
     OutputError
         If `out` is in use or cannot be written.
+    MissingExtraError
+        At once, if matplotlib or Jinja2 is not installed.
     """
+    require("evaluate")
     classifier = Classifier.load(model)
     data = read_dataset(dataset, classifier.taxonomy)
     chosen = choose_part(data, split)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from hematovision.errors import OutputError, needs_extra
+from hematovision.extras import require
 from hematovision.files import write_bytes
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.registry import find_model
@@ -40,6 +41,8 @@ def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
     MissingExtraError
         If the extra ``train`` is not installed.
     """
+    if to != "onnx":
+        require("export")
     path = out or Path(f"hematovision_model{FORMATS[to]}")
     if path.exists():
         raise OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
@@ -50,6 +53,7 @@ def _content(bundle: Bundle, to: Format) -> bytes:
     shared = bundle.manifest.backbone.shared
     if to == "onnx" and not shared:
         return bundle.read(ONNX)
+    require("export onnx")
     with needs_extra("train", f"Exporting to {to}"):
         from hematovision.model.graph import classifier_graph, read_classifier_graph
     external = bundled_weights() if bundle.external_weights() else None

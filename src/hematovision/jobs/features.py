@@ -9,6 +9,7 @@ from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError, needs_extra
+from hematovision.extras import require
 from hematovision.jobs.train import chosen_taxonomy
 from hematovision.progress import Progress, no_progress
 
@@ -77,7 +78,10 @@ def compute_features(
         If the weights cannot be had.
     OutputError
         If the cache cannot be written.
+    MissingExtraError
+        At once, if the extra ``train`` is not installed.
     """
+    require("features")
     data = dataset_to_see(dataset, taxonomy, seed)
     backbone = Backbone(load_weights(weights))
     views, _ = views_of(data)

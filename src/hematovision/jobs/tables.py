@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
-from hematovision.errors import OutputError, needs_extra
+from hematovision.errors import OutputError
+from hematovision.extras import require
 from hematovision.files import replacing, writing
 from hematovision.model.classifier import Prediction, columns
 
@@ -106,8 +107,7 @@ class _Parquet:
 
 
 def _check_parquet() -> None:
-    with needs_extra("data", "Writing Parquet"):
-        import pyarrow.parquet  # noqa: F401
+    require("parquet")
 
 
 _KINDS: Mapping[str, Callable[[BinaryIO, Sequence[str]], Table]] = {

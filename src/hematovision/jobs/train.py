@@ -10,6 +10,7 @@ from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError, needs_extra
 from hematovision.evaluation import Metrics
+from hematovision.extras import require
 from hematovision.jobs.outputs import fresh_folder
 from hematovision.jobs.run_folder import Recipe, judged_part, write_figures, write_model
 from hematovision.progress import Progress, no_progress
@@ -114,7 +115,10 @@ def train(
         If training cannot start, or leads to nothing.
     OutputError
         If `out` is in use or cannot be written.
+    MissingExtraError
+        At once, if the extra ``train`` is not installed.
     """
+    require("train")
     fresh_folder(out)
     found = read_dataset(dataset, chosen_taxonomy(options.taxonomy, dataset))
     data = complete_splits(found, options.seed)

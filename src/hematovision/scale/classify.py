@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hematovision.errors import ClusterError, ImageError
+from hematovision.extras import require
 from hematovision.jobs.classify import DEFAULT_MODEL, ClassifySummary
 from hematovision.jobs.journal import Head
 from hematovision.model.classifier import Classifier
@@ -77,6 +78,7 @@ def classify_on_cluster(
     MissingExtraError
         If Ray is not installed.
     """
+    require("ray")
     folder = out if is_uri(out) else os.path.abspath(out)  # noqa: PTH100 - links stay
     classifier = Classifier.load(model, workers=1)
     sources = list_sources(addresses)

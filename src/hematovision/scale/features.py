@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.errors import ClusterError, ImageError, needs_extra
+from hematovision.extras import require
 from hematovision.files import sha256_bytes
 from hematovision.jobs.features import FeaturesSummary, dataset_to_see
 from hematovision.model.lookahead import ahead
@@ -107,6 +108,8 @@ def features_on_cluster(
     MissingExtraError
         If Ray is not installed.
     """
+    require("ray")
+    require("features")
     data = dataset_to_see(dataset, taxonomy, seed)
     packed = PackedBackbone(backbone_graph(load_weights(weights)))
     views, _ = views_of(data)
