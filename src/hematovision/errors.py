@@ -38,6 +38,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hematovision.installation import install_command
+
 __all__ = [
     "AnnotationError",
     "BundleError",
@@ -213,7 +215,7 @@ class MissingExtraError(HematoVisionError):
         self.module = module
         super().__init__(
             f"{purpose} needs the module {module!r}, which is not installed. "
-            f"Install it with: pip install 'hematovision[{extra}]'"
+            f"Install it with: {install_command(extra, module)}"
         )
 
 
