@@ -9,9 +9,9 @@ stand: the files in the wild disagree on whether the first pixel is 0 or 1.
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
+from hematovision import safe_xml
 from hematovision.data.importing.annotations import (
     AnnotatedField,
     Annotations,
@@ -83,37 +83,19 @@ def read(source: Path, annotations: Path | None = None) -> Annotations:
 
 def _parse(file: Path) -> tuple[Element, list[int]]:
     """Parse one XML file; return its root and the line of each ``<object>``, in order."""
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
     lines: list[int] = []
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
+    def note(tag: str, line: int) -> None:
         if tag == "object":
-            lines.append(parser.CurrentLineNumber)
-        builder.start(tag, attributes)
+            lines.append(line)
 
-    def refuse(*_: object) -> None:
-        # Entities can make a kilobyte of XML unfold into gigabytes ("billion laughs") or fetch
-        # other files. They can only be declared in a DOCTYPE, which box files do not need.
-        # Refusing it here, in the parser, holds for every encoding; a search in the bytes does not.
-        raise AnnotationError(
-            f"{file}, line {parser.CurrentLineNumber}: a DOCTYPE is not accepted in box files, "
-            "since it can be used to exhaust memory or to read other files. Remove it."
-        )
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(file.read_bytes(), True)  # noqa: FBT003  # expat takes no keywords
-    except expat.ExpatError as error:
-        raise AnnotationError(
-            f"{file}, line {error.lineno}: not well-formed XML: {error}"
-        ) from error
-    except (OSError, ValueError, LookupError) as error:
+        root = safe_xml.parse(file.read_bytes(), note)
+    except OSError as error:
         raise AnnotationError(f"Cannot read {file}: {error}") from error
-    return _checked(file, builder.close()), lines
+    except ValueError as error:
+        raise AnnotationError(f"{file}, {error}") from error
+    return _checked(file, root), lines
 
 
 def _checked(file: Path, root: Element) -> Element:
