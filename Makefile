@@ -48,9 +48,17 @@ help: ## list the targets
 demo: $(VENV)/ready-project ## the whole job on drawn cells: import, train, evaluate, classify
 	$(PY) -m hematovision demo
 
+.PHONY: install
+install: $(VENV)/ready-app $(VENV)/ready-serve $(VENV)/ready-scale $(VENV)/ready-formats ## everything a user needs
+	@echo "Done. Activate it: . $(BIN)/activate   (Windows: $(VENV)\\Scripts\\activate)"
+
 .PHONY: app
-app: $(VENV)/ready-app ## the page in the browser: classify, review, learn again
+app: $(VENV)/ready-app ## the web app: classify, review, train again
 	$(PY) -m hematovision app
+
+.PHONY: serve
+serve: $(VENV)/ready-serve ## the HTTP server on port 8000
+	$(PY) -m hematovision serve
 
 ##@ Work on it
 .PHONY: test
@@ -122,7 +130,8 @@ clean: ## remove what these targets made, the environment included
 
 # --- the environment -----------------------------------------------------------------------------
 # Each stamp is newer than the files it was made from, or it is made again; pip then only installs
-# what changed. One chain, so that parallel targets never install at the same time.
+# what changed. `make -j` must not run two installations into one environment.
+.NOTPARALLEL:
 
 $(VENV)/ready-python:
 	@test -n "$(PYTHON)" || { \
@@ -146,6 +155,18 @@ $(VENV)/ready-project: pyproject.toml $(VENV)/ready-train
 
 $(VENV)/ready-app: requirements/app.txt $(VENV)/ready-project
 	$(PIP) install --quiet --require-hashes -r requirements/app.txt
+	@touch $@
+
+$(VENV)/ready-serve: requirements/serve.txt $(VENV)/ready-project
+	$(PIP) install --quiet --require-hashes -r requirements/serve.txt
+	@touch $@
+
+$(VENV)/ready-scale: requirements/scale.txt $(VENV)/ready-project
+	$(PIP) install --quiet --require-hashes -r requirements/scale.txt
+	@touch $@
+
+$(VENV)/ready-formats: requirements/formats.txt $(VENV)/ready-project
+	$(PIP) install --quiet --require-hashes -r requirements/formats.txt
 	@touch $@
 
 $(VENV)/ready-dev: requirements/dev.txt $(VENV)/ready-project
