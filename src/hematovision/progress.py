@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-__all__ = ["EpochProgress", "Progress", "no_progress"]
+__all__ = ["EpochProgress", "NoteProgress", "Progress", "no_progress", "tell"]
 
 
 class Progress(Protocol):
@@ -24,6 +24,23 @@ class EpochProgress(Protocol):
 
     def epoch(self, figures: Mapping[str, float], what: str, /) -> None:
         """Take note of one line of the history of what learns: ``epoch`` from 1, ``loss``, ..."""
+
+
+@runtime_checkable
+class NoteProgress(Protocol):
+    """A `Progress` that also shows sentences which a person should read before the work goes on."""
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        """Take note of how far the work is."""
+
+    def note(self, sentence: str, /) -> None:
+        """Show one sentence."""
+
+
+def tell(progress: Progress, sentence: str) -> None:
+    """Show a sentence before the work goes on, where `progress` can show any."""
+    if isinstance(progress, NoteProgress):
+        progress.note(sentence)
 
 
 def no_progress(done: int, total: int, what: str, /) -> None:

@@ -14,7 +14,20 @@ from dataclasses import dataclass, field
 
 from hematovision.errors import TaxonomyError
 
-__all__ = ["PBC8", "RBC_WBC_PLATELETS", "TAXONOMIES", "Taxonomy", "get_taxonomy", "normalise"]
+__all__ = [
+    "FOLDERS",
+    "PBC8",
+    "RBC_WBC_PLATELETS",
+    "TAXONOMIES",
+    "Taxonomy",
+    "get_taxonomy",
+    "names_pbc8",
+    "normalise",
+    "suggested_taxonomy",
+]
+
+FOLDERS = "folders"
+"""The name that asks for the class names as they were found, and the name of such a taxonomy."""
 
 
 def normalise(spelling: str) -> str:
@@ -93,7 +106,7 @@ class Taxonomy:
             raise TaxonomyError(
                 f"{spelling!r} is not a class of taxonomy {self.name!r}. Known classes: "
                 f"{', '.join(self.classes)} (and their usual spellings). Rename it, or choose "
-                "another taxonomy with --taxonomy (--taxonomy folders takes the folders' names)."
+                "another taxonomy with --taxonomy (--taxonomy folders keeps the names)."
             )
         return label
 
@@ -129,7 +142,7 @@ class Taxonomy:
     @classmethod
     def of_folders(cls, names: Iterable[str]) -> Taxonomy:
         """Make the taxonomy ``folders`` of class names just as they were found, sorted."""
-        return cls("folders", tuple(sorted(set(names), key=lambda name: (name.casefold(), name))))
+        return cls(FOLDERS, tuple(sorted(set(names), key=lambda name: (name.casefold(), name))))
 
 
 PBC8 = Taxonomy(
@@ -180,31 +193,65 @@ def _pbc8_spellings(*labels: str) -> tuple[str, ...]:
     return tuple(name for label in labels for name in (label, *PBC8.aliases.get(label, ())))
 
 
-RBC_WBC_PLATELETS = Taxonomy(
+_WORDS = Taxonomy(
     name="rbc-wbc-platelets",
     classes=("RBC", "WBC", "Platelets"),
     aliases={
-        "RBC": (
-            "red blood cell",
-            "red cell",
-            "red",
-            "erythrocyte",
-            *_pbc8_spellings("erythroblast"),
-        ),
-        "WBC": (
-            "white blood cell",
-            "white cell",
-            "white",
-            "leukocyte",
-            "leucocyte",
-            *_pbc8_spellings(*_WHITE),
-        ),
-        "Platelets": ("platelet", "blood platelet", *_pbc8_spellings("platelet")[1:]),
+        "RBC": ("red blood cell", "red cell", "red", "erythrocyte"),
+        "WBC": ("white blood cell", "white cell", "white", "leukocyte", "leucocyte"),
+        "Platelets": ("platelet", "blood platelet", "plt", "thrombocyte"),
+    },
+)
+"""The three classes with the spellings of these words alone, without finer classes."""
+
+RBC_WBC_PLATELETS = Taxonomy(
+    name=_WORDS.name,
+    classes=_WORDS.classes,
+    aliases={
+        "RBC": (*_WORDS.aliases["RBC"], *_pbc8_spellings("erythroblast")),
+        "WBC": (*_WORDS.aliases["WBC"], *_pbc8_spellings(*_WHITE)),
+        "Platelets": _WORDS.aliases["Platelets"],
     },
 )
 """Red cells, white cells and platelets; the eight classes of `PBC8` map into it by alias."""
 
 TAXONOMIES: Mapping[str, Taxonomy] = {t.name: t for t in (RBC_WBC_PLATELETS, PBC8)}
+
+
+def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:
+    """Return the taxonomy that class names stand for without being asked; None keeps the names.
+
+    Parameters
+    ----------
+    spellings : iterable of str
+        The names as found.
+
+    Returns
+    -------
+    Taxonomy or None
+        `RBC_WBC_PLATELETS` if every name is one of these three words or a spelling of it, or if the
+        names are just the eight of `PBC8`. A finer class alone, such as ``neutrophil``, is no
+        spelling of ``WBC``: its name is kept.
+
+    Examples
+    --------
+    >>> suggested_taxonomy(["Red blood cells", "WBC"]).name
+    'rbc-wbc-platelets'
+    >>> suggested_taxonomy(["eosinophil", "neutrophil"]) is None
+    True
+    """
+    names = list(spellings)
+    if all(_WORDS.find(name) for name in names) or names_pbc8(names):
+        return RBC_WBC_PLATELETS
+    return None
+
+
+def names_pbc8(spellings: Iterable[str]) -> bool:
+    """Tell whether class names are the eight of `PBC8` and no others, in any case and number."""
+    names = {normalise(name) for name in spellings}
+    return len(names) == len(PBC8.classes) and all(
+        label in names or f"{label}s" in names for label in PBC8.classes
+    )
 
 
 def get_taxonomy(name: str) -> Taxonomy:
@@ -219,6 +266,6 @@ def get_taxonomy(name: str) -> Taxonomy:
         return TAXONOMIES[name]
     except KeyError:
         raise TaxonomyError(
-            f"There is no taxonomy {name!r}. Known: {', '.join(TAXONOMIES)}; or leave it out to "
-            "take the folders' own names."
+            f"There is no taxonomy {name!r}. Choose one of {', '.join(TAXONOMIES)}, or {FOLDERS} "
+            "to keep the class names as they are."
         ) from None

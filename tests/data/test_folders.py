@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hematovision.data.cells import Cell, write_cells
-from hematovision.data.folders import choose_taxonomy, find_split, read_dataset
+from hematovision.data.folders import class_folders, find_split, read_dataset
 from hematovision.errors import AnnotationError, DatasetError, TaxonomyError
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 
@@ -103,8 +103,40 @@ def test_the_eight_classes_count_as_three_or_as_eight(tmp_path: Path):
 
 
 def test_two_folders_that_mean_one_class_are_merged(tmp_path: Path):
-    root = lay(tmp_path, "Train/rbc/1.png", "Train/RBCs/2.png", "Test/Red Blood Cells/3.png")
-    assert {label for _, label, _ in files_of(root)} == {"RBC"}
+    root = lay(
+        tmp_path,
+        "Train/rbc/1.png", "Train/RBCs/2.png", "Test/Red Blood Cells/3.png", "Test/wbc/4.png",
+    )  # fmt: skip
+    assert [label for _, label, _ in files_of(root)] == ["RBC", "WBC", "RBC", "RBC"]
+    assert class_folders(root) == {"rbc": 1, "RBCs": 1, "Red Blood Cells": 1, "wbc": 1}
+
+
+def test_finer_classes_keep_their_names(tmp_path: Path):
+    root = lay(
+        tmp_path, "TRAIN/EOSINOPHIL/1.jpeg", "TRAIN/NEUTROPHIL/2.jpeg", "TEST/NEUTROPHIL/3.jpeg"
+    )
+    dataset = read_dataset(root)
+    assert dataset.taxonomy.name == "folders"
+    assert dataset.counts() == {"EOSINOPHIL": 1, "NEUTROPHIL": 2}
+
+
+class Told:
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        pass
+
+    def note(self, sentence: str, /) -> None:
+        self.notes.append(sentence)
+
+
+def test_what_the_folders_stand_for_is_told(tmp_path: Path):
+    root, told = lay(tmp_path, "RBC/1.png", "blast/2.png"), Told()
+    read_dataset(root, progress=told)
+    assert told.notes == ["Classes: blast, RBC (folder names)"]
 
 
 def test_unknown_folders_make_a_taxonomy_of_their_own(tmp_path: Path):
@@ -118,13 +150,6 @@ def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
     root = lay(tmp_path, "RBC/1.png", "blast/2.png", "blast/3.png", "nothing/readme.txt")
     with pytest.raises(TaxonomyError, match=r"'blast' \(2\) is no class.*rbc-wbc-platelets"):
         read_dataset(root, RBC_WBC_PLATELETS)
-
-
-def test_names_without_letters_or_a_single_class_make_no_taxonomy():
-    with pytest.raises(TaxonomyError):
-        choose_taxonomy({"+": 1, "blast": 2}, None, where="here")
-    with pytest.raises(TaxonomyError, match="at least two"):
-        choose_taxonomy({"blast": 2}, None, where="here")
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from hematovision.cli.failures import FINDINGS
 from hematovision.cli.screen import drawn_progress, show_list, show_next, show_table
-
-if TYPE_CHECKING:
-    from hematovision.taxonomy import Taxonomy
 
 __all__ = [
     "DatasetArgument",
@@ -38,8 +35,8 @@ TaxonomyOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="rbc-wbc-platelets, pbc8, or folders for the folders' own names. By default the "
-        "first if it fits, else the last.",
+        help="folders (the names as they are), rbc-wbc-platelets or pbc8. By default the first, "
+        "but the second if all names are spellings of its classes or are the eight PBC folders.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same result.")]
@@ -73,13 +70,7 @@ def import_(
     lab: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where the images come from.")
     ] = None,
-    taxonomy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="rbc-wbc-platelets or pbc8. By default the first if it fits, else those found.",
-        ),
-    ] = None,
+    taxonomy: TaxonomyOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Make a dataset of cell images.
@@ -99,7 +90,7 @@ def import_(
             split=split,
             groups=groups,
             lab=lab,
-            taxonomy=_taxonomy(taxonomy),
+            taxonomy=taxonomy,
             seed=seed,
             progress=progress,
         )
@@ -126,11 +117,10 @@ def check(dataset: DatasetArgument, *, taxonomy: TaxonomyOption = None) -> None:
     listed, and the exit code is then 3; nothing is changed.
     """
     from hematovision.data.check import check_dataset
-    from hematovision.data.folders import folder_taxonomy, read_dataset
+    from hematovision.data.folders import read_dataset
 
-    chosen = folder_taxonomy(dataset) if taxonomy == "folders" else _taxonomy(taxonomy)
     with drawn_progress() as progress:
-        report = check_dataset(read_dataset(dataset, chosen), progress)
+        report = check_dataset(read_dataset(dataset, taxonomy, progress=progress), progress)
     _show_counts(report.counts)
     for finding in report.findings:
         colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
@@ -188,12 +178,6 @@ def download(
     if done.verified_against == "nothing":
         typer.echo("Nobody has published a hash of this set; this download is now remembered.")
     typer.echo(f"Next: {done.next_command}")
-
-
-def _taxonomy(name: str | None) -> Taxonomy | None:
-    from hematovision.taxonomy import get_taxonomy
-
-    return None if name is None else get_taxonomy(name)
 
 
 def _show_counts(counts: Mapping[str, Mapping[str, int]]) -> None:

@@ -82,6 +82,10 @@ class _Bars:
         said = pace.sentence(done, total)
         self._bars.update(task, completed=done, total=total or None, description=said)
 
+    def note(self, sentence: str, /) -> None:
+        """Show a sentence above the bars."""
+        self._bars.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
 
 class _Lines:
     """A line on stderr every ten seconds, for logs; short work says nothing."""
@@ -96,6 +100,10 @@ class _Lines:
         if time.monotonic() - self._said >= QUIET_SECONDS:
             self._said = time.monotonic()
             typer.echo(said, err=True)
+
+    def note(self, sentence: str, /) -> None:
+        """Say a sentence at once."""
+        typer.echo(sentence, err=True)
 
 
 class _Pace:

@@ -9,26 +9,30 @@ A single folder around them (``<root>/Blood cells/Train/...``) is looked into. F
 class folder are groups, for instance patients: their images stay on one side of a split, across
 classes too. ``cells.csv`` and ``split.csv``, beside the parts or classes, say what is known of the
 images beyond that; an image they do not name is still a sample, and a line whose image is gone is
-passed over. Hidden folders, ``__MACOSX`` and files not named as images are left out.
+passed over. Both name files as `escape_name` writes them. Hidden folders, ``__MACOSX`` and files
+not named as images are left out.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hematovision.data.cells import CELLS_FILE, Cell, read_cells
+from hematovision.data.classes import choose_classes
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import SPLIT_FILE
 from hematovision.data.tables import read_table
-from hematovision.errors import DatasetError, TaxonomyError
+from hematovision.errors import DatasetError
+from hematovision.files import escape_name
 from hematovision.images import is_image_name
-from hematovision.taxonomy import RBC_WBC_PLATELETS, TAXONOMIES, Taxonomy, normalise
+from hematovision.progress import Progress, no_progress, tell
+from hematovision.taxonomy import TAXONOMIES, Taxonomy, normalise
 
-__all__ = ["choose_taxonomy", "find_split", "folder_taxonomy", "read_dataset"]
+__all__ = ["class_folders", "find_split", "read_dataset"]
 
 _SPLIT_SPELLINGS: Mapping[Split, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "tr", "trainset", "trainingset", "traindata",
@@ -55,7 +59,11 @@ def find_split(spelling: str) -> Split | None:
 
 
 def read_dataset(
-    root: Path, taxonomy: Taxonomy | None = None, *, splits: Path | None = None
+    root: Path,
+    taxonomy: Taxonomy | str | None = None,
+    *,
+    splits: Path | None = None,
+    progress: Progress = no_progress,
 ) -> Dataset:
     """Read which images a folder holds, and what is known of each; no image is opened.
 
@@ -63,12 +71,15 @@ def read_dataset(
     ----------
     root : Path
         The folder; see this module's docstring for the layouts.
-    taxonomy : Taxonomy, optional
-        The classes. By default `RBC_WBC_PLATELETS` if every folder means one of its classes, else
-        the folders' own names. Folders that mean one class are merged; a class may have no images.
+    taxonomy : Taxonomy or str, optional
+        The classes: a taxonomy, the name of one, or ``"folders"`` for the folders' own names. By
+        default the folders' own names, unless they are all spellings of RBC, WBC and Platelets or
+        are the eight of PBC; see `choose_classes`. A class may have no images.
     splits : Path, optional
         A ``split.csv`` to go by instead of the one beside the parts or classes, for instance that
         of a run folder.
+    progress : Progress
+        Told which classes the folders stand for, before anything else is done.
 
     Returns
     -------
@@ -84,7 +95,7 @@ def read_dataset(
         If there is no such folder, it has no images in class folders, or a folder with images
         stands beside folders of parts.
     TaxonomyError
-        If a folder is no class of the taxonomy that was asked for.
+        If a folder is no class of the taxonomy that was asked for, or that would leave one class.
     AnnotationError
         If ``cells.csv`` or ``split.csv`` cannot be understood.
     """
@@ -96,7 +107,9 @@ def read_dataset(
             f"GIF files in {_names(_folders(base))}. {_LAYOUT}"
         )
     spellings = Counter(image.spelling for image in found)
-    taxonomy = choose_taxonomy(spellings, taxonomy, where=str(base))
+    choice = choose_classes(spellings, taxonomy, where=str(base))
+    tell(progress, choice.sentence)
+    taxonomy = choice.taxonomy
     labels = {spelling: taxonomy.resolve(spelling) for spelling in spellings}
     cells = _cells(base)
     parts = _splits(splits or base / SPLIT_FILE)
@@ -108,61 +121,15 @@ def read_dataset(
     return Dataset(base, taxonomy, tuple(samples))
 
 
-def folder_taxonomy(root: Path) -> Taxonomy:
-    """Return the taxonomy of the class folders' own names, whatever they mean to another one.
+def class_folders(root: Path) -> Counter[str]:
+    """Return the names of a dataset's class folders, each with its number of images.
 
     Raises
     ------
     DatasetError
-        If there is no such folder, or it has no images in class folders.
-    TaxonomyError
-        If there are fewer than two classes.
+        If there is no such folder, or a folder with images stands beside folders of parts.
     """
-    spellings = Counter(image.spelling for image in _find(_unwrap(_existing(root))))
-    return _merged(spellings)
-
-
-def choose_taxonomy(
-    spellings: Mapping[str, int], taxonomy: Taxonomy | None, *, where: str
-) -> Taxonomy:
-    """Return the taxonomy for the class names of a dataset.
-
-    Parameters
-    ----------
-    spellings : mapping of str to int
-        The names as found, with the number of images or boxes that bear each.
-    taxonomy : Taxonomy or None
-        The one that was asked for. None: `RBC_WBC_PLATELETS` if it knows every name, else the
-        names themselves, those that differ only in case or punctuation merged into the first.
-    where : str
-        What the names were found in, for messages.
-
-    Raises
-    ------
-    TaxonomyError
-        If `taxonomy` does not know a name, or fewer than two classes were found.
-    """
-    if taxonomy is None:
-        if all(RBC_WBC_PLATELETS.find(spelling) for spelling in spellings):
-            return RBC_WBC_PLATELETS
-        return _merged(spellings)
-    unknown = [f"{name!r} ({n})" for name, n in spellings.items() if taxonomy.find(name) is None]
-    if unknown:
-        raise TaxonomyError(
-            f"{where}: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} no class of "
-            f"taxonomy {taxonomy.name!r}, whose classes are {', '.join(taxonomy.classes)} (and "
-            "their usual spellings). Rename them, or choose another with --taxonomy (leave it "
-            "out to take the names as they are)."
-        )
-    return taxonomy
-
-
-def _merged(spellings: Iterable[str]) -> Taxonomy:
-    """Take names as classes, those that differ only in case or punctuation as the first of them."""
-    merged: dict[str, str] = {}
-    for spelling in sorted(spellings):
-        merged.setdefault(normalise(spelling), spelling)
-    return Taxonomy.of_folders(merged.values())
+    return Counter(image.spelling for image in _find(_unwrap(_existing(root))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +204,13 @@ def _find_class(base: Path, class_folder: Path, split: Split | None) -> Iterator
     for folder, inner, files in os.walk(class_folder, onerror=fail):
         inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
         place = Path(folder)
-        relative = place.relative_to(base).as_posix()
-        nested = place.relative_to(class_folder).as_posix()
+        relative = escape_name(place.relative_to(base).as_posix())
+        nested = escape_name(place.relative_to(class_folder).as_posix())
         for name in files:
             if is_image_name(name) and not name.startswith("."):
                 yield _Found(
                     path=place / name,
-                    relative=f"{relative}/{name}",
+                    relative=f"{relative}/{escape_name(name)}",
                     spelling=class_folder.name,
                     split=split,
                     folder="" if nested == "." else nested,

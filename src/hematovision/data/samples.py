@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision.files import escape_name
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["SPLITS", "SPLIT_FOLDERS", "Box", "Dataset", "Sample", "Split"]
@@ -92,5 +93,8 @@ class Dataset:
         return {label: found[label] for label in self.taxonomy.classes}
 
     def relative(self, sample: Sample) -> str:
-        """Return the sample's path relative to the root, with forward slashes."""
-        return sample.path.relative_to(self.root).as_posix()
+        """Return the sample's path relative to the root, with forward slashes, as tables have it.
+
+        Bytes that are no UTF-8 are written as `escape_name` does.
+        """
+        return escape_name(sample.path.relative_to(self.root).as_posix())

@@ -113,7 +113,7 @@ def compare(
     classifiers = [Classifier.load(first), Classifier.load(second)]
     _refuse_the_same(classifiers)
     common = CommonClasses.of(*(classifier.taxonomy for classifier in classifiers))
-    data = read_dataset(Path(dataset), common.taxonomy, splits=splits)
+    data = read_dataset(Path(dataset), common.taxonomy, splits=splits, progress=progress)
     chosen = choose_part(data, split)
     kept = _sayable(chosen, common)
     if out is not None:

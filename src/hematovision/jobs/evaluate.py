@@ -72,7 +72,7 @@ def evaluate(
     """
     require("evaluate")
     classifier = Classifier.load(model)
-    data = read_dataset(dataset, classifier.taxonomy)
+    data = read_dataset(dataset, classifier.taxonomy, progress=progress)
     chosen = choose_part(data, split)
     fresh_folder(out)
     (answered,), refused = answer([classifier], chosen, progress)

@@ -10,7 +10,6 @@ from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError, needs_extra
 from hematovision.extras import require
-from hematovision.jobs.train import chosen_taxonomy
 from hematovision.progress import Progress, no_progress
 
 with needs_extra("train", "Computing features"):
@@ -82,7 +81,7 @@ def compute_features(
         At once, if the extra ``train`` is not installed.
     """
     require("features")
-    data = dataset_to_see(dataset, taxonomy, seed)
+    data = dataset_to_see(dataset, taxonomy, seed, progress)
     backbone = Backbone(load_weights(weights))
     views, _ = views_of(data)
     with open_cache(backbone.sha256) as cache:
@@ -92,6 +91,8 @@ def compute_features(
         )
 
 
-def dataset_to_see(dataset: Path, taxonomy: str | None, seed: int) -> Dataset:
+def dataset_to_see(
+    dataset: Path, taxonomy: str | None, seed: int, progress: Progress = no_progress
+) -> Dataset:
     """Return a dataset with parts, made as `train` makes them where there are none."""
-    return complete_splits(read_dataset(dataset, chosen_taxonomy(taxonomy, dataset)), seed)
+    return complete_splits(read_dataset(dataset, taxonomy, progress=progress), seed)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hematovision.data.folders import folder_taxonomy, read_dataset
+from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError, needs_extra
@@ -14,7 +15,7 @@ from hematovision.extras import require
 from hematovision.jobs.outputs import fresh_folder
 from hematovision.jobs.run_folder import Recipe, judged_part, write_figures, write_model
 from hematovision.progress import Progress, no_progress
-from hematovision.taxonomy import PBC8, Taxonomy, get_taxonomy
+from hematovision.taxonomy import PBC8, names_pbc8
 
 with needs_extra("train", "Training"):
     from hematovision.training.curve import CurvePoint, learning_curve
@@ -23,7 +24,7 @@ with needs_extra("train", "Training"):
     from hematovision.training.pretrained import load_weights
     from hematovision.training.recipe import FineTuning, HeadTraining
 
-__all__ = ["TrainOptions", "TrainResult", "chosen_taxonomy", "train"]
+__all__ = ["TrainOptions", "TrainResult", "train"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class TrainOptions:
     Parameters
     ----------
     taxonomy : str or None
-        A taxonomy's name, ``"folders"`` for the folders' own names; None chooses by the folders.
+        A taxonomy's name, ``"folders"`` for the folders' own names; None as for `read_dataset`.
     weights : str
         ``"hematology"``, ``"imagenet"`` or a file.
     fine_tune : bool
@@ -120,9 +121,9 @@ def train(
     """
     require("train")
     fresh_folder(out)
-    found = read_dataset(dataset, chosen_taxonomy(options.taxonomy, dataset))
+    found = read_dataset(dataset, options.taxonomy, progress=progress)
     data = complete_splits(found, options.seed)
-    notes = _notes(found, data)
+    notes = _notes(found, data, class_folders(dataset))
     weights = load_weights(options.weights)
     how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
     learned = learn(Pictures(data, progress), weights, how, _fine_tuning(options))
@@ -133,22 +134,14 @@ def train(
     return TrainResult(out, report, metrics, learned.interrupted, learned.refused, notes, curve)
 
 
-def chosen_taxonomy(name: str | None, dataset: Path) -> Taxonomy | None:
-    """Return the taxonomy that ``--taxonomy`` names; None leaves the choice to the folders."""
-    if name is None:
-        return None
-    return folder_taxonomy(dataset) if name == "folders" else get_taxonomy(name)
-
-
-def _notes(found: Dataset, data: Dataset) -> tuple[str, ...]:
+def _notes(found: Dataset, data: Dataset, folders: Iterable[str]) -> tuple[str, ...]:
     """Say what was decided for the user: classes merged, parts made."""
     notes = []
-    names = {sample.path.relative_to(found.root).parts[-2] for sample in found}
     classes = found.taxonomy.classes
-    if {PBC8.find(name) for name in names} == set(PBC8.classes) and len(classes) < len(names):
+    if names_pbc8(folders) and len(classes) < len(PBC8.classes):
         notes.append(
-            f"{len(names)} class folders were merged into {', '.join(classes)}. "
-            "To tell all eight apart, use --taxonomy pbc8."
+            f"The eight PBC folders were mapped to {', '.join(classes)}. To tell all eight apart, "
+            "use --taxonomy folders."
         )
     made = [split for split in data.splits if split not in found.splits]
     if made:

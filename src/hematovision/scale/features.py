@@ -110,7 +110,7 @@ def features_on_cluster(
     """
     require("ray")
     require("features")
-    data = dataset_to_see(dataset, taxonomy, seed)
+    data = dataset_to_see(dataset, taxonomy, seed, progress)
     packed = PackedBackbone(backbone_graph(load_weights(weights)))
     views, _ = views_of(data)
     with open_cache(sha256_bytes(packed.graph)) as cache:

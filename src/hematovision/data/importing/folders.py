@@ -18,14 +18,19 @@ from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import complete_splits
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
-from hematovision.progress import Progress
+from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["copy_images", "read"]
 
 
 def read(
-    source: Path, taxonomy: Taxonomy | None, parts: Parts | None, groups: str | None, seed: int
+    source: Path,
+    taxonomy: Taxonomy | str | None,
+    parts: Parts | None,
+    groups: str | None,
+    seed: int,
+    progress: Progress = no_progress,
 ) -> tuple[Dataset, list[str]]:
     """Read class folders and give every image its part.
 
@@ -44,7 +49,7 @@ def read(
     DatasetError
         If `source` is no dataset, or the parts or groups cannot be made.
     """
-    dataset = read_dataset(source, taxonomy)
+    dataset = read_dataset(source, taxonomy, progress=progress)
     if groups is not None:
         dataset = with_groups(dataset, read_groups(groups))
     if isinstance(parts, SplitLists):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from hematovision.data.cells import CELLS_FILE, write_cells
-from hematovision.data.folders import choose_taxonomy
+from hematovision.data.classes import choose_classes
 from hematovision.data.groups import groups_of, read_groups
 from hematovision.data.importing import boxes_csv, folders, voc, yolo
 from hematovision.data.importing.annotations import AnnotatedField, Annotations
@@ -27,8 +28,8 @@ from hematovision.data.importing.parts import Parts, SplitLists, parse_parts
 from hematovision.data.importing.report import REPORT_FILE, ImportReport
 from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, write_text, writing
-from hematovision.progress import Progress, no_progress
-from hematovision.taxonomy import Taxonomy
+from hematovision.progress import Progress, no_progress, tell
+from hematovision.taxonomy import FOLDERS, Taxonomy
 
 __all__ = ["FORMATS", "Format", "import_dataset"]
 
@@ -46,7 +47,7 @@ def import_dataset(
     split: str | None = None,
     groups: str | None = None,
     lab: str | None = None,
-    taxonomy: Taxonomy | None = None,
+    taxonomy: Taxonomy | str | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ImportReport:
@@ -77,12 +78,14 @@ def import_dataset(
         ``FILE:COLUMN``: what stays on one side of the split, by image; by default the field.
     lab : str, optional
         Where the images come from, for the figures per lab; by default the name of `source`.
-    taxonomy : Taxonomy, optional
-        The classes. By default `RBC_WBC_PLATELETS` if it knows every name, else the names as found.
+    taxonomy : Taxonomy or str, optional
+        The classes: a taxonomy, the name of one, or ``"folders"`` for the names as found. By
+        default the names as found, unless they are all spellings of RBC, WBC and Platelets or are
+        the eight of PBC; see `choose_classes`.
     seed : int
         Seed of a split by fractions.
     progress : Progress
-        Told about each field.
+        Told which classes the names stand for, then about each field.
 
     Returns
     -------
@@ -130,7 +133,7 @@ class _Task:
     annotations: Path | None
     names: Sequence[str] | None
     lab: str
-    taxonomy: Taxonomy | None
+    taxonomy: Taxonomy | str | None
     split: str | None
     parts: Parts | None
     groups: str | None
@@ -223,11 +226,17 @@ def _box_taxonomy(task: _Task, found: Annotations) -> Taxonomy:
             f"No boxes in {task.source}: {len(found.fields)} fields were found. "
             f"{'; '.join(found.problems[:3])}"
         )
-    if task.taxonomy is not None:
-        return choose_taxonomy(spellings, task.taxonomy, where=str(task.source))
-    # Without a taxonomy the names become folders, and so must be fit for that.
-    usable = {safe_folder(name): n for name, n in spellings.items()}
-    return choose_taxonomy(usable, None, where=str(task.source))
+    if task.taxonomy is None or task.taxonomy == FOLDERS:
+        # The names become folders, and so must be fit for that.
+        usable = Counter[str]()
+        for name, n in spellings.items():
+            usable[safe_folder(name)] += n
+        spellings = usable
+    choice = choose_classes(
+        spellings, task.taxonomy, where=str(task.source), what="names of the boxes"
+    )
+    tell(task.progress, choice.sentence)
+    return choice.taxonomy
 
 
 def _locate(
@@ -251,7 +260,9 @@ def _locate(
 
 
 def _import_folders(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
-    dataset, problems = folders.read(task.source, task.taxonomy, task.parts, task.groups, task.seed)
+    dataset, problems = folders.read(
+        task.source, task.taxonomy, task.parts, task.groups, task.seed, task.progress
+    )
     written = folders.copy_images(dataset, task.source, folder, task.lab, task.progress)
     return dataset.taxonomy, replace(written, problems=tuple(problems))
 

@@ -1,0 +1,200 @@
+"""Which classes the names in a dataset stand for, and the sentence that says so before the work.
+
+The rule is the same for class folders and for box files, and for every command: names are kept,
+unless they all are spellings of RBC, WBC and Platelets, or are the eight of PBC, or a taxonomy was
+asked for. No mapping may leave one class of several names.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from hematovision.errors import TaxonomyError
+from hematovision.files import escape_name
+from hematovision.taxonomy import (
+    FOLDERS,
+    Taxonomy,
+    get_taxonomy,
+    names_pbc8,
+    normalise,
+    suggested_taxonomy,
+)
+
+__all__ = ["ClassChoice", "choose_classes", "choose_taxonomy"]
+
+_How: TypeAlias = Literal["names", "words", "pbc8", "asked", "given"]
+
+_KEEP = f"To keep the names as they are: --taxonomy {FOLDERS}"
+
+
+@dataclass(frozen=True)
+class ClassChoice:
+    """The classes of a dataset, and how its names came to mean them; see `choose_classes`.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy
+        The classes.
+    spellings : mapping of str to tuple of str
+        For each class the names that mean it; empty for a class without images.
+    how : {"names", "words", "pbc8", "asked", "given"}
+        The names were kept, are spellings of the three words, are the eight of PBC, were mapped to
+        a taxonomy by its name, or to one that was given, such as a model's.
+    what : str
+        What the names are, ``"folder names"`` for instance.
+    """
+
+    taxonomy: Taxonomy
+    spellings: Mapping[str, tuple[str, ...]]
+    how: _How
+    what: str
+
+    @property
+    def sentence(self) -> str:
+        """Say it in one line: ``Classes: EOSINOPHIL, MONOCYTE (folder names)``."""
+        classes = ", ".join(
+            _with_spellings(label, names, mapped=self.how in {"pbc8", "asked", "given"})
+            for label, names in self.spellings.items()
+        )
+        missing = ", ".join(label for label, names in self.spellings.items() if not names)
+        return f"Classes: {classes}{self._reason(f'; no images of {missing}' if missing else '')}"
+
+    def _reason(self, missing: str) -> str:
+        renamed = any(set(names) - {label} for label, names in self.spellings.items())
+        match self.how:
+            case "names" | "words" if not renamed:
+                return f" ({self.what}{missing})"
+            case "names":
+                return f": {self.what}; case and separators make no difference"
+            case "words":
+                return f": spellings of RBC, WBC and Platelets{missing}. {_KEEP}"
+            case "pbc8":
+                return f": mapped from the eight PBC classes. {_KEEP}"
+            case "asked":
+                return f": mapped by --taxonomy {self.taxonomy.name}{missing}"
+            case "given":
+                return f": mapped by the taxonomy {self.taxonomy.name}{missing}"
+
+
+def choose_classes(
+    spellings: Mapping[str, int],
+    asked: Taxonomy | str | None,
+    *,
+    where: str,
+    what: str = "folder names",
+) -> ClassChoice:
+    """Decide which classes the names in a dataset stand for.
+
+    Parameters
+    ----------
+    spellings : mapping of str to int
+        The names as found, with the number of images or boxes that bear each.
+    asked : Taxonomy, str or None
+        A taxonomy; the name of one, or ``"folders"`` to keep the names; None for
+        `suggested_taxonomy` of the names, which keeps them unless they are the three words or the
+        eight classes of PBC. Names that differ only in case and separators are one class.
+    where : str
+        What the names were found in, for messages.
+    what : str
+        What the names are, for `ClassChoice.sentence`.
+
+    Raises
+    ------
+    TaxonomyError
+        If the taxonomy is unknown or does not know a name, several names would become one class,
+        fewer than two classes were found, or a name cannot be a class.
+    """
+    _check_text(spellings, where)
+    taxonomy, how = _taxonomy(spellings, asked, where)
+    unknown = [f"{name!r} ({n})" for name, n in spellings.items() if taxonomy.find(name) is None]
+    if unknown:
+        raise TaxonomyError(
+            f"{where}: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} no class of "
+            f"taxonomy {taxonomy.name!r}, whose classes are {', '.join(taxonomy.classes)} (and "
+            "their usual spellings). Rename them, or choose another taxonomy with --taxonomy "
+            f"(--taxonomy {FOLDERS} keeps the names)."
+        )
+    meant = defaultdict[str, list[str]](list)
+    for name in sorted(spellings):
+        meant[taxonomy.resolve(name)].append(name)
+    _check_several(meant, spellings, taxonomy, where)
+    return ClassChoice(
+        taxonomy, {label: tuple(meant[label]) for label in taxonomy.classes}, how, what
+    )
+
+
+def choose_taxonomy(
+    spellings: Mapping[str, int], asked: Taxonomy | str | None, *, where: str
+) -> Taxonomy:
+    """Return the taxonomy of `choose_classes`."""
+    return choose_classes(spellings, asked, where=where).taxonomy
+
+
+def _taxonomy(
+    spellings: Iterable[str], asked: Taxonomy | str | None, where: str
+) -> tuple[Taxonomy, _How]:
+    if isinstance(asked, Taxonomy):
+        return asked, "given"
+    if asked is not None and asked != FOLDERS:
+        return get_taxonomy(asked), "asked"
+    suggested = suggested_taxonomy(spellings) if asked is None else None
+    if suggested is None:
+        return _merged(spellings, where), "names"
+    return suggested, "pbc8" if names_pbc8(spellings) else "words"
+
+
+def _merged(spellings: Iterable[str], where: str) -> Taxonomy:
+    """Take names as classes, those that differ only in case or separators as the first of them."""
+    merged: dict[str, str] = {}
+    for spelling in sorted(spellings):
+        first = merged.setdefault(normalise(spelling), spelling)
+        if _plain(first) != _plain(spelling):
+            raise TaxonomyError(
+                f"{where}: the classes {first!r} and {spelling!r} differ only in signs or accents, "
+                "which class names do not tell apart. Rename one of them, for example "
+                "'positive' for '+'."
+            )
+    return Taxonomy.of_folders(merged.values())
+
+
+def _plain(spelling: str) -> str:
+    """Drop what never tells two classes apart: case, and separators before a letter or digit."""
+    text = unicodedata.normalize("NFKC", spelling).casefold().strip()
+    return re.sub(r"[\s_-]+(?=\w)", "", text)
+
+
+def _check_text(spellings: Iterable[str], where: str) -> None:
+    for name in spellings:
+        if escape_name(name) != name:
+            raise TaxonomyError(
+                f"{where}: the class {escape_name(name)!r} has a name with bytes or control "
+                "characters that are no text in UTF-8. Rename it."
+            )
+
+
+def _check_several(
+    meant: Mapping[str, list[str]], spellings: Iterable[str], taxonomy: Taxonomy, where: str
+) -> None:
+    """Refuse a mapping that makes one class of several names."""
+    names = {normalise(name) for name in spellings}
+    if len(meant) > 1 or len(names) < 2:
+        return
+    (label,) = meant
+    listed = ", ".join(meant[label])
+    raise TaxonomyError(
+        f"{where}: all of {listed} mean {label} in the taxonomy {taxonomy.name!r}, which leaves "
+        f"one class. Keep the names with --taxonomy {FOLDERS}, or add images of another of its "
+        f"classes ({', '.join(taxonomy.classes)})."
+    )
+
+
+def _with_spellings(label: str, names: tuple[str, ...], *, mapped: bool) -> str:
+    other = mapped and any(normalise(name) != normalise(label) for name in names)
+    if other or set(names) - {label}:
+        return f"{label} ({', '.join(names)})"
+    return label

@@ -1,0 +1,62 @@
+"""Spellings of classes, and which taxonomy a set of names stands for without being asked."""
+
+import pytest
+
+from hematovision.errors import TaxonomyError
+from hematovision.taxonomy import (
+    PBC8,
+    RBC_WBC_PLATELETS,
+    TAXONOMIES,
+    Taxonomy,
+    get_taxonomy,
+    names_pbc8,
+    normalise,
+    suggested_taxonomy,
+)
+
+
+@pytest.mark.parametrize("spelling", ["Red Blood-Cells", "red_blood_cells", " RED blood cells "])
+def test_spellings_of_one_name_are_equal(spelling):
+    assert normalise(spelling) == "redbloodcells"
+
+
+@pytest.mark.parametrize("taxonomy", TAXONOMIES.values())
+def test_every_spelling_and_its_plural_mean_their_class(taxonomy):
+    for label in taxonomy.classes:
+        for spelling in (label, *taxonomy.aliases.get(label, ())):
+            assert taxonomy.resolve(spelling) == label
+            assert taxonomy.resolve(f"{spelling}s") == label
+
+
+def test_the_eight_classes_map_to_three():
+    meant = [RBC_WBC_PLATELETS.find(label) for label in PBC8.classes]
+    assert meant == ["WBC", "WBC", "RBC", *["WBC"] * 4, "Platelets"]
+
+
+def test_a_spelling_of_two_classes_or_a_single_class_is_an_error():
+    with pytest.raises(TaxonomyError, match="already taken by class 'a'"):
+        Taxonomy("own", ("a", "b"), {"b": ("A",)})
+    with pytest.raises(TaxonomyError, match="at least two"):
+        Taxonomy("own", ("a",))
+
+
+def test_only_the_three_words_suggest_the_three_classes():
+    words = ["red cell", "erythrocytes", "Leucocyte", "white blood cells", "PLT", "thrombocyte"]
+    assert suggested_taxonomy(words) is RBC_WBC_PLATELETS
+    for finer in ("erythroblast", "nrbc", "neutrophil", "lymph", "ig"):
+        assert RBC_WBC_PLATELETS.find(finer)
+        assert suggested_taxonomy([*words, finer]) is None
+
+
+def test_the_eight_of_pbc_are_known_by_their_own_names_alone():
+    assert names_pbc8(PBC8.classes)
+    assert suggested_taxonomy(PBC8.classes) is RBC_WBC_PLATELETS
+    assert not names_pbc8(PBC8.classes[1:])
+    assert not names_pbc8([*PBC8.classes, "RBC"])
+    assert not names_pbc8([*PBC8.classes[1:], "baso"])
+
+
+def test_an_unknown_taxonomy_lists_those_known():
+    assert get_taxonomy("pbc8") is PBC8
+    with pytest.raises(TaxonomyError, match=r"'x'.*rbc-wbc-platelets, pbc8, or folders"):
+        get_taxonomy("x")
