@@ -5,12 +5,14 @@ import io
 import json
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hematovision.cli import answering
 from hematovision.jobs.models import ModelEntry
+from hematovision.model.prediction import Prediction
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -47,7 +49,7 @@ def test_in_a_terminal_each_answer_is_a_line_to_read(
     result = run("classify", pictures, "--model", colour_model)
     lines = {line.split()[-1]: line for line in result.stdout.splitlines()}
     assert re.match(
-        r"green +100\.0% +review: unlike the training images +", lines[str(pictures / "green.png")]
+        r"Not recognised +review: unlike the training images +", lines[str(pictures / "green.png")]
     )
     assert lines[str(pictures / "cut.png")].startswith("refused ")
 
@@ -195,3 +197,14 @@ def test_json_lines_hold_one_object_a_line(run, colour_model, pictures: Path, tm
     run("classify", pictures, "--model", colour_model, "--out", table)
     objects = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
     assert [Path(row["path"]).stem for row in objects] == ["blue", "green", "red"]
+
+
+def test_a_recognised_image_shows_its_class_and_how_sure(capsys):
+    answer = Prediction("a.png", ("RBC", "WBC"), "WBC", (0.029, 0.971), 0.971, 1.0, "accepted")
+    lines = answering._Lines(answer.classes)
+    lines.write(answer)
+    lines.write(replace(answer, decision="review", reason="unlike the training images"))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split() == ["WBC", "97.1%", "accepted", "a.png"]
+    assert second.startswith("Not recognised  ")
+    assert "WBC" not in second

@@ -189,11 +189,17 @@ def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
 
 
 def test_a_broken_pipe_is_no_error_to_speak_of(run, monkeypatch):
-    dropped = []
-    monkeypatch.setattr(failures, "_drop_stdout", lambda: dropped.append(True))
     fail_with(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
     result = run("data", "check", "x")
-    assert (result.exit_code, result.output, dropped) == (1, "", [True])
+    assert (result.exit_code, result.output) == (failures.CLOSED_PIPE, "")
+
+
+def test_too_little_memory_is_no_defect(run, monkeypatch):
+    fail_with(monkeypatch, MemoryError())
+    result = run("data", "check", "x")
+    assert result.exit_code == 1
+    assert "Error: There is not enough memory" in result.stderr
+    assert "defect" not in result.stderr
 
 
 def test_a_reader_that_has_read_enough_ends_the_program_quietly(colour_model, pictures: Path):
@@ -201,4 +207,4 @@ def test_a_reader_that_has_read_enough_ends_the_program_quietly(colour_model, pi
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait() == 1
+        assert process.wait() == failures.CLOSED_PIPE == 141

@@ -17,6 +17,7 @@ from hematovision.cli.scaling import (
     refuse_cluster_words,
 )
 from hematovision.cli.screen import drawn_progress, end_with_refusals, show_table
+from hematovision.cli.terminal import Styled, say
 
 if TYPE_CHECKING:
     from hematovision.jobs.classify import ClassifySummary
@@ -115,14 +116,14 @@ def _show_summary(
     summary: ClassifySummary, out: str | None, explain: Path | None, *, resume: bool
 ) -> None:
     if resume:
-        typer.echo(_continued(summary))
+        say(_continued(summary))
     if out is not None:
-        typer.echo(f"{_counted(summary)}. The table is {out}")
+        say(f"{_counted(summary)}. The table is {out}")
     elif summary.n > 1:
-        typer.echo(_counted(summary), err=True)
+        say(_counted(summary), err=True)
     if explain is not None:
         pictures = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
-        typer.echo(f"Where the model looked: {pictures} in {explain}", err=out is None)
+        say(f"Where the model looked: {pictures} in {explain}", err=out is None)
 
 
 def models() -> None:
@@ -135,7 +136,7 @@ def models() -> None:
 
     found = list_models()
     if not found:
-        typer.echo("This installation has no bundled models. Train one: hematovision train --help")
+        say("This installation has no bundled models. Train one: hematovision train --help")
         return
     show_table(
         ("model", "images", "balanced accuracy", "95 % interval", "review"),
@@ -151,8 +152,8 @@ def models() -> None:
         ),
     )
     for entry in found:
-        typer.echo(f"{entry.name}: {', '.join(entry.classes)}")
-        typer.echo(f"  card: {entry.card}")
+        say(f"{entry.name}: {', '.join(entry.classes)}")
+        say(f"  card: {entry.card}")
 
 
 @contextmanager
@@ -164,7 +165,7 @@ def _kept(out: Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if out is not None and journal_path(out).exists():
-            typer.echo(
+            say(
                 f"The answers so far are in {journal_path(out)}: give the same command with "
                 "--resume to go on, or without it to begin anew.",
                 err=True,
@@ -188,18 +189,22 @@ class _Lines:
     """One line an image: the class, how sure, whether to look at it, and the file."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
-        self._width = max(map(len, (*classes, "refused")))
+        from hematovision.model.prediction import NOT_RECOGNISED
+
+        self._width = max(map(len, (*classes, NOT_RECOGNISED)))
 
     def write(self, prediction: Prediction, /) -> None:
         if prediction.label is None or prediction.confidence is None:
             label, sure, verdict, colour = "refused", "", "", "red"
         else:
-            label, sure = prediction.label, f"{prediction.confidence:.1%}"
+            label = prediction.headline
+            # How sure of a class says nothing of an image that is unlike all classes.
+            sure = f"{prediction.confidence:.1%}" if label == prediction.label else ""
             accepted = prediction.decision == "accepted"
             verdict = "accepted" if accepted else f"review: {prediction.reason}"
             colour = "green" if accepted else "yellow"
-        styled = typer.style(f"{verdict:<35}", fg=colour)
-        typer.echo(f"{label:<{self._width}}  {sure:>6}  {styled}  {prediction.path}")
+        start = f"{label:<{self._width}}  {sure:>6}  "
+        say(start, Styled(f"{verdict:<35}", colour), f"  {prediction.path}")
 
     def finish(self) -> None:
         """Nothing was held back."""

@@ -10,6 +10,7 @@ import typer
 from hematovision.cli.datasets import DatasetArgument
 from hematovision.cli.results import show_comparison, show_notes
 from hematovision.cli.screen import drawn_progress, end_with_refusals
+from hematovision.cli.terminal import say
 
 __all__ = ["compare"]
 
@@ -44,5 +45,5 @@ def compare(
     show_comparison(result.comparison, result.verdict)
     show_notes((*result.notes, *result.comparison.warnings))
     if result.report is not None:
-        typer.echo(f"Report: {result.report}")
+        say(f"Report: {result.report}")
     end_with_refusals(result.refused)

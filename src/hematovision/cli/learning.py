@@ -11,6 +11,7 @@ import typer
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
 from hematovision.cli.results import show_changes, show_curve, show_metrics, show_notes
 from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
+from hematovision.cli.terminal import say
 
 __all__ = ["adapt", "demo", "evaluate", "export", "train"]
 
@@ -35,8 +36,8 @@ def demo(
     with drawn_progress() as progress:
         result = run(out, progress=progress)
     show_metrics(result.metrics)
-    typer.echo("These are drawn cells: the figures show that it works, not how well on blood.")
-    typer.echo(f"Report: {result.report}")
+    say("These are drawn cells: the figures show that it works, not how well on blood.")
+    say(f"Report: {result.report}")
     show_next("classify", result.example, "--model", result.folder)
 
 
@@ -94,9 +95,9 @@ def train(
     if result.curve:
         show_curve(result.curve)
     if result.interrupted:
-        typer.echo("Training was stopped by Ctrl-C; this is the best model until then.")
-    typer.echo(f"Model: {result.folder}")
-    typer.echo(f"Report: {result.report}")
+        say("Training was stopped by Ctrl-C; this is the best model until then.")
+    say(f"Model: {result.folder}")
+    say(f"Report: {result.report}")
     show_next("classify", "IMAGES", "--model", result.folder)
     end_with_refusals(result.refused)
 
@@ -121,7 +122,7 @@ def evaluate(
     with drawn_progress() as progress:
         result = run(model, dataset, split=split, out=out, progress=progress)
     show_metrics(result.metrics)
-    typer.echo(f"Report: {result.report}")
+    say(f"Report: {result.report}")
     end_with_refusals(result.refused)
 
 
@@ -158,8 +159,8 @@ def adapt(
     if result.changes is not None:
         show_changes(result.changes)
         show_notes(result.notes)
-    typer.echo(f"Model: {result.folder}")
-    typer.echo(f"Report: {result.report}")
+    say(f"Model: {result.folder}")
+    say(f"Report: {result.report}")
     show_next("classify", "IMAGES", "--model", result.folder)
     end_with_refusals(result.refused)
 
@@ -176,7 +177,7 @@ def export(
     _hush_tensorflow()
     from hematovision.jobs.export import export as run
 
-    typer.echo(f"Written: {run(model, to, out)}")
+    say(f"Written: {run(model, to, out)}")
 
 
 def _hush_tensorflow() -> None:

@@ -10,12 +10,17 @@ from typer.core import TyperGroup
 from hematovision import __version__
 from hematovision.cli import answering, comparing, datasets, learning, page, scaling, serving
 from hematovision.cli.failures import reported
+from hematovision.cli.terminal import open_standard_streams, say
 
 __all__ = ["main", "program"]
 
 
 class _Program(TyperGroup):
     """A group of commands whose failures are reported rather than thrown."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with reported(debug=False):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with reported(debug=bool(ctx.params.get("debug"))):
@@ -36,7 +41,7 @@ program = typer.Typer(
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
     if wanted:
-        typer.echo(f"hematovision {__version__}")
+        say(f"hematovision {__version__}")
         raise typer.Exit
 
 
@@ -54,7 +59,8 @@ def _options(
 ) -> None:
     """Recognise blood cells in microscope images: for research and teaching.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings, each of them listed.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings, each of them listed;
+    130 stopped by Ctrl-C, 141 the reader of a pipe has closed it.
     """
 
 
@@ -74,4 +80,5 @@ program.command("serve")(serving.serve)
 
 def main() -> None:
     """Run the program with the arguments of the process, and leave with its exit code."""
+    open_standard_streams()
     program(prog_name="hematovision")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
 from hematovision.cli.screen import show_table
+from hematovision.cli.terminal import Styled, say
 
 if TYPE_CHECKING:
     from hematovision.evaluation.adaptation import AnswerChanges
@@ -62,7 +61,7 @@ def show_metrics(metrics: Metrics) -> None:
     )
     show_table(("", "balanced accuracy", "accuracy"), (model, *baselines))
     ends = interval(metrics.intervals.get("balanced_accuracy"))
-    typer.echo(
+    say(
         f"{metrics.n} images, {metrics.errors} wrong; balanced accuracy "
         f"{percent(metrics.balanced_accuracy)} (95 % interval {ends}). "
         f"{percent(metrics.review_rate)} go to a person; of the others "
@@ -76,7 +75,7 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
     from hematovision.evaluation.wording import p_value, percent, points, points_interval
 
     first, second = comparison.models
-    typer.echo(typer.style(verdict, bold=True))
+    say(Styled(verdict, bold=True))
     show_table(
         ("", f"first: {first}", f"second: {second}", "difference, points", "95 % interval"),
         (
@@ -94,7 +93,7 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
     if comparison.per_lab and len(comparison.per_lab) > 1:
         _show_parts("lab", comparison.per_lab)
     counts, test = comparison.agreement, comparison.mcnemar
-    typer.echo(
+    say(
         f"{comparison.n} images: both right {counts.both_right}, only the first "
         f"{counts.only_first}, only the second {counts.only_second}, both wrong "
         f"{counts.both_wrong}. McNemar's test ({test.method}, two-sided): {p_value(test.p)}."
@@ -127,7 +126,7 @@ def show_changes(changes: AnswerChanges) -> None:
         ("answer", "before", "after"),
         ((label, str(changes.before[label]), str(n)) for label, n in changes.after.items()),
     )
-    typer.echo(
+    say(
         f"{changes.changed} of {changes.n} answers changed. "
         f"{percent(changes.review_before / changes.n)} went to a person, "
         f"{percent(changes.review_after / changes.n)} do now."
@@ -137,7 +136,7 @@ def show_changes(changes: AnswerChanges) -> None:
 def show_notes(notes: Iterable[str]) -> None:
     """Say what a reader should know before believing a figure."""
     for note in notes:
-        typer.echo(f"{typer.style('Note:', fg='yellow')} {note}")
+        say(Styled("Note:", "yellow"), f" {note}")
 
 
 def show_curve(curve: Sequence[CurvePoint]) -> None:
@@ -159,7 +158,7 @@ def show_curve(curve: Sequence[CurvePoint]) -> None:
             for row in curve_rows(curve)
         ),
     )
-    typer.echo(curve_sentence(curve))
+    say(curve_sentence(curve))
 
 
 def _range(counts: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
 from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
+from hematovision.cli.terminal import say
 
 if TYPE_CHECKING:
     from hematovision.jobs.classify import ClassifySummary
@@ -71,7 +72,7 @@ def features(
             found = compute_features(
                 dataset, taxonomy=taxonomy, weights=weights, seed=seed, progress=progress
             )
-    typer.echo(
+    say(
         f"{found.images} images, {found.rows} views: {found.computed} computed, the others were "
         f"known. They are in {found.cache}"
     )

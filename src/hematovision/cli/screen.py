@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from hematovision.cli.failures import FINDINGS
+from hematovision.cli.terminal import say
 from hematovision.errors import ImageError
+from hematovision.names import shown
 from hematovision.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class _Bars:
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total or None), _Pace(what)
         task, pace = self._tasks[what]
-        said = pace.sentence(done, total)
+        said = shown(pace.sentence(done, total))
         self._bars.update(task, completed=done, total=total or None, description=said)
 
     def note(self, sentence: str, /) -> None:
@@ -99,7 +101,7 @@ class _Lines:
         said = pace.sentence(done, total)
         if time.monotonic() - self._said >= QUIET_SECONDS:
             self._said = time.monotonic()
-            typer.echo(said, err=True)
+            say(said, err=True)
 
     def note(self, sentence: str, /) -> None:
         """Say a sentence at once."""
@@ -148,30 +150,43 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, column in enumerate(columns):
+    table = Table(
+        title=shown(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for position, column in enumerate(map(shown, columns)):
         table.add_column(column, justify="right" if position else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     # A log has no width: a table there is as wide as its content.
     width = None if sys.stdout.isatty() else 200
-    Console(markup=False, highlight=False, width=width).print(table)
+    drawing = Console(markup=False, highlight=False, width=width)
+    with drawing.capture() as drawn:
+        drawing.print(table)
+    typer.echo(drawn.get(), nl=False)
 
 
 def show_list(heading: str, lines: Iterable[str], most: int = 20) -> None:
     """Say `heading` and `lines` on stderr; of many, the first `most` and how many are left."""
     listed = list(lines)
-    typer.echo(heading, err=True)
+    say(heading, err=True)
     for line in listed[:most]:
-        typer.echo(f"  {line}", err=True)
+        say(f"  {line}", err=True)
     if len(listed) > most:
-        typer.echo(f"  ... and {len(listed) - most} more", err=True)
+        say(f"  ... and {len(listed) - most} more", err=True)
 
 
 def show_next(*arguments: object) -> None:
     """Say the command to try next, so that it can be copied as it stands."""
     words = [_program(), *map(str, arguments)]
-    typer.echo(f"Next: {shlex.join(words)}")
+    say(f"Next: {' '.join(map(_quoted, words))}")
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for a shell; one that a terminal cannot show is written as ``$'...'``."""
+    if shown(word) == word:
+        return shlex.quote(word)
+    escaped = shown(word.replace("\\", r"\\").replace("'", r"\'"))
+    return f"$'{escaped}'"
 
 
 def _program() -> str:
