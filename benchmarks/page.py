@@ -24,7 +24,6 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.options import images_option
-from hematovision.app.launch import command
 
 PORT = 8765
 RUNS = 5
@@ -125,7 +124,7 @@ def resident(pid: int) -> float:
 def serving(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Serve the page with records of its own."""
     process = subprocess.Popen(
-        command(port=PORT, browser=False),
+        [sys.executable, "-m", "hematovision", "app", "--port", str(PORT), "--no-browser"],
         env=os.environ | {"HEMATOVISION_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,9 +1,6 @@
 """A page with a home of its own: nobody's records are touched."""
 
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +8,7 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
 
-from hematovision.app.launch import command
+from app_process import app_command, free_port, wait_for
 
 
 @pytest.fixture
@@ -22,21 +19,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
-
-
 @pytest.fixture
 def server(home: Path) -> Iterator[str]:
     """The address of a running page."""
     port = free_port()
     log = home.parent / "server.log"
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            command(port=port, browser=False), stdout=stream, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(app_command(port), stdout=stream, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(address, process, log)
@@ -44,16 +33,3 @@ def server(home: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the page answers."""
-    for _ in range(300):
-        if process.poll() is not None:
-            pytest.fail(f"the server ended: {log.read_text()}")
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"the server does not answer: {log.read_text()}")

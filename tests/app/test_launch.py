@@ -1,36 +1,48 @@
 """How the page is started."""
 
-import subprocess
+import dataclasses
 import sys
 
 import pytest
 
-from hematovision.app.launch import command, launch
-from hematovision.errors import MissingExtraError
+from hematovision.app.launch import Settings, launch
+from hematovision.errors import ListeningError, MissingExtraError
 
 
-def options(arguments: list[str]) -> dict[str, str]:
-    return dict(a.removeprefix("--").split("=", 1) for a in arguments if a.startswith("--"))
-
-
-def test_only_this_computer_reaches_it_and_nothing_is_reported():
-    found = options(command())
+def test_only_this_computer_reaches_it_and_nothing_is_reported_or_advertised():
+    found = Settings().streamlit()
     assert found["server.address"] == "127.0.0.1"
-    assert found["server.port"] == "8501"
-    assert found["browser.gatherUsageStats"] == "false"
+    assert found["server.port"] == 8501
+    assert found["server.allowedHosts"] == ["127.0.0.1", "::1", "localhost"]
+    assert found["browser.gatherUsageStats"] is False
     assert found["client.showErrorDetails"] == "none"
+    assert found["logger.hideWelcomeMessage"] is True
+    assert found["client.showSidebarNavigation"] is False
     assert "server.baseUrlPath" not in found
 
 
 def test_what_was_asked_for_is_passed_on():
-    found = options(
-        command(port=9000, address="0.0.0.0", max_upload_mb=7, browser=False, base_path="blood")
-    )
-    assert found["server.port"] == "9000"
+    settings = Settings(9000, "0.0.0.0", 7, False, "/blood/", ("Blood.example.org",))
+    found = settings.streamlit()
+    assert found["server.port"] == 9000
     assert found["server.address"] == "0.0.0.0"
-    assert found["server.maxUploadSize"] == "7"
-    assert found["server.headless"] == "true"
+    assert found["server.maxUploadSize"] == 7
     assert found["server.baseUrlPath"] == "blood"
+    assert found["server.allowedHosts"] == ["127.0.0.1", "::1", "blood.example.org", "localhost"]
+    assert settings.url == "http://localhost:9000/blood"
+    assert dataclasses.replace(settings, address="::1", base_path="").url == "http://[::1]:9000"
+
+
+def test_options_are_such_as_streamlit_has():
+    from streamlit import config
+
+    known = config.get_config_options()
+    assert set(Settings().streamlit()) <= set(known)
+
+
+def test_a_host_that_is_no_name_is_refused_before_anything_starts():
+    with pytest.raises(ListeningError, match="plain name"):
+        Settings(allowed_hosts=("https://blood.example.org",))
 
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch):
@@ -38,24 +50,4 @@ def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         MissingExtraError, match=r"web app needs .*'streamlit'.*hematovision\[app\]"
     ):
-        launch(command())
-
-
-def test_the_exit_code_is_that_of_the_page_and_ctrl_c_is_no_failure(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    seen = []
-
-    def run(arguments, *, env, check):
-        seen.append((arguments, env["A"]))
-        return subprocess.CompletedProcess(arguments, 3)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert launch(command(port=8765), {"A": "b"}) == 3
-    assert seen == [(command(port=8765), "b")]
-
-    def interrupted(*_: object, **__: object):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(subprocess, "run", interrupted)
-    assert launch(command()) == 0
+        launch(Settings())

@@ -7,14 +7,15 @@ import pytest
 pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
 
 from hematovision.app import launch as module
+from hematovision.app.launch import Settings
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str]]]:
-    seen: list[tuple[list[str], dict[str, str]]] = []
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, dict[str, str]]]:
+    seen: list[tuple[Settings, dict[str, str]]] = []
 
-    def launch(arguments: list[str], environment: dict[str, str]) -> int:
-        seen.append((arguments, environment))
+    def launch(settings: Settings, environment: dict[str, str], *, ready: object) -> int:
+        seen.append((settings, environment))
         return 0
 
     monkeypatch.setattr(module, "launch", launch)
@@ -23,22 +24,31 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str,
 
 def test_the_page_opens_on_this_computer_alone(run, launched):
     assert run("app").exit_code == 0
-    assert launched == [(module.command(), {"HEMATOVISION_MAX_IMAGES": "2000"})]
+    limits = {"HEMATOVISION_MAX_IMAGES": "2000", "HEMATOVISION_MAX_PIXELS": "25000000"}
+    assert launched == [(Settings(), limits)]
 
 
 def test_limits_place_and_proxy_can_be_set(run, launched, tmp_path: Path):
-    options = ["--max-images", 9, "--max-upload", 5, "--base-path", "x", "--no-browser"]
-    assert run("app", "--port", 9000, "--home", tmp_path, *options).exit_code == 0
-    ((arguments, environment),) = launched
-    assert arguments == module.command(port=9000, max_upload_mb=5, base_path="x", browser=False)
+    options = ["--max-images", 9, "--max-pixels", 10**6, "--max-upload", 5, "--base-path", "x"]
+    hosts = ["--allowed-host", "a.example", "--allowed-host", "b.example", "--no-browser"]
+    assert run("app", "--port", 9000, "--home", tmp_path, *options, *hosts).exit_code == 0
+    ((settings, environment),) = launched
+    assert settings == Settings(
+        port=9000,
+        max_upload_mb=5,
+        base_path="x",
+        browser=False,
+        allowed_hosts=("a.example", "b.example"),
+    )
     assert environment == {
         "HEMATOVISION_MAX_IMAGES": "9",
+        "HEMATOVISION_MAX_PIXELS": "1000000",
         "HEMATOVISION_HOME": str(tmp_path),
     }
 
 
 def test_the_exit_code_of_the_page_is_that_of_the_command(run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "launch", lambda *_: 7)
+    monkeypatch.setattr(module, "launch", lambda *_, **__: 7)
     assert run("app").exit_code == 7
 
 

@@ -1,17 +1,17 @@
-"""Starting the page: Streamlit in a process of its own, with what the page promises set."""
+"""Starting the page: what is promised of it, and a check that its libraries are there."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
 from hematovision.app.theme import THEME
 from hematovision.extras import require
+from hematovision.listening import LOOPBACK, WILDCARDS, host_names
 
-__all__ = ["LOCAL", "MAX_IMAGES", "command", "launch"]
+__all__ = ["LOCAL", "MAX_IMAGES", "MAX_PIXELS", "MOST_PIXELS", "Settings", "launch"]
 
 LOCAL = "127.0.0.1"
 """The address at which only this computer reaches the page."""
@@ -19,18 +19,16 @@ LOCAL = "127.0.0.1"
 MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
 """The environment variable by which the page learns how many images one upload may bring."""
 
-_MAIN = Path(__file__).with_name("main.py")
+MAX_PIXELS = "HEMATOVISION_MAX_PIXELS"
+"""The environment variable by which the page learns how many pixels one image may have."""
+
+MOST_PIXELS = 25_000_000
+"""Pixels that an uploaded image may have unless told otherwise: more than most cameras give."""
 
 
-def command(
-    *,
-    port: int = 8501,
-    address: str = LOCAL,
-    max_upload_mb: int = 200,
-    browser: bool = True,
-    base_path: str = "",
-) -> list[str]:
-    """Return the command that serves the page.
+@dataclass(frozen=True)
+class Settings:
+    """How the page is served.
 
     Parameters
     ----------
@@ -43,35 +41,78 @@ def command(
         Whether to open a browser.
     base_path : str
         The path under which a reverse proxy shows it.
+    allowed_hosts : tuple of str
+        Names under which it is reached besides those of this computer, such as a proxy's.
+
+    Raises
+    ------
+    ListeningError
+        If an allowed host is not a plain name.
     """
-    options: dict[str, object] = {
-        "server.port": port,
-        "server.address": address,
-        "server.headless": not browser,
-        "server.showEmailPrompt": False,
-        "server.maxUploadSize": max_upload_mb,
-        "server.baseUrlPath": base_path,
-        # Nothing is reported to anybody; and no stack traces, which show paths, on the page.
-        "browser.gatherUsageStats": False,
-        "client.showErrorDetails": "none",
-        "client.toolbarMode": "minimal",
-        # The program's files do not change while it runs: watching them costs time and handles.
-        "server.fileWatcherType": "none",
-        **THEME,
-    }
-    flags = [f"--{name}={_shown(value)}" for name, value in options.items() if value != ""]
-    return [sys.executable, "-m", "streamlit", "run", str(_MAIN), *flags]
+
+    port: int = 8501
+    address: str = LOCAL
+    max_upload_mb: int = 200
+    browser: bool = True
+    base_path: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _ = self.host_names
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The names under which the page answers; see `listening.host_names`."""
+        return host_names(self.address, self.allowed_hosts)
+
+    @property
+    def url(self) -> str:
+        """The address for a browser on this computer."""
+        host = LOOPBACK[0] if self.address in WILDCARDS else self.address
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}/{self.base_path.strip('/')}".rstrip("/")
+
+    def streamlit(self) -> dict[str, object]:
+        """Return Streamlit's options, by their names."""
+        options: dict[str, object] = {
+            "server.port": self.port,
+            "server.address": self.address,
+            "server.allowedHosts": sorted(self.host_names),
+            "server.maxUploadSize": self.max_upload_mb,
+            "server.baseUrlPath": self.base_path.strip("/"),
+            # Nothing is reported to anybody, asked of other computers, or advertised; and no stack
+            # traces, which show paths, on the page.
+            "server.headless": True,
+            "server.showEmailPrompt": False,
+            "logger.hideWelcomeMessage": True,
+            "browser.gatherUsageStats": False,
+            "client.showErrorDetails": "none",
+            "client.showErrorLinks": False,
+            "client.toolbarMode": "minimal",
+            # Before the first run Streamlit would list the modules in `pages/`.
+            "client.showSidebarNavigation": False,
+            # The program's files do not change while it runs: watching costs time and handles.
+            "server.fileWatcherType": "none",
+            **THEME,
+        }
+        return {name: value for name, value in options.items() if value != ""}
 
 
-def launch(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Serve the page until it is stopped.
+def launch(
+    settings: Settings,
+    environment: Mapping[str, str] | None = None,
+    *,
+    ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve the page in this process until it is stopped; nothing of it outlives the process.
 
     Parameters
     ----------
-    arguments : sequence of str
-        What `command` gave.
+    settings : Settings
     environment : mapping of str to str, optional
-        Added to this process' own.
+        Added to this process's own.
+    ready : callable
+        Called when it can be reached.
 
     Returns
     -------
@@ -82,15 +123,13 @@ def launch(arguments: Sequence[str], environment: Mapping[str, str] | None = Non
     ------
     MissingExtraError
         If a library of the extra ``app`` is not installed.
+    ListeningError
+        If the port is taken.
     """
     require("app")
-    try:
-        return subprocess.run(  # noqa: S603 - this program's own command
-            arguments, env=os.environ | dict(environment or {}), check=False
-        ).returncode
-    except KeyboardInterrupt:
-        return 0
+    os.environ.update(environment or {})
+    from hematovision.app.serving import serve
 
-
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    with suppress(KeyboardInterrupt):
+        serve(settings, ready=ready)
+    return 0

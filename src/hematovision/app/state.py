@@ -7,7 +7,7 @@ from typing import cast
 
 import streamlit as st
 
-from hematovision.app.launch import MAX_IMAGES
+from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MOST_PIXELS
 from hematovision.home import data_folder
 from hematovision.jobs.receiving import Limits
 from hematovision.model.classifier import Classifier
@@ -51,7 +51,7 @@ def classifier(model: ShelfModel) -> Classifier:
 
 @st.cache_resource(show_spinner="Opening the model …", max_entries=4)
 def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - a part of the cache's key
-    return Classifier.load(folder)
+    return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or MOST_PIXELS))
 
 
 def model_in_use() -> ShelfModel:

@@ -17,9 +17,9 @@ __all__ = ["ACCEPTED", "REVIEW", "STYLE", "THEME", "answer_html", "bars_html", "
 ACCEPTED, REVIEW, REFUSED = "#009E73", "#D55E00", "#7a7f87"
 _SIGNS = {"accepted": ("✓", ACCEPTED), "review": ("?", REVIEW), "refused": ("✕", REFUSED)}
 
-THEME: dict[str, str] = {
+THEME: dict[str, object] = {
     "theme.baseRadius": "0.6rem",
-    "theme.headingFontSizes": '["2rem", "1.4rem", "1.2rem", "1.1rem", "1rem", "1rem"]',
+    "theme.headingFontSizes": ["2rem", "1.4rem", "1.2rem", "1.1rem", "1rem", "1rem"],
     "theme.light.primaryColor": "#7b2d8b",
     "theme.light.backgroundColor": "#ffffff",
     "theme.light.secondaryBackgroundColor": "#f6f3f8",

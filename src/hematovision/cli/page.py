@@ -1,4 +1,4 @@
-"""``app``: the page in the browser."""
+"""``app``: the web app."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def app(
     address: Annotated[
         str, typer.Option(help="By default only this computer reaches it; 0.0.0.0 is everybody.")
     ] = "127.0.0.1",
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Another host name under which it is reached, such as a proxy's; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     home: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where records and models are kept."),
@@ -26,26 +34,34 @@ def app(
     max_images: Annotated[
         int, typer.Option(min=1, metavar="N", help="So many images are taken at once.")
     ] = 2000,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The most pixels an image may have.")
+    ] = 25_000_000,
     base_path: Annotated[
         str, typer.Option(metavar="PATH", help="The path under which a reverse proxy shows it.")
     ] = "",
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
-    """Open the page: classify, review, learn again.
+    """Open the web app: classify, review, train.
 
     Records are kept in a SQLite file in the user's data folder, or in the database that
     HEMATOVISION_DATABASE_URL names. Ctrl-C stops it.
     """
-    from hematovision.app.launch import MAX_IMAGES, command, launch
+    from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, Settings, launch
 
-    environment = {MAX_IMAGES: str(max_images)}
+    environment = {MAX_IMAGES: str(max_images), MAX_PIXELS: str(max_pixels)}
     if home is not None:
         environment["HEMATOVISION_HOME"] = str(home.resolve())
-    arguments = command(
+    settings = Settings(
         port=port,
         address=address,
         max_upload_mb=max_upload,
         browser=browser,
         base_path=base_path,
+        allowed_hosts=tuple(allowed_host or ()),
     )
-    raise typer.Exit(launch(arguments, environment))
+
+    def ready() -> None:
+        typer.echo(f"HematoVision: {settings.url} (Ctrl-C stops it)", err=True)
+
+    raise typer.Exit(launch(settings, environment, ready=ready))
