@@ -41,3 +41,23 @@ def pictures(tmp_path: Path) -> Path:
     (folder / "cut.png").write_bytes((folder / "red.png").read_bytes()[:50])
     (folder / "notes.txt").write_text("not an image, and not called one")
     return folder
+
+
+class Told:
+    """A progress that keeps the sentences it is told, and what was done before the first work."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.events: list[str] = []
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        self.events.append(what)
+
+    def note(self, sentence: str, /) -> None:
+        self.notes.append(sentence)
+        self.events.append("note")
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()

@@ -1,5 +1,7 @@
 """Evaluation of any labelled folder: its part, its refusals, and its errors."""
 
+import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,11 @@ import pytest
 from colour_squares import COLOUR_MODEL as MODEL
 from colour_squares import COLOURS, write_square, write_squares
 from hematovision import images
+from hematovision.data.phantom import write_phantoms
 from hematovision.errors import DatasetError, ModelNotFoundError, OutputError, TaxonomyError
 from hematovision.jobs.evaluate import evaluate
+from hematovision.model.classifier import Classifier
+from hematovision.taxonomy import PBC8
 
 
 @pytest.fixture
@@ -84,3 +89,78 @@ def test_no_model_is_an_error_and_never_an_answer(colours: Path, tmp_path: Path)
 def test_an_output_folder_in_use_is_refused(colours: Path, tmp_path: Path):
     with pytest.raises(OutputError):
         evaluate(MODEL, colours, out=colours)
+
+
+def move_classes(dataset: Path, folders: dict[str, str]) -> Path:
+    """Rename class folders in every part; two may become one."""
+    for part in dataset.iterdir():
+        for old, new in folders.items() if part.is_dir() else ():
+            (part / new).mkdir(exist_ok=True)
+            for path in (part / old).iterdir():
+                path.rename(part / new / path.name)
+            (part / old).rmdir()
+    return dataset
+
+
+EIGHT = dict.fromkeys(PBC8.classes, "WBC") | {"erythroblast": "RBC", "platelet": "Platelets"}
+
+
+@pytest.fixture
+def eight(tmp_path: Path) -> Path:
+    """Synthetic cells in the eight PBC folders."""
+    write_phantoms(tmp_path / "cells", 48, seed=3, taxonomy="pbc8")
+    (tmp_path / "cells" / "cells.csv").unlink()
+    return tmp_path / "cells"
+
+
+def test_a_model_of_eight_classes_is_evaluated_on_three_folders(eight: Path, tmp_path: Path, told):
+    move_classes(eight, EIGHT)
+    result = evaluate("pbc8", eight, split="all", out=tmp_path / "out", progress=told)
+    assert result.metrics.classes == ("RBC", "WBC", "Platelets")
+    assert result.metrics.n == 48
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    own = Classifier.load("pbc8").predict([eight / row["path"] for row in rows])
+    white = [i for i, name in enumerate(PBC8.classes) if EIGHT[name] == "WBC"]
+    for row, prediction in zip(rows, own, strict=True):
+        assert row["label"] == EIGHT[prediction.label] or float(row["p_WBC"]) > 0.3
+        added = sum(prediction.probabilities[i] for i in white)
+        assert float(row["p_WBC"]) == pytest.approx(added, abs=1e-4)
+        assert row["decision"] == prediction.decision
+    assert told.notes[0] == "Classes: RBC, WBC, Platelets (folder names)"
+    assert "WBC (basophil, eosinophil, ig, lymphocyte, monocyte, neutrophil)" in told.notes[1]
+    assert "added up" in result.report.read_text()
+
+
+def test_a_model_of_three_classes_is_evaluated_on_the_eight_folders(
+    eight: Path, tmp_path: Path, told
+):
+    result = evaluate("rbc-wbc-platelets", eight, split="all", out=tmp_path / "a", progress=told)
+    (note,) = told.notes
+    assert note == (
+        "Classes: RBC (erythroblast), WBC (basophil, eosinophil, ig, lymphocyte, monocyte, "
+        "neutrophil), Platelets (platelet): mapped by the taxonomy rbc-wbc-platelets"
+    )
+    same = evaluate(
+        "rbc-wbc-platelets", move_classes(eight, EIGHT), split="all", out=tmp_path / "b"
+    )
+    assert result.metrics.confusion_matrix == same.metrics.confusion_matrix
+
+
+def test_folders_that_all_mean_one_class_of_the_model_are_an_error(eight: Path, tmp_path: Path):
+    for part in eight.iterdir():
+        for name in ("erythroblast", "platelet") if part.is_dir() else ():
+            shutil.rmtree(part / name)
+    with pytest.raises(TaxonomyError, match=r"mean WBC .*leaves one class"):
+        evaluate("rbc-wbc-platelets", eight, split="all", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [("RBC", "blast"), ("blast", "promonocyte")])
+def test_classes_that_have_nothing_in_common_are_an_error(tmp_path: Path, names):
+    for name in names:
+        write_square(tmp_path / "d" / name / "a.png", COLOURS["red"])
+    with pytest.raises(
+        TaxonomyError, match=rf"cannot predict '{names[0]}' \(1\).*monocyte.*Rename"
+    ):
+        evaluate("pbc8", tmp_path / "d", out=tmp_path / "out")

@@ -18,6 +18,7 @@ from hematovision.errors import TaxonomyError
 from hematovision.files import escape_name
 from hematovision.taxonomy import (
     FOLDERS,
+    TAXONOMIES,
     Taxonomy,
     get_taxonomy,
     names_pbc8,
@@ -67,7 +68,7 @@ class ClassChoice:
     def _reason(self, missing: str) -> str:
         renamed = any(set(names) - {label} for label, names in self.spellings.items())
         match self.how:
-            case "names" | "words" if not renamed:
+            case "names" | "words" | "given" if not renamed:
                 return f" ({self.what}{missing})"
             case "names":
                 return f": {self.what}; case and separators make no difference"
@@ -78,7 +79,9 @@ class ClassChoice:
             case "asked":
                 return f": mapped by --taxonomy {self.taxonomy.name}{missing}"
             case "given":
-                return f": mapped by the taxonomy {self.taxonomy.name}{missing}"
+                known = self.taxonomy.name in TAXONOMIES
+                to = f"by the taxonomy {self.taxonomy.name}" if known else "to the classes given"
+                return f": mapped {to}{missing}"
 
 
 def choose_classes(
@@ -116,13 +119,12 @@ def choose_classes(
         raise TaxonomyError(
             f"{where}: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} no class of "
             f"taxonomy {taxonomy.name!r}, whose classes are {', '.join(taxonomy.classes)} (and "
-            "their usual spellings). Rename them, or choose another taxonomy with --taxonomy "
-            f"(--taxonomy {FOLDERS} keeps the names)."
+            f"their usual spellings). {_what_to_do(how)}"
         )
     meant = defaultdict[str, list[str]](list)
     for name in sorted(spellings):
         meant[taxonomy.resolve(name)].append(name)
-    _check_several(meant, spellings, taxonomy, where)
+    _check_several(meant, taxonomy, how, where)
     return ClassChoice(
         taxonomy, {label: tuple(meant[label]) for label in taxonomy.classes}, how, what
     )
@@ -168,6 +170,15 @@ def _plain(spelling: str) -> str:
     return re.sub(r"[\s_-]+(?=\w)", "", text)
 
 
+def _what_to_do(how: _How) -> str:
+    if how == "given":
+        return "Rename them, or move them away."
+    return (
+        "Rename them, or choose another taxonomy with --taxonomy "
+        f"(--taxonomy {FOLDERS} keeps the names)."
+    )
+
+
 def _check_text(spellings: Iterable[str], where: str) -> None:
     for name in spellings:
         if escape_name(name) != name:
@@ -178,17 +189,17 @@ def _check_text(spellings: Iterable[str], where: str) -> None:
 
 
 def _check_several(
-    meant: Mapping[str, list[str]], spellings: Iterable[str], taxonomy: Taxonomy, where: str
+    meant: Mapping[str, list[str]], taxonomy: Taxonomy, how: _How, where: str
 ) -> None:
     """Refuse a mapping that makes one class of several names."""
-    names = {normalise(name) for name in spellings}
+    names = {normalise(name) for spellings in meant.values() for name in spellings}
     if len(meant) > 1 or len(names) < 2:
         return
     (label,) = meant
-    listed = ", ".join(meant[label])
+    keep = "" if how == "given" else f"Keep the names with --taxonomy {FOLDERS}, or add"
     raise TaxonomyError(
-        f"{where}: all of {listed} mean {label} in the taxonomy {taxonomy.name!r}, which leaves "
-        f"one class. Keep the names with --taxonomy {FOLDERS}, or add images of another of its "
+        f"{where}: all of {', '.join(meant[label])} mean {label} in the taxonomy "
+        f"{taxonomy.name!r}, which leaves one class. {keep or 'Add'} images of another of its "
         f"classes ({', '.join(taxonomy.classes)})."
     )
 

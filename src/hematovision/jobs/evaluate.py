@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.data.folders import read_dataset
+from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics, ReportFacts, TrainingPart
 from hematovision.extras import require
+from hematovision.jobs.dataset_classes import classes_for
 from hematovision.jobs.judging import boxes_of, judge, split_counts, write_evaluation
 from hematovision.jobs.labelled import Part, answer, batches, choose_part
 from hematovision.jobs.outputs import fresh_folder
 from hematovision.model.classifier import Classifier
-from hematovision.progress import Progress, no_progress
+from hematovision.progress import Progress, no_progress, tell
 
 __all__ = ["EvaluateResult", "evaluate"]
 
@@ -51,12 +52,14 @@ def evaluate(
     model : str or Path
         A bundled model's name or a run folder.
     dataset : Path
-        Class folders whose names mean classes of the model.
+        Class folders whose names mean classes of the model, or coarser ones to which the model's
+        can be added up; see `classes_for`.
     out : Path
         The folder to make; must not exist or be empty.
     split : {"train", "valid", "test", "all"}
         Which part. A dataset without parts is evaluated whole.
     progress : Progress
+        Told which classes the folders stand for, before the work.
 
     Raises
     ------
@@ -72,11 +75,16 @@ def evaluate(
     """
     require("evaluate")
     classifier = Classifier.load(model)
-    data = read_dataset(dataset, classifier.taxonomy, progress=progress)
+    found = classes_for(classifier.taxonomy, class_folders(dataset), where=str(dataset))
+    data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
+    for note in found.notes:
+        tell(progress, note)
     chosen = choose_part(data, split)
     fresh_folder(out)
     (answered,), refused = answer([classifier], chosen, progress)
-    metrics = judge(answered, classifier.classes, classifier.trust, _training(data), seed=0)
+    answered = found.fold(answered)
+    metrics = judge(answered, found.classes, classifier.trust, _training(data), seed=0)
+    metrics = replace(metrics, warnings=(*metrics.warnings, *found.notes))
     whole = split == "all" or not data.splits
     facts = ReportFacts(
         title=f"{data.root.name}: {'all images' if whole else f'{split} part'}",

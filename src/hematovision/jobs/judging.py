@@ -45,6 +45,9 @@ class Answered:
     probabilities : ndarray of float, shape (N, C)
     novelty : ndarray of float, shape (N,)
     colours : ndarray of float, shape (N, 3)
+    own_confidence : ndarray of float, shape (N,), optional
+        The model's own largest probability, where `probabilities` have been added up to fewer
+        classes.
     """
 
     samples: tuple[Sample, ...]
@@ -52,6 +55,13 @@ class Answered:
     probabilities: NDArray[np.floating]
     novelty: NDArray[np.floating]
     colours: NDArray[np.floating]
+    own_confidence: NDArray[np.floating] | None = None
+
+    @property
+    def confidence(self) -> NDArray[np.floating]:
+        """What the thresholds of a model are held against, shape (N,)."""
+        own = self.own_confidence
+        return self.probabilities.max(axis=1) if own is None else own
 
 
 def boxes_of(samples: Sequence[Sample]) -> NDArray[np.float64]:
@@ -73,7 +83,7 @@ def judge(
         answered.labels,
         answered.probabilities,
         classes,
-        accepted=accepts(answered.probabilities, answered.novelty, trust),
+        accepted=accepts(answered.confidence[:, np.newaxis], answered.novelty, trust),
         groups=[sample.group for sample in answered.samples],
         labs=[sample.lab for sample in answered.samples],
         boxes=boxes_of(answered.samples),
@@ -104,9 +114,9 @@ def write_evaluation(
         The report.
     """
     write_metrics(folder / "metrics.json", metrics)
-    confidence = answered.probabilities.max(axis=1)
     decisions = [
-        decide(float(c), float(n), trust) for c, n in zip(confidence, answered.novelty, strict=True)
+        decide(float(c), float(n), trust)
+        for c, n in zip(answered.confidence, answered.novelty, strict=True)
     ]
     write_predictions(
         folder / "predictions.csv",
