@@ -229,7 +229,7 @@ def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path, manifest, c
 
 def test_a_model_that_is_no_onnx_is_refused(tmp_path, manifest):
     write_bundle(tmp_path / "run", manifest, {ONNX: b"pickle"})
-    with pytest.raises(BundleError, match="ONNX Runtime"):
+    with pytest.raises(BundleError, match="onnx: the ONNX file"):
         Classifier.load(tmp_path / "run")
 
 

@@ -93,4 +93,4 @@ def test_a_card_that_cannot_be_used_is_said_and_the_processor_works(
 
 def test_a_damaged_model_is_damaged_on_a_card_too(card, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(BundleError, match="is damaged or not"):
-        open_session(b"rubbish")
+        open_session(b"\x08\x08")

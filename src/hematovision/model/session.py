@@ -9,7 +9,7 @@ nothing to choose by batch size.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hematovision.errors import BundleError, ModelError
 from hematovision.model.architecture import INPUT_SIZE, REDUCTION
 from hematovision.model.devices import Provider, chosen_providers, note_processor
+from hematovision.model.onnx_file import check_self_contained
 
 __all__ = [
     "Port",
@@ -97,15 +98,17 @@ def open_session(
     Raises
     ------
     BundleError
-        If ONNX Runtime does not accept it.
+        If it refers to other files (`onnx_file`), or ONNX Runtime does not accept it.
     ModelError
         If the environment asks for a device that there is not; see `devices.chosen_providers`.
     """
     given = dict(external or {})
-    _refuse_foreign_files(model, given, name)
+    check_self_contained(model, given, name=name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    # Else a file that is also in ONNX Runtime's own form, which nobody checked, is read as that.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 4  # Its own log repeats what the error below says.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
@@ -144,29 +147,6 @@ def _on_device(
         note_processor("ONNX Runtime cannot load its libraries")
     opened: Session = session
     return opened
-
-
-def _refuse_foreign_files(model: bytes, names: Iterable[str], title: str) -> None:
-    """Refuse a model that would make ONNX Runtime read files it was not given.
-
-    A tensor with external data names a file under the key ``location``; ONNX Runtime looks for it
-    on disk, relative to the current folder. Texts lie in a protobuf as they are, so that each such
-    key is found by searching for it, and what follows must be, byte for byte, one of `names`.
-    """
-    # Field 1, 8 bytes, "location"; field 2, its length (below 128, hence one byte), the value.
-    allowed = [
-        b"\x0a\x08location\x12" + bytes([len(name)]) + name
-        for name in (text.encode("utf-8") for text in names)
-    ]
-    key = b"location"
-    place = model.find(key)
-    while place >= 0:
-        if not any(model.startswith(entry, place - 2) for entry in allowed):
-            raise BundleError(
-                f"{title}: the ONNX file refers to data in another file. A model holds its weights "
-                "itself or takes the packaged ones; do not use it unless you know who made it."
-            )
-        place = model.find(key, place + len(key))
 
 
 def check_ports(session: Session, outputs: Mapping[str, tuple[int, ...]], *, name: str) -> None:
