@@ -70,20 +70,3 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path):
     message = r"No space left on device\. Free some space"
     with pytest.raises(OutputError, match=message), files.writing(tmp_path / "a.csv"):
         raise OSError(28, "No space left on device")
-
-
-@pytest.mark.parametrize(
-    ("name", "escaped"),
-    [
-        ("plain name é.png", "plain name é.png"),
-        ("caf\udce9.png", r"caf\xe9.png"),
-        ("a\nb\x1b[2J.png", r"a\x0ab\x1b[2J.png"),
-        (r"caf\xe9.png", r"caf\x5cxe9.png"),
-        (r"caf\x5cxe9.png", r"caf\x5cx5cxe9.png"),
-        (r"back\slash\x", r"back\slash\x"),
-    ],
-)
-def test_every_file_name_can_be_written_as_text_and_read_back(name, escaped):
-    assert files.escape_name(name) == escaped
-    assert files.unescape_name(escaped) == name
-    escaped.encode("utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,43 +13,13 @@ from hematovision.errors import OutputError
 
 __all__ = [
     "ensure_folder",
-    "escape_name",
     "replacing",
     "sha256_bytes",
     "sha256_file",
-    "unescape_name",
     "write_bytes",
     "write_text",
     "writing",
 ]
-
-
-# What is no text (bytes that are not UTF-8, as `os.fsdecode` keeps them), what a terminal or table
-# would act on, and a backslash that would look like either when read back.
-_UNSAFE = re.compile(r"[\udc80-\udcff\x00-\x1f\x7f]|\\(?=x[0-9a-f]{2})")
-_ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
-
-
-def escape_name(name: str) -> str:
-    r"""Write a file's name as text that any table, JSON file, page or terminal can hold.
-
-    Bytes that are not UTF-8 and control characters become ``\xHH``, as in a Python string. Other
-    names stay as they are; `unescape_name` reads every name back.
-
-    >>> escape_name("caf\udce9.png")
-    'caf\\xe9.png'
-    """
-    return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", name)
-
-
-def unescape_name(name: str) -> str:
-    r"""Return the name that `escape_name` has written."""
-
-    def character(found: re.Match[str]) -> str:
-        code = int(found[1], 16)
-        return chr(code if code < 0x80 else 0xDC00 + code)
-
-    return _ESCAPED.sub(character, name)
 
 
 def sha256_bytes(data: bytes) -> str:

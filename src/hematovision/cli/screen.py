@@ -86,7 +86,7 @@ class _Bars:
 
     def note(self, sentence: str, /) -> None:
         """Show a sentence above the bars."""
-        self._bars.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        self._bars.console.print(shown(sentence), markup=False, highlight=False, soft_wrap=True)
 
 
 class _Lines:
@@ -105,7 +105,7 @@ class _Lines:
 
     def note(self, sentence: str, /) -> None:
         """Say a sentence at once."""
-        typer.echo(sentence, err=True)
+        say(sentence, err=True)
 
 
 class _Pace:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hematovision.errors import TaxonomyError
-from hematovision.files import escape_name
+from hematovision.names import shown
 from hematovision.taxonomy import (
     FOLDERS,
     TAXONOMIES,
@@ -181,10 +181,10 @@ def _what_to_do(how: _How) -> str:
 
 def _check_text(spellings: Iterable[str], where: str) -> None:
     for name in spellings:
-        if escape_name(name) != name:
+        if shown(name) != name:
             raise TaxonomyError(
-                f"{where}: the class {escape_name(name)!r} has a name with bytes or control "
-                "characters that are no text in UTF-8. Rename it."
+                f"{where}: the class '{shown(name)}' has a name with bytes that are not UTF-8, or "
+                "with characters that cannot be shown. Rename it."
             )
 
 

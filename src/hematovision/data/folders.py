@@ -27,8 +27,8 @@ from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import SPLIT_FILE
 from hematovision.data.tables import read_table
 from hematovision.errors import DatasetError
-from hematovision.files import escape_name
 from hematovision.images import is_image_name
+from hematovision.names import escape_name
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import TAXONOMIES, Taxonomy, normalise
 

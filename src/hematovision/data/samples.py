@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.files import escape_name
+from hematovision.names import escape_name
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["SPLITS", "SPLIT_FOLDERS", "Box", "Dataset", "Sample", "Split"]
