@@ -8,7 +8,7 @@
     │   ├── EmptyImageError        zero bytes
     │   ├── NotAnImageError        the content is no image of an accepted kind
     │   ├── TruncatedImageError    an image whose data end early or fail their checksum
-    │   ├── TooManyPixelsError     more pixels than the limit, refused before decoding
+    │   ├── TooManyPixelsError     beyond the limits of pixels, sides or memory
     │   └── TooManyBytesError      more bytes than the limit, refused before reading
     ├── DatasetError               a folder of images cannot serve as a dataset
     │   ├── TaxonomyError          a class name or taxonomy that is not known
@@ -112,7 +112,10 @@ class TruncatedImageError(ImageError):
 
 
 class TooManyPixelsError(ImageError):
-    """The image declares more pixels than the limit; it was not decoded."""
+    """The image has more pixels, or longer or more uneven sides, than the limits or memory allow.
+
+    Of the limits it is told by its header, before anything is decoded.
+    """
 
 
 class TooManyBytesError(ImageError):

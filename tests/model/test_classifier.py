@@ -246,7 +246,7 @@ def test_a_missing_model_is_an_error_never_an_answer():
 
 
 def test_a_defect_in_reading_is_not_taken_for_a_bad_image(colours, files, monkeypatch):
-    def fail(_path):
+    def fail(_path, **_options):
         raise KeyError("defect")
 
     monkeypatch.setattr(module.images, "load", fail)

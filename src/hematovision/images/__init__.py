@@ -18,14 +18,17 @@ from __future__ import annotations
 
 from hematovision.images.colours import mean_colours
 from hematovision.images.finding import find_images, is_image_name, list_images
+from hematovision.images.formats import MAX_ASPECT, MAX_SIDE
 from hematovision.images.geometry import SIZE, fit, view
 from hematovision.images.path_list import PathList
 from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read, read_bytes
 from hematovision.images.writing import encode_png, write
 
 __all__ = [
+    "MAX_ASPECT",
     "MAX_BYTES",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "SIZE",
     "PathList",
     "encode_png",

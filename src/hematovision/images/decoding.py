@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import TooManyPixelsError
 from hematovision.images.formats import Picture, Source
 
 __all__ = ["decode"]
@@ -51,18 +50,12 @@ def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
         If the decoder finds the pixel data damaged.
     NotAnImageError
         If it is of a variant that the decoder does not know.
-    TooManyPixelsError
+    MemoryError
         If the memory does not suffice.
     """
     try:
         colours, alpha = _deep(picture) if picture.bits == 16 else _shallow(picture)
         pixels = _on_white(colours, alpha, associated=picture.associated)
-    except MemoryError as error:
-        raise TooManyPixelsError(
-            source.name,
-            f"{picture.width} x {picture.height} pixels do not fit into this machine's memory. "
-            "Make the picture smaller or use another machine.",
-        ) from error
     except SyntaxError as error:  # how Pillow says that it does not know a variant
         raise source.unsupported(f"it cannot be decoded ({error})") from error
     except _DECODER_ERRORS as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,9 @@ _WHITE = 255
 
 _BAND = 2**18
 """Sums that are made together: 1 MB, which stays in a processor's cache."""
+
+_KEPT = 4096
+"""Sides of up to so many pixels have their weights kept; those of longer ones are made anew."""
 
 
 def fit(image: NDArray[np.uint8], size: int = SIZE) -> NDArray[np.uint8]:
@@ -50,15 +55,22 @@ def fit(image: NDArray[np.uint8], size: int = SIZE) -> NDArray[np.uint8]:
     check_rgb(image)
     if size < 1:
         raise ValueError(f"`size` must be at least 1. Received: {size}")
-    (rows, row_weights, row_total), (columns, column_weights, column_total) = (
-        _plan(length, size) for length in image.shape[:2]
-    )
-    narrow = _sums(image.reshape(len(image), -1), rows, row_weights, _WHITE * row_total)
+    height, width = image.shape[:2]
+    if width > max(height, _KEPT):  # Sums are exact, so that either axis may come first.
+        return np.ascontiguousarray(_fit(image.swapaxes(0, 1), size).swapaxes(0, 1))
+    return _fit(image, size)
+
+
+def _fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Fit an image, rows first: the sums take ``12 * size * width`` bytes, 24 in extreme cases."""
+    row_total, column_total = (_total(length, size) for length in image.shape[:2])
+    narrow = _sums(image.reshape(len(image), -1), size, _WHITE * row_total)
     # Columns are weighed as rows, so that sums run over what lies together in memory. Both turns
     # are of plain tables: with the colours as an axis of their own they took half the time of all.
     turned = np.ascontiguousarray(narrow.T).reshape(image.shape[1], -1)
+    del narrow
     total = row_total * column_total
-    sums = _sums(turned, columns, column_weights, _WHITE * total + total)
+    sums = _sums(turned, size, _WHITE * total + total)
     sums += total // 2
     sums //= total
     small = sums.astype(np.uint8).reshape(-1, size)
@@ -103,54 +115,83 @@ def check_rgb(image: NDArray[Any]) -> None:
         )
 
 
-@lru_cache(maxsize=64)
-def _plan(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Return which old pixels each new one is made of, their weights, and the weights' total.
-
-    Both arrays are (most, size): as many old pixels as the widest new one needs. Weights are whole
-    numbers as small as can be, so that the sums need few bits.
-    """
-    pixels, weights, total = (_area if size < length else _linear)(length, size)
-    common = math.gcd(total, *weights.ravel().tolist())
-    weights //= common
-    pixels.setflags(write=False)
-    weights.setflags(write=False)
-    return pixels, weights, total // common
+def _total(length: int, size: int) -> int:
+    """Return what the weights of `_step` add up to."""
+    return (length if size < length else 2 * size) // _common(length, size)
 
 
-def _sums(
-    rows: NDArray[Any], pixels: NDArray[np.intp], weights: NDArray[np.intp], largest: int
-) -> NDArray[Any]:
+def _sums(rows: NDArray[Any], size: int, largest: int) -> NDArray[Any]:
     """Weigh rows (length, M) and sum them to (size, M); `largest` is the largest sum there can be.
 
     In bands, so that what is added up stays in the processor's cache.
     """
     dtype = next(kind for kind in (np.uint16, np.int32, np.int64) if largest <= np.iinfo(kind).max)
-    scales = weights.astype(dtype)[..., None]
-    size, width = pixels.shape[1], rows.shape[1]
+    length, width = rows.shape
     result = np.empty((size, width), dtype)
     band = max(1, _BAND // width)
     part = np.empty((min(band, size), width), dtype)
     for top in range(0, size, band):
-        sums, wanted = result[top : top + band], slice(top, top + band)
-        np.multiply(rows[pixels[0, wanted]], scales[0, wanted], out=sums, dtype=dtype)
-        for pixel, scale in zip(pixels[1:, wanted], scales[1:, wanted], strict=True):
-            sums += np.multiply(rows[pixel], scale, out=part[: len(sums)], dtype=dtype)
+        sums = result[top : top + band]
+        steps = _steps(length, size, slice(top, top + band))
+        pixels, weights = next(steps)
+        np.multiply(rows[pixels], weights.astype(dtype)[:, None], out=sums, dtype=dtype)
+        for pixels, weights in steps:
+            scales = weights.astype(dtype)[:, None]
+            sums += np.multiply(rows[pixels], scales, out=part[: len(sums)], dtype=dtype)
     return result
 
 
-def _area(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Which old pixels each new one covers, and by how much, in units of 1/`size` old pixels."""
-    start = np.arange(size) * length
-    most = -(-length // size) + 1
-    pixels = start // size + np.arange(most)[:, None]
+_Step: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def _steps(length: int, size: int, wanted: slice) -> Iterator[_Step]:
+    """Give the old pixels that the wanted new ones are made of, one each at a time, with weights.
+
+    Weights are whole numbers as small as can be, so that the sums need few bits.
+    """
+    if max(length, size) <= _KEPT:
+        for pixels, weights in _kept_steps(length, size):
+            yield pixels[wanted], weights[wanted]
+        return
+    new = np.arange(size)[wanted]
+    for index in range(_count(length, size)):
+        yield _step(new, index, length, size)
+
+
+@lru_cache(maxsize=64)  # At most 200 kB each (`_KEPT`), 13 MB together.
+def _kept_steps(length: int, size: int) -> tuple[_Step, ...]:
+    steps = tuple(_step(np.arange(size), k, length, size) for k in range(_count(length, size)))
+    for array in chain.from_iterable(steps):
+        array.setflags(write=False)
+    return steps
+
+
+def _count(length: int, size: int) -> int:
+    """Return how many old pixels the widest new one needs."""
+    return -(-length // size) + 1 if size < length else 2
+
+
+def _common(length: int, size: int) -> int:
+    """Return the largest number that divides all weights, as `_area` and `_linear` give them."""
+    if size < length:
+        return math.gcd(length, size)
+    return math.gcd(2 * size, 2 * length, length - size)
+
+
+def _step(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
+    pixels, weights = (_area if size < length else _linear)(new, index, length, size)
+    return np.clip(pixels, 0, length - 1), weights // _common(length, size)
+
+
+def _area(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
+    """Which old pixel each new one covers, and by how much, in units of 1/`size` old pixels."""
+    start = new * length
+    pixels = start // size + index
     covered = np.minimum(start + length, (pixels + 1) * size) - np.maximum(start, pixels * size)
-    return np.minimum(pixels, length - 1), np.maximum(covered, 0), length
+    return pixels, np.maximum(covered, 0)
 
 
-def _linear(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """Between which old pixels each new centre lies, and how near, in units of 1/(2 `size`)."""
-    centre = (2 * np.arange(size) + 1) * length - size
-    before, beyond = np.divmod(centre, 2 * size)
-    pixels = np.clip(np.stack([before, before + 1]), 0, length - 1)
-    return pixels, np.stack([2 * size - beyond, beyond]), 2 * size
+def _linear(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
+    """Beside which old pixel each new centre lies, and how near, in units of 1/(2 `size`)."""
+    before, beyond = np.divmod((2 * new + 1) * length - size, 2 * size)
+    return before + index, beyond if index else 2 * size - beyond

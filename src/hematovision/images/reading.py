@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from hematovision.errors import (
     EmptyImageError,
     TooManyBytesError,
+    TooManyPixelsError,
     UnreadableFileError,
 )
 from hematovision.images import formats
@@ -78,7 +81,8 @@ def read(
     EmptyImageError
         If it has no bytes.
     TooManyBytesError, TooManyPixelsError
-        If it is above a limit.
+        If it is above a limit, has a side above `MAX_SIDE` or sides further apart than
+        `MAX_ASPECT`, or does not fit into memory.
     NotAnImageError
         If the content is no image of an accepted kind.
     TruncatedImageError
@@ -94,16 +98,19 @@ def read(
         raise TypeError(
             f"`source` must be a path or the bytes of a file. Received: {type(source).__name__}"
         )
-    label = name or ("<bytes>" if isinstance(source, bytes) else str(source))
-    data = source if isinstance(source, bytes) else read_bytes(Path(source), label, max_bytes)
-    if len(data) > max_bytes:
-        raise _too_many_bytes(label, len(data), max_bytes)
-    if not data:
-        raise EmptyImageError(label, "the file is empty (0 bytes). Copy it again or leave it out.")
-    content = formats.Source(data, label, min(max_pixels, _PILLOW_PIXELS))
-    picture = formats.inspect(content)
-    content.check_size(picture.width, picture.height)
-    return decode(picture, content)
+    label = _label(source, name)
+    with _within_memory(label):
+        data = source if isinstance(source, bytes) else read_bytes(Path(source), label, max_bytes)
+        if len(data) > max_bytes:
+            raise _too_many_bytes(label, len(data), max_bytes)
+        if not data:
+            raise EmptyImageError(
+                label, "the file is empty (0 bytes). Copy it again or leave it out."
+            )
+        content = formats.Source(data, label, min(max_pixels, _PILLOW_PIXELS))
+        picture = formats.inspect(content)
+        content.check_size(picture.width, picture.height)
+        return decode(picture, content)
 
 
 def load(
@@ -113,7 +120,26 @@ def load(
 
     See `read` for what is accepted and raised, and `fit` for the resize.
     """
-    return fit(read(source, name=name, max_pixels=max_pixels))
+    pixels = read(source, name=name, max_pixels=max_pixels)
+    with _within_memory(_label(source, name)):
+        return fit(pixels)
+
+
+def _label(source: str | Path | bytes, name: str | None) -> str:
+    return name or ("<bytes>" if isinstance(source, bytes) else str(source))
+
+
+@contextmanager
+def _within_memory(label: str) -> Iterator[None]:
+    """Refuse one image for which the memory does not suffice, so that the others go on."""
+    try:
+        yield
+    except MemoryError as error:
+        raise TooManyPixelsError(
+            label,
+            "it does not fit into this machine's free memory. Make the image smaller, run fewer "
+            "programs at once, or use another machine.",
+        ) from error
 
 
 def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) -> bytes:

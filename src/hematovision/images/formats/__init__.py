@@ -9,9 +9,9 @@ further page ever reaches the decoder, so none of them can be inflated, misread 
 from __future__ import annotations
 
 from hematovision.images.formats import bmp, gif, jpeg, png, tiff, webp
-from hematovision.images.formats.picture import Picture, Source
+from hematovision.images.formats.picture import MAX_ASPECT, MAX_SIDE, Picture, Source
 
-__all__ = ["Picture", "Source", "inspect"]
+__all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source", "inspect"]
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", jpeg.inspect),

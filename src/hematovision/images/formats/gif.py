@@ -9,6 +9,9 @@ from hematovision.images.formats.picture import Picture, Source
 __all__ = ["inspect"]
 
 _EXTENSION, _IMAGE, _TRAILER, _CONTROL = 0x21, 0x2C, 0x3B, 0xF9
+# The sub-blocks of all frames: each costs a loop's round, even an empty one. Encoders fill them
+# with 255 bytes, so that `MAX_BYTES` come in about as many. A block costs as much as 16 of them.
+_MAX_BLOCKS, _BLOCK_COST = 2**20, 16
 
 
 def inspect(source: Source) -> Picture:
@@ -19,9 +22,9 @@ def inspect(source: Source) -> Picture:
     *screen, flags = source.unpack("<HHB", 6)
     start = 13 + _table_bytes(flags)
     header, control, frame = source.take(0, start), b"", b""
-    offset = start
+    offset, blocks = start, 0
     while (kind := source.unpack("B", offset)[0]) != _TRAILER:
-        stop = _block_end(source, kind, offset)
+        stop, blocks = _block_end(source, kind, offset, blocks + _BLOCK_COST)
         if kind == _EXTENSION and source.data[offset + 1] == _CONTROL and not frame:
             control = source.data[offset:stop]
         elif kind == _IMAGE and not frame:
@@ -41,8 +44,8 @@ def _table_bytes(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _block_end(source: Source, kind: int, offset: int) -> int:
-    """Return where the block at `offset` ends: behind the last of its sub-blocks."""
+def _block_end(source: Source, kind: int, offset: int, blocks: int) -> tuple[int, int]:
+    """Return where the block at `offset` ends, behind its last sub-block, and the blocks so far."""
     if kind == _EXTENSION:
         source.require(offset, 2)
         position = offset + 2
@@ -51,6 +54,11 @@ def _block_end(source: Source, kind: int, offset: int) -> int:
         position = offset + 11 + _table_bytes(flags)
     else:
         raise source.damaged(f"the GIF has an unknown block {kind:#04x} at byte {offset}")
-    while length := source.unpack("B", position)[0]:
-        position += 1 + length
-    return position + 1
+    data, end = source.data, len(source.data)
+    for number in range(blocks, _MAX_BLOCKS):
+        if position >= end:
+            source.require(position, 1)
+        if not data[position]:
+            return position + 1, number
+        position += 1 + data[position]
+    raise source.overloaded("GIF", _MAX_BLOCKS, "blocks")

@@ -22,7 +22,11 @@ _COMPONENTS = (1, 3, 4)
 
 # Each scan of a progressive JPEG passes over the whole picture, so a file of a few kB with
 # thousands of empty scans keeps a decoder busy for minutes. Encoders write about 10 scans.
-_MAX_SCANS = 256
+_MAX_SCANS = 100
+
+# Each marker costs a loop's round, and a file has room for 134 million. `MAX_BYTES` of metadata
+# come in 4,096 segments; restart markers are not among them.
+_MAX_SEGMENTS = 2**14
 
 
 class _Walk:
@@ -39,7 +43,10 @@ class _Walk:
     def run(self) -> None:
         """Visit every segment up to the end of the image."""
         start, code, stop = self._next_marker(2)
-        while code != _END:
+        for _ in range(_MAX_SEGMENTS):
+            if code == _END:
+                self.pieces.append(b"\xff\xd9")
+                return
             content = b""
             if code not in _STANDALONE:
                 (length,) = self.source.unpack(">H", stop)
@@ -51,7 +58,7 @@ class _Walk:
             if self._wanted(code, content):
                 self.pieces.append(self.source.data[start : following[0]])
             start, code, stop = following
-        self.pieces.append(b"\xff\xd9")
+        raise self.source.overloaded("JPEG", _MAX_SEGMENTS, "segments")
 
     def _next_marker(self, offset: int) -> tuple[int, int, int]:
         found = _MARKER.search(self.source.data, offset)
@@ -83,12 +90,13 @@ class _Walk:
                 f"{components} components)"
             )
         height, width = struct.unpack_from(">HH", content, 1)
+        self.source.check_size(width, height)
         self.frame = (width, height, components)
 
     def _count_scan(self) -> None:
         self.scans += 1
         if self.scans > _MAX_SCANS:
-            raise self.source.damaged(f"the JPEG has more than {_MAX_SCANS} scans")
+            raise self.source.overloaded("JPEG", _MAX_SCANS, "scans")
 
 
 def inspect(source: Source) -> Picture:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from hematovision.errors import NotAnImageError, TooManyPixelsError, TruncatedImageError
 
-__all__ = ["Picture", "Source"]
+__all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source"]
+
+MAX_SIDE = 65_535
+"""Longest side in pixels: JPEG and GIF hold no more, and no microscope camera has as many."""
+
+MAX_ASPECT = 100
+"""Longer to shorter side: stretched to a square, no cell could be told beyond far less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +59,52 @@ class Source:
             )
 
     def check_size(self, width: int, height: int) -> None:
-        """Refuse a picture of no pixels, or of more than the limit.
+        """Refuse a picture of no pixels, of more than the limit, or out of all proportion.
+
+        Decoders and `fit` take time and memory for each row and column, too, so that a file of
+        1 kB with a side of millions would cost more than any real image.
 
         Raises
         ------
         TruncatedImageError, TooManyPixelsError
         """
-        if not width * height:
+        if width < 1 or height < 1:
             raise self.damaged(f"it declares {width} x {height} pixels")
+        short, long = sorted((width, height))
         if width * height > self.max_pixels:
-            raise TooManyPixelsError(
-                self.name,
-                f"it declares {width} x {height} = {width * height:,} pixels; the limit is "
-                f"{self.max_pixels:,}. Cut it into parts, or make it smaller.",
+            reason = (
+                f"{width} x {height} = {width * height:,} pixels; the limit is "
+                f"{self.max_pixels:,}. Cut it into parts, or make it smaller."
             )
+        elif long > MAX_SIDE:
+            reason = (
+                f"{width} x {height} pixels; the limit is {MAX_SIDE:,} for either side. Cut it "
+                "into parts, or make it smaller."
+            )
+        elif long > MAX_ASPECT * short:
+            reason = (
+                f"{width} x {height} pixels; one side may be at most {MAX_ASPECT} times the "
+                "other. Cut it into parts that show whole cells."
+            )
+        else:
+            return
+        raise TooManyPixelsError(self.name, f"it declares {reason}")
 
     def damaged(self, reason: str) -> TruncatedImageError:
         """Make the error for an image that is cut or altered."""
         return TruncatedImageError(
             self.name, f"{reason}. Copy it again from where it came from, or leave it out."
+        )
+
+    def overloaded(self, kind: str, limit: int, parts: str) -> TruncatedImageError:
+        """Make the error for a file of more parts than any encoder writes.
+
+        Each part costs time, however small it is, so that they are counted before work is done.
+        """
+        return TruncatedImageError(
+            self.name,
+            f"the {kind} has more than {limit:,} {parts}, far more than its pixels need. Open it "
+            "and save it again, or leave it out.",
         )
 
     def unsupported(self, reason: str, advice: str = "Save it as an 8-bit PNG.") -> NotAnImageError:

@@ -16,6 +16,9 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE = 2**14  # inflates to 16 MB at most
+# Each chunk costs a loop's round whatever it holds, and a file has room for 22 million empty ones.
+# Encoders put 8 kB of pixels or more into each, so that `MAX_BYTES` come in 32,768.
+_MAX_CHUNKS = 2**16
 # First column and row, steps to the next, of each pass over the picture (PNG, section 8).
 _ONE_PASS = ((0, 0, 1, 1),)
 _ADAM7 = (
@@ -37,6 +40,7 @@ def inspect(source: Source) -> Picture:
     for kind, content in _chunks(source):
         if kind == b"IHDR" or not chunks:
             _check_first(source, kind, content, again=bool(chunks))
+            source.check_size(*struct.unpack(">II", content[:8]))
         if kind in _CRITICAL or (kind == b"tRNS" and chunks[b"IHDR"][9] == _PALETTE):
             pieces.append(_pack(kind, content))
         elif kind[0:1].isupper():
@@ -47,7 +51,6 @@ def inspect(source: Source) -> Picture:
     if b"IDAT" not in chunks:
         raise source.damaged("the PNG has no picture in it")
     width, height, bits, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    source.check_size(width, height)
     _check_rows(source, chunks[b"IHDR"], pixels)
     return Picture(
         format="PNG",
@@ -61,15 +64,18 @@ def inspect(source: Source) -> Picture:
 
 
 def _chunks(source: Source) -> Iterator[tuple[bytes, bytes]]:
-    offset, kind = len(_SIGNATURE), b""
-    while kind != b"IEND":
+    offset = len(_SIGNATURE)
+    for _ in range(_MAX_CHUNKS):
         (length,) = source.unpack(">I", offset)
         kind, content = source.take(offset + 4, 4), source.take(offset + 8, length)
         (checksum,) = source.unpack(">I", offset + 8 + length)
         if zlib.crc32(content, zlib.crc32(kind)) != checksum:
             raise source.damaged(f"the PNG's chunk {kind!r} fails its checksum")
         yield kind, content
+        if kind == b"IEND":
+            return
         offset += 12 + length
+    raise source.overloaded("PNG", _MAX_CHUNKS, "chunks")
 
 
 def _check_first(source: Source, kind: bytes, content: bytes, *, again: bool) -> None:

@@ -9,6 +9,9 @@ from hematovision.images.formats.picture import Picture, Source
 
 __all__ = ["inspect"]
 
+# Each frame of an animation is a chunk, and there are five others; a file has room for 33 million.
+_MAX_CHUNKS = 2**16
+
 
 def inspect(source: Source) -> Picture:
     """Check a WebP's chunks against its declared length and describe it.
@@ -20,8 +23,12 @@ def inspect(source: Source) -> Picture:
     source.require(8, length)
     whole = replace(source, data=source.data[: 8 + length])
     chunks = dict[bytes, tuple[int, int]]()
-    offset = 12
+    whole.check_size(*_size(whole))
+    offset, count = 12, 0
     while offset < len(whole.data):
+        count += 1
+        if count > _MAX_CHUNKS:
+            raise source.overloaded("WebP", _MAX_CHUNKS, "chunks")
         kind = whole.take(offset, 4)
         (size,) = whole.unpack("<I", offset + 4)
         whole.require(offset + 8, size)
