@@ -32,9 +32,21 @@ def test_no_two_names_are_written_alike():
     assert len({names.escape_name(name) for name in decoded}) == len(AWKWARD)
 
 
-def test_a_byte_that_is_no_utf_8_is_written_as_its_code():
-    assert names.escape_name("caf\udce9.png") == r"caf\xe9.png"
-    assert names.escape_name(r"C\d.png") == r"C\d.png"
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("plain name é.png", "plain name é.png"),
+        ("caf\udce9.png", r"caf\xe9.png"),
+        ("a\nb\x1b[2J.png", r"a\x0ab\x1b[2J.png"),
+        (r"caf\xe9.png", r"caf\x5cxe9.png"),
+        (r"caf\x5cxe9.png", r"caf\x5cx5cxe9.png"),
+        (r"back\slash\x", r"back\slash\x"),
+    ],
+)
+def test_every_file_name_can_be_written_as_text_and_read_back(name, escaped):
+    assert names.escape_name(name) == escaped
+    assert names.unescape_name(escaped) == name
+    escaped.encode("utf-8")
 
 
 def test_on_windows_a_backslash_stays(monkeypatch: pytest.MonkeyPatch):
@@ -77,7 +89,18 @@ def test_a_formula_in_a_cell_is_text_and_is_read_back(start: str):
     assert names.from_csv_cell(cell) == text
 
 
-@pytest.mark.parametrize("text", ["cell.png", "'quoted'", "a=b", "", "'", "it's -1"])
+def test_no_text_comes_back_as_another():
+    texts = ["-1", "'-1", "''-1", "=1", "'=1", "-1\n", "-1a", "@", "'", "''"]
+    assert [names.from_csv_cell(names.csv_cell(text)) for text in texts] == texts
+
+
+def test_a_row_keeps_what_is_no_text():
+    assert names.csv_row(["=1+1", 0.5, None, -2, "x"]) == ["'=1+1", 0.5, None, -2, "x"]
+
+
+@pytest.mark.parametrize(
+    "text", ["cell.png", "'quoted'", "a=b", "", "'", "it's", "-1.5", "+2", "-1e-05"]
+)
 def test_other_cells_stay_as_they_are(text: str):
     assert names.csv_cell(text) == text
     assert names.from_csv_cell(text) == text

@@ -110,5 +110,8 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write `text` as UTF-8 to `path` at once; see `write_bytes`."""
-    return write_bytes(path, text.encode("utf-8"))
+    r"""Write `text` as UTF-8 to `path` at once; see `write_bytes`.
+
+    A lone surrogate, which UTF-8 cannot hold, is written as in JSON: ``\udce9``.
+    """
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))

@@ -7,8 +7,9 @@ terminal. This module has one way out for each:
 =====================  ============================  ==============================================
 place                  function                      what it changes
 =====================  ============================  ==============================================
-a file name in a file  `escape_name`                 bytes that are not UTF-8: ``caf\xe9.png``
-other text in a file   `valid_text`                  the same, but it is not meant to be read back
+a file name in a file  `escape_name`                 bytes that are not UTF-8: ``caf\xe9.png``,
+                                                     and control characters
+other text in a file   `valid_text`                  bytes that are not UTF-8
 terminal, log          `shown`                       also control characters and text direction
 a cell of a CSV table  `csv_cell`                    a leading ``=``, ``+``, ``-``, ``@``...
 =====================  ============================  ==============================================
@@ -20,9 +21,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 __all__ = [
     "csv_cell",
+    "csv_row",
     "escape_name",
     "from_csv_cell",
     "name_bytes",
@@ -32,8 +35,9 @@ __all__ = [
 ]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ESCAPED_BYTE = re.compile(r"\\x[89a-f][0-9a-f]")
-_ESCAPES = re.compile(r"\\(?:(\\)|x([89a-f][0-9a-f]))")
+_UNSAFE_IN_FILES = re.compile("[\udc80-\udcff\x00-\x1f\x7f]")
+_UNSAFE_ON_POSIX = re.compile("[\udc80-\udcff\x00-\x1f\x7f]|\\\\(?=x[0-9a-f]{2})")
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
 # Control characters (C0, DEL, C1), what changes the direction of text or separates lines, what is
 # invisible, and lone surrogates. Joiners (U+200C, U+200D) stay: several scripts need them.
@@ -44,24 +48,25 @@ _UNSAFE = re.compile(
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
 # The characters of OWASP's page on CSV injection, in their full-width forms too.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = re.compile(
+    "(?![+-]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]+)?\\Z)'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+)
 
 
 def escape_name(name: str) -> str:
-    r"""Write a file name as valid Unicode from which `unescape_name` restores it.
+    r"""Write a file name as text that a table, JSON file or page can hold; see `unescape_name`.
 
-    A byte that is not UTF-8 becomes ``\x`` and its two hexadecimal digits. In such a name, and in
-    the rare one that holds such an escape as plain text, a backslash is doubled; all other names
-    stay as they are. On Windows, where a backslash separates folders, none is doubled.
+    A byte that is not UTF-8, and a control character, become ``\x`` and two hexadecimal digits. So
+    does a backslash that would else look like such an escape, but not on Windows, where names have
+    no such bytes and a backslash separates folders. All other names stay as they are.
 
     Examples
     --------
     >>> escape_name("caf\udce9.png")
     'caf\\xe9.png'
     """
-    if not _SURROGATE.search(name) and not (_doubles() and _ESCAPED_BYTE.search(name)):
-        return name
-    return valid_text(name.replace("\\", "\\\\") if _doubles() else name)
+    unsafe = _UNSAFE_IN_FILES if os.sep == "\\" else _UNSAFE_ON_POSIX
+    return valid_text(unsafe.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", name))
 
 
 def unescape_name(text: str) -> str:
@@ -72,9 +77,7 @@ def unescape_name(text: str) -> str:
     >>> unescape_name("caf\\xe9.png") == "caf\udce9.png"
     True
     """
-    if not _doubles() or not _ESCAPED_BYTE.search(text):
-        return text
-    return _ESCAPES.sub(lambda found: found[1] or chr(0xDC00 + int(found[2], 16)), text)
+    return text if os.sep == "\\" else _ESCAPED.sub(_character, text)
 
 
 def name_bytes(name: str) -> bytes:
@@ -105,12 +108,17 @@ def shown(text: object) -> str:
     return plain if plain.isprintable() else _UNSAFE.sub(_escaped, plain)
 
 
+def csv_row(values: Iterable[object]) -> list[object]:
+    """Return the values of a row for `csv.writer`, each text among them as `csv_cell` gives it."""
+    return [csv_cell(value) if isinstance(value, str) else value for value in values]
+
+
 def csv_cell(text: str) -> str:
     """Return text for a cell of a CSV table: a spreadsheet shows it and never runs it.
 
     Text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP advises
-    against CSV injection; so does text that begins with apostrophes before one, so that
-    `from_csv_cell` restores every text.
+    against CSV injection; so does text with apostrophes before one, so that `from_csv_cell`
+    restores every text. Numbers stay as they are.
 
     Examples
     --------
@@ -132,8 +140,9 @@ def from_csv_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
-def _doubles() -> bool:
-    return os.sep != "\\"
+def _character(found: re.Match[str]) -> str:
+    code = int(found[1], 16)
+    return chr(code if code < 0x80 else 0xDC00 + code)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from hematovision.errors import MissingExtraError, OutputError
 from hematovision.jobs import tables
 from hematovision.model.classifier import Prediction, columns
+from hematovision.names import from_csv_cell, unescape_name
 
 CLASSES = ("RBC", "WBC")
 AWKWARD = (
@@ -107,14 +109,29 @@ def test_all_kinds_say_the_same_of_awkward_paths_and_many_rows(tmp_path: Path, m
     paths = [*AWKWARD, *(f"{i}.png" for i in range(20))]
     predictions = [answer(path, rbc=1 / (i + 2)) for i, path in enumerate(paths)]
     contents = [read(write(tmp_path / f"t{suffix}", predictions)) for suffix in tables.SUFFIXES]
-    assert [row["path"] for row in contents[0]] == paths
+    for row in contents[0]:
+        row["path"] = from_csv_cell(row["path"])
     assert contents[0] == contents[1] == contents[2]
+    assert [unescape_name(row["path"]) for row in contents[0]] == paths
+    assert contents[0][3]["path"] == r"two\x0alines.png"
 
 
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_a_byte_that_is_no_utf_8_is_written_as_its_code(tmp_path: Path, suffix):
     path = b"cell-\xff.png".decode("utf-8", "surrogateescape")
-    assert read(write(tmp_path / f"t{suffix}", [answer(path)]))[0]["path"] == r"cell-\xff.png"
+    other = replace(refusal(r"cell-\xff.png"), error=f"like {path}")
+    rows = read(write(tmp_path / f"t{suffix}", [answer(path), other]))
+    assert [row["path"] for row in rows] == [r"cell-\xff.png", r"cell-\x5cxff.png"]
+    assert [unescape_name(row["path"]) for row in rows] == [path, r"cell-\xff.png"]
+    assert rows[1]["error"] == r"like cell-\xff.png"
+
+
+def test_a_formula_in_a_csv_table_is_text(tmp_path: Path):
+    formula = "=cmd|' /C calc'!A0"
+    wrong = replace(refusal(f"{formula}.png"), error=f"@{formula}")
+    first, second = read(write(tmp_path / "t.csv", [wrong, answer("-1")]))
+    assert (first["path"], first["error"]) == (f"'{formula}.png", f"'@{formula}")
+    assert second["path"] == "-1"
 
 
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)

@@ -35,6 +35,7 @@ from hematovision.data.samples import SPLITS, Box, Split
 from hematovision.data.tables import Row, read_table
 from hematovision.errors import AnnotationError
 from hematovision.files import write_text
+from hematovision.names import csv_row
 
 __all__ = [
     "BORDER",
@@ -197,7 +198,7 @@ def write_cells(path: Path, cells: Iterable[Cell]) -> Path:
         box = ("",) * 4 if cell.box is None else tuple(map(_number, cell.box))
         flag = "true" if cell.touches_border else "false"
         place = (cell.file, cell.source, cell.field, cell.lab or "")
-        writer.writerow((*place, *box, flag, cell.label, cell.split or "", cell.group))
+        writer.writerow(csv_row((*place, *box, flag, cell.label, cell.split or "", cell.group)))
     return write_text(path, stream.getvalue())
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from hematovision.data.samples import SPLITS, Dataset, Split
 from hematovision.errors import SplitError
 from hematovision.files import write_text
+from hematovision.names import csv_row, name_bytes
 
 __all__ = [
     "FRACTIONS",
@@ -134,7 +135,7 @@ def write_splits(dataset: Dataset, path: Path) -> Path:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(SPLIT_COLUMNS)
     for s in dataset:
-        writer.writerow((dataset.relative(s), s.split or "", s.group, s.label))
+        writer.writerow(csv_row((dataset.relative(s), s.split or "", s.group, s.label)))
     return write_text(path, stream.getvalue())
 
 
@@ -184,7 +185,7 @@ class _Dealer:
         self._lacking = {label: set(self._parts) for label in totals}
         self._dealt: dict[str, Split] = {}
         # A hash, not a shuffle: a group's place depends neither on the others nor on the order.
-        self._lot = {g: hashlib.sha256(f"{seed}:{g}".encode()).digest() for g in counts}
+        self._lot = {g: hashlib.sha256(name_bytes(f"{seed}:{g}")).digest() for g in counts}
 
     def deal(self) -> dict[str, Split]:
         """Return the part of every group."""

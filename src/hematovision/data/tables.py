@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hematovision.errors import AnnotationError
+from hematovision.names import from_csv_cell
 
 __all__ = ["Row", "Table", "read_table"]
 
@@ -87,7 +88,11 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
                     f"Received {len(values)}: {','.join(values)[:200]!r}"
                 )
             rows.append(
-                Row(path, line, dict(zip(header, (v.strip() for v in values), strict=True)))
+                Row(
+                    path,
+                    line,
+                    dict(zip(header, (from_csv_cell(v.strip()) for v in values), strict=True)),
+                )
             )
     except csv.Error as error:
         raise AnnotationError(

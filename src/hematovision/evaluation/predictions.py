@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hematovision.files import write_text
+from hematovision.names import csv_row
 
 __all__ = ["write_predictions"]
 
@@ -77,6 +78,6 @@ def write_predictions(
     }
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer.writerow(csv_row(columns))
+    writer.writerows(map(csv_row, zip(*columns.values(), strict=True)))
     return write_text(path, buffer.getvalue())

@@ -20,6 +20,7 @@ from hematovision.evaluation import GALLERY
 from hematovision.evaluation.adaptation import ChangedPicture
 from hematovision.files import sha256_bytes
 from hematovision.images import find_images
+from hematovision.names import csv_row, escape_name, name_bytes, shown
 from hematovision.progress import Progress
 from hematovision.taxonomy import Taxonomy
 
@@ -82,7 +83,7 @@ class Seen:
         """Return the SHA-256 over content and label of every image, whatever they are called."""
         known = labels or [""] * len(self.digests)
         lines = sorted(f"{label} {d}" for label, d in zip(known, self.digests, strict=True))
-        return sha256_bytes("\n".join(lines).encode())
+        return sha256_bytes(name_bytes("\n".join(lines)))
 
 
 def find_labelled(folder: Path, taxonomy: Taxonomy) -> Dataset | None:
@@ -218,7 +219,7 @@ def answers_table(
         for answers in (before, after):
             row = answers.probabilities[i]
             cells += [classes[row.argmax()], f"{row.max():.6f}", f"{answers.novelty[i]:.6f}"]
-        writer.writerow((file, *cells))
+        writer.writerow(csv_row((escape_name(file), *cells)))
     return stream.getvalue()
 
 
@@ -236,7 +237,7 @@ def changed_pictures(
             before=classes[old[i]],
             after=classes[new[i]],
             confidence=float(confidence[i]),
-            name=files[i],
+            name=shown(files[i]),
         )
         for i in ranked
     ]

@@ -29,6 +29,7 @@ from hematovision.jobs.outputs import fresh_folder
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.trust import accepts
+from hematovision.names import shown
 from hematovision.progress import Progress, no_progress
 
 __all__ = ["CompareResult", "compare"]
@@ -222,14 +223,16 @@ def _write(
     bundles = [classifier.bundle for classifier in classifiers]
     named = zip(("First", "Second"), result.comparison.models, bundles, strict=True)
     details = {f"{order} model": _about(name, bundle) for order, name, bundle in named}
-    refused = (f"Not compared, since it cannot be read: {error}" for error in result.refused[:10])
+    refused = (
+        shown(f"Not compared, since it cannot be read: {error}") for error in result.refused[:10]
+    )
     facts = ReportFacts(
         title=f"{data.root.name}: {'all images' if part == 'all' else f'{part} part'}",
         model=" and ".join(result.comparison.models),
         dataset=data.root.name,
         part=part,
         details={**details, "Compared in": ", ".join(common.classes)},
-        notes=(*result.notes, *refused),
+        notes=(*result.notes, *map(shown, refused)),
     )
     return write_comparison_report(out, result.comparison, facts, gallery(result.differing, data))
 

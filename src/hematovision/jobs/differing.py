@@ -15,6 +15,7 @@ from hematovision.errors import ImageError
 from hematovision.evaluation.comparing import ModelAnswers
 from hematovision.evaluation.comparison_report import Differing, PairPicture
 from hematovision.evaluation.report import GALLERY
+from hematovision.names import csv_row, shown
 
 __all__ = ["DifferingImage", "differing_table", "find_differing", "gallery"]
 
@@ -115,7 +116,7 @@ def differing_table(differing: Sequence[DifferingImage], data: Dataset) -> str:
         sample = image.sample
         about = data.relative(sample), sample.label, image.right
         known = sample.group, sample.lab or ""
-        writer.writerow([*about, *image.said, *sure, *image.decision, *known])
+        writer.writerow(csv_row([*about, *image.said, *sure, *image.decision, *known]))
     return buffer.getvalue()
 
 
@@ -143,5 +144,5 @@ def _picture(image: DifferingImage, data: Dataset) -> PairPicture | None:
         said=image.said,
         confidence=image.confidence,
         decision=image.decision,
-        name=data.relative(image.sample),
+        name=shown(data.relative(image.sample)),
     )

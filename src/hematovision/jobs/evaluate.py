@@ -19,6 +19,7 @@ from hematovision.jobs.judging import boxes_of, judge, split_counts, write_evalu
 from hematovision.jobs.labelled import Part, answer, batches, choose_part
 from hematovision.jobs.outputs import fresh_folder
 from hematovision.model.classifier import Classifier
+from hematovision.names import shown
 from hematovision.progress import Progress, no_progress, tell
 
 __all__ = ["EvaluateResult", "evaluate"]
@@ -94,7 +95,9 @@ def evaluate(
         split=split_counts(data),
         details={"Backbone": classifier.bundle.manifest.backbone.name},
         labs=tuple(map(str, classifier.bundle.manifest.data.get("labs", ()))),
-        notes=tuple(f"Not evaluated, since it cannot be read: {error}" for error in refused[:10]),
+        notes=tuple(
+            shown(f"Not evaluated, since it cannot be read: {error}") for error in refused[:10]
+        ),
     )
     looked = classifier.attention if classifier.explains else None
     report = write_evaluation(out, metrics, facts, answered, data, classifier.trust, looked=looked)

@@ -26,6 +26,7 @@ from hematovision.evaluation import (
 )
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.trust import Decision, Trust, accepts, decide
+from hematovision.names import shown
 
 __all__ = ["Answered", "Looked", "boxes_of", "judge", "split_counts", "write_evaluation"]
 
@@ -155,7 +156,7 @@ def _pictures(
             true=answered.samples[i].label,
             said=classes[said[i]],
             confidence=float(answered.probabilities[i, said[i]]),
-            name=dataset.relative(answered.samples[i]),
+            name=shown(dataset.relative(answered.samples[i])),
             decision=decisions[i].decision,
             overlay=overlays.get(i),
         )

@@ -1,10 +1,11 @@
-"""Tables of predictions: CSV, JSON lines or Parquet, row by row, in memory that does not grow.
+r"""Tables of predictions: CSV, JSON lines or Parquet, row by row, in memory that does not grow.
 
 All three say the same: the columns of `hematovision.model.classifier.columns`, numbers rounded to
 six digits after the point, and nothing (an empty cell, a null) where a refused image has no number.
-Text is UTF-8; the rare byte of a file's name that is not is written as a backslash and its code.
-A path is written as it is, even one that begins with ``=``: the table is for programs, and a
-changed path would no longer lead to its image. Open it in a spreadsheet as text.
+Text is UTF-8. A path is written by `hematovision.names.escape_name`: a byte that is not UTF-8 or a
+control character becomes a backslash and its code, ``caf\xe9.png``, and `unescape_name` leads back
+to the file. In CSV, text that a spreadsheet would take for a formula has an apostrophe in front
+(`hematovision.names.csv_cell`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hematovision.errors import OutputError
 from hematovision.extras import require
 from hematovision.files import replacing, writing
 from hematovision.model.classifier import Prediction, columns
+from hematovision.names import csv_row, escape_name, valid_text
 
 __all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table", "parquet_table"]
 
@@ -56,18 +58,16 @@ class _Csv:
 
     def _put(self, cells: Sequence[Value]) -> None:
         line = io.StringIO(newline="")
-        csv.writer(line, lineterminator="\n").writerow(cells)
+        csv.writer(line, lineterminator="\n").writerow(csv_row(cells))
         self._stream.write(line.getvalue().encode("utf-8"))
 
 
 class _JsonLines:
-    def __init__(self, stream: BinaryIO, classes: Sequence[str]) -> None:
+    def __init__(self, stream: BinaryIO, _: Sequence[str]) -> None:
         self._stream = stream
-        self._columns = columns(classes)
 
     def write(self, prediction: Prediction, /) -> None:
-        values = _values(prediction)
-        text = json.dumps({name: values[name] for name in self._columns}, ensure_ascii=False)
+        text = json.dumps(_values(prediction), ensure_ascii=False)
         self._stream.write(text.encode("utf-8") + b"\n")
 
     def finish(self) -> None:
@@ -217,10 +217,11 @@ def _is_number(column: str) -> bool:
 
 
 def _values(prediction: Prediction) -> dict[str, Value]:
-    return {name: _value(value) for name, value in prediction.row().items()}
+    values = {name: _value(value) for name, value in prediction.row().items()}
+    return {**values, "path": escape_name(prediction.path)}
 
 
 def _value(value: Value) -> Value:
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return valid_text(value)
     return value if value is None else round(float(value), DIGITS)

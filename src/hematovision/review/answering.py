@@ -19,6 +19,7 @@ from hematovision.jobs.receiving import Answered, Limits, answer, expected, rece
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
 from hematovision.model.prediction import Prediction, columns
+from hematovision.names import csv_row
 from hematovision.progress import Progress, no_progress
 from hematovision.review.records import Keeping, ModelRef, NewAnswer
 from hematovision.review.service import ReviewService
@@ -131,9 +132,9 @@ class Batch:
     def csv(self) -> str:
         """Return the table as ``hematovision classify`` writes it."""
         stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, columns(self.model.classes), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row.prediction.row() for row in self.rows)
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns(self.model.classes))
+        writer.writerows(csv_row(row.prediction.row().values()) for row in self.rows)
         return stream.getvalue()
 
 

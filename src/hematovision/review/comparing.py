@@ -15,6 +15,7 @@ from hematovision.evaluation import Metrics
 from hematovision.jobs.compare import compare
 from hematovision.model.bundle import Bundle, read_bundle
 from hematovision.model.registry import find_model
+from hematovision.names import from_csv_cell
 from hematovision.progress import Progress, no_progress
 from hematovision.review.events import Figures, SideBySide
 
@@ -161,7 +162,8 @@ def _split_rows(run: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+        rows = csv.DictReader(stream)
+        return [{name: from_csv_cell(value or "") for name, value in row.items()} for row in rows]
 
 
 def _identity(file: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hematovision.errors import DatasetError, OutputError
 from hematovision.files import ensure_folder, write_text, writing
+from hematovision.names import csv_row
 from hematovision.review.records import Reviewed
 
 __all__ = ["COLUMNS", "TABLE", "Exported", "export_reviewed"]
@@ -159,9 +160,10 @@ def _folder(label: str) -> str:
 
 def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
     stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(rows.values(), key=lambda row: row["file"]))
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in sorted(rows.values(), key=lambda row: row["file"]):
+        writer.writerow(csv_row(row[column] for column in COLUMNS))
     return stream.getvalue()
 
 

@@ -24,6 +24,7 @@ from hematovision.jobs.journal import Head
 from hematovision.jobs.tables import parquet_table
 from hematovision.liveness import try_hold
 from hematovision.model.prediction import Prediction
+from hematovision.names import name_bytes, unescape_name
 from hematovision.scale.addresses import Source, filesystem, is_uri
 
 __all__ = ["JOB", "Part", "Parts", "open_parts", "part_name", "write_part"]
@@ -66,7 +67,7 @@ class Part:
 def part_name(number: int, sources: Sequence[Source]) -> str:
     """Return a part's name: its number, and what tells these images from others."""
     said = "\0".join(f"{source.name}\0{source.stamp}" for source in sources)
-    return f"part-{number:06d}-{sha256_bytes(said.encode('utf-8', 'surrogateescape'))[:12]}.parquet"
+    return f"part-{number:06d}-{sha256_bytes(name_bytes(said))[:12]}.parquet"
 
 
 def write_part(
@@ -230,6 +231,7 @@ class Parts:
                 file = ParquetFile(stream)
                 meta = json.loads(file.schema_arrow.metadata[_META])
                 columns = file.read(["path", "label", "decision", "error"]).to_pydict()
+            columns["path"] = list(map(unescape_name, columns["path"]))
             stamps = dict(zip(columns["path"], meta["stamps"], strict=True))
             return _summed(name, stamps, columns, int(meta["unread"]))
         except (ArrowException, OSError, ValueError, TypeError, KeyError):

@@ -17,6 +17,7 @@ from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty, fit_novelty
 from hematovision.model.trust import Trust, fit_thresholds
 from hematovision.model.weights import BackboneWeights
+from hematovision.names import name_bytes
 from hematovision.progress import Progress
 from hematovision.training.decoys import decoy_features
 from hematovision.training.keras_import import import_keras, require_keras
@@ -66,7 +67,7 @@ class Learned:
             for split, part in self.parts.items()
             for sample, digest in zip(part.samples, part.digests, strict=True)
         )
-        return sha256_bytes("\n".join(lines).encode())
+        return sha256_bytes(name_bytes("\n".join(lines)))
 
 
 def learn(
