@@ -47,7 +47,5 @@ def test_a_host_that_is_no_name_is_refused_before_anything_starts():
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "streamlit", None)
-    with pytest.raises(
-        MissingExtraError, match=r"web app needs .*'streamlit'.*hematovision\[app\]"
-    ):
+    with pytest.raises(MissingExtraError, match=r"web app needs .*'streamlit'.*pip install"):
         launch(Settings())
