@@ -7,6 +7,7 @@ import pytest
 
 from hematovision.evaluation import CardFacts, evaluate, model_card
 from hematovision.evaluation.claim import NOTHING_SAID, Statements, preprocessing
+from hematovision.model.registry import bundled_models, find_model
 
 
 @pytest.fixture
@@ -113,3 +114,18 @@ def test_names_cannot_break_a_table_or_bring_markup(card):
 
 def test_model_of_drawn_images_says_so(card, metrics):
     assert "Drawn images (phantoms)" in model_card(replace(card, labs=("phantom",)), metrics)
+
+
+def test_commands_are_code_and_other_backticks_are_text(card, metrics):
+    limits = ("Run `hematovision adapt` there.", "A class named `b` with `<i>`.")
+    text = model_card(replace(card, limits=limits), metrics)
+    assert "- Run `hematovision adapt` there." in text
+    assert r"- A class named \`b\` with \`&lt;i&gt;\`." in text
+    assert r"\`hematovision" not in text
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_cards_of_bundled_models_show_no_literal_backticks(name: str):
+    text = (find_model(name) / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "`hematovision evaluate`" in text
+    assert r"\`" not in text

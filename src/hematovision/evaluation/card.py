@@ -45,6 +45,9 @@ LIMITS = (
     ),
 )
 
+_COMMAND = re.compile(r"\\`(hematovision[a-z0-9 .-]*)\\`")
+"""A command of this program in backticks, once those are escaped."""
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -280,6 +283,7 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown or HTML would take for more than text."""
+    """Escape what Markdown or HTML would take for more than text; commands stay code."""
     joined = re.sub(r"[ \t\r\n]+", " ", text)  # a line break would end a row; thin spaces stay
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", joined).replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\`*_\[\]|])", r"\\\1", joined)
+    return _COMMAND.sub(r"`\1`", escaped).replace("<", "&lt;").replace(">", "&gt;")

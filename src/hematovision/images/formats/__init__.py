@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from hematovision.images.formats import bmp, gif, jpeg, png, tiff, webp
 from hematovision.images.formats.picture import MAX_ASPECT, MAX_SIDE, Picture, Source
+from hematovision.images.formats.wording import shown_bytes
 
 __all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source", "inspect"]
 
@@ -42,6 +43,6 @@ def inspect(source: Source) -> Picture:
     if source.data.startswith(b"RIFF") and source.data[8:12] == b"WEBP":
         return webp.inspect(source)
     raise source.unsupported(
-        f"its content is no image (it begins with {source.data[:8]!r})",
+        f"its content is no image (it begins with {shown_bytes(source.data[:8])})",
         "Expected a JPEG, PNG, TIFF, BMP, WebP or GIF file; leave this one out or convert it.",
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from hematovision.images.formats.exif import read_orientation
 from hematovision.images.formats.picture import Picture, Source
+from hematovision.images.formats.wording import shown_bytes
 
 __all__ = ["inspect"]
 
@@ -44,7 +45,7 @@ def inspect(source: Source) -> Picture:
         if kind in _CRITICAL or (kind == b"tRNS" and chunks[b"IHDR"][9] == _PALETTE):
             pieces.append(_pack(kind, content))
         elif kind[0:1].isupper():
-            raise source.unsupported(f"it is a PNG with the unknown chunk {kind!r}")
+            raise source.unsupported(f"it is a PNG with the unknown chunk {shown_bytes(kind)}")
         if kind == b"IDAT":
             pixels.append(content)
         chunks[kind] = content
@@ -70,7 +71,7 @@ def _chunks(source: Source) -> Iterator[tuple[bytes, bytes]]:
         kind, content = source.take(offset + 4, 4), source.take(offset + 8, length)
         (checksum,) = source.unpack(">I", offset + 8 + length)
         if zlib.crc32(content, zlib.crc32(kind)) != checksum:
-            raise source.damaged(f"the PNG's chunk {kind!r} fails its checksum")
+            raise source.damaged(f"the PNG's chunk {shown_bytes(kind)} fails its checksum")
         yield kind, content
         if kind == b"IEND":
             return
