@@ -50,7 +50,7 @@ demo: $(VENV)/ready-project ## the whole job on drawn cells: import, train, eval
 
 .PHONY: install
 install: $(VENV)/ready-app $(VENV)/ready-serve $(VENV)/ready-scale $(VENV)/ready-formats ## everything a user needs
-	@echo "Done. Activate it: . $(BIN)/activate   (Windows: $(VENV)\\Scripts\\activate)"
+	@printf '%s\n' 'Done. Activate it: . $(BIN)/activate   (Windows: $(VENV)\Scripts\activate)'
 
 .PHONY: app
 app: $(VENV)/ready-app ## the web app: classify, review, train again
