@@ -1,12 +1,16 @@
 """``data``: import, check, draw and fetch at the command line."""
 
+import json
+import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from hematovision import images
 from hematovision.data.download import Downloaded
+from hematovision.data.phantom import draw_cell
 from hematovision.data.public_sets import SETS
 
 
@@ -87,6 +91,114 @@ def test_leaks_and_unreadable_files_are_listed_and_the_exit_code_is_three(
     assert "leaked.png" in leak
     assert any("unreadable" in line and "cut.png" in line for line in lines)
     assert "Traceback" not in result.output
+
+
+@pytest.fixture
+def copied(drawn: Path, tmp_path: Path) -> Path:
+    """Twelve training images that are in the test set, too."""
+    cells = shutil.copytree(drawn / "cells", tmp_path / "cells")
+    (cells / "cells.csv").unlink()
+    for i, picture in enumerate(sorted((cells / "Train").rglob("*.png"))[:12]):
+        shutil.copy(picture, cells / "Test" / picture.parent.name / f"copy{i}.png")
+    return cells
+
+
+def test_findings_of_one_kind_are_grouped_and_capped(run, copied: Path):
+    result = run("data", "check", copied)
+    assert result.exit_code == 3
+    lines = result.stdout.splitlines()
+    heads = [i for i, line in enumerate(lines) if "exact-duplicates-across" in line]
+    (head,) = heads
+    assert lines[head].startswith("error exact-duplicates-across, 12 times. The test set")
+    assert all("test, train: " in line and "copy" in line for line in lines[head + 1 : head + 6])
+    assert lines[head + 6].strip() == "and 7 more; --json lists all"
+    assert result.stdout.count("one split only") == 1
+
+
+def test_json_is_all_of_stdout_and_lists_everything(run, copied: Path):
+    result = run("data", "check", copied, "--json")
+    assert result.exit_code == 3
+    report = json.loads(result.stdout)
+    assert report["kinds"]["exact-duplicates-across"] == 12
+    leaks = [one for one in report["findings"] if one["kind"] == "exact-duplicates-across"]
+    assert len({tuple(one["files"]) for one in leaks}) == 12
+    assert report["files"] == 48
+    assert report["ok"] is False
+    assert result.stderr.startswith("Classes: RBC, WBC, Platelets (folder names)")
+
+
+def test_a_folder_that_cannot_be_listed_does_not_end_the_check(run, copied: Path, monkeypatch):
+    closed, listed = str(copied / "Train" / "Platelets"), os.scandir
+
+    def scandir(path):
+        if str(path) == closed:
+            raise PermissionError(13, "Permission denied", closed)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = run("data", "check", copied)
+    assert result.exit_code == 3
+    assert "error unlistable: Train/Platelets: Permission denied. Its images" in result.stdout
+    assert "exact-duplicates-across" in result.stdout
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Path:
+    """Four kinds of white cells in folders, as a well-known set of Kaggle has them."""
+    for part, n in (("TRAIN", 5), ("TEST", 2)):
+        for kind in ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL"):
+            for i in range(n):
+                cell = draw_cell(kind.lower(), 100 * n + i, size=64)
+                images.write(tmp_path / "set" / part / kind / f"{i}.png", cell)
+    return tmp_path / "set"
+
+
+FOUR = "Classes: EOSINOPHIL, LYMPHOCYTE, MONOCYTE, NEUTROPHIL (folder names)"
+
+
+@pytest.mark.parametrize("options", [(), ("--taxonomy", "folders")])
+def test_finer_classes_are_imported_under_their_own_names(run, kaggle: Path, tmp_path, options):
+    dest = tmp_path / "cells"
+    result = run("data", "import", kaggle, dest, "--format", "folders", *options)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.startswith(FOUR)
+    assert {path.parent.name for path in dest.rglob("*.png")} == {
+        "EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL",
+    }  # fmt: skip
+    checked = run("data", "check", dest, *options)
+    assert checked.stderr.startswith(FOUR)
+
+
+@pytest.mark.parametrize("command", [("import", "--format", "folders"), ("check",)])
+def test_mapping_them_all_to_white_cells_is_an_error(run, kaggle: Path, tmp_path: Path, command):
+    name, *options = command
+    places = [kaggle, tmp_path / "out"] if name == "import" else [kaggle]
+    result = run("data", name, *places, *options, "--taxonomy", "rbc-wbc-platelets")
+    assert result.exit_code == 1
+    assert "mean WBC" in result.stderr
+    assert "leaves one class" in result.stderr
+    assert "--taxonomy folders" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_boxes_keep_their_names_or_are_mapped_and_it_is_said(run, drawn: Path, tmp_path: Path):
+    fields = shutil.copytree(drawn / "fields", tmp_path / "fields")
+    table = next(fields.glob("*.csv"))
+    table.write_text(table.read_text(encoding="utf-8").replace("WBC", "neutrophil"), "utf-8")
+    command = ("data", "import", fields)
+    kept = run(*command, tmp_path / "kept", "--format", "csv")
+    assert "neutrophil" in kept.stderr.splitlines()[0]
+    assert kept.stderr.splitlines()[0].endswith("(names of the boxes)")
+    mapped = run(*command, tmp_path / "m", "--format", "csv", "--taxonomy", "rbc-wbc-platelets")
+    assert "WBC (neutrophil)" in mapped.stderr.splitlines()[0]
+    assert list((tmp_path / "m").rglob("WBC/*.png"))
+
+
+def test_copies_in_two_classes_are_said_before_an_import(run, kaggle: Path, tmp_path: Path):
+    shutil.copy(kaggle / "TRAIN" / "MONOCYTE" / "0.png", kaggle / "TRAIN" / "NEUTROPHIL" / "x.png")
+    result = run("data", "import", kaggle, tmp_path / "cells", "--format", "folders")
+    assert "Warning: One image lies in several classes (2 files" in result.stderr
+    assert "TRAIN/MONOCYTE/0.png, TRAIN/NEUTROPHIL/x.png" in result.stderr
 
 
 def test_a_sound_dataset_passes(run, drawn: Path, tmp_path: Path, monkeypatch):

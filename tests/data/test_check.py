@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 from PIL import Image
 
 from hematovision import images
+from hematovision.data import findings
 from hematovision.data.check import CheckReport, check_dataset
-from hematovision.data.findings import MAX_RATIO, MIN_IMAGES, balance_findings
+from hematovision.data.findings import ADVICE, MAX_RATIO, MIN_IMAGES, balance_findings
 from hematovision.data.phantom import draw_cell
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.errors import MissingExtraError
@@ -183,7 +186,7 @@ def test_a_class_missing_from_a_part_or_altogether_is_named() -> None:
     assert [one.kind for one in found] == ["small-class", "missing-class"]
     assert found[0].message.startswith("Class 'Platelets' has 0 images")
     assert found[1].message.startswith(
-        "Part 'test' has no images of class 'WBC', the dataset has 30"
+        "Split 'test' has no images of class 'WBC', the dataset has 30"
     )
 
 
@@ -231,3 +234,34 @@ def test_the_missing_library_is_named(build, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(__import__("sys").modules, "imagehash", None)
     with pytest.raises(MissingExtraError):
         build.add("a.png").check()
+
+
+def test_a_folder_that_could_not_be_listed_is_a_finding(build) -> None:
+    build.add("RBC/a.png")
+    dataset = Dataset(build.root, RBC_WBC_PLATELETS, tuple(build.samples))
+    report = check_dataset(dataset, unlistable=[(build.root / "WBC", "Permission denied")])
+    (finding,) = of_kind(report, "unlistable")
+    assert finding.severity == "error"
+    assert finding.message.startswith("WBC: Permission denied. Its images are left out")
+    assert not report.ok
+
+
+def test_the_json_has_the_classes_and_how_often_each_kind_is_found(build) -> None:
+    build.add("a.png", label="RBC").add("b.png", b"x").add("c.png", b"y")
+    stated = build.check().to_json()
+    assert stated["kinds"]["unreadable"] == 2
+    assert stated["taxonomy"] == RBC_WBC_PLATELETS.to_json()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are Unicode")
+def test_names_that_are_not_utf8_are_escaped(build) -> None:
+    build.add("caf\udce9.png", b"x", group="g").add("r.png", split="test", group="g")
+    report = build.check()
+    assert of_kind(report, "unreadable")[0].files == (r"caf\xe9.png",)
+    assert of_kind(report, "group-across")[0].files == (r"caf\xe9.png", "r.png")
+    json.dumps(report.to_json(), ensure_ascii=False).encode("utf-8")
+
+
+def test_every_kind_that_can_be_found_twice_has_its_advice() -> None:
+    kinds = re.findall(r"^    ([a-z-]+) +(?:error|warning) ", findings.__doc__, re.MULTILINE)
+    assert set(kinds) == set(ADVICE)

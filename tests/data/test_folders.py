@@ -7,7 +7,9 @@ import pytest
 
 from hematovision.data.cells import Cell, write_cells
 from hematovision.data.folders import class_folders, find_split, read_dataset
+from hematovision.data.splits import split_dataset, write_splits
 from hematovision.errors import AnnotationError, DatasetError, TaxonomyError
+from hematovision.names import escape_name
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 
 
@@ -276,3 +278,71 @@ def test_a_split_from_elsewhere_counts_instead_of_the_one_beside_the_images(tmp_
     run = tmp_path / "split.csv"
     run.write_text("file,split\nRBC/1.png,test\nWBC/1.png,train\n")
     assert [split for _, _, split in files_of(root, splits=run)] == ["test", "train"]
+
+
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="names there are Unicode")
+
+
+@not_on_windows
+@pytest.mark.parametrize("name", ["caf\udce9.png", r"caf\xe9.png", "Zelle ä (1).png"])
+def test_any_file_name_is_written_to_tables_and_found_again(tmp_path: Path, name: str):
+    root = lay(tmp_path, f"RBC/{name}", "RBC/2.png", "WBC/3.png", "WBC/patient \udcff/4.png")
+    split = split_dataset(read_dataset(root), (0.5, 0.5, 0.0), seed=1)
+    write_splits(split, root / "split.csv")
+    assert read_dataset(root) == split
+    files = [split.relative(sample) for sample in split]
+    write_cells(root / "cells.csv", [cell(file, field=f"field {file}") for file in files])
+    (root / "split.csv").unlink()
+    groups = {sample.path.name: sample.group for sample in read_dataset(root)}
+    assert groups[name] == f"bccd/field RBC/{escape_name(name)}"
+
+
+@pytest.mark.parametrize("part", ["", "Train/"])
+def test_folders_that_cannot_be_listed_can_be_collected(tmp_path: Path, monkeypatch, part: str):
+    root = lay(tmp_path, f"{part}RBC/1.png", f"{part}WBC/2.png", f"{part}WBC/p1/3.png")
+    closed = {str(root / part / "RBC"), str(root / part / "WBC" / "p1")}
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path) in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DatasetError, match=r"Cannot look into .*RBC: Permission denied"):
+        read_dataset(root)
+    found: list[tuple[Path, str]] = []
+    dataset = read_dataset(root, RBC_WBC_PLATELETS, on_unlistable=lambda *of: found.append(of))
+    assert [dataset.relative(sample) for sample in dataset] == [f"{part}WBC/2.png"]
+    assert {str(folder) for folder, _ in found} == closed
+    assert {reason for _, reason in found} == {"Permission denied"}
+
+
+def test_a_link_to_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypatch):
+    root = lay(tmp_path, "RBC/1.png", "WBC/2.png")
+    known = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path.name == "WBC":
+            raise PermissionError(13, "Permission denied", str(path))
+        return known(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    with pytest.raises(DatasetError, match=r"Cannot look into .*WBC: Permission denied"):
+        read_dataset(root)
+
+
+def test_linked_folders_are_read_and_loops_end(tmp_path: Path):
+    lay(tmp_path / "elsewhere", "1.png", "deeper/2.png")
+    root = lay(tmp_path / "cells", "RBC/0.png", "WBC/3.png")
+    try:
+        (root / "Platelets").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        (root / "RBC" / "more").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        (root / "WBC" / "loop").symlink_to(root / "WBC", target_is_directory=True)
+        (root / "nowhere").symlink_to(tmp_path / "gone", target_is_directory=True)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    assert [file for file, _, _ in files_of(root)] == [
+        "Platelets/1.png", "Platelets/deeper/2.png", "RBC/0.png", "RBC/more/1.png",
+        "RBC/more/deeper/2.png", "WBC/3.png",
+    ]  # fmt: skip

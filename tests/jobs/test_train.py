@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from hematovision import images
-from hematovision.data.phantom import write_phantoms
+from hematovision.data.phantom import draw_cell, write_phantoms
 from hematovision.errors import OutputError, TaxonomyError, WeightsError
 from hematovision.evaluation import read_metrics
 from hematovision.jobs.demo import demo
@@ -122,13 +123,53 @@ def test_a_wrong_taxonomy_or_missing_weights_leave_no_model(dataset: Path, tmp_p
     assert not list(tmp_path.rglob("bundle.json"))
 
 
-def test_eight_folders_merge_into_three_classes_and_the_user_is_told(tmp_path: Path):
+def test_eight_folders_become_three_classes_and_the_user_is_told_before(tmp_path: Path, told):
     write_phantoms(tmp_path / "eight", 96, seed=1, taxonomy="pbc8")
-    result = train(tmp_path / "eight", tmp_path / "run", TrainOptions(epochs=1))
+    result = train(tmp_path / "eight", tmp_path / "run", TrainOptions(epochs=1), progress=told)
     assert result.metrics.classes == ("RBC", "WBC", "Platelets")
-    assert any("--taxonomy pbc8" in note for note in result.notes)
+    assert any("--taxonomy folders" in note for note in result.notes)
+    assert told.notes[0].startswith("Classes: RBC (erythroblast), WBC (basophil, eosinophil, ig, ")
+    assert told.notes[0].endswith("--taxonomy folders")
+    assert told.events[0] == "note"
     own = train(tmp_path / "eight", tmp_path / "own", TrainOptions(epochs=1, taxonomy="folders"))
     assert len(own.metrics.classes) == 8
+
+
+@pytest.fixture(scope="module")
+def white(tmp_path_factory) -> Path:
+    """Four kinds of white cells in folders, one image in two of them, one name in another code."""
+    root = tmp_path_factory.mktemp("white") / "set"
+    for part, n in (("TRAIN", 8), ("TEST", 3)):
+        for kind in ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL"):
+            for i in range(n):
+                cell = draw_cell(kind.lower(), 100 * n + i, size=64)
+                images.write(root / part / kind / f"{i}.png", cell)
+    for kind in ("MONOCYTE", "NEUTROPHIL"):
+        shutil.copy(root / "TRAIN" / "MONOCYTE" / "0.png", root / "TRAIN" / kind / "twice.png")
+    if os.name != "nt":
+        other = root / "TEST" / "MONOCYTE" / "caf\udce9.png"
+        (root / "TEST" / "MONOCYTE" / "0.png").rename(other)
+    return root
+
+
+def test_finer_classes_keep_their_names_and_copies_are_warned_of(white: Path, tmp_path: Path, told):
+    result = train(white, tmp_path / "run", TrainOptions(epochs=1), progress=told)
+    classes, copies = told.notes
+    four = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
+    assert classes == f"Classes: {', '.join(four)} (folder names)"
+    assert copies.startswith("Warning: One image lies in several classes (3 files")
+    assert told.events[:2] == ["note", "note"]
+    assert result.metrics.classes == four
+    assert any("lies in several classes" in note for note in result.notes)
+    assert "lies in several classes" in result.report.read_text()
+    tables = [(result.folder / name).read_text() for name in ("split.csv", "predictions.csv")]
+    assert all((r"TEST/MONOCYTE/caf\xe9.png" in table) == (os.name != "nt") for table in tables)
+
+
+def test_mapping_finer_classes_to_one_class_trains_nothing(white: Path, tmp_path: Path):
+    with pytest.raises(TaxonomyError, match=r"mean WBC.*leaves one class.*--taxonomy folders"):
+        train(white, tmp_path / "run", TrainOptions(taxonomy="rbc-wbc-platelets"))
+    assert not list(tmp_path.rglob("bundle.json"))
 
 
 @pytest.mark.parametrize("to", ["h5", "keras", "onnx"])

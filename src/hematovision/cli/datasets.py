@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hematovision.cli.failures import FINDINGS
 from hematovision.cli.screen import drawn_progress, show_list, show_next, show_table
+from hematovision.cli.terminal import Styled, say
+
+if TYPE_CHECKING:
+    from hematovision.data.check import Finding
 
 __all__ = [
     "DatasetArgument",
@@ -39,6 +44,9 @@ TaxonomyOption = Annotated[
         "but the second if all names are spellings of its classes or are the eight PBC folders.",
     ),
 ]
+_EXAMPLES = 5
+"""How many findings of one kind are listed."""
+
 SeedOption = Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same result.")]
 
 
@@ -95,7 +103,7 @@ def import_(
             progress=progress,
         )
     _show_counts(report.counts)
-    typer.echo(f"{report.total} cell images in {report.dest}")
+    say(f"{report.total} cell images in {report.dest}")
     if report.left_out:
         show_list(
             f"{len(report.left_out)} boxes gave no image:",
@@ -104,30 +112,65 @@ def import_(
     if report.problems:
         show_list(f"{len(report.problems)} problems:", report.problems)
     if not report.ok:
-        typer.echo(f"All of them are in {report.dest / 'import.json'}", err=True)
+        say(f"All of them are in {report.dest / 'import.json'}", err=True)
         raise typer.Exit(FINDINGS)
     show_next("train", report.dest, "--out", "RUN")
 
 
 @group.command("check")
-def check(dataset: DatasetArgument, *, taxonomy: TaxonomyOption = None) -> None:
-    """Look what is wrong with a dataset.
+def check(
+    dataset: DatasetArgument,
+    *,
+    taxonomy: TaxonomyOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON, with all files.")
+    ] = False,
+) -> None:
+    """Check a dataset for problems.
 
-    Unreadable files, duplicates, leaks between parts, conflicts, imbalance: whatever is found is
-    listed, and the exit code is then 3; nothing is changed.
+    Unreadable files, duplicates, leaks between splits, label conflicts, imbalance: whatever is
+    found is listed by kind, and the exit code is then 3. Nothing is changed.
     """
     from hematovision.data.check import check_dataset
     from hematovision.data.folders import read_dataset
 
+    unlistable: list[tuple[Path, str]] = []
     with drawn_progress() as progress:
-        report = check_dataset(read_dataset(dataset, taxonomy, progress=progress), progress)
-    _show_counts(report.counts)
-    for finding in report.findings:
-        colour = {"error": "red", "warning": "yellow"}.get(finding.severity)
-        typer.echo(f"{typer.style(finding.severity, fg=colour)} {finding.kind}: {finding.message}")
+        data = read_dataset(
+            dataset,
+            taxonomy,
+            progress=progress,
+            on_unlistable=lambda folder, reason: unlistable.append((folder, reason)),
+        )
+        report = check_dataset(data, progress, unlistable=unlistable)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        _show_counts(report.counts)
+        _show_findings(report.findings)
     if not report.ok:
         raise typer.Exit(FINDINGS)
-    typer.echo(f"{report.files} images, and nothing that stands in the way of training.")
+    if not as_json:
+        say(f"{report.files} images, and nothing that stands in the way of training.")
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    """List findings by kind: one in full, of several the first few and how many are left."""
+    from hematovision.data.findings import ADVICE
+
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.kind), []).append(finding)
+    for (severity, kind), found in groups.items():
+        colour = {"error": "red", "warning": "yellow"}.get(severity)
+        if len(found) == 1:
+            say(Styled(severity, colour), f" {kind}: {found[0].message}")
+            continue
+        say(Styled(severity, colour), f" {kind}, {len(found)} times. {ADVICE[kind]}")
+        for finding in found[:_EXAMPLES]:
+            say(f"    {finding.detail}")
+        if len(found) > _EXAMPLES:
+            say(f"    and {len(found) - _EXAMPLES} more; --json lists all")
 
 
 @group.command("phantom")
@@ -155,7 +198,7 @@ def phantom(
             dest, images, seed, taxonomy=taxonomy, fields=fields, progress=progress
         )
     _show_counts({split: dataset.part(split).counts() for split in dataset.splits})
-    typer.echo(f"{len(dataset)} drawn cell images in {dest}")
+    say(f"{len(dataset)} drawn cell images in {dest}")
     show_next("train", dest, "--out", "RUN")
 
 
@@ -171,13 +214,13 @@ def download(
     from hematovision.data.download import download as fetch
     from hematovision.data.download import get_set
 
-    typer.echo(get_set(name).notice())
+    say(get_set(name).notice())
     with drawn_progress() as progress:
         done = fetch(name, dest, progress=progress)
-    typer.echo(f"The images are in {done.folder}")
+    say(f"The images are in {done.folder}")
     if done.verified_against == "nothing":
-        typer.echo("Nobody has published a hash of this set; this download is now remembered.")
-    typer.echo(f"Next: {done.next_command}")
+        say("Nobody has published a hash of this set; this download is now remembered.")
+    say(f"Next: {done.next_command}")
 
 
 def _show_counts(counts: Mapping[str, Mapping[str, int]]) -> None:

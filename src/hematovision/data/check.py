@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from hematovision.data.duplicates import clusters, exact_duplicates, near_duplicates
 from hematovision.data.findings import (
@@ -13,12 +14,14 @@ from hematovision.data.findings import (
     balance_findings,
     duplicate_findings,
     group_findings,
+    unlistable_findings,
     unreadable_findings,
 )
 from hematovision.data.fingerprints import Fingerprints, fingerprint_all
 from hematovision.data.samples import SPLITS, Dataset
 from hematovision.extras import require
 from hematovision.progress import Progress, no_progress
+from hematovision.taxonomy import Taxonomy
 
 __all__ = ["CheckReport", "Finding", "check_dataset"]
 
@@ -34,13 +37,16 @@ class CheckReport:
     findings : tuple of Finding
         Errors first, then warnings, then notes.
     counts : mapping of str to mapping of str to int
-        Images per part and class; the part ``"all"`` comes last, ``"no part"`` holds images that
-        no split has placed.
+        Images per split and class; ``"all"`` comes last, ``"no part"`` holds images that are in no
+        split.
+    taxonomy : Taxonomy or None
+        The classes.
     """
 
     files: int
     findings: tuple[Finding, ...]
     counts: Mapping[str, Mapping[str, int]]
+    taxonomy: Taxonomy | None = None
 
     @property
     def ok(self) -> bool:
@@ -57,6 +63,8 @@ class CheckReport:
         return {
             "files": self.files,
             "ok": self.ok,
+            "taxonomy": None if self.taxonomy is None else self.taxonomy.to_json(),
+            "kinds": self.kinds,
             "counts": {part: dict(classes) for part, classes in self.counts.items()},
             "findings": [
                 {**asdict(finding), "files": list(finding.files)} for finding in self.findings
@@ -64,8 +72,13 @@ class CheckReport:
         }
 
 
-def check_dataset(dataset: Dataset, progress: Progress = no_progress) -> CheckReport:
-    """Look for unreadable files, duplicates, leaks between parts, label conflicts and imbalance.
+def check_dataset(
+    dataset: Dataset,
+    progress: Progress = no_progress,
+    *,
+    unlistable: Sequence[tuple[Path, str]] = (),
+) -> CheckReport:
+    """Look for unreadable files, duplicates, leaks between splits, label conflicts and imbalance.
 
     Every image is decoded once; 10,000 images of 360 x 363 pixels take about two minutes on two
     cores. Nothing is changed. The kinds of findings are listed in `hematovision.data.findings`.
@@ -73,8 +86,10 @@ def check_dataset(dataset: Dataset, progress: Progress = no_progress) -> CheckRe
     Parameters
     ----------
     dataset : Dataset
-        With or without parts; without them nothing can be in two.
+        With or without splits; without them nothing can be in two.
     progress : Progress, optional
+    unlistable : sequence of (Path, str), optional
+        Folders that `read_dataset` could not list, with the reason: findings, too.
 
     Returns
     -------
@@ -89,6 +104,7 @@ def check_dataset(dataset: Dataset, progress: Progress = no_progress) -> CheckRe
     prints = fingerprint_all([sample.path for sample in dataset], progress)
     exact, near = _duplicate_positions(prints, progress)
     findings = [
+        *unlistable_findings(dataset, unlistable),
         *unreadable_findings(dataset, prints.unreadable),
         *duplicate_findings(dataset, exact, "exact"),
         *duplicate_findings(dataset, near, "near"),
@@ -96,7 +112,7 @@ def check_dataset(dataset: Dataset, progress: Progress = no_progress) -> CheckRe
         *balance_findings(dataset),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return CheckReport(len(dataset), tuple(findings), _counts(dataset))
+    return CheckReport(len(dataset), tuple(findings), _counts(dataset), dataset.taxonomy)
 
 
 def _duplicate_positions(

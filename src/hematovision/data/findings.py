@@ -3,15 +3,16 @@
 .. code-block:: text
 
     kind                        severity  what it means
+    unlistable                  error     a folder that cannot be listed; its images are left out
     unreadable                  error     a file that no command of this package can use
-    exact-duplicates-across     error     one picture in two parts: what is tested was learnt
+    exact-duplicates-across     error     one picture in two splits: the test set was trained on
     near-duplicates-across      error     the same, rotated, mirrored, cropped or re-compressed
-    group-across                error     one field or patient in two parts
+    group-across                error     one field or patient in two splits
     label-conflict              error     one picture under two classes
-    exact-duplicates-within     warning   one picture twice in a part: it counts twice
+    exact-duplicates-within     warning   one picture twice in a split: it counts twice
     near-duplicates-within      warning   the same, changed a little; a note if both are of one
                                           group, which no split separates
-    missing-class               warning   a part without a class: nothing is learnt or measured
+    missing-class               warning   a split without a class: nothing is trained or measured
     small-class                 warning   a class with fewer than 20 images
     class-imbalance             note      the largest class has over 10 times the smallest's images
 """
@@ -19,15 +20,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import ImageError
 from hematovision.files import sha256_file
+from hematovision.names import escape_name
 
 __all__ = [
+    "ADVICE",
     "MAX_RATIO",
     "MIN_IMAGES",
     "SEVERITIES",
@@ -36,6 +40,7 @@ __all__ = [
     "balance_findings",
     "duplicate_findings",
     "group_findings",
+    "unlistable_findings",
     "unreadable_findings",
 ]
 
@@ -50,6 +55,25 @@ MAX_RATIO = 10.0
 """Largest to smallest class of the whole dataset. Blood itself is far more uneven (red cells to
 white, about 700 to 1) and training weighs the classes, so that beyond it there is a note, not a
 warning: look at balanced accuracy, not at accuracy."""
+
+_LEAK = "The test set would not be unseen; keep {} in one split only."
+
+ADVICE: Mapping[str, str] = {
+    "unlistable": "Their images are left out; allow reading them, or move them away.",
+    "unreadable": "Replace them, or remove them.",
+    "exact-duplicates-across": _LEAK.format("each picture"),
+    "near-duplicates-across": _LEAK.format("each picture"),
+    "group-across": _LEAK.format("each group") + " A split made by HematoVision does.",
+    "label-conflict": "At most one class can be right; look at the picture and remove the others.",
+    "exact-duplicates-within": "A copy counts again; keep one, or put all into one group.",
+    "near-duplicates-within": "A copy counts again; keep one, or put all into one group.",
+    "missing-class": "Move some images of the class there, or remove the splits to have new ones.",
+    "small-class": (
+        f"With fewer than {MIN_IMAGES} images neither training nor a measured accuracy means much. "
+        "Add images, or leave the class out."
+    ),
+}
+"""What to do about a kind of finding, where the same is to be done about each."""
 
 SHOWN = 5
 """Files that a message names; `Finding.files` has all."""
@@ -68,12 +92,24 @@ class Finding:
         What was found and what to do about it; names at most `SHOWN` files.
     files : tuple of str
         All files concerned, relative to the dataset, with forward slashes.
+    detail : str
+        What tells this finding from others of its kind, for a list of them.
     """
 
     kind: str
     severity: Severity
     message: str
     files: tuple[str, ...] = ()
+    detail: str = ""
+
+
+def unlistable_findings(dataset: Dataset, folders: Iterable[tuple[Path, str]]) -> Iterator[Finding]:
+    """Report each folder that cannot be listed, with the system's reason."""
+    for folder, reason in folders:
+        name = _path_name(dataset, folder)
+        text = f"{name}: {reason}"
+        message = f"{text}. Its images are left out; allow reading it, or move it away."
+        yield Finding("unlistable", "error", message, (name,), text)
 
 
 def unreadable_findings(
@@ -82,7 +118,8 @@ def unreadable_findings(
     """Report each file that cannot be decoded, with the decoder's reason."""
     for position, error in unreadable:
         name = _name(dataset, dataset.samples[position])
-        yield Finding("unreadable", "error", f"{name}: {error.reason}", (name,))
+        text = f"{name}: {error.reason}"
+        yield Finding("unreadable", "error", text, (name,), text)
 
 
 def duplicate_findings(
@@ -105,10 +142,11 @@ def duplicate_findings(
         labels = sorted({sample.label for sample in samples})
         if len(labels) > 1:
             message = (
-                f"{_pictures(samples, how)} is filed under {_list(labels)}: {_list(files)}. At "
-                "most one can be right; look at the picture and remove the others."
+                f"{_pictures(samples, how)} is filed under {_list(labels)}: {_list(files)}. "
+                f"{ADVICE['label-conflict']}"
             )
-            yield Finding("label-conflict", "error", message, files)
+            detail = f"{_list(labels)}: {_list(files)}"
+            yield Finding("label-conflict", "error", message, files, detail)
 
 
 def group_findings(dataset: Dataset) -> Iterator[Finding]:
@@ -122,11 +160,11 @@ def group_findings(dataset: Dataset) -> Iterator[Finding]:
         if len(parts) > 1:
             files = tuple(_name(dataset, sample) for sample in samples)
             message = (
-                f"Group {group!r} has images in {_list(parts)}: {_list(files)}. What is tested "
-                "would be known from training; keep the group on one side (a split made by "
-                "HematoVision does)."
+                f"Group {group!r} has images in {_list(parts)}: {_list(files)}. "
+                f"{ADVICE['group-across']}"
             )
-            yield Finding("group-across", "error", message, files)
+            detail = f"{group!r} in {_list(parts)}: {_list(files)}"
+            yield Finding("group-across", "error", message, files, detail)
 
 
 def balance_findings(dataset: Dataset) -> Iterator[Finding]:
@@ -137,9 +175,8 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
             yield Finding(
                 "small-class",
                 "warning",
-                f"Class {label!r} has {count} images; with fewer than {MIN_IMAGES} neither "
-                "training nor a measured accuracy means much. Add images of it, or leave the "
-                "class out.",
+                f"Class {label!r} has {count} images. {ADVICE['small-class']}",
+                detail=f"{label!r}: {count} images",
             )
     for split in dataset.splits:
         for label, count in dataset.part(split).counts().items():
@@ -147,8 +184,9 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
                 yield Finding(
                     "missing-class",
                     "warning",
-                    f"Part {split!r} has no images of class {label!r}, the dataset has "
-                    f"{counts[label]}. Move some there, or split anew.",
+                    f"Split {split!r} has no images of class {label!r}, the dataset has "
+                    f"{counts[label]}. {ADVICE['missing-class']}",
+                    detail=f"{label!r} in {split}; the dataset has {counts[label]} images of it",
                 )
     present = {label: count for label, count in counts.items() if count > 0}
     if present and max(present.values()) > MAX_RATIO * min(present.values()):
@@ -168,18 +206,14 @@ def _duplicates(
     parts = _parts(samples)
     picture = _pictures(samples, how)
     if len(parts) > 1:
-        message = (
-            f"{picture} is in {_list(parts)}: {_list(files)}. What is tested would be known from "
-            "training; keep it in one part only."
-        )
-        return Finding(f"{how}-duplicates-across", "error", message, files)
+        kind = f"{how}-duplicates-across"
+        message = f"{picture} is in {_list(parts)}: {_list(files)}. {ADVICE[kind]}"
+        return Finding(kind, "error", message, files, f"{_list(parts)}: {_list(files)}")
     one_group = len({sample.group for sample in samples}) == 1 and samples[0].group != ""
     quiet = how == "near" and one_group
-    message = (
-        f"{picture} is there {len(files)} times: {_list(files)}. It counts as often; keep one, or "
-        "put all into one group."
-    )
-    return Finding(f"{how}-duplicates-within", "note" if quiet else "warning", message, files)
+    kind = f"{how}-duplicates-within"
+    message = f"{picture} is there {len(files)} times: {_list(files)}. {ADVICE[kind]}"
+    return Finding(kind, "note" if quiet else "warning", message, files, _list(files))
 
 
 def _pictures(samples: Sequence[Sample], how: Literal["exact", "near"]) -> str:
@@ -199,6 +233,9 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _name(dataset: Dataset, sample: Sample) -> str:
-    if sample.path.is_relative_to(dataset.root):
-        return dataset.relative(sample)
-    return sample.path.as_posix()
+    return _path_name(dataset, sample.path)
+
+
+def _path_name(dataset: Dataset, path: Path) -> str:
+    inside = path.is_relative_to(dataset.root)
+    return escape_name((path.relative_to(dataset.root) if inside else path).as_posix())

@@ -9,17 +9,18 @@ A single folder around them (``<root>/Blood cells/Train/...``) is looked into. F
 class folder are groups, for instance patients: their images stay on one side of a split, across
 classes too. ``cells.csv`` and ``split.csv``, beside the parts or classes, say what is known of the
 images beyond that; an image they do not name is still a sample, and a line whose image is gone is
-passed over. Both name files as `escape_name` writes them. Hidden folders, ``__MACOSX`` and files
-not named as images are left out.
+passed over. Both name files as `escape_name` writes them. Links to folders are followed. Hidden
+folders, ``__MACOSX`` and files not named as images are left out.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from hematovision.data.cells import CELLS_FILE, Cell, read_cells
 from hematovision.data.classes import choose_classes
@@ -32,7 +33,7 @@ from hematovision.names import escape_name
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import TAXONOMIES, Taxonomy, normalise
 
-__all__ = ["class_folders", "find_split", "read_dataset"]
+__all__ = ["OnUnlistable", "class_folders", "find_split", "read_dataset"]
 
 _SPLIT_SPELLINGS: Mapping[Split, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "tr", "trainset", "trainingset", "traindata",
@@ -42,6 +43,11 @@ _SPLIT_SPELLINGS: Mapping[Split, tuple[str, ...]] = {
     "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "testset", "testingset",
              "testdata", "testingdata"),
 }  # fmt: skip
+
+_LEFT_OUT = (".", "__MACOSX")
+
+OnUnlistable: TypeAlias = Callable[[Path, str], None]
+"""Takes a folder that cannot be listed, and why."""
 
 _LAYOUT = """Expected one of
     <root>/Train/<class>/*.png   and the same under Valid and Test (one or both may be missing)
@@ -64,6 +70,7 @@ def read_dataset(
     *,
     splits: Path | None = None,
     progress: Progress = no_progress,
+    on_unlistable: OnUnlistable | None = None,
 ) -> Dataset:
     """Read which images a folder holds, and what is known of each; no image is opened.
 
@@ -80,6 +87,9 @@ def read_dataset(
         of a run folder.
     progress : Progress
         Told which classes the folders stand for, before anything else is done.
+    on_unlistable : callable, optional
+        Called with each folder that cannot be listed and the system's reason; such folders are then
+        left out. By default they are an error.
 
     Returns
     -------
@@ -92,15 +102,15 @@ def read_dataset(
     Raises
     ------
     DatasetError
-        If there is no such folder, it has no images in class folders, or a folder with images
-        stands beside folders of parts.
+        If there is no such folder, it has no images in class folders, a folder with images stands
+        beside folders of parts, or a folder cannot be listed.
     TaxonomyError
         If a folder is no class of the taxonomy that was asked for, or that would leave one class.
     AnnotationError
         If ``cells.csv`` or ``split.csv`` cannot be understood.
     """
     base = _unwrap(_existing(root))
-    found = sorted(_find(base), key=lambda image: image.relative)
+    found = sorted(_find(base, on_unlistable or _fail), key=lambda image: image.relative)
     if not found:
         raise DatasetError(
             f"No images in class folders under {base}: looked for JPEG, PNG, TIFF, BMP, WebP and "
@@ -129,7 +139,7 @@ def class_folders(root: Path) -> Counter[str]:
     DatasetError
         If there is no such folder, or a folder with images stands beside folders of parts.
     """
-    return Counter(image.spelling for image in _find(_unwrap(_existing(root))))
+    return Counter(image.spelling for image in _find(_unwrap(_existing(root)), _fail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +160,25 @@ def _existing(root: Path) -> Path:
     return root
 
 
-def _folders(folder: Path) -> list[Path]:
+def _fail(folder: Path, reason: str) -> None:
+    raise DatasetError(f"Cannot look into {folder}: {reason}. Allow reading it, or move it away.")
+
+
+def _folders(folder: Path, unlistable: OnUnlistable = _fail) -> list[Path]:
     """Return the folders inside one, sorted, without those that tools leave behind."""
+    found = []
     try:
         inner = sorted(folder.iterdir())
     except OSError as error:
-        raise _unreadable(error) from error
-    return [p for p in inner if not p.name.startswith((".", "__MACOSX")) and p.is_dir()]
-
-
-def _unreadable(error: OSError) -> DatasetError:
-    return DatasetError(
-        f"Cannot look into {error.filename}: {error.strerror}. Allow reading it, or move it away."
-    )
+        unlistable(folder, error.strerror or str(error))
+        return []
+    for path in inner:
+        try:
+            if not path.name.startswith(_LEFT_OUT) and path.is_dir():
+                found.append(path)
+        except OSError as error:  # a link into a folder that may not be looked into
+            unlistable(path, error.strerror or str(error))
+    return found
 
 
 def _unwrap(root: Path) -> Path:
@@ -178,31 +194,39 @@ def _is_wrapper(folder: Path) -> bool:
     return not known and find_split(folder.name) is None and bool(_folders(folder))
 
 
-def _find(base: Path) -> Iterator[_Found]:
-    folders = _folders(base)
+def _find(base: Path, unlistable: OnUnlistable) -> Iterator[_Found]:
+    folders = _folders(base, unlistable)
     parts = {folder: split for folder in folders if (split := find_split(folder.name))}
     if not parts:
         for folder in folders:
-            yield from _find_class(base, folder, None)
+            yield from _find_class(base, folder, None, unlistable)
         return
     for folder in folders:
         if folder in parts:
-            for class_folder in _folders(folder):
-                yield from _find_class(base, class_folder, parts[folder])
-        elif next(_find_class(base, folder, None), None):
+            for class_folder in _folders(folder, unlistable):
+                yield from _find_class(base, class_folder, parts[folder], unlistable)
+        elif next(_find_class(base, folder, None, unlistable), None):
             raise DatasetError(
                 f"{base} has parts ({_names(list(parts))}) and beside them the folder "
                 f"{folder.name!r} with images, which belongs to none. Move it into a part or away."
             )
 
 
-def _find_class(base: Path, class_folder: Path, split: Split | None) -> Iterator[_Found]:
-    # os.walk, not Path.rglob: it is several times faster on folders of many thousand files.
+def _find_class(
+    base: Path, class_folder: Path, split: Split | None, unlistable: OnUnlistable
+) -> Iterator[_Found]:
     def fail(error: OSError) -> None:
-        raise _unreadable(error) from error
+        unlistable(Path(error.filename), error.strerror or str(error))
 
-    for folder, inner, files in os.walk(class_folder, onerror=fail):
-        inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
+    visited = set[str]()  # a link may lead back to a folder above it
+    # os.walk, not Path.rglob: it is several times faster on folders of many thousand files.
+    for folder, inner, files in os.walk(class_folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(folder)
+        inner[:] = [name for name in inner if not name.startswith(_LEFT_OUT)]
+        if real in visited:
+            inner.clear()
+            continue
+        visited.add(real)
         place = Path(folder)
         relative = escape_name(place.relative_to(base).as_posix())
         nested = escape_name(place.relative_to(class_folder).as_posix())

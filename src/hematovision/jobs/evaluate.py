@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
+from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.errors import ImageError
@@ -78,14 +79,15 @@ def evaluate(
     classifier = Classifier.load(model)
     found = classes_for(classifier.taxonomy, class_folders(dataset), where=str(dataset))
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
-    for note in found.notes:
-        tell(progress, note)
+    notes = (*found.notes, *copy_warnings(data))
+    for note in notes:
+        tell(progress, f"Note: {note}")
     chosen = choose_part(data, split)
     fresh_folder(out)
     (answered,), refused = answer([classifier], chosen, progress)
     answered = found.fold(answered)
     metrics = judge(answered, found.classes, classifier.trust, _training(data), seed=0)
-    metrics = replace(metrics, warnings=(*metrics.warnings, *found.notes))
+    metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
     whole = split == "all" or not data.splits
     facts = ReportFacts(
         title=f"{data.root.name}: {'all images' if whole else f'{split} part'}",

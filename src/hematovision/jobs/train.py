@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
@@ -14,7 +15,7 @@ from hematovision.evaluation import Metrics
 from hematovision.extras import require
 from hematovision.jobs.outputs import fresh_folder
 from hematovision.jobs.run_folder import Recipe, judged_part, write_figures, write_model
-from hematovision.progress import Progress, no_progress
+from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import PBC8, names_pbc8
 
 with needs_extra("train", "Training"):
@@ -123,7 +124,10 @@ def train(
     fresh_folder(out)
     found = read_dataset(dataset, options.taxonomy, progress=progress)
     data = complete_splits(found, options.seed)
-    notes = _notes(found, data, class_folders(dataset))
+    copies = copy_warnings(data)
+    for warning in copies:
+        tell(progress, f"Warning: {warning}")
+    notes = (*_notes(found, data, class_folders(dataset)), *copies)
     weights = load_weights(options.weights)
     how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
     learned = learn(Pictures(data, progress), weights, how, _fine_tuning(options))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hematovision.data.cells import CELLS_FILE, Cell, read_cells
+from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import read_dataset
 from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.importing.crops import Written, place
@@ -18,7 +19,7 @@ from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import complete_splits
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
-from hematovision.progress import Progress, no_progress
+from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["copy_images", "read"]
@@ -50,6 +51,8 @@ def read(
         If `source` is no dataset, or the parts or groups cannot be made.
     """
     dataset = read_dataset(source, taxonomy, progress=progress)
+    for warning in copy_warnings(dataset):
+        tell(progress, f"Warning: {warning}")
     if groups is not None:
         dataset = with_groups(dataset, read_groups(groups))
     if isinstance(parts, SplitLists):
