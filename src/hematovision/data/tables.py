@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hematovision.data.texts import Text, read_text
 from hematovision.errors import AnnotationError
 from hematovision.names import from_csv_cell
 
-__all__ = ["Row", "Table", "read_table"]
+__all__ = ["MAX_TABLE_BYTES", "Row", "Table", "read_table"]
+
+MAX_TABLE_BYTES = 512 * 2**20
+"""512 MiB: some millions of lines."""
+
+_SEPARATORS = (",", ";", "\t", "|")
+_SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+_EXCEL = re.compile(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +41,18 @@ class Row:
         return AnnotationError(f"{self.path}, line {self.line}: {problem}")
 
     def number(self, column: str) -> float:
-        """Return the value in `column` as a number.
+        """Return the value in `column` as a number, written with a decimal point or comma.
 
         Raises
         ------
         AnnotationError
             If it is none.
         """
+        value = self.values[column]
+        if _DECIMAL_COMMA.fullmatch(value):
+            value = value.replace(",", ".")
         try:
-            return float(self.values[column])
+            return float(value)
         except ValueError:
             raise self.error(
                 f"column {column!r} should hold a number. Received: {self.values[column]!r}"
@@ -48,15 +61,43 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV file with a header."""
+    """A CSV file with a header.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : tuple of str
+        The names in the first line.
+    rows : tuple of Row
+        The lines that have values.
+    separator : str
+        What stands between values: a comma, semicolon, tab or vertical bar.
+    encoding : str
+        As `hematovision.data.texts.read_text` found it.
+    broken : tuple of str
+        Lines with more or fewer values than the header, where these were asked for.
+    """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    separator: str = ","
+    encoding: str = "utf-8-sig"
+    broken: tuple[str, ...] = ()
+
+    @property
+    def separator_name(self) -> str:
+        """The separator in a word."""
+        return _SEPARATOR_NAMES[self.separator]
 
 
-def read_table(path: Path, required: Sequence[str] = ()) -> Table:
-    """Read a CSV file: UTF-8 (a byte order mark is allowed), commas, one header line.
+def read_table(path: Path, required: Sequence[str] = (), *, keep_going: bool = False) -> Table:
+    """Read a CSV file with one header line.
+
+    Commas, semicolons, tabs or vertical bars stand between the values: whichever gives the header
+    most columns. Decimal commas, Excel's ``sep=`` line, a byte order mark, UTF-16 and Windows-1252
+    are understood.
 
     Parameters
     ----------
@@ -64,6 +105,9 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
         The file.
     required : sequence of str
         Columns that must be there; others are read too.
+    keep_going : bool
+        Whether lines with more or fewer values than the header are listed in `Table.broken`
+        instead of being an error.
 
     Raises
     ------
@@ -71,57 +115,87 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
         If the file cannot be read, is no such table, lacks a required column, or a line has more
         or fewer values than the header.
     """
+    text = read_text(path, MAX_TABLE_BYTES)
+    start = _EXCEL.match(text.content)
+    content = text.content[start.end() :] if start else text.content
+    separator = start[1] if start else _separator(content)
     reader = csv.reader(
-        io.StringIO(_read_text(path), newline=""), strict=True, skipinitialspace=True
+        io.StringIO(content, newline=""), delimiter=separator, strict=True, skipinitialspace=True
     )
+    skipped = 1 if start else 0
+    rows: list[Row] = []
+    broken: list[str] = []
     try:
         header = tuple(name.strip() for name in next(reader, []))
-        _check_header(path, header, required)
-        rows = []
+        _check_header(path, header, required, separator)
         for values in reader:
             if not any(value.strip() for value in values):
                 continue
-            line = reader.line_num
+            line = reader.line_num + skipped
             if len(values) != len(header):
-                raise AnnotationError(
-                    f"{path}, line {line}: expected {len(header)} values ({', '.join(header)}). "
-                    f"Received {len(values)}: {','.join(values)[:200]!r}"
-                )
-            rows.append(
-                Row(
-                    path,
-                    line,
-                    dict(zip(header, (from_csv_cell(v.strip()) for v in values), strict=True)),
-                )
-            )
+                broken.append(_wrong_length(path, line, header, values, separator))
+                if not keep_going:
+                    raise AnnotationError(broken[0])
+                continue
+            stripped = (from_csv_cell(value.strip()) for value in values)
+            rows.append(Row(path, line, dict(zip(header, stripped, strict=True))))
     except csv.Error as error:
         raise AnnotationError(
-            f"{path}, line {reader.line_num}: not a CSV file with commas: {error}. Save it again "
-            "as CSV (UTF-8, comma separated)."
+            f"{path}, line {reader.line_num + skipped}: not a CSV file separated by "
+            f"{_SEPARATOR_NAMES[separator]}s: {error}. Save it again as CSV (UTF-8, comma "
+            "separated)."
         ) from error
-    return Table(path, header, tuple(rows))
+    return _table(path, header, rows, broken, separator, text)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise AnnotationError(
-            f"Cannot read {path}: {error.strerror or error}. Give the path of a CSV file."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(
-            f"{path} is not UTF-8 text (byte {error.start}). Save it again as CSV (UTF-8)."
-        ) from error
+def _table(
+    path: Path, header: tuple[str, ...], rows: list[Row], broken: list[str], separator: str,
+    text: Text,
+) -> Table:  # fmt: skip
+    if broken and not rows:
+        raise AnnotationError(broken[0])
+    return Table(path, header, tuple(rows), separator, text.encoding, tuple(broken))
 
 
-def _check_header(path: Path, header: tuple[str, ...], required: Sequence[str]) -> None:
+def _separator(content: str) -> str:
+    """Return what gives the header most columns; a comma where nothing gives more than one."""
+    counts = {}
+    for separator in _SEPARATORS:
+        lines = csv.reader(
+            io.StringIO(content[:65536], newline=""), delimiter=separator, skipinitialspace=True
+        )
+        try:
+            counts[separator] = len(next(lines, []))
+        except csv.Error:
+            counts[separator] = 0
+    return max(_SEPARATORS, key=lambda separator: counts[separator])
+
+
+def _wrong_length(
+    path: Path, line: int, header: tuple[str, ...], values: list[str], separator: str
+) -> str:
+    hint = ""
+    if separator == "," and len(values) > len(header):
+        hint = (
+            ". Numbers with decimal commas need another separator than the comma, such as the "
+            "semicolon"
+        )
+    return (
+        f"{path}, line {line}: expected {len(header)} values separated by "
+        f"{_SEPARATOR_NAMES[separator]}s ({', '.join(header)}). Received {len(values)}: "
+        f"{separator.join(values)[:200]!r}{hint}"
+    )
+
+
+def _check_header(
+    path: Path, header: tuple[str, ...], required: Sequence[str], separator: str
+) -> None:
     missing = [name for name in required if name not in header]
     if missing or not header:
         raise AnnotationError(
             f"{path}, line 1: the header lacks {', '.join(missing) or 'any column'}. Received: "
-            f"{', '.join(header)[:200]!r}. Expected comma-separated columns named in the first "
-            "line."
+            f"{', '.join(header)[:200]!r} (separated by {_SEPARATOR_NAMES[separator]}s). Expected "
+            "columns named in the first line."
         )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
