@@ -16,7 +16,8 @@ The crop rule, the only one in this project:
 to the imported folder), ``field`` (its name), ``lab``, the box in pixels of the field
 (``xmin, ymin, xmax, ymax``; the last two exclusive; empty where there is none),
 ``touches_border`` (true or false), ``class``, ``split`` (train, valid, test or empty) and ``group``
-(what must stay on one side of a split).
+(what must stay on one side of a split). Text that a spreadsheet would take for a formula has an
+apostrophe in front, which `read_cells` takes away.
 """
 
 from __future__ import annotations

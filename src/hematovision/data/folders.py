@@ -24,6 +24,7 @@ from typing import TypeAlias
 
 from hematovision.data.cells import CELLS_FILE, Cell, read_cells
 from hematovision.data.classes import choose_classes
+from hematovision.data.groups import source_of
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import SPLIT_FILE
 from hematovision.data.tables import read_table
@@ -96,7 +97,8 @@ def read_dataset(
     Dataset
         Samples sorted by path. The dataset's root is the folder that holds the parts or classes.
         A sample's group is, in this order, that of ``split.csv``, that of ``cells.csv`` (by default
-        ``lab/field``), the folder inside its class folder, its own relative path. Its part is that
+        ``lab/field``), the folder inside its class folder, the image of which its name says that
+        it is an augmented copy (``NAME.rf.HASH``), its own relative path. Its part is that
         of ``split.csv``, of its folder, of ``cells.csv``.
 
     Raises
@@ -242,11 +244,19 @@ def _find_class(
 
 
 def _sample(base: Path, image: _Found, label: str, cell: Cell | None) -> Sample:
-    sample = Sample(image.path, label, image.split, image.folder or image.relative)
+    sample = Sample(image.path, label, image.split, image.folder or _own_group(image))
     if cell is None:
         return sample
     group = cell.group or (f"{cell.lab or base.name}/{cell.field}" if cell.field else sample.group)
     return replace(sample, split=image.split or cell.split, group=group, lab=cell.lab, box=cell.box)
+
+
+def _own_group(image: _Found) -> str:
+    """Return the group of an image of which nothing is known: augmented copies share theirs."""
+    source = source_of(image.relative)
+    if source is None:
+        return image.relative
+    return source.partition("/")[2] if image.split else source
 
 
 def _cells(base: Path) -> Mapping[str, Cell]:

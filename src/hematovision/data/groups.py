@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hematovision.data.lookup import Lookup
+from hematovision.data.lookup import Lookup, without_suffix
 from hematovision.data.samples import Dataset
 from hematovision.data.tables import read_table
 from hematovision.errors import SplitError
 from hematovision.taxonomy import normalise
 
-__all__ = ["groups_of", "read_groups", "with_groups"]
+__all__ = ["groups_of", "read_groups", "source_of", "with_groups"]
+
+# Roboflow calls the augmented copies of one.jpg: one_jpg.rf.<hash>.jpg
+_COPY = re.compile(
+    r"(?P<source>[^/]+?)(?:[._](?:bmp|gif|jfif|jpe?g|png|tiff?|webp))?\.rf\.[0-9A-Za-z_-]+",
+    re.IGNORECASE,
+)
+
+
+def source_of(name: str) -> str | None:
+    """Return the name of the image that an image is an augmented copy of, or None.
+
+    Parameters
+    ----------
+    name : str
+        An image's path with forward slashes, with or without suffix.
+
+    Examples
+    --------
+    >>> source_of("train/field7_jpg.rf.5b1c0f7a.jpg")
+    'train/field7'
+    """
+    folder, slash, file = without_suffix(name).rpartition("/")
+    found = _COPY.fullmatch(file)
+    return f"{folder}{slash}{found['source']}" if found else None
+
 
 _FILE_COLUMNS = ("file", "path", "image", "filename", "filepath", "imagepath", "imagename", "name",
                  "imageid")  # fmt: skip

@@ -209,7 +209,7 @@ def test_an_empty_destination_is_filled(voc: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"format": "coco"}, "one of voc, yolo, csv, folders. Received: 'coco'"),
+        ({"format": "coca"}, "one of voc, yolo, csv, coco, folders. Received: 'coca'"),
         ({"source": "gone"}, "is not a folder"),
         ({"dest": "smear"}, "not empty"),
         ({"dest": "file.txt"}, "not empty"),
@@ -391,8 +391,9 @@ def test_lists_and_groups_serve_class_folders_too(tmp_path: Path, draw):
         ("eo1.png", "test", "p1"), ("ba0.png", "train", "p0"), ("ba1.png", "train", "p1"),
         ("eo0.png", "train", "p0"),
     ]  # fmt: skip
-    (problem,) = report.problems
-    assert problem.startswith("4 fields are in none of the lists")
+    unlisted, leak = report.problems
+    assert unlisted.startswith("4 fields are in none of the lists")
+    assert leak.startswith("1 groups, such as copies of one image, are in several splits: p1")
 
 
 def test_an_imported_dataset_can_be_imported_again_with_another_split(voc: Path, tmp_path: Path):

@@ -1,148 +1,377 @@
 """CSV: a line a box, with the columns under any of their usual names.
 
-``SOURCE/annotations.csv`` (or the only CSV file there) and ``SOURCE/images`` (or SOURCE itself).
-Boxes are corners (``xmin, ymin, xmax, ymax``) or a corner and a size (``x, y, width, height``, the
-upper left corner, as in COCO). They are fractions of the field if no value in the file is above 1,
-else pixels.
+``SOURCE/annotations.csv`` (or the only CSV file there) and ``SOURCE/images`` (or SOURCE itself), or
+``_annotations.csv`` beside the images in a folder for each split, as Roboflow lays them out. Boxes
+are corners (``xmin, ymin, xmax, ymax``), a corner and a size (``x, y, width, height``, the upper
+left corner, as in COCO) or a centre and a size (``x_center, y_center, width, height``). They are
+fractions of the field if no value in the file is above 1, else pixels. A line with an image and
+neither label nor box stands for a field without cells. A table of images and labels without boxes
+is one of cell images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
+from hematovision.data.folders import find_split
 from hematovision.data.importing.annotations import (
     AnnotatedField,
     Annotations,
+    Collector,
     FieldImages,
     NamedBox,
-    some,
+    Size,
+    split_of,
+    tidy,
 )
-from hematovision.data.samples import Box
+from hematovision.data.importing.places import Place, find_places, image_folder, open_places
+from hematovision.data.samples import Box, Split
 from hematovision.data.tables import Row, Table, read_table
 from hematovision.errors import AnnotationError, DatasetError
+from hematovision.images import is_image_name
 from hematovision.taxonomy import normalise
 
-__all__ = ["read"]
+__all__ = ["find_table", "read"]
 
 # In order of preference, normalised: a numeric `image_id` beside a file name should lose.
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "image": ("image", "filename", "file", "imagename", "imagepath", "path", "imagefile", "img",
-              "field", "imageid"),
-    "label": ("label", "class", "classname", "labelname", "celltype", "category", "type", "name"),
-}  # fmt: skip
-_ROUNDING = 1e-3
+_IMAGE = ("image", "filename", "file", "imagename", "imagefilename", "imagepath", "path",
+          "filepath", "imagefile", "img", "imgname", "imgpath", "fname", "field",
+          "imageid")  # fmt: skip
+_LABEL = ("label", "class", "classname", "labelname", "classlabel", "celltype", "category",
+          "categoryname", "type", "name")  # fmt: skip
+_SPLIT = ("split", "subset", "set", "partition")
 _CORNERS = (
-    ("xmin", "x1", "left", "minx"),
-    ("ymin", "y1", "top", "miny"),
-    ("xmax", "x2", "right", "maxx"),
-    ("ymax", "y2", "bottom", "maxy"),
+    ("xmin", "x1", "left", "minx", "bboxxmin", "bboxx1", "boxxmin", "xtl", "xstart", "xleft"),
+    ("ymin", "y1", "top", "miny", "bboxymin", "bboxy1", "boxymin", "ytl", "ystart", "ytop"),
+    ("xmax", "x2", "right", "maxx", "bboxxmax", "bboxx2", "boxxmax", "xbr", "xend", "xright"),
+    ("ymax", "y2", "bottom", "maxy", "bboxymax", "bboxy2", "boxymax", "ybr", "yend", "ybottom"),
 )
+_WIDTH = ("width", "w", "boxwidth", "bboxwidth", "bboxw", "boxw")
+_HEIGHT = ("height", "h", "boxheight", "bboxheight", "bboxh", "boxh")
 _SIZES = (
-    ("x", "xmin", "left", "bboxx"),
-    ("y", "ymin", "top", "bboxy"),
-    ("width", "w", "boxwidth", "bboxwidth", "bboxw"),
-    ("height", "h", "boxheight", "bboxheight", "bboxh"),
+    ("x", "xmin", "left", "bboxx", "bboxleft", "bboxxmin", "x1", "minx", "xtl"),
+    ("y", "ymin", "top", "bboxy", "bboxtop", "bboxymin", "y1", "miny", "ytl"),
+    _WIDTH,
+    _HEIGHT,
 )
+_CENTRES = (
+    ("xcenter", "xcentre", "centerx", "centrex", "cx", "xc", "bboxcx", "bboxxcenter"),
+    ("ycenter", "ycentre", "centery", "centrey", "cy", "yc", "bboxcy", "bboxycenter"),
+    _WIDTH,
+    _HEIGHT,
+)
+_PLACES = (*_CORNERS, *_CENTRES[:2], *_SIZES[:2])
+_IMAGE_WIDTH = ("imagewidth", "imgwidth", "imagew", "imgw", "fieldwidth")
+_IMAGE_HEIGHT = ("imageheight", "imgheight", "imageh", "imgh", "fieldheight")
+_ROUNDING = 1e-3
+_HEADER = "image,xmin,ymin,xmax,ymax,label"
+_ROBOFLOW = ("_annotations.csv", "annotations.csv")
 
 
 def read(source: Path, annotations: Path | None = None) -> Annotations:
-    """Read the boxes of a CSV file.
+    """Read the boxes of CSV files.
 
     Parameters
     ----------
     source : Path
-        Holds ``images`` and, where `annotations` is None, ``annotations.csv``.
+        The folder; see this module's docstring for the layouts.
     annotations : Path, optional
         Another CSV file.
 
     Returns
     -------
     Annotations
-        Fields sorted by image. Images that are missing are among the problems.
+        Fields sorted by image. Lines that can't be understood, and images that are missing, are
+        among the problems.
 
     Raises
     ------
     AnnotationError
-        If the file cannot be understood.
+        If a file is no such table.
     DatasetError
         If there is no CSV file or there are no images.
     """
-    table = read_table(annotations if annotations is not None else _find_table(source))
-    image_column = _column(table, *_COLUMNS["image"], what="image")
-    label_column = _column(table, *_COLUMNS["label"], what="class")
-    boxes = _boxes(table)
-    # Corner plus size may exceed 1 by a rounding; a usable box in pixels reaches beyond 2.
-    fractions = not any(value > 1 + _ROUNDING for box in boxes for value in box)
-    images = FieldImages(source / "images" if (source / "images").is_dir() else source)
-    found: dict[Path, list[NamedBox]] = {}
-    lost: dict[str, int] = {}
-    for row, box in zip(table.rows, boxes, strict=True):
-        if not row[label_column] or not row[image_column]:
-            raise row.error(f"the columns {image_column!r} and {label_column!r} may not be empty.")
-        candidates = images.find(row[image_column])
-        if len(candidates) == 1:
-            named = NamedBox(row[label_column], box, f"{table.path}, line {row.line}")
-            found.setdefault(candidates[0], []).append(named)
-        else:
-            lost.setdefault(row[image_column], row.line)
-    problems = [
-        f"{table.path}, line {line}: {'several images' if images.find(name) else 'no image'} "
-        f"called {name!r} in {images.folder}"
-        for name, line in lost.items()
-    ]
-    if unused := images.unused(found):
-        problems.append(f"{len(unused)} images have no boxes: {some(unused)}")
-    fields = (
-        AnnotatedField(image, images.name(image), tuple(found[image]), fractions)
-        for image in sorted(found)
-    )
-    return Annotations(tuple(fields), tuple(problems))
+    places = find_places(source, annotations, find_table) or [_only_table(source)]
+    found = Collector()
+    opened = open_places(places, found)
+    tables = {place: _understand(read_table(place.boxes, keep_going=True)) for place, _ in opened}
+    _check_alike(tables)
+    fractions = not any(table.in_pixels for table in tables.values())
+    for place, images in opened:
+        _Reader(tables[place], images, found, fractions).read()
+    result = found.result((images for _, images in opened), "boxes")
+    return replace(result, whole=not any(table.box for table in tables.values()))
 
 
-def _find_table(source: Path) -> Path:
-    usual = source / "annotations.csv"
-    if usual.is_file():
-        return usual
-    tables = sorted(source.glob("*.csv"))
+def find_table(folder: Path) -> Path | None:
+    """Return the CSV file of boxes in a folder, if it has one of the usual names."""
+    return next((file for name in _ROBOFLOW if (file := folder / name).is_file()), None)
+
+
+def _only_table(source: Path) -> Place:
+    tables = sorted([*source.glob("*.csv"), *source.glob("*.tsv")])
     if len(tables) == 1:
-        return tables[0]
+        return Place(tables[0], image_folder(source))
     raise DatasetError(
-        f"{source} has {len(tables) or 'no'} CSV files and none is called annotations.csv. Say "
-        "which holds the boxes with --annotations FILE."
+        f"{source} has {len(tables) or 'no'} CSV files and none is called annotations.csv; nor "
+        "have its folders an _annotations.csv. Say which holds the boxes with --annotations FILE."
     )
 
 
-def _column(table: Table, *names: str, what: str) -> str:
-    column = _find_column(table, names)
-    if column is None:
+@dataclass(frozen=True)
+class _BoxTable:
+    """A table, and what its columns stand for.
+
+    `box` turns a line into corners; None where the table has no boxes. `size` holds the columns of
+    the image's width and height, where there are any.
+    """
+
+    table: Table
+    image: str
+    label: str
+    split: str | None
+    box: Callable[[Row], Box] | None
+    box_columns: tuple[str, ...]
+    size: tuple[str, str] | None
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether a value is above 1; a usable box in pixels reaches beyond 2."""
+        # Corner plus size may exceed 1 by a rounding.
+        return any(value > 1 + _ROUNDING for box in self.boxes() for value in box)
+
+    def boxes(self) -> list[Box]:
+        """Return the boxes of all lines that have a usable one."""
+        boxes = []
+        for row in self.table.rows:
+            try:
+                if self.box is not None:
+                    boxes.append(self.box(row))
+            except AnnotationError:
+                continue
+        return boxes
+
+    def is_empty(self, row: Row) -> bool:
+        """Tell whether a line stands for a field without cells."""
+        values = [row[self.label], *(row[column] for column in self.box_columns)]
+        return self.box is not None and not any(values)
+
+
+def _check_alike(tables: Mapping[Place, _BoxTable]) -> None:
+    without = [str(place.boxes) for place, table in tables.items() if table.box is None]
+    if without and len(without) < len(tables):
         raise AnnotationError(
-            f"{table.path}, line 1: no column for the {what}. Expected one of {', '.join(names)}. "
-            f"Received: {', '.join(table.columns)}"
+            f"{', '.join(without)} have no columns for boxes, the other tables have. Import them "
+            "on their own, with --annotations FILE."
         )
-    return column
 
 
-def _find_column(table: Table, names: tuple[str, ...]) -> str | None:
+def _understand(table: Table) -> _BoxTable:
+    """Find the columns of a table.
+
+    Raises
+    ------
+    AnnotationError
+        If some are missing; the message names them, the separator, and what was found.
+    """
+    image, label = _column(table, _IMAGE), _column(table, _LABEL)
+    if image is None and any(is_image_name(name) or _is_number(name) for name in table.columns):
+        _refuse(
+            table,
+            f"the first line looks like data, not like names of columns. Add a line such as "
+            f"{_HEADER} (or image,label for cell images without boxes) above it",
+        )
+    columns, box = _box_columns(table)
+    missing = [what for what, name in (("image", image), ("class", label)) if name is None]
+    if image is None or label is None:
+        usual = " and ".join(
+            f"{what}: {', '.join(names[:6])}"
+            for what, names in (("image", _IMAGE), ("class", _LABEL))
+            if what in missing
+        )
+        _refuse(
+            table,
+            f"no column for the {' and the '.join(missing)}. Rename a column; usual names of the "
+            f"{usual}",
+        )
+    partial = [c for c in table.columns if any(normalise(c) in n for n in _PLACES)]
+    if box is None and (partial or _column(table, ("bbox", "box", "boundingbox", "geometry"))):
+        _refuse(
+            table,
+            "no columns for the boxes. Expected xmin, ymin, xmax, ymax, or x, y, width, height, or "
+            "x_center, y_center, width, height, each in a column of its own",
+        )
+    size = _size_columns(table, columns)
+    return _BoxTable(table, image, label, _column(table, _SPLIT), box, columns, size)
+
+
+def _refuse(table: Table, problem: str) -> NoReturn:
+    raise AnnotationError(
+        f"{table.path}, line 1: {problem}. Received {len(table.columns)} columns, separated by "
+        f"{table.separator_name}s: {', '.join(table.columns)[:300]}"
+    )
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?\d+([.,]\d+)?", text) is not None
+
+
+def _column(table: Table, names: tuple[str, ...]) -> str | None:
     by_name = {normalise(column): column for column in table.columns}
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _boxes(table: Table) -> list[Box]:
-    """Return every row's box as corners."""
-    corners = [_find_column(table, names) for names in _CORNERS]
-    if all(corners):
-        return [_values(row, corners) for row in table.rows]
-    sizes = [_find_column(table, names) for names in _SIZES]
-    if all(sizes):
-        boxes = [_values(row, sizes) for row in table.rows]
-        return [(x, y, x + width, y + height) for x, y, width, height in boxes]
-    raise AnnotationError(
-        f"{table.path}, line 1: no columns for the boxes. Expected xmin, ymin, xmax, ymax or x, y, "
-        f"width, height. Received: {', '.join(table.columns)}"
-    )
+def _box_columns(table: Table) -> tuple[tuple[str, ...], Callable[[Row], Box] | None]:
+    """Return the columns of the boxes, and what makes corners of a line."""
+    for kind, corners in ((_CORNERS, _as_is), (_CENTRES, _from_centre), (_SIZES, _from_corner)):
+        columns = tuple(column for names in kind if (column := _column(table, names)) is not None)
+        if len(columns) == len(kind):
+            return columns, _box_reader(columns, corners)
+    return (), None
 
 
-def _values(row: Row, columns: list[str | None]) -> Box:
-    a, b, c, d = (row.number(column) for column in columns if column is not None)
-    return a, b, c, d
+def _box_reader(
+    columns: tuple[str, ...], corners: Callable[[float, float, float, float], Box]
+) -> Callable[[Row], Box]:
+    def read_box(row: Row) -> Box:
+        a, b, c, d = (row.number(column) for column in columns)
+        return corners(a, b, c, d)
+
+    return read_box
+
+
+def _as_is(xmin: float, ymin: float, xmax: float, ymax: float) -> Box:
+    return xmin, ymin, xmax, ymax
+
+
+def _from_corner(x: float, y: float, width: float, height: float) -> Box:
+    return x, y, tidy(x + width), tidy(y + height)
+
+
+def _from_centre(x: float, y: float, width: float, height: float) -> Box:
+    left, top = x - width / 2, y - height / 2
+    return tidy(left), tidy(top), tidy(left + width), tidy(top + height)
+
+
+def _size_columns(table: Table, box: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return the columns of the image's size: those called so, or a width beside corners.
+
+    A ``width`` beside corners is the box's in some files: where it is that of each box, it is not
+    the image's.
+    """
+    width, height = _column(table, _IMAGE_WIDTH), _column(table, _IMAGE_HEIGHT)
+    if width is not None and height is not None:
+        return width, height
+    width, height = _column(table, ("width",)), _column(table, ("height",))
+    if width is None or height is None or not box or width in box:
+        return None
+    xmin, _, xmax, _ = box
+    try:
+        of_box = all(
+            abs(row.number(xmax) - row.number(xmin) - row.number(width)) <= 1 for row in table.rows
+        )
+    except AnnotationError:
+        of_box = False
+    return None if of_box else (width, height)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one table into a collector."""
+
+    table: _BoxTable
+    images: FieldImages
+    found: Collector
+    fractions: bool
+
+    def read(self) -> None:
+        """Add the fields of the table, and say what is wrong."""
+        table = self.table.table
+        fields: dict[Path, AnnotatedField] = {}
+        problems = [f"{line} This line was passed over." for line in table.broken]
+        lost: dict[str, int] = {}
+        for row in table.rows:
+            name = row[self.table.image]
+            candidates = self.images.find(name)
+            if name and len(candidates) != 1:
+                lost.setdefault(name, row.line)
+                continue
+            try:
+                box = self._box(row)
+                for image in candidates:
+                    fields[image] = self._with(fields.get(image), image, row, box)
+            except AnnotationError as error:
+                problems.append(f"{error} This line was passed over.")
+        self.found.some_of(problems, table.path)
+        self._tell_lost(lost)
+        for field in fields.values():
+            self._add(field)
+        if table.separator != "," or table.encoding != "utf-8-sig":
+            self.found.notes.append(
+                f"{table.path} was read as separated by {table.separator_name}s, encoded as "
+                f"{table.encoding.removesuffix('-sig')}"
+            )
+
+    def _box(self, row: Row) -> NamedBox | None:
+        if row[self.table.image] and self.table.is_empty(row):
+            return None
+        if not row[self.table.label] or not row[self.table.image]:
+            raise row.error(
+                f"the columns {self.table.image!r} and {self.table.label!r} may not be empty."
+            )
+        where = f"{row.path}, line {row.line}"
+        box = (0.0, 0.0, 1.0, 1.0) if self.table.box is None else self.table.box(row)
+        return NamedBox(row[self.table.label], box, where)
+
+    def _with(
+        self, known: AnnotatedField | None, image: Path, row: Row, box: NamedBox | None
+    ) -> AnnotatedField:
+        """Return a field with one more box."""
+        field = known or AnnotatedField(
+            image,
+            self.images.name(image),
+            (),
+            fractions=self.fractions,
+            size=self._size(row),
+            split=self._split(row, self.images.name(image)),
+            where=str(row.path),
+        )
+        return field if box is None else replace(field, boxes=(*field.boxes, box))
+
+    def _add(self, field: AnnotatedField) -> None:
+        """Add a field; a cell image can have one label only."""
+        labels = {normalise(box.label) for box in field.boxes}
+        if self.table.box is None and len(labels) > 1:
+            named = ", ".join(f"{box.label!r}" for box in field.boxes)
+            self.found.skip(
+                field.image, f"{field.where}: {field.name} has several labels: {named}. Keep one."
+            )
+        elif self.table.box is None:
+            self.found.add(replace(field, boxes=field.boxes[:1]))
+        else:
+            self.found.add(field)
+
+    def _size(self, row: Row) -> Size | None:
+        if self.table.size is None:
+            return None
+        try:
+            width, height = (round(row.number(column)) for column in self.table.size)
+        except (AnnotationError, ValueError, OverflowError):
+            return None
+        return (width, height) if width > 0 and height > 0 else None
+
+    def _split(self, row: Row, name: str) -> Split | None:
+        named = find_split(row[self.table.split]) if self.table.split else None
+        return named or split_of(name)
+
+    def _tell_lost(self, lost: Mapping[str, int]) -> None:
+        self.found.problems += [
+            f"{self.table.table.path}, line {line}: "
+            f"{'several images' if self.images.find(name) else 'no image'} called {name!r} in "
+            f"{self.images.folder}"
+            for name, line in lost.items()
+        ]

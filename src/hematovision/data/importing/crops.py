@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from hematovision import images
 from hematovision.data.cells import Cell, clip_box, crop
-from hematovision.data.importing.annotations import AnnotatedField
+from hematovision.data.importing.annotations import AnnotatedField, some
+from hematovision.data.importing.frames import find_frame
 from hematovision.data.importing.names import safe_name, unique_names
 from hematovision.data.importing.parts import NoParts, Parts, apply_parts
 from hematovision.data.importing.report import LeftOut
-from hematovision.data.samples import SPLIT_FOLDERS, SPLITS, Dataset, Sample, Split
+from hematovision.data.samples import SPLIT_FOLDERS, SPLITS, Box, Dataset, Sample, Split
 from hematovision.errors import AnnotationError, DatasetError, ImageError
 from hematovision.files import ensure_folder, writing
+from hematovision.names import escape_name
 from hematovision.progress import Progress
 from hematovision.taxonomy import Taxonomy
 
@@ -45,6 +47,7 @@ class Written:
     cells: tuple[Cell, ...]
     left_out: tuple[LeftOut, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def crop_fields(
@@ -55,6 +58,8 @@ def crop_fields(
     progress: Progress,
 ) -> Written:
     """Write one PNG a box into `folder`; a field that cannot be read is a problem, not the end.
+
+    So is one whose size contradicts its box file.
 
     Files are called ``<field>_<number of the box>.png``, so that a cell is found again in its box
     file; `Cell.file` is that name.
@@ -69,23 +74,27 @@ def crop_fields(
     cells: list[Cell] = []
     left_out: list[LeftOut] = []
     problems: list[str] = []
+    said: defaultdict[str, list[str]] = defaultdict(list)
     stems = unique_names([safe_name(field.name.rpartition("/")[2]) for field in fields])
 
     def work(field: AnnotatedField, stem: str) -> Written:
         return _crop_field(field, folder / stem, places[field.name], taxonomy)
 
-    for done, part in enumerate(_map(work, fields, stems)):
+    for done, (field, part) in enumerate(zip(fields, _map(work, fields, stems), strict=True)):
         progress(done, len(fields), _WHAT)
         cells += part.cells
         left_out += part.left_out
         problems += part.problems
+        for note in part.notes:
+            said[note].append(field.name)
     progress(len(fields), len(fields), _WHAT)
     if not cells:
         raise DatasetError(
             f"Not one cell image came out of {len(fields)} fields: {len(left_out)} boxes were left "
             f"out. {'; '.join([*problems[:3], *(box.reason for box in left_out[:3])])}"
         )
-    return Written(tuple(cells), tuple(left_out), tuple(problems))
+    notes = (f"{note} ({len(names)} fields: {some(names)})" for note, names in said.items())
+    return Written(tuple(cells), tuple(left_out), tuple(problems), tuple(notes))
 
 
 def _map(
@@ -107,13 +116,19 @@ def _crop_field(
 ) -> Written:
     try:
         pixels = images.read(field.image)
+        height, width = pixels.shape[:2]
+        frame = find_frame(field.image, (width, height), field.size)
     except ImageError as error:
         return Written((), (), (f"{error} Its {len(field.boxes)} boxes were left out.",))
+    except AnnotationError as error:
+        problem = (
+            f"{field.where}: {field.name}: {error}. Its {len(field.boxes)} boxes were left out."
+        )
+        return Written((), (), (problem,))
     cells: list[Cell] = []
     left_out: list[LeftOut] = []
-    height, width = pixels.shape[:2]
     for number, named in enumerate(field.boxes, start=1):
-        box = field.box_in_pixels(named.box, width, height)
+        box = _rounded(frame.upright(field.box_in_pixels(named.box, width, height)))
         try:
             image, touches = crop(pixels, box)
         except AnnotationError as error:
@@ -124,7 +139,7 @@ def _crop_field(
             Cell(
                 file=path.name,
                 source=known.source,
-                field=field.name,
+                field=escape_name(field.name),
                 lab=known.lab,
                 box=clip_box(box, width, height),
                 label=taxonomy.resolve(named.label),
@@ -133,7 +148,12 @@ def _crop_field(
                 group=known.group,
             )
         )
-    return Written(tuple(cells), tuple(left_out))
+    return Written(tuple(cells), tuple(left_out), notes=(frame.said,) if frame.said else ())
+
+
+def _rounded(box: Box) -> Box:
+    xmin, ymin, xmax, ymax = (round(value, 3) for value in box)
+    return xmin, ymin, xmax, ymax
 
 
 def sort_into_parts(

@@ -13,12 +13,14 @@ from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import read_dataset
 from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.importing.crops import Written, place
-from hematovision.data.importing.names import unique_names
+from hematovision.data.importing.locating import find_leaks, tell_copies
+from hematovision.data.importing.names import safe_name, unique_names
 from hematovision.data.importing.parts import Parts, SplitLists, apply_parts
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import complete_splits
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
+from hematovision.names import escape_name, valid_text
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import Taxonomy
 
@@ -32,7 +34,7 @@ def read(
     groups: str | None,
     seed: int,
     progress: Progress = no_progress,
-) -> tuple[Dataset, list[str]]:
+) -> tuple[Dataset, list[str], list[str]]:
     """Read class folders and give every image its part.
 
     Where nothing is asked for, parts that are there are kept and missing ones are made, as
@@ -43,7 +45,9 @@ def read(
     dataset : Dataset
         The images at `source`.
     problems : list of str
-        What the lists of an official split leave out.
+        What the lists of an official split leave out, and copies of one image in several splits.
+    notes : list of str
+        What was done about splits and copies.
 
     Raises
     ------
@@ -55,13 +59,18 @@ def read(
         tell(progress, f"Warning: {warning}")
     if groups is not None:
         dataset = with_groups(dataset, read_groups(groups))
+    notes = tell_copies(dataset.relative(sample) for sample in dataset)
+    problems: list[str] = []
     if isinstance(parts, SplitLists):
         assigned, problems = parts.assign(dataset.relative(sample) for sample in dataset)
         kept = ((s, assigned.get(dataset.relative(s))) for s in dataset)
-        return dataset.with_samples(replace(s, split=p) for s, p in kept if p), problems
-    if parts is None:
-        return complete_splits(dataset, seed), []
-    return apply_parts(dataset, parts, seed), []
+        dataset = dataset.with_samples(replace(s, split=p) for s, p in kept if p)
+    elif parts is not None:
+        return apply_parts(dataset, parts, seed), [], notes
+    elif dataset.splits:
+        notes.append(f"The splits of the dataset were kept: {', '.join(dataset.splits)}.")
+    problems += find_leaks((sample.group, sample.split) for sample in dataset)
+    return complete_splits(dataset, seed) if parts is None else dataset, problems, notes
 
 
 def copy_images(
@@ -80,7 +89,7 @@ def copy_images(
     for done, (sample, file) in enumerate(_places(dataset)):
         progress(done, total, "copying images")
         _copy(sample.path, folder / file)
-        origin = sample.path.relative_to(source).as_posix()
+        origin = escape_name(sample.path.relative_to(source).as_posix())
         cell = known.get(dataset.relative(sample)) or Cell("", origin, "", lab, None, "")
         cells.append(
             replace(cell, file=file, label=sample.label, split=sample.split, group=sample.group)
@@ -99,9 +108,14 @@ def _places(dataset: Dataset) -> Iterable[tuple[Sample, str]]:
     for sample in dataset:
         folders[sample.split, sample.label].append(sample)
     for (split, label), samples in folders.items():
-        stems = unique_names([sample.path.stem for sample in samples])
+        stems = unique_names([_stem(sample.path) for sample in samples])
         for sample, stem in zip(samples, stems, strict=True):
             yield sample, place(stem + sample.path.suffix, label, split)
+
+
+def _stem(path: Path) -> str:
+    """Return a file's name without suffix; one with bytes that are not UTF-8 made safe."""
+    return path.stem if valid_text(path.stem) == path.stem else safe_name(path.stem)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hematovision.data.folders import find_split
-from hematovision.data.importing.annotations import read_text, some
+from hematovision.data.importing.annotations import AnnotatedField, some
 from hematovision.data.lookup import Lookup
 from hematovision.data.samples import SPLITS, Dataset, Sample, Split
 from hematovision.data.splits import FRACTIONS, split_dataset
+from hematovision.data.texts import read_text
 from hematovision.errors import SplitError
 
-__all__ = ["Fractions", "NoParts", "Parts", "SplitLists", "apply_parts", "parse_parts"]
+__all__ = [
+    "Fractions",
+    "GivenSplit",
+    "NoParts",
+    "Parts",
+    "SplitLists",
+    "apply_parts",
+    "find_given",
+    "parse_parts",
+]
 
 _EXPECTED = (
     "Expected a folder with train.txt, valid.txt (or val.txt) and test.txt, fractions such as "
@@ -107,7 +117,55 @@ class SplitLists:
         return problems
 
 
-Parts: TypeAlias = NoParts | Fractions | SplitLists
+@dataclass(frozen=True, slots=True)
+class GivenSplit:
+    """The split that the folders, the file names or ``data.yaml`` of a dataset give.
+
+    Parameters
+    ----------
+    entries : mapping of str to Split
+        The split of each field, by its name.
+    """
+
+    entries: Mapping[str, Split]
+
+    def assign(self, names: Iterable[str]) -> tuple[dict[str, Split], list[str]]:
+        """Return the split of each field that has one, and what is wrong with the others."""
+        found = {name: self.entries[name] for name in names if name in self.entries}
+        without = [name for name in names if name not in self.entries]
+        if not without:
+            return found, []
+        problem = (
+            f"{len(without)} fields are in none of the splits {', '.join(self.present)} and were "
+            f"left out: {some(without)}"
+        )
+        return found, [problem]
+
+    @property
+    def present(self) -> list[str]:
+        """The splits that have fields."""
+        return [split for split in SPLITS if split in self.entries.values()]
+
+
+Parts: TypeAlias = NoParts | Fractions | SplitLists | GivenSplit
+
+
+def find_given(fields: Iterable[AnnotatedField]) -> tuple[GivenSplit | None, list[str]]:
+    """Return the split that a dataset comes with, and what is to be said about it.
+
+    A dataset comes with a split if its fields are in ``train`` and in at least one other.
+    """
+    given = GivenSplit({field.name: field.split for field in fields if field.split})
+    present = given.present
+    if "train" in present and len(present) > 1:
+        return given, [f"The split of the dataset was kept: {', '.join(present)}."]
+    if present:
+        note = (
+            f"All fields with a split are in {', '.join(present)}, which is no split into training "
+            "and other images; a new one was made."
+        )
+        return None, [note]
+    return None, []
 
 
 def parse_parts(spec: str | None, lists: Path | None = None) -> Parts | None:
@@ -146,9 +204,10 @@ def parse_parts(spec: str | None, lists: Path | None = None) -> Parts | None:
 def apply_parts(dataset: Dataset, parts: Parts | None, seed: int) -> Dataset:
     """Give samples their parts by fractions (`FRACTIONS` where `parts` is None), or no parts.
 
-    Lists are applied to fields, with `SplitLists.assign`; samples keep the part they came with.
+    Lists and given splits are applied to fields, with `SplitLists.assign` and `GivenSplit.assign`;
+    samples keep the split they came with.
     """
-    if isinstance(parts, SplitLists):
+    if isinstance(parts, SplitLists | GivenSplit):
         return dataset
     if isinstance(parts, NoParts):
         return dataset.with_samples(_without_part(sample) for sample in dataset)
@@ -184,7 +243,7 @@ def _read_lists(folder: Path) -> SplitLists:
         if split is None:
             continue
         seen.add(split)
-        for line in read_text(path).splitlines():
+        for line in read_text(path).content.splitlines():
             name = line.strip()
             if name and entries.setdefault(name, split) != split:
                 raise SplitError(

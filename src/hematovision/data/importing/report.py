@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hematovision.data.cells import BORDER, CONTEXT, MIN_SIDE
 from hematovision.data.samples import Box
+from hematovision.names import valid_text
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["REPORT_FILE", "ImportReport", "LeftOut"]
@@ -58,7 +59,7 @@ class ImportReport:
     source : Path
         What it was made from.
     format : str
-        ``voc``, ``yolo``, ``csv`` or ``folders``.
+        ``voc``, ``yolo``, ``csv``, ``coco`` or ``folders``.
     lab : str
         Written into ``cells.csv``.
     taxonomy : Taxonomy
@@ -74,6 +75,9 @@ class ImportReport:
         Boxes that gave no cell image, with reasons.
     problems : tuple of str
         What else was wrong, each naming its file.
+    notes : tuple of str
+        What was done that someone may not expect: which split was kept or made, boxes scaled or
+        turned, polygons replaced by boxes.
     options : mapping
         What was asked for: split, groups, annotations, seed...
     """
@@ -88,6 +92,7 @@ class ImportReport:
     touching: int
     left_out: tuple[LeftOut, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...]
     options: Mapping[str, object]
 
     @property
@@ -122,20 +127,23 @@ class ImportReport:
             "touches_border": self.touching,
             "left_out": [asdict(box) for box in self.left_out],
             "problems": list(self.problems),
+            "notes": list(self.notes),
         }
         if self.format != "folders":
             sizes = {"context": CONTEXT, "border": BORDER, "min_side": MIN_SIDE}
             value["crop_rule"] = {"rule": _RULE, **sizes}
-        # A box may hold NaN or infinity, which JSON cannot say.
-        return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _finite(value: object) -> object:
-    """Return `value` with numbers that JSON cannot say written as text."""
+def _plain(value: object) -> object:
+    """Return `value` with what JSON can't hold written as text.
+
+    A box may hold NaN or infinity, a file name bytes that are not UTF-8.
+    """
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not -1e308 < value < 1e308:
         return str(value)
-    return value
+    return valid_text(value) if isinstance(value, str) else value

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
+from hematovision.data.appearing import appearing, check_free
 from hematovision.data.cells import CELLS_FILE, write_cells
 from hematovision.data.classes import choose_classes
-from hematovision.data.groups import groups_of, read_groups
-from hematovision.data.importing import boxes_csv, folders, voc, yolo
-from hematovision.data.importing.annotations import AnnotatedField, Annotations
-from hematovision.data.importing.crops import (
-    FieldPlace,
-    Written,
-    count,
-    crop_fields,
-    sort_into_parts,
-)
+from hematovision.data.importing import folders, voc
+from hematovision.data.importing.annotations import Annotations
+from hematovision.data.importing.crops import Written, count, crop_fields, sort_into_parts
+from hematovision.data.importing.locating import Located, locate
 from hematovision.data.importing.names import safe_folder
-from hematovision.data.importing.parts import Parts, SplitLists, parse_parts
+from hematovision.data.importing.parts import Parts, SplitLists, apply_parts, parse_parts
+from hematovision.data.importing.places import without_wrapper
+from hematovision.data.importing.reading import FORMATS, Format, detect_format, read_fields
 from hematovision.data.importing.report import REPORT_FILE, ImportReport
+from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import DatasetError
-from hematovision.files import ensure_folder, write_text, writing
+from hematovision.files import ensure_folder, write_text
+from hematovision.names import valid_text
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import FOLDERS, Taxonomy
 
-__all__ = ["FORMATS", "Format", "import_dataset"]
-
-Format: TypeAlias = Literal["voc", "yolo", "csv", "folders"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+__all__ = ["import_dataset"]
 
 
 def import_dataset(
     source: Path,
     dest: Path,
     *,
-    format: Format,  # noqa: A002  # the word of the command line
+    format: Format | None = None,  # noqa: A002  # the word of the command line
     annotations: Path | None = None,
     names: Sequence[str] | None = None,
     split: str | None = None,
@@ -63,19 +55,22 @@ def import_dataset(
         The folder to import; the modules of this package say how each format lies on disk.
     dest : Path
         A folder that does not exist, or is empty.
-    format : {"voc", "yolo", "csv", "folders"}
-        What `source` is.
+    format : {"voc", "yolo", "csv", "coco", "folders"}, optional
+        What `source` is; by default what `detect_format` finds.
     annotations : Path, optional
-        Boxes elsewhere than the format keeps them: a folder (voc, yolo) or a file (csv).
+        Boxes elsewhere than the format keeps them: a folder (voc, yolo, coco) or a file (csv,
+        coco).
     names : sequence of str, optional
         The names of the class ids 0, 1, 2, ... (yolo).
     split : str, optional
         ``70/15/15`` (train/valid/test, or ``85/15``: train/valid), ``none``, or a folder of the
         official lists ``train.txt``, ``valid.txt`` or ``val.txt``, ``test.txt``. By default the
-        official lists of ``ImageSets/Main`` (voc), the parts that are there (folders), else
-        70/15/15. Fields that no list names are left out and reported.
+        official lists of ``ImageSets/Main`` (voc), the split of the folders, of the COCO files or
+        of ``data.yaml``, else 70/15/15. Fields that are in none of the splits are left out and
+        reported; so are augmented copies of one image in several splits.
     groups : str, optional
-        ``FILE:COLUMN``: what stays on one side of the split, by image; by default the field.
+        ``FILE:COLUMN``: what stays on one side of the split, by image; by default the field with
+        its augmented copies (``NAME.rf.HASH``).
     lab : str, optional
         Where the images come from, for the figures per lab; by default the name of `source`.
     taxonomy : Taxonomy or str, optional
@@ -102,21 +97,24 @@ def import_dataset(
         If `dest` cannot be written.
     """
     source, dest = Path(source), Path(dest)
-    _check(source, dest, format, annotations, names)
+    _check(source, dest, annotations)
+    form = format or detect_format(source)
+    _check_format(form, annotations, names)
+    lists = without_wrapper(source) / voc.SPLIT_LISTS if form == "voc" else None
     task = _Task(
         source=source.resolve(),
-        format=format,
+        format=form,
         annotations=annotations,
         names=names,
-        lab=lab or source.resolve().name,
+        lab=valid_text(lab or source.resolve().name),
         taxonomy=taxonomy,
         split=split,
-        parts=parse_parts(split, source / voc.SPLIT_LISTS if format == "voc" else None),
+        parts=parse_parts(split, lists),
         groups=groups,
         seed=seed,
         progress=progress,
     )
-    with _appearing(dest) as folder:
+    with appearing(dest) as folder:
         used, written = _import(task, folder)
         report = _report(task, used, written, source=source, dest=dest)
         write_cells(folder / CELLS_FILE, written.cells)
@@ -152,26 +150,19 @@ class _Task:
         }
 
 
-def _check(
-    source: Path,
-    dest: Path,
-    format_: str,
-    annotations: Path | None,
-    names: Sequence[str] | None,
-) -> None:
-    if format_ not in FORMATS:
-        raise DatasetError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format_!r}")
+def _check(source: Path, dest: Path, annotations: Path | None) -> None:
     if not source.is_dir():
         raise DatasetError(f"The source {source} is not a folder. Give the folder to import.")
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise DatasetError(
-            f"The destination {dest} is there already and not empty. Choose a new folder, or "
-            "remove it first."
-        )
-    if annotations is not None and format_ == "folders":
-        raise DatasetError("Class folders have no box files; leave out --annotations.")
+    check_free(dest)
     if annotations is not None and not annotations.exists():
         raise DatasetError(f"There is no {annotations}. Give --annotations a folder or file.")
+
+
+def _check_format(format_: str, annotations: Path | None, names: Sequence[str] | None) -> None:
+    if format_ not in FORMATS:
+        raise DatasetError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format_!r}")
+    if annotations is not None and format_ == "folders":
+        raise DatasetError("Class folders have no box files; leave out --annotations.")
     if names is not None and format_ != "yolo":
         raise DatasetError(f"--names is for --format yolo only. Received it with {format_}.")
 
@@ -190,33 +181,47 @@ def _report(
         touching=sum(cell.touches_border for cell in written.cells),
         left_out=written.left_out,
         problems=written.problems,
+        notes=written.notes,
         options=task.options(),
     )
 
 
 def _import(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
     """Fill `folder`; return the classes in use and what was written."""
-    match task.format:
-        case "folders":
-            return _import_folders(task, folder)
-        case "voc":
-            found = voc.read(task.source, task.annotations)
-        case "yolo":
-            found = yolo.read(task.source, task.annotations, task.names)
-        case "csv":
-            found = boxes_csv.read(task.source, task.annotations)
-    return _import_boxes(task, found, folder)
-
-
-def _import_boxes(task: _Task, found: Annotations, folder: Path) -> tuple[Taxonomy, Written]:
+    if task.format == "folders":
+        return _import_folders(task, folder)
+    found = read_fields(task.source, task.format, task.annotations, task.names)
     taxonomy = _box_taxonomy(task, found)
-    fields, places, problems = _locate(task, found.fields)
+    located = locate(found.fields, task.source, task.lab, task.groups, task.parts)
+    write = _copy_whole if found.whole else _crop
+    written = write(task, located, folder, taxonomy)
+    return taxonomy, replace(
+        written,
+        problems=(*found.problems, *located.problems, *written.problems),
+        notes=(*found.notes, *located.notes, *written.notes),
+    )
+
+
+def _crop(task: _Task, located: Located, folder: Path, taxonomy: Taxonomy) -> Written:
     loose = ensure_folder(folder / ".cells")
-    written = crop_fields(fields, places, loose, taxonomy, task.progress)
-    written = sort_into_parts(written, loose, folder, taxonomy, task.parts, task.seed)
+    written = crop_fields(located.fields, located.places, loose, taxonomy, task.progress)
+    written = sort_into_parts(written, loose, folder, taxonomy, located.parts, task.seed)
     loose.rmdir()
-    problems = [*found.problems, *problems, *written.problems]
-    return taxonomy, replace(written, problems=tuple(problems))
+    return written
+
+
+def _copy_whole(task: _Task, located: Located, folder: Path, taxonomy: Taxonomy) -> Written:
+    """Copy images that are cells already, each with its label from a table."""
+    samples = [
+        Sample(field.image, taxonomy.resolve(box.label), place.split, place.group)
+        for field in located.fields
+        for box in field.boxes
+        if (place := located.places[field.name])
+    ]
+    dataset = Dataset(task.source, taxonomy, tuple(samples))
+    dataset = apply_parts(dataset, located.parts, task.seed)
+    written = folders.copy_images(dataset, task.source, folder, task.lab, task.progress)
+    return replace(written, notes=("The table has no boxes: whole images were copied.",))
 
 
 def _box_taxonomy(task: _Task, found: Annotations) -> Taxonomy:
@@ -224,7 +229,7 @@ def _box_taxonomy(task: _Task, found: Annotations) -> Taxonomy:
     if not spellings:
         raise DatasetError(
             f"No boxes in {task.source}: {len(found.fields)} fields were found. "
-            f"{'; '.join(found.problems[:3])}"
+            f"{' '.join(found.problems[:3])}"
         )
     if task.taxonomy is None or task.taxonomy == FOLDERS:
         # The names become folders, and so must be fit for that.
@@ -239,48 +244,9 @@ def _box_taxonomy(task: _Task, found: Annotations) -> Taxonomy:
     return choice.taxonomy
 
 
-def _locate(
-    task: _Task, fields: Sequence[AnnotatedField]
-) -> tuple[list[AnnotatedField], Mapping[str, FieldPlace], list[str]]:
-    """Find each field's group and, where there are official lists, its part."""
-    sources = [field.image.relative_to(task.source).as_posix() for field in fields]
-    if task.groups is None:
-        groups = [f"{task.lab}/{field.name}" for field in fields]
-    else:
-        groups = groups_of(sources, read_groups(task.groups))
-    places = {
-        field.name: FieldPlace(source, task.lab, group)
-        for field, source, group in zip(fields, sources, groups, strict=True)
-    }
-    if not isinstance(task.parts, SplitLists):
-        return list(fields), places, []
-    parts, problems = task.parts.assign(field.name for field in fields)
-    places = {name: replace(places[name], split=part) for name, part in parts.items()}
-    return [field for field in fields if field.name in parts], places, problems
-
-
 def _import_folders(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
-    dataset, problems = folders.read(
+    dataset, problems, notes = folders.read(
         task.source, task.taxonomy, task.parts, task.groups, task.seed, task.progress
     )
     written = folders.copy_images(dataset, task.source, folder, task.lab, task.progress)
-    return dataset.taxonomy, replace(written, problems=tuple(problems))
-
-
-@contextmanager
-def _appearing(dest: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `dest` to fill, which becomes `dest` if all goes well.
-
-    A process that is killed leaves the hidden folder, ``.<dest>.importing-...``, never `dest`.
-    """
-    folder = dest.absolute().with_name(f".{dest.absolute().name}.importing-{secrets.token_hex(4)}")
-    ensure_folder(folder)
-    try:
-        yield folder
-        with writing(dest):
-            if dest.exists():
-                dest.rmdir()  # renaming onto an empty folder fails on Windows
-            folder.rename(dest)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    return dataset.taxonomy, replace(written, problems=tuple(problems), notes=tuple(notes))

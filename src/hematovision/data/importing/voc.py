@@ -1,13 +1,15 @@
 """Pascal VOC: one XML file a field, with boxes in pixels.
 
 ``SOURCE/Annotations/**/*.xml`` and ``SOURCE/JPEGImages/`` (``images/``, or SOURCE itself, where
-that is missing). A field's image is found by the name of its XML file; the ``<filename>`` inside,
+that is missing), the same in a folder for each split, or box files beside their images, as Roboflow
+lays them out. A field's image is found by the name of its XML file; the ``<filename>`` inside,
 which is often left over from another machine, only where that fails. Coordinates are taken as they
 stand: the files in the wild disagree on whether the first pixel is 0 or 1.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -15,19 +17,22 @@ from hematovision import safe_xml
 from hematovision.data.importing.annotations import (
     AnnotatedField,
     Annotations,
+    Collector,
     FieldImages,
     NamedBox,
+    Size,
     some,
+    split_of,
 )
+from hematovision.data.importing.places import Place, find_places, open_places
 from hematovision.data.samples import Box
+from hematovision.data.texts import MAX_TEXT_BYTES
 from hematovision.errors import AnnotationError, DatasetError
 
 __all__ = ["SPLIT_LISTS", "read"]
 
 SPLIT_LISTS = Path("ImageSets") / "Main"
 """Where a VOC folder keeps its official split, relative to SOURCE."""
-
-_IMAGE_FOLDERS = ("JPEGImages", "images")
 
 
 def read(source: Path, annotations: Path | None = None) -> Annotations:
@@ -36,49 +41,64 @@ def read(source: Path, annotations: Path | None = None) -> Annotations:
     Parameters
     ----------
     source : Path
-        Holds ``JPEGImages`` and, where `annotations` is None, ``Annotations``.
+        The folder; see this module's docstring for the layouts.
     annotations : Path, optional
         Another folder of XML files, searched recursively.
 
     Returns
     -------
     Annotations
-        Boxes in pixels; fields sorted by image. A file without an image is among the problems.
+        Boxes in pixels; fields sorted by image. Files without an image, and files and boxes that
+        can't be understood, are among the problems.
 
     Raises
     ------
-    AnnotationError
-        If a file cannot be understood, or two files describe one image.
     DatasetError
         If there are no XML files or no images.
     """
-    folder = annotations if annotations is not None else source / "Annotations"
-    files = sorted(folder.rglob("*.xml"))
-    if not files:
+    places = find_places(source, annotations, _annotations) or [Place(source, source)]
+    files = {place: sorted(place.boxes.rglob("*.xml")) for place in places}
+    if not any(files.values()):
         raise DatasetError(
-            f"No XML files in {folder}. Expected SOURCE/Annotations/*.xml; choose another folder "
-            "with --annotations, or another --format."
+            f"No XML files in {', '.join(str(place.boxes) for place in places)}. Expected "
+            "SOURCE/Annotations/*.xml, or *.xml beside the images; choose another folder with "
+            "--annotations, or another --format."
         )
-    images = FieldImages(next((f for n in _IMAGE_FOLDERS if (f := source / n).is_dir()), source))
-    fields: dict[Path, AnnotatedField] = {}
-    origin: dict[Path, Path] = {}
-    problems: list[str] = []
-    for file in files:
+    found = Collector()
+    opened = open_places(places, found)
+    for place, images in opened:
+        for file in files[place]:
+            _read_file(file, place, images, found)
+    return found.result((images for _, images in opened), "box file")
+
+
+def _annotations(folder: Path) -> Path | None:
+    inner = folder / "Annotations"
+    return inner if inner.is_dir() else None
+
+
+def _read_file(file: Path, place: Place, images: FieldImages, found: Collector) -> None:
+    """Read one box file; one that can't be understood is a problem, not the end."""
+    try:
         root, lines = _parse(file)
-        image = _image(images, file.relative_to(folder), root)
-        if isinstance(image, str):
-            problems.append(f"{file}: {image}")
-            continue
-        if image in origin:
-            raise AnnotationError(
-                f"{file} and {origin[image]} both describe {image}. Keep one of the two, or choose "
-                "one folder with --annotations."
-            )
-        origin[image] = file
-        fields[image] = AnnotatedField(image, images.name(image), _boxes(file, root, lines))
-    if unused := images.unused(fields):
-        problems.append(f"{len(unused)} images have no box file: {some(unused)}")
-    return Annotations(tuple(fields[image] for image in sorted(fields)), tuple(problems))
+    except AnnotationError as error:
+        candidates = images.find(file.relative_to(place.boxes).with_suffix("").as_posix())
+        problem = f"{error} Its image was left out."
+        if len(candidates) == 1:
+            found.skip(candidates[0], problem)
+        else:
+            found.problems.append(problem)
+        return
+    image = _image(images, file.relative_to(place.boxes), root)
+    if isinstance(image, str):
+        found.problems.append(f"{file}: {image}")
+        return
+    boxes, problems = _boxes(file, root, lines)
+    found.some_of(problems, file)
+    name = images.name(image)
+    found.add(
+        AnnotatedField(image, name, boxes, size=_size(root), split=split_of(name), where=str(file))
+    )
 
 
 def _parse(file: Path) -> tuple[Element, list[int]]:
@@ -90,6 +110,10 @@ def _parse(file: Path) -> tuple[Element, list[int]]:
             lines.append(line)
 
     try:
+        if file.stat().st_size > MAX_TEXT_BYTES:
+            raise AnnotationError(
+                f"{file} has more than {MAX_TEXT_BYTES:,} bytes, which is no box file of one image."
+            )
         root = safe_xml.parse(file.read_bytes(), note)
     except OSError as error:
         raise AnnotationError(f"Cannot read {file}: {error}") from error
@@ -119,15 +143,34 @@ def _image(images: FieldImages, file: Path, root: Element) -> Path | str:
     return f"no image {file.stem!r} (nor {filename!r}) in {images.folder}"
 
 
-def _boxes(file: Path, root: Element, lines: list[int]) -> tuple[NamedBox, ...]:
-    boxes = []
+def _boxes(file: Path, root: Element, lines: list[int]) -> tuple[tuple[NamedBox, ...], list[str]]:
+    """Return the boxes, and what is wrong with those that can't be understood."""
+    boxes: list[NamedBox] = []
+    problems: list[str] = []
     for element, line in zip(root.iter("object"), lines, strict=True):
         where = f"{file}, line {line}"
-        label = (element.findtext("name") or "").strip()
-        if not label:
-            raise AnnotationError(f"{where}: an <object> needs a <name> that says its class.")
-        boxes.append(NamedBox(label, _box(element, where), where))
-    return tuple(boxes)
+        try:
+            boxes.append(NamedBox(_label(element, where), _box(element, where), where))
+        except AnnotationError as error:
+            problems.append(f"{error} This box was passed over.")
+    return tuple(boxes), problems
+
+
+def _size(root: Element) -> Size | None:
+    """Return the width and height in ``<size>``; many tools leave 0 where they know none."""
+    try:
+        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+    except ValueError:
+        return None
+    usable = math.isfinite(width) and math.isfinite(height) and width >= 1 and height >= 1
+    return (round(width), round(height)) if usable else None
+
+
+def _label(element: Element, where: str) -> str:
+    label = (element.findtext("name") or "").strip()
+    if not label:
+        raise AnnotationError(f"{where}: an <object> needs a <name> that says its class.")
+    return label
 
 
 def _box(element: Element, where: str) -> Box:
@@ -137,7 +180,7 @@ def _box(element: Element, where: str) -> Box:
             return float(text or "")
         except ValueError:
             raise AnnotationError(
-                f"{where}: <bndbox> needs a number in <{name}>. Received: {text!r}"
+                f"{where}: <bndbox> needs a number in <{name}>. Received: {text!r}."
             ) from None
 
     return side("xmin"), side("ymin"), side("xmax"), side("ymax")

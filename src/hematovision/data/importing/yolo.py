@@ -1,30 +1,37 @@
 """YOLO: one text file a field, a line a box: class id, centre x and y, width, height as fractions.
 
-``SOURCE/labels/**/*.txt`` and ``SOURCE/images/**``. The names of the class ids are given with
-``--names``, or stand in ``data.yaml`` (its ``names:``), ``classes.txt`` or ``obj.names``.
+``SOURCE/labels/**/*.txt`` and ``SOURCE/images/**``; ``labels`` and ``images`` in a folder for each
+split, as Roboflow lays them out; or label files beside their images. The names of the class ids are
+given with ``--names``, or stand in ``data.yaml``, ``classes.txt`` or ``obj.names``. The splits are
+those of ``data.yaml``, or of the folders. Of a polygon (class id, then x and y of three or more
+points, as segmentation and rotated boxes are written) the bounding box is used.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from hematovision.data.folders import find_split
 from hematovision.data.importing.annotations import (
     AnnotatedField,
     Annotations,
+    Collector,
     FieldImages,
     NamedBox,
-    read_text,
     some,
+    split_of,
 )
+from hematovision.data.importing.data_yaml import DataYaml, find_data_yaml, read_data_yaml
+from hematovision.data.importing.places import Place, find_places, open_places
 from hematovision.data.samples import Box
+from hematovision.data.texts import read_text
 from hematovision.errors import AnnotationError, DatasetError
 
-__all__ = ["read"]
+__all__ = ["is_label_file", "read"]
 
 _NAME_LISTS = ("classes.txt", "obj.names")
-_YAML = ("data.yaml", "data.yml", "dataset.yaml")
 # Label tools round; a value this far outside [0, 1] is a pixel or another format's column.
 _TOLERANCE = 0.05
 
@@ -37,7 +44,7 @@ def read(
     Parameters
     ----------
     source : Path
-        Holds ``images`` and, where `annotations` is None, ``labels``.
+        The folder; see this module's docstring for the layouts.
     annotations : Path, optional
         Another folder of label files, searched recursively.
     names : sequence of str, optional
@@ -46,139 +53,175 @@ def read(
     Returns
     -------
     Annotations
-        Boxes as fractions; fields sorted by image. A label file without an image is among the
-        problems.
+        Boxes as fractions; fields sorted by image. Lines that can't be understood and label files
+        without an image are among the problems.
 
     Raises
     ------
     AnnotationError
-        If a file cannot be understood, an id has no name, or two files describe one image.
+        If the ids have no names, or ``data.yaml`` can't be understood.
     DatasetError
         If there are no label files or no images.
     """
-    folder = annotations if annotations is not None else source / "labels"
-    files = [f for f in sorted(folder.rglob("*.txt")) if f.name not in _NAME_LISTS]
-    if not files:
+    places = find_places(source, annotations, _labels)
+    places = places or [Place(source, source)]
+    files = {place: _label_files(place) for place in places}
+    if not any(files.values()):
         raise DatasetError(
-            f"No label files in {folder}. Expected SOURCE/labels/*.txt; choose another folder with "
-            "--annotations, or another --format."
+            f"No label files in {', '.join(str(place.boxes) for place in places)}. Expected "
+            "SOURCE/labels/*.txt, SOURCE/train/labels/*.txt or *.txt beside the images; choose "
+            "another folder with --annotations, or another --format."
         )
-    known = list(names) if names else _find_names(source, folder)
-    images = FieldImages(source / "images" if (source / "images").is_dir() else source)
-    fields: dict[Path, AnnotatedField] = {}
-    problems: list[str] = []
-    for file in files:
-        found = images.find(file.relative_to(folder).with_suffix("").as_posix())
-        if len(found) != 1:
-            problems.append(f"{file}: {'no image' if not found else 'several images'} of that name")
-            continue
-        image = found[0]
-        if image in fields:
-            raise AnnotationError(f"{file}: another label file describes {image} too. Keep one.")
-        boxes = tuple(_boxes(file, known))
-        fields[image] = AnnotatedField(image, images.name(image), boxes, fractions=True)
-    if unused := images.unused(fields):
-        problems.append(f"{len(unused)} images have no label file: {some(unused)}")
-    return Annotations(tuple(fields[image] for image in sorted(fields)), tuple(problems))
+    yaml_file = find_data_yaml(source)
+    yaml = read_data_yaml(yaml_file, source) if yaml_file else None
+    found = Collector(problems=list(yaml.problems) if yaml else [])
+    reader = _Reader(tuple(names or _find_names(source, places, yaml, found)), yaml, found)
+    opened = open_places(places, found)
+    for place, images in opened:
+        for file in files[place]:
+            reader.read(file, place, images)
+    reader.tell_polygons()
+    return found.result((images for _, images in opened), "label file", reader.names)
 
 
-def _boxes(file: Path, names: Sequence[str]) -> Iterator[NamedBox]:
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
-        if line.strip():
+def is_label_file(file: Path) -> bool:
+    """Tell by its name whether a text file may be a label file: lists and notes are none."""
+    lists = file.name in _NAME_LISTS or find_split(file.stem) is not None
+    return not lists and not file.name.casefold().startswith(("readme", "license", "."))
+
+
+def _labels(folder: Path) -> Path | None:
+    labels = folder / "labels"
+    return labels if labels.is_dir() else None
+
+
+def _label_files(place: Place) -> list[Path]:
+    return [file for file in sorted(place.boxes.rglob("*.txt")) if is_label_file(file)]
+
+
+@dataclass
+class _Reader:
+    """Reads label files one after the other."""
+
+    names: tuple[str, ...]
+    yaml: DataYaml | None
+    found: Collector
+    polygons: dict[Path, int] = field(default_factory=dict)
+
+    def read(self, file: Path, place: Place, images: FieldImages) -> None:
+        """Read one label file into `found`."""
+        candidates = images.find(file.relative_to(place.boxes).with_suffix("").as_posix())
+        if len(candidates) != 1:
+            problem = "several images" if candidates else "no image"
+            self.found.problems.append(f"{file}: {problem} of that name in {images.folder}")
+            return
+        (image,) = candidates
+        name = images.name(image)
+        split = (self.yaml.split(image) if self.yaml else None) or split_of(name)
+        try:
+            boxes = self._boxes(file)
+        except AnnotationError as error:
+            if not self.names:
+                raise
+            self.found.skip(image, f"{error} Its image was left out.")
+            return
+        self.found.add(
+            AnnotatedField(image, name, boxes, fractions=True, split=split, where=str(file))
+        )
+
+    def tell_polygons(self) -> None:
+        """Note how many polygons were replaced by their bounding boxes."""
+        if self.polygons:
+            self.found.notes.append(
+                f"{sum(self.polygons.values())} polygons or rotated boxes in {len(self.polygons)} "
+                "label files were replaced by their bounding boxes: "
+                f"{some([str(file) for file in self.polygons], 3)}"
+            )
+
+    def _boxes(self, file: Path) -> tuple[NamedBox, ...]:
+        boxes: list[NamedBox] = []
+        problems: list[str] = []
+        for number, line in enumerate(read_text(file).content.splitlines(), start=1):
+            if not line.strip():
+                continue
             where = f"{file}, line {number}"
-            label, box = _box(line.split(), names, where)
-            yield NamedBox(label, box, where)
+            try:
+                label, box, polygon = _line(line.split(), self.names, where)
+            except AnnotationError as error:
+                if not self.names:
+                    raise
+                problems.append(f"{error} This line was passed over.")
+                continue
+            boxes.append(NamedBox(label, box, where))
+            if polygon:
+                self.polygons[file] = self.polygons.get(file, 0) + 1
+        self.found.some_of(problems, file)
+        return tuple(boxes)
 
 
-def _box(values: list[str], names: Sequence[str], where: str) -> tuple[str, Box]:
-    if len(values) != 5:
-        kind = "predictions with confidence" if len(values) == 6 else "polygons"
-        hint = f" ({kind} are not boxes drawn by a person)" if len(values) >= 6 else ""
+def _line(values: list[str], names: Sequence[str], where: str) -> tuple[str, Box, bool]:
+    """Return the class, the corners, and whether they are those around a polygon."""
+    polygon = len(values) >= 7 and len(values) % 2 == 1
+    if len(values) != 5 and not polygon:
+        hint = " (predictions with a confidence are not boxes drawn by a person)"
         raise AnnotationError(
-            f"{where}: expected 5 values: class id, centre x, centre y, width, height. Received "
-            f"{len(values)}{hint}: {' '.join(values)[:200]!r}"
+            f"{where}: expected class id, centre x, centre y, width, height, or a class id and at "
+            f"least three points. Received {len(values)} values"
+            f"{hint if len(values) == 6 else ''}: {' '.join(values)[:200]!r}."
         )
     try:
         number = int(values[0])
-        x, y, width, height = map(float, values[1:])
+        numbers = [float(value) for value in values[1:]]
     except ValueError:
         raise AnnotationError(
-            f"{where}: expected a whole number and four fractions. Received: {' '.join(values)!r}"
+            f"{where}: expected a whole number and then fractions. Received: "
+            f"{' '.join(values)[:200]!r}."
         ) from None
-    if any(v > 1 + _TOLERANCE or v < -_TOLERANCE for v in (x, y, width, height)):
+    if not all(-_TOLERANCE <= v <= 1 + _TOLERANCE for v in numbers):
         raise AnnotationError(
-            f"{where}: centre and size should be fractions of the image, between 0 and 1. "
-            f"Received: {' '.join(values)!r}"
+            f"{where}: coordinates should be fractions of the image, between 0 and 1. "
+            f"Received: {' '.join(values)[:200]!r}."
         )
     if not 0 <= number < len(names):
         raise AnnotationError(f"{where}: the class id {number} has no name. {_hint(names)}")
-    return names[number], (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    return names[number], _around(numbers) if polygon else _corners(numbers), polygon
+
+
+def _corners(numbers: Sequence[float]) -> Box:
+    x, y, width, height = numbers
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _around(points: Sequence[float]) -> Box:
+    return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
 
 
 def _hint(names: Sequence[str]) -> str:
     if names:
         return (
-            f"Names are known for 0 to {len(names) - 1}: {', '.join(names)}. Give all, in the "
+            f"Names are known for 0 to {len(names) - 1}: {some(list(names), 20)}. Give all, in the "
             "order of the ids, with --names."
         )
     return "Give the names in the order of the ids, for instance --names WBC,RBC,Platelets."
 
 
-def _find_names(source: Path, labels: Path) -> list[str]:
-    """Read the names of the class ids from the first file that has them; none is an empty list."""
-    for folder in dict.fromkeys((source, labels)):
-        for name in _NAME_LISTS:
-            if (folder / name).is_file():
-                return [
-                    line.strip() for line in read_text(folder / name).splitlines() if line.strip()
-                ]
-    for name in _YAML:
-        if (source / name).is_file():
-            return _yaml_names(source / name)
-    return []
-
-
-def _yaml_names(file: Path) -> list[str]:
-    """Read the ``names:`` of a ``data.yaml``, in the four forms in which YOLO tools write it.
-
-    ``[a, b]``, ``{0: a, 1: b}``, or a block of ``- a`` or ``0: a`` lines. This is no YAML reader:
-    anything else is refused rather than guessed.
-    """
-    text = re.sub(r"(?m)(^|\s)#.*$", "", read_text(file))
-    found = re.search(r"(?m)^names[ \t]*:[ \t]*", text)
-    if not found:
-        return []
-    rest = text[found.end() :]
-    if inline := re.match(r"\[([^\[\]{}]*)\]|\{([^\[\]{}]*)\}", rest):
-        items = [part.strip() for part in (inline[1] or inline[2] or "").split(",")]
-        numbered = inline[2] is not None
-    else:
-        block = re.match(r"\s*\n((?:[ \t]*(?:-[ \t]|\d+[ \t]*:[ \t]).*(?:\n|$)|[ \t]*\n)*)", rest)
-        items = [line.strip() for line in block[1].splitlines()] if block else []
-        numbered = not any(item.startswith("-") for item in items)
-        items = [item.removeprefix("-").strip() for item in items]
-    names = [_unquote(item) for item in items if item]
-    if numbered:
-        names = _in_order(names)
-    if not names or not all(names):
-        raise AnnotationError(
-            f"{file}: cannot understand `names:`. Expected names: [WBC, RBC, Platelets]. Write it "
-            "so, or give the names with --names."
+def _find_names(
+    source: Path, places: Sequence[Place], yaml: DataYaml | None, found: Collector
+) -> tuple[str, ...]:
+    """Return the names of the class ids from the first file that has them; maybe none."""
+    folders = dict.fromkeys((source, *(place.boxes for place in places)))
+    lists = [file for f in folders for name in _NAME_LISTS if (file := f / name).is_file()]
+    known = {
+        str(file): tuple(
+            line.strip() for line in read_text(file).content.splitlines() if line.strip()
         )
-    return names
-
-
-def _in_order(items: list[str]) -> list[str]:
-    """Return the names of ``0: a`` items, or nothing if the ids are not 0, 1, 2, ..."""
-    pairs = [item.partition(":") for item in items]
-    numbers = [key.strip() for key, _, _ in pairs]
-    if sorted(numbers, key=lambda n: (len(n), n)) != list(map(str, range(len(pairs)))):
-        return []
-    ordered = sorted(pairs, key=lambda pair: int(pair[0]))
-    return [_unquote(value) for _, _, value in ordered]
-
-
-def _unquote(text: str) -> str:
-    text = text.strip()
-    quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "'\""
-    return text[1:-1] if quoted else text
+        for file in lists
+    }
+    if yaml and yaml.names:
+        known[str(yaml.file)] = yaml.names
+    if len(set(known.values())) > 1:
+        found.problems.append(
+            f"{' and '.join(known)} give different names; those of {next(iter(known))} were used. "
+            "Keep one of them, or give the names with --names."
+        )
+    return next(iter(known.values()), ())

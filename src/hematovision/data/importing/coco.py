@@ -1,0 +1,396 @@
+"""COCO: one JSON file of images, annotations and categories for each split.
+
+``SOURCE/annotations/instances_<split>.json`` with the images in ``SOURCE/images`` (or SOURCE
+itself), ``_annotations.coco.json`` beside the images in a folder for each split, as Roboflow lays
+them out, or one JSON file in SOURCE. Ids are arbitrary numbers or texts. Of an annotation without
+``bbox``, the box around its polygons or its uncompressed mask is used. Regions of many cells
+(``iscrowd``) show no single cell and are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hematovision.data.folders import find_split
+from hematovision.data.importing.annotations import (
+    AnnotatedField,
+    Annotations,
+    Collector,
+    FieldImages,
+    NamedBox,
+    Size,
+    some,
+    split_of,
+    tidy,
+)
+from hematovision.data.importing.places import Place, find_places, image_folder, open_places
+from hematovision.data.samples import Box, Split
+from hematovision.data.texts import read_text
+from hematovision.errors import AnnotationError, DatasetError
+
+__all__ = ["MAX_JSON_BYTES", "find_files", "read"]
+
+MAX_JSON_BYTES = 512 * 2**20
+"""512 MiB: more than the annotations of COCO itself, some 860,000."""
+
+_ROBOFLOW = "_annotations.coco.json"
+_Id: TypeAlias = int | str
+
+
+def read(source: Path, annotations: Path | None = None) -> Annotations:
+    """Read the boxes of COCO files.
+
+    Parameters
+    ----------
+    source : Path
+        The folder; see this module's docstring for the layouts.
+    annotations : Path, optional
+        Another JSON file, or a folder of them.
+
+    Returns
+    -------
+    Annotations
+        Boxes in pixels; fields sorted by image; classes in the order of their ids. A file or an
+        annotation that can't be understood, and images that are missing, are among the problems.
+
+    Raises
+    ------
+    AnnotationError
+        If no file can be understood.
+    DatasetError
+        If there are no JSON files or no images.
+    """
+    places = _places(source, annotations)
+    found = Collector()
+    opened = open_places(places, found)
+    categories: dict[str, _Id] = {}
+    understood = 0
+    for place, images in opened:
+        try:
+            reader = _Reader(place.boxes, _parse(place.boxes), images, found)
+            reader.read()
+        except AnnotationError as error:
+            if len(opened) == 1:
+                raise
+            found.problems.append(f"{error} This file was passed over.")
+            continue
+        understood += 1
+        categories |= {
+            name: key for name, key in reader.classes().items() if name not in categories
+        }
+    if not understood:
+        raise AnnotationError(f"No COCO file could be understood. {' '.join(found.problems[:3])}")
+    one_folder = {images.folder: images for _, images in opened}
+    return found.result(one_folder.values(), "entry in a COCO file", categories)
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return the COCO files in a folder itself, by their usual names, else by their content."""
+    if (roboflow := folder / _ROBOFLOW).is_file():
+        return [roboflow]
+    for usual in (folder / "annotations", folder / "Annotations"):
+        if files := sorted(usual.glob("instances*.json")) or sorted(usual.glob("*.json")):
+            return files
+    return [file for file in sorted(folder.glob("*.json")) if _looks_like_coco(file)]
+
+
+def _looks_like_coco(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(2**20)
+    except OSError:
+        return False
+    return b'"images"' in start or b'"annotations"' in start or b'"categories"' in start
+
+
+def _places(source: Path, annotations: Path | None) -> list[Place]:
+    if annotations is not None:
+        files = [annotations] if annotations.is_file() else sorted(annotations.rglob("*.json"))
+        places = [Place(file, image_folder(source)) for file in files]
+    else:
+        places = [Place(file, image_folder(source)) for file in find_files(source)]
+        places = places or find_places(
+            source, None, lambda folder: next(iter(find_files(folder)), None)
+        )
+    if not places:
+        raise DatasetError(
+            f"No COCO files in {annotations or source}. Expected "
+            f"SOURCE/annotations/instances_*.json, SOURCE/train/{_ROBOFLOW} or one *.json; choose "
+            "another with --annotations, or another --format."
+        )
+    return places
+
+
+def _parse(file: Path) -> Mapping[str, list[Any]]:
+    """Read a JSON file and make sure that it holds the three lists of COCO."""
+    try:
+        value = json.loads(read_text(file, MAX_JSON_BYTES).content)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{file} is not valid JSON: {error}.") from error
+    except MemoryError as error:
+        raise AnnotationError(f"{file} does not fit into memory. Split it.") from error
+    lists = ("images", "annotations", "categories")
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in lists):
+        keys = f"the keys {some(list(value), 10)}" if isinstance(value, dict) else type(value)
+        raise AnnotationError(
+            f"{file} is no COCO file of objects: expected an object with the lists images, "
+            f"annotations and categories. Received {keys}."
+        )
+    return {key: value[key] for key in lists}
+
+
+@dataclass
+class _Reader:
+    """Reads one COCO file into a collector."""
+
+    file: Path
+    content: Mapping[str, list[Any]]
+    images: FieldImages
+    found: Collector
+    names: dict[_Id, str] = field(default_factory=dict)
+    boxes: dict[_Id, list[NamedBox]] = field(default_factory=dict)
+    seen: set[tuple[_Id, str, Box]] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Add the fields of the file, and say what is wrong."""
+        self._read_categories()
+        entries = self._entries()
+        problems = []
+        for number, annotation in enumerate(self.content["annotations"]):
+            where = f"{self.file}, annotation {_shown_id(annotation, number)}"
+            try:
+                self._read_annotation(annotation, entries, where)
+            except AnnotationError as error:
+                problems.append(f"{error} It was passed over.")
+        self.found.some_of(problems, self.file)
+        self._tell_counts()
+        self._add_fields(entries)
+
+    def classes(self) -> dict[str, _Id]:
+        """Return the names of the categories in the order of their ids.
+
+        Roboflow adds a category for the project that has no annotations; it is no class.
+        """
+        used = {box.label for boxes in self.boxes.values() for box in boxes}
+        projects = {
+            str(category.get("name", "")).strip()
+            for category in self.content["categories"]
+            if isinstance(category, dict) and category.get("supercategory") == "none"
+        }
+        order = sorted(self.names, key=lambda key: (isinstance(key, str), key))
+        return {
+            self.names[key]: key
+            for key in order
+            if self.names[key] in used or self.names[key] not in projects
+        }
+
+    def _read_categories(self) -> None:
+        for category in self.content["categories"]:
+            key = _id(category.get("id")) if isinstance(category, dict) else None
+            name = str(category.get("name") or "").strip() if isinstance(category, dict) else ""
+            if key is None or not name or self.names.setdefault(key, name) != name:
+                raise AnnotationError(
+                    f"{self.file}: the category {str(category)[:200]} has no id or name, or an id "
+                    "that is there twice."
+                )
+
+    def _entries(self) -> dict[_Id, Mapping[str, Any]]:
+        """Return the entries of images by their ids."""
+        entries: dict[_Id, Mapping[str, Any]] = {}
+        problems = []
+        for entry in self.content["images"]:
+            key = _id(entry.get("id")) if isinstance(entry, dict) else None
+            if key is None or not isinstance(entry.get("file_name"), str):
+                problems.append(f"{self.file}: the image {str(entry)[:200]} lacks id or file_name")
+            elif key in entries:
+                problems.append(
+                    f"{self.file}: the image id {key!r} is there twice; {entry['file_name']!r} was "
+                    "passed over"
+                )
+            else:
+                entries[key] = entry
+        self.found.some_of(problems, self.file)
+        return entries
+
+    def _read_annotation(
+        self, annotation: Any, entries: Mapping[_Id, Mapping[str, Any]], where: str
+    ) -> None:
+        if not isinstance(annotation, dict):
+            raise AnnotationError(f"{where} is no object.")
+        image, category = _id(annotation.get("image_id")), _id(annotation.get("category_id"))
+        if image is None or image not in entries:
+            raise AnnotationError(f"{where}: there is no image {annotation.get('image_id')!r:.99}.")
+        label = None if category is None else self.names.get(category)
+        if label is None:
+            raise AnnotationError(
+                f"{where}: there is no category {annotation.get('category_id')!r:.99}."
+            )
+        if annotation.get("iscrowd"):
+            self._count("are regions of many cells (iscrowd) and were left out", where)
+            return
+        box = self._box(annotation, where)
+        if (image, label, box) in self.seen:
+            self._count("repeat another (same image, class and box) and were left out", where)
+            return
+        self.seen.add((image, label, box))
+        self.boxes.setdefault(image, []).append(NamedBox(label, box, where))
+
+    def _box(self, annotation: Mapping[str, Any], where: str) -> Box:
+        bbox = _numbers(annotation.get("bbox"))
+        if bbox is not None and len(bbox) == 4:
+            x, y, width, height = bbox
+            return x, y, tidy(x + width), tidy(y + height)
+        box = _around(annotation.get("segmentation"))
+        if box is None or bbox:
+            raise AnnotationError(
+                f"{where}: expected bbox: [x, y, width, height], or polygons in segmentation. "
+                f"Received bbox: {str(annotation.get('bbox'))[:100]}."
+            )
+        self._count("have no bbox; the box around their segmentation was used", where)
+        return box
+
+    def _count(self, what: str, where: str) -> None:
+        self.counts[what] += 1
+        self.first.setdefault(what, where)
+
+    def _tell_counts(self) -> None:
+        for what, count in self.counts.items():
+            sentence = f"{self.file}: {count} annotations {what}; the first: {self.first[what]}"
+            understood = what.endswith("used")
+            (self.found.notes if understood else self.found.problems).append(sentence)
+
+    def _add_fields(self, entries: Mapping[_Id, Mapping[str, Any]]) -> None:
+        split = _split_of_file(self.file)
+        lost: list[str] = []
+        joined: list[str] = []
+        by_image: dict[Path, AnnotatedField] = {}
+        for key, entry in entries.items():
+            candidates = self._candidates(entry["file_name"], split)
+            if len(candidates) != 1:
+                lost.append(f"{entry['file_name']!r}{' (several)' if candidates else ''}")
+                continue
+            (image,) = candidates
+            name = self.images.name(image)
+            boxes = tuple(self.boxes.get(key, ()))
+            if image in by_image:
+                joined.append(name)
+                boxes = (*by_image[image].boxes, *boxes)
+            by_image[image] = AnnotatedField(
+                image, name, boxes, size=_size(entry), split=split or split_of(name),
+                where=str(self.file),
+            )  # fmt: skip
+        for found in by_image.values():
+            self.found.add(found)
+        if joined:
+            self.found.problems.append(
+                f"{self.file}: {len(joined)} images have several entries, whose boxes were joined: "
+                f"{some(joined)}"
+            )
+        if lost:
+            self.found.problems.append(
+                f"{self.file}: {len(lost)} images are not in {self.images.folder}: {some(lost)}"
+            )
+
+    def _candidates(self, name: str, split: Split | None) -> tuple[Path, ...]:
+        """Find an image; of several with one name, that in the folder of the file's split."""
+        found = self.images.find(name)
+        if len(found) > 1 and split is not None:
+            found = tuple(path for path in found if split_of(self.images.name(path)) == split)
+        return found
+
+
+def _split_of_file(file: Path) -> Split | None:
+    """Return the split in a name such as ``instances_val2017.json``."""
+    words = re.split(r"[\W\d_]+", file.stem)
+    return next((split for word in words if (split := find_split(word))), None)
+
+
+def _id(value: object) -> _Id | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value
+
+
+def _shown_id(annotation: object, number: int) -> str:
+    key = _id(annotation.get("id")) if isinstance(annotation, dict) else None
+    return f"number {number + 1}" if key is None else f"id {str(key)[:50]}"
+
+
+def _numbers(value: object) -> list[float] | None:
+    if not isinstance(value, list):
+        return None
+    try:
+        return [float(v) for v in value if not isinstance(v, bool)]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _around(segmentation: object) -> Box | None:
+    """Return the box around polygons, or around a mask of run lengths; None if there is neither."""
+    if isinstance(segmentation, dict):
+        return _around_mask(segmentation)
+    if not isinstance(segmentation, list):
+        return None
+    parts = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation]
+    xs: list[float] = []
+    ys: list[float] = []
+    for part in parts:
+        points = _numbers(part)
+        if (
+            points is None
+            or len(points) < 6
+            or len(points) % 2
+            or not all(map(math.isfinite, points))
+        ):
+            return None
+        xs += points[::2]
+        ys += points[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _around_mask(mask: Mapping[str, Any]) -> Box | None:
+    """Return the box around an uncompressed mask: runs of 0 and 1 down the columns, in turn."""
+    counts, size = mask.get("counts"), _numbers(mask.get("size"))
+    if not isinstance(counts, list) or size is None or len(size) != 2 or size[0] < 1:
+        return None
+    height = int(size[0])
+    runs = [(start, end) for start, end in _runs(counts) if end > start]
+    if not runs:
+        return None
+    inside = [(s % height, (e - 1) % height) for s, e in runs if s // height == (e - 1) // height]
+    whole = len(inside) < len(runs)  # a run over the end of a column reaches bottom and top
+    top = 0 if whole else min(first for first, _ in inside)
+    bottom = height if whole else max(last for _, last in inside) + 1
+    return (
+        float(runs[0][0] // height),
+        float(top),
+        float((runs[-1][1] - 1) // height + 1),
+        float(bottom),
+    )
+
+
+def _runs(counts: Sequence[object]) -> Iterator[tuple[int, int]]:
+    position = 0
+    for number, count in enumerate(counts):
+        length = count if isinstance(count, int) and not isinstance(count, bool) else 0
+        if number % 2:
+            yield position, position + length
+        position += length
+
+
+def _size(entry: Mapping[str, Any]) -> Size | None:
+    sides = _numbers([entry.get("width"), entry.get("height")])
+    if sides is None or len(sides) != 2 or not all(math.isfinite(s) and s >= 1 for s in sides):
+        return None
+    return round(sides[0]), round(sides[1])

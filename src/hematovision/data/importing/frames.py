@@ -1,0 +1,131 @@
+"""Which pixels of an image the boxes of a box file mean: upright or as stored, at which scale.
+
+Annotation tools disagree about the orientation that cameras write (EXIF): some show the image
+upright, some as it is stored. And datasets are shrunk without their box files. The size in a box
+file tells which happened; where it fits neither, the boxes would be of the wrong places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hematovision.data.importing.annotations import Size
+from hematovision.data.samples import Box
+from hematovision.errors import AnnotationError, ImageError
+from hematovision.images import MAX_PIXELS
+from hematovision.images.formats import Source, inspect
+from hematovision.images.formats.exif import read_orientation
+
+__all__ = ["Frame", "find_frame"]
+
+_JPEG, _EXIF, _EXIF_BYTES = b"\xff\xd8", b"Exif\0\0", 2**17
+_ROUNDING = 1.0  # pixel, of the smaller size
+_UPRIGHT = (
+    "images have an EXIF orientation, and their box file gives no size: the boxes were taken for "
+    "the upright image"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How the boxes of a box file become boxes in pixels of the upright image.
+
+    Parameters
+    ----------
+    width, height : int
+        The upright image's sides.
+    scale : (float, float)
+        From the box file's pixels to the image's, across and down, before it is turned.
+    orientation : int
+        The EXIF orientation that turns the boxes too; 1 if they are upright already.
+    said : str
+        What was done, for the report; empty if nothing.
+    """
+
+    width: int
+    height: int
+    scale: tuple[float, float] = (1.0, 1.0)
+    orientation: int = 1
+    said: str = ""
+
+    def upright(self, box: Box) -> Box:
+        """Return a box in pixels of the upright image; see Exif 2.32, section 4.6.4."""
+        if self.scale == (1.0, 1.0) and self.orientation == 1:
+            return box
+        x, y = self.scale
+        xmin, ymin, xmax, ymax = box[0] * x, box[1] * y, box[2] * x, box[3] * y
+        if self.orientation > 4:
+            xmin, ymin, xmax, ymax = ymin, xmin, ymax, xmax
+        flips = (self.orientation - 1) % 4
+        if flips in (1, 2):
+            xmin, xmax = self.width - xmax, self.width - xmin
+        if flips in (2, 3):
+            ymin, ymax = self.height - ymax, self.height - ymin
+        return xmin, ymin, xmax, ymax
+
+
+def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
+    """Compare an image's size with that in its box file.
+
+    Parameters
+    ----------
+    image : Path
+        The image.
+    pixels : Size
+        Its width and height when upright.
+    declared : Size or None
+        Those in the box file.
+
+    Raises
+    ------
+    AnnotationError
+        If they contradict each other; the message is the reason.
+    """
+    width, height = pixels
+    if declared == pixels:
+        return Frame(width, height)
+    if declared is None:
+        return Frame(width, height, said=_UPRIGHT if _camera_orientation(image) != 1 else "")
+    if _is_scaled(declared, pixels):
+        scale = (width / declared[0], height / declared[1])
+        said = f"boxes were scaled by {scale[0]:.4g}, from {_show(declared)} to {_show(pixels)}"
+        return Frame(width, height, scale, said=said)
+    stored = (height, width)
+    orientation = _orientation(image)
+    if orientation > 4 and _is_scaled(declared, stored):
+        scale = (stored[0] / declared[0], stored[1] / declared[1])
+        said = (
+            f"boxes were turned upright, as the image's EXIF orientation says: they are for "
+            f"{_show(declared)}, the image as it is stored"
+        )
+        return Frame(width, height, scale, orientation, said)
+    raise AnnotationError(
+        f"its box file gives {_show(declared)} pixels, the image has {_show(pixels)}, so that its "
+        "boxes would be in the wrong places; correct the size, or bring the image it was drawn on"
+    )
+
+
+def _is_scaled(declared: Size, pixels: Size) -> bool:
+    """Tell whether one size is the other times a factor, its sides rounded to whole pixels."""
+    difference = abs(declared[0] * pixels[1] - declared[1] * pixels[0])
+    return difference <= max(*declared, *pixels) * _ROUNDING
+
+
+def _orientation(image: Path) -> int:
+    try:
+        return inspect(Source(image.read_bytes(), str(image), MAX_PIXELS)).orientation
+    except (ImageError, OSError):
+        return 1
+
+
+def _camera_orientation(image: Path) -> int:
+    """Return the orientation of a JPEG from its first bytes; cameras write no other format."""
+    with image.open("rb") as stream:
+        start = stream.read(_EXIF_BYTES)
+    position = start.find(_EXIF) if start.startswith(_JPEG) else -1
+    return 1 if position < 0 else read_orientation(start[position:])
+
+
+def _show(size: Size) -> str:
+    return f"{size[0]} x {size[1]}"

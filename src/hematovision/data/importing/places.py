@@ -1,0 +1,133 @@
+"""Where a dataset keeps its box files and its images: together, or in a folder for each split.
+
+.. code-block:: text
+
+    SOURCE/Annotations/, JPEGImages/      SOURCE/labels/{train,val}/, images/{train,val}/
+    SOURCE/train/labels/, images/         SOURCE/train/*.xml beside *.jpg
+    SOURCE/train/_annotations.csv         SOURCE/train/_annotations.coco.json
+
+A single folder around all that is stepped into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hematovision.data.folders import find_split
+from hematovision.data.importing.annotations import Collector, FieldImages
+from hematovision.errors import DatasetError
+
+__all__ = [
+    "Place",
+    "find_places",
+    "image_folder",
+    "open_places",
+    "visible_folders",
+    "without_wrapper",
+]
+
+_IMAGE_FOLDERS = ("JPEGImages", "images")
+_OWN_NAMES = frozenset({*_IMAGE_FOLDERS, "Annotations", "annotations", "labels", "ImageSets"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Box files and the images they describe.
+
+    Parameters
+    ----------
+    boxes : Path
+        A folder of box files, or one file.
+    images : Path
+        The folder of the images.
+    prefix : str
+        The folder of the split that both lie in; empty where there is none.
+    """
+
+    boxes: Path
+    images: Path
+    prefix: str = ""
+
+
+def find_places(
+    source: Path, annotations: Path | None, find: Callable[[Path], Path | None]
+) -> list[Place]:
+    """Return where the box files lie.
+
+    Parameters
+    ----------
+    source : Path
+        The folder to import.
+    annotations : Path, optional
+        Box files that lie elsewhere.
+    find : callable
+        Returns the box files that lie in a folder itself, as the format keeps them, or None.
+
+    Returns
+    -------
+    list of Place
+        That of `annotations`; else that of `source`; else those of its folders; maybe none.
+    """
+    boxes = annotations if annotations is not None else find(source)
+    if boxes is not None:
+        return [Place(boxes, image_folder(source))]
+    return [
+        Place(found, image_folder(folder), folder.name)
+        for folder in visible_folders(source)
+        if (found := find(folder)) is not None
+    ]
+
+
+def open_places(places: Sequence[Place], found: Collector) -> list[tuple[Place, FieldImages]]:
+    """List the images of each place; one of several places may have none, which is a problem.
+
+    Raises
+    ------
+    DatasetError
+        If there are no images at all.
+    """
+    opened = []
+    for place in places:
+        try:
+            opened.append((place, FieldImages(place.images, place.prefix)))
+        except DatasetError as error:
+            if len(places) == 1:
+                raise
+            found.problems.append(str(error))
+    if not opened:
+        raise DatasetError(
+            f"There are no images in {', '.join(str(place.images) for place in places)}. Put the "
+            "images beside their box files."
+        )
+    return opened
+
+
+def image_folder(folder: Path) -> Path:
+    """Return the folder of images inside one, or itself where it has none."""
+    return next((inner for name in _IMAGE_FOLDERS if (inner := folder / name).is_dir()), folder)
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """Return the folders inside one, sorted, without hidden ones and what archives add."""
+    try:
+        inner = sorted(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(
+            f"Cannot look into {folder}: {error.strerror or error}. Allow reading it."
+        ) from error
+    return [p for p in inner if not p.name.startswith((".", "__MACOSX")) and p.is_dir()]
+
+
+def without_wrapper(source: Path) -> Path:
+    """Step through folders that hold one other folder and no file, as unpacked archives do."""
+    while True:
+        folders = visible_folders(source)
+        files = any(p.is_file() and not p.name.startswith(".") for p in source.iterdir())
+        if files or len(folders) != 1:
+            return source
+        (inner,) = folders
+        if inner.name in _OWN_NAMES or find_split(inner.name) is not None:
+            return source
+        source = inner

@@ -1,0 +1,122 @@
+"""Reading annotated fields in any format, and telling the format by what a folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from hematovision.data.importing import boxes_csv, coco, voc, yolo
+from hematovision.data.importing.annotations import Annotations
+from hematovision.data.importing.data_yaml import find_data_yaml
+from hematovision.data.importing.places import visible_folders, without_wrapper
+from hematovision.errors import DatasetError
+from hematovision.images import is_image_name
+
+__all__ = ["BOX_FORMATS", "FORMATS", "BoxFormat", "Format", "detect_format", "read_fields"]
+
+BoxFormat: TypeAlias = Literal["voc", "yolo", "csv", "coco"]
+BOX_FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
+
+Format: TypeAlias = Literal["voc", "yolo", "csv", "coco", "folders"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def read_fields(
+    source: Path,
+    format_: BoxFormat,
+    annotations: Path | None = None,
+    names: Sequence[str] | None = None,
+) -> Annotations:
+    """Read the annotated fields of a folder.
+
+    Parameters
+    ----------
+    source : Path
+        The folder; the modules of this package say how each format lies on disk.
+    format_ : {"voc", "yolo", "csv", "coco"}
+        The format of the boxes.
+    annotations : Path, optional
+        Boxes elsewhere than the format keeps them.
+    names : sequence of str, optional
+        The names of the class ids 0, 1, 2, ... (yolo).
+
+    Raises
+    ------
+    DatasetError
+        If there are no images or no boxes in that format; its kind `AnnotationError` names a file
+        without which nothing can be read.
+    """
+    if annotations is None:
+        source = without_wrapper(source)
+    match format_:
+        case "voc":
+            return voc.read(source, annotations)
+        case "yolo":
+            return yolo.read(source, annotations, names)
+        case "csv":
+            return boxes_csv.read(source, annotations)
+        case "coco":
+            return coco.read(source, annotations)
+
+
+def detect_format(source: Path) -> Format:
+    """Return the format of a folder, where only one fits.
+
+    Raises
+    ------
+    DatasetError
+        If none or several fit; the message lists them.
+    """
+    source = without_wrapper(source)
+    found = dict(_signs(source))
+    if len(found) == 1:
+        return next(iter(found))
+    if not found and any(_has_images(folder) for folder in visible_folders(source)):
+        return "folders"
+    signs = "; ".join(f"{name} ({sign})" for name, sign in found.items())
+    raise DatasetError(
+        f"The format of {source} is not clear. Found: {signs or 'no boxes and no class folders'}. "
+        f"Name it with --format, one of {', '.join(FORMATS)}."
+    )
+
+
+def _signs(source: Path) -> Iterator[tuple[Format, str]]:
+    """Yield the formats that a folder has signs of, with the sign."""
+    folders = [source, *visible_folders(source)]
+    if file := next((file for folder in folders for file in coco.find_files(folder)), None):
+        yield "coco", str(file)
+    if file := _yolo_sign(source, folders):
+        yield "yolo", str(file)
+    xml = (
+        file for f in folders for inner in (f, f / "Annotations") for file in inner.glob("*.xml")
+    )
+    if file := next(xml, None):
+        yield "voc", str(file)
+    tables = [*source.glob("*.csv"), *source.glob("*.tsv")]
+    if file := next(filter(None, map(boxes_csv.find_table, folders)), None):
+        yield "csv", str(file)
+    elif len(tables) == 1:
+        yield "csv", str(tables[0])
+
+
+def _yolo_sign(source: Path, folders: Sequence[Path]) -> Path | None:
+    labels = (f / "labels" for f in folders if f.name != "labels")
+    by_folder = next((f for f in labels if f.is_dir() and next(f.rglob("*.txt"), None)), None)
+    if by_folder is not None:
+        return by_folder
+    beside = any(
+        yolo.is_label_file(file) and any(map(is_image_name, _same_stem(file)))
+        for folder in folders
+        for file in folder.glob("*.txt")
+    )
+    return (find_data_yaml(source) or source) if beside else None
+
+
+def _same_stem(file: Path) -> Iterator[Path]:
+    suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+    return (image for suffix in suffixes if (image := file.with_suffix(suffix)).is_file())
+
+
+def _has_images(folder: Path) -> bool:
+    return any(is_image_name(path) for path in folder.rglob("*"))
