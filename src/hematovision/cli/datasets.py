@@ -21,6 +21,7 @@ __all__ = [
     "SeedOption",
     "TaxonomyOption",
     "check",
+    "convert",
     "download",
     "group",
     "import_",
@@ -56,16 +57,22 @@ def import_(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset.")],
     *,
     format_: Annotated[
-        Literal["voc", "yolo", "csv", "folders"],
-        typer.Option("--format", help="Boxes as Pascal VOC, YOLO or CSV, or class folders."),
-    ],
+        Literal["voc", "yolo", "csv", "coco", "folders"] | None,
+        typer.Option(
+            "--format",
+            help="Boxes as Pascal VOC, YOLO, CSV or COCO, or class folders; may be left out where "
+            "it is clear.",
+        ),
+    ] = None,
     annotations: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Boxes that lie elsewhere.")
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="SPLIT", help="70/15/15, none, or a folder of lists (train.txt, test.txt)."
+            metavar="SPLIT",
+            help="70/15/15, none, or a folder of lists (train.txt, test.txt). By default the split "
+            "that the source has, else 70/15/15.",
         ),
     ] = None,
     groups: Annotated[
@@ -83,8 +90,8 @@ def import_(
 ) -> None:
     """Make a dataset of cell images.
 
-    They are cut out of annotated fields, or copied from class folders. Boxes that give no image
-    are listed, and the exit code is then 3.
+    They are cut out of annotated fields, or copied from class folders. Whatever could not be used
+    is listed, and the exit code is then 3.
     """
     from hematovision.data.importing import import_dataset
 
@@ -104,6 +111,8 @@ def import_(
         )
     _show_counts(report.counts)
     say(f"{report.total} cell images in {report.dest}")
+    for note in report.notes:
+        say(f"  {note}")
     if report.left_out:
         show_list(
             f"{len(report.left_out)} boxes gave no image:",
@@ -115,6 +124,50 @@ def import_(
         say(f"All of them are in {report.dest / 'import.json'}", err=True)
         raise typer.Exit(FINDINGS)
     show_next("train", report.dest, "--out", "RUN")
+
+
+@group.command("convert")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder to convert.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new folder.")],
+    *,
+    to: Annotated[
+        Literal["voc", "yolo", "csv", "coco"], typer.Option("--to", help="The format to write.")
+    ],
+    from_: Annotated[
+        Literal["voc", "yolo", "csv", "coco"] | None,
+        typer.Option("--from", help="The format of SOURCE; may be left out where it is clear."),
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Boxes that lie elsewhere.")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="The names of the classes 0, 1, 2 (YOLO).")
+    ] = None,
+) -> None:
+    """Convert annotated fields to another format.
+
+    Images, class names and splits stay as they are. Whatever could not be converted is listed,
+    and the exit code is then 3.
+    """
+    from hematovision.data.converting import convert_dataset
+
+    with drawn_progress() as progress:
+        report = convert_dataset(
+            source,
+            dest,
+            to=to,
+            format=from_,
+            annotations=annotations,
+            names=[name.strip() for name in names.split(",")] if names else None,
+            progress=progress,
+        )
+    say(f"{report.fields} fields with {report.boxes} boxes in {report.dest}")
+    for note in report.notes:
+        say(f"  {note}")
+    if report.problems:
+        show_list(f"{len(report.problems)} problems:", report.problems)
+        raise typer.Exit(FINDINGS)
 
 
 @group.command("check")
