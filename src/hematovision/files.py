@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +49,26 @@ def ensure_folder(path: Path) -> Path:
         raise OutputError(
             f"Cannot create the folder {path}: {error.strerror or error}. Choose another place."
         ) from error
+    return path
+
+
+def sync(path: Path) -> Path:
+    """Have the content of a file, or the names in a folder, on disk before anything that follows.
+
+    Raises
+    ------
+    OutputError
+        If the system cannot.
+    """
+    if path.is_dir() and sys.platform == "win32":  # There folders cannot be opened.
+        return path
+    with writing(path):
+        # Windows flushes only what is open for writing, elsewhere a file may be read-only.
+        handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     return path
 
 

@@ -32,7 +32,7 @@ from hematovision.jobs.adapt_images import (
 )
 from hematovision.jobs.adapt_source import Source, open_source
 from hematovision.jobs.judging import Answered, boxes_of, judge, split_counts
-from hematovision.jobs.outputs import fresh_folder
+from hematovision.jobs.outputs import claimed_folder
 from hematovision.model.trust import accepts
 from hematovision.progress import Progress, no_progress
 
@@ -147,10 +147,10 @@ def adapt(
     folder, out = Path(folder), Path(out)
     source = open_source(model)
     data = None if unlabelled else find_labelled(folder, source.bundle.taxonomy)
-    fresh_folder(out)
-    if data is None:
-        return _to_unlabelled(source, folder, out, seed, progress)
-    return _to_labelled(source, data, out, seed, progress)
+    with claimed_folder(out):
+        if data is None:
+            return _to_unlabelled(source, folder, out, seed, progress)
+        return _to_labelled(source, data, out, seed, progress)
 
 
 def _to_unlabelled(

@@ -21,7 +21,15 @@ from hematovision.evaluation.schema import write_json
 from hematovision.files import write_text
 from hematovision.jobs.adapt_source import Source
 from hematovision.jobs.judging import Answered, write_evaluation
-from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, seal_golden, write_bundle
+from hematovision.model.bundle import (
+    H5,
+    KERAS,
+    ONNX,
+    Bundle,
+    finish_bundle,
+    stage_bundle,
+    with_golden,
+)
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef
 
@@ -71,7 +79,7 @@ class Lab:
 
 
 def write_adapted(out: Path, source: Source, adapted: Known, lab: Lab, seed: int) -> Bundle:
-    """Write the model itself; after this the folder is a bundle.
+    """Write the model itself, but no ``bundle.json``: the folder is not yet a bundle.
 
     Raises
     ------
@@ -104,7 +112,7 @@ def write_adapted(out: Path, source: Source, adapted: Known, lab: Lab, seed: int
         files={},
     )
     models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
-    return seal_golden(write_bundle(out, manifest, models))
+    return with_golden(stage_bundle(out, manifest, models))
 
 
 def write_judged(
@@ -116,7 +124,7 @@ def write_judged(
     metrics: Metrics,
     part: str,
 ) -> Path:
-    """Write all about a model that was adapted to labelled images, and seal its bundle.
+    """Write all about a model that was adapted to labelled images, and finish its bundle.
 
     Returns
     -------
@@ -157,7 +165,7 @@ def write_judged(
         refused=lab.refused,
     )
     write_text(out / "MODEL_CARD.md", model_card(card, metrics))
-    seal(out, also=["predictions.csv"])
+    finish_bundle(bundle)
     return report
 
 
@@ -170,7 +178,7 @@ def write_unjudged(
     pictures: Sequence[ChangedPicture],
     notes: Sequence[str],
 ) -> Path:
-    """Write what can be known of a model adapted to unlabelled images, and seal its bundle.
+    """Write what can be known of a model adapted to unlabelled images, and finish its bundle.
 
     Parameters
     ----------
@@ -196,7 +204,7 @@ def write_unjudged(
     )
     report = write_adaptation_report(out, changes, facts, pictures)
     write_text(out / "MODEL_CARD.md", _card(bundle, source, notes))
-    seal(out, also=["adaptation.json", "answers.csv"])
+    finish_bundle(bundle, also=["adaptation.json", "answers.csv"])
     return report
 
 

@@ -25,7 +25,7 @@ from hematovision.jobs.differing import (
 )
 from hematovision.jobs.judging import Answered
 from hematovision.jobs.labelled import Part, answer, choose_part
-from hematovision.jobs.outputs import fresh_folder
+from hematovision.jobs.outputs import claimed_folder
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.trust import accepts
@@ -117,10 +117,27 @@ def compare(
     data = read_dataset(Path(dataset), common.taxonomy, splits=splits, progress=progress)
     chosen = choose_part(data, split)
     kept = _sayable(chosen, common)
-    if out is not None:
-        fresh_folder(Path(out))
+    whole = split == "all" or not data.splits
+    notes = _notes(chosen, common, data if whole or split == "train" else None)
+    names = _names(first, second, classifiers)
+    if out is None:
+        return _compared(names, classifiers, kept, common, notes, progress)
+    with claimed_folder(Path(out)):
+        result = _compared(names, classifiers, kept, common, notes, progress)
+        part = "all" if whole else split
+        return replace(result, report=_write(Path(out), result, data, part, classifiers, common))
+
+
+def _compared(
+    names: Sequence[str],
+    classifiers: Sequence[Classifier],
+    kept: Dataset,
+    common: CommonClasses,
+    notes: tuple[str, ...],
+    progress: Progress,
+) -> CompareResult:
     answered, refused = answer(classifiers, kept, progress, "comparing")
-    one, two = _fold(_names(first, second, classifiers), classifiers, answered, common)
+    one, two = _fold(names, classifiers, answered, common)
     samples = answered[0].samples
     comparison = compare_answers(
         [common.classes.index(sample.label) for sample in samples],
@@ -131,13 +148,7 @@ def compare(
         labs=[sample.lab for sample in samples],
     )
     differing = find_differing(one, two, samples, common.classes)
-    whole = split == "all" or not data.splits
-    notes = _notes(chosen, common, data if whole or split == "train" else None)
-    result = CompareResult(comparison, verdict(comparison), differing, refused, notes)
-    if out is None:
-        return result
-    part = "all" if whole else split
-    return replace(result, report=_write(Path(out), result, data, part, classifiers, common))
+    return CompareResult(comparison, verdict(comparison), differing, refused, notes)
 
 
 def _refuse_the_same(classifiers: Sequence[Classifier]) -> None:

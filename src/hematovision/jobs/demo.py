@@ -10,6 +10,7 @@ from hematovision.data.phantom import NOTE_FILE, write_phantoms
 from hematovision.errors import OutputError, needs_extra
 from hematovision.evaluation import Metrics
 from hematovision.extras import require
+from hematovision.jobs.outputs import LOCK, held_folder
 from hematovision.progress import Progress, no_progress
 
 with needs_extra("train", "The demo"):
@@ -54,23 +55,25 @@ def demo(
         At once, if the extra ``train`` is not installed.
     """
     require("demo")
-    _clear(folder)
-    data = write_phantoms(folder / "phantoms", images, seed, progress=progress)
-    result = train(folder / "phantoms", folder / "run", TrainOptions(seed=seed), progress=progress)
+    with held_folder(folder) as was_interrupted:
+        _clear(folder, was_interrupted=was_interrupted)
+        cells, run = folder / "phantoms", folder / "run"
+        data = write_phantoms(cells, images, seed, progress=progress)
+        result = train(cells, run, TrainOptions(seed=seed), progress=progress)
     return DemoResult(
         result.folder, result.report, result.metrics, data.part("test").samples[0].path
     )
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, *, was_interrupted: bool) -> None:
     """Remove an earlier demo, recognised by the note that phantoms carry, and nothing else."""
-    if not folder.exists():
-        return
-    inside = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    ours = inside <= {"phantoms", "run"} and (folder / "phantoms" / NOTE_FILE).is_file()
+    inside = {path.name for path in folder.iterdir()} - {LOCK}
+    noted = was_interrupted or (folder / "phantoms" / NOTE_FILE).is_file()
+    ours = inside <= {"phantoms", "run"} and noted
     if inside and not ours:
         raise OutputError(
             f"{folder} holds something that is no demo ({', '.join(sorted(inside)[:3])}); it was "
             "not touched. Choose another folder with --out."
         )
-    shutil.rmtree(folder)
+    for name in inside:
+        shutil.rmtree(folder / name)

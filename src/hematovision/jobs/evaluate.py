@@ -15,10 +15,10 @@ from hematovision.data.samples import Dataset
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics, ReportFacts, TrainingPart
 from hematovision.extras import require
-from hematovision.jobs.dataset_classes import classes_for
+from hematovision.jobs.dataset_classes import DatasetClasses, classes_for
 from hematovision.jobs.judging import boxes_of, judge, split_counts, write_evaluation
 from hematovision.jobs.labelled import Part, answer, batches, choose_part
-from hematovision.jobs.outputs import fresh_folder
+from hematovision.jobs.outputs import claimed_folder
 from hematovision.model.classifier import Classifier
 from hematovision.names import shown
 from hematovision.progress import Progress, no_progress, tell
@@ -83,7 +83,19 @@ def evaluate(
     for note in notes:
         tell(progress, f"Note: {note}")
     chosen = choose_part(data, split)
-    fresh_folder(out)
+    with claimed_folder(out):
+        return _evaluated(classifier, found, data, chosen, out, split, progress)
+
+
+def _evaluated(
+    classifier: Classifier,
+    found: DatasetClasses,
+    data: Dataset,
+    chosen: Dataset,
+    out: Path,
+    split: Part,
+    progress: Progress,
+) -> EvaluateResult:
     (answered,), refused = answer([classifier], chosen, progress)
     answered = found.fold(answered)
     metrics = judge(answered, found.classes, classifier.trust, _training(data), seed=0)

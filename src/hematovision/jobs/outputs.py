@@ -1,13 +1,38 @@
-"""Where results go: never over something that is there."""
+"""Where results go: never over something that is there, and never two runs into one folder."""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from hematovision.errors import OutputError
-from hematovision.files import ensure_folder
+from hematovision.files import ensure_folder, writing
+from hematovision.liveness import try_hold
+from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
-__all__ = ["fresh_folder"]
+__all__ = ["LOCK", "claimed_folder", "fresh_folder", "held_folder"]
+
+LOCK = ".hematovision.lock"
+"""The file in a folder that a run holds while it works there; it goes when the run ends."""
+
+OURS = frozenset(
+    {
+        *BUNDLE_FILES,
+        MANIFEST,
+        "adaptation.json",
+        "answers.csv",
+        "compare.html",
+        "compare.json",
+        "differences.csv",
+    }
+)
+"""What the jobs of this package write, and therefore what an interrupted one may have left."""
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}")  # As `files.replacing` names them.
 
 
 def fresh_folder(path: Path, *, option: str = "--out") -> Path:
@@ -26,8 +51,120 @@ def fresh_folder(path: Path, *, option: str = "--out") -> Path:
     """
     ensure_folder(path)
     if any(path.iterdir()):
-        raise OutputError(
-            f"The folder {path} is not empty; nothing in it was touched. Choose a new one with "
-            f"{option}, or move it away."
-        )
+        raise _in_use(path, option)
     return path
+
+
+@contextmanager
+def claimed_folder(path: Path, *, option: str = "--out") -> Iterator[Path]:
+    """Hold an empty folder for this process alone while the block fills it.
+
+    What an interrupted run left there is removed first. If the block fails, what it wrote is
+    removed, and the folder with it if this made it; a finished bundle stays.
+
+    Parameters
+    ----------
+    path : Path
+    option : str
+        What the command line calls it, for the error.
+
+    Raises
+    ------
+    OutputError
+        If another process works there, something else is in it, or it cannot be made.
+    """
+    is_new = not path.exists()
+    try:
+        with held_folder(path, option=option) as was_interrupted:
+            _prepare(path, option, was_interrupted=was_interrupted)
+            try:
+                yield path
+            except BaseException:
+                if not (path / MANIFEST).exists():
+                    _remove_leftovers(path)
+                raise
+    except BaseException:
+        if is_new:
+            _remove_if_empty(path)
+        raise
+
+
+def _prepare(path: Path, option: str, *, was_interrupted: bool) -> None:
+    if was_interrupted and not (path / MANIFEST).exists():
+        _remove_leftovers(path)
+    if _others(path):
+        raise _in_use(path, option)
+
+
+@contextmanager
+def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
+    """Hold a folder, whatever is in it, for this process alone until the block ends.
+
+    Yields
+    ------
+    bool
+        Whether a run that was killed had held it last.
+
+    Raises
+    ------
+    OutputError
+        If another process works there, or it cannot be made.
+    """
+    lock = ensure_folder(path) / LOCK
+    was_there = lock.exists()
+    with writing(lock):
+        stream = lock.open("ab")
+    with stream:
+        if not try_hold(stream) or not _is_there(lock, stream):
+            raise OutputError(
+                f"Another run is working in the folder {path}: it holds {lock}. Wait until it has "
+                f"ended, or choose another folder with {option}."
+            )
+        try:
+            yield was_there
+        finally:
+            _delete_held(lock, stream)
+
+
+def _is_there(path: Path, stream: BinaryIO) -> bool:
+    """Tell whether the file that was opened was not deleted before it could be held."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _delete_held(path: Path, stream: BinaryIO) -> None:
+    try:
+        path.unlink(missing_ok=True)  # While it is held, so that nobody holds what is then deleted.
+    except PermissionError:  # Windows deletes no open file.
+        stream.close()
+        path.unlink(missing_ok=True)
+
+
+def _others(path: Path) -> list[Path]:
+    return [inside for inside in path.iterdir() if inside.name != LOCK]
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a run wrote that did not end, and nothing else."""
+    for inside in _others(path):
+        temporary = _TEMPORARY.fullmatch(inside.name)
+        name = temporary["name"] if temporary else inside.name
+        if name in OURS and inside.is_file():
+            with writing(inside):
+                inside.unlink()
+
+
+def _remove_if_empty(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:
+        return  # Somebody put something there, or it is gone.
+
+
+def _in_use(path: Path, option: str) -> OutputError:
+    return OutputError(
+        f"The folder {path} is not empty; nothing in it was touched. Choose a new one with "
+        f"{option}, or move it away."
+    )

@@ -18,7 +18,15 @@ from hematovision.evaluation import CardFacts, Metrics, ReportFacts, TrainingPar
 from hematovision.evaluation.claim import NOTHING_SAID, Statements, preprocessing
 from hematovision.files import write_text
 from hematovision.jobs.judging import Answered, boxes_of, judge, split_counts, write_evaluation
-from hematovision.model.bundle import H5, KERAS, ONNX, Bundle, seal, seal_golden, write_bundle
+from hematovision.model.bundle import (
+    H5,
+    KERAS,
+    ONNX,
+    Bundle,
+    finish_bundle,
+    stage_bundle,
+    with_golden,
+)
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef, Manifest
 
@@ -70,7 +78,9 @@ class Recipe:
 
 
 def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> Bundle:
-    """Write the model itself, its history and split; after this the folder is a bundle.
+    """Write the model itself, its history and split, but no ``bundle.json``.
+
+    Only `write_figures` makes the folder a bundle: what a killed training leaves opens nowhere.
 
     Raises
     ------
@@ -100,7 +110,7 @@ def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> B
     )
     graph = classifier_graph(learned.weights, learned.head, learned.novelty)
     models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
-    return seal_golden(write_bundle(out, manifest, models))
+    return with_golden(stage_bundle(out, manifest, models))
 
 
 def judged_part(learned: Learned) -> Split:
@@ -116,7 +126,7 @@ def write_figures(
     recipe: Recipe,
     curve: Sequence[CurvePoint] = (),
 ) -> tuple[Path, Metrics]:
-    """Judge the model on its test part (else on validation), write all about it, seal the bundle.
+    """Judge the model on its test part (else on validation), write all about it, then bundle.json.
 
     Returns
     -------
@@ -166,7 +176,7 @@ def write_figures(
     write_text(out / "MODEL_CARD.md", _card(data, learned, recipe, bundle, metrics))
     if curve:
         write_text(out / "learning_curve.csv", _curve_table(curve))
-    seal(out, also=["predictions.csv", "learning_curve.csv"])
+    finish_bundle(bundle)
     return report, metrics
 
 

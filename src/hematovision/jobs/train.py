@@ -13,7 +13,7 @@ from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError, needs_extra
 from hematovision.evaluation import Metrics
 from hematovision.extras import require
-from hematovision.jobs.outputs import fresh_folder
+from hematovision.jobs.outputs import claimed_folder
 from hematovision.jobs.run_folder import Recipe, judged_part, write_figures, write_model
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import PBC8, names_pbc8
@@ -121,7 +121,11 @@ def train(
         At once, if the extra ``train`` is not installed.
     """
     require("train")
-    fresh_folder(out)
+    with claimed_folder(out):
+        return _train(dataset, out, options, progress)
+
+
+def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) -> TrainResult:
     found = read_dataset(dataset, options.taxonomy, progress=progress)
     data = complete_splits(found, options.seed)
     copies = copy_warnings(data)

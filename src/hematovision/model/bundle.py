@@ -1,8 +1,8 @@
 """The folder in which a trained model lives.
 
-``bundle.json`` is written last and holds the SHA-256 of every other file, so that a folder
-without it is an unfinished run, and a changed file is noticed before it is opened. What is opened
-is the very bytes that were hashed.
+``bundle.json`` is written last, when all else is on disk, and holds the SHA-256 of every other
+file: a folder without it is an unfinished run, and a changed file is noticed before it is opened.
+What is opened is the very bytes that were hashed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from pathlib import Path
 
 from hematovision import __version__
 from hematovision.errors import BundleError
-from hematovision.files import ensure_folder, sha256_bytes, sha256_file, write_bytes, write_text
+from hematovision.files import (
+    ensure_folder,
+    sha256_bytes,
+    sha256_file,
+    sync,
+    write_bytes,
+    write_text,
+)
 from hematovision.model.golden import ask_golden
 from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
@@ -36,10 +43,13 @@ __all__ = [
     "MAX_MODEL_BYTES",
     "ONNX",
     "Bundle",
+    "finish_bundle",
     "library_versions",
     "read_bundle",
     "seal",
     "seal_golden",
+    "stage_bundle",
+    "with_golden",
     "write_bundle",
 ]
 
@@ -54,8 +64,15 @@ BUNDLE_FILES = (
     KERAS,
     "history.csv",
     "metrics.json",
+    "predictions.csv",
     "report.html",
     "split.csv",
+    "learning_curve.csv",
+    "classification_report.csv",
+    "accuracy_loss.svg",
+    "accuracy_loss.png",
+    "confusion_matrix.svg",
+    "confusion_matrix.png",
     "MODEL_CARD.md",
 )
 """The files that `seal` looks for; others that lie in the folder are not part of the bundle."""
@@ -152,18 +169,12 @@ def read_bundle(folder: Path) -> Bundle:
 def write_bundle(
     folder: Path, manifest: Manifest, files: Mapping[str, bytes] | None = None
 ) -> Bundle:
-    """Write files and then the manifest with the hashes of all.
+    """Write files and then the manifest with the hashes of all: `stage_bundle`, `finish_bundle`.
 
     Parameters
     ----------
-    folder : Path
-        Where; made if need be.
-    manifest : Manifest
-        What to say. Its ``files`` are found anew; an empty ``created`` becomes now, empty
-        ``versions`` become `library_versions`. A ``golden`` answer is kept only with the model
-        file that gave it; `seal_golden` asks for a new one.
-    files : mapping of str to bytes, optional
-        Contents by name. Files of `BUNDLE_FILES` that lie in the folder already belong to the
+    folder, manifest, files
+        As in `stage_bundle`. Files of `BUNDLE_FILES` that lie in the folder already belong to the
         bundle too.
 
     Raises
@@ -173,15 +184,68 @@ def write_bundle(
     BundleError
         If there is no ONNX model, or a name leads out of the folder.
     """
+    return finish_bundle(stage_bundle(folder, manifest, files or {}))
+
+
+def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle's files, but no ``bundle.json``: until `finish_bundle` nobody can open it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; made if need be.
+    manifest : Manifest
+        What to say. Its ``files`` become those given here; an empty ``created`` becomes now, empty
+        ``versions`` become `library_versions`. A ``golden`` answer is kept only with the model
+        file that gave it; `with_golden` asks for a new one.
+    files : mapping of str to bytes
+        Contents by name.
+
+    Returns
+    -------
+    Bundle
+        It can be asked (`Classifier`) though it is not finished.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be written.
+    BundleError
+        If a name leads out of the folder.
+    """
     ensure_folder(folder)
-    for name, data in (files or {}).items():
-        write_bytes(folder / _safe(name), data)
+    hashes = {_safe(name): sha256_bytes(data) for name, data in files.items()}
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    same = ONNX in hashes and hashes[ONNX] == manifest.files.get(ONNX)
     complete = replace(
         manifest,
         created=manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
         versions=manifest.versions or library_versions(),
+        files=hashes,
+        golden=manifest.golden if same else None,
     )
-    return _seal(folder, complete, files or {})
+    return Bundle(folder, complete)
+
+
+def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
+    """Hash every file of a staged bundle, have all on disk, and write ``bundle.json`` last.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        As `stage_bundle` gave it.
+    also : iterable of str
+        Names of further files that belong to it, beside `BUNDLE_FILES` and those staged.
+
+    Raises
+    ------
+    OutputError
+        If ``bundle.json`` cannot be written.
+    BundleError
+        If there is no ONNX model, or a name leads out of the folder.
+    """
+    return _seal(bundle.folder, bundle.manifest, (*bundle.manifest.files, *also))
 
 
 def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
@@ -203,10 +267,27 @@ def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
     return _seal(folder, manifest, (*manifest.files, *also))
 
 
+def with_golden(bundle: Bundle) -> Bundle:
+    """Ask a bundle's model about the golden cell; its answer is in the bundle that is returned.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Staged or finished. Nothing is written.
+
+    Raises
+    ------
+    BundleError
+        If the model cannot be opened, or its answer is no number.
+    """
+    golden = ask_golden(bundle.read(ONNX), bundle.external_weights())
+    return Bundle(bundle.folder, replace(bundle.manifest, golden=golden))
+
+
 def seal_golden(bundle: Bundle) -> Bundle:
     """Ask a bundle's model about the golden cell, and write its answer into ``bundle.json``.
 
-    Everything that makes a model calls it; on a bundle of schema 1 it adds what that did not have.
+    On a bundle of schema 1 it adds what that did not have.
 
     Parameters
     ----------
@@ -216,12 +297,11 @@ def seal_golden(bundle: Bundle) -> Bundle:
     Raises
     ------
     BundleError
-        If the model cannot be opened, or its answer is no number.
+        As for `with_golden`.
     OutputError
         If ``bundle.json`` cannot be written.
     """
-    golden = ask_golden(bundle.read(ONNX), bundle.external_weights())
-    return _write_manifest(bundle.folder, replace(bundle.manifest, golden=golden))
+    return _write_manifest(bundle.folder, with_golden(bundle).manifest)
 
 
 def library_versions() -> dict[str, str]:
@@ -249,13 +329,16 @@ def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
         raise BundleError(f"{folder}: there is no {ONNX}; a bundle cannot do without.")
     same = hashes[ONNX] == manifest.files.get(ONNX)
     golden = manifest.golden if same else None
+    for name in hashes:
+        sync(folder / name)
     return _write_manifest(folder, replace(manifest, files=hashes, golden=golden))
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     text = manifest.to_text()
     parse_manifest(text.encode("utf-8"))  # What is written can be read.
-    write_text(folder / MANIFEST, text)
+    sync(folder)
+    sync(write_text(folder / MANIFEST, text))
     return Bundle(folder, manifest)
 
 

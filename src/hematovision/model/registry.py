@@ -45,7 +45,10 @@ def find_model(name_or_path: str | Path) -> Path:
         return folder
     bundled = ", ".join(bundled_models()) or "none in this installation"
     if os.path.isdir(folder):  # noqa: PTH112
-        found = f"The folder {folder} has no {MANIFEST}: its training did not finish, or it is none"
+        found = (
+            f"The folder {folder} has no {MANIFEST}: training did not finish, or this is not a run "
+            "folder"
+        )
     else:
         found = f"There is no model {str(name_or_path)!r}: no bundled name and no folder"
     raise ModelNotFoundError(
