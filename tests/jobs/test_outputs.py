@@ -129,6 +129,26 @@ def test_a_killed_training_leaves_no_model_and_the_same_command_works_again(
     read_bundle(out)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_whenever_the_writer_is_killed_bundle_json_comes_last(tmp_path):
+    process = started(TESTS / "jobs" / "killed_writer.py", tmp_path)
+    out, err = process.communicate(timeout=300)
+    last, code = map(int, out.split())
+    assert (code, process.returncode) == (0, 0), err
+    whole = json.loads((tmp_path / str(last) / "bundle.json").read_text())["files"]
+    assert last == len(whole) + 2  # Every file, the manifest, and once more without a kill.
+    read_bundle(tmp_path / str(last))
+    for step in range(1, last):
+        folder = tmp_path / str(step)
+        there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        assert len(there) == step - 1
+        assert there <= set(whole)
+        with pytest.raises(ModelNotFoundError, match="training did not finish"):
+            find_model(folder)
+        with claimed_folder(folder):
+            assert [path.name for path in folder.iterdir()] == [LOCK]
+
+
 def test_what_a_killed_run_left_is_removed_and_nothing_else(holder, tmp_path):
     run = tmp_path / "run"
     (run / ".report.html.0123abcd").write_text("half")
