@@ -79,9 +79,6 @@ def evaluate(
     classifier = Classifier.load(model)
     found = classes_for(classifier.taxonomy, class_folders(dataset), where=str(dataset))
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
-    notes = (*found.notes, *copy_warnings(data))
-    for note in notes:
-        tell(progress, f"Note: {note}")
     chosen = choose_part(data, split)
     with claimed_folder(out):
         return _evaluated(classifier, found, data, chosen, out, split, progress)
@@ -96,6 +93,9 @@ def _evaluated(
     split: Part,
     progress: Progress,
 ) -> EvaluateResult:
+    notes = (*found.notes, *copy_warnings(data))
+    for note in notes:
+        tell(progress, f"Note: {note}")
     (answered,), refused = answer([classifier], chosen, progress)
     answered = found.fold(answered)
     metrics = judge(answered, found.classes, classifier.trust, _training(data), seed=0)
