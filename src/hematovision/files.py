@@ -18,6 +18,7 @@ __all__ = [
     "replacing",
     "sha256_bytes",
     "sha256_file",
+    "sync",
     "write_bytes",
     "write_text",
     "writing",
