@@ -7,6 +7,7 @@ import io
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ _DECODER_ERRORS = (
 )  # fmt: skip
 
 _BAND_PIXELS = 2**18
+
+# Changes whatever blocks are decoded from it; no byte is 0xFF, which begins a JPEG's marker.
+_NOISE = bytes((151 * i + i * i // 7) % 255 for i in range(256))
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -96,10 +100,10 @@ def _set_raw_mode(image: Any, raw_mode: str) -> None:
 
 def _shallow(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Decode samples of up to 8 bits to colours (H, W, 3) and alpha (H, W), where there is one."""
-    image = _open(picture)
-    if picture.format == "JPEG" and image.mode == "CMYK" and not picture.inverted:
-        _set_raw_mode(image, "CMYK")  # Pillow takes every CMYK JPEG for an inverted one
-    image.load()
+    image = _loaded(picture)
+    if picture.open_ended:
+        noisy = picture.data[:-2] + _NOISE + picture.data[-2:]
+        _check_end(image, _loaded(replace(picture, data=noisy)))
     if image.has_transparency_data:
         straight = image.convert("LA") if image.mode == "La" else image
         rgba = np.asarray(straight.convert("RGBA"))
@@ -110,6 +114,24 @@ def _shallow(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | N
     levels = 2**picture.bits - 1
     key = [(value & levels) * 255 // levels for value in picture.transparent]
     return colours, _keyed(colours, key)
+
+
+def _loaded(picture: Picture) -> Any:
+    image = _open(picture)
+    if picture.format == "JPEG" and image.mode == "CMYK" and not picture.inverted:
+        _set_raw_mode(image, "CMYK")  # Pillow takes every CMYK JPEG for an inverted one
+    image.load()
+    return image
+
+
+def _check_end(image: Any, noisy: Any) -> None:
+    """Raise `ValueError` if noise behind its coded data changes a picture: then they end early."""
+    width, height = image.size
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = (0, top, width, min(top + rows, height))
+        if image.crop(band).tobytes() != noisy.crop(band).tobytes():
+            raise ValueError("its coded data end before the last block")
 
 
 def _deep(picture: Picture) -> tuple[NDArray[np.uint16], NDArray[np.uint16] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import dataclass
 
 from hematovision.images.formats.exif import read_orientation
 from hematovision.images.formats.picture import Picture, Source
@@ -14,11 +15,19 @@ __all__ = ["inspect"]
 # coded data (T.81, B.1.1.5), so neither ends a scan. Fill bytes 0xFF may stand before a marker.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _STANDALONE = frozenset({0x01, 0xD8})
+_END_MARKER = b"\xff\xd9"
 _END, _SCAN, _APP0, _APP1, _APP14, _COMMENT = 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _READABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # not lossless or hierarchical
 _COMPONENTS = (1, 3, 4)
+_PROGRESSIVE, _ARITHMETIC = frozenset({0xC2, 0xCA}), frozenset({0xC9, 0xCA})
+
+# A JPEG cut anywhere and given an end marker looks whole: the decoder paints missing blocks grey
+# and says nothing. Without the marker it stops and asks for more data instead. It looks up to 8
+# bytes ahead of the bits it needs, so that many follow: all ones, which is no Huffman code (T.81,
+# C.2) and ends two blocks at most.
+_LOOK_AHEAD = b"\xff\0" * 8
 
 # Each scan of a progressive JPEG passes over the whole picture, so a file of a few kB with
 # thousands of empty scans keeps a decoder busy for minutes. Encoders write about 10 scans.
@@ -35,8 +44,9 @@ class _Walk:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.pieces = [b"\xff\xd8"]
-        self.frame: tuple[int, ...] = ()
+        self.frame: _Frame | None = None
         self.scans = 0
+        self.missing = dict[int, set[int]]()
         self.orientation = 1
         self.adobe = False
 
@@ -45,7 +55,6 @@ class _Walk:
         start, code, stop = self._next_marker(2)
         for _ in range(_MAX_SEGMENTS):
             if code == _END:
-                self.pieces.append(b"\xff\xd9")
                 return
             content = b""
             if code not in _STANDALONE:
@@ -70,7 +79,7 @@ class _Walk:
         if code in _FRAMES:
             self._read_frame(code, content)
         elif code == _SCAN:
-            self._count_scan()
+            self._read_scan(content)
         elif code == _APP1 and content.startswith(b"Exif\0\0"):
             self.orientation = read_orientation(content)
         elif code == _APP14 and content.startswith(b"Adobe") and len(content) >= 12:
@@ -91,28 +100,77 @@ class _Walk:
             )
         height, width = struct.unpack_from(">HH", content, 1)
         self.source.check_size(width, height)
-        self.frame = (width, height, components)
+        parts = zip(content[6::3], content[7::3], strict=False)
+        self.frame = _Frame(code, width, height, tuple((c, s >> 4, s & 15) for c, s in parts))
+        if len(self.frame.components) != components:
+            raise self.source.damaged("the JPEG's frame header is cut")
+        bands = range(64) if code in _PROGRESSIVE else range(1)
+        self.missing = {name: set(bands) for name, _, _ in self.frame.components}
 
-    def _count_scan(self) -> None:
+    def _read_scan(self, content: bytes) -> None:
+        """Count a scan, and note which coefficients it brings to their last bit."""
         self.scans += 1
         if self.scans > _MAX_SCANS:
             raise self.source.overloaded("JPEG", _MAX_SCANS, "scans")
+        count = content[0] if content else 0
+        if self.frame is None or len(content) != 4 + 2 * count:
+            raise self.source.damaged("the JPEG has a scan that is cut or before its frame")
+        first, last, bits = content[-3:]
+        for name in content[1:-3:2]:
+            if self.frame.code not in _PROGRESSIVE:
+                self.missing.get(name, set()).clear()
+            elif bits & 15 == 0:
+                self.missing.get(name, set()).difference_update(range(first, last + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What a frame header says; components are (name, across, down): name and sampling factors."""
+
+    code: int
+    width: int
+    height: int
+    components: tuple[tuple[int, int, int], ...]
+
+    def least_bytes(self) -> int:
+        """Return how many bytes the blocks take at the very least, all of one colour.
+
+        Each block of 8 x 8 takes a Huffman code for its mean, and one for the end of the rest,
+        which progressive JPEGs share among blocks; arithmetic codes may be shorter than a bit.
+        """
+        if self.code in _ARITHMETIC:
+            return 0
+        across = max(x for _, x, _ in self.components) or 1
+        down = max(y for _, _, y in self.components) or 1
+        blocks = sum(
+            -(-self.width * x // (8 * across)) * -(-self.height * y // (8 * down))
+            for _, x, y in self.components
+        )
+        return blocks * (1 if self.code in _PROGRESSIVE else 2) // 8
 
 
 def inspect(source: Source) -> Picture:
     """Check a JPEG from start to end and describe it; bytes after its end are ignored."""
     walk = _Walk(source)
     walk.run()
-    if not walk.frame or not walk.scans:
+    frame = walk.frame
+    if frame is None or not walk.scans:
         raise source.damaged("the JPEG has no picture in it")
-    width, height, components = walk.frame
+    data = b"".join(walk.pieces)
+    if any(walk.missing.values()) or len(data) < frame.least_bytes():
+        raise source.damaged(
+            f"the JPEG ends early: its {walk.scans} scans of {len(data):,} bytes do not hold all "
+            f"of its {frame.width} x {frame.height} pixels"
+        )
+    at_once = walk.scans == 1 and frame.code not in _PROGRESSIVE | _ARITHMETIC
     return Picture(
         format="JPEG",
-        width=width,
-        height=height,
-        data=b"".join(walk.pieces),
+        width=frame.width,
+        height=frame.height,
+        data=data + (_LOOK_AHEAD if at_once else _END_MARKER),
         orientation=walk.orientation,
         # Adobe's programs store CMYK inverted and say so by their marker (libjpeg.txt, "Special
         # color spaces").
-        inverted=walk.adobe and components == 4,
+        inverted=walk.adobe and len(frame.components) == 4,
+        open_ended=not at_once and frame.code not in _ARITHMETIC,
     )

@@ -134,6 +134,9 @@ class Picture:
         Whether the decoded numbers run from white to black.
     associated : bool
         Whether colours are stored already multiplied by their alpha.
+    open_ended : bool
+        Whether decoding does not fail where coded data end early: a JPEG in several scans. Such
+        data are whole if the decoder makes nothing of what is put between them and the end marker.
     """
 
     format: str
@@ -145,3 +148,4 @@ class Picture:
     transparent: tuple[int, ...] = ()
     inverted: bool = False
     associated: bool = False
+    open_ended: bool = False
