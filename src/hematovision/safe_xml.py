@@ -8,10 +8,12 @@ from xml.parsers import expat
 
 __all__ = ["parse"]
 
-MAX_ELEMENTS = 100_000
 
-
-def parse(content: bytes, on_element: Callable[[str, int], None] | None = None) -> Element:
+def parse(
+    content: bytes,
+    on_element: Callable[[str, int], None] | None = None,
+    max_elements: int = 100_000,
+) -> Element:
     """Parse an XML document.
 
     Parameters
@@ -20,6 +22,8 @@ def parse(content: bytes, on_element: Callable[[str, int], None] | None = None) 
         The document; an encoding other than UTF-8 is told by its declaration or byte order mark.
     on_element : callable, optional
         Called with the tag and the line, from 1, of each element where it begins.
+    max_elements : int
+        A document of more is refused.
 
     Returns
     -------
@@ -29,7 +33,7 @@ def parse(content: bytes, on_element: Callable[[str, int], None] | None = None) 
     Raises
     ------
     ValueError
-        If it is not well-formed, has a DOCTYPE, or more than 100,000 elements; the message begins
+        If it is not well-formed, has a DOCTYPE, or more than `max_elements`; the message begins
         with the line. Also for an encoding that is not known.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
@@ -38,8 +42,8 @@ def parse(content: bytes, on_element: Callable[[str, int], None] | None = None) 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal elements
         elements += 1
-        if elements > MAX_ELEMENTS:
-            raise ValueError(f"line {parser.CurrentLineNumber}: more than {MAX_ELEMENTS} elements")
+        if elements > max_elements:
+            raise ValueError(f"line {parser.CurrentLineNumber}: more than {max_elements} elements")
         if on_element is not None:
             on_element(tag, parser.CurrentLineNumber)
         builder.start(tag, attributes)

@@ -120,7 +120,7 @@ class TestDepth:
         assert grey_row(data) == DEEP_GREYS_AS_8_BITS
 
     def test_a_dim_16_bit_picture_stays_dim(self):
-        assert grey_row(cv2_png(np.array([[100, 4095]], np.uint16))) == [0, 16]
+        assert grey_row(cv2_png(np.array([[100, 16384]], np.uint16))) == [0, 64]
 
     @pytest.mark.parametrize("alpha", [False, True])
     def test_16_bit_colour_keeps_its_low_byte_in_png_and_tiff(self, alpha):
@@ -206,9 +206,9 @@ class TestTransparency:
         assert grey_row(data) == [255, 0]
 
     def test_one_colour_that_stands_for_nothing_must_match_in_every_bit(self):
-        row = struct.pack(">6H", 1, 2, 3, 1, 2, 4)
-        data = png(2, 1, 16, 2, [row], chunk(b"tRNS", struct.pack(">3H", 1, 2, 3)))
-        assert images.read(data)[0].tolist() == [[255, 255, 255], [0, 0, 0]]
+        row = struct.pack(">6H", 1, 2, 40003, 1, 2, 40004)
+        data = png(2, 1, 16, 2, [row], chunk(b"tRNS", struct.pack(">3H", 1, 2, 40003)))
+        assert images.read(data)[0].tolist() == [[255, 255, 255], [0, 0, 156]]
 
     def test_bmp_with_alpha_and_bmp_whose_alpha_was_left_empty(self):
         masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(68)

@@ -34,6 +34,8 @@ _DECODER_ERRORS = (
 )  # fmt: skip
 
 _BAND_PIXELS = 2**18
+_LARGEST = 2**16 - 1
+_MOST_UNUSED_BITS = 14  # of cameras whose samples are stored in 16
 
 # Changes whatever blocks are decoded from it; no byte is 0xFF, which begins a JPEG's marker.
 _NOISE = bytes((151 * i + i * i // 7) % 255 for i in range(256))
@@ -58,8 +60,10 @@ def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
         If the memory does not suffice.
     """
     try:
-        colours, alpha = _deep(picture) if picture.bits == 16 else _shallow(picture)
-        pixels = _on_white(colours, alpha, associated=picture.associated)
+        if picture.bits == 16:
+            pixels = _deep(picture, source)
+        else:
+            pixels = _on_white(*_shallow(picture), associated=picture.associated)
     except SyntaxError as error:  # how Pillow says that it does not know a variant
         raise source.unsupported(f"it cannot be decoded ({error})") from error
     except _DECODER_ERRORS as error:
@@ -75,14 +79,16 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return pixels[::down, ::across]
 
 
-def _open(picture: Picture) -> Any:
-    """Open a picture with its own plug-in.
+def _open(picture: Picture, page: int = 0) -> Any:
+    """Open a page of a picture with its own plug-in.
 
     `PIL.Image.open` would try others, warn on large images by a limit that is global, and
     register every format on first use.
     """
     module, name = _PLUGINS[picture.format]
     image = getattr(importlib.import_module(module), name)(io.BytesIO(picture.data))
+    if page:
+        image.seek(page)
     if image.size != (picture.width, picture.height):
         raise ValueError(
             f"declared {picture.width} x {picture.height}, found {image.width} x {image.height}"
@@ -100,6 +106,10 @@ def _set_raw_mode(image: Any, raw_mode: str) -> None:
 
 def _shallow(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Decode samples of up to 8 bits to colours (H, W, 3) and alpha (H, W), where there is one."""
+    if picture.planes > 1:
+        greys = [np.asarray(_open(picture, page).convert("L")) for page in range(picture.planes)]
+        samples = np.stack(greys, axis=2)
+        return samples[..., :3], samples[..., 3] if picture.planes > 3 else None
     image = _loaded(picture)
     if picture.open_ended:
         noisy = picture.data[:-2] + _NOISE + picture.data[-2:]
@@ -134,24 +144,59 @@ def _check_end(image: Any, noisy: Any) -> None:
             raise ValueError("its coded data end before the last block")
 
 
-def _deep(picture: Picture) -> tuple[NDArray[np.uint16], NDArray[np.uint16] | None]:
-    """Decode 16-bit samples to colours (H, W, 1 or 3) and alpha (H, W), all bits kept."""
-    samples = _deep_samples(picture)
+def _deep(picture: Picture, source: Source) -> NDArray[np.uint8]:
+    """Decode 16-bit samples, all bits kept, and scale them by their range."""
+    samples = [_deep_samples(picture, page) for page in range(picture.planes)]
+    joined = samples[0] if len(samples) == 1 else np.concatenate(samples, axis=2)
+    colours = joined[..., : joined.shape[2] - (joined.shape[2] + 1) % 2]
+    white = _white(colours, picture, source)
+    has_alpha = joined.shape[2] % 2 == 0
+    key = list(picture.transparent)
+    alpha = _in_range(joined[..., -1], white) if has_alpha else _keyed(colours, key)
     if picture.inverted:
-        samples = np.iinfo(np.uint16).max - samples
-    colours = samples[..., : samples.shape[2] - (samples.shape[2] + 1) % 2]
-    if samples.shape[2] % 2 == 0:
-        return colours, samples[..., -1]
-    return colours, _keyed(colours, list(picture.transparent))
+        colours = white - colours
+    return _on_white(colours, alpha, associated=picture.associated, largest=white)
 
 
-def _deep_samples(picture: Picture) -> NDArray[np.uint16]:
+def _white(colours: NDArray[np.uint16], picture: Picture, source: Source) -> int:
+    """Return the value that is white: the declared one, or else the largest of 16 bits.
+
+    Raises
+    ------
+    NotAnImageError
+        If none is declared and the samples use fewer than 15 bits: cameras of 10 to 14 bits leave
+        the others empty, and a guess per image would give equal greys unequal numbers.
+    """
+    brightest, declared = int(colours.max()), picture.white
+    is_range = declared > brightest or declared == 2 ** max(8, brightest.bit_length()) - 1
+    if declared and is_range:  # else it is a statistic of this image, or wrong
+        return declared
+    bits = max(8, brightest.bit_length())
+    if bits > _MOST_UNUSED_BITS:
+        return _LARGEST
+    raise source.unsupported(
+        f"its samples have 16 bits, but none is above {brightest:,}: it looks like an image of "
+        f"{bits} bits that does not declare its range, and would be read far too dark",
+        f"Save it with 8 bits, {2**bits - 1:,} as white; or as TIFF that declares its range "
+        f"(MaxSampleValue {2**bits - 1}, or SignificantBits {bits} in OME-XML; MaxSampleValue "
+        f"{_LARGEST} if it is that dark).",
+    )
+
+
+def _in_range(alpha: NDArray[np.uint16], white: int) -> NDArray[Any]:
+    """Bring alpha to the range of the colours; some writers give it all 16 bits nevertheless."""
+    if int(alpha.max()) <= white:
+        return alpha
+    return (alpha.astype(np.uint64) * white + _LARGEST // 2) // _LARGEST
+
+
+def _deep_samples(picture: Picture, page: int) -> NDArray[np.uint16]:
     """Decode 16-bit samples (H, W, 1 to 4), although Pillow keeps only the high byte of colours.
 
     Its raw modes for either byte order read the high or the low byte, so two passes give both.
     Grey with alpha has no such pair, but four bytes a pixel, as RGBA has.
     """
-    image = _open(picture)
+    image = _open(picture, page)
     args = image.tile[0].args
     raw_mode = args if isinstance(args, str) else args[0]
     if image.mode.startswith("I;16"):
@@ -160,7 +205,7 @@ def _deep_samples(picture: Picture) -> NDArray[np.uint16]:
         _set_raw_mode(image, "RGBA")
         pairs = np.asarray(image)
         return _join(pairs[..., ::2], pairs[..., 1::2])
-    second = _open(picture)
+    second = _open(picture, page)
     _set_raw_mode(second, raw_mode[:-1] + _SWAPPED[raw_mode[-1]])
     return _join(np.asarray(image), np.asarray(second))
 
@@ -178,16 +223,16 @@ def _keyed(colours: NDArray[Any], key: list[int]) -> NDArray[Any] | None:
 
 
 def _on_white(
-    colours: NDArray[Any], alpha: NDArray[Any] | None, *, associated: bool
+    colours: NDArray[Any], alpha: NDArray[Any] | None, *, associated: bool, largest: int = 255
 ) -> NDArray[np.uint8]:
-    """Lay colours over white by their alpha and scale them to 8 bits by the range of their type.
+    """Lay colours over white by their alpha and scale them to 8 bits by their range.
 
-    ``round(255 * (c * a + m * (m - a)) / m**2)`` with ``m`` the largest value of the type, in
-    whole numbers and in bands of rows, so that large pictures need little memory beside their own.
+    ``round(255 * (c * a + m * (m - a)) / m**2)`` with ``m`` the `largest` value that there can be,
+    in whole numbers and in bands of rows, so that large pictures need little memory beside their
+    own.
     """
-    largest = int(np.iinfo(colours.dtype).max)
     height, width = colours.shape[:2]
-    if largest == 255 and (alpha is None or alpha.min() == 255):
+    if colours.dtype == np.uint8 and (alpha is None or alpha.min() == 255):
         return np.broadcast_to(colours, (height, width, 3))
     result = np.empty((height, width, 3), dtype=np.uint8)
     rows = max(1, _BAND_PIXELS // width)

@@ -44,18 +44,30 @@ def read(
     The kind is told by the content, whatever the file is called. Rules, for every door alike:
 
     - JPEG (baseline and progressive; grey, RGB, YCbCr, CMYK and YCCK, inverted if Adobe's marker
-      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first page or frame.
+      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first frame.
+    - TIFF: three grey pages that the metadata (OME-XML, ImageJ, tifffile) call the channels of one
+      picture become its red, green and blue, in the order that their names or colours say. Other
+      stacks (slices, time points, several grey pages) are refused. Else the first page is read that
+      is no thumbnail or mask; further pages in colour, of another size, and thumbnails are ignored.
     - Grey, 1-bit and palette images become RGB. Transparent parts are laid over white.
-    - 16-bit samples are scaled by the range of their type, ``round(value / 65535 * 255)``, not by
-      the range of the picture: the same grey is the same number in every file.
+    - 16-bit samples are scaled by their range, ``round(value / 65535 * 255)``, not by what the
+      picture uses of it: the same grey is the same number in every file. Another range than 65535
+      counts where a TIFF declares it: OME's SignificantBits; MaxSampleValue or SMaxSampleValue,
+      unless it is the picture's brightest sample and not ``2**n - 1`` (then it is a statistic);
+      ImageJ's display range, if it is 0 to ``2**n - 1``. A range that a sample exceeds is not used.
+      16-bit samples that use at most 14 bits and declare no range are refused, as they would be
+      read nearly black.
     - 32-bit, signed and floating-point samples are refused, as they do not say what is black and
-      what is white. So are TIFFs in CIELab, 16-bit CMYK or 16-bit planes, and run-length coded
-      BMPs.
+      what is white. So are TIFFs in CIELab, 16-bit CMYK or 16-bit grey with alpha, and run-length
+      coded BMPs.
     - The EXIF orientation is applied. Colour profiles are not.
     - A file that is cut anywhere, or fails a checksum, is refused: half a cell is not a cell.
-      Bytes behind the end of the image are ignored.
+      Bytes behind the end of the image are ignored. In TIFF, lengths of strips or tiles that are
+      missing or 0 are found from the size, or from where the next begins; doubled fields matter
+      only where pixels need them.
 
-    Nothing is changed or warned about outside of this call, so that threads may read at once.
+    Nothing is changed or warned about outside of this call, so that threads may read at once; only
+    the libtiff inside Pillow is told, once, to print nothing.
 
     Parameters
     ----------

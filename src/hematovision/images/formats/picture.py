@@ -137,6 +137,10 @@ class Picture:
     open_ended : bool
         Whether decoding does not fail where coded data end early: a JPEG in several scans. Such
         data are whole if the decoder makes nothing of what is put between them and the end marker.
+    planes : int
+        How many pages of `data` hold one sample each, in order; 1 where the picture is one page.
+    white : int
+        Of 16-bit samples, the largest value that is declared; 0 where none is.
     """
 
     format: str
@@ -149,3 +153,5 @@ class Picture:
     inverted: bool = False
     associated: bool = False
     open_ended: bool = False
+    planes: int = 1
+    white: int = 0

@@ -1,156 +1,243 @@
-"""TIFF: which variants can be shown faithfully, and whether strips and tiles are all there."""
+"""TIFF: which page or pages are the picture, what range they have, and whether they are whole."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Final
 
+from hematovision.errors import NotAnImageError
 from hematovision.images.formats import directory as tags
+from hematovision.images.formats import page as kind
+from hematovision.images.formats.blocks import Blocks, check_places, read_blocks
+from hematovision.images.formats.imagej import read_imagej
+from hematovision.images.formats.ome import read_ome
+from hematovision.images.formats.page import Page, check_kind
 from hematovision.images.formats.picture import Picture, Source
+from hematovision.images.formats.stack import Stack, colour_order, read_shaped
 
 __all__ = ["inspect"]
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 259, 262, 274
-_STRIPS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANES = 273, 277, 278, 279, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
-_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
+_DESCRIPTION, _IMAGEJ_LENGTHS, _IMAGEJ, _METAMORPH = 270, 50838, 50839, 33629
+_MAX_DESCRIPTIONS, _MAX_TEXT = 3, 2**22
+_MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 281, 341
 
-# All that decoding needs: the above, fill order, fax options, predictor, colour map, JPEG tables
-# and YCbCr. Nothing else reaches the decoder; the orientation is applied by ourselves.
-_NEEDED: Final = frozenset(
-    {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _SAMPLES, _ROWS_PER_STRIP}
-    | {_STRIP_BYTES, _PLANES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _EXTRA_SAMPLES}
-    | {_SAMPLE_FORMAT, 266, 292, 293, 317, 320, 347, 529, 530, 532}
-)
-_SINGLE: Final = frozenset({_WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES}) | {
-    _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT, _ORIENTATION, 266, 317
-}  # fmt: skip
-
-_RAW, _JPEG = 1, 7
-# None, CCITT, LZW, JPEG, Deflate (both numbers), PackBits, Zstandard, WebP; not old-style JPEG.
-_COMPRESSIONS: Final = frozenset({_RAW, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000, 50001})
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
-_PHOTOMETRICS: Final = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, 3: 1, 5: 4, _YCBCR: 3}
-_ASSOCIATED_ALPHA, _ALPHA = 1, 2
-_SEPARATE = 2
-_UNSIGNED, _UNDEFINED = 1, 4
-_MAX_TILE_PIXELS: Final = 2**24  # a tile may be larger than the picture, but not by any amount
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    source: Source
-    layout: tags.Layout
-    fields: tags.Directory
-
-    def all(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        entry = self.fields.get(tag)
-        return tags.numbers(self.source, self.layout, entry) if entry else default
-
-    def one(self, tag: int, default: int | None = None) -> int:
-        values = self.all(tag, () if default is None else (default,))
-        if len(values) != 1:
-            raise self.source.damaged(f"the TIFF's field {tag} has {len(values)} values, not one")
-        return values[0]
+# All that decoding needs besides what is written anew: fill order, fax options, predictor, colour
+# map, JPEG tables and YCbCr. Nothing else reaches the decoder; we apply the orientation ourselves.
+_NEEDED: Final = (
+    kind.WIDTH, kind.HEIGHT, kind.COMPRESSION, kind.PHOTOMETRIC, kind.EXTRA_SAMPLES,
+    kind.PREDICTOR, 266, 292, 293, 320, 347, 529, 530, 532,
+)  # fmt: skip
+_SINGLE: Final = (
+    kind.WIDTH, kind.HEIGHT, kind.COMPRESSION, kind.PHOTOMETRIC, kind.SAMPLES, kind.PLANES,
+    kind.ROWS_PER_STRIP, kind.TILE_WIDTH, kind.TILE_HEIGHT, kind.ORIENTATION, 266, kind.PREDICTOR,
+)  # fmt: skip
+_ALPHAS: Final = ((), (kind.ALPHA,), (kind.ASSOCIATED_ALPHA,))
 
 
 def inspect(source: Source) -> Picture:
-    """Check that every page of a TIFF is whole, and describe the first one."""
+    """Find the picture in a TIFF, check that every page is whole, and describe it."""
     layout = tags.read_layout(source)
-    pages = [_Page(source, layout, d) for d in tags.read_directories(source, layout)]
+    pages = [Page(source, layout, d) for d in tags.read_directories(source, layout)]
     if not pages:
         raise source.damaged("the TIFF has no page")
-    for page in pages:
-        _check_places(page)
-    page = pages[0]
-    for tag in _SINGLE & page.fields.keys():
-        page.one(tag)
-    bits = _check_kind(page)
-    _check_extent(page, bits)
-    orientation = page.one(_ORIENTATION, 1)
+    check_places(pages)
+    stack = _read_stack(pages[0])
+    chosen = _choose(pages, stack)
+    for page in chosen:
+        for tag in _SINGLE:
+            page.one(tag, 0)
+    if len(chosen) > 1:
+        return _joined(chosen, stack)
+    return _single(chosen[0], stack)
+
+
+def _read_stack(page: Page) -> Stack:
+    """Read what the first page's metadata say; OME-XML counts more than other descriptions."""
+    planes = page.fields.get(_METAMORPH, ())
+    if planes and planes[0].count > 1:
+        return Stack("MetaMorph's metadata", slices=planes[0].count, total=planes[0].count)
+    samples = (*page.all(kind.SAMPLES), 1)[0]
+    entries = page.fields.get(_DESCRIPTION, ())[:_MAX_DESCRIPTIONS]
+    texts = [page.source.take(e.place, e.count) for e in entries if 4 < e.count <= _MAX_TEXT]
+    parts = _imagej_parts(page)
+    found = chain(
+        (read_ome(text, samples) for text in texts),
+        (read_imagej(text, *parts) for text in texts),
+        map(read_shaped, texts),
+    )
+    return next((stack for stack in found if stack is not None), Stack())
+
+
+def _imagej_parts(page: Page) -> tuple[bytes, tuple[int, ...]]:
+    """Return ImageJ's block of labels and lookup tables, and the lengths of its parts."""
+    blocks, lengths = page.fields.get(_IMAGEJ, ()), page.fields.get(_IMAGEJ_LENGTHS, ())
+    if len(blocks) != 1 or len(lengths) != 1 or blocks[0].count <= 4:
+        return b"", ()
+    content = page.source.take(blocks[0].place, min(blocks[0].count, _MAX_TEXT))
+    return content, page.all(_IMAGEJ_LENGTHS, most=4 * tags.MAX_PAGES)
+
+
+def _choose(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
+    """Choose the page that is the picture, or three that are its red, green and blue.
+
+    Pages that say that they are a smaller copy or a mask, and pages of another size than the first,
+    are other pictures. Of several in colour the first is taken. Several in grey are no picture,
+    unless the metadata say that they are the channels of one; slices and time points never are.
+    """
+    full = [page for page in pages if not page.is_reduced] or [pages[0]]
+    first = full[0]
+    same = [page for page in full if page.size == first.size]
+    number = max(len(same), stack.total)
+    is_single = first.all(kind.SAMPLES, (1,)) == (1,)
+    if number > 1 and stack.slices * stack.frames > 1:
+        raise _refused(first, number, stack)
+    if stack.channels == 3 and is_single and (number > 1 or first.is_grey):
+        return _channels(pages if stack.pages else same, stack)
+    is_several = number > 1 and (first.is_grey or stack.channels > 1)
+    is_part = stack.total > len(same) or (first.is_grey and is_single and stack.channels > 1)
+    if is_several or is_part:
+        raise _refused(first, number, stack)
+    return [first]
+
+
+def _channels(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
+    """Return the pages of the three channels, red first."""
+    source = pages[0].source
+    places = stack.pages or (0, 1, 2)
+    here = [place for place in places if 0 <= place < len(pages)]
+    if len(here) < len(places):
+        raise source.unsupported(
+            f"it is a TIFF with {len(here)} of the 3 channels that {stack.origin} declares",
+            "Save the channels merged to RGB as one file.",
+        )
+    order = colour_order(stack)
+    if order is None:
+        names = ", ".join(stack.names) or "not red, green and blue"
+        raise source.unsupported(
+            f"it is a TIFF of 3 channels, and {stack.origin} does not tell which is red, green "
+            f"and blue (it calls or shows them: {names})",
+            "Merge the channels to RGB in the program that made it.",
+        )
+    return [pages[here[index]] for index in order]
+
+
+def _refused(page: Page, number: int, stack: Stack) -> NotAnImageError:
+    """Make the error for several pages that are no picture."""
+    size = " x ".join(str(value) for values in page.size for value in values)
+    look = "grey pages" if page.is_grey else "pages"
+    sizes = {"channels": stack.channels, "slices": stack.slices, "time points": stack.frames}
+    found = ", ".join(f"{size} {name}" for name, size in sizes.items() if size > 1)
+    declares = (
+        f"{stack.origin} declares {found or f'{stack.total} images'}"
+        if found or stack.total > 1
+        else "nothing in it says that they are the channels of one picture"
+    )
+    return page.source.unsupported(
+        f"it is a TIFF of {number} {look} of {size} pixels, and {declares}",
+        "Expected one picture: save the slice or time point that shows the cell, with its "
+        "channels merged to RGB.",
+    )
+
+
+def _single(page: Page, stack: Stack) -> Picture:
+    """Describe a picture that is one page."""
+    bits = check_kind(page)
+    blocks = read_blocks(page, bits)
+    deep, extra = bits[0] == 16, page.all(kind.EXTRA_SAMPLES)[:1]
+    colours = 3 if page.one(kind.PHOTOMETRIC) == kind.RGB else 1
+    parts = [(page, blocks)]
+    if page.is_planar and (deep or colours == 3 < len(bits)):  # Pillow does not know such planes
+        has_alpha = len(bits) > colours and extra in _ALPHAS
+        parts = [(page, blocks.plane(index)) for index in range(colours + has_alpha)]
+    picture = _describe(parts, bits, stack)
+    is_ours = deep or len(parts) > 1  # Pillow divides by alpha itself
+    return replace(picture, associated=is_ours and extra == (kind.ASSOCIATED_ALPHA,))
+
+
+def _joined(pages: Sequence[Page], stack: Stack) -> Picture:
+    """Describe a picture whose red, green and blue are pages of their own."""
+    kinds = [(check_kind(page), page.size, page.one(kind.PHOTOMETRIC)) for page in pages]
+    if kinds != [kinds[0]] * 3 or len(kinds[0][0]) > 1:
+        raise pages[0].source.unsupported(
+            "it is a TIFF whose channels are pages of different kinds or sizes",
+            "Save the channels merged to RGB as one file.",
+        )
+    bits = kinds[0][0]
+    return _describe([(page, read_blocks(page, bits)) for page in pages], bits, stack)
+
+
+def _describe(parts: Sequence[tuple[Page, Blocks]], bits: tuple[int, ...], stack: Stack) -> Picture:
+    page = parts[0][0]
+    orientation = page.one(kind.ORIENTATION, 1)
     deep = bits[0] == 16
+    directories = [
+        _fields(page, blocks, bits, is_plane=len(parts) > 1, deep=deep) for page, blocks in parts
+    ]
     return Picture(
         format="TIFF",
-        width=page.one(_WIDTH),
-        height=page.one(_HEIGHT),
-        data=tags.append_directory(source, layout, _plain_fields(page, deep=deep)),
+        width=page.one(kind.WIDTH),
+        height=page.one(kind.HEIGHT),
+        data=tags.append_directories(page.source, page.layout, directories),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         bits=bits[0],
-        inverted=deep and page.one(_PHOTOMETRIC) == _WHITE_IS_ZERO,
-        associated=deep and page.all(_EXTRA_SAMPLES)[:1] == (_ASSOCIATED_ALPHA,),
+        inverted=deep and page.one(kind.PHOTOMETRIC) == kind.WHITE_IS_ZERO,
+        planes=len(parts),
+        white=_white(page, stack) if deep else 0,
     )
 
 
-def _check_places(page: _Page) -> None:
-    """Check that every strip and tile of a page lies inside the file."""
-    for where, how_many in ((_STRIPS, _STRIP_BYTES), (_TILES, _TILE_BYTES)):
-        offsets, lengths = page.all(where), page.all(how_many)
-        if len(offsets) != len(lengths):
-            raise page.source.damaged(
-                f"the TIFF gives {len(offsets)} places of pixels, but {len(lengths)} lengths"
-            )
-        ends = (offset + length for offset, length in zip(offsets, lengths, strict=True))
-        page.source.require(0, max(ends, default=0))
+def _white(page: Page, stack: Stack) -> int:
+    """Return the largest value that a sample of 16 bits can have, 0 if that is not declared.
+
+    OME's SignificantBits and ImageJ's range count first. The fields MaxSampleValue and
+    SMaxSampleValue are meant as statistics, but are the only way to declare a range in plain TIFF.
+    """
+    if stack.white:
+        return stack.white
+    for tag in (_S_MAX_SAMPLE_VALUE, _MAX_SAMPLE_VALUE):
+        entries = page.fields.get(tag, ())
+        if len(entries) == 1 and entries[0].kind in (3, 4) and 0 < entries[0].count <= 8:
+            value = max(page.all(tag))
+            return value if 0 < value <= 65_535 else 0
+    return 0
 
 
-def _check_kind(page: _Page) -> tuple[int, ...]:
-    """Refuse what cannot be shown faithfully; return the bits of every sample."""
-    compression, photometric = page.one(_COMPRESSION, _RAW), page.one(_PHOTOMETRIC)
-    colours = _PHOTOMETRICS.get(photometric, 0)
-    samples = page.one(_SAMPLES, 1)
-    bits = page.all(_BITS, (1,))
-    bits = bits * samples if len(bits) == 1 and samples <= 8 else bits
-    if bits[0] > 16 or not set(page.all(_SAMPLE_FORMAT)) <= {_UNSIGNED, _UNDEFINED}:
-        raise page.source.unsupported(
-            f"it is a TIFF of {bits[0]}-bit samples that do not say what is black and what is "
-            "white (signed, floating-point, or more than 16 bits)",
-            "Choose the range in the program that made it and save 8 or 16 bits, unsigned.",
-        )
-    # Four samples of RGB without a word about the fourth: it is alpha.
-    extra = len(page.all(_EXTRA_SAMPLES)) or int(photometric == _RGB and samples == 4)
-    planar = page.one(_PLANES, 1) == _SEPARATE
-    readable = (
-        compression in _COMPRESSIONS
-        and len(bits) == samples == colours + extra
-        and set(bits) in ({1}, {2}, {4}, {8}, {16})
-        and not (bits[0] == 16 and (planar or colours == 4))
-    )
-    if not readable:
-        raise page.source.unsupported(
-            f"it is a TIFF of an uncommon kind (compression {compression}, photometric "
-            f"{photometric}, bits {bits[:8]})"
-        )
-    return bits
+def _fields(
+    page: Page, blocks: Blocks, bits: tuple[int, ...], *, is_plane: bool, deep: bool
+) -> dict[int, tags.Field]:
+    """Keep what the decoder needs; planes and 16 bits as plain as can be, for our own rules."""
+    layout = page.layout
+    entries = {tag: entry for tag in _NEEDED if (entry := page.entry(tag)) is not None}
+    fields = {tag: tags.field(page.source, layout, entry) for tag, entry in entries.items()}
+    photometric = page.one(kind.PHOTOMETRIC)
+    if is_plane or (deep and photometric == kind.WHITE_IS_ZERO):
+        is_white = photometric == kind.WHITE_IS_ZERO and not deep
+        plain = kind.WHITE_IS_ZERO if is_white else kind.BLACK_IS_ZERO
+        fields[kind.PHOTOMETRIC] = tags.shorts(layout, plain)
+    if is_plane:
+        bits = bits[:1]
+        fields.pop(kind.EXTRA_SAMPLES, None)
+    elif deep and page.all(kind.EXTRA_SAMPLES) == (kind.ASSOCIATED_ALPHA,):
+        fields[kind.EXTRA_SAMPLES] = tags.shorts(layout, kind.ALPHA)
+    fields[kind.BITS] = tags.shorts(layout, *bits)
+    fields[kind.SAMPLES] = tags.shorts(layout, len(bits))
+    fields[kind.PLANES] = tags.shorts(layout, kind.SEPARATE if blocks.planes > 1 else 1)
+    return fields | _block_fields(layout, blocks)
 
 
-def _check_extent(page: _Page, bits: tuple[int, ...]) -> None:
-    """Check that strips or tiles are as many, and uncompressed as long, as the picture needs."""
-    width, height = page.one(_WIDTH), page.one(_HEIGHT)
-    tiled = _TILES in page.fields
-    across = page.one(_TILE_WIDTH) if tiled else width
-    down = page.one(_TILE_HEIGHT) if tiled else min(page.one(_ROWS_PER_STRIP, height), height)
-    if not (width and height and across and down) or across * down > max(
-        width * height, _MAX_TILE_PIXELS
-    ):
-        raise page.source.damaged("the TIFF declares a picture or tile of impossible size")
-    planes = page.one(_SAMPLES, 1) if page.one(_PLANES, 1) == _SEPARATE else 1
-    needed = -(-width // across) * -(-height // down) * planes
-    lengths = page.all(_TILE_BYTES if tiled else _STRIP_BYTES)
-    row_bits = across * sum(bits) // planes
-    rows = down * needed if tiled else height * planes
-    needed_bytes = -(-row_bits // 8) * rows if page.one(_COMPRESSION, _RAW) == _RAW else 0
-    if len(lengths) < needed or sum(lengths) < needed_bytes:
-        raise page.source.damaged(
-            f"the TIFF holds {len(lengths)} strips or tiles of {sum(lengths)} bytes; its size "
-            f"needs {needed} of at least {needed_bytes} bytes"
-        )
-
-
-def _plain_fields(page: _Page, *, deep: bool) -> tags.Directory:
-    """Keep what the decoder needs; 16-bit pictures as plain as can be, for our own scaling."""
-    fields = {tag: entry for tag, entry in page.fields.items() if tag in _NEEDED}
-    if deep and page.one(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        fields[_PHOTOMETRIC] = tags.with_short(fields[_PHOTOMETRIC], page.layout, _BLACK_IS_ZERO)
-    if deep and page.all(_EXTRA_SAMPLES) == (_ASSOCIATED_ALPHA,):
-        fields[_EXTRA_SAMPLES] = tags.with_short(fields[_EXTRA_SAMPLES], page.layout, _ALPHA)
-    return fields
+def _block_fields(layout: tags.Layout, blocks: Blocks) -> dict[int, tags.Field]:
+    offsets, lengths = tags.longs(layout, blocks.offsets), tags.longs(layout, blocks.lengths)
+    if blocks.tiled:
+        return {
+            kind.TILE_WIDTH: tags.longs(layout, (blocks.across,)),
+            kind.TILE_HEIGHT: tags.longs(layout, (blocks.down,)),
+            kind.TILES: offsets,
+            kind.TILE_BYTES: lengths,
+        }
+    return {
+        kind.ROWS_PER_STRIP: tags.longs(layout, (blocks.down,)),
+        kind.STRIPS: offsets,
+        kind.STRIP_BYTES: lengths,
+    }
