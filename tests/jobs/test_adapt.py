@@ -226,7 +226,7 @@ def test_a_folder_that_is_no_class(flat: Path, tmp_path: Path):
     lab = tmp_path / "lab"
     shutil.copytree(flat, lab)
     (lab / "PLT").rename(lab / "worms")
-    with pytest.raises(TaxonomyError, match=r"worms \(5\).*RBC, WBC, Platelets.*--unlabelled"):
+    with pytest.raises(TaxonomyError, match=r"'worms' \(5\).*RBC, WBC, Platelets.*--unlabelled"):
         adapt(MODEL, lab, out=tmp_path / "run")
 
 

@@ -146,7 +146,7 @@ def adapt(
     require("adapt")
     folder, out = Path(folder), Path(out)
     source = open_source(model)
-    data = None if unlabelled else find_labelled(folder, source.bundle.taxonomy)
+    data = None if unlabelled else find_labelled(folder, source.bundle.taxonomy, progress)
     with claimed_folder(out):
         if data is None:
             return _to_unlabelled(source, folder, out, seed, progress)

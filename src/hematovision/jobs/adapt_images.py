@@ -21,7 +21,7 @@ from hematovision.evaluation.adaptation import ChangedPicture
 from hematovision.files import sha256_bytes
 from hematovision.images import find_images
 from hematovision.names import csv_row, escape_name, name_bytes, shown
-from hematovision.progress import Progress
+from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
 
 with needs_extra("train", "Adapting a model"):
@@ -86,15 +86,19 @@ class Seen:
         return sha256_bytes(name_bytes("\n".join(lines)))
 
 
-def find_labelled(folder: Path, taxonomy: Taxonomy) -> Dataset | None:
+def find_labelled(
+    folder: Path, taxonomy: Taxonomy, progress: Progress = no_progress
+) -> Dataset | None:
     """Return the images in the class folders of `folder`; None if it has no folders.
+
+    `progress` is told which classes the folders stand for.
 
     Raises
     ------
     DatasetError
         If there is no such folder, or images lie both in folders and beside them.
     TaxonomyError
-        If a folder is no class of the model.
+        If a folder is no class of the model, or several are one.
     """
     inner = _folders(folder)
     if set(inner) == {""}:
@@ -106,13 +110,9 @@ def find_labelled(folder: Path, taxonomy: Taxonomy) -> Dataset | None:
             "labels; --unlabelled takes them all as unlabelled."
         )
     try:
-        return read_dataset(folder, taxonomy)
+        return read_dataset(folder, taxonomy, progress=progress)
     except TaxonomyError as error:
-        raise TaxonomyError(
-            f"{folder} has images in the folders {_names(inner)}; the model's classes are "
-            f"{', '.join(taxonomy.classes)} (and their usual spellings). Rename the folders that "
-            "are none of them, or move them away; if the images have no labels, use --unlabelled."
-        ) from error
+        raise TaxonomyError(f"{error} If the images have no labels, use --unlabelled.") from error
 
 
 def _folders(folder: Path) -> Counter[str]:
