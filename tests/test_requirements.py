@@ -9,10 +9,8 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +24,14 @@ NEWER = "9999.0"
 pytestmark = pytest.mark.install
 
 
-def interpreters() -> Iterator[str]:
-    """Give the other Pythons at hand that the project supports, one of each version."""
-    for version in ("3.11", "3.12", "3.13"):
-        program = shutil.which(f"python{version}")
-        asks = "import sys, ensurepip; print('%d.%d' % sys.version_info[:2])"
-        if program and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
-            done = subprocess.run([program, "-c", asks], capture_output=True, text=True)
-            if done.stdout.strip() == version:
-                yield program
+def other_python(version: str) -> str:
+    """Return the program of another Python, or skip where it is not at hand."""
+    program = shutil.which(f"python{version}") or ""
+    asks = "import sys, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run([program or "false", "-c", asks], capture_output=True, text=True)
+    if done.stdout.strip() != version:
+        pytest.skip(f"there is no python{version} on the path")
+    return program
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +83,10 @@ def test_the_stock_pip_resolves_every_file_whatever_is_released(
 
 
 @pytest.mark.slow
-def test_the_stock_pips_of_other_pythons_resolve_every_file(newer_releases: Path, tmp_path: Path):
-    others = list(interpreters())
-    if not others:
-        pytest.skip("no other Python of 3.11, 3.12 and 3.13 is on the path")
-    for program in others:
-        home = tmp_path / Path(program).name
-        subprocess.run([program, "-m", "venv", home], check=True)
-        for path in FILES:
-            said = resolve(home / "bin" / "python", path, newer_releases)
-            assert said == "", f"{program}, {path.name}"
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_stock_pip_of_every_python_resolves_every_file(
+    path: Path, version: str, newer_releases: Path, tmp_path: Path
+):
+    subprocess.run([other_python(version), "-m", "venv", tmp_path / "venv"], check=True)
+    assert resolve(tmp_path / "venv" / "bin" / "python", path, newer_releases) == ""
