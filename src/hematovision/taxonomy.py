@@ -30,6 +30,11 @@ FOLDERS = "folders"
 """The name that asks for the class names as they were found, and the name of such a taxonomy."""
 
 
+_LONGEST_LABEL = 200
+_UNREADABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def normalise(spelling: str) -> str:
     """Reduce a spelling to what it has in common with its variants.
 
@@ -41,6 +46,30 @@ def normalise(spelling: str) -> str:
     """
     decomposed = unicodedata.normalize("NFKD", spelling)
     return re.sub(r"[\W_]+", "", decomposed.casefold())
+
+
+def _check_labels(name: str, labels: tuple[str, ...]) -> None:
+    """Refuse classes that would make two equal columns, or columns that nobody can read.
+
+    Raises
+    ------
+    TaxonomyError
+        If one comes twice, is longer than 200 characters, or holds control characters, lone
+        surrogates (a folder's name that is not UTF-8) or marks that turn the direction of text.
+    """
+    for position, label in enumerate(labels):
+        if label in labels[:position]:
+            problem = "comes twice: its columns in a table would be mixed up"
+        elif len(label) > _LONGEST_LABEL:
+            problem = f"has {len(label)} characters; at most {_LONGEST_LABEL} are allowed"
+        elif any(unicodedata.category(c) in _UNREADABLE or c in _TURNING for c in label):
+            problem = "holds a character that cannot be shown"
+        else:
+            continue
+        raise TaxonomyError(
+            f"In taxonomy {name!r} the class {label[:_LONGEST_LABEL]!r} {problem}. Rename its "
+            "folder, or do not use this model unless you know who made it."
+        )
 
 
 @dataclass(frozen=True)
@@ -60,7 +89,8 @@ class Taxonomy:
     Raises
     ------
     TaxonomyError
-        If there are fewer than two classes, or a spelling means two of them.
+        If there are fewer than two classes, one comes twice or is not printable text, or a
+        spelling means two of them.
     """
 
     name: str
@@ -74,6 +104,7 @@ class Taxonomy:
                 f"Taxonomy {self.name!r} has the classes {list(self.classes)}; a classifier needs "
                 "at least two. Add images of another class."
             )
+        _check_labels(self.name, self.classes)
         by_spelling: dict[str, str] = {}
         for label in self.classes:
             for spelling in (label, *self.aliases.get(label, ())):

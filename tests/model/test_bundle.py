@@ -207,3 +207,13 @@ def test_shared_weights_are_the_packaged_ones_or_none(
     packaged.write_bytes(bytes(len(weights.to_bytes())))
     with pytest.raises(BundleError, match=rf"hematology\.weights.*{weights.sha256}"):
         bundle.external_weights()
+
+
+def test_a_bundle_with_a_class_twice_does_not_open(run_folder: Path):
+    """Two columns of one name: rows would have fewer values than the table has columns."""
+    path = run_folder / MANIFEST
+    value = json.loads(path.read_text("utf-8"))
+    value["taxonomy"]["classes"] = ["RBC", "WBC", "RBC"]
+    path.write_text(json.dumps(value), "utf-8")
+    with pytest.raises(BundleError, match="the class 'RBC' comes twice"):
+        read_bundle(run_folder)
