@@ -1,6 +1,8 @@
 """The cache of features gives back what was put, and says what is wrong with it."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,41 @@ def test_a_closed_cache_is_an_error_of_ours():
         cache.known([b"key"])
     with pytest.raises(OutputError, match="cannot be used"):
         cache.put([(b"key", np.zeros(1283, np.float32))])
+
+
+def damaged(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement, values)
+
+
+def test_an_altered_row_is_not_used_and_that_is_said_once(caplog):
+    rows = [(bytes([i]) * 33, np.full(1283, i, np.float32)) for i in range(4)]
+    with open_cache("cd" * 32) as cache:
+        cache.put(rows)
+        path = cache.path
+    stored = bytearray(np.full(1283, 1, "<f4").tobytes() + bytes(4))
+    damaged(path, "UPDATE features SET row = ? WHERE key = ?", bytes(stored), rows[1][0])
+    with closing(sqlite3.connect(path)) as connection:
+        (flipped,) = connection.execute(
+            "SELECT row FROM features WHERE key = ?", (rows[2][0],)
+        ).fetchone()
+    one_bit = bytes([*flipped[:2000], flipped[2000] ^ 1, *flipped[2001:]])
+    damaged(path, "UPDATE features SET row = ? WHERE key = ?", one_bit, rows[2][0])
+    with open_cache("cd" * 32) as cache:
+        known = [cache.get(key) is not None for key, _ in rows]
+        assert known == [True, False, False, True]
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "computed anew" in caplog.text
+        cache.put(rows)
+        assert all(np.array_equal(cache.get(key), row) for key, row in rows)
+
+
+def test_rows_under_each_others_keys_are_not_used():
+    first, second = b"\1" * 33, b"\2" * 33
+    with open_cache("de" * 32) as cache:
+        cache.put([(first, np.zeros(1283, np.float32)), (second, np.ones(1283, np.float32))])
+        path = cache.path
+    damaged(path, "UPDATE features SET key = ? WHERE key = ?", b"\3" * 33, first)
+    damaged(path, "UPDATE features SET key = ? WHERE key = ?", first, second)
+    with open_cache("de" * 32) as cache:
+        assert cache.get(first) is None

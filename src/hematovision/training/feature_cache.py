@@ -1,12 +1,16 @@
 """The features that were computed before: one SQLite file per backbone.
 
 Its name holds the backbone's SHA-256; its keys are the SHA-256 of the image's bytes and the view,
-so that a renamed, copied or re-split image is still known. It may be deleted at any time.
+so that a renamed, copied or re-split image is still known. Every row ends with a checksum over its
+key and its values: a row that was altered, or stands under another key, is computed anew. The file
+may be deleted at any time.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import zlib
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +25,8 @@ from hematovision.home import cache_folder
 from hematovision.model.architecture import FEATURES
 
 __all__ = ["FeatureCache", "open_cache"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class FeatureCache:
@@ -42,12 +48,16 @@ class FeatureCache:
     """
 
     _ROW = FEATURES + 3  # the features, then the mean colour
+    _VALUES = 4 * _ROW
+    _BYTES = _VALUES + 4  # the values, then their checksum
 
     def __init__(self, backbone: str, folder: Path | None = None) -> None:
         folder = ensure_folder(folder or cache_folder())
         self._lock = Lock()  # SQLite may have been built without its own.
+        self._is_damage_told = False
         # The decoder's rules are part of the key: if they change, so does the version here.
-        self.path = folder / f"features-v1-{backbone[:32]}.sqlite"
+        # 2: checksums; declared ranges of 16-bit TIFFs.
+        self.path = folder / f"features-v2-{backbone[:32]}.sqlite"
         try:
             self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
@@ -65,7 +75,10 @@ class FeatureCache:
         self._connection.close()
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:
-        """Return the row (1283,) of `key`: features, then mean colour; None if it is not known."""
+        """Return the row (1283,) of `key`: features, then mean colour; None if it is not known.
+
+        A row that fails its checksum is not known. That is logged once.
+        """
         try:
             with self._lock:
                 found = self._connection.execute(
@@ -73,26 +86,31 @@ class FeatureCache:
                 ).fetchone()
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        if found is None or len(found[0]) != 4 * self._ROW:
+        if found is None:
             return None
-        return np.frombuffer(found[0], "<f4")
+        stored: bytes = found[0]
+        values = memoryview(stored)[: self._VALUES]
+        if len(stored) != self._BYTES or stored[self._VALUES :] != _checksum(key, values):
+            self._tell_damage()
+            return None
+        return np.frombuffer(values, "<f4")
 
     def known(self, keys: Iterable[bytes]) -> set[bytes]:
-        """Return those of `keys` that `get` would find, without reading their rows."""
+        """Return those of `keys` that have a row, without reading it: a damaged one counts, too."""
         query = "SELECT 1 FROM features WHERE key = ? AND length(row) = ?"
         try:
             with self._lock:
                 return {
                     key
                     for key in keys
-                    if self._connection.execute(query, (key, 4 * self._ROW)).fetchone()
+                    if self._connection.execute(query, (key, self._BYTES)).fetchone()
                 }
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
     def put(self, rows: Iterable[tuple[bytes, NDArray[np.float32]]]) -> None:
         """Remember rows; all of them or, if the disk is full, none."""
-        values = [(key, row.astype("<f4").tobytes()) for key, row in rows]
+        values = [(key, data + _checksum(key, data)) for key, data in _as_bytes(rows)]
         try:
             with self._lock, self._connection:
                 self._connection.executemany(
@@ -101,11 +119,31 @@ class FeatureCache:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
+    def _tell_damage(self) -> None:
+        if not self._is_damage_told:
+            self._is_damage_told = True
+            _LOG.warning(
+                "The feature cache %s holds rows that were altered; they are computed anew. If "
+                "this comes again, check the disk.",
+                self.path,
+            )
+
     def _failed(self, error: sqlite3.Error) -> OutputError:
         return OutputError(
             f"The feature cache {self.path} cannot be used: {error}. Delete the file (it is made "
             "anew), free some space, or set HEMATOVISION_CACHE to another folder."
         )
+
+
+def _as_bytes(
+    rows: Iterable[tuple[bytes, NDArray[np.float32]]],
+) -> Iterable[tuple[bytes, bytes]]:
+    return ((key, row.astype("<f4").tobytes()) for key, row in rows)
+
+
+def _checksum(key: bytes, values: bytes | memoryview) -> bytes:
+    """Return 4 bytes: CRC-32, which is for accidents; whoever may write here may do worse."""
+    return zlib.crc32(values, zlib.crc32(key)).to_bytes(4, "little")
 
 
 def open_cache(backbone: str) -> closing[FeatureCache]:
