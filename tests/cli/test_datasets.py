@@ -142,6 +142,21 @@ def test_a_folder_that_cannot_be_listed_does_not_end_the_check(run, copied: Path
     assert "exact-duplicates-across" in result.stdout
 
 
+def test_what_is_left_without_a_folder_may_be_no_dataset(run, copied: Path, monkeypatch):
+    closed, listed = [str(copied / part) for part in ("Train", "Test", "Valid")], os.listdir
+
+    def listdir(path):
+        if str(path) in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    result = run("data", "check", copied)
+    assert result.exit_code == 1
+    assert "These folders cannot be listed: " in result.stderr
+    assert "Train (Permission denied)" in result.stderr
+
+
 @pytest.fixture
 def kaggle(tmp_path: Path) -> Path:
     """Four kinds of white cells in folders, as a well-known set of Kaggle has them."""

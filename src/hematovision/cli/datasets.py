@@ -12,9 +12,12 @@ import typer
 from hematovision.cli.failures import FINDINGS
 from hematovision.cli.screen import drawn_progress, show_list, show_next, show_table
 from hematovision.cli.terminal import Styled, say
+from hematovision.errors import DatasetError
 
 if TYPE_CHECKING:
     from hematovision.data.check import Finding
+    from hematovision.data.samples import Dataset
+    from hematovision.progress import Progress
 
 __all__ = [
     "DatasetArgument",
@@ -185,16 +188,9 @@ def check(
     found is listed by kind, and the exit code is then 3. Nothing is changed.
     """
     from hematovision.data.check import check_dataset
-    from hematovision.data.folders import read_dataset
 
-    unlistable: list[tuple[Path, str]] = []
     with drawn_progress() as progress:
-        data = read_dataset(
-            dataset,
-            taxonomy,
-            progress=progress,
-            on_unlistable=lambda folder, reason: unlistable.append((folder, reason)),
-        )
+        data, unlistable = _read_listable(dataset, taxonomy, progress)
         report = check_dataset(data, progress, unlistable=unlistable)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
@@ -205,6 +201,27 @@ def check(
         raise typer.Exit(FINDINGS)
     if not as_json:
         say(f"{report.files} images, and nothing that stands in the way of training.")
+
+
+def _read_listable(
+    folder: Path, taxonomy: str | None, progress: Progress
+) -> tuple[Dataset, list[tuple[Path, str]]]:
+    """Read a dataset without the folders that cannot be listed, which are returned, too."""
+    from hematovision.data.folders import read_dataset
+
+    unlistable: list[tuple[Path, str]] = []
+
+    def collect(place: Path, reason: str) -> None:
+        unlistable.append((place, reason))
+
+    try:
+        data = read_dataset(folder, taxonomy, progress=progress, on_unlistable=collect)
+    except DatasetError as error:
+        if not unlistable:
+            raise
+        listed = ", ".join(f"{place} ({reason})" for place, reason in unlistable)
+        raise DatasetError(f"{error} These folders cannot be listed: {listed}.") from error
+    return data, unlistable
 
 
 def _show_findings(findings: Sequence[Finding]) -> None:
