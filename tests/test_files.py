@@ -1,5 +1,8 @@
 """Files are written whole or not at all, and hashes are those of the standard."""
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,86 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path):
 
 
 def test_a_full_disk_is_an_output_error(tmp_path: Path):
-    message = r"No space left on device\. Free some space"
-    with pytest.raises(OutputError, match=message), files.writing(tmp_path / "a.csv"):
+    message = (
+        r"a\.csv: No space left on device\. [\d,]+ bytes are free there; 1,234 are needed\. Free"
+    )
+    with pytest.raises(OutputError, match=message), files.writing(tmp_path / "a.csv", 1234):
         raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.EFBIG, "ulimit"), (errno.ENAMETOOLONG, "shorter name"), (errno.EROFS, "another place")],
+)
+def test_the_advice_fits_the_error(tmp_path: Path, number: int, advice: str):
+    with pytest.raises(OutputError, match=advice), files.writing(tmp_path / "a.csv"):
+        raise OSError(number, "no")
+
+
+def test_an_error_of_the_stream_is_not_hidden_by_one_of_closing_it(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    with (
+        pytest.raises(OutputError, match=r"Cannot write .*a\.csv"),
+        files.replacing(path) as stream,
+    ):
+        stream.write(b"x")  # still in the buffer, so that closing would write it
+        os.close(stream.fileno())
+        with files.writing(path):
+            stream.flush()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [200, 250])
+def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path, length: int):
+    path = tmp_path / ("ä" * (length // 2 - 2) + ".csv")
+    assert files.write_text(path, "a").read_text() == "a"
+    assert names(tmp_path) == [path.name]
+
+
+def test_text_that_utf_8_cannot_hold_is_written_escaped(tmp_path: Path):
+    path = files.write_text(tmp_path / "a.json", json.dumps("caf\udce9", ensure_ascii=False))
+    assert path.read_text(encoding="utf-8") == r'"caf\udce9"'
+    assert json.loads(path.read_text(encoding="utf-8")) == "caf\udce9"
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other links and pipes")
+
+
+@posix
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path):
+    target = files.write_text(tmp_path / "precious.txt", "precious")
+    link = tmp_path / "t.csv"
+    link.symlink_to(target)
+    files.write_text(link, "table")
+    assert (link.read_text(), target.read_text()) == ("table", "precious")
+    assert not link.is_symlink()
+
+
+class TestOwnFile:
+    def test_it_is_made_and_opened_again_to_append(self, tmp_path: Path):
+        for text in (b"one", b"two"):
+            with files.open_own(tmp_path / "a.journal") as stream:
+                stream.write(text)
+        assert (tmp_path / "a.journal").read_bytes() == b"onetwo"
+
+    @posix
+    @pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
+    def test_a_link_is_refused_and_its_target_stays(self, tmp_path: Path, make: str):
+        target = files.write_text(tmp_path / "precious.txt", "precious")
+        getattr(tmp_path / "a.journal", make)(target)
+        with pytest.raises(OutputError, match=r"a\.journal is a link.*Delete it"):
+            files.open_own(tmp_path / "a.journal")
+        assert target.read_text() == "precious"
+
+    @posix
+    def test_a_link_to_nothing_makes_no_file(self, tmp_path: Path):
+        (tmp_path / "a.journal").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match="is a link"):
+            files.open_own(tmp_path / "a.journal")
+        assert names(tmp_path) == ["a.journal"]
+
+    @posix
+    def test_a_pipe_is_refused_at_once(self, tmp_path: Path):
+        os.mkfifo(tmp_path / "a.journal")
+        with pytest.raises(OutputError, match="is no regular file"):
+            files.open_own(tmp_path / "a.journal")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import secrets
+import shutil
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +19,7 @@ from hematovision.errors import OutputError
 
 __all__ = [
     "ensure_folder",
+    "open_own",
     "replacing",
     "sha256_bytes",
     "sha256_file",
@@ -23,6 +28,12 @@ __all__ = [
     "write_text",
     "writing",
 ]
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_LONGEST_NAME = 240
+"""Bytes of a name that leave room for what a temporary name adds; the usual limit is 255."""
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -50,6 +61,8 @@ def ensure_folder(path: Path) -> Path:
         raise OutputError(
             f"Cannot create the folder {path}: {error.strerror or error}. Choose another place."
         ) from error
+    except ValueError as error:  # a null character
+        raise OutputError(f"Cannot create the folder {path}: {error}. Choose a name.") from error
     return path
 
 
@@ -74,8 +87,14 @@ def sync(path: Path) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, size: int = 0) -> Iterator[None]:
     """Turn what the system says against writing `path`, inside the block, into an `OutputError`.
+
+    Parameters
+    ----------
+    path : Path
+    size : int
+        How many bytes are written, where that is known, for the message.
 
     Raises
     ------
@@ -86,9 +105,31 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another "
-            "place."
+            f"Cannot write {path}: {error.strerror or error}. {_advice(path, error, size)}"
         ) from error
+
+
+def _advice(path: Path, error: OSError, size: int) -> str:
+    """Say what to do about an error of the system."""
+    if error.errno in _NO_ROOM:
+        needed = f"; {size:,} are needed" if size else ""
+        return f"{_free(path)}{needed}. Free some space or choose another place, and run it again."
+    if error.errno == errno.EFBIG:
+        return (
+            "The file system, or a limit of this session (`ulimit -f`), takes no larger file. "
+            "Choose another place or raise the limit, and run it again."
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return "Choose a shorter name."
+    return "Check that the place may be written to, or choose another place."
+
+
+def _free(path: Path) -> str:
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return "There is no room"
+    return f"{free:,} bytes are free there"
 
 
 @contextmanager
@@ -96,8 +137,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a stream whose content takes the place of `path` when the block ends without an error.
 
     Until then, and after an error, whoever looks sees the old content: a file that is written for
-    hours is never there half. What goes wrong inside the block passes through as it is; put
-    `writing` around writes to the stream.
+    hours is never there half. A link of that name is replaced, and what it leads to stays. What
+    goes wrong inside the block passes through as it is; put `writing` around writes to the stream.
 
     Raises
     ------
@@ -105,18 +146,56 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         If the file cannot be created or put in its place.
     """
     ensure_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(_temporary_name(path.name))
     with writing(path):
         stream = temporary.open("xb")
     try:
-        with stream:
-            yield stream
-            with writing(path):
-                stream.flush()
+        yield stream
         with writing(path):
+            stream.close()
             temporary.replace(path)
     finally:
+        # What could not be written a moment ago cannot be written on closing, either.
+        with suppress(OSError):
+            stream.close()
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(name: str) -> str:
+    """Return a hidden name beside `name`, no longer than file systems take."""
+    kept = os.fsencode(name)[:_LONGEST_NAME].decode("utf-8", "ignore")
+    return f".{kept}.{secrets.token_hex(4)}"
+
+
+def open_own(path: Path) -> io.FileIO:
+    """Open a file that the program keeps for itself, to read and to append; make it if need be.
+
+    Never through a link: whoever may write into the folder could else have another file
+    overwritten.
+
+    Raises
+    ------
+    OutputError
+        If a link or anything but a file has that name, or it cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if path.is_symlink():
+        raise _not_own(path, "is a link")
+    with writing(path):
+        stream = io.FileIO(path, "a+", opener=lambda name, _: os.open(name, flags, 0o666))
+    status = os.fstat(stream.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+        return stream
+    stream.close()
+    raise _not_own(path, "is a link" if stat.S_ISREG(status.st_mode) else "is no regular file")
+
+
+def _not_own(path: Path, what: str) -> OutputError:
+    return OutputError(
+        f"{path} {what}; expected a file that HematoVision made. Nothing was written to it. Delete "
+        "it, or choose another place with --out."
+    )
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
@@ -127,8 +206,9 @@ def write_bytes(path: Path, data: bytes) -> Path:
     OutputError
         If the place cannot be written (no permission, disk full, a folder of that name).
     """
-    with replacing(path) as stream, writing(path):
+    with replacing(path) as stream, writing(path, len(data)):
         stream.write(data)
+        stream.flush()
     return path
 
 

@@ -118,8 +118,11 @@ def test_an_image_that_vanishes_in_between_keeps_its_answer(
 def test_overlays_never_go_over_something_that_is_there(
     explaining_model, pictures: Path, tmp_path: Path
 ):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "red.png").write_bytes(b"mine")
     with pytest.raises(OutputError, match=r"not empty.*--explain"):
-        classify([pictures], model=explaining_model, explain=pictures)
+        classify([pictures], model=explaining_model, explain=tmp_path / "used")
+    assert (tmp_path / "used" / "red.png").read_bytes() == b"mine"
 
 
 def test_a_model_that_cannot_explain_says_so_before_anything_is_written(

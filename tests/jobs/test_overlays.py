@@ -1,9 +1,11 @@
 """Every image's overlay has a name of its own."""
 
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from hematovision.errors import OutputError
 from hematovision.jobs import overlays
 from hematovision.jobs.overlays import overlay_names
 
@@ -46,7 +48,46 @@ def test_images_on_different_drives_lie_side_by_side(monkeypatch):
         raise ValueError("Paths don't have the same drive")
 
     monkeypatch.setattr(overlays.os.path, "commonpath", different)
-    assert names("c/x.jpg", "d/x.jpg") == ["x.png", "x-2.png"]
+    assert names("c/x.jpg", "d/x.jpg") == ["c/x.png", "d/x.png"]
+
+
+def test_images_with_nothing_in_common_make_no_absolute_path_again():
+    assert names("/mnt/ann/cells/1.png", "/srv/more/1.png", "/srv/more/deeper/2.tif") == [
+        "cells/1.png",
+        "more/1.png",
+        "deeper/2.png",
+    ]
+    assert names("/mnt/ann/cells/1.png", "/srv/cells/1.png") == ["cells/1.png", "cells/1-2.png"]
+    assert names("/1.png", "/srv/1.png") == ["1.png", "srv/1.png"]
+
+
+@pytest.mark.parametrize("letter", ["n", "ä", "細", "\udce9"])
+def test_a_name_as_long_as_the_system_takes_is_cut(tmp_path, letter):
+    stem = letter * (250 // len(os.fsencode(letter)))
+    paths = [f"d/{stem}.png", f"d/{stem}.jpg", f"d/{stem[:-1]}x.png"]
+    found = names(*paths)
+    assert len(set(found)) == 3
+    for name in found:
+        assert len(os.fsencode(name)) <= 230
+        (tmp_path / name).touch()
+    assert found[0].startswith(stem[:50])
+    assert names(*paths) == found
+
+
+def test_the_folder_may_not_lie_in_what_is_searched(tmp_path):
+    searched = tmp_path / "images"
+    searched.mkdir()
+    (tmp_path / "link").symlink_to(searched, target_is_directory=True)
+    for folder in (
+        searched,
+        searched / "new",
+        tmp_path / "link" / "new",
+        searched / ".." / "images",
+    ):
+        with pytest.raises(OutputError, match=r"which is searched for images.*Choose one outside"):
+            overlays.Overlays(folder, [], [searched])
+    assert list(searched.iterdir()) == []
+    overlays.Overlays(tmp_path / "images-new", [], [searched, tmp_path / "cell.png"])
 
 
 @pytest.mark.parametrize("count", [1, 500])

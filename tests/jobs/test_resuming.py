@@ -363,7 +363,7 @@ def test_a_full_disk_is_said_and_the_run_can_be_continued(squares: Path, tmp_pat
         [sys.executable, "-c", FULL, str(limit), *words], capture_output=True, text=True
     )
     assert full.returncode == 1, full.stderr
-    assert f"Error: Cannot write {journal_path(out)}: File too large. Free some" in full.stderr
+    assert f"Error: Cannot write {journal_path(out)}: File too large. The file" in full.stderr
     assert "Traceback" not in full.stderr
     assert journal_path(out).stat().st_size == limit
     finish([*command(squares, COLOUR_MODEL, out)])

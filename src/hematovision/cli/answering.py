@@ -18,6 +18,7 @@ from hematovision.cli.scaling import (
 )
 from hematovision.cli.screen import drawn_progress, end_with_refusals, show_table
 from hematovision.cli.terminal import Styled, say
+from hematovision.errors import OutputError
 
 if TYPE_CHECKING:
     from hematovision.jobs.classify import ClassifySummary
@@ -158,16 +159,17 @@ def models() -> None:
 
 @contextmanager
 def _kept(out: Path | None) -> Iterator[None]:
-    """Say how to go on if Ctrl-C ends the block while a table is being made."""
+    """Say how to resume if Ctrl-C or a full disk ends the block while a table is being made."""
     from hematovision.jobs.journal import journal_path
 
     try:
         yield
-    except KeyboardInterrupt:
-        if out is not None and journal_path(out).exists():
+    except (KeyboardInterrupt, OutputError) as error:
+        of_system = isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, OSError)
+        if out is not None and of_system and journal_path(out).exists():
             say(
-                f"The answers so far are in {journal_path(out)}: give the same command with "
-                "--resume to go on, or without it to begin anew.",
+                f"The results so far are in {journal_path(out)}. Run the same command with "
+                "--resume to continue, or without it to start over.",
                 err=True,
             )
         raise

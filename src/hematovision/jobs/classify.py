@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -87,7 +88,8 @@ def classify(
         rows of an earlier run are not.
     explain : Path, optional
         A new folder to fill with overlays, one PNG for each answered image: where the model looked.
-        Folders below the one that all images have in common are kept. Cannot be resumed.
+        It may not lie in a folder that is searched for images. Folders below the one that all
+        images have in common are kept. Cannot be resumed.
     progress : Progress, optional
 
     Raises
@@ -108,8 +110,9 @@ def classify(
     classifier = Classifier.load(model)
     if explain is not None:
         classifier.check_explains()
-    files = list_images(map(Path, paths))
-    overlays = None if explain is None else Overlays(explain, files)
+    inputs = list(map(Path, paths))
+    files = list_images(inputs)
+    overlays = None if explain is None else Overlays(explain, files, inputs)
     listener = also(classifier) if also else None
     tally = _Tally(classifier.classes)
     if out is None:
@@ -122,12 +125,14 @@ def classify(
         answers = _answers(classifier, answered.todo(), overlays)
         for prediction in _told(answers, answered.left, listener, progress):
             answered.add(prediction)
-        counted = tally.counted(answered.predictions())
-        if answered.changed or not out.exists():
-            _write_table(out, counted, classifier.classes, len(files), progress)
-            answered.finish()
-        else:
-            deque(counted, maxlen=0)
+        # Closed while the journal is open, also where the table cannot be written.
+        with closing(answered.predictions()) as predictions:
+            counted = tally.counted(predictions)
+            if answered.changed or not out.exists():
+                _write_table(out, counted, classifier.classes, len(files), progress)
+                answered.finish()
+            else:
+                deque(counted, maxlen=0)
         if not resume:
             journal.remove()
     return tally.summary(overlays.written if overlays else 0, before=answered.before)

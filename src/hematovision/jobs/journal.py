@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hematovision.errors import OutputError
-from hematovision.files import ensure_folder, writing
+from hematovision.files import ensure_folder, open_own, writing
 from hematovision.liveness import try_hold
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier, columns
@@ -234,9 +234,7 @@ def open_journal(table: Path, head: Head, *, resume: bool) -> Iterator[Journal]:
     """
     path = journal_path(table)
     ensure_folder(path.parent)
-    with writing(path):
-        stream = io.FileIO(path, "a+")
-    with stream:
+    with open_own(path) as stream:
         if not try_hold(stream) or not _is_there(path, stream):
             raise OutputError(
                 f"Another process is making the table {table}: it holds {path}. Wait until it has "

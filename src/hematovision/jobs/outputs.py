@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hematovision.errors import OutputError
-from hematovision.files import ensure_folder, writing
+from hematovision.files import ensure_folder, open_own, writing
 from hematovision.liveness import try_hold
 from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
@@ -50,7 +50,9 @@ def fresh_folder(path: Path, *, option: str = "--out") -> Path:
         If something is in it, or it cannot be made.
     """
     ensure_folder(path)
-    if any(path.iterdir()):
+    with writing(path):
+        in_use = any(path.iterdir())
+    if in_use:
         raise _in_use(path, option)
     return path
 
@@ -112,9 +114,7 @@ def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
     """
     lock = ensure_folder(path) / LOCK
     was_there = lock.exists()
-    with writing(lock):
-        stream = lock.open("ab")
-    with stream:
+    with open_own(lock) as stream:
         if not try_hold(stream) or not _is_there(lock, stream):
             raise OutputError(
                 f"Another run is working in the folder {path}: it holds {lock}. Wait until it has "
@@ -143,7 +143,8 @@ def _delete_held(path: Path, stream: BinaryIO) -> None:
 
 
 def _others(path: Path) -> list[Path]:
-    return [inside for inside in path.iterdir() if inside.name != LOCK]
+    with writing(path):
+        return [inside for inside in path.iterdir() if inside.name != LOCK]
 
 
 def _remove_leftovers(path: Path) -> None:

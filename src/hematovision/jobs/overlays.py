@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from hematovision import images
-from hematovision.errors import ImageError
+from hematovision.errors import ImageError, OutputError
+from hematovision.files import sha256_bytes
 from hematovision.jobs.outputs import fresh_folder
 from hematovision.model.classifier import Explained
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
 
 __all__ = ["Overlays", "overlay_names"]
+
+_LONGEST_STEM = 200
+"""Bytes; file systems take 255, of which a hash, a number and the suffix need some."""
 
 
 class Overlays:
@@ -22,9 +26,11 @@ class Overlays:
     Parameters
     ----------
     folder : Path
-        Where; must not exist or be empty.
+        Where; must not exist or be empty, and lie in no folder of `inputs`.
     paths : sequence of Path
         The images, in the order in which they will come.
+    inputs : iterable of Path
+        The files and folders in which the images were found.
 
     Attributes
     ----------
@@ -34,10 +40,12 @@ class Overlays:
     Raises
     ------
     OutputError
-        If something is in the folder, or it cannot be made.
+        If something is in the folder, it cannot be made, or it lies in one of the inputs: the next
+        run would classify the overlays.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, paths: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
+        _refuse_inside(folder, inputs)
         self.written = 0
         self._folder = fresh_folder(folder, option="--explain")
         self._names = iter(overlay_names(paths))
@@ -62,11 +70,24 @@ class Overlays:
         self.written += 1
 
 
+def _refuse_inside(folder: Path, inputs: Iterable[Path]) -> None:
+    place = Path(os.path.realpath(folder))
+    for given in inputs:
+        if given.is_dir() and place.is_relative_to(os.path.realpath(given)):
+            raise OutputError(
+                f"The folder for overlays, {folder}, lies in {given}, which is searched for "
+                "images: the next run would classify the overlays. Choose one outside it with "
+                "--explain."
+            )
+
+
 def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
     """Return for each image the name of its overlay, no two alike, whatever the file system.
 
-    The folders below the one that all images have in common are kept. Where two names would be
-    alike, or differ only in case, the later one gets a number.
+    The folders below the one that all images have in common are kept. Images that have none in
+    common but the root of the file system get the name of their own folder alone, so that no
+    absolute path is made again. Where two names would be alike, or differ only in case, the later
+    one gets a number. A name that is too long for that is cut, and its hash tells it from others.
 
     Parameters
     ----------
@@ -80,23 +101,33 @@ def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
     full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100, links stay as they are
     common = _common_folder(full)
     taken = set[str]()
-    names = []
+    names: list[PurePath] = []
     for path in full:
-        place = path.relative_to(common) if common else PurePath(path.name)
-        name, number = place.with_suffix(".png"), 2
+        place = path.relative_to(common or path.parent.parent)
+        stem = _short(place.stem)
+        name, number = place.with_name(f"{stem}.png"), 2
         while str(name).casefold() in taken:
-            name, number = place.with_name(f"{place.stem}-{number}.png"), number + 1
+            name, number = place.with_name(f"{stem}-{number}.png"), number + 1
         taken.add(str(name).casefold())
         names.append(name)
     return names
 
 
 def _common_folder(paths: Sequence[Path]) -> Path | None:
-    """Return the folder that all lie in; None where there is none, as on two Windows drives."""
+    """Return the folder that all lie in; None where that is the root, or there is none."""
     try:
-        return Path(os.path.commonpath([path.parent for path in paths]))
-    except ValueError:
+        common = Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # on two Windows drives
         return None
+    return None if common == Path(common.anchor) else common
+
+
+def _short(stem: str) -> str:
+    """Cut a long name, and tell it from others that begin alike by its hash."""
+    cut = stem
+    while len(os.fsencode(cut)) > _LONGEST_STEM:
+        cut = cut[:-1]
+    return stem if cut == stem else f"{cut}~{sha256_bytes(os.fsencode(stem))[:8]}"
 
 
 def _caption(prediction: Prediction) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -93,7 +93,7 @@ class Answered:
         self._starts[place] = self._journal.append(entry)
         self.changed = True
 
-    def predictions(self) -> Iterator[Prediction]:
+    def predictions(self) -> Generator[Prediction, None, None]:
         """Give all answers in the order of the images, once none is left.
 
         Raises

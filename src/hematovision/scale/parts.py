@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hematovision.errors import OutputError, needs_extra
-from hematovision.files import ensure_folder, sha256_bytes, writing
+from hematovision.files import ensure_folder, open_own, sha256_bytes, writing
 from hematovision.jobs.journal import Head
 from hematovision.jobs.tables import parquet_table
 from hematovision.liveness import try_hold
@@ -276,8 +276,7 @@ def open_parts(folder: str, head: Head, *, resume: bool) -> Iterator[Parts]:
 
 
 def _hold(stack: ExitStack, folder: Path) -> None:
-    with writing(folder / _LOCK):
-        stream: Any = stack.enter_context((folder / _LOCK).open("ab"))
+    stream: Any = stack.enter_context(open_own(folder / _LOCK))
     if not try_hold(stream):
         raise OutputError(
             f"Another process is writing the table {folder}. Wait for it, or choose another --out."

@@ -1,0 +1,123 @@
+"""A full disk ends a run with one message that names the file, and no half file stays."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from colour_squares import COLOUR_MODEL, COLOURS, write_square, write_squares
+from hematovision.files import open_own
+
+SMALL = 192 * 1024
+"""Bytes of the disk: the folder and some blocks of 4 kB fit, no report does."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, as small as they get; only root may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(folder)]
+    try:
+        made = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        made = False
+    if not made:
+        pytest.skip("this system lets no disk be made")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(disk: Path, keep: int) -> None:
+    """Leave no more than `keep` bytes free."""
+    free = os.statvfs(disk)
+    with (disk / "filling").open("wb") as stream:
+        stream.write(b"x" * max(0, free.f_bavail * free.f_frsize - keep))
+
+
+def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hematovision", *map(str, arguments)]
+    return subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+
+
+def said_of(done: subprocess.CompletedProcess[str], path: Path) -> str:
+    """Return what a run that met a full disk said, after seeing that it named a file below."""
+    assert done.returncode == 1, done.stderr
+    assert f"Error: Cannot write {path}" in done.stderr, done.stderr
+    assert "No space left on device. " in done.stderr
+    assert "bytes are free there" in done.stderr
+    assert "Free some space or choose another place" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "defect" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Three hundred images, whose rows take more than two blocks of a disk."""
+    first = write_square(tmp_path / "many" / "0.png", COLOURS["red"])
+    for number in range(1, 300):
+        (first.parent / f"{number}.png").write_bytes(first.read_bytes())
+    return first.parent
+
+
+@pytest.mark.parametrize(
+    ("suffix", "room"), [(".csv", 4096), (".parquet", 16384), (".csv", 81920), (".jsonl", 81920)]
+)
+def test_a_table_names_its_file_and_is_resumed(
+    disk: Path, many: Path, tmp_path: Path, suffix: str, room: int
+):
+    out = disk / f"t{suffix}"
+    fill(disk, room)
+    done = run("classify", many, "--model", COLOUR_MODEL, "--out", out)
+    said = said_of(done, out)
+    assert f"The results so far are in {out}.journal" in said
+    assert sorted(path.name for path in disk.iterdir()) == ["filling", f"{out.name}.journal"]
+    (disk / "filling").unlink()
+    assert run("classify", many, "--model", COLOUR_MODEL, "--out", out, "--resume").returncode == 0
+    again = run("classify", many, "--model", COLOUR_MODEL, "--out", tmp_path / f"whole{suffix}")
+    assert again.returncode == 0
+    assert out.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+
+
+def test_overlays_name_their_file(disk: Path, many: Path, explaining_model: Path):
+    fill(disk, 16384)
+    done = run("classify", many, "--model", explaining_model, "--explain", disk / "seen")
+    said_of(done, disk / "seen")
+    assert not [path for path in (disk / "seen").iterdir() if path.name.startswith(".")]
+
+
+def test_an_evaluation_names_its_file(disk: Path, tmp_path: Path):
+    data = write_squares(tmp_path / "data")
+    fill(disk, 8192)
+    said_of(run("evaluate", COLOUR_MODEL, data, "--out", disk / "e"), disk / "e")
+
+
+def test_an_export_names_its_file(disk: Path):
+    fill(disk, 8192)
+    done = run("export", "rbc-wbc-platelets", "--to", "onnx", "--out", disk / "m.onnx")
+    said = said_of(done, disk / "m.onnx")
+    assert "bytes are free there; " in said
+    assert [path.name for path in disk.iterdir()] == ["filling"]
+
+
+def test_the_feature_cache_is_named(disk: Path, tmp_path: Path):
+    data = write_squares(tmp_path / "data")
+    fill(disk, 40960)
+    done = run("features", data, HEMATOVISION_CACHE=str(disk / "cache"))
+    assert done.returncode == 1
+    assert f"The feature cache {disk / 'cache'}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_lock_that_cannot_be_made_is_named(disk: Path):
+    fill(disk, 0)
+    with open_own(disk / "a.journal") as stream, pytest.raises(OSError, match="No space left"):
+        stream.write(b"x" * 5000)
