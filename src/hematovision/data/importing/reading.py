@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from hematovision.data.importing import boxes_csv, coco, voc, yolo
 from hematovision.data.importing.annotations import Annotations
 from hematovision.data.importing.data_yaml import find_data_yaml
-from hematovision.data.importing.places import visible_folders, without_wrapper
+from hematovision.data.importing.places import image_folder, visible_folders, without_wrapper
 from hematovision.errors import DatasetError
 from hematovision.images import is_image_name
 
@@ -96,8 +96,11 @@ def _signs(source: Path) -> Iterator[tuple[Format, str]]:
     tables = [*source.glob("*.csv"), *source.glob("*.tsv")]
     if file := next(filter(None, map(boxes_csv.find_table, folders)), None):
         yield "csv", str(file)
-    elif len(tables) == 1:
+    elif len(tables) == 1:  # a list of boxes, or notes beside class folders
         yield "csv", str(tables[0])
+        others = (f for f in folders[1:] if image_folder(source) != f and _has_images(f))
+        if folder := next(others, None):
+            yield "folders", str(folder)
 
 
 def _yolo_sign(source: Path, folders: Sequence[Path]) -> Path | None:

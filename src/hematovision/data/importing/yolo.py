@@ -85,7 +85,10 @@ def read(
 
 
 def is_label_file(file: Path) -> bool:
-    """Tell by its name whether a text file may be a label file: lists and notes are none."""
+    """Tell by its name whether a text file among others may be a label file.
+
+    Lists of names and of images (``train.txt``) and notes (``README.txt``) are none.
+    """
     lists = file.name in _NAME_LISTS or find_split(file.stem) is not None
     return not lists and not file.name.casefold().startswith(("readme", "license", "."))
 
@@ -96,7 +99,10 @@ def _labels(folder: Path) -> Path | None:
 
 
 def _label_files(place: Place) -> list[Path]:
-    return [file for file in sorted(place.boxes.rglob("*.txt")) if is_label_file(file)]
+    files = sorted(place.boxes.rglob("*.txt"))
+    if place.boxes.name == "labels":  # a field may be called `test` there
+        return [file for file in files if file.name not in _NAME_LISTS]
+    return [file for file in files if is_label_file(file)]
 
 
 @dataclass
