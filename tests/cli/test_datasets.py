@@ -248,3 +248,33 @@ def test_an_unknown_set_is_an_error_that_lists_those_known(run, tmp_path: Path):
     assert "There is no public set 'nonsense'" in result.stderr
     assert all(f"  {name}" in result.stderr for name in SETS)
     assert not (tmp_path / "sets").exists()
+
+
+def test_the_format_may_be_left_out_and_what_was_done_is_said(run, drawn: Path, tmp_path: Path):
+    result = run("data", "import", drawn / "fields", tmp_path / "cells")
+    assert result.exit_code == 0, result.output
+    assert "A split was made by whole groups: 70% train, 15% valid, 15% test." in result.stdout
+
+
+def test_fields_are_converted_and_counted(run, drawn: Path, tmp_path: Path):
+    result = run("data", "convert", drawn / "fields", tmp_path / "coco", "--to", "coco")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"\d+ fields with \d+ boxes in ", result.stdout)
+    assert (tmp_path / "coco" / "annotations").is_dir()
+    back = run(
+        "data", "convert", tmp_path / "coco", tmp_path / "y", "--from", "coco", "--to", "yolo"
+    )
+    assert back.exit_code == 0, back.output
+    assert (tmp_path / "y" / "data.yaml").is_file()
+
+
+def test_what_cannot_be_converted_is_listed_and_the_exit_code_is_three(
+    run, drawn: Path, tmp_path: Path
+):
+    fields = shutil.copytree(drawn / "fields", tmp_path / "fields")
+    with next(fields.glob("*.csv")).open("a", encoding="utf-8") as stream:
+        stream.write("one,value,too,few\n")
+    result = run("data", "convert", fields, tmp_path / "coco", "--to", "coco")
+    assert result.exit_code == 3
+    assert "1 problems:" in result.stderr
+    assert "expected" in result.stderr

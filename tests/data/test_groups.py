@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hematovision.data.groups import read_groups, with_groups
+from hematovision.data.groups import read_groups, source_of, with_groups
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import AnnotationError, SplitError
 from hematovision.taxonomy import Taxonomy
@@ -71,3 +71,20 @@ def test_images_without_a_group_are_listed():
 def test_a_name_that_fits_two_groups_is_refused():
     with pytest.raises(SplitError, match=r"0.png may belong to several groups: p, q"):
         with_groups(dataset("0.png"), {"x/0.png": "p", "y/0.png": "q"})
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("field7_jpg.rf.5b1c0f7a.jpg", "field7"),
+        ("train/field7.rf.5b1c0f7a.jpg", "train/field7"),
+        ("a/field.7_png.rf.AbC-9_x.png", "a/field.7"),
+        ("field7.jpeg.rf.0.PNG", "field7"),
+        ("field7_JPG.rf.abc", "field7"),
+        ("field7.jpg", None),
+        ("field7.rf.jpg", None),
+        ("my.rf.notes/field7.jpg", None),
+    ],
+)
+def test_the_source_of_an_augmented_copy_is_told_by_its_name(name: str, source: str | None):
+    assert source_of(name) == source

@@ -8,6 +8,14 @@ import pytest
 from hematovision.data.importing.coco import read
 from hematovision.errors import AnnotationError, DatasetError
 
+TWICE = json.dumps(
+    {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}],
+    }
+)
+
 
 def coco(path: Path, annotations: list, **changes: object) -> Path:
     value: dict = {
@@ -142,11 +150,7 @@ def test_a_box_that_is_not_finite_is_left_for_the_cropping_to_name(source: Path)
         ('{"images": [], "annotations": []}', "is no COCO file"),
         ('{"images": {}, "annotations": [], "categories": []}', "is no COCO file"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "has no id or name"),
-        (
-            '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 1, '
-            '"name": "b"}]}',
-            "an id that is there twice",
-        ),
+        (TWICE, "an id that is there twice"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_an_error_that_names_it(source, content, problem):

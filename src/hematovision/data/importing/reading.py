@@ -88,10 +88,9 @@ def _signs(source: Path) -> Iterator[tuple[Format, str]]:
         yield "coco", str(file)
     if file := _yolo_sign(source, folders):
         yield "yolo", str(file)
-    xml = (
-        file for f in folders for inner in (f, f / "Annotations") for file in inner.glob("*.xml")
-    )
-    if file := next(xml, None):
+    beside = (file for folder in folders for file in folder.glob("*.xml"))
+    inside = (file for folder in folders for file in (folder / "Annotations").rglob("*.xml"))
+    if file := next(beside, None) or next(inside, None):
         yield "voc", str(file)
     tables = [*source.glob("*.csv"), *source.glob("*.tsv")]
     if file := next(filter(None, map(boxes_csv.find_table, folders)), None):
