@@ -54,6 +54,19 @@ def test_in_a_terminal_each_answer_is_a_line_to_read(
     assert lines[str(pictures / "cut.png")].startswith("refused ")
 
 
+def test_images_of_other_formats_are_listed_by_name_and_the_rest_goes_on(
+    run, colour_model, pictures: Path
+):
+    for name in ("cell.czi", "cell.lif", "notes.txt", "cells.csv"):
+        (pictures / name).write_bytes(b"no image that is read")
+    result = run("classify", pictures, "--model", colour_model)
+    assert result.exit_code == 3
+    assert "5 images: 1 red, 1 green, 1 blue; 3 to review, 2 refused" in result.stderr
+    assert "Zeiss image (CZI)" in result.stderr
+    assert "Leica image (LIF)" in result.stderr
+    assert "notes.txt" not in result.stderr + result.stdout
+
+
 def test_refused_files_are_each_listed_and_the_exit_code_is_three(
     run, colour_model, pictures: Path
 ):

@@ -98,17 +98,17 @@ def _denied(*_, **__):
 class TestContent:
     @pytest.mark.parametrize(
         "content",
-        [b"These are no pixels.", b"\0" * 100, b"RIFF\x04\0\0\0WAVE", b"%PDF-1.7", b"\xff\xd8"],
+        [b"These are no pixels.", b"\0" * 100, b"RIFF\x04\0\0\0WAVE", b"PK\3\4", b"\xff\xd8"],
     )
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
     def test_no_image_whatever_its_name(self, tmp_path, content, suffix):
         path = tmp_path / f"cell{suffix}"
         path.write_bytes(content)
-        refused(NotAnImageError, path, "Expected a JPEG, PNG, TIFF, BMP, WebP or GIF")
+        refused(NotAnImageError, path, "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF")
 
-    @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "JPEG2000"])
+    @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX"])
     def test_kinds_that_pillow_knows_and_we_do_not_accept(self, kind):
-        refused(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG")
+        refused(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG|does not read")
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint32, np.int16, np.int8])
     def test_samples_without_a_range_are_refused_rather_than_clipped(self, dtype):

@@ -33,7 +33,7 @@ def test_text_is_quoted_and_other_bytes_are_hexadecimal():
     [
         (b"<html><body>", 'begins with "<html><b"'),
         (b"\xcf\xfa\xed\xfe\x07\0\0\1", "begins with the bytes cf fa ed fe 07 00 00 01"),
-        (b"%PDF-1.7\n%\xe2", 'begins with "%PDF-1.7"'),
+        (b"{\\rtf1}\n%\xe2", "begins with the bytes 7b 5c"),
         (png_with(b"ABCD"), 'unknown chunk "ABCD"'),
         (png_with(b"tEXt", checksum=1), 'chunk "tEXt" fails'),
         (png_with(b"t\xffXt", checksum=1), "chunk the bytes 74 ff 58 74 fails"),

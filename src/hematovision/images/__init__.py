@@ -9,7 +9,7 @@
     decoding.py   Pillow decodes; depth, alpha and orientation by our rules
     geometry.py   fit, view
     colours.py    mean_colours
-    finding.py    is_image_name, find_images, list_images
+    finding.py    is_image_name, find_images, find_unsupported, list_images
     path_list.py  PathList: paths in little memory
     writing.py    write, encode_png
 """
@@ -17,8 +17,8 @@
 from __future__ import annotations
 
 from hematovision.images.colours import mean_colours
-from hematovision.images.finding import find_images, is_image_name, list_images
-from hematovision.images.formats import MAX_ASPECT, MAX_SIDE
+from hematovision.images.finding import find_images, find_unsupported, is_image_name, list_images
+from hematovision.images.formats import MAX_ASPECT, MAX_SIDE, unsupported_format
 from hematovision.images.geometry import SIZE, fit, view
 from hematovision.images.path_list import PathList
 from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read, read_bytes
@@ -33,6 +33,7 @@ __all__ = [
     "PathList",
     "encode_png",
     "find_images",
+    "find_unsupported",
     "fit",
     "is_image_name",
     "list_images",
@@ -40,6 +41,7 @@ __all__ = [
     "mean_colours",
     "read",
     "read_bytes",
+    "unsupported_format",
     "view",
     "write",
 ]

@@ -24,6 +24,9 @@ _PLUGINS = {
     "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
     "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "JPEG2000": ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    "HEIF": ("pi_heif.as_plugin", "HeifImageFile"),
 }
 
 # What Pillow's decoders raise on damaged files; hostile ones also lead them into plain Python
@@ -59,6 +62,8 @@ def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
     MemoryError
         If the memory does not suffice.
     """
+    if picture.pixels is not None:
+        return np.require(picture.pixels, requirements=["C", "W"])
     try:
         if picture.bits == 16:
             pixels = _deep(picture, source)
@@ -68,7 +73,8 @@ def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
         raise source.unsupported(f"it cannot be decoded ({error})") from error
     except _DECODER_ERRORS as error:
         raise source.damaged(f"its pixels cannot be decoded ({error})") from error
-    return np.require(_upright(pixels, picture.orientation), requirements=["C", "W"])
+    upright = np.require(_upright(pixels, picture.orientation), requirements=["C", "W"])
+    return np.subtract(255, upright, out=upright) if picture.negative else upright
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -89,6 +95,8 @@ def _open(picture: Picture, page: int = 0) -> Any:
     image = getattr(importlib.import_module(module), name)(io.BytesIO(picture.data))
     if page:
         image.seek(page)
+    if picture.format == "HEIF" and image.width * image.height <= picture.width * picture.height:
+        return image  # turned and cropped already, as the file says
     if image.size != (picture.width, picture.height):
         raise ValueError(
             f"declared {picture.width} x {picture.height}, found {image.width} x {image.height}"

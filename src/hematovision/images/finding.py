@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hematovision.errors import DatasetError, UnreadableFileError
+from hematovision.images.formats import unsupported_format
 from hematovision.images.path_list import PathList
 
-__all__ = ["find_images", "is_hidden", "is_image_name", "list_images"]
+__all__ = ["find_images", "find_unsupported", "is_hidden", "is_image_name", "list_images"]
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+    | {".avif", ".dcm", ".dicom", ".heic", ".heif", ".hif"}
+    | {".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"}
 )
 _LEFT_OUT = "__MACOSX"  # what macOS adds to archives: a shadow of every file, with its suffix
 
@@ -48,30 +51,63 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     DatasetError
         If a folder has no image in it.
     """
-    return list(_listed(map(_existing, map(Path, paths)), _refuse))
+    return list(_listed(map(_existing, map(Path, paths)), _refuse, is_image_name))
+
+
+def find_unsupported(folder: Path) -> list[Path]:
+    """List the images of formats that are not read, in a folder at any depth, sorted by path.
+
+    `find_images` leaves them out; `unsupported_format` says what they are.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a folder may not be listed.
+    """
+    found = PathList()
+    _add_folder(found, folder, _refuse, _is_unsupported)
+    return list(found)
 
 
 def list_images(paths: Iterable[Path]) -> PathList:
     """List image files as `find_images` does, in little memory, those that do not exist, too.
 
     What is no folder stays as it is given, and a folder that cannot be listed stands where its
-    images would stand: reading it says what is wrong. Half a million images take 12 MB; besides
-    these, only the names in one folder are in memory at a time.
+    images would stand; so do images of formats that are not read: reading them says what is wrong.
+    Half a million images take 12 MB; besides these, only the names in one folder are in memory at a
+    time.
 
     Raises
     ------
     DatasetError
         If a folder has no image in it.
     """
-    return _listed(paths, None)
+    return _listed(paths, None, _is_any_image)
 
 
-def _listed(paths: Iterable[Path], refuse: Callable[[OSError], None] | None) -> PathList:
+def _is_unsupported(name: str) -> bool:
+    return unsupported_format(name) is not None
+
+
+def _is_any_image(name: str) -> bool:
+    return is_image_name(name) or _is_unsupported(name)
+
+
+def _listed(
+    paths: Iterable[Path],
+    refuse: Callable[[OSError], None] | None,
+    wanted: Callable[[str], bool],
+) -> PathList:
     found, given = PathList(), 0
     for path in paths:
-        given += 1
+        given, before = given + 1, len(found)
         if _is_folder(path):
-            _add_folder(found, path, refuse)
+            _add_folder(found, path, refuse, wanted)
+            if len(found) == before:
+                raise DatasetError(
+                    f"There is no image in the folder {path} or below it. Expected files ending in "
+                    f"{', '.join(sorted(SUFFIXES))}; hidden ones do not count."
+                )
         else:
             found.add(path)
     return found.unique() if given > 1 else found
@@ -97,9 +133,13 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _add_folder(found: PathList, folder: Path, refuse: Callable[[OSError], None] | None) -> None:
-    before, listings = len(found), dict[str, _Listing]()
-    visited = set[str]()
+def _add_folder(
+    found: PathList,
+    folder: Path,
+    refuse: Callable[[OSError], None] | None,
+    wanted: Callable[[str], bool],
+) -> None:
+    listings, visited = dict[str, _Listing](), set[str]()
     for root, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(root)
         if real in visited:
@@ -108,14 +148,10 @@ def _add_folder(found: PathList, folder: Path, refuse: Callable[[OSError], None]
         visited.add(real)
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         images = PathList()
-        images.add_names(Path(root), sorted(filter(_is_shown_image, names)))
+        shown = (name for name in names if wanted(name) and not is_hidden(name))
+        images.add_names(Path(root), sorted(shown))
         listings[root] = _Listing(images, tuple(folders))
     _add_listing(found, str(folder), listings, visited)
-    if len(found) == before:
-        raise DatasetError(
-            f"There is no image in the folder {folder} or below it. Expected files ending in "
-            f"{', '.join(sorted(SUFFIXES))}; hidden ones do not count."
-        )
 
 
 class _Listing(NamedTuple):
@@ -151,10 +187,6 @@ def _add_listing(
 def is_hidden(name: str) -> bool:
     """Tell by its name whether a file or folder is left out where folders are searched."""
     return name.startswith(".") or name == _LEFT_OUT
-
-
-def _is_shown_image(name: str) -> bool:
-    return is_image_name(name) and not is_hidden(name)
 
 
 def _refuse(error: OSError) -> None:

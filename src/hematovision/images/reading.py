@@ -44,11 +44,13 @@ def read(
     The kind is told by the content, whatever the file is called. Rules, for every door alike:
 
     - JPEG (baseline and progressive; grey, RGB, YCbCr, CMYK and YCCK, inverted if Adobe's marker
-      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first frame.
+      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first frame. JPEG 2000 and AVIF where
+      Pillow has their libraries; HEIC and DICOM with the extra ``formats``.
     - TIFF: three grey pages that the metadata (OME-XML, ImageJ, tifffile) call the channels of one
       picture become its red, green and blue, in the order that their names or colours say. Other
       stacks (slices, time points, several grey pages) are refused. Else the first page is read that
       is no thumbnail or mask; further pages in colour, of another size, and thumbnails are ignored.
+    - DICOM: one frame. The stored bits are the range of greys, or the window where there is one.
     - Grey, 1-bit and palette images become RGB. Transparent parts are laid over white.
     - 16-bit samples are scaled by their range, ``round(value / 65535 * 255)``, not by what the
       picture uses of it: the same grey is the same number in every file. Another range than 65535
@@ -58,8 +60,8 @@ def read(
       16-bit samples that use at most 14 bits and declare no range are refused, as they would be
       read nearly black.
     - 32-bit, signed and floating-point samples are refused, as they do not say what is black and
-      what is white. So are TIFFs in CIELab, 16-bit CMYK or 16-bit grey with alpha, and run-length
-      coded BMPs.
+      what is white, unless a DICOM's window says it. So are TIFFs in CIELab, 16-bit CMYK or 16-bit
+      grey with alpha, run-length coded BMPs, and DICOMs of several frames.
     - The EXIF orientation is applied. Colour profiles are not.
     - A file that is cut anywhere, or fails a checksum, is refused: half a cell is not a cell.
       Bytes behind the end of the image are ignored. In TIFF, lengths of strips or tiles that are

@@ -99,7 +99,7 @@ def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
         explain: Annotated[bool, Query(description="Add `heat_map`, a PNG in base64.")] = False,  # noqa: FBT002 - a parameter of the query
         lenient: Annotated[bool, Query(description=_LENIENT)] = False,  # noqa: FBT002 - as above
     ) -> JSONResponse:
-        """Answer for images: JPEG, PNG, TIFF, BMP, WebP or GIF, in parts named `files`."""
+        """Answer for images of any format that is read, in parts named `files`."""
         served = engine.models.get(model)
         if explain and not served.classifier.explains:
             raise RequestError(

@@ -8,11 +8,18 @@ further page ever reaches the decoder, so none of them can be inflated, misread 
 
 from __future__ import annotations
 
-from hematovision.images.formats import bmp, gif, jpeg, png, tiff, webp
+from hematovision.images.formats import bmp, dicom, gif, isobmff, jpeg, jpeg2000, png, tiff, webp
+from hematovision.images.formats.foreign import (
+    is_raw_or_slide,
+    name_content,
+    unsupported_format,
+)
 from hematovision.images.formats.picture import MAX_ASPECT, MAX_SIDE, Picture, Source
 from hematovision.images.formats.wording import shown_bytes
 
-__all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source", "inspect"]
+__all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source", "inspect", "unsupported_format"]
+
+_EXPORT = "Export it as TIFF or PNG from the program that made it."
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", jpeg.inspect),
@@ -24,6 +31,8 @@ _SIGNATURES = (
     (b"BM", bmp.inspect),
     (b"GIF87a", gif.inspect),
     (b"GIF89a", gif.inspect),
+    (jpeg2000.CODESTREAM, jpeg2000.inspect),
+    (jpeg2000.CONTAINER, jpeg2000.inspect),
 )
 
 
@@ -37,12 +46,22 @@ def inspect(source: Source) -> Picture:
     TruncatedImageError
         If the container ends early, contradicts itself or fails its checksums.
     """
+    data, called = source.data, unsupported_format(source.name)
+    if called and is_raw_or_slide(source.name):
+        raise source.unsupported(f"it is {called}, which HematoVision does not read", _EXPORT)
     for signature, inspect_format in _SIGNATURES:
-        if source.data.startswith(signature):
+        if data.startswith(signature):
             return inspect_format(source)
-    if source.data.startswith(b"RIFF") and source.data[8:12] == b"WEBP":
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return webp.inspect(source)
+    if data[4:8] == b"ftyp":
+        return isobmff.inspect(source)
+    if data[128:132] == dicom.PREFIX:
+        return dicom.inspect(source)
+    if known := name_content(data) or called:
+        raise source.unsupported(f"it is {known}, which HematoVision does not read", _EXPORT)
     raise source.unsupported(
-        f"its content is no image (it begins with {shown_bytes(source.data[:8])})",
-        "Expected a JPEG, PNG, TIFF, BMP, WebP or GIF file; leave this one out or convert it.",
+        f"its content is no image (it begins with {shown_bytes(data[:8])})",
+        "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF, HEIC, AVIF, JPEG 2000 or DICOM file; leave "
+        "this one out or convert it.",
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hematovision.errors import NotAnImageError, TooManyPixelsError, TruncatedImageError
 
 __all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source"]
@@ -118,7 +121,7 @@ class Picture:
 
     Parameters
     ----------
-    format : {"JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF"}
+    format : {"JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "HEIF", "JPEG2000", "DICOM"}
         Which decoder it needs.
     width, height : int
         In pixels as stored, before the orientation is applied.
@@ -141,6 +144,10 @@ class Picture:
         How many pages of `data` hold one sample each, in order; 1 where the picture is one page.
     white : int
         Of 16-bit samples, the largest value that is declared; 0 where none is.
+    negative : bool
+        Whether the picture, once decoded, has black and white swapped.
+    pixels : array of uint8, (H, W, 3), or None
+        The picture itself, where reading the container brings it.
     """
 
     format: str
@@ -155,3 +162,5 @@ class Picture:
     open_ended: bool = False
     planes: int = 1
     white: int = 0
+    negative: bool = False
+    pixels: NDArray[np.uint8] | None = None
