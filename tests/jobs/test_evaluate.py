@@ -164,3 +164,36 @@ def test_classes_that_have_nothing_in_common_are_an_error(tmp_path: Path, names)
         TaxonomyError, match=rf"cannot predict '{names[0]}' \(1\).*monocyte.*Rename"
     ):
         evaluate("pbc8", tmp_path / "d", out=tmp_path / "out")
+
+
+def test_a_model_of_eight_classes_can_be_evaluated_in_three(eight: Path, tmp_path: Path, told):
+    asked = evaluate(
+        "pbc8",
+        eight,
+        split="all",
+        taxonomy="rbc-wbc-platelets",
+        out=tmp_path / "asked",
+        progress=told,
+    )
+    assert told.notes[0].startswith("Classes: RBC (erythroblast), WBC (basophil, ")
+    folders = move_classes(eight, EIGHT)
+    assert (
+        asked.metrics.confusion_matrix
+        == evaluate("pbc8", folders, split="all", out=tmp_path / "moved").metrics.confusion_matrix
+    )
+
+
+def test_some_of_the_models_classes_alone_are_evaluated_with_the_others_as_errors(
+    colours: Path, tmp_path: Path
+):
+    shutil.rmtree(colours / "Test" / "blue")
+    shutil.rmtree(colours / "Train" / "blue")
+    write_square(colours / "Test" / "red" / "blue.png", COLOURS["blue"], side=9)
+    result = evaluate(MODEL, colours, taxonomy="folders", out=tmp_path / "out")
+    assert result.metrics.classes == ("green", "red", "another class")
+    assert result.metrics.confusion_matrix[1] == (1, 3, 1)
+
+
+def test_finer_classes_than_the_models_cannot_be_evaluated(eight: Path, tmp_path: Path):
+    with pytest.raises(TaxonomyError, match=r"cannot predict the classes of the taxonomy 'pbc8'"):
+        evaluate("rbc-wbc-platelets", eight, taxonomy="pbc8", out=tmp_path / "out")

@@ -109,18 +109,26 @@ def evaluate(
     split: Annotated[
         Literal["train", "valid", "test", "all"], typer.Option(help="Which part.")
     ] = "test",
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The classes to evaluate in: rbc-wbc-platelets, pbc8, or folders (the names of "
+            "the folders). By default the model's; where the folders are coarser, theirs.",
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="A new folder for metrics.json and report.html.")
     ],
 ) -> None:
-    """Judge a model on labelled images.
+    """Evaluate a model on labelled images.
 
     The result is metrics with intervals, beside trivial baselines, and a report to look at.
     """
     from hematovision.jobs.evaluate import evaluate as run
 
     with drawn_progress() as progress:
-        result = run(model, dataset, split=split, out=out, progress=progress)
+        result = run(model, dataset, split=split, taxonomy=taxonomy, out=out, progress=progress)
     show_metrics(result.metrics)
     say(f"Report: {result.report}")
     end_with_refusals(result.refused)

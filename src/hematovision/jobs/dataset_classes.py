@@ -41,6 +41,8 @@ class DatasetClasses:
         if self.common is None:
             return ()
         meant = self.common.names[1]
+        if not meant:
+            return ()
         listed = (
             f"{end} ({', '.join(name for name, to in meant.items() if to == end)})"
             for end in self.common.classes
@@ -65,7 +67,9 @@ class DatasetClasses:
         )
 
 
-def classes_for(model: Taxonomy, folders: Mapping[str, int], *, where: str) -> DatasetClasses:
+def classes_for(
+    model: Taxonomy, folders: Mapping[str, int], asked: str | None = None, *, where: str
+) -> DatasetClasses:
     """Find the classes in which a model can be evaluated on a dataset.
 
     They are the model's own if it knows every folder, as a model of three classes knows the eight
@@ -77,6 +81,8 @@ def classes_for(model: Taxonomy, folders: Mapping[str, int], *, where: str) -> D
         Of the model.
     folders : mapping of str to int
         The dataset's class folders with their numbers of images.
+    asked : str, optional
+        The taxonomy to evaluate in, ``"folders"`` for that of the folders' names.
     where : str
         The dataset, for messages.
 
@@ -85,27 +91,35 @@ def classes_for(model: Taxonomy, folders: Mapping[str, int], *, where: str) -> D
     TaxonomyError
         If a folder is no class of the model, nor of a taxonomy that the model's classes fit into.
     """
-    if all(model.find(name) for name in folders):
+    if asked is None and all(model.find(name) for name in folders):
         return DatasetClasses(model)
-    for coarser in _candidates(folders, where):
-        try:
-            common = CommonClasses.of(coarser, model)
-        except TaxonomyError:
-            continue  # fewer than two classes in common
-        if common.taxonomy is coarser and {coarser.find(name) for name in folders} <= set(
-            common.classes
-        ):
+    for coarser in _candidates(folders, asked, where):
+        common = _common(coarser, model)
+        if common and {coarser.find(name) for name in folders} <= set(common.classes):
             return DatasetClasses(coarser, common)
-    unknown = ", ".join(f"{name!r} ({n})" for name, n in folders.items() if not model.find(name))
+    unknown = [f"{name!r} ({n})" for name, n in folders.items() if not model.find(name)]
+    cannot = ", ".join(unknown) or f"the classes of the taxonomy {asked!r}"
     raise TaxonomyError(
-        f"{where}: the model cannot predict {unknown}. Its classes are {', '.join(model.classes)} "
+        f"{where}: the model cannot predict {cannot}. Its classes are {', '.join(model.classes)} "
         "(and their usual spellings). Rename these folders, move them away, or evaluate a model "
         "that was trained on such classes."
     )
 
 
-def _candidates(folders: Mapping[str, int], where: str) -> Iterable[Taxonomy]:
+def _common(coarser: Taxonomy, model: Taxonomy) -> CommonClasses | None:
+    """Return what both can say in the classes of `coarser`; None if that is less than two."""
+    try:
+        common = CommonClasses.of(coarser, model)
+    except TaxonomyError:
+        return None
+    return common if common.taxonomy is coarser else None
+
+
+def _candidates(folders: Mapping[str, int], asked: str | None, where: str) -> Iterable[Taxonomy]:
     """Yield the taxonomies that know every folder, the folders' own names last."""
+    if asked is not None:
+        yield choose_taxonomy(folders, asked, where=where)
+        return
     for taxonomy in TAXONOMIES.values():
         if all(taxonomy.find(name) for name in folders):
             yield taxonomy

@@ -45,6 +45,7 @@ def evaluate(
     *,
     out: Path,
     split: Part = "test",
+    taxonomy: str | None = None,
     progress: Progress = no_progress,
 ) -> EvaluateResult:
     """Judge a model on labelled images, by the way that every door takes to an answer.
@@ -60,6 +61,9 @@ def evaluate(
         The folder to make; must not exist or be empty.
     split : {"train", "valid", "test", "all"}
         Which part. A dataset without parts is evaluated whole.
+    taxonomy : str, optional
+        The name of a taxonomy to evaluate in, for instance that of three classes for a model of
+        eight, or ``"folders"``; by default as `classes_for` finds it.
     progress : Progress
         Told which classes the folders stand for, before the work.
 
@@ -77,7 +81,7 @@ def evaluate(
     """
     require("evaluate")
     classifier = Classifier.load(model)
-    found = classes_for(classifier.taxonomy, class_folders(dataset), where=str(dataset))
+    found = classes_for(classifier.taxonomy, class_folders(dataset), taxonomy, where=str(dataset))
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
     chosen = choose_part(data, split)
     with claimed_folder(out):
