@@ -7,7 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, features
 
 EOI = b"\xff\xd9"
 
@@ -92,7 +92,9 @@ def all_kinds():
     frames = [Image.fromarray(scene()), Image.fromarray(scene()[::-1].copy())]
     more = {"save_all": True, "append_images": frames[1:]}
     palette = Image.fromarray(rgb).quantize(16)
+    newer = {"jpg_2000": ("rgb.jp2", "JPEG2000"), "avif": ("rgb.avif", "AVIF")}
     return {
+        **{name: save(rgb, kind) for key, (name, kind) in newer.items() if features.check(key)},
         "grey.jpg": save(rgb, "JPEG", "L"),
         "rgb.jpg": jpeg(),
         "progressive.jpg": jpeg(progressive=True, subsampling=2),
