@@ -267,3 +267,23 @@ def test_the_licence_is_the_whole_of_apache_2():
     assert words.startswith("Apache License Version 2.0, January 2004")
     assert "END OF TERMS AND CONDITIONS" in words
     assert words.endswith("governing permissions and limitations under the License.")
+
+
+def _caches(tree: ast.Module) -> list[tuple[ast.FunctionDef, ast.expr]]:
+    return [
+        (node, decorator)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for decorator in node.decorator_list
+        if "cache" in ast.unparse(decorator).replace("cached_property", "")
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_no_cache_grows_without_bound(path: Path):
+    for function, decorator in _caches(ast.parse(path.read_text("utf-8"))):
+        text = ast.unparse(decorator)
+        arguments = function.args
+        bounded = re.search(r"(maxsize|max_entries)=\d+", text)
+        alone = not (arguments.args or arguments.kwonlyargs or arguments.vararg)
+        assert bounded or alone, f"{path.name}: {function.name} keeps a result for each argument"

@@ -7,7 +7,7 @@ white balance and scaling are.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from hematovision.model.architecture import INPUT_SIZE
 __all__ = ["shrinking"]
 
 
-@cache
+@lru_cache(maxsize=8)  # at most 200 kB each
 def shrinking(side: int) -> NDArray[np.float32]:
     """Return the matrix that averages the 224 pixels of a row by area, the rule of `images.fit`.
 
