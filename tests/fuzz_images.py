@@ -17,6 +17,7 @@ from PIL import Image
 from hematovision import images
 from hematovision.errors import ImageError
 from image_files import all_kinds
+from tiff_files import all_tiffs
 
 SECONDS_PER_FILE = 10
 MAX_PIXELS = 2**21
@@ -120,7 +121,9 @@ def peak_megabytes():
 
 def main(per_seed, seed, *folder):
     warnings.simplefilter("error")
-    seeds = {path.name: path.read_bytes() for path in map(Path, folder)} or all_kinds()
+    seeds = {
+        path.name: path.read_bytes() for path in map(Path, folder)
+    } or all_kinds() | all_tiffs()
     if "pages.tif" in seeds:
         seeds["pages.tif"] = seeds["pages.tif"][:-4]  # padding behind the last page
     before, counts = peak_megabytes(), dict[str, int]()

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from image_files import scene, tiff
+from image_files import noise, save, scene, tiff
 
 KINDS = {1: "B", 2: "s", 3: "H", 4: "I", 7: "s", 11: "f", 12: "d", 16: "Q"}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -106,3 +106,23 @@ def ome_xml(sizes=(3, 1, 1), channels="", blocks="<TiffData/>", attributes=""):
         f'Type="uint16" SizeX="32" SizeY="24" SizeC="{size_c}" SizeZ="{size_z}" SizeT="{size_t}" '
         f"{attributes}>{channels}{blocks}</Pixels></Image></OME>"
     ).encode() + b"\0"
+
+
+def all_tiffs():
+    """One small TIFF of each further kind, by name; every one is readable up to its last byte."""
+    deep = noise(24, 32, 3, dtype=np.uint16)
+    planes = np.stack(channels(deep))
+    strips = {"compression": "zlib", "rowsperstrip": 5}
+    tiles = {"compression": "zlib", "tile": (16, 16), "predictor": True}
+    text = b"ImageJ=1.54f\nimages=3\nchannels=3\nmode=composite\n\0"
+    return {
+        "ome.tif": ome(channels()),
+        "deep-ome.tif": tiff(planes, ome=True, metadata={"axes": "CYX"}, **strips),
+        "composite.tif": grey_pages(channels(), first=[(270, 2, text)]),
+        "planes.tif": tiff(planes, photometric="rgb", planarconfig="separate", **tiles),
+        "big-endian-big.tif": one_page(order=">", big=True),
+        "no-lengths.tif": one_page(without=(279,)),
+        "twelve.tif": one_page(deep // 16, t281=(3, (4095,))),
+        "strips.tif": save(noise(64, 48, 3), "TIFF", compression="jpeg", strip_size=4096),
+        "zstd.tif": save(scene(), "TIFF", compression="zstd"),
+    }

@@ -181,6 +181,20 @@ class TestChannelsAsPages:
         data = described([red, green, blue[:-1]], ome_xml())
         refused(NotAnImageError, data, "pages of different kinds or sizes")
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    @pytest.mark.parametrize("ome", [True, False])
+    def test_may_be_samples_of_one_page_that_is_called_grey(self, dtype, planar, ome):
+        image = noise(24, 32, 3, dtype=dtype)
+        stored = image if planar == "contig" else np.stack(channels(image))
+        axes = "YXC" if planar == "contig" else "CYX"
+        data = tiff(stored, ome=ome, planarconfig=planar, metadata={"axes": axes})
+        assert len(tifffile.TiffFile(io.BytesIO(data)).pages) == 1
+        expected = np.floor(image / np.iinfo(dtype).max * 255 + 0.5)
+        np.testing.assert_array_equal(read(data), expected)
+        bare = tiff(stored, planarconfig=planar, metadata=None)
+        refused(NotAnImageError, bare, "3 grey samples per pixel, and nothing in it")
+
 
 class TestStacks:
     GREY = np.stack([channels()[0]] * 5)
@@ -418,6 +432,43 @@ class TestLayouts:
             place = data.index(struct.pack(">HHQ", 273, 16, 1))
             struct.pack_into(">HHQI", data, place, 273, 13, 1, 16)
         np.testing.assert_array_equal(read(bytes(data)), scene())
+
+
+class TestJpeg:
+    """JPEGs inside TIFF, of which libtiff paints grey what is missing."""
+
+    IMAGE = np.kron(scene(), np.ones((12, 12, 1), np.uint8))
+    WHOLE = save(IMAGE, "TIFF", compression="jpeg", quality=90)
+
+    def test_is_read(self):
+        assert abs(read(self.WHOLE).astype(int) - self.IMAGE).mean() < 3
+
+    @pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 0.97])
+    @pytest.mark.parametrize("which", [0, -1])
+    @pytest.mark.parametrize("end", [b"\xff\xd9", b""])
+    def test_that_is_cut_and_filled_up_is_damaged(self, share, which, end):
+        page = tifffile.TiffFile(io.BytesIO(self.WHOLE)).pages[0]
+        start, length = page.dataoffsets[which], page.databytecounts[which]
+        stop = start + int(share * length)
+        data = self.WHOLE[:stop] + end.ljust(start + length - stop, b"\0")
+        data += self.WHOLE[start + length :]
+        refused(TruncatedImageError, data, "Copy it again")
+
+    def test_that_is_smaller_than_its_strip_is_damaged(self):
+        small = save(self.IMAGE[:100, :100], "JPEG", quality=90, subsampling=0)
+        fields = fields_of(self.IMAGE, t259=(3, (7,)), t262=(3, (6,)), t279=(4, (len(small),)))
+        refused(TruncatedImageError, packed([fields], small), "100 x 100 pixels where 384 x 288")
+
+    def test_that_is_no_jpeg_is_damaged(self):
+        data = one_page(self.IMAGE, t259=(3, (7,)), t262=(3, (6,)))
+        refused(TruncatedImageError, data, "a strip or tile that is no JPEG")
+
+    def test_in_thousands_of_tiny_tiles_is_counted_first(self):
+        number = 2500
+        fields = fields_of(np.zeros((800, 800), np.uint8), without=(273, 278, 279), t259=(3, (7,)))
+        fields += [(322, 4, (16,)), (323, 4, (16,))]
+        fields += [(324, 4, (16,) * number), (325, 4, (9,) * number)]
+        refused(TruncatedImageError, packed([fields], bytes(99)), "more than 1,180 JPEGs")
 
 
 class TestCompressions:

@@ -114,6 +114,8 @@ def _set_raw_mode(image: Any, raw_mode: str) -> None:
 
 def _shallow(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Decode samples of up to 8 bits to colours (H, W, 3) and alpha (H, W), where there is one."""
+    for part in picture.parts:
+        _shallow(part)
     if picture.planes > 1:
         greys = [np.asarray(_open(picture, page).convert("L")) for page in range(picture.planes)]
         samples = np.stack(greys, axis=2)

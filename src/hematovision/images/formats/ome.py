@@ -49,6 +49,7 @@ def read_ome(description: bytes, samples: int) -> Stack | None:
         planes,
         sizes[1],
         sizes[2],
+        samples=sizes[0] // planes,
         names=tuple(channel.get("Name", "") for channel in channels),
         colours=tuple(_colour(channel.get("Color")) for channel in channels),
         white=2**bits - 1,

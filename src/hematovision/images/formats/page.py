@@ -17,7 +17,7 @@ TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, PREDICTOR = 338, 339, 317
 _SUBFILE, _OLD_SUBFILE = 254, 255
 
-RAW, _JPEG = 1, 7
+RAW, JPEG = 1, 7
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 ASSOCIATED_ALPHA, ALPHA = 1, 2
 SEPARATE = 2
@@ -26,10 +26,10 @@ _COLOURS: Final = {
     WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, _YCBCR: 3
 }  # fmt: skip
 # Those that every Pillow decodes: no other is worth a try, and a try would print a line.
-_READABLE: Final = frozenset({RAW, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
+_READABLE: Final = frozenset({RAW, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 50000})
 _COMPRESSIONS: Final = {
     RAW: "none", 2: "CCITT RLE", 3: "CCITT Fax 3", 4: "CCITT Fax 4", 5: "LZW",
-    6: "old-style JPEG", _JPEG: "JPEG", 8: "Deflate", 9: "JBIG", 10: "JBIG", 32766: "NeXT RLE",
+    6: "old-style JPEG", JPEG: "JPEG", 8: "Deflate", 9: "JBIG", 10: "JBIG", 32766: "NeXT RLE",
     32771: "CCITT RLE", 32773: "PackBits", 32809: "ThunderScan", 32908: "PixarFilm",
     32909: "PixarLog", 32946: "Deflate", 33003: "JPEG 2000", 33004: "JPEG 2000",
     33005: "JPEG 2000", 33007: "JPEG", 34661: "JBIG", 34676: "SGI LogLuv", 34677: "SGI LogLuv",
@@ -50,11 +50,14 @@ class Page:
     source : Source
     layout : directory.Layout
     fields : directory.Directory
+    is_rgb : bool
+        Whether metadata say that the three samples, which it calls grey, are red, green and blue.
     """
 
     source: Source
     layout: tags.Layout
     fields: tags.Directory
+    is_rgb: bool = False
 
     def all(self, tag: int, default: tuple[int, ...] = (), most: int = _FEW) -> tuple[int, ...]:
         """Read all values of a field of whole numbers.
@@ -105,6 +108,16 @@ class Page:
         return self.all(PHOTOMETRIC, (BLACK_IS_ZERO,))[0] in (WHITE_IS_ZERO, BLACK_IS_ZERO)
 
     @property
+    def photometric(self) -> int:
+        """How samples are to be understood (field PhotometricInterpretation)."""
+        return RGB if self.is_rgb else self.one(PHOTOMETRIC)
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """What the samples are that are no colours (field ExtraSamples)."""
+        return () if self.is_rgb else self.all(EXTRA_SAMPLES)
+
+    @property
     def is_planar(self) -> bool:
         """Whether each of several samples lies by itself."""
         return self.one(PLANES, 1) == SEPARATE and self.one(SAMPLES, 1) > 1
@@ -118,7 +131,7 @@ def check_kind(page: Page) -> tuple[int, ...]:
     NotAnImageError
     """
     _check_compression(page)
-    photometric = page.one(PHOTOMETRIC)
+    photometric = page.photometric
     colours = _COLOURS.get(photometric, 0)
     samples = page.one(SAMPLES, 1)
     bits = page.all(BITS, (1,))
@@ -130,7 +143,13 @@ def check_kind(page: Page) -> tuple[int, ...]:
             "Choose the range in the program that made it and save 8 or 16 bits, unsigned.",
         )
     # Four samples of RGB without a word about the fourth: it is alpha.
-    extra = len(page.all(EXTRA_SAMPLES)) or int(photometric == RGB and samples == 4)
+    extra = len(page.extra) or int(photometric == RGB and samples == 4)
+    if colours == 1 and samples > 2:  # decoders would show the first one and drop the others
+        raise page.source.unsupported(
+            f"it is a TIFF of {samples} grey samples per pixel, and nothing in it says that they "
+            "are red, green and blue",
+            "Save it as RGB.",
+        )
     readable = (
         len(bits) == samples == colours + extra
         and set(bits) in ({1}, {2}, {4}, {8}, {16})

@@ -31,11 +31,14 @@ class Source:
         What errors call it.
     max_pixels : int
         Width times height that may not be exceeded.
+    max_aspect : int
+        Longer to shorter side that may not be exceeded.
     """
 
     data: bytes
     name: str
     max_pixels: int
+    max_aspect: int = MAX_ASPECT
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
         """Read whole numbers at `offset`, laid out as `struct` describes.
@@ -84,9 +87,9 @@ class Source:
                 f"{width} x {height} pixels; the limit is {MAX_SIDE:,} for either side. Cut it "
                 "into parts, or make it smaller."
             )
-        elif long > MAX_ASPECT * short:
+        elif long > self.max_aspect * short:
             reason = (
-                f"{width} x {height} pixels; one side may be at most {MAX_ASPECT} times the "
+                f"{width} x {height} pixels; one side may be at most {self.max_aspect} times the "
                 "other. Cut it into parts that show whole cells."
             )
         else:
@@ -142,6 +145,8 @@ class Picture:
         data are whole if the decoder makes nothing of what is put between them and the end marker.
     planes : int
         How many pages of `data` hold one sample each, in order; 1 where the picture is one page.
+    parts : tuple of Picture
+        The JPEGs inside a TIFF, which its own decoder does not check; each must decode by itself.
     white : int
         Of 16-bit samples, the largest value that is declared; 0 where none is.
     negative : bool
@@ -161,6 +166,7 @@ class Picture:
     associated: bool = False
     open_ended: bool = False
     planes: int = 1
+    parts: tuple[Picture, ...] = ()
     white: int = 0
     negative: bool = False
     pixels: NDArray[np.uint8] | None = None

@@ -28,6 +28,8 @@ class Stack:
         Which metadata, for messages.
     channels, slices, frames : int
         Sizes in pages: channels with a page of their own, slices of a z-stack, time points.
+    samples : int
+        Channels in one page, 0 where that is not declared.
     names : tuple of str
         Of the channels; may be fewer, and empty.
     colours : tuple of (int, int, int)
@@ -44,6 +46,7 @@ class Stack:
     channels: int = 1
     slices: int = 1
     frames: int = 1
+    samples: int = 0
     names: tuple[str, ...] = ()
     colours: tuple[tuple[int, int, int], ...] = ()
     white: int = 0
@@ -59,8 +62,11 @@ def whole(text: str | None, most: int = 2**31, default: int = 0) -> int:
     return number if (number := int(stripped)) <= most else default
 
 
-def read_shaped(description: bytes) -> Stack | None:
-    """Read the sizes that tifffile writes as JSON, ``{"shape": [3, 224, 224], "axes": "CYX"}``."""
+def read_shaped(description: bytes, samples: int) -> Stack | None:
+    """Read the sizes that tifffile writes as JSON, ``{"shape": [3, 224, 224], "axes": "CYX"}``.
+
+    `samples` is the number of samples per pixel of a page, which holds as many channels.
+    """
     try:
         content = json.loads(description.rstrip(b"\0"))
     except (ValueError, RecursionError):
@@ -75,7 +81,9 @@ def read_shaped(description: bytes) -> Stack | None:
         if axis not in "YXS":
             name = axis if axis in sizes else "T"  # whatever varies, it is no colour
             sizes[name] *= size if isinstance(size, int) and 0 < size < _LARGEST else 1
-    return Stack("its JSON description", sizes["C"], sizes["Z"], sizes["T"])
+    in_page = samples if sizes["C"] == samples else 1
+    channels = sizes["C"] // in_page
+    return Stack("its JSON description", channels, sizes["Z"], sizes["T"], samples=in_page)
 
 
 def colour_order(stack: Stack) -> tuple[int, int, int] | None:

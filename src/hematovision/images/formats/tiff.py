@@ -12,6 +12,7 @@ from hematovision.images.formats import directory as tags
 from hematovision.images.formats import page as kind
 from hematovision.images.formats.blocks import Blocks, check_places, read_blocks
 from hematovision.images.formats.imagej import read_imagej
+from hematovision.images.formats.jpeg_blocks import read_jpegs
 from hematovision.images.formats.ome import read_ome
 from hematovision.images.formats.page import Page, check_kind
 from hematovision.images.formats.picture import Picture, Source
@@ -26,8 +27,8 @@ _MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 281, 341
 # All that decoding needs besides what is written anew: fill order, fax options, predictor, colour
 # map, JPEG tables and YCbCr. Nothing else reaches the decoder; we apply the orientation ourselves.
 _NEEDED: Final = (
-    kind.WIDTH, kind.HEIGHT, kind.COMPRESSION, kind.PHOTOMETRIC, kind.EXTRA_SAMPLES,
-    kind.PREDICTOR, 266, 292, 293, 320, 347, 529, 530, 532,
+    kind.WIDTH, kind.HEIGHT, kind.COMPRESSION, kind.PREDICTOR, 266, 292, 293, 320, 347, 529, 530,
+    532,
 )  # fmt: skip
 _SINGLE: Final = (
     kind.WIDTH, kind.HEIGHT, kind.COMPRESSION, kind.PHOTOMETRIC, kind.SAMPLES, kind.PLANES,
@@ -65,7 +66,7 @@ def _read_stack(page: Page) -> Stack:
     found = chain(
         (read_ome(text, samples) for text in texts),
         (read_imagej(text, *parts) for text in texts),
-        map(read_shaped, texts),
+        (read_shaped(text, samples) for text in texts),
     )
     return next((stack for stack in found if stack is not None), Stack())
 
@@ -143,10 +144,12 @@ def _refused(page: Page, number: int, stack: Stack) -> NotAnImageError:
 
 def _single(page: Page, stack: Stack) -> Picture:
     """Describe a picture that is one page."""
+    if page.is_grey and stack.samples == 3 and page.all(kind.SAMPLES) == (3,):
+        page = replace(page, is_rgb=True)
     bits = check_kind(page)
     blocks = read_blocks(page, bits)
-    deep, extra = bits[0] == 16, page.all(kind.EXTRA_SAMPLES)[:1]
-    colours = 3 if page.one(kind.PHOTOMETRIC) == kind.RGB else 1
+    deep, extra = bits[0] == 16, page.extra[:1]
+    colours = 3 if page.photometric == kind.RGB else 1
     parts = [(page, blocks)]
     if page.is_planar and (deep or colours == 3 < len(bits)):  # Pillow does not know such planes
         has_alpha = len(bits) > colours and extra in _ALPHAS
@@ -158,7 +161,7 @@ def _single(page: Page, stack: Stack) -> Picture:
 
 def _joined(pages: Sequence[Page], stack: Stack) -> Picture:
     """Describe a picture whose red, green and blue are pages of their own."""
-    kinds = [(check_kind(page), page.size, page.one(kind.PHOTOMETRIC)) for page in pages]
+    kinds = [(check_kind(page), page.size, page.photometric) for page in pages]
     if kinds != [kinds[0]] * 3 or len(kinds[0][0]) > 1:
         raise pages[0].source.unsupported(
             "it is a TIFF whose channels are pages of different kinds or sizes",
@@ -182,8 +185,9 @@ def _describe(parts: Sequence[tuple[Page, Blocks]], bits: tuple[int, ...], stack
         data=tags.append_directories(page.source, page.layout, directories),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         bits=bits[0],
-        inverted=deep and page.one(kind.PHOTOMETRIC) == kind.WHITE_IS_ZERO,
+        inverted=deep and page.photometric == kind.WHITE_IS_ZERO,
         planes=len(parts),
+        parts=tuple(chain.from_iterable(read_jpegs(page, blocks) for page, blocks in parts)),
         white=_white(page, stack) if deep else 0,
     )
 
@@ -211,16 +215,17 @@ def _fields(
     layout = page.layout
     entries = {tag: entry for tag in _NEEDED if (entry := page.entry(tag)) is not None}
     fields = {tag: tags.field(page.source, layout, entry) for tag, entry in entries.items()}
-    photometric = page.one(kind.PHOTOMETRIC)
-    if is_plane or (deep and photometric == kind.WHITE_IS_ZERO):
-        is_white = photometric == kind.WHITE_IS_ZERO and not deep
-        plain = kind.WHITE_IS_ZERO if is_white else kind.BLACK_IS_ZERO
-        fields[kind.PHOTOMETRIC] = tags.shorts(layout, plain)
+    photometric, extra = page.photometric, page.extra
+    if deep and photometric == kind.WHITE_IS_ZERO:
+        photometric = kind.BLACK_IS_ZERO
     if is_plane:
-        bits = bits[:1]
-        fields.pop(kind.EXTRA_SAMPLES, None)
-    elif deep and page.all(kind.EXTRA_SAMPLES) == (kind.ASSOCIATED_ALPHA,):
-        fields[kind.EXTRA_SAMPLES] = tags.shorts(layout, kind.ALPHA)
+        photometric = min(photometric, kind.BLACK_IS_ZERO)
+        bits, extra = bits[:1], ()
+    if deep and extra == (kind.ASSOCIATED_ALPHA,):
+        extra = (kind.ALPHA,)
+    if extra:
+        fields[kind.EXTRA_SAMPLES] = tags.shorts(layout, *extra)
+    fields[kind.PHOTOMETRIC] = tags.shorts(layout, photometric)
     fields[kind.BITS] = tags.shorts(layout, *bits)
     fields[kind.SAMPLES] = tags.shorts(layout, len(bits))
     fields[kind.PLANES] = tags.shorts(layout, kind.SEPARATE if blocks.planes > 1 else 1)
