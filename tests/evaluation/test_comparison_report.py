@@ -1,6 +1,7 @@
 """The page of a comparison is one safe file that says everything about both models."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,8 +86,17 @@ def test_the_page_says_who_is_better_and_where(undrawn):
         "&lt;b&gt;.png",
     ):
         assert part in text.replace("\u202f", " ").replace("&#39;", "'"), part
-    assert "Only the first is right" not in text.partition("Who is right where")[2]
+    assert "Only the first is right" not in text.partition("Agreement")[2]
     assert "Drawn images" not in text
+
+
+def test_an_image_unlike_the_training_images_is_not_recognised(undrawn):
+    strange = replace(picture(), unlike=(True, False))
+    text = words(render_comparison(comparison(), FACTS, Differing([strange]))).replace(
+        "\u202f", " "
+    )
+    assert "✗ first: Not recognised (nearest class &lt;WBC&gt;, 91.0 %) (review)" in text
+    assert "✓ second: RBC, 70.0 %" in text
 
 
 def test_names_of_models_and_classes_are_escaped(undrawn):

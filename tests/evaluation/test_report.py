@@ -49,6 +49,22 @@ def test_an_overlay_stands_beside_its_image(metrics, facts):
     assert "hottest point" not in render_report(metrics, facts, errors=[picture()])
 
 
+def test_an_image_unlike_the_training_images_is_not_headed_by_a_class(undrawn, metrics, facts):
+    strange = picture(decision="review", reason="unlike the training images")
+    unsure = picture(decision="review", reason="low confidence")
+    both = picture(decision="review", reason="low confidence; unlike the training images")
+    text = Page(render_report(metrics, facts, errors=[strange, unsure, both])).text
+    headed = "Not recognisedunlike the training images; nearest class WBC, 98.7\u202f%truly RBC"
+    assert text.count(headed) == 2
+    assert text.count("WBC, 98.7\u202f%truly RBCreview") == 3
+
+
+def test_a_history_of_the_loss_alone_has_one_curve(metrics, facts):
+    page = render_report(metrics, facts, history=[{"epoch": 1, "loss": 0.5}])
+    assert "Loss over the epochs" in page
+    assert "Accuracy over the epochs" not in page
+
+
 def test_report_is_one_file_that_asks_for_nothing(tmp_path, metrics, facts, history):
     path = write_report(tmp_path / "run", metrics, facts, history=history, errors=[picture()])
     assert path == tmp_path / "run" / "report.html"
@@ -116,8 +132,9 @@ def test_model_that_learnt_from_drawn_images_is_called_so(undrawn, metrics, fact
 def test_evaluation_without_history_labs_training_part_or_errors(undrawn, facts):
     labels = np.arange(6) % 2
     found = evaluate(labels, np.eye(2)[labels], ("a", "b"), accepted=[False] * 6)
-    text = Page(render_report(found, replace(facts, split={}, details={}))).text
-    assert "How it learnt" not in text
+    page = render_report(found, replace(facts, split={}, details={}))
+    assert "<h2>Training</h2>" not in page
+    text = Page(page).text
     assert "Lab by lab" not in text
     assert "Data and model" not in text
     assert "None among 6 images." in text

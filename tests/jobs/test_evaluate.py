@@ -32,7 +32,8 @@ def test_errors_are_counted_and_refused_images_are_listed(colours: Path, tmp_pat
     assert result.metrics.per_class["red"].recall == pytest.approx(3 / 4)
     assert [Path(error.path).name for error in result.refused] == ["broken.png"]
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "metrics.json", "predictions.csv", "report.html",
+        "classification_report.csv", "confusion_matrix.png", "confusion_matrix.svg", "metrics.json",
+        "predictions.csv", "report.html",
     }  # fmt: skip
     assert "broken.png" in result.report.read_text()
 

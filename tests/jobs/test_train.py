@@ -22,8 +22,10 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.golden import ask_golden
 
 FILES = {
-    "MODEL_CARD.md", "bundle.json", "hematovision_model.h5", "hematovision_model.keras",
-    "hematovision_model.onnx", "history.csv", "metrics.json", "predictions.csv", "report.html",
+    "MODEL_CARD.md", "accuracy_loss.png", "accuracy_loss.svg", "bundle.json",
+    "classification_report.csv", "confusion_matrix.png", "confusion_matrix.svg",
+    "hematovision_model.h5", "hematovision_model.keras", "hematovision_model.onnx", "history.csv",
+    "metrics.json", "predictions.csv", "report.html",
     "split.csv",
 }  # fmt: skip
 

@@ -10,6 +10,7 @@
 from hematovision.evaluation.baselines import Baseline, TrainingPart, mean_colours
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
 from hematovision.evaluation.card import CardFacts, model_card
+from hematovision.evaluation.figure_files import write_figure_files
 from hematovision.evaluation.metrics import evaluate, most_confident_errors
 from hematovision.evaluation.pictures import ErrorPicture
 from hematovision.evaluation.plots import (
@@ -56,6 +57,7 @@ __all__ = [
     "reliability_figure",
     "render_report",
     "risk_coverage_figure",
+    "write_figure_files",
     "write_metrics",
     "write_predictions",
     "write_report",

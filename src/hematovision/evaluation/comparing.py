@@ -40,11 +40,14 @@ class ModelAnswers:
     name : str
     probabilities : array_like of float, shape (N, C)
     accepted : array_like of bool, shape (N,)
+    unlike : array_like of bool, shape (N,), optional
+        Which images are unlike the model's training images; by default, none.
     """
 
     name: str
     probabilities: ArrayLike
     accepted: ArrayLike
+    unlike: ArrayLike | None = None
 
 
 def compare_answers(

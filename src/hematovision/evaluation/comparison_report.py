@@ -18,6 +18,7 @@ from hematovision.evaluation.pictures import data_uri, svg_uri
 from hematovision.evaluation.report import GALLERY, ReportFacts
 from hematovision.evaluation.verdict import is_shown, verdict
 from hematovision.files import write_text
+from hematovision.model.prediction import NOT_RECOGNISED
 
 __all__ = ["Differing", "PairPicture", "render_comparison", "write_comparison_report"]
 
@@ -48,6 +49,8 @@ class PairPicture:
         ``"accepted"`` or ``"review"``.
     name : str
         The file, as it should be shown.
+    unlike : tuple of two bool
+        Whether the image is unlike the model's training images.
     """
 
     image: NDArray[np.uint8] | bytes
@@ -56,6 +59,7 @@ class PairPicture:
     confidence: tuple[float, float]
     decision: tuple[str, str]
     name: str
+    unlike: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ def render_comparison(comparison: Comparison, facts: ReportFacts, differing: Dif
             shown=is_shown(comparison),
             drawn=wording.DRAWN if wording.are_drawn(labs) else None,
             not_a_device=wording.NOT_A_DEVICE,
+            not_recognised=NOT_RECOGNISED,
             score_names=SCORES,
             figures={"differences": svg_uri(figure)},
             galleries=_galleries(comparison, differing),

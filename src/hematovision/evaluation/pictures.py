@@ -35,6 +35,8 @@ class ErrorPicture:
         ``"accepted"``, ``"review"``, or empty where not known.
     overlay : ndarray of uint8, shape (H, W, 3), bytes, or None
         The same image with the places at which the model looked, to stand beside it.
+    reason : str
+        Why a person should look (`Prediction.reason`); empty where accepted or not known.
     """
 
     image: NDArray[np.uint8] | bytes
@@ -44,6 +46,7 @@ class ErrorPicture:
     name: str
     decision: str = ""
     overlay: NDArray[np.uint8] | bytes | None = None
+    reason: str = ""
 
 
 def data_uri(image: NDArray[np.uint8] | bytes) -> str:

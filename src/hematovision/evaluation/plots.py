@@ -1,4 +1,4 @@
-"""The figures of a report, each a function that returns an SVG.
+"""The figures of a report: functions that return an SVG, or a `Drawing` for any form.
 
 `drawing` has how they look; no meaning hangs on colour alone.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
-from hematovision.evaluation.drawing import BLUE, GREEN, GREY, INK, ORANGE, svg
+from hematovision.evaluation.drawing import BLUE, GREEN, GREY, INK, ORANGE, Drawing, svg
 from hematovision.evaluation.intervals import wilson
 from hematovision.evaluation.schema import ClassScores
 from hematovision.evaluation.wording import percent
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 __all__ = [
     "best_epoch",
     "class_scores_figure",
+    "confusion_drawing",
     "confusion_figure",
+    "curves_drawing",
     "curves_figure",
+    "known_quantities",
     "reliability_figure",
     "risk_coverage_figure",
 ]
@@ -39,7 +42,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     Parameters
     ----------
     confusion : sequence of sequence of int, shape (C, C)
-        Rows are true classes, columns answers.
+        Rows are true classes, columns predicted ones.
     classes : sequence of str
 
     Returns
@@ -47,6 +50,13 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     str
         An SVG document.
     """
+    return svg(*confusion_drawing(confusion, classes))
+
+
+def confusion_drawing(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str = ""
+) -> Drawing:
+    """Return what `confusion_figure` draws, to be written in any form, below a title."""
     counts = np.asarray(confusion)
     rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shares = counts / rows
@@ -65,12 +75,12 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
             axes.set_xticks(ticks, classes, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(ticks, classes)
         axes.invert_yaxis()
-        axes.set(xlabel="answer", ylabel="true class", aspect="equal")
+        axes.set(xlabel="predicted class", ylabel="true class", aspect="equal", title=title)
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return svg((side + 0.5 + 0.085 * longest, side + 0.9), draw)
+    return Drawing((side + 0.5 + 0.085 * longest, side + 0.9), draw)
 
 
 def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
@@ -100,27 +110,55 @@ def curves_figure(
         One row an epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
     quantity : {"loss", "accuracy"}
     """
+    return svg((4.8, 3.1), lambda figure: _curves(figure.subplots(), history, quantity))
+
+
+def curves_drawing(history: Sequence[Mapping[str, float]]) -> Drawing:
+    """Return accuracy beside loss over the epochs, those that the history has."""
+    quantities = known_quantities(history)
+
+    def draw(figure: Figure) -> None:
+        for axes, quantity in zip(
+            figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True
+        ):
+            _curves(axes, history, quantity)
+
+    return Drawing((4.8 * len(quantities), 3.4), draw)
+
+
+def known_quantities(
+    history: Sequence[Mapping[str, float]],
+) -> tuple[Literal["loss", "accuracy"], ...]:
+    """Return which of accuracy and loss, in this order, a history has values of."""
+    names: tuple[Literal["loss", "accuracy"], ...] = ("accuracy", "loss")
+    return tuple(name for name in names if any(_is_known(row, name) for row in history))
+
+
+def _is_known(row: Mapping[str, float], quantity: str) -> bool:
+    values = (row.get(key, math.nan) for key in (quantity, f"val_{quantity}"))
+    return any(math.isfinite(value) for value in values)
+
+
+def _curves(
+    axes: Axes, history: Sequence[Mapping[str, float]], quantity: Literal["loss", "accuracy"]
+) -> None:
     epochs = [row["epoch"] for row in history]
     lines = (
         ("training", quantity, BLUE, "-", "o"),
         ("validation", f"val_{quantity}", ORANGE, "--", "s"),
     )
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for name, key, colour, style, marker in lines:
-            values = [row.get(key, math.nan) for row in history]
-            axes.plot(epochs, values, style, color=colour, marker=marker, markersize=4, label=name)
-        best = best_epoch(history)
-        if best is not None:
-            label = f"kept: epoch {best}"
-            axes.axvline(best, color=GREY, linewidth=1, linestyle=":", label=label)
-        axes.set_title(quantity.capitalize())
-        axes.set_xlabel("epoch")
-        axes.locator_params("x", integer=True)
-        axes.legend(fontsize=9)
-
-    return svg((4.8, 3.1), draw)
+    for name, key, colour, style, marker in lines:
+        values = [row.get(key, math.nan) for row in history]
+        if not any(map(math.isfinite, values)):
+            continue
+        axes.plot(epochs, values, style, color=colour, marker=marker, markersize=4, label=name)
+    best = best_epoch(history)
+    if best is not None:
+        axes.axvline(best, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {best}")
+    axes.set_title(quantity.capitalize())
+    axes.set_xlabel("epoch")
+    axes.locator_params("x", integer=True)
+    axes.legend(fontsize=9)
 
 
 def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:

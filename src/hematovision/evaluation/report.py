@@ -19,6 +19,7 @@ from hematovision.evaluation.pages import environment
 from hematovision.evaluation.pictures import ErrorPicture, data_uri, svg_uri
 from hematovision.evaluation.schema import Metrics
 from hematovision.files import write_text
+from hematovision.model.prediction import headline
 
 __all__ = ["GALLERY", "ReportFacts", "render_report", "write_report"]
 
@@ -136,9 +137,9 @@ def render_report(
     )
 
 
-def _shown(picture: ErrorPicture) -> tuple[ErrorPicture, str, str | None]:
+def _shown(picture: ErrorPicture) -> tuple[ErrorPicture, str, str | None, str]:
     overlay = None if picture.overlay is None else data_uri(picture.overlay)
-    return picture, data_uri(picture.image), overlay
+    return picture, data_uri(picture.image), overlay, headline(picture.said, picture.reason)
 
 
 def _curve(curve: Sequence[MeasuredPoint]) -> dict[str, Any] | None:
@@ -159,9 +160,8 @@ def _figures(
         "reliability": plots.reliability_figure(metrics.reliability),
         "risk": plots.risk_coverage_figure(metrics.risk_coverage, operating),
     }
-    if history:
-        drawn["loss"] = plots.curves_figure(history, "loss")
-        drawn["accuracy"] = plots.curves_figure(history, "accuracy")
+    for quantity in plots.known_quantities(history):
+        drawn[quantity] = plots.curves_figure(history, quantity)
     if curve:
         drawn["learning_curve"] = learning_curve_figure(curve)
     return {name: svg_uri(figure) for name, figure in drawn.items()}

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.errors import DatasetError, ImageError, ModelError
@@ -192,6 +194,7 @@ def _fold(
             name,
             common.fold(said.probabilities, i),
             accepts(said.probabilities, said.novelty, classifier.trust),
+            np.asarray(said.novelty) > classifier.trust.max_novelty,
         )
         for i, (name, classifier, said) in enumerate(zip(names, classifiers, answered, strict=True))
     ]

@@ -48,12 +48,15 @@ class DifferingImage:
         Their probabilities.
     decision : tuple of two str
         ``"accepted"`` or ``"review"``.
+    unlike : tuple of two bool
+        Whether the image is unlike the model's training images.
     """
 
     sample: Sample
     said: tuple[str, str]
     confidence: tuple[float, float]
     decision: tuple[str, str]
+    unlike: tuple[bool, bool] = (False, False)
 
     @property
     def right(self) -> str:
@@ -83,6 +86,8 @@ def find_differing(
     folded = (first, second)
     tables = [np.asarray(said.probabilities) for said in folded]
     answers = np.stack([table.argmax(axis=1) for table in tables])
+    unlike = [np.zeros(len(samples), bool) if m.unlike is None else m.unlike for m in folded]
+    novel = np.array(unlike, bool)
     decisions = [np.where(np.asarray(said.accepted), "accepted", "review") for said in folded]
     found = []
     for i in np.flatnonzero(answers[0] != answers[1]).tolist():
@@ -91,6 +96,7 @@ def find_differing(
             said=(classes[answers[0, i]], classes[answers[1, i]]),
             confidence=(float(tables[0][i].max()), float(tables[1][i].max())),
             decision=(str(decisions[0][i]), str(decisions[1][i])),
+            unlike=(bool(novel[0, i]), bool(novel[1, i])),
         )
         found.append(image)
     return tuple(sorted(found, key=_teaching))
@@ -144,5 +150,6 @@ def _picture(image: DifferingImage, data: Dataset) -> PairPicture | None:
         said=image.said,
         confidence=image.confidence,
         decision=image.decision,
+        unlike=image.unlike,
         name=shown(data.relative(image.sample)),
     )

@@ -20,6 +20,7 @@ from hematovision.evaluation import (
     TrainingPart,
     evaluate,
     most_confident_errors,
+    write_figure_files,
     write_metrics,
     write_predictions,
     write_report,
@@ -105,7 +106,7 @@ def write_evaluation(
     *,
     looked: Looked | None = None,
 ) -> Path:
-    """Write ``metrics.json``, ``predictions.csv`` and ``report.html`` into `folder`.
+    """Write ``metrics.json``, ``predictions.csv``, ``report.html`` and figures into `folder`.
 
     With `looked`, the report shows beside each wrongly answered image where the model looked.
 
@@ -131,6 +132,7 @@ def write_evaluation(
         groups=[sample.group for sample in answered.samples],
         labs=[sample.lab for sample in answered.samples],
     )
+    write_figure_files(folder, metrics, history)
     pictures = _pictures(answered, metrics.classes, dataset, decisions, looked)
     return write_report(folder, metrics, facts, history=history, errors=pictures)
 
@@ -159,6 +161,7 @@ def _pictures(
             name=shown(dataset.relative(answered.samples[i])),
             decision=decisions[i].decision,
             overlay=overlays.get(i),
+            reason=decisions[i].reason,
         )
         for i, image in read.items()
     ]
