@@ -92,7 +92,7 @@ def test_a_table_is_written_and_its_place_is_said(
     assert result.exit_code == 0
     assert table.stat().st_size > 0
     assert result.stdout == (
-        f"3 images: 1 red, 1 green, 1 blue; 3 to review, 0 refused. The table is {table}\n"
+        f"3 images: 1 red, 1 green, 1 blue; 3 to review, 0 refused. Table: {table}\n"
     )
 
 
@@ -101,7 +101,7 @@ def test_overlays_are_written_and_counted(run, explaining_model, pictures: Path,
     folder = tmp_path / "looked"
     result = run("classify", pictures, "--model", explaining_model, "--explain", folder)
     assert result.exit_code == 3
-    assert f"Where the model looked: 3 overlays in {folder}\n" in result.stderr
+    assert f"3 overlays in {folder}\n" in result.stderr
     assert {row["label"] for row in rows(result.stdout)} == {"red", "green", "blue", ""}
     assert sorted(p.name for p in folder.iterdir()) == ["blue.png", "green.png", "red.png"]
     table, folder = tmp_path / "t.csv", tmp_path / "one"
@@ -110,7 +110,7 @@ def test_overlays_are_written_and_counted(run, explaining_model, pictures: Path,
         *("--out", table, "--explain", folder),
     )
     assert result.exit_code == 0
-    assert f"The table is {table}\nWhere the model looked: 1 overlay in {folder}" in result.stdout
+    assert f"Table: {table}\n1 overlay in {folder}" in result.stdout
 
 
 def test_a_model_that_cannot_explain_is_an_error(run, colour_model, pictures: Path, tmp_path: Path):
@@ -128,10 +128,10 @@ def test_resuming_says_what_was_there_before(run, colour_model, pictures: Path, 
     third, fourth = run(*arguments, "--resume"), run(*arguments, "--resume")
     assert [result.exit_code for result in (first, second, third, fourth)] == [0, 0, 3, 3]
     assert [result.stdout.splitlines()[0] for result in (first, second, third, fourth)] == [
-        "0 of 3 images had their answer before",
-        "All was done before; nothing is new",
-        "3 of 4 images had their answer before",
-        "All was done before; nothing is new",
+        "0 of 3 images were classified before",
+        "Nothing to do: all images were classified before",
+        "3 of 4 images were classified before",
+        "Nothing to do: all images were classified before",
     ]
     assert "cut.png: " in fourth.stderr
 
@@ -147,9 +147,9 @@ def test_whoever_stops_a_table_is_told_how_to_go_on(
     arguments = ("classify", pictures, "--model", colour_model, "--out", tmp_path / "t.csv")
     stopped = run(*arguments)
     assert stopped.exit_code == 130
-    assert "give the same command with --resume to go on" in stopped.stderr
+    assert "Run the same command with --resume to continue" in stopped.stderr
     monkeypatch.undo()
-    assert run(*arguments, "--resume").stdout.startswith("2 of 3 images had their answer before\n")
+    assert run(*arguments, "--resume").stdout.startswith("2 of 3 images were classified before\n")
 
 
 @pytest.mark.parametrize("others", [(), ("--out", "t.csv", "--explain", "folder")])

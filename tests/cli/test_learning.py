@@ -111,7 +111,7 @@ def test_a_training_that_was_interrupted_says_so(run, monkeypatch, metrics):
     faked(monkeypatch, train, "train", trained(metrics, interrupted=True))
     result = run("train", "cells", "--out", "run")
     assert result.exit_code == 0
-    assert "stopped by Ctrl-C; this is the best model until then" in result.stdout
+    assert "stopped by Ctrl-C; this is the best model so far" in result.stdout
 
 
 def test_images_that_were_refused_are_listed_and_the_exit_code_is_three(run, monkeypatch, metrics):
@@ -227,6 +227,7 @@ def test_adapting_without_labels_says_what_changed(run, monkeypatch):
     assert result.exit_code == 3
     assert re.search(r"WBC +0 +1", result.stdout)
     assert (
-        "1 of 2 answers changed. 100\u202f% went to a person, 50.0\u202f% do now" in result.stdout
+        "1 of 2 predictions changed. Sent for review: 100\u202f% before, 50.0\u202f% now"
+        in result.stdout
     )
     assert "Note: Nobody knows." in result.stdout

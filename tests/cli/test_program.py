@@ -95,8 +95,8 @@ def test_the_program_runs_as_a_module_too(monkeypatch, capsys):
         ["train", "somewhere"],
         ["train", "somewhere", "--out", "run", "--epochs", "0"],
         ["train", "somewhere", "--out", "run", "--fine-tune-blocks", "18"],
-        ["data", "import", "a", "b"],
-        ["data", "import", "a", "b", "--format", "coco"],
+        ["data", "import", "a"],
+        ["data", "import", "a", "b", "--format", "excel"],
         ["evaluate", "m", "d", "--out", "o", "--split", "half"],
         ["export", "m", "--to", "pickle"],
         ["classify", "a.jpg", "--out", "table.xlsx"],
@@ -129,10 +129,10 @@ def test_no_number_of_blocks(text):
 def fail_with(monkeypatch, error: BaseException):
     """Let `hematovision data check` fail in this way."""
 
-    def fail(name):
+    def fail(*_):
         raise error
 
-    monkeypatch.setattr(datasets, "_taxonomy", fail)
+    monkeypatch.setattr(datasets, "_read_listable", fail)
 
 
 def test_an_expected_error_is_one_message_without_a_traceback(run, monkeypatch):

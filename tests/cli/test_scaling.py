@@ -24,7 +24,7 @@ def test_a_cluster_fills_a_folder_and_says_so(run, colour_model, pictures: Path,
     result = run(*arguments)
     assert result.exit_code == 0
     assert result.stdout == (
-        f"3 images: 1 red, 1 green, 1 blue; 3 to review, 0 refused. The table is {out}\n"
+        f"3 images: 1 red, 1 green, 1 blue; 3 to review, 0 refused. Table: {out}\n"
     )
     assert [Path(path).stem for path in pq.read_table(out)["path"].to_pylist()] == [
         "blue",
@@ -36,7 +36,7 @@ def test_a_cluster_fills_a_folder_and_says_so(run, colour_model, pictures: Path,
     assert "Add --resume" in again.stderr
     resumed = run(*arguments, "--resume")
     assert resumed.exit_code == 0
-    assert resumed.stdout.startswith("All was done before; nothing is new\n3 images:")
+    assert resumed.stdout.startswith("Nothing to do: all images were classified before\n3 images:")
 
 
 def test_refused_images_are_listed_there_too(run, colour_model, pictures: Path, tmp_path: Path):
@@ -89,7 +89,9 @@ def test_features_are_computed_beforehand(run, tmp_path: Path, monkeypatch, engi
     arguments = ("features", squares, "--taxonomy", "folders", "--engine", engine)
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("18 images, 18 views: 18 computed, the others were known.")
+    assert result.stdout.startswith(
+        "18 images, 18 views: 18 computed, the others were in the cache."
+    )
     assert f"Next: hematovision train {squares} --out RUN" in result.stdout
     assert "18 views: 0 computed" in run(*arguments).stdout
 

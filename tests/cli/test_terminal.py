@@ -173,3 +173,21 @@ def test_a_locale_without_the_characters_of_a_name_is_no_defect(tmp_path, colour
     assert done.returncode == failures.FINDINGS
     assert rb"caf\xe9.png: the file is empty" in done.stderr
     assert "細胞.png,red" in done.stdout.decode()
+
+
+def test_no_command_writes_to_the_terminal_but_through_say():
+    writes = re.compile(r"typer\.(echo|secho|style)\(|\bprint\(|\.std(out|err)\.write\(")
+    allowed = (
+        "typer.echo(json.dumps(",  # escapes by itself
+        "console.print(shown(",
+        "drawing.print(table)",  # of cells that were escaped
+        "typer.echo(drawn.get()",
+    )
+    others = [
+        f"{path.name}: {line.strip()}"
+        for path in Path(terminal.__file__).parent.glob("*.py")
+        if path.name != "terminal.py"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if writes.search(line) and not any(text in line for text in allowed)
+    ]
+    assert others == []

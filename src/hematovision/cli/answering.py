@@ -1,4 +1,4 @@
-"""``classify`` and ``models``: answers for images, and the models that give them."""
+"""``classify`` and ``models``: predictions for images, and the bundled models."""
 
 from __future__ import annotations
 
@@ -42,42 +42,42 @@ def classify(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Write a table: FILE.csv, FILE.jsonl or FILE.parquet; a cluster fills a folder.",
+            help="Table to write: FILE.csv, .jsonl or .parquet; with --engine ray, a folder.",
         ),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with a table whose making was interrupted, or add what is new.",
+            help="Continue an interrupted run, or add images that are new or changed.",
         ),
     ] = False,
     explain: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write pictures into a new folder: where the model looked in each image.",
+            help="Write Grad-CAM overlays into a new folder outside the images.",
             file_okay=False,
         ),
     ] = None,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
 ) -> None:
-    """Say what the cells in images are.
+    """Classify cell images.
 
-    Without --out the answers appear on the screen, one line each; in a pipe they are CSV. Images
-    that cannot be read are listed, the others go on, and the exit code is 3. If a run with --out is
-    interrupted, the same command with --resume goes on from there. With --engine ray, images may
-    also be addresses such as s3://bucket/folder.
+    Without --out, predictions appear on the screen, one line each; in a pipe they are CSV. Images
+    and folders that cannot be read are listed, the rest are processed normally, and the exit code
+    is 3. If a run with --out is interrupted, run the same command with --resume to continue. With
+    --engine ray, images may also be addresses such as s3://bucket/folder.
     """
     if resume and (out is None or explain is not None):
         raise typer.BadParameter(
-            "it goes on with a table, so that it needs --out, and excludes --explain.",
+            "it continues a table: it needs --out and cannot be combined with --explain.",
             param_hint="--resume",
         )
     if engine == "ray":
         if explain is not None:
-            raise typer.BadParameter("it needs --engine local.", param_hint="--explain")
+            raise typer.BadParameter("this option needs --engine local.", param_hint="--explain")
         summary = classify_on_ray(
             paths, model=model, out=out, resume=resume, ray_address=ray_address
         )
@@ -119,18 +119,18 @@ def _show_summary(
     if resume:
         say(_continued(summary))
     if out is not None:
-        say(f"{_counted(summary)}. The table is {out}")
+        say(f"{_counted(summary)}. Table: {out}")
     elif summary.n > 1:
         say(_counted(summary), err=True)
     if explain is not None:
         pictures = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
-        say(f"Where the model looked: {pictures} in {explain}", err=out is None)
+        say(f"{pictures} in {explain}", err=out is None)
 
 
 def models() -> None:
-    """List the models that come with it.
+    """List the bundled models.
 
-    With their key figures and the place of their cards.
+    Shows the key metrics of each, and where its model card is.
     """
     from hematovision.evaluation.wording import interval, percent
     from hematovision.jobs.models import list_models
@@ -140,7 +140,7 @@ def models() -> None:
         say("This installation has no bundled models. Train one: hematovision train --help")
         return
     show_table(
-        ("model", "images", "balanced accuracy", "95 % interval", "review"),
+        ("model", "images", "balanced accuracy", "95% interval", "review"),
         (
             (
                 entry.name,
@@ -214,14 +214,14 @@ class _Lines:
 
 def _continued(summary: ClassifySummary) -> str:
     if summary.before == summary.n:
-        return "All was done before; nothing is new"
-    return f"{summary.before} of {summary.n} images had their answer before"
+        return "Nothing to do: all images were classified before"
+    return f"{summary.before} of {summary.n} images were classified before"
 
 
 def _counted(summary: ClassifySummary) -> str:
-    answers = ", ".join(f"{count} {label}" for label, count in summary.counts.items() if count)
+    counts = ", ".join(f"{count} {label}" for label, count in summary.counts.items() if count)
     images = "1 image" if summary.n == 1 else f"{summary.n} images"
     return (
-        f"{images}: {answers or 'no answers'}; {summary.review} to review, "
+        f"{images}: {counts or 'no predictions'}; {summary.review} to review, "
         f"{len(summary.refused)} refused"
     )

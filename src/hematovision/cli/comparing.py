@@ -1,4 +1,4 @@
-"""``compare``: which of two models is better, and on which images they differ."""
+"""``compare``: two models on the same labelled images."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _HELP = "A run folder, or a bundled model's name."
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="MODEL", help=_HELP)],
-    second: Annotated[str, typer.Argument(metavar="MODEL", help=f"The other. {_HELP}")],
+    second: Annotated[str, typer.Argument(metavar="MODEL", help=f"The other model. {_HELP}")],
     dataset: DatasetArgument,
     *,
     split: Annotated[
-        Literal["train", "valid", "test", "all"], typer.Option(help="Which part.")
+        Literal["train", "valid", "test", "all"], typer.Option(help="The split to compare on.")
     ] = "test",
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="A new folder for compare.json, differences.csv and compare.html.",
+            help="New folder for compare.json, differences.csv and compare.html.",
         ),
     ] = None,
 ) -> None:
-    """Tell which of two models is better on labelled images.
+    """Compare two models on labelled images.
 
-    Both answer the same images. The differences have 95 % intervals, and the images on which the
-    models differ are listed with --out, as pictures, too.
+    Both classify the same images. Differences come with 95% confidence intervals; with --out, the
+    images on which the models disagree are listed and shown.
     """
     from hematovision.jobs.compare import compare as run
 

@@ -23,12 +23,13 @@ ModelArgument = Annotated[
 def demo(
     *,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where to work; it is made anew each time.")
+        Path,
+        typer.Option(metavar="FOLDER", help="Working folder; an earlier demo in it is replaced."),
     ] = Path("runs/demo"),
 ) -> None:
-    """Do the whole job on drawn cells.
+    """Run the full pipeline on synthetic cells.
 
-    It needs no data and takes a minute or two.
+    Needs no data and takes a minute or two.
     """
     _hush_tensorflow()
     from hematovision.jobs.demo import demo as run
@@ -36,7 +37,10 @@ def demo(
     with drawn_progress() as progress:
         result = run(out, progress=progress)
     show_metrics(result.metrics)
-    say("These are drawn cells: the figures show that it works, not how well on blood.")
+    say(
+        "These cells are synthetic: the metrics show that the pipeline works, not how well it does "
+        "on blood."
+    )
     say(f"Report: {result.report}")
     show_next("classify", result.example, "--model", result.folder)
 
@@ -45,33 +49,37 @@ def train(
     dataset: DatasetArgument,
     *,
     out: Annotated[
-        Path, typer.Option(metavar="RUN", help="A new folder for the model and its report.")
+        Path, typer.Option(metavar="RUN", help="New folder for the model and its report.")
     ],
     taxonomy: TaxonomyOption = None,
     weights: Annotated[
         str, typer.Option(metavar="WEIGHTS", help="hematology, imagenet, or a Keras file.")
     ] = "hematology",
     fine_tune: Annotated[
-        bool, typer.Option("--fine-tune", help="Let the backbone's upper blocks learn, too: slow.")
+        bool,
+        typer.Option("--fine-tune", help="Also train the upper blocks of the backbone (slow)."),
     ] = False,
     fine_tune_blocks: Annotated[
-        str, typer.Option(metavar="N", help="How many of its 17 blocks, or all.")
+        str, typer.Option(metavar="N", help="Blocks to fine-tune: 1 to 17, or all.")
     ] = "6",
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 15,
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images a step.")] = 32,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of epochs.")] = 15,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images per training step.")
+    ] = 32,
     patience: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Epochs without progress before it stops.")
+        int,
+        typer.Option(min=1, metavar="N", help="Epochs without improvement before training stops."),
     ] = 5,
     seed: SeedOption = 0,
     learning_curve: Annotated[
-        bool, typer.Option("--learning-curve", help="Also tell what more images would bring.")
+        bool, typer.Option("--learning-curve", help="Also plot a learning curve.")
     ] = False,
 ) -> None:
     """Train a model on a folder of cell images.
 
-    It is then evaluated on the part that was kept for testing.
+    The model is then evaluated on the test split.
 
-    Ctrl-C ends the training early and keeps the best model so far.
+    Ctrl-C stops training early and keeps the best model so far.
     """
     blocks = _blocks(fine_tune_blocks)
     _hush_tensorflow()
@@ -95,7 +103,7 @@ def train(
     if result.curve:
         show_curve(result.curve)
     if result.interrupted:
-        say("Training was stopped by Ctrl-C; this is the best model until then.")
+        say("Training was stopped by Ctrl-C; this is the best model so far.")
     say(f"Model: {result.folder}")
     say(f"Report: {result.report}")
     show_next("classify", "IMAGES", "--model", result.folder)
@@ -107,7 +115,7 @@ def evaluate(
     dataset: DatasetArgument,
     *,
     split: Annotated[
-        Literal["train", "valid", "test", "all"], typer.Option(help="Which part.")
+        Literal["train", "valid", "test", "all"], typer.Option(help="The split to evaluate.")
     ] = "test",
     taxonomy: Annotated[
         str | None,
@@ -118,12 +126,12 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="A new folder for metrics.json and report.html.")
+        Path, typer.Option(metavar="FOLDER", help="New folder for the metrics and the report.")
     ],
 ) -> None:
     """Evaluate a model on labelled images.
 
-    The result is metrics with intervals, beside trivial baselines, and a report to look at.
+    Writes metrics with confidence intervals, trivial baselines for comparison, and a report.
     """
     from hematovision.jobs.evaluate import evaluate as run
 
@@ -140,22 +148,22 @@ def adapt(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="Images of single cells of one laboratory; in class folders if they have labels.",
+            help="Single-cell images of one laboratory, in class folders if they are labelled.",
         ),
     ],
     *,
     out: Annotated[
-        Path, typer.Option(metavar="RUN", help="A new folder for the model and its report.")
+        Path, typer.Option(metavar="RUN", help="New folder for the model and its report.")
     ],
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Take no folder's name for a label.")
+        bool, typer.Option("--unlabelled", help="Ignore folder names: the images have no labels.")
     ] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Make a model for one more laboratory.
+    """Adapt a model to another laboratory.
 
-    It takes a few dozen of its images, or, better, up to a hundred with labels: some of each class,
-    from several fields. Classes without images stay known.
+    Needs a few dozen images from it or, better, up to a hundred with labels: some of each class,
+    from several fields. Classes without images are kept.
     """
     _hush_tensorflow()
     from hematovision.jobs.adapt import adapt as run
@@ -176,12 +184,15 @@ def adapt(
 def export(
     model: ModelArgument,
     *,
-    to: Annotated[Literal["h5", "keras", "onnx", "litert"], typer.Option(help="The kind of file.")],
+    to: Annotated[Literal["h5", "keras", "onnx", "litert"], typer.Option(help="File format.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where; by default here, by its name.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Output file; by default hematovision_model in the current folder."
+        ),
     ] = None,
 ) -> None:
-    """Write a model as a file for other programs."""
+    """Export a model as a single file for other programs."""
     _hush_tensorflow()
     from hematovision.jobs.export import export as run
 
@@ -189,7 +200,7 @@ def export(
 
 
 def _hush_tensorflow() -> None:
-    """Keep TensorFlow from writing on the screen about the processor, unless somebody asked."""
+    """Keep TensorFlow's messages about the CPU off the screen, unless its level is set."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

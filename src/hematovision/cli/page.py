@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hematovision.cli.terminal import say
+
 __all__ = ["app"]
 
 
@@ -62,6 +64,6 @@ def app(
     )
 
     def ready() -> None:
-        typer.echo(f"HematoVision: {settings.url} (Ctrl-C stops it)", err=True)
+        say(f"HematoVision: {settings.url} (Ctrl-C stops it)", err=True)
 
     raise typer.Exit(launch(settings, environment, ready=ready))

@@ -1,4 +1,4 @@
-"""How good a model is, as a few lines in a terminal; the report says the rest."""
+"""How good a model is, as a few lines in a terminal; the report has the rest."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SCORES = {
 
 
 def show_metrics(metrics: Metrics) -> None:
-    """Draw the classes, the whole beside its baselines, and what a reader should know."""
+    """Show the classes, the overall scores with their baselines, and caveats."""
     from hematovision.evaluation.wording import interval, percent
 
     show_table(
-        ("class", "images", "errors", "precision", "recall", "95 % interval"),
+        ("class", "images", "errors", "precision", "recall", "95% interval"),
         (
             (
                 label,
@@ -63,21 +63,21 @@ def show_metrics(metrics: Metrics) -> None:
     ends = interval(metrics.intervals.get("balanced_accuracy"))
     say(
         f"{metrics.n} images, {metrics.errors} wrong; balanced accuracy "
-        f"{percent(metrics.balanced_accuracy)} (95 % interval {ends}). "
-        f"{percent(metrics.review_rate)} go to a person; of the others "
-        f"{percent(metrics.accuracy_accepted)} are right."
+        f"{percent(metrics.balanced_accuracy)} (95% interval {ends}). "
+        f"{percent(metrics.review_rate)} sent for review; accuracy on the rest "
+        f"{percent(metrics.accuracy_accepted)}."
     )
     show_notes(metrics.warnings)
 
 
 def show_comparison(comparison: Comparison, verdict: str) -> None:
-    """Say which model is better, then draw both beside each other."""
+    """Show which model is better, then both side by side."""
     from hematovision.evaluation.wording import p_value, percent, points, points_interval
 
     first, second = comparison.models
     say(Styled(verdict, bold=True))
     show_table(
-        ("", f"first: {first}", f"second: {second}", "difference, points", "95 % interval"),
+        ("", f"first: {first}", f"second: {second}", "difference, points", "95% interval"),
         (
             (
                 name,
@@ -115,37 +115,37 @@ def _show_parts(what: str, rows: Mapping[str, PartComparison]) -> None:
         for name, row in rows.items()
     )
     heads = ("images", "only the first right", "only the second right", "difference, points")
-    show_table((what, *heads, "95 % interval"), table)
+    show_table((what, *heads, "95% interval"), table)
 
 
 def show_changes(changes: AnswerChanges) -> None:
-    """Say what adapting without labels changed."""
+    """Show what adapting without labels changed."""
     from hematovision.evaluation.wording import percent
 
     show_table(
-        ("answer", "before", "after"),
+        ("class", "before", "after"),
         ((label, str(changes.before[label]), str(n)) for label, n in changes.after.items()),
     )
     say(
-        f"{changes.changed} of {changes.n} answers changed. "
-        f"{percent(changes.review_before / changes.n)} went to a person, "
-        f"{percent(changes.review_after / changes.n)} do now."
+        f"{changes.changed} of {changes.n} predictions changed. Sent for review: "
+        f"{percent(changes.review_before / changes.n)} before, "
+        f"{percent(changes.review_after / changes.n)} now."
     )
 
 
 def show_notes(notes: Iterable[str]) -> None:
-    """Say what a reader should know before believing a figure."""
+    """Show caveats."""
     for note in notes:
         say(Styled("Note:", "yellow"), f" {note}")
 
 
 def show_curve(curve: Sequence[CurvePoint]) -> None:
-    """Say whether more images would help, and draw what fewer would have led to."""
+    """Show the learning curve, and whether more images would help."""
     from hematovision.evaluation.learning_curve import curve_rows, curve_sentence
     from hematovision.evaluation.wording import interval, percent, points, points_interval
 
     show_table(
-        ("training images", "of each class", "balanced accuracy", "95 % interval", "gained", ""),
+        ("training images", "of each class", "balanced accuracy", "95% interval", "gained", ""),
         (
             (
                 str(row.images),

@@ -24,13 +24,13 @@ __all__ = [
 
 EngineOption = Annotated[
     Literal["local", "ray"],
-    typer.Option(help="Compute on this machine, or on a Ray cluster."),
+    typer.Option(help="Run on this machine (local) or on a Ray cluster (ray)."),
 ]
 RayAddressOption = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="The cluster; by default RAY_ADDRESS, else Ray on this machine alone.",
+        help="Address of the cluster; by default RAY_ADDRESS, or Ray on this machine alone.",
     ),
 ]
 
@@ -46,10 +46,10 @@ def features(
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
 ) -> None:
-    """Compute beforehand what train needs of a dataset's images.
+    """Compute the image features that train needs, ahead of time.
 
-    Training with the same dataset, weights, taxonomy and seed then takes seconds. What is known
-    already is not computed again, so that an interrupted run is gone on with by the same command.
+    Training with the same dataset, weights, taxonomy and seed then takes seconds. Features in the
+    cache are not computed again: re-run the command to resume an interrupted run.
     """
     if engine == "ray":
         from hematovision.scale.cluster import Cluster
@@ -74,7 +74,7 @@ def features(
             )
     say(
         f"{found.images} images, {found.rows} views: {found.computed} computed, the others were "
-        f"known. They are in {found.cache}"
+        f"in the cache. Cache: {found.cache}"
     )
     show_next("train", dataset, "--out", "RUN")
     end_with_refusals(found.refused)
@@ -83,7 +83,7 @@ def features(
 def classify_on_ray(
     paths: list[str], *, model: str, out: str | None, resume: bool, ray_address: str | None
 ) -> ClassifySummary:
-    """Do what ``classify`` does, on a cluster.
+    """Classify on a cluster.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def classify_on_ray(
     """
     if out is None or out.lower().endswith((".csv", ".jsonl")):
         raise typer.BadParameter(
-            "a cluster writes a table in parts: name a new folder, which all nodes see.",
+            "a cluster writes a table in parts: give a new folder that all nodes can write to.",
             param_hint="--out",
         )
     from hematovision.scale.classify import classify_on_cluster
@@ -110,7 +110,7 @@ def classify_on_ray(
 
 
 def refuse_cluster_words(paths: Iterable[str], ray_address: str | None) -> None:
-    """Say that addresses need a cluster, where they are given without one.
+    """Refuse addresses where no cluster is asked for.
 
     Raises
     ------
@@ -118,11 +118,11 @@ def refuse_cluster_words(paths: Iterable[str], ray_address: str | None) -> None:
         If there are any.
     """
     if ray_address is not None:
-        raise typer.BadParameter("it needs --engine ray.", param_hint="--ray-address")
+        raise typer.BadParameter("this option needs --engine ray.", param_hint="--ray-address")
     for path in paths:
         if "://" in path:
             raise typer.BadParameter(
-                f"{path} is an address; reading it needs --engine ray, which works on this machine "
-                "alone, too.",
+                f"{path} is an address; reading it needs --engine ray, which also runs on a single "
+                "machine.",
                 param_hint="PATH",
             )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hematovision.cli.terminal import say
 from hematovision.errors import needs_extra
 from hematovision.extras import require
 
@@ -56,5 +57,5 @@ def serve(
         api_key=os.environ.get(API_KEY),
         **chosen,
     )
-    typer.echo(f"http://{address}:{port} (its paths: /docs). Ctrl-C ends it.", err=True)
+    say(f"http://{address}:{port} (its paths: /docs). Ctrl-C ends it.", err=True)
     run(settings, address=address, port=port)
