@@ -209,9 +209,13 @@ def test_boxes_keep_their_names_or_are_mapped_and_it_is_said(run, drawn: Path, t
     assert list((tmp_path / "m").rglob("WBC/*.png"))
 
 
-def test_copies_in_two_classes_are_said_before_an_import(run, kaggle: Path, tmp_path: Path):
+def test_copies_in_two_classes_and_other_formats_are_said_before_an_import(
+    run, kaggle: Path, tmp_path: Path
+):
     shutil.copy(kaggle / "TRAIN" / "MONOCYTE" / "0.png", kaggle / "TRAIN" / "NEUTROPHIL" / "x.png")
+    (kaggle / "TEST" / "MONOCYTE" / "9.czi").write_bytes(b"x")
     result = run("data", "import", kaggle, tmp_path / "cells", "--format", "folders")
+    assert "Warning: One file has a format that is not read: TEST/MONOCYTE/9.czi" in result.stderr
     assert "Warning: One image lies in several classes (2 files" in result.stderr
     assert "TRAIN/MONOCYTE/0.png, TRAIN/NEUTROPHIL/x.png" in result.stderr
 

@@ -16,6 +16,7 @@ from hematovision.data.check import CheckReport, check_dataset
 from hematovision.data.findings import ADVICE, MAX_RATIO, MIN_IMAGES, balance_findings
 from hematovision.data.phantom import draw_cell
 from hematovision.data.samples import Dataset, Sample, Split
+from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import MissingExtraError
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
@@ -265,3 +266,17 @@ def test_names_that_are_not_utf8_are_escaped(build) -> None:
 def test_every_kind_that_can_be_found_twice_has_its_advice() -> None:
     kinds = re.findall(r"^    ([a-z-]+) +(?:error|warning) ", findings.__doc__, re.MULTILINE)
     assert set(kinds) == set(ADVICE)
+
+
+def test_images_of_other_formats_are_named(build) -> None:
+    build.add("RBC/a.png")
+    for name in ("RBC/b.czi", "WBC/deeper/c.lif", "RBC/.hidden.czi", "RBC/notes.txt"):
+        (build.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (build.root / name).write_bytes(b"x")
+    found = of_kind(build.check(), "unsupported")
+    assert [finding.files for finding in found] == [("RBC/b.czi",), ("WBC/deeper/c.lif",)]
+    assert found[0].message.startswith("RBC/b.czi: a Zeiss image (CZI), which is not read.")
+    assert found[0].severity == "warning"
+    dataset = Dataset(build.root, RBC_WBC_PLATELETS, tuple(build.samples))
+    (warning,) = unsupported_warnings(dataset)
+    assert warning.startswith("2 files have a format that is not read: RBC/b.czi, a Zeiss image")

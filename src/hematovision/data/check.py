@@ -16,9 +16,11 @@ from hematovision.data.findings import (
     group_findings,
     unlistable_findings,
     unreadable_findings,
+    unsupported_findings,
 )
 from hematovision.data.fingerprints import Fingerprints, fingerprint_all
 from hematovision.data.samples import SPLITS, Dataset
+from hematovision.data.unsupported import find_unsupported_files
 from hematovision.extras import require
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
@@ -105,6 +107,7 @@ def check_dataset(
     exact, near = _duplicate_positions(prints, progress)
     findings = [
         *unlistable_findings(dataset, unlistable),
+        *unsupported_findings(dataset, find_unsupported_files(dataset)),
         *unreadable_findings(dataset, prints.unreadable),
         *duplicate_findings(dataset, exact, "exact"),
         *duplicate_findings(dataset, near, "near"),

@@ -4,6 +4,7 @@
 
     kind                        severity  what it means
     unlistable                  error     a folder that cannot be listed; its images are left out
+    unsupported                 warning   an image of a format that is not read, left out
     unreadable                  error     a file that no command of this package can use
     exact-duplicates-across     error     one picture in two splits: the test set was trained on
     near-duplicates-across      error     the same, rotated, mirrored, cropped or re-compressed
@@ -42,6 +43,7 @@ __all__ = [
     "group_findings",
     "unlistable_findings",
     "unreadable_findings",
+    "unsupported_findings",
 ]
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
@@ -60,6 +62,7 @@ _LEAK = "The test set would not be unseen; keep {} in one split only."
 
 ADVICE: Mapping[str, str] = {
     "unlistable": "Their images are left out; allow reading them, or move them away.",
+    "unsupported": "They are left out; convert them to PNG or TIFF.",
     "unreadable": "Replace them, or remove them.",
     "exact-duplicates-across": _LEAK.format("each picture"),
     "near-duplicates-across": _LEAK.format("each picture"),
@@ -110,6 +113,15 @@ def unlistable_findings(dataset: Dataset, folders: Iterable[tuple[Path, str]]) -
         text = f"{name}: {reason}"
         message = f"{text}. Its images are left out; allow reading it, or move it away."
         yield Finding("unlistable", "error", message, (name,), text)
+
+
+def unsupported_findings(dataset: Dataset, files: Iterable[tuple[Path, str]]) -> Iterator[Finding]:
+    """Report each image of a format that is not read, by the format's name."""
+    for file, format_name in files:
+        name = _path_name(dataset, file)
+        text = f"{name}: {format_name}"
+        message = f"{text}, which is not read. It is left out; convert it to PNG or TIFF."
+        yield Finding("unsupported", "warning", message, (name,), text)
 
 
 def unreadable_findings(

@@ -12,6 +12,7 @@ from hematovision import images
 from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
+from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics, ReportFacts, TrainingPart
 from hematovision.extras import require
@@ -97,7 +98,7 @@ def _evaluated(
     split: Part,
     progress: Progress,
 ) -> EvaluateResult:
-    notes = (*found.notes, *copy_warnings(data))
+    notes = (*found.notes, *unsupported_warnings(data), *copy_warnings(data))
     for note in notes:
         tell(progress, f"Note: {note}")
     (answered,), refused = answer([classifier], chosen, progress)

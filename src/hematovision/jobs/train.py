@@ -10,6 +10,7 @@ from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
+from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import ImageError, needs_extra
 from hematovision.evaluation import Metrics
 from hematovision.extras import require
@@ -128,10 +129,10 @@ def train(
 def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) -> TrainResult:
     found = read_dataset(dataset, options.taxonomy, progress=progress)
     data = complete_splits(found, options.seed)
-    copies = copy_warnings(data)
-    for warning in copies:
+    warnings = (*unsupported_warnings(data), *copy_warnings(data))
+    for warning in warnings:
         tell(progress, f"Warning: {warning}")
-    notes = (*_notes(found, data, class_folders(dataset)), *copies)
+    notes = (*_notes(found, data, class_folders(dataset)), *warnings)
     weights = load_weights(options.weights)
     how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
     learned = learn(Pictures(data, progress), weights, how, _fine_tuning(options))

@@ -18,6 +18,7 @@ from hematovision.data.importing.names import safe_name, unique_names
 from hematovision.data.importing.parts import Parts, SplitLists, apply_parts
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import complete_splits
+from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
 from hematovision.names import escape_name, valid_text
@@ -55,7 +56,7 @@ def read(
         If `source` is no dataset, or the parts or groups cannot be made.
     """
     dataset = read_dataset(source, taxonomy, progress=progress)
-    for warning in copy_warnings(dataset):
+    for warning in (*unsupported_warnings(dataset), *copy_warnings(dataset)):
         tell(progress, f"Warning: {warning}")
     if groups is not None:
         dataset = with_groups(dataset, read_groups(groups))
