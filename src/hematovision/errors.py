@@ -24,6 +24,7 @@
     │   ├── ReviewConflictError    somebody else holds or has decided the cell; nothing was changed
     │   └── DatabaseError          the database cannot be opened, brought up to date or reached
     ├── RequestError               a request to the service is not answered; carries ``kind``
+    ├── AddressError               the service cannot listen where it was asked to
     ├── ClusterError               a cluster did not do its part; what it did is kept
     ├── ListeningError             a server cannot listen where it was asked to
     ├── OutputError                a result cannot be written where it was asked for
@@ -41,6 +42,7 @@ from pathlib import Path
 from hematovision.installation import install_command
 
 __all__ = [
+    "AddressError",
     "AnnotationError",
     "BundleError",
     "ClusterError",
@@ -193,6 +195,10 @@ class RequestError(HematoVisionError):
         self.kind = kind
         self.message = message
         super().__init__(message)
+
+
+class AddressError(HematoVisionError):
+    """The service cannot listen where it was asked to: the port is taken, or the address wrong."""
 
 
 class ClusterError(HematoVisionError):

@@ -26,6 +26,7 @@ __all__ = [
 KINDS: Mapping[int, str] = {
     400: "malformed",
     401: "key",
+    403: "forbidden",
     404: "unknown model",
     413: "too large",
     415: "not an image",

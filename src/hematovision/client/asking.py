@@ -29,7 +29,7 @@ __all__ = ["Client"]
 
 _COME_AGAIN = 503
 _LONGEST_WAIT = 30.0  # Seconds, whatever a service asks for.
-_SURELY_TAKEN = 2**20  # Bytes that a service reads, or at least reads and forgets.
+_SURELY_TAKEN = 2**20  # Bytes that any service takes.
 _LONGEST_ANSWER = 2**26  # Bytes.
 
 
@@ -51,7 +51,7 @@ class Client:
     Raises
     ------
     ValueError
-        If `url` is no address of the web.
+        If `url` is no address of the web, or no header can carry the key.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Client:
         self.url = url.rstrip("/")
         self.timeout = timeout
         self.retries = retries
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {} if api_key is None else {"Authorization": _shown(api_key)}
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def ready(self) -> bool:
@@ -166,8 +166,8 @@ class Client:
         if size > _SURELY_TAKEN and isinstance(reason, ConnectionError):
             return RequestError(
                 "too large",
-                f"{self.url} closed the connection while {size:,} bytes were sent; it seems to "
-                "take fewer (its option --max-bytes). Send smaller images.",
+                f"{self.url} closed the connection while {size:,} bytes were sent; perhaps it "
+                "takes fewer (its option --max-bytes). Send smaller images.",
             )
         return RequestError(
             "unreachable",
@@ -181,6 +181,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         """Follow none: the answer becomes an `HTTPError`."""
+
+
+def _shown(api_key: str) -> str:
+    """Return the key as a header; urllib writes it in Latin-1, so that UTF-8 goes out."""
+    if not api_key.strip() or not api_key.isprintable():
+        raise ValueError(
+            "`api_key` must not be empty or have line breaks; leave it out for a service without "
+            f"one. Received: {len(api_key)} characters"
+        )
+    return f"Bearer {api_key}".encode().decode("latin-1")
 
 
 def _seconds(headers: Message) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,14 +15,15 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from hematovision import __version__
 from hematovision.errors import RequestError
-from hematovision.server.door import Door, problem_body
+from hematovision.server.door import Door
 from hematovision.server.engine import Engine
 from hematovision.server.friendly import friendly_paths
 from hematovision.server.page import documentation
-from hematovision.server.problems import described, headers_of, status_of
+from hematovision.server.problems import described, headers_of, problem_body, status_of
 from hematovision.server.protocol import protocol_paths
 from hematovision.server.serving import Models
 from hematovision.server.settings import Settings
@@ -53,13 +56,14 @@ def create_app(settings: Settings | None = None) -> Door:
         If a model cannot be opened.
     """
     chosen = settings or Settings()
-    engine = Engine(chosen, Models.load(chosen.models))
+    engine = Engine(chosen, Models.load(chosen.models, chosen.max_pixels))
     app = FastAPI(
         title="HematoVision",
         version=__version__,
         description="Recognises blood cells in microscope images: for research and teaching.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # FastAPI's own redirects have no body, and repeat any host.
         lifespan=_lifespan(engine),
     )
     problems = described(ProblemBody)
@@ -99,6 +103,11 @@ def _add_problems(app: FastAPI) -> None:
         return _said(request, status_of(error), error.message, headers_of(error))
 
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
+        given = request.url.path
+        path = given.rstrip("/")
+        if error.status_code == HTTPStatus.NOT_FOUND and path != given and _has(app, request, path):
+            message = f"The path has no slash at its end: {path}"
+            return _said(request, 307, message, {"Location": _location(request, path)})
         return _said(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
     async def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -118,6 +127,18 @@ def _add_problems(app: FastAPI) -> None:
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+
+
+def _has(app: FastAPI, request: Request, path: str) -> bool:
+    """Tell whether there is something at a path."""
+    scope = {**request.scope, "path": path}
+    return any(route.matches(scope)[0] is not Match.NONE for route in app.router.routes)
+
+
+def _location(request: Request, path: str) -> str:
+    """Return a path as the value of a header: of this host, whatever the request calls it."""
+    query = request.url.query
+    return quote("/" + path.lstrip("/")) + (f"?{query}" if query else "")
 
 
 def _said(request: Request, status: int, message: str, headers: dict[str, str]) -> JSONResponse:

@@ -4,6 +4,7 @@
 
     400 malformed      the body is not what the protocol asks for
     401 key            an API key is set, and the request does not show it
+    403 forbidden      called by a host name, or from a web page, that is not allowed
     404 unknown model
     413 too large      more bytes, or more images, than are taken
     415 not an image   the content, or the body, is of no accepted kind
@@ -18,7 +19,7 @@ from typing import Any
 
 from hematovision.errors import RequestError
 
-__all__ = ["RETRY_AFTER", "STATUSES", "described", "headers_of", "status_of"]
+__all__ = ["RETRY_AFTER", "STATUSES", "described", "headers_of", "problem_body", "status_of"]
 
 RETRY_AFTER = 1
 """Seconds after which to come again: a full queue is worked off in less."""
@@ -26,6 +27,7 @@ RETRY_AFTER = 1
 STATUSES = {
     "malformed": 400,
     "key": 401,
+    "forbidden": 403,
     "unknown model": 404,
     "too large": 413,
     "not an image": 415,
@@ -41,6 +43,7 @@ STATUSES = {
 _MEANINGS = {
     400: "The body is not what is expected.",
     401: "An API key is needed.",
+    403: "The host name or the web page is not allowed.",
     404: "There is no such model.",
     413: "Too many bytes, or too many images.",
     415: "The content is of no accepted kind.",
@@ -48,6 +51,11 @@ _MEANINGS = {
     503: "Full, not ready or about to end: come again after `Retry-After` seconds.",
     504: "The deadline is over.",
 }
+
+
+def problem_body(message: str, request_id: str) -> dict[str, str]:
+    """Return the body of a problem; ``error`` is the protocol's word."""
+    return {"error": message, "request_id": request_id}
 
 
 def status_of(problem: RequestError) -> int:

@@ -76,7 +76,8 @@ class Served:
         if not explain:
             return Seen(pictured.prediction)
         attention = self.classifier.attention(pictured.pixels[None])[0]
-        picture = images.encode_png(draw_overlay(images.read(content), attention))
+        whole = images.read(content, max_pixels=self.classifier.max_pixels)
+        picture = images.encode_png(draw_overlay(whole, attention))
         return Seen(pictured.prediction, heat_map=base64.b64encode(picture).decode("ascii"))
 
     def look_at(self, pixels: NDArray[np.uint8], name: str) -> Seen:
@@ -130,8 +131,14 @@ class Models:
         self._by_name = {one.name: one for one in served}
 
     @classmethod
-    def load(cls, names: Iterable[str | Path]) -> Models:
+    def load(cls, names: Iterable[str | Path], max_pixels: int = images.MAX_PIXELS) -> Models:
         """Open models, each under its bundled name or its folder's.
+
+        Parameters
+        ----------
+        names : iterable of str or Path
+        max_pixels : int
+            Width times height above which an image is refused before it is decoded.
 
         Raises
         ------
@@ -142,7 +149,7 @@ class Models:
         """
         served = []
         for name in names:
-            classifier = Classifier.load(name, workers=1)
+            classifier = Classifier.load(name, workers=1, max_pixels=max_pixels)
             served.append(Served(classifier.bundle.folder.resolve().name, classifier))
         models = cls(served)
         if len(models.all) < len(served):

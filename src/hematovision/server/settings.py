@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hematovision.images import MAX_BYTES
+from hematovision.images import MAX_BYTES, MAX_PIXELS, SIZE
 from hematovision.jobs.classify import DEFAULT_MODEL
 from hematovision.model.session import reading_threads
 
-__all__ = ["LOCAL", "Settings"]
+__all__ = ["LOCAL", "LONGEST_DEADLINE", "PIXELS", "Settings"]
 
 LOCAL = "127.0.0.1"
 """The address at which only this computer reaches the service."""
+
+PIXELS = 25_000_000
+"""Pixels of an image that the service decodes by default: a camera of 24 megapixels, 75 MB decoded.
+The library's own limit is higher (`images.MAX_PIXELS`), since its caller chose the files."""
+
+LONGEST_DEADLINE = 3600.0
+"""Seconds."""
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9a-fA-F:.]+\]?")
 
 
 @dataclass(frozen=True)
@@ -34,13 +45,24 @@ class Settings:
         Seconds from a request's first byte to its answer.
     max_bytes : int
         Of a request's body. At most ``queue + threads`` bodies are in memory.
+    max_pixels : int
+        Width times height above which an image is refused before it is decoded.
+    max_connections : int
+        Open at once. The limit of the process on open files may lower it (`listening`).
+    header_timeout : float
+        Seconds from a connection's beginning, or from its last answer, to the end of the next
+        request's header.
     api_key : str or None
-        What callers have to show; None or empty lets everybody in.
+        What callers have to show; None lets everybody in.
+    address : str
+        Where the service listens; also decides which hosts requests may name (`hosts`).
+    allowed_hosts : tuple of str
+        Names, besides those of this computer, by which requests may call the service.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a value is out of range.
     """
 
     models: tuple[str | Path, ...] = (DEFAULT_MODEL,)
@@ -48,23 +70,63 @@ class Settings:
     queue: int = 64
     deadline: float = 10.0
     max_bytes: int = 2**25
+    max_pixels: int = PIXELS
+    max_connections: int = 1000
+    header_timeout: float = 10.0
     api_key: str | None = None
+    address: str = LOCAL
+    allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("`models` must name at least one model. Received: none")
-        if self.threads < 0 or self.queue < 1:
-            raise ValueError(
-                "`threads` must be at least 0 and `queue` at least 1. Received: "
-                f"{self.threads} and {self.queue}"
-            )
-        if self.deadline <= 0 or not 1 <= self.max_bytes <= MAX_BYTES:
-            raise ValueError(
-                f"`deadline` must be above 0 and `max_bytes` from 1 to {MAX_BYTES:,}. Received: "
-                f"{self.deadline} and {self.max_bytes:,}"
-            )
+        self._check_counts()
+        for name in ("deadline", "header_timeout"):
+            seconds = getattr(self, name)
+            if not (math.isfinite(seconds) and 0 < seconds <= LONGEST_DEADLINE):
+                raise ValueError(
+                    f"`{name}` must be above 0 and at most {LONGEST_DEADLINE:g} seconds. "
+                    f"Received: {seconds:g}"
+                )
+        if self.api_key is not None:
+            _check_key(self.api_key)
+        for name in self.allowed_hosts:
+            if not _HOST.fullmatch(name):
+                raise ValueError(
+                    "`allowed_hosts` must be host names without scheme and port, such as "
+                    f"lab.example.org. Received: {name!r}"
+                )
 
     @property
     def workers(self) -> int:
         """How many threads there will be."""
         return self.threads or reading_threads()
+
+    def _check_counts(self) -> None:
+        limits = {
+            "threads": (0, 1024),
+            "queue": (1, 2**20),
+            "max_bytes": (1, MAX_BYTES),
+            "max_pixels": (SIZE**2, MAX_PIXELS),
+            "max_connections": (1, 2**20),
+        }
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(
+                    f"`{name}` must be from {least:,} to {most:,}. Received: {value:,}"
+                )
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key that lets everybody in, or that no header can carry; never show it."""
+    if not key.strip():
+        raise ValueError(
+            "`api_key` must not be empty, since an empty key would let everybody in. Received: "
+            f"{len(key)} spaces or none. Set a key, or unset it to run without one"
+        )
+    if key != key.strip() or not key.isprintable():
+        raise ValueError(
+            "`api_key` must have no space at its ends and no line break, since no header carries "
+            "these. Received: a key that has"
+        )

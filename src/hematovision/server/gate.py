@@ -1,0 +1,202 @@
+"""Connections before their requests: how many are open, and for how long they may say nothing.
+
+uvicorn waits for the end of a header as long as it takes, and holds as many connections as come. So
+a thousand connections with half a header would use up the files that the process may open, and
+nobody else, not even the health check, would get in. Here a connection without a whole header has
+little time and no rights: when there are too many, the oldest such one makes room for the newest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from hematovision.server.problems import problem_body
+
+__all__ = ["Gate", "guarded"]
+
+_LONGEST_HEADER = 2**16
+"""Bytes of a header that has no end yet; httptools itself has no limit."""
+
+
+class Gate:
+    """The open connections of a service; used on the event loop only.
+
+    Parameters
+    ----------
+    most : int
+        Open at once.
+    header_timeout : float
+        Seconds from the beginning of a connection, or from its last answer, to a whole header.
+    longest : float
+        Seconds from a whole header to the end of the answer, whatever the caller does.
+    on_refused : callable
+        Called with a word for why a connection was turned away or closed.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        header_timeout: float,
+        longest: float,
+        on_refused: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._most, self._header_timeout, self._longest = most, header_timeout, longest
+        self._on_refused = on_refused
+        # Since when, the oldest first: without a whole header, or with a request in hand.
+        self._waiting: dict[Any, float] = {}
+        self._busy: dict[Any, float] = {}
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._waiting) + len(self._busy)
+
+    def enter(self, connection: Any) -> None:
+        """Take in a new connection; where it is one too many, another one goes, or itself."""
+        self._waiting[connection] = time.monotonic()
+        if self.connections > self._most:
+            oldest = next(iter(self._waiting))
+            self._on_refused("connections")
+            if oldest is connection:  # All others have a request in hand.
+                self.refuse(connection, 503, "Too many connections are open. Come again later.")
+            else:
+                self._abort(oldest)
+
+    def leave(self, connection: Any) -> None:
+        """Forget a connection that is closed."""
+        self._waiting.pop(connection, None)
+        self._busy.pop(connection, None)
+
+    def received(self, connection: Any, size: int) -> None:
+        """Note that so many bytes have come, and been parsed."""
+        if connection.refused or connection not in self._waiting:
+            return
+        if _in_hand(connection):
+            del self._waiting[connection]
+            self._busy[connection] = time.monotonic()
+            connection.unparsed = 0
+            return
+        connection.unparsed += size
+        if connection.unparsed > _LONGEST_HEADER and not connection.transport.is_closing():
+            self._on_refused("header size")
+            self.refuse(connection, 431, f"A header has at most {_LONGEST_HEADER:,} bytes.")
+
+    def answered(self, connection: Any) -> None:
+        """Note that a request has its answer; another one may be in hand behind it."""
+        if connection in self._busy:
+            del self._busy[connection]
+            home = self._busy if _in_hand(connection) else self._waiting
+            home[connection] = time.monotonic()
+
+    def malformed(self, connection: Any) -> None:
+        """Refuse what the parser cannot read."""
+        self._on_refused("no http")
+        self.refuse(connection, 400, "This is not a well-formed HTTP/1.1 request.")
+
+    def sweep(self) -> None:
+        """Close connections that have taken too long; to be called about once a second."""
+        now = time.monotonic()
+        for connection, since in list(self._waiting.items()):
+            if now - since < self._header_timeout:
+                break
+            self._give_up(connection)
+        for connection, since in list(self._busy.items()):
+            if now - since < self._longest:
+                break
+            self._on_refused("unread answer")
+            self._abort(connection)
+
+    def refuse(self, connection: Any, status: int, message: str) -> None:
+        """Answer in the place of the service, as it would, and close the connection."""
+        connection.refused = True
+        cycle = connection.cycle
+        in_hand = _in_hand(connection)
+        if not (in_hand and cycle.response_started):
+            connection.transport.write(_answer(status, message))
+        if in_hand or not connection.transport.can_write_eof():
+            connection.transport.close()
+        else:
+            # What the caller still sends is read until it closes or its time is over: closing at
+            # once would make its system throw the answer away (RFC 9112, section 9.6).
+            connection.transport.write_eof()
+
+    def _give_up(self, connection: Any) -> None:
+        if connection.refused or connection.transport.is_closing():
+            self._abort(connection)  # It does not even read.
+        elif connection.unparsed:
+            self._on_refused("header timeout")
+            seconds = f"{self._header_timeout:g}"
+            self.refuse(connection, 408, f"The header was not whole within {seconds} seconds.")
+            del self._waiting[connection]
+            self._waiting[connection] = time.monotonic()
+        else:
+            self._abort(connection)
+
+    def _abort(self, connection: Any) -> None:
+        self.leave(connection)
+        connection.transport.abort()
+
+
+def guarded(base: Any, gate: Gate) -> type[asyncio.Protocol]:
+    """Return a protocol of uvicorn's whose connections pass a gate.
+
+    Parameters
+    ----------
+    base : class
+        uvicorn's protocol for h11 or for httptools.
+    gate : Gate
+    """
+
+    class Guarded(base):  # type: ignore[misc]
+        """A connection."""
+
+        unparsed = 0
+        refused = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            gate.enter(self)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            gate.leave(self)
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if not self.refused:
+                super().data_received(data)
+                gate.received(self, len(data))
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            gate.answered(self)
+
+        def send_400_response(self, _: str) -> None:
+            gate.malformed(self)
+
+    return Guarded
+
+
+def _in_hand(connection: Any) -> bool:
+    """Tell whether a header is whole and its request not yet answered."""
+    cycle = connection.cycle
+    return cycle is not None and not cycle.response_complete
+
+
+def _answer(status: int, message: str) -> bytes:
+    request_id = secrets.token_hex(16)
+    body = json.dumps(problem_body(message, request_id)).encode()
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"X-Request-Id: {request_id}",
+        "Connection: close",
+        *(["Retry-After: 1"] if status == HTTPStatus.SERVICE_UNAVAILABLE else []),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
