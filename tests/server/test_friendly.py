@@ -7,9 +7,13 @@ import tempfile
 import numpy as np
 import pytest
 
+from colour_squares import COLOUR_MODEL
 from hematovision import images
 from hematovision.data.phantom import draw_cell
 from hematovision.jobs.classify import classify
+from hematovision.server.application import create_app
+from hematovision.server.settings import Settings
+from server.conftest import asked
 
 
 def post(client, *contents, names=None, **query):
@@ -111,6 +115,54 @@ def test_a_form_without_files_and_a_wrong_parameter_are_said(client, cell):
     assert (answer.status_code, "part named files" in answer.json()["error"]) == (422, True)
     answer = post(client, cell, explain="perhaps")
     assert (answer.status_code, "explain" in answer.json()["error"]) == (422, True)
+
+
+def form(*contents: bytes) -> bytes:
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    return b"".join(head + content + b"\r\n" for content in contents) + b"--b--\r\n"
+
+
+def send(client, body: bytes):
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    return client.post("/v1/classify", content=body, headers=kind)
+
+
+def test_a_form_that_is_cut_anywhere_is_refused(client, cell):
+    whole = form(cell, cell)
+    assert len(send(client, whole).json()["rows"]) == 2
+    assert send(client, whole + b"\r\nepilogue").status_code == 200
+    second = whole.index(b"--b", 3)
+    cuts = [second, second + 3, second + 5, second + 30, second + 90, len(whole) - 500]
+    for cut in [1, 50, second - 2, *cuts, len(whole) - 8, len(whole) - 4]:
+        answer = send(client, whole[:cut])
+        assert answer.status_code == 400, cut
+        assert "closing boundary" in answer.json()["error"]
+
+
+def test_an_image_may_hold_what_looks_like_a_boundary(client, cell):
+    for tail in (b"\r\n--", b"\r\n--c", b"\r", b"--b"):
+        assert send(client, form(cell + tail)).json()["rows"][0]["error"] == ""
+
+
+def test_parts_without_end_are_not_all_read(client, cell):
+    part = b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n\r\n'
+    assert send(client, part * 60 + form(cell)).status_code == 200
+    assert send(client, part * 100 + form(cell)).status_code == 413
+    nameless = b"--b\r\nContent-Type: image/png\r\n\r\n\r\n--b--\r\n"
+    assert send(client, nameless).status_code == 400
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded():
+    settings = Settings(models=(COLOUR_MODEL,), threads=1, max_pixels=300 * 300)
+    with asked(create_app(settings)) as client:
+        large, small = (
+            images.encode_png(np.zeros((300, width, 3), np.uint8)) for width in (301, 300)
+        )
+        answer = post(client, large)
+        assert answer.status_code == 422
+        assert "90,000" in answer.json()["error"]
+        assert post(client, small).status_code == 200
+    assert Settings().max_pixels == 25_000_000 < images.MAX_PIXELS
 
 
 def test_too_many_bytes_or_images_are_refused(client, cell):

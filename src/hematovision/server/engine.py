@@ -13,7 +13,7 @@ from hematovision.server.workers import Workers
 
 __all__ = ["Engine"]
 
-_LAST_WAIT = 5.0  # Seconds that threads get to finish at the end; none waits for their answers.
+_LAST_WAIT = 1.5  # Seconds that threads get to finish at the end; none waits for their answers.
 
 
 class Engine:
@@ -32,6 +32,8 @@ class Engine:
         Whether no more requests are taken.
     failure : str
         Why the warm-up failed; else empty.
+    reading : Semaphore
+        Held while a body is read that takes the interpreter for itself.
     """
 
     def __init__(self, settings: Settings, models: Models) -> None:
@@ -42,6 +44,7 @@ class Engine:
         self.ready = False
         self.closing = False
         self.failure = ""
+        self.reading = asyncio.Semaphore(1)
 
     async def warm_up(self) -> None:
         """Let every model answer once, and be ready if all answers are golden."""
@@ -62,6 +65,20 @@ class Engine:
                 "not ready", self.failure or "The service is warming up. Come again."
             )
 
+    def check_ready(self) -> None:
+        """Raise a `RequestError` unless requests are taken, and images are getting done.
+
+        A thread that is at one image for longer than the deadline has no caller any more. While all
+        of them are, others wait in vain.
+        """
+        self.check_open()
+        if self.workers.stuck(self.settings.deadline):
+            raise RequestError(
+                "not ready",
+                "Every thread has been at one image for longer than the deadline. Ask another "
+                "service, or come again later.",
+            )
+
     async def answer(self, served: Served, works: Sequence[Callable[[], Seen]]) -> list[Seen]:
         """Answer for the images of a request, in order, and count the answers.
 
@@ -75,6 +92,9 @@ class Engine:
         return seen
 
     def close(self) -> None:
-        """Take no more, and let the threads end."""
+        """Take no more, and let the threads end.
+
+        One that does not, as it is stuck in a decoder, is left to the end of the process.
+        """
         self.closing = True
         self.workers.close(_LAST_WAIT)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
 from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from hematovision.errors import RequestError
 from hematovision.jobs.receiving import display_name
 from hematovision.server.engine import Engine
+from hematovision.server.form import read_form
 from hematovision.server.serving import Seen, Served
 
 __all__ = ["Classified", "ModelNamed", "ModelsListed", "friendly_paths"]
 
 Row: TypeAlias = dict[str, str | float | None]
+
+_SHORT = 2**18
+"""Bytes of a form that are read sooner than another thread could begin."""
 
 _LENIENT = "Give an only image that cannot be used a row with its `error`, too, not a status."
 
@@ -68,14 +70,6 @@ class Classified(BaseModel):
     rows: list[Row]
 
 
-class _InMemory(MultiPartParser):
-    """The parser, but for its habit to write what is above a megabyte to disk."""
-
-    def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], most: int) -> None:
-        super().__init__(request.headers, stream)
-        self.spool_max_size = most + 1
-
-
 def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) -> APIRouter:
     """Return the paths under ``/v1``.
 
@@ -105,7 +99,7 @@ def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
             raise RequestError(
                 "broken", f"{served.name} cannot say where it looked; leave out explain."
             )
-        files = await _files(request, engine.settings.max_bytes)
+        files = await _files(request, engine)
         works = [partial(served.look, data, name, explain=explain) for name, data in files]
         seen = await engine.answer(served, works)
         if not lenient:
@@ -120,32 +114,17 @@ def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
     return router
 
 
-async def _files(request: Request, most: int) -> list[tuple[str, bytes]]:
+async def _files(request: Request, engine: Engine) -> list[tuple[str, bytes]]:
     """Read the parts named ``files`` into memory: names for people, and contents."""
-    if not request.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
+    kind = request.headers.get("Content-Type", "")
+    if not kind.lower().startswith("multipart/form-data"):
         raise RequestError(
             "not an image", "Send images as multipart/form-data, in parts named files."
         )
-    try:
-        form = await _InMemory(request, _stream(request), most).parse()
-    except MultiPartException as error:
-        raise RequestError(
-            "malformed", f"The body is no multipart form: {error.message}"
-        ) from error
-    try:
-        parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
-        if not parts:
-            raise RequestError(
-                "broken", "The form has no file in a part named files. Send one or more."
-            )
-        return [(display_name(part.filename or ""), await part.read()) for part in parts]
-    finally:
-        await form.close()
-
-
-async def _stream(request: Request) -> AsyncGenerator[bytes, None]:
-    async for chunk in request.stream():
-        yield chunk
+    body = await request.body()
+    reading = partial(read_form, body, kind, engine.settings.queue)
+    found = reading() if len(body) < _SHORT else await asyncio.to_thread(reading)
+    return [(display_name(name), content) for name, content in found]
 
 
 def _check_single(seen: list[Seen]) -> None:

@@ -81,7 +81,7 @@ def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
     @router.get("/health/ready", responses={503: problems[503]})
     async def ready() -> dict[str, bool]:
         """Tell whether requests are taken: every model has given its golden answer."""
-        engine.check_open()
+        engine.check_ready()
         return {"ready": True}
 
     @router.get("/models/{name}", responses={404: problems[404]})
@@ -93,7 +93,7 @@ def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
     async def model_ready(name: str) -> dict[str, bool]:
         """Tell whether a model answers."""
         engine.models.get(name)
-        engine.check_open()
+        engine.check_ready()
         return {"ready": True}
 
     @router.post("/models/{name}/infer", responses=problems, openapi_extra=_body())
@@ -101,8 +101,9 @@ def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
         """Answer for images: encoded files (BYTES) or fitted pixels (UINT8)."""
         served = engine.models.get(name)
         body, length = await request.body(), request.headers.get(_HEADER_LENGTH)
-        # On a thread: pixels written as JSON take their time, and others wait for the loop.
-        asked, works = await asyncio.to_thread(_read, served, body, length)
+        # On a thread, and one at a time: while JSON is read, no other thread runs for long.
+        async with engine.reading:
+            asked, works = await asyncio.to_thread(_read, served, engine, body, length)
         wanted = _wanted(asked)
         seen = await engine.answer(served, works)
         _check_all(seen)
@@ -117,10 +118,10 @@ def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
 
 
 def _read(
-    served: Served, body: bytes, length: str | None
+    served: Served, engine: Engine, body: bytes, length: str | None
 ) -> tuple[InferRequest, list[Callable[[], Seen]]]:
     asked, behind = read_request(body, length)
-    given = read_images(asked.inputs[0], behind)
+    given = read_images(asked.inputs[0], behind, engine.settings.queue)
     if isinstance(given, list):
         files = enumerate(given)
         return asked, [partial(served.look, data, f"{FILES}[{i}]") for i, data in files]

@@ -8,6 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ IMAGES = "images"
 
 _SIDES = [SIZE, SIZE, 3]
 
+# Reading JSON holds the interpreter's lock, so that health, too, waits for it; and each value takes
+# ten to a hundred times its bytes. Both limits together keep it below half a second and 100 MB.
+_LONGEST_JSON = 2**24  # Bytes.
+_MOST_VALUES = 2**19  # Three images as numbers.
+_OUTPUTS = 4
+
 
 class Tensor(BaseModel):
     """An input: ``data`` in JSON, or `binary_data_size` bytes behind it."""
@@ -63,7 +70,7 @@ class InferRequest(BaseModel):
     id: str = ""
     parameters: dict[str, Any] = {}
     inputs: list[Tensor] = Field(min_length=1, max_length=1)
-    outputs: list[Wanted] = []
+    outputs: list[Wanted] = Field(default=[], max_length=_OUTPUTS)
 
 
 def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, bytes]:
@@ -78,24 +85,35 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     Raises
     ------
     RequestError
-        If it is not what the protocol has.
+        If it is not what the protocol has, or too much JSON: its values are counted before any is
+        read.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
+    head = body[:length]
+    _check_amount(head)
     try:
-        return InferRequest.model_validate_json(body[:length]), body[length:]
+        return InferRequest.model_validate_json(head), body[length:]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the body"
         raise _malformed(f"{place}: {first['msg']}") from error
 
 
-def read_images(tensor: Tensor, behind: bytes) -> list[bytes] | NDArray[np.uint8]:
+def read_images(tensor: Tensor, behind: bytes, most: int) -> list[bytes] | NDArray[np.uint8]:
     """Return the images of an input: contents of files, or fitted pixels (N, 224, 224, 3).
+
+    Parameters
+    ----------
+    tensor : Tensor
+    behind : bytes
+        What came behind the JSON.
+    most : int
+        Images that are taken.
 
     Raises
     ------
     RequestError
-        If name, type, shape and data do not belong together.
+        If name, type, shape and data do not belong together, or there are too many images.
     """
     size = tensor.parameters.get("binary_data_size")
     if size is not None and (type(size) is not int or size != len(behind)):
@@ -103,11 +121,14 @@ def read_images(tensor: Tensor, behind: bytes) -> list[bytes] | NDArray[np.uint8
     if (size is None) == (tensor.data is None):
         raise _malformed(f"{tensor.name} needs either data or binary_data_size")
     shape = tensor.shape
+    if shape and shape[0] > most:
+        raise RequestError(
+            "too large",
+            f"The request brings {shape[0]} images; at most {most} are taken at once. Send them in "
+            "several requests.",
+        )
     if (tensor.name, tensor.datatype) == (FILES, "BYTES") and len(shape) == 1:
-        files = _split(behind) if tensor.data is None else [_decoded(one) for one in tensor.data]
-        if shape != [len(files)]:
-            raise _malformed(f"shape {shape} does not fit {len(files)} elements")
-        return files
+        return _files(shape[0], behind if tensor.data is None else tensor.data)
     if (tensor.name, tensor.datatype) == (IMAGES, "UINT8") and shape[1:] == _SIDES:
         return _pixels(shape, behind if tensor.data is None else _numbers(tensor.data))
     raise _malformed(
@@ -165,10 +186,41 @@ def _length(text: str, most: int) -> int:
     return int(text)
 
 
-def _split(data: bytes) -> list[bytes]:
-    """Take elements apart, each with its length before it: four bytes, the lowest first."""
-    parts, place = [], 0
-    while place < len(data):
+def _check_amount(head: bytes) -> None:
+    """Refuse JSON of too many bytes or values; commas in texts count, too, which base64 lacks."""
+    if len(head) > _LONGEST_JSON:
+        raise RequestError(
+            "too large",
+            f"The JSON has {len(head):,} bytes; at most {_LONGEST_JSON:,} are taken. Send images "
+            "as bytes behind the JSON (binary_data_size), or as files to /v1/classify.",
+        )
+    if sum(map(head.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise RequestError(
+            "too large",
+            f"The JSON has more than {_MOST_VALUES:,} values, the limit. Send pixels as bytes "
+            "behind the JSON (binary_data_size), or image files instead of pixels.",
+        )
+
+
+def _files(count: int, data: bytes | list[Any]) -> list[bytes]:
+    if isinstance(data, bytes):
+        found = _split(data, count)
+        if len(found) == count:
+            return found
+        raise _malformed(f"shape {[count]} does not fit {len(found)} elements or more")
+    if len(data) != count:
+        raise _malformed(f"shape {[count]} does not fit {len(data)} elements")
+    return [_decoded(one) for one in data]
+
+
+def _split(data: bytes, most: int) -> list[bytes]:
+    """Take elements apart, each with its length before it: four bytes, the lowest first.
+
+    There are no more than one above `most`.
+    """
+    parts: list[bytes] = []
+    place = 0
+    while place < len(data) and len(parts) <= most:
         start = place + 4
         end = start + int.from_bytes(data[place:start], "little")
         if end > len(data):
@@ -192,14 +244,21 @@ def _decoded(element: object) -> bytes:
 
 
 def _numbers(data: list[Any]) -> bytes:
-    """Return whole numbers from 0 to 255, flat or nested, as bytes."""
+    """Return whole numbers from 0 to 255, flat or nested, as bytes.
+
+    Not by NumPy: in an array of numbers and one long text, each number would be as long.
+    """
+    for _ in range(len(_SIDES)):
+        if not (data and isinstance(data[0], list)):
+            break
+        width = len(data[0])
+        if not all(isinstance(row, list) and len(row) == width for row in data):
+            raise _malformed(f"the data of {IMAGES!r} are no tensor")
+        data = list(chain.from_iterable(data))
     try:
-        values = np.asarray(data)
-    except ValueError as error:  # Rows of different lengths.
-        raise _malformed(f"the data of {IMAGES!r} are no tensor") from error
-    if values.size and (values.dtype.kind != "i" or values.min() < 0 or values.max() > 255):
-        raise _malformed(f"the data of {IMAGES!r} must be whole numbers from 0 to 255")
-    return values.astype(np.uint8).tobytes()
+        return bytes(data)
+    except (TypeError, ValueError) as error:
+        raise _malformed(f"the data of {IMAGES!r} must be whole numbers from 0 to 255") from error
 
 
 def _pixels(shape: list[int], data: bytes) -> NDArray[np.uint8]:

@@ -8,7 +8,9 @@ the threads take them one by one: the micro-batch is what runs at once.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -53,9 +55,10 @@ class Workers:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
+        self._began = [math.inf] * threads
         # Daemons: a process that is told to end does so, whatever a decoder is busy with.
         self._threads = [
-            threading.Thread(target=self._serve, name=f"answer-{i}", daemon=True)
+            threading.Thread(target=self._serve, args=[i], name=f"answer-{i}", daemon=True)
             for i in range(threads)
         ]
         for thread in self._threads:
@@ -65,6 +68,15 @@ class Workers:
     def waiting(self) -> int:
         """How many jobs wait for a thread."""
         return self._waiting
+
+    @property
+    def busy(self) -> bool:
+        """Whether any thread is at a job."""
+        return any(began < math.inf for began in self._began)
+
+    def stuck(self, seconds: float) -> bool:
+        """Tell whether every thread has been at its job for longer than so many seconds."""
+        return max(self._began) < time.monotonic() - seconds
 
     async def run(self, works: Sequence[Callable[[], _Made]]) -> list[_Made]:
         """Do all jobs, or take none; return what they made, in order.
@@ -84,11 +96,12 @@ class Workers:
             self._drop(jobs)
 
     def close(self, seconds: float) -> None:
-        """Let the threads end after what is queued, and wait so long for them."""
+        """Let the threads end after what is queued, and wait so long for all of them."""
         for _ in self._threads:
             self._jobs.put(None)
+        until = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(seconds / len(self._threads))
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _take(self, works: Sequence[Callable[[], _Made]]) -> list[_Job]:
         if len(works) > self.room:
@@ -122,15 +135,17 @@ class Workers:
                 self._waiting -= len(dropped)
             self._on_drop(len(dropped))
 
-    def _serve(self) -> None:
+    def _serve(self, number: int) -> None:
         while (job := self._jobs.get()) is not None:
             if not job.future.set_running_or_notify_cancel():
                 continue  # Nobody waits for it any more; `_drop` has counted it.
             with self._lock:
                 self._waiting -= 1
             work, job.work = job.work, _nothing
+            self._began[number] = time.monotonic()
             try:
                 job.future.set_result(work())
             except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
                 job.future.set_exception(error)
+            self._began[number] = math.inf
             del job, work  # Else the image is kept until the next one comes.
