@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from colour_squares import COLOUR_MODEL
 from hematovision import images
 from hematovision.client import KINDS, Client, ServedModel
 from hematovision.data.phantom import draw_cell
@@ -214,6 +215,20 @@ def test_what_is_no_answer_of_ours_is_said(body):
         assert "not that of a HematoVision service" in refused(
             lambda: client.classify(b"x"), "failed"
         )
+
+
+@pytest.mark.parametrize("key", ["", " ", "two\nlines", "a\0b"])
+def test_a_key_that_no_header_carries_is_refused(key):
+    with pytest.raises(ValueError, match="api_key"):
+        Client("http://127.0.0.1:8000", key)
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "\u043a\u043b\u044e\u0447"])
+def test_a_key_in_any_script_is_shown(key):
+    environment = {"HEMATOVISION_API_KEY": key, "PYTHONUTF8": "1"}
+    with running("--model", COLOUR_MODEL, environment=environment) as (_, address):
+        assert Client(address, key).models()[0].name == COLOUR_MODEL.name
+        refused(Client(address, key + "x").models, "key")
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", ""])

@@ -24,6 +24,8 @@ from hematovision.server.application import create_app
 from hematovision.server.door import Door
 from hematovision.server.settings import Settings
 
+LOCAL_URL = "http://127.0.0.1:8000"
+
 
 def wait_until_ready(client: httpx.Client, seconds: float = 20) -> None:
     until = time.monotonic() + seconds
@@ -42,7 +44,7 @@ def asked(door: Door) -> Iterator[httpx.Client]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Starlette asks for a successor of httpx.
         from starlette.testclient import TestClient
-    with TestClient(door, raise_server_exceptions=False) as client:
+    with TestClient(door, LOCAL_URL, raise_server_exceptions=False) as client:
         wait_until_ready(client)
         yield client
 
@@ -70,11 +72,26 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+PARSERS = ("httptools", "h11")
+WITHOUT_HTTPTOOLS = "import sys; sys.modules['httptools'] = None"
+
+
 @contextmanager
-def running(*options: object, environment: dict[str, str] | None = None) -> Iterator[tuple]:
-    """Start `hematovision serve`; give its process and address."""
+def running(
+    *options: object,
+    environment: dict[str, str] | None = None,
+    before: str = "",
+    shell: str = "",
+) -> Iterator[tuple]:
+    """Start `hematovision serve`; give its process and address.
+
+    `before` is Python to run first in its process, `shell` a command to run before that.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "hematovision", "serve", "--port", port, *options]
+    program = f"{before}\nfrom hematovision.cli.program import main; main()"
+    command = [sys.executable, "-c", program, "serve", "--port", port, *options]
+    if shell:
+        command = ["bash", "-c", f'{shell}; exec "$0" "$@"', *command]
     process = subprocess.Popen(
         list(map(str, command)),
         env=os.environ | (environment or {}),
@@ -96,6 +113,29 @@ def running(*options: object, environment: dict[str, str] | None = None) -> Iter
             raise
         finally:
             process.stdout.close()
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory that a process holds; 0 where the system does not say."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def exchanged(address: str, sent: bytes, seconds: float = 5) -> bytes:
+    """Send bytes to a service as they are; return all that it sends until it closes or rests."""
+    place = ("127.0.0.1", int(address.rpartition(":")[2]))
+    with socket.create_connection(place, seconds) as stream:
+        stream.sendall(sent)
+        found = b""
+        try:
+            while data := stream.recv(2**16):
+                found += data
+        except TimeoutError:
+            pass
+    return found
 
 
 @pytest.fixture

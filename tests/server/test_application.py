@@ -9,7 +9,7 @@ import uvicorn
 
 from colour_squares import COLOUR_MODEL
 from hematovision.errors import ModelError, ModelNotFoundError, RequestError
-from hematovision.images import MAX_BYTES
+from hematovision.images import MAX_BYTES, MAX_PIXELS
 from hematovision.model.prediction import Prediction
 from hematovision.model.session import usable_cpus
 from hematovision.server import running
@@ -30,6 +30,20 @@ from server.conftest import free_port
         {"deadline": 0},
         {"max_bytes": 0},
         {"max_bytes": MAX_BYTES + 1},
+        {"deadline": float("inf")},
+        {"deadline": float("nan")},
+        {"header_timeout": float("nan")},
+        {"header_timeout": -1.0},
+        {"max_pixels": 224 * 224 - 1},
+        {"max_pixels": MAX_PIXELS + 1},
+        {"max_connections": 0},
+        {"api_key": ""},
+        {"api_key": " "},
+        {"api_key": "two\nlines"},
+        {"api_key": " spaced"},
+        {"allowed_hosts": ("https://lab.example.org",)},
+        {"allowed_hosts": ("lab.example.org:443",)},
+        {"allowed_hosts": ("",)},
     ],
 )
 def test_impossible_settings_are_refused_with_what_was_received(wrong):

@@ -17,6 +17,7 @@ SCOPE = {
     "path": "/v1/classify",
     "query_string": b"",
     "headers": [
+        (b"host", b"localhost"),
         (b"content-type", b"multipart/form-data; boundary=b"),
         (b"transfer-encoding", b"chunked"),
     ],

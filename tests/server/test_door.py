@@ -2,9 +2,11 @@
 
 import re
 import threading
+import time
 
 import pytest
 
+from colour_squares import COLOUR_MODEL
 from hematovision.server.application import create_app
 from hematovision.server.settings import Settings
 from server.conftest import asked
@@ -124,3 +126,77 @@ def test_a_failure_of_our_own_is_an_answer_with_an_identity(client, door, cell, 
     assert answer.status_code == 500
     assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [
+        ("Bearer open sesame", 200),
+        ("bearer open sesame", 200),  # A scheme's case is of no account (RFC 9110, 11.1).
+        ("BEARER   open sesame ", 200),
+        ("open sesame", 401),
+        ("Bearer", 401),
+        ("Basic open sesame", 401),
+        ("Bearer Bearer open sesame", 401),
+        ("", 401),
+    ],
+)
+def test_a_key_is_shown_as_a_bearer_shows_it(keyed, shown, status):
+    assert keyed.get("/v2", headers={"Authorization": shown}).status_code == status
+
+
+@pytest.fixture(scope="module")
+def keyed():
+    settings = Settings(models=(COLOUR_MODEL,), threads=1, api_key="open sesame")
+    with asked(create_app(settings)) as client:
+        yield client
+
+
+def test_one_right_key_among_wrong_ones_is_enough(keyed):
+    headers = {"X-API-Key": "?", "Authorization": "Bearer open sesame"}
+    assert keyed.get("/v2", headers=headers).status_code == 200
+    assert keyed.get("/v2", headers={"X-API-Key": "Bearer open sesame"}).status_code == 401
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "\u043a\u043b\u044e\u0447", "\U0001f511"])
+def test_a_key_in_any_script_is_taken(key):
+    with asked(create_app(Settings(models=(COLOUR_MODEL,), threads=1, api_key=key))) as client:
+        shown = f"Bearer {key}".encode()
+        assert client.get("/v2", headers={"Authorization": shown}).status_code == 200
+        assert client.get("/v2", headers={"X-API-Key": key.encode()}).status_code == 200
+        assert client.get("/v2", headers={"X-API-Key": "?"}).status_code == 401
+        if key == "schl\u00fcssel":  # What `requests` makes of it.
+            assert client.get("/v2", headers={"X-API-Key": key.encode("latin-1")}).is_success
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v2/models/bundle_v1//", "/docs/"])
+def test_a_slash_too_many_is_redirected_with_a_body_and_to_this_host_only(keyed, path):
+    headers = {"Authorization": "Bearer open sesame", "Host": "localhost"}
+    answer = keyed.get(f"{path}?a=b", headers=headers, follow_redirects=False)
+    assert answer.status_code == 307
+    assert answer.headers["Location"] == path.rstrip("/") + "?a=b"
+    assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/nowhere/", "//evil.example/v1/models/"])
+def test_a_slash_behind_nothing_is_not_found(keyed, path):
+    headers = {"Authorization": "Bearer open sesame"}
+    answer = keyed.get(f"http://127.0.0.1:8000{path}", headers=headers, follow_redirects=False)
+    assert (answer.status_code, answer.json()["error"]) == (404, "Not Found")
+
+
+def test_while_all_threads_are_stuck_the_service_is_not_ready(stuck, cell):
+    client, began, release, _ = stuck
+    assert client.get("/v2/health/ready").status_code == 200
+    assert client.post(FILE, files=[("files", ("first", cell))]).status_code == 504
+    assert began.is_set()
+    until = time.monotonic() + 5
+    while (answer := client.get("/v2/health/ready")).status_code == 200:
+        assert time.monotonic() < until
+    assert answer.status_code == 503
+    assert "longer than the deadline" in answer.json()["error"]
+    assert client.get("/v2/models/rbc-wbc-platelets/ready").status_code == 503
+    assert client.get("/v2/health/live").status_code == 200
+    release.set()
+    while client.get("/v2/health/ready").status_code != 200:
+        assert time.monotonic() < until

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -20,7 +19,7 @@ import pytest
 from colour_squares import COLOUR_MODEL
 from hematovision import images
 from hematovision.model.classifier import Classifier
-from server.conftest import free_port, running
+from server.conftest import free_port, resident, running
 
 NAME = "rbc-wbc-platelets"
 
@@ -57,15 +56,6 @@ def overload(address: str, cell: bytes, seconds: float, callers: int) -> tuple[C
 
     asyncio.run(all_callers())
     return statuses, labels
-
-
-def resident(pid: int) -> int:
-    """Return the bytes of memory that a process holds; 0 where the system does not say."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
 @pytest.mark.parametrize(
@@ -118,7 +108,7 @@ def sent(address: str, cell: bytes, images: int, share: float = 1.0) -> socket.s
     part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body = (part + cell + b"\r\n") * images + b"--b--\r\n"
     head = (
-        "POST /v1/classify?explain=true HTTP/1.1\r\nHost: x\r\n"
+        "POST /v1/classify?explain=true HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     stream = socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 5)
@@ -166,7 +156,7 @@ def test_what_a_caller_who_has_gone_asked_for_is_not_computed(cell):
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(address):
     with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 5) as stream:
-        head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {2**25 + 1}\r\n\r\n"
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: [::1]\r\nContent-Length: {2**25 + 1}\r\n\r\n"
         stream.sendall(head.encode())
         assert stream.recv(1000).startswith(b"HTTP/1.1 413")
 
@@ -262,3 +252,35 @@ def test_a_thread_that_hangs_does_not_keep_the_end_waiting():
     workers.close(0.1)
     assert time.monotonic() - began < 1
     hang.set()
+
+
+STUCK = """
+from time import sleep
+from hematovision.server.serving import Served
+look = Served.look
+Served.look = lambda self, content, name, **options: (
+    sleep(60) if name == "stuck" else look(self, content, name, **options)
+)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+@pytest.mark.parametrize("deadline", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_told_to_end_it_does_not_wait_for_a_decoder_that_is_stuck(cell, deadline):
+    """The docs say: at the latest five seconds after the deadline."""
+    options = ("--model", COLOUR_MODEL, "--threads", 1, "--deadline", deadline)
+    with running(*options, before=STUCK) as (process, address), ThreadPoolExecutor(2) as pool:
+
+        def ask(name):
+            files = [("files", (name, cell))]
+            return httpx.post(f"{address}/v1/classify", files=files, timeout=30).status_code
+
+        asked = [pool.submit(ask, "stuck")]
+        time.sleep(0.5)
+        asked.append(pool.submit(ask, "behind"))
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert [one.result() for one in asked] == [504, 504]
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < deadline + 5

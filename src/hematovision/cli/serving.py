@@ -1,8 +1,9 @@
-"""``serve``: answers over HTTP."""
+"""``serve``: the HTTP server."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -19,43 +20,84 @@ API_KEY = "HEMATOVISION_API_KEY"
 
 def serve(
     *,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where it listens.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     address: Annotated[
-        str, typer.Option(help="By default only this computer reaches it; 0.0.0.0 is everybody.")
+        str,
+        typer.Option(
+            "--address",
+            "--host",
+            help="Address to listen on: 127.0.0.1: this computer only, 0.0.0.0: all networks.",
+        ),
     ] = "127.0.0.1",
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Host name by which requests may call the service, such as a proxy's; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A bundled model or a run folder; again for more.", show_default=False),
+        typer.Option(help="Bundled model or run folder; repeatable.", show_default=False),
     ] = None,
     threads: Annotated[
-        int, typer.Option(min=0, help="Images worked on at once; 0: processors and one.")
+        int, typer.Option(min=0, help="Images processed at once; 0: one more than processors.")
     ] = 0,
     queue: Annotated[int, typer.Option(min=1, help="Images that may wait.")] = 64,
     deadline: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Until when there is an answer.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Request timeout in seconds.")
     ] = 10.0,
     max_bytes: Annotated[
-        int, typer.Option(min=1, max=2**28, help="The longest body of a request.")
+        int, typer.Option(min=1, max=2**28, help="Longest body of a request, in bytes.")
     ] = 2**25,
+    max_pixels: Annotated[
+        int, typer.Option(min=224**2, max=2**26, help="Largest image, width times height.")
+    ] = 25_000_000,
+    header_timeout: Annotated[
+        float,
+        typer.Option(min=0.1, metavar="SECONDS", help="Time for a request's header to arrive."),
+    ] = 10.0,
+    max_connections: Annotated[int, typer.Option(min=1, help="Connections open at once.")] = 1000,
 ) -> None:
-    """Answer over HTTP: for programs and other computers.
+    """Serve predictions over HTTP.
 
-    If HEMATOVISION_API_KEY is set, callers have to show it. Ctrl-C or SIGTERM ends it after what
-    was taken is answered.
+    If HEMATOVISION_API_KEY is set, callers have to show it. Ctrl-C or SIGTERM ends the service
+    after the requests it took are answered.
     """
     require("serve")
     with needs_extra("serve", "The service"):
         from hematovision.server.running import serve as run
         from hematovision.server.settings import Settings
 
-    chosen = {"models": tuple(model)} if model else {}
-    settings = Settings(
-        threads=threads,
-        queue=queue,
-        deadline=deadline,
-        max_bytes=max_bytes,
-        api_key=os.environ.get(API_KEY),
-        **chosen,
-    )
-    say(f"http://{address}:{port} (its paths: /docs). Ctrl-C ends it.", err=True)
-    run(settings, address=address, port=port)
+    try:
+        settings = Settings(
+            models=tuple(model) if model else Settings.models,
+            threads=threads,
+            queue=queue,
+            deadline=deadline,
+            max_bytes=max_bytes,
+            max_pixels=max_pixels,
+            max_connections=max_connections,
+            header_timeout=header_timeout,
+            api_key=os.environ.get(API_KEY),
+            address=address,
+            allowed_hosts=tuple(allowed_host or ()),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(_in_words_of_options(str(error))) from error
+    host = f"[{address}]" if ":" in address else address
+    where = f"http://{host}:{port} (documentation: /docs). Ctrl-C ends it."
+    if not run(settings, port=port, announce=lambda: say(where, err=True)):
+        # A decoder is stuck in native code; the interpreter's own end could crash under it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _in_words_of_options(message: str) -> str:
+    """Name the option or variable, where a message names the field of `Settings`."""
+    name = message.partition("`")[2].partition("`")[0]
+    special = {"api_key": API_KEY, "allowed_hosts": "--allowed-host"}
+    said = special.get(name, "--" + name.replace("_", "-"))
+    return message.replace(f"`{name}`", said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,10 +16,10 @@ from hematovision.errors import RequestError
 __all__ = ["Body"]
 
 # A server that answers and closes while the caller still sends makes the caller's system throw the
-# answer away (RFC 9112, section 9.6). What has not been read is therefore read, within these
-# limits, and forgotten.
-_SPILL = 2**20  # Bytes.
-_PATIENCE = 1.0  # Seconds.
+# answer away (RFC 9112, section 9.6). Most programs send all of a body before they read anything.
+# What has not been read is therefore read behind the answer, within these limits, and forgotten.
+_SILENCE = 2.0  # Seconds without a byte.
+_SHORT = 2**20  # Bytes behind which a connection goes on to its next request.
 
 
 class Body:
@@ -37,6 +38,8 @@ class Body:
     ----------
     deserted : bool
         Whether the caller has gone before an answer began.
+    ended : bool
+        Whether nothing more will come.
     """
 
     def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
@@ -46,14 +49,17 @@ class Body:
         self.deserted = self._answered = False
         self._whole = asyncio.Event()
         # Without either of these there is none (RFC 9112, section 6.3).
-        self._ended = not {"content-length", "transfer-encoding"} & set(self._headers.keys())
+        self.ended = not {"content-length", "transfer-encoding"} & set(self._headers.keys())
+        declared = self._headers.get("Content-Length", "")
+        self._declared = int(declared) if declared.isdecimal() and len(declared) < 20 else None
+        # Who waits for a word before sending has sent nothing, and is not asked to.
+        self._waits = self._headers.get("Expect", "").lower() == "100-continue"
 
     def check(self) -> None:
         """Raise a `RequestError` if, by its header, it will not be taken."""
         if self._headers.get("Content-Encoding", "identity") != "identity":
             raise RequestError("not an image", "Compressed bodies are not taken. Send it as it is.")
-        declared = self._headers.get("Content-Length", "")
-        if declared.isdecimal() and int(declared) > self._most:
+        if self._declared is not None and self._declared > self._most:
             raise self._too_large()
 
     async def receive(self) -> Message:
@@ -70,7 +76,7 @@ class Body:
         if message["type"] == "http.disconnect":
             self._desert(asyncio.current_task())
             await asyncio.sleep(0)  # Here it is cancelled.
-        if self._ended:
+        if self.ended:
             self._whole.set()
         return message
 
@@ -88,21 +94,29 @@ class Body:
         finally:
             watching.cancel()
 
-    async def finish(self) -> None:
-        """Read what is left, unless it is too long or too slow: an answer begins."""
+    def answer(self) -> bool:
+        """Note that an answer begins; tell whether the connection can go on behind it."""
         self._answered = True
-        if self._ended:
-            return
-        most = min(self._most, self._taken + _SPILL)
-        with suppress(TimeoutError, RequestError):
-            async with asyncio.timeout(_PATIENCE):
-                while not self._ended and self._taken < most:
-                    await self._next()
+        if not self.ended and self._waits:
+            self.ended = True
+            return False
+        left = math.inf if self._declared is None else self._declared - self._taken
+        return self.ended or left <= _SHORT
+
+    async def linger(self, seconds: float) -> None:
+        """Read and forget what still comes behind an answer, for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.ended:
+                    async with asyncio.timeout(_SILENCE):
+                        message = await self._receive()
+                    self.ended = not message.get("more_body", False)
 
     async def _next(self) -> Message:
+        self._waits = False
         message = await self._receive()
         self._taken += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
+        self.ended = not message.get("more_body", False)
         if self._taken > self._most:
             raise self._too_large()
         return message
@@ -121,9 +135,8 @@ class Body:
             task.cancel()
 
     def _too_large(self) -> RequestError:
-        self._ended = True  # It is read no further.
         return RequestError(
             "too large",
-            f"The body has more than {self._most:,} bytes, the limit. Send fewer images at once, "
-            "or larger ones compressed.",
+            f"The body has more than {self._most:,} bytes, the limit of this service "
+            "(its option --max-bytes). Send fewer images at once, or larger ones compressed.",
         )

@@ -1,13 +1,12 @@
 """What every request passes first, whatever it asks for.
 
-Identity, key, room, size and deadline: all of it before the body is read, so that a request that is
-not taken costs nothing.
+Identity, host, key, room, size and deadline: all of it before the body is read, so that a request
+that is not taken costs nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import re
 import secrets
@@ -20,23 +19,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hematovision.errors import RequestError
 from hematovision.server.body import Body
 from hematovision.server.engine import Engine
-from hematovision.server.problems import headers_of, status_of
+from hematovision.server.hosts import Hosts
+from hematovision.server.keys import Key
+from hematovision.server.problems import headers_of, problem_body, status_of
 from hematovision.server.serving import Served
 
-__all__ = ["MODEL_HASH", "REQUEST_ID", "Door", "problem_body"]
+__all__ = ["LINGER", "MODEL_HASH", "REQUEST_ID", "Door"]
 
 REQUEST_ID = "X-Request-Id"
 MODEL_HASH = "X-Model-Hash"
+LINGER = 30.0
+"""Seconds for which the rest of a refused body is read."""
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(/.*)?")
 _DESERTED = 499  # As nginx counts it: the caller closed the connection before there was an answer.
 _KEYLESS = ("/v2/health/live", "/v2/health/ready")
-
-
-def problem_body(message: str, request_id: str) -> dict[str, str]:
-    """Return what a request is told that is not answered; ``error`` is the protocol's word."""
-    return {"error": message, "request_id": request_id}
+_HURRY = 1.0  # `LINGER`, where so many requests are being read like this already:
+_MANY = 64
 
 
 class Door:
@@ -57,7 +57,11 @@ class Door:
         self.inner = inner
         self.engine = engine
         self.in_hand = 0
-        self._most = engine.settings.queue + engine.settings.workers
+        settings = engine.settings
+        self._most = settings.queue + settings.workers
+        self._hosts = Hosts(settings.address, settings.allowed_hosts)
+        self._key = None if settings.api_key is None else Key(settings.api_key)
+        self._lingering = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
@@ -72,10 +76,24 @@ class Door:
             await visit.refuse(problem)
         finally:
             visit.count()
+            if visit.unfinished:
+                await self._linger(visit, body)
+
+    async def _linger(self, visit: _Visit, body: Body) -> None:
+        """Read what a caller still sends, though it has its answer, so that it will see that."""
+        seconds = LINGER if self._lingering < _MANY and not self.engine.closing else _HURRY
+        self._lingering += 1
+        try:
+            await body.linger(seconds)
+        finally:
+            self._lingering -= 1
+        await visit.finish()
 
     async def _let_in(self, visit: _Visit, scope: Scope, body: Body) -> None:
         settings = self.engine.settings
-        _check_key(scope, settings.api_key)
+        self._hosts.check(scope)
+        if self._key is not None and scope["path"] not in _KEYLESS:
+            self._key.check(scope)
         if scope["method"] != "POST":
             await self.inner(scope, body.receive, visit.send)
             return
@@ -109,6 +127,7 @@ class _Visit:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         self.request_id = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(16)
         self.status = 0
+        self.unfinished = False
         self._scope, self._body, self._send, self._engine = scope, body, send, engine
         self._began = time.monotonic()
         self._model = _asked(scope, engine)
@@ -118,12 +137,21 @@ class _Visit:
         """Send a part of the answer; at its beginning, who asked and which model was meant."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            await self._body.finish()
             headers = MutableHeaders(scope=message)
+            if not self._body.answer():
+                headers["Connection"] = "close"
             headers[REQUEST_ID] = self.request_id
             if self._model is not None:
                 headers[MODEL_HASH] = self._model.hash
+        elif not message.get("more_body", False) and not self._body.ended:
+            # All of it is sent now. Its end, by which the server closes, is kept back.
+            self.unfinished = True
+            message = {**message, "more_body": True}
         await self._send(message)
+
+    async def finish(self) -> None:
+        """Send the end of the answer."""
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def refuse(self, problem: RequestError) -> None:
         """Answer with a problem, unless an answer has begun."""
@@ -162,12 +190,3 @@ def _asked(scope: Scope, engine: Engine) -> Served | None:
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     names = query.get("model", []) if scope["path"] == "/v1/classify" else []
     return engine.models.find(names[-1] if names else None)
-
-
-def _check_key(scope: Scope, key: str | None) -> None:
-    if not key or scope["path"] in _KEYLESS:
-        return
-    headers = Headers(scope=scope)
-    shown = headers.get("X-API-Key") or headers.get("Authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(shown.encode(), key.encode()):
-        raise RequestError("key", "This service wants an API key: Authorization: Bearer KEY.")

@@ -1,0 +1,202 @@
+"""Connections that never become requests: they take nobody's place."""
+
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from colour_squares import COLOUR_MODEL
+from server.conftest import PARSERS, WITHOUT_HTTPTOOLS, exchanged, resident, running
+
+FAST = ("--model", COLOUR_MODEL, "--threads", 1)
+HALF = b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
+
+
+@pytest.fixture(scope="module", params=PARSERS)
+def before(request):
+    return WITHOUT_HTTPTOOLS if request.param == "h11" else ""
+
+
+@pytest.fixture(scope="module")
+def hasty(before):
+    """A service that waits a second for a header, and holds eight connections."""
+    limits = ("--header-timeout", 1, "--max-connections", 8, "--deadline", 5)
+    with running(*FAST, *limits, before=before) as (_, address):
+        yield address
+
+
+def connect(address: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 5)
+
+
+def healthy(address: str, seconds: float = 1) -> bool:
+    place = address.removeprefix("http://")
+    connection = http.client.HTTPConnection(place, timeout=seconds)
+    try:
+        connection.request("GET", "/v2/health/live")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def problem(answer: bytes, status: int) -> str:
+    """Check that bytes are a problem of that status as documented; return what it says."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    assert first.split()[:2] == ["HTTP/1.1", str(status)]
+    headers = {key.lower(): value for key, value in (line.split(": ", 1) for line in lines)}
+    said = json.loads(body)
+    assert set(said) == {"error", "request_id"}
+    assert headers["x-request-id"] == said["request_id"]
+    assert len(said["request_id"]) == 32
+    assert int(headers["content-length"]) == len(body)
+    assert headers["connection"] == "close"
+    return said["error"]
+
+
+def test_half_a_header_is_given_up_and_told_so(hasty):
+    began = time.monotonic()
+    said = problem(exchanged(hasty, HALF, 10), 408)
+    assert "within 1 seconds" in said
+    assert 0.9 < time.monotonic() - began < 8
+
+
+def test_a_header_that_comes_by_drops_is_given_up_as_well(hasty):
+    began = time.monotonic()
+    with connect(hasty) as stream, suppress(OSError):
+        while time.monotonic() - began < 10:
+            stream.sendall(b"G")
+            stream.settimeout(0.1)
+            with suppress(TimeoutError):
+                assert stream.recv(2**16).startswith((b"HTTP/1.1 4", b""))
+                break
+    assert time.monotonic() - began < 5
+
+
+def test_a_second_request_has_no_longer_for_its_header_than_the_first(hasty):
+    whole = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    began = time.monotonic()
+    answer = exchanged(hasty, whole + HALF, 10)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert time.monotonic() - began < 8
+
+
+def test_who_says_nothing_is_closed_without_a_word(hasty):
+    began = time.monotonic()
+    with connect(hasty) as stream:
+        stream.settimeout(8)
+        with suppress(ConnectionResetError):
+            assert stream.recv(100) == b""
+    assert time.monotonic() - began < 5
+
+
+def test_a_header_without_end_is_refused_before_it_fills_the_memory(before):
+    with running(*FAST, before=before) as (process, address), connect(address) as stream:
+        memory = resident(process.pid)
+        stream.sendall(HALF + b"a" * 2**26)
+        answer = stream.recv(2**16)
+        # h11 has a limit of its own, and calls it no HTTP.
+        problem(answer, 431 if answer.startswith(b"HTTP/1.1 431") else 400)
+        assert resident(process.pid) - memory < 2**24
+        assert healthy(address)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"what is this\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(200)),  # TLS.
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: x, y\r\n\r\n1",
+    ],
+)
+def test_what_is_no_http_gets_the_body_of_every_problem(hasty, sent):
+    assert "not a well-formed" in problem(exchanged(hasty, sent), 400)
+
+
+def test_a_websocket_is_no_way_around(hasty):
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    answer = exchanged(
+        hasty, b"GET /v1/models HTTP/1.1\r\nHost: evil.example\r\n" + upgrade + key + b"\r\n", 2
+    )
+    assert answer.startswith(b"HTTP/1.1 403")
+
+
+def test_the_oldest_without_a_request_makes_room_for_the_newest(hasty):
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(connect(hasty)) for _ in range(8)]
+        for one in waiting:
+            one.sendall(HALF)
+        assert healthy(hasty)
+        waiting[0].settimeout(0.5)
+        with suppress(ConnectionResetError):
+            assert waiting[0].recv(1) == b""
+
+
+def test_where_all_have_a_request_in_hand_one_more_is_told_to_come_again(hasty):
+    head = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+    head += b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(connect(hasty)).sendall(head)
+        time.sleep(0.3)
+        answer = exchanged(hasty, b"")
+        assert "Too many connections" in problem(answer, 503)
+        assert b"Retry-After: 1" in answer
+    until = time.monotonic() + 5
+    while not healthy(hasty):
+        assert time.monotonic() < until
+
+
+@contextmanager
+def watched(address: str):
+    """Ask for the health again and again; give the seconds between answers."""
+    gaps, stop = [], threading.Event()
+
+    def watch():
+        last = time.monotonic()
+        while not stop.wait(0.02):
+            if healthy(address):
+                gaps.append(time.monotonic() - last)
+                last = time.monotonic()
+        gaps.append(time.monotonic() - last)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield gaps
+    finally:
+        stop.set()
+        watching.join()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on open files")
+def test_1100_half_open_connections_keep_nobody_out_and_fill_no_log(before, tmp_path, capsys):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("this process may not open so many connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    log = tmp_path / "log"
+    shell = f"ulimit -n 1024; exec > {log} 2>&1"
+    with running(*FAST, before=before, shell=shell) as (process, address), ExitStack() as stack:
+        with watched(address) as gaps:
+            for _ in range(1100):
+                with suppress(OSError):
+                    stack.enter_context(connect(address)).sendall(HALF)
+            time.sleep(3)
+        assert process.poll() is None
+        unreachable, written = max(gaps), log.stat().st_size
+    with capsys.disabled():
+        print(f"\n1,100 half-open: health away for {unreachable:.2f} s, {written:,} bytes of log")
+    assert unreachable < 10  # The aim is 30.
+    assert written < 100_000  # The aim is 5 MB.
