@@ -73,7 +73,10 @@ def free_port() -> int:
 
 
 PARSERS = ("httptools", "h11")
-WITHOUT_HTTPTOOLS = "import sys; sys.modules['httptools'] = None"
+WITH_H11 = """
+from uvicorn.protocols.http import auto, h11_impl
+auto.AutoHTTPProtocol = h11_impl.H11Protocol
+"""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from colour_squares import COLOUR_MODEL
-from server.conftest import PARSERS, WITHOUT_HTTPTOOLS, exchanged, resident, running
+from server.conftest import PARSERS, WITH_H11, exchanged, resident, running
 
 FAST = ("--model", COLOUR_MODEL, "--threads", 1)
 HALF = b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
@@ -19,7 +19,7 @@ HALF = b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
 
 @pytest.fixture(scope="module", params=PARSERS)
 def before(request):
-    return WITHOUT_HTTPTOOLS if request.param == "h11" else ""
+    return WITH_H11 if request.param == "h11" else ""
 
 
 @pytest.fixture(scope="module")

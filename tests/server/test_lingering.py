@@ -14,7 +14,7 @@ import pytest
 from colour_squares import COLOUR_MODEL
 from hematovision.client import Client
 from hematovision.errors import RequestError
-from server.conftest import PARSERS, WITHOUT_HTTPTOOLS, exchanged, running
+from server.conftest import PARSERS, WITH_H11, exchanged, running
 
 KEY = "open sesame"
 BIG = 120 * 2**20
@@ -22,7 +22,7 @@ BIG = 120 * 2**20
 
 @pytest.fixture(scope="module", params=PARSERS)
 def service(request):
-    before = WITHOUT_HTTPTOOLS if request.param == "h11" else ""
+    before = WITH_H11 if request.param == "h11" else ""
     options = ("--model", COLOUR_MODEL, "--threads", 1)
     environment = {"HEMATOVISION_API_KEY": KEY}
     with pytest.MonkeyPatch.context() as patch:
