@@ -161,6 +161,7 @@ def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
         (("1.png", "2.png"), "No images in class folders"),
         (("Train/1.png", "Test/2.png"), "'Test', 'Train'"),
         (("RBC/notes.txt",), "'RBC'"),
+        (("RBC/1.czi", "WBC/2.czi"), r"There are 2 of a format .* such as 1\.czi \(a Zeiss image"),
         (("Train/RBC/1.png", "extra/2.png"), "parts .'Train'.*'extra' with images"),
     ],
 )

@@ -29,7 +29,7 @@ from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import SPLIT_FILE
 from hematovision.data.tables import read_table
 from hematovision.errors import DatasetError
-from hematovision.images import is_image_name
+from hematovision.images import is_image_name, list_images, unsupported_format
 from hematovision.names import escape_name
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import TAXONOMIES, Taxonomy, normalise
@@ -115,8 +115,8 @@ def read_dataset(
     found = sorted(_find(base, on_unlistable or _fail), key=lambda image: image.relative)
     if not found:
         raise DatasetError(
-            f"No images in class folders under {base}: looked for JPEG, PNG, TIFF, BMP, WebP and "
-            f"GIF files in {_names(_folders(base))}. {_LAYOUT}"
+            f"No images in class folders under {base}: looked for JPEG, PNG, TIFF and other image "
+            f"files in {_names(_folders(base))}.{_unread(base)} {_LAYOUT}"
         )
     spellings = Counter(image.spelling for image in found)
     choice = choose_classes(spellings, taxonomy, where=str(base))
@@ -281,6 +281,21 @@ def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
             raise row.error(problem)
         splits[row["file"]] = (split, row.values.get("group", ""))
     return splits
+
+
+def _unread(base: Path) -> str:
+    """Say which images of formats that are not read lie below a folder without others."""
+    try:
+        found = [path for path in list_images([base]) if unsupported_format(path)]
+    except DatasetError:
+        return ""
+    if not found:
+        return ""
+    first = escape_name(Path(found[0]).name)
+    return (
+        f" There are {len(found)} of a format that is not read, such as {first} "
+        f"({unsupported_format(found[0])}); convert them to PNG or TIFF."
+    )
 
 
 def _names(folders: list[Path]) -> str:
