@@ -8,6 +8,7 @@
     formats/      what each container says, and whether it is whole
     decoding.py   Pillow decodes; depth, alpha and orientation by our rules
     geometry.py   fit, view
+    budget.py     PixelBudget: how many pixels threads decode at once
     colours.py    mean_colours
     finding.py    is_image_name, find_images, find_unsupported, list_images
     path_list.py  PathList: paths in little memory
@@ -16,6 +17,7 @@
 
 from __future__ import annotations
 
+from hematovision.images.budget import PixelBudget
 from hematovision.images.colours import mean_colours
 from hematovision.images.finding import find_images, find_unsupported, is_image_name, list_images
 from hematovision.images.formats import MAX_ASPECT, MAX_SIDE, unsupported_format
@@ -31,6 +33,7 @@ __all__ = [
     "MAX_SIDE",
     "SIZE",
     "PathList",
+    "PixelBudget",
     "encode_png",
     "find_images",
     "find_unsupported",

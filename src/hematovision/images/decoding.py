@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +39,7 @@ _DECODER_ERRORS = (
 )  # fmt: skip
 
 _BAND_PIXELS = 2**18
+_LARGE = 2**22  # pixels above which memory counts for more than the time of taking bands
 _LARGEST = 2**16 - 1
 _MOST_UNUSED_BITS = 14  # of cameras whose samples are stored in 16
 
@@ -117,20 +120,16 @@ def _shallow(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | N
     for part in picture.parts:
         _shallow(part)
     if picture.planes > 1:
-        greys = [np.asarray(_open(picture, page).convert("L")) for page in range(picture.planes)]
+        greys = [_array(_open(picture, page), "L") for page in range(picture.planes)]
         samples = np.stack(greys, axis=2)
         return samples[..., :3], samples[..., 3] if picture.planes > 3 else None
-    image = _loaded(picture)
-    if picture.open_ended:
-        noisy = picture.data[:-2] + _NOISE + picture.data[-2:]
-        _check_end(image, _loaded(replace(picture, data=noisy)))
+    image = _whole(picture) if picture.open_ended else _loaded(picture)
     if image.has_transparency_data:
-        straight = image.convert("LA") if image.mode == "La" else image
-        rgba = np.asarray(straight.convert("RGBA"))
+        rgba = _array(image.convert("LA") if image.mode == "La" else image, "RGBA")
         colours, alpha = rgba[..., :3], rgba[..., 3]
         # Screenshots are often BMPs whose unused fourth byte is declared as alpha and left at 0.
         return colours, None if picture.format == "BMP" and not alpha.any() else alpha
-    colours = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    colours = _array(image, "RGB")
     levels = 2**picture.bits - 1
     key = [(value & levels) * 255 // levels for value in picture.transparent]
     return colours, _keyed(colours, key)
@@ -144,14 +143,49 @@ def _loaded(picture: Picture) -> Any:
     return image
 
 
-def _check_end(image: Any, noisy: Any) -> None:
-    """Raise `ValueError` if noise behind its coded data changes a picture: then they end early."""
+def _whole(picture: Picture) -> Any:
+    """Load a JPEG; raise `ValueError` if noise behind its coded data changes it: they end early."""
+    noisy = picture.data[:-2] + _NOISE + picture.data[-2:]
+    expected = _digest(_loaded(replace(picture, data=noisy)))  # not kept: only one is in memory
+    image = _loaded(picture)
+    if _digest(image) != expected:
+        raise ValueError("its coded data end before the last block")
+    return image
+
+
+def _digest(image: Any) -> bytes:
+    digest = hashlib.blake2b()
+    for _, band in _bands(image):
+        digest.update(np.ascontiguousarray(band).data)
+    return digest.digest()
+
+
+def _bands(image: Any, mode: str = "") -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Give the rows of a picture, converted to `mode`: a large one's in bands.
+
+    Pillow takes four bytes for three, and copies all that it converts or hands out: as a whole, a
+    picture would be in memory four times.
+    """
     width, height = image.size
-    rows = max(1, _BAND_PIXELS // width)
+    rows = height if width * height <= _LARGE else max(1, _BAND_PIXELS // width)
     for top in range(0, height, rows):
-        band = (0, top, width, min(top + rows, height))
-        if image.crop(band).tobytes() != noisy.crop(band).tobytes():
-            raise ValueError("its coded data end before the last block")
+        band = image if rows == height else image.crop((0, top, width, min(top + rows, height)))
+        converted = band if mode in ("", band.mode) else band.convert(mode)
+        yield slice(top, top + rows), np.asarray(converted)
+
+
+def _array(image: Any, mode: str = "") -> NDArray[Any]:
+    """Return a picture's pixels, converted to `mode`."""
+    image.load()
+    bands = _bands(image, mode)
+    rows, first = next(bands)
+    if rows.stop >= image.height:
+        return first
+    result = np.empty((image.height, *first.shape[1:]), first.dtype)
+    result[rows] = first
+    for rows, band in bands:
+        result[rows] = band
+    return result
 
 
 def _deep(picture: Picture, source: Source) -> NDArray[np.uint8]:
@@ -210,18 +244,22 @@ def _deep_samples(picture: Picture, page: int) -> NDArray[np.uint16]:
     args = image.tile[0].args
     raw_mode = args if isinstance(args, str) else args[0]
     if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)[..., None]
+        return _array(image).astype(np.uint16)[..., None]
     if raw_mode == "LA;16B":
         _set_raw_mode(image, "RGBA")
-        pairs = np.asarray(image)
+        pairs = _array(image)
         return _join(pairs[..., ::2], pairs[..., 1::2])
-    second = _open(picture, page)
-    _set_raw_mode(second, raw_mode[:-1] + _SWAPPED[raw_mode[-1]])
-    return _join(np.asarray(image), np.asarray(second))
+    high = _array(image)
+    image = _open(picture, page)
+    _set_raw_mode(image, raw_mode[:-1] + _SWAPPED[raw_mode[-1]])
+    return _join(high, _array(image))
 
 
 def _join(high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.uint16]:
-    return high.astype(np.uint16) << np.uint16(8) | low.astype(np.uint16)
+    joined = high.astype(np.uint16)
+    joined <<= np.uint16(8)
+    joined |= low
+    return joined
 
 
 def _keyed(colours: NDArray[Any], key: list[int]) -> NDArray[Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from hematovision.errors import (
     UnreadableFileError,
 )
 from hematovision.images import formats
+from hematovision.images.budget import PixelBudget
 from hematovision.images.decoding import decode
 from hematovision.images.geometry import fit
 
@@ -109,38 +110,51 @@ def read(
     >>> images.read("field.jpg").shape  # doctest: +SKIP
     (480, 640, 3)
     """
+    label = _label(source, name)
+    with _within_memory(label):
+        return decode(*_described(source, label, max_pixels, max_bytes))
+
+
+def _described(
+    source: str | Path | bytes, label: str, max_pixels: int, max_bytes: int
+) -> tuple[formats.Picture, formats.Source]:
+    """Check an image within its limits, without decoding it."""
+    data = source if isinstance(source, bytes) else read_bytes(Path(source), label, max_bytes)
+    if len(data) > max_bytes:
+        raise _too_many_bytes(label, len(data), max_bytes)
+    if not data:
+        raise EmptyImageError(label, "the file is empty (0 bytes). Copy it again or leave it out.")
+    content = formats.Source(data, label, min(max_pixels, _PILLOW_PIXELS))
+    picture = formats.inspect(content)
+    content.check_size(picture.width, picture.height)
+    return picture, content
+
+
+def load(
+    source: str | Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    budget: PixelBudget | None = None,
+) -> NDArray[np.uint8]:
+    """Read an image and fit it to the model's input, uint8 of shape (224, 224, 3).
+
+    See `read` for what is accepted and raised, and `fit` for the resize. Threads that load images
+    at once share a `budget`, so that few large ones are in memory together.
+    """
+    label = _label(source, name)
+    with _within_memory(label):
+        picture, content = _described(source, label, max_pixels, MAX_BYTES)
+        room = budget.taken(picture.width * picture.height) if budget else nullcontext()
+        with room:
+            return fit(decode(picture, content))
+
+
+def _label(source: str | Path | bytes, name: str | None) -> str:
     if not isinstance(source, str | Path | bytes):
         raise TypeError(
             f"`source` must be a path or the bytes of a file. Received: {type(source).__name__}"
         )
-    label = _label(source, name)
-    with _within_memory(label):
-        data = source if isinstance(source, bytes) else read_bytes(Path(source), label, max_bytes)
-        if len(data) > max_bytes:
-            raise _too_many_bytes(label, len(data), max_bytes)
-        if not data:
-            raise EmptyImageError(
-                label, "the file is empty (0 bytes). Copy it again or leave it out."
-            )
-        content = formats.Source(data, label, min(max_pixels, _PILLOW_PIXELS))
-        picture = formats.inspect(content)
-        content.check_size(picture.width, picture.height)
-        return decode(picture, content)
-
-
-def load(
-    source: str | Path | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
-) -> NDArray[np.uint8]:
-    """Read an image and fit it to the model's input, uint8 of shape (224, 224, 3).
-
-    See `read` for what is accepted and raised, and `fit` for the resize.
-    """
-    pixels = read(source, name=name, max_pixels=max_pixels)
-    with _within_memory(_label(source, name)):
-        return fit(pixels)
-
-
-def _label(source: str | Path | bytes, name: str | None) -> str:
     return name or ("<bytes>" if isinstance(source, bytes) else str(source))
 
 

@@ -93,6 +93,7 @@ class Classifier:
     ) -> None:
         self.bundle = bundle
         self.max_pixels = max_pixels
+        self._budget = images.PixelBudget()
         self.workers = max(1, workers or usable_cpus())
         self._threads = max(1, workers or reading_threads())
         name = str(bundle.folder / ONNX)
@@ -188,7 +189,7 @@ class Classifier:
         label = name or ("<bytes>" if isinstance(source, bytes) else str(source))
         try:
             with _within_memory(label):
-                pixels = images.load(source, name=label, max_pixels=self.max_pixels)
+                pixels = self._load(source, label)
                 probabilities, novelty = run_one(self._session, _OUTPUTS, pixels[None])
         except ImageError as error:
             refused = Prediction.refused(label, self.classes, error.reason)
@@ -288,10 +289,13 @@ class Classifier:
         maps = [_seen_both_ways(*pair) for pair in pairs]
         return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
 
+    def _load(self, source: str | Path | bytes, name: str) -> NDArray[np.uint8]:
+        return images.load(source, name=name, max_pixels=self.max_pixels, budget=self._budget)
+
     def _explain_file(self, path: str | Path) -> Explained:
         try:
             with _within_memory(str(path)):
-                image = images.load(path, max_pixels=self.max_pixels)
+                image = self._load(path, str(path))
                 one, novelty, looked = run_one(self._session, (*_OUTPUTS, _ATTENTION), image[None])
                 turned = np.ascontiguousarray(image[None, ::-1, ::-1])
                 other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
