@@ -202,8 +202,14 @@ class TestStacks:
     @pytest.mark.parametrize(
         ("data", "match"),
         [
-            (tiff(GREY, metadata=None), "5 grey pages of 32 x 24 pixels, and nothing in it"),
-            (tiff(GREY[:3], metadata=None), "3 grey pages of 32 x 24 pixels, and nothing in it"),
+            (
+                tiff(GREY, metadata=None),
+                "5 grey pages, the first of 32 x 24 pixels, and nothing in it",
+            ),
+            (
+                tiff(GREY[:3], metadata=None),
+                "3 grey pages, the first of 32 x 24 pixels, and nothing in it",
+            ),
             (tiff(GREY), "5 grey pages"),
             (imagej(GREY, "ZYX"), "5 grey pages.*ImageJ's description declares 5 slices"),
             (imagej(GREY, "TYX"), "declares 5 time points"),
@@ -227,6 +233,10 @@ class TestStacks:
             (
                 described(channels()[:1], b"ImageJ=1.54f\nimages=9\nslices=9\n\0"),
                 "9 grey pages.*9 slices",
+            ),
+            (
+                described(channels()[:1], ome_xml((2, 1, 1))),
+                "1 grey page, .* OME-XML declares 2 channels",
             ),
             (one_page(scene(), t270=(2, b"ImageJ=1.54f\nimages=9\n\0")), "declares 9 images"),
         ],
@@ -275,6 +285,11 @@ class TestFurtherPages:
         grey = noise(64, 48)
         planes = [grey, grey[::2, ::2], grey[::4, ::4]]
         np.testing.assert_array_equal(read(grey_pages(planes))[..., 1], grey)
+
+    @pytest.mark.parametrize("shape", [(64, 24), (32, 48), (128, 96), (20, 40)])
+    def test_pages_in_grey_that_are_no_smaller_copies_are_several(self, shape):
+        data = grey_pages([noise(64, 48), noise(*shape)])
+        refused(NotAnImageError, data, "2 grey pages, the first of 48 x 64 pixels")
 
     def test_sub_directories_are_levels_of_a_pyramid(self):
         stream = io.BytesIO()
@@ -372,6 +387,12 @@ class TestRange:
         refused(NotAnImageError, one_page(values, t281=(3, (3127,))), "none is above 3,127")
         window = b"ImageJ=1.54f\nmin=12.0\nmax=3127.0\n\0"
         refused(NotAnImageError, one_page(values, t270=(2, window)), "none is above 3,127")
+
+    def test_of_channels_is_the_largest_that_their_pages_declare(self):
+        planes = [np.array([[0, value]], np.uint16) for value in (1000, 4095, 2000)]
+        text = (270, 2, ome_xml())
+        data = grey_pages(planes, first=[text, (281, 3, (1000,))], rest=[(281, 3, (4095,))])
+        assert read(data)[0].tolist() == [[0, 0, 0], [62, 255, 125]]
 
     def test_that_the_samples_exceed_is_wrong_and_is_not_used(self):
         values = np.array([[0, 32768, 65535]], np.uint16)

@@ -50,8 +50,8 @@ def read(
     - TIFF: three grey pages, or grey samples of one page, that the metadata (OME-XML, ImageJ,
       tifffile) call the channels of one picture become its red, green and blue, in the order that
       their names or colours say. Other stacks (slices, time points, several grey pages) are
-      refused. Else the first page is read that is no thumbnail or mask; further pages in colour, of
-      another size, and thumbnails are ignored.
+      refused. Else the first page is read that is no thumbnail or mask; smaller copies and
+      further pages in colour are ignored.
     - DICOM: one frame. The stored bits are the range of greys, or the window where there is one.
     - Grey, 1-bit and palette images become RGB. Transparent parts are laid over white.
     - 16-bit samples are scaled by their range, ``round(value / 65535 * 255)``, not by what the

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from hematovision.images.formats.picture import Source
 
 __all__ = [
+    "LONG",
     "MAX_PAGES",
+    "SHORT",
     "Directory",
     "Entry",
     "Field",
@@ -30,7 +32,7 @@ MAX_PAGES = 4096
 # counted before they are read. Pages with more than 16 entries each are rare.
 _MAX_ENTRIES = 16 * MAX_PAGES
 
-_SHORT, _LONG = 3, 4
+SHORT, LONG = 3, 4
 # Bytes per value of each field type (TIFF 6.0, section 2; 13 and 16 to 18 from its supplements).
 _TYPE_BYTES = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), strict=True))
 _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
@@ -156,13 +158,13 @@ def field(source: Source, layout: Layout, entry: Entry) -> Field:
 
 def shorts(layout: Layout, *values: int) -> Field:
     """Make a field of SHORTs."""
-    return Field(_SHORT, len(values), struct.pack(f"{layout.order}{len(values)}H", *values))
+    return Field(SHORT, len(values), struct.pack(f"{layout.order}{len(values)}H", *values))
 
 
 def longs(layout: Layout, values: Sequence[int]) -> Field:
     """Make a field of LONGs; no place in a file within our limits needs more."""
     large = [min(value, 2**32 - 1) for value in values]
-    return Field(_LONG, len(large), struct.pack(f"{layout.order}{len(large)}I", *large))
+    return Field(LONG, len(large), struct.pack(f"{layout.order}{len(large)}I", *large))
 
 
 def append_directories(

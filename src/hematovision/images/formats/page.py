@@ -92,9 +92,9 @@ class Page:
         return entries[0] if entries else None
 
     @property
-    def size(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Width and height, as they stand there: one value each, if the page is sound."""
-        return self.all(WIDTH), self.all(HEIGHT)
+    def size(self) -> tuple[int, int]:
+        """Width and height; 0 where the page does not say."""
+        return self.one(WIDTH, 0), self.one(HEIGHT, 0)
 
     @property
     def is_reduced(self) -> bool:

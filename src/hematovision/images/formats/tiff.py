@@ -21,7 +21,8 @@ from hematovision.images.formats.stack import Stack, colour_order, read_shaped
 __all__ = ["inspect"]
 
 _DESCRIPTION, _IMAGEJ_LENGTHS, _IMAGEJ, _METAMORPH = 270, 50838, 50839, 33629
-_MAX_DESCRIPTIONS, _MAX_TEXT = 3, 2**22
+_MAX_DESCRIPTIONS, _MAX_TEXT, _MAX_PARTS = 3, 2**22, 2**14
+_INLINE = 8  # bytes that may stand in an entry itself, where no text of use fits
 _MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 281, 341
 
 # All that decoding needs besides what is written anew: fill order, fax options, predictor, colour
@@ -61,7 +62,7 @@ def _read_stack(page: Page) -> Stack:
         return Stack("MetaMorph's metadata", slices=planes[0].count, total=planes[0].count)
     samples = (*page.all(kind.SAMPLES), 1)[0]
     entries = page.fields.get(_DESCRIPTION, ())[:_MAX_DESCRIPTIONS]
-    texts = [page.source.take(e.place, e.count) for e in entries if 4 < e.count <= _MAX_TEXT]
+    texts = [page.source.take(e.place, e.count) for e in entries if _INLINE < e.count <= _MAX_TEXT]
     parts = _imagej_parts(page)
     found = chain(
         (read_ome(text, samples) for text in texts),
@@ -74,22 +75,23 @@ def _read_stack(page: Page) -> Stack:
 def _imagej_parts(page: Page) -> tuple[bytes, tuple[int, ...]]:
     """Return ImageJ's block of labels and lookup tables, and the lengths of its parts."""
     blocks, lengths = page.fields.get(_IMAGEJ, ()), page.fields.get(_IMAGEJ_LENGTHS, ())
-    if len(blocks) != 1 or len(lengths) != 1 or blocks[0].count <= 4:
+    is_there = len(blocks) == len(lengths) == 1 and blocks[0].count > _INLINE
+    if not is_there or lengths[0].kind != tags.LONG or not 0 < lengths[0].count <= _MAX_PARTS:
         return b"", ()
     content = page.source.take(blocks[0].place, min(blocks[0].count, _MAX_TEXT))
-    return content, page.all(_IMAGEJ_LENGTHS, most=4 * tags.MAX_PAGES)
+    return content, page.all(_IMAGEJ_LENGTHS, most=_MAX_PARTS)
 
 
 def _choose(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
     """Choose the page that is the picture, or three that are its red, green and blue.
 
-    Pages that say that they are a smaller copy or a mask, and pages of another size than the first,
-    are other pictures. Of several in colour the first is taken. Several in grey are no picture,
-    unless the metadata say that they are the channels of one; slices and time points never are.
+    Pages that say that they are a smaller copy or a mask, or that look like a smaller copy, are
+    left out. Of several in colour the first is taken. Several in grey are no picture, unless the
+    metadata say that they are the channels of one; slices and time points never are.
     """
     full = [page for page in pages if not page.is_reduced] or [pages[0]]
     first = full[0]
-    same = [page for page in full if page.size == first.size]
+    same = [page for page in full if not _is_copy(page, first)]
     number = max(len(same), stack.total)
     is_single = first.all(kind.SAMPLES, (1,)) == (1,)
     if number > 1 and stack.slices * stack.frames > 1:
@@ -101,6 +103,15 @@ def _choose(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
     if is_several or is_part:
         raise _refused(first, number, stack)
     return [first]
+
+
+def _is_copy(page: Page, first: Page) -> bool:
+    """Tell whether a page has the shape of the first one made smaller, or has no pixels at all."""
+    (width, height), (full_width, full_height) = page.size, first.size
+    if not width * height:
+        return page is not first
+    is_smaller = width < full_width and height < full_height
+    return is_smaller and abs(width * full_height - height * full_width) <= full_width + full_height
 
 
 def _channels(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
@@ -126,8 +137,8 @@ def _channels(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
 
 def _refused(page: Page, number: int, stack: Stack) -> NotAnImageError:
     """Make the error for several pages that are no picture."""
-    size = " x ".join(str(value) for values in page.size for value in values)
-    look = "grey pages" if page.is_grey else "pages"
+    width, height = page.size
+    look = ("grey " if page.is_grey else "") + ("page" if number == 1 else "pages")
     sizes = {"channels": stack.channels, "slices": stack.slices, "time points": stack.frames}
     found = ", ".join(f"{size} {name}" for name, size in sizes.items() if size > 1)
     declares = (
@@ -136,7 +147,7 @@ def _refused(page: Page, number: int, stack: Stack) -> NotAnImageError:
         else "nothing in it says that they are the channels of one picture"
     )
     return page.source.unsupported(
-        f"it is a TIFF of {number} {look} of {size} pixels, and {declares}",
+        f"it is a TIFF of {number} {look}, the first of {width} x {height} pixels, and {declares}",
         "Expected one picture: save the slice or time point that shows the cell, with its "
         "channels merged to RGB.",
     )
@@ -188,7 +199,7 @@ def _describe(parts: Sequence[tuple[Page, Blocks]], bits: tuple[int, ...], stack
         inverted=deep and page.photometric == kind.WHITE_IS_ZERO,
         planes=len(parts),
         parts=tuple(chain.from_iterable(read_jpegs(page, blocks) for page, blocks in parts)),
-        white=_white(page, stack) if deep else 0,
+        white=max(_white(page, stack) for page, _ in parts) if deep else 0,
     )
 
 
@@ -202,7 +213,11 @@ def _white(page: Page, stack: Stack) -> int:
         return stack.white
     for tag in (_S_MAX_SAMPLE_VALUE, _MAX_SAMPLE_VALUE):
         entries = page.fields.get(tag, ())
-        if len(entries) == 1 and entries[0].kind in (3, 4) and 0 < entries[0].count <= 8:
+        if (
+            len(entries) == 1
+            and entries[0].kind in (tags.SHORT, tags.LONG)
+            and 0 < entries[0].count <= 8
+        ):
             value = max(page.all(tag))
             return value if 0 < value <= 65_535 else 0
     return 0
