@@ -52,6 +52,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "export onnx": Need("train", "Exporting a bundled model", ("onnx",)),
         "features": Need("train", "Computing features", ("onnx", "h5py")),
         "data check": Need("data", "Checking a dataset", ("imagehash",)),
+        "data.yaml": Need("data", "Reading data.yaml", ("yaml",)),
         "data download": Need("data", "Downloading a public set", ("pooch",)),
         "parquet": Need("data", "Writing Parquet", ("pyarrow",)),
         "ray": Need("scale", "The engine 'ray'", ("ray", "fsspec", "pyarrow")),

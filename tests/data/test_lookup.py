@@ -30,3 +30,16 @@ def test_only_an_image_suffix_is_dropped():
     assert without_suffix("a/cell.v2.png") == "a/cell.v2"
     assert without_suffix("a/cell.v2") == "a/cell.v2"
     assert Lookup([("cell.v1", 1), ("cell.v2", 2)]).find("cell.v2") == (2,)
+
+
+def test_accents_are_compared_however_they_are_written():
+    composed, taken_apart = "fr\u00fch.png", "fru\u0308h.png"
+    assert Lookup([(taken_apart, 1)]).find(composed) == (1,)
+    assert Lookup([(composed, 1)]).find(f"a/{taken_apart}") == (1,)
+    assert Lookup([(composed, 1), (taken_apart, 2)]).find(composed) == (1,)
+
+
+def test_names_that_are_not_utf8_are_found_by_tables_in_windows_1252():
+    assert Lookup([("caf\udce9.png", 1)]).find("caf\u00e9.png") == (1,)
+    assert Lookup([("caf\udce9.png", 1)]).find("caf\udce9") == (1,)
+    assert Lookup([("caf\udce9.png", 1)]).find("caf\ud800.png") == ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Hashable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
@@ -50,9 +52,23 @@ class Lookup(Generic[T]):
         return ()
 
 
+def _comparable(path: str) -> str:
+    """Return a path in the form in which names are compared.
+
+    macOS takes accents off their letters (NFD); bytes that are not UTF-8 are mostly Windows-1252,
+    in which tables of the same origin are read.
+    """
+    if path.isascii():
+        return path
+    if any("\udc80" <= letter <= "\udcff" for letter in path):
+        with suppress(UnicodeEncodeError):  # a surrogate that no file name holds
+            path = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    return unicodedata.normalize("NFC", path)
+
+
 def _forms(path: str) -> Iterator[tuple[str, str]]:
     path = path.replace("\\", "/").removeprefix("./")
-    folded = path.casefold()
+    folded = _comparable(path).casefold()
     name = folded.rpartition("/")[2]
     yield "exact", path  # apart from the others, so that A.png and a.png may differ
     for form in (folded, without_suffix(folded), name, without_suffix(name)):

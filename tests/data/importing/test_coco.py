@@ -229,6 +229,13 @@ def test_roboflows_category_of_the_project_is_no_class(source: Path):
     assert read(source).classes == ("RBC",)
 
 
+def test_names_with_lone_surrogates_are_written_as_text(source: Path):
+    coco(source / "i.json", [box()], categories=[{"id": 3, "name": "R\ud800"}])
+    assert read(source).classes == ("R\\ud800",)
+    coco(source / "i.json", [], images=[{"id": 7, "file_name": "\ud800.png"}])
+    assert "1 images are not in" in read(source).problems[0]
+
+
 def test_without_a_coco_file_what_was_expected_is_said(source: Path):
     (source / "notes.json").write_text('{"hello": 1}')
     with pytest.raises(DatasetError, match=r"No COCO files in .*instances_\*\.json"):

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hematovision import images
 from hematovision.data.cells import crop, read_cells
 from hematovision.data.folders import read_dataset
 from hematovision.data.importing import import_dataset
-from hematovision.errors import DatasetError
+from hematovision.errors import DatasetError, MissingExtraError
 
 BOXES = (("RBC", (10, 8, 26, 24)), ("WBC", (40, 30, 70, 55)))
 SPLITS = ("train", "valid", "test")
@@ -199,6 +200,37 @@ def test_a_data_yaml_that_points_outside_is_a_problem_and_followed_nowhere(tmp_p
     assert "'../../elsewhere' is not in" in report.problems[0]
     assert split_of_sources(report.dest)["valid0.png"] == "valid"  # its folder says so
     assert "secret.png" not in (report.dest / "cells.csv").read_text()
+
+
+def test_links_inside_the_folder_are_followed(tmp_path: Path):
+    roboflow(tmp_path / "elsewhere", "yolo", NAMES)
+    source = tmp_path / "set"
+    source.mkdir()
+    (source / "data.yaml").write_text((tmp_path / "elsewhere" / "data.yaml").read_text())
+    for split in SPLITS:
+        (source / split).symlink_to(tmp_path / "elsewhere" / split)
+    report = import_dataset(source, tmp_path / "cells", format="yolo")
+    assert report.ok, report.problems
+    assert split_of_sources(report.dest)["valid1.png"] == "valid"
+
+
+@pytest.mark.parametrize("format_", ["yolo", "voc"])
+def test_what_archives_of_macos_add_is_passed_over(tmp_path: Path, format_):
+    source = roboflow(tmp_path / "set", format_, NAMES)
+    for folder in ("__MACOSX/train", "train"):
+        shadow = source / folder / f"._train0.{'txt' if format_ == 'yolo' else 'xml'}"
+        shadow.parent.mkdir(parents=True, exist_ok=True)
+        shadow.write_bytes(b"\0\5\x16\7")
+    report = import_dataset(source, tmp_path / "cells", format=format_)
+    assert report.ok, report.problems
+
+
+def test_without_pyyaml_the_extra_is_named_before_any_work(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    source = roboflow(tmp_path / "set", "yolo", NAMES)
+    with pytest.raises(MissingExtraError, match=r"Reading data\.yaml needs"):
+        import_dataset(source, tmp_path / "cells", format="yolo")
+    assert not (tmp_path / "cells").exists()
 
 
 def test_one_folder_for_two_splits_is_a_problem(tmp_path: Path):

@@ -89,6 +89,7 @@ def test_official_lists_are_followed_by_default(voc: Path, tmp_path: Path):
     assert unlisted.endswith("left out: f9")
     assert idle.endswith("have no field: fx")
     assert report.options["split"] == str(lists)
+    assert report.notes == (f"The split of the lists in {lists} was used.",)
     again = import_dataset(voc, tmp_path / "other", format="voc", split="80/20")
     assert list(again.counts) == ["train", "valid"]
 

@@ -30,15 +30,22 @@ from hematovision.data.importing.annotations import (
     split_of,
     tidy,
 )
-from hematovision.data.importing.places import Place, find_places, image_folder, open_places
+from hematovision.data.importing.places import (
+    Place,
+    find_places,
+    image_folder,
+    open_places,
+    visible_files,
+)
 from hematovision.data.samples import Box, Split
 from hematovision.data.texts import read_text
 from hematovision.errors import AnnotationError, DatasetError
+from hematovision.names import valid_text
 
 __all__ = ["MAX_JSON_BYTES", "find_files", "read"]
 
-MAX_JSON_BYTES = 512 * 2**20
-"""512 MiB: more than the annotations of COCO itself, some 860,000."""
+MAX_JSON_BYTES = 256 * 2**20
+"""256 MiB: a million boxes and more. Parsing takes several times as much memory."""
 
 _ROBOFLOW = "_annotations.coco.json"
 _Id: TypeAlias = int | str
@@ -112,7 +119,7 @@ def _looks_like_coco(file: Path) -> bool:
 
 def _places(source: Path, annotations: Path | None) -> list[Place]:
     if annotations is not None:
-        files = [annotations] if annotations.is_file() else sorted(annotations.rglob("*.json"))
+        files = [annotations] if annotations.is_file() else visible_files(annotations, "*.json")
         places = [Place(file, image_folder(source)) for file in files]
     else:
         places = [Place(file, image_folder(source)) for file in find_files(source)]
@@ -182,7 +189,7 @@ class _Reader:
         """
         used = {box.label for boxes in self.boxes.values() for box in boxes}
         projects = {
-            str(category.get("name", "")).strip()
+            _name(category)
             for category in self.content["categories"]
             if isinstance(category, dict) and category.get("supercategory") == "none"
         }
@@ -196,7 +203,7 @@ class _Reader:
     def _read_categories(self) -> None:
         for category in self.content["categories"]:
             key = _id(category.get("id")) if isinstance(category, dict) else None
-            name = str(category.get("name") or "").strip() if isinstance(category, dict) else ""
+            name = _name(category)
             if key is None or not name or self.names.setdefault(key, name) != name:
                 raise AnnotationError(
                     f"{self.file}: the category {str(category)[:200]} has no id or name, or an id "
@@ -320,6 +327,11 @@ def _id(value: object) -> _Id | None:
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
     return value
+
+
+def _name(category: object) -> str:
+    name = category.get("name") if isinstance(category, dict) else None
+    return valid_text(str(name or "")).strip()
 
 
 def _shown_id(annotation: object, number: int) -> str:

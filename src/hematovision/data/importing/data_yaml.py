@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,8 @@ from typing import Any
 from hematovision.data.lookup import Lookup
 from hematovision.data.samples import Split
 from hematovision.data.texts import read_text
-from hematovision.errors import AnnotationError, needs_extra
+from hematovision.errors import AnnotationError
+from hematovision.extras import require
 
 __all__ = ["DataYaml", "find_data_yaml", "read_data_yaml"]
 
@@ -33,7 +35,7 @@ class DataYaml:
     names : tuple of str
         The names of the ids 0, 1, 2, ...; empty where it gives none.
     folders : mapping of Path to Split
-        Folders of images inside SOURCE, resolved.
+        Folders of images inside SOURCE.
     lists : Lookup of Split
         The split of each image that a text file of a split lists.
     problems : tuple of str
@@ -111,8 +113,9 @@ def _key(split: Split) -> str:
 
 
 def _load(file: Path) -> Mapping[str, Any]:
-    with needs_extra("data", f"Reading {file.name}"):
-        import yaml
+    require("data.yaml")
+    import yaml
+
     text = read_text(file, _MAX_BYTES).content
     try:
         # Aliases let a kilobyte stand for gigabytes once it is walked; box files need none.
@@ -164,16 +167,18 @@ def _lines(file: Path) -> list[str]:
 
 
 def _inside(source: Path, folder: Path, base: str, given: str) -> Path | None:
-    """Find what a path in ``data.yaml`` means; None if there is no such place inside `source`."""
+    """Find what a path in ``data.yaml`` means; None if there is no such place inside `source`.
+
+    Links inside `source` count as inside: whoever made them wanted them followed.
+    """
     given = given.replace("\\", "/")
     parts = [part for part in PurePosixPath(given).parts if part not in ("..", ".", "/")]
     candidates = [folder / base / given, folder / given]
     candidates += [folder.joinpath(*parts[start:]) for start in range(len(parts))]
-    inside = source.resolve()
     for candidate in candidates:
+        found = Path(os.path.normpath(candidate))
         try:
-            found = candidate.resolve()
-            if found.is_relative_to(inside) and found != inside and found.exists():
+            if found.is_relative_to(source) and found != source and found.exists():
                 return found
         except (OSError, ValueError):  # a name that no file can have
             continue

@@ -157,8 +157,10 @@ def _tell_unused(given: GivenSplit | None) -> list[str]:
 def _tell_made(parts: Parts | None) -> list[str]:
     if isinstance(parts, NoParts):
         return ["No split was made, as asked for."]
-    if isinstance(parts, SplitLists | GivenSplit):
+    if isinstance(parts, GivenSplit):
         return []
+    if isinstance(parts, SplitLists):
+        return [f"The split of the lists in {parts.folder} was used."]
     shares = (parts or Fractions()).values
     made = ", ".join(f"{share:.0%} {split}" for share, split in zip(shares, SPLITS, strict=True))
     return [f"A split was made by whole groups: {made}."]

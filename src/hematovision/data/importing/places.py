@@ -18,12 +18,14 @@ from pathlib import Path
 from hematovision.data.folders import find_split
 from hematovision.data.importing.annotations import Collector, FieldImages
 from hematovision.errors import DatasetError
+from hematovision.images.finding import is_hidden
 
 __all__ = [
     "Place",
     "find_places",
     "image_folder",
     "open_places",
+    "visible_files",
     "visible_folders",
     "without_wrapper",
 ]
@@ -89,9 +91,12 @@ def open_places(places: Sequence[Place], found: Collector) -> list[tuple[Place, 
         If there are no images at all.
     """
     opened = []
+    known: dict[tuple[Path, str], FieldImages] = {}
     for place in places:
+        key = place.images, place.prefix
         try:
-            opened.append((place, FieldImages(place.images, place.prefix)))
+            known[key] = known.get(key) or FieldImages(*key)
+            opened.append((place, known[key]))
         except DatasetError as error:
             if len(places) == 1:
                 raise
@@ -117,14 +122,23 @@ def visible_folders(folder: Path) -> list[Path]:
         raise DatasetError(
             f"Cannot look into {folder}: {error.strerror or error}. Allow reading it."
         ) from error
-    return [p for p in inner if not p.name.startswith((".", "__MACOSX")) and p.is_dir()]
+    return [path for path in inner if not is_hidden(path.name) and path.is_dir()]
+
+
+def visible_files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a pattern in a folder, at any depth, sorted, without hidden ones."""
+    return sorted(
+        file
+        for file in folder.rglob(pattern)
+        if not any(map(is_hidden, file.relative_to(folder).parts))
+    )
 
 
 def without_wrapper(source: Path) -> Path:
     """Step through folders that hold one other folder and no file, as unpacked archives do."""
     while True:
         folders = visible_folders(source)
-        files = any(p.is_file() and not p.name.startswith(".") for p in source.iterdir())
+        files = any(path.is_file() and not is_hidden(path.name) for path in source.iterdir())
         if files or len(folders) != 1:
             return source
         (inner,) = folders

@@ -24,7 +24,12 @@ from hematovision.data.importing.annotations import (
     some,
     split_of,
 )
-from hematovision.data.importing.places import Place, find_places, open_places
+from hematovision.data.importing.places import (
+    Place,
+    find_places,
+    open_places,
+    visible_files,
+)
 from hematovision.data.samples import Box
 from hematovision.data.texts import MAX_TEXT_BYTES
 from hematovision.errors import AnnotationError, DatasetError
@@ -57,7 +62,7 @@ def read(source: Path, annotations: Path | None = None) -> Annotations:
         If there are no XML files or no images.
     """
     places = find_places(source, annotations, _annotations) or [Place(source, source)]
-    files = {place: sorted(place.boxes.rglob("*.xml")) for place in places}
+    files = {place: visible_files(place.boxes, "*.xml") for place in places}
     if not any(files.values()):
         raise DatasetError(
             f"No XML files in {', '.join(str(place.boxes) for place in places)}. Expected "

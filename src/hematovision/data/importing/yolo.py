@@ -24,7 +24,12 @@ from hematovision.data.importing.annotations import (
     split_of,
 )
 from hematovision.data.importing.data_yaml import DataYaml, find_data_yaml, read_data_yaml
-from hematovision.data.importing.places import Place, find_places, open_places
+from hematovision.data.importing.places import (
+    Place,
+    find_places,
+    open_places,
+    visible_files,
+)
 from hematovision.data.samples import Box
 from hematovision.data.texts import read_text
 from hematovision.errors import AnnotationError, DatasetError
@@ -99,7 +104,7 @@ def _labels(folder: Path) -> Path | None:
 
 
 def _label_files(place: Place) -> list[Path]:
-    files = sorted(place.boxes.rglob("*.txt"))
+    files = visible_files(place.boxes, "*.txt")
     if place.boxes.name == "labels":  # a field may be called `test` there
         return [file for file in files if file.name not in _NAME_LISTS]
     return [file for file in files if is_label_file(file)]
