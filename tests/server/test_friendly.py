@@ -14,6 +14,7 @@ from hematovision.jobs.classify import classify
 from hematovision.server.application import create_app
 from hematovision.server.settings import Settings
 from server.conftest import asked
+from tiff_files import one_page
 
 
 def post(client, *contents, names=None, **query):
@@ -75,6 +76,12 @@ def test_an_only_image_that_cannot_be_used_is_a_status(client, cell, cut, status
     assert answer.json()["error"].startswith("0.png: ")
     assert reason in answer.json()["error"]
     assert len(answer.headers["X-Model-Hash"]) == 64
+
+
+def test_a_tiff_with_a_compression_that_cannot_be_read_is_unsupported_and_not_damaged(client):
+    answer = post(client, one_page(t259=(3, (50001,))))
+    assert answer.status_code == 415
+    assert "compressed with WebP" in answer.json()["error"]
 
 
 def test_whoever_asks_for_it_gets_a_row_for_an_only_image_too(client):
