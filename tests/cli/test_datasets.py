@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from hematovision import images
+from hematovision.data.cells import read_cells
 from hematovision.data.download import Downloaded
 from hematovision.data.phantom import draw_cell
 from hematovision.data.public_sets import SETS
+from hematovision.names import unescape_name
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,20 @@ def test_boxes_keep_their_names_or_are_mapped_and_it_is_said(run, drawn: Path, t
     mapped = run(*command, tmp_path / "m", "--format", "csv", "--taxonomy", "rbc-wbc-platelets")
     assert "WBC (neutrophil)" in mapped.stderr.splitlines()[0]
     assert list((tmp_path / "m").rglob("WBC/*.png"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are Unicode")
+@pytest.mark.parametrize("name", ["caf\udce9.png", "a\x1b[31mb\n.png"])
+def test_names_of_any_bytes_are_imported_and_checked(run, kaggle: Path, tmp_path: Path, name):
+    (kaggle / "TRAIN" / "MONOCYTE" / "0.png").rename(kaggle / "TRAIN" / "MONOCYTE" / name)
+    checked = run("data", "check", kaggle, "--json")
+    assert json.loads(checked.stdout)["files"] == 28
+    result = run("data", "import", kaggle, tmp_path / "cells", "--format", "folders")
+    assert result.exit_code == 0, result.stderr
+    cells = read_cells(tmp_path / "cells" / "cells.csv")
+    assert all((tmp_path / "cells" / cell.file).is_file() for cell in cells)
+    (source,) = {cell.source for cell in cells if "\\x" in cell.source}
+    assert unescape_name(source) == f"TRAIN/MONOCYTE/{name}"
 
 
 def test_copies_in_two_classes_and_other_formats_are_said_before_an_import(

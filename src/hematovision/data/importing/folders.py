@@ -21,7 +21,7 @@ from hematovision.data.splits import complete_splits
 from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
-from hematovision.names import escape_name, valid_text
+from hematovision.names import escape_name
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import Taxonomy
 
@@ -115,8 +115,8 @@ def _places(dataset: Dataset) -> Iterable[tuple[Sample, str]]:
 
 
 def _stem(path: Path) -> str:
-    """Return a file's name without suffix; one with bytes that are not UTF-8 made safe."""
-    return path.stem if valid_text(path.stem) == path.stem else safe_name(path.stem)
+    """Return a file's name without suffix; one that tables would have to escape made safe."""
+    return path.stem if escape_name(path.stem) == path.stem else safe_name(path.stem)
 
 
 def _copy(source: Path, target: Path) -> None:
