@@ -23,7 +23,10 @@ class EpochProgress(Protocol):
         """Take note of how far the work is."""
 
     def epoch(self, figures: Mapping[str, float], what: str, /) -> None:
-        """Take note of one line of the history of what learns: ``epoch`` from 1, ``loss``, ..."""
+        """Take note of one line of a training's history.
+
+        It has ``epoch`` from 1, ``epochs`` at most, ``loss``, ``accuracy``, ``val_loss``, ...
+        """
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hematovision.cli import screen
-from hematovision.progress import no_progress
+from hematovision.progress import EpochProgress, no_progress
 
 
 class Terminal(io.StringIO):
@@ -140,3 +140,44 @@ def test_the_program_is_named_by_its_place_where_its_name_alone_is_not_found(
     monkeypatch.chdir(tmp_path)
     screen.show_next("models")
     assert capsys.readouterr().out == "Next: .venv/bin/hematovision models\n"
+
+
+EPOCH = {
+    "epoch": 3.0,
+    "epochs": 15.0,
+    "loss": 0.21337,
+    "accuracy": 0.9312,
+    "val_loss": 0.25,
+    "val_accuracy": 0.5,
+}
+SAID = (
+    "Training the head: epoch 3/15, loss 0.2134, accuracy 93.1%, validation loss 0.2500, "
+    "validation accuracy 50.0%\n"
+)
+
+
+def test_every_epoch_is_told_with_its_figures(capsys):
+    with screen.drawn_progress() as progress:
+        assert isinstance(progress, EpochProgress)
+        progress.epoch(EPOCH, "head")
+        progress.epoch({"epoch": 1.0, "epochs": 2.0, "loss": 1.5}, "fine-tuning")
+    captured = capsys.readouterr()
+    assert captured.err == SAID + "Fine-tuning: epoch 1/2, loss 1.5000\n"
+    assert captured.out == ""
+
+
+def test_in_a_terminal_epochs_stay_above_the_bars(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    with screen.drawn_progress() as progress:
+        progress(30, 150, "head")
+        assert isinstance(progress, EpochProgress)
+        progress.epoch(EPOCH, "head")
+    assert SAID.strip() in re.sub(r"\s+", " ", terminal.getvalue())
+
+
+def test_batches_are_called_batches(clock, capsys):
+    with screen.drawn_progress() as progress:
+        progress(0, 100, "head")
+        clock[0] = 20.0
+        progress(50, 100, "head")
+    assert capsys.readouterr().err == "Training the head 50 of 100, 2.5 batches/s, 0:20 left\n"

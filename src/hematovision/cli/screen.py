@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +33,23 @@ QUIET_SECONDS = 10.0
 PACE_SECONDS = 30
 """Over how long a pace is taken: short enough to follow a change, long enough not to jump."""
 
-_OF_IMAGES = frozenset(
-    {"classifying", "computing features", "copying images", "drawing phantoms", "features"}
-)
+_UNITS = {
+    **dict.fromkeys(
+        ("classifying", "comparing", "computing features", "copying images", "decoys"), "images"
+    ),
+    **dict.fromkeys(("drawing phantoms", "features", "reading images"), "images"),
+    **dict.fromkeys(("fine-tuning", "head"), "batches"),
+}
+"""What is counted, where that is certain."""
+
+_TITLES = {"head": "training the head"}
+
+_FIGURES = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+}
 
 
 @contextmanager
@@ -84,6 +98,10 @@ class _Bars:
         said = shown(pace.sentence(done, total))
         self._bars.update(task, completed=done, total=total or None, description=said)
 
+    def epoch(self, figures: Mapping[str, float], what: str, /) -> None:
+        """Show how an epoch went above the bars."""
+        self.note(_epoch_sentence(figures, what))
+
     def note(self, sentence: str, /) -> None:
         """Show a sentence above the bars."""
         self._bars.console.print(shown(sentence), markup=False, highlight=False, soft_wrap=True)
@@ -103,6 +121,10 @@ class _Lines:
             self._said = time.monotonic()
             say(said, err=True)
 
+    def epoch(self, figures: Mapping[str, float], what: str, /) -> None:
+        """Say at once how an epoch went."""
+        say(_epoch_sentence(figures, what), err=True)
+
     def note(self, sentence: str, /) -> None:
         """Say a sentence at once."""
         say(sentence, err=True)
@@ -112,8 +134,9 @@ class _Pace:
     """How fast a piece of work is, over the last half minute, and when it will be done."""
 
     def __init__(self, what: str) -> None:
-        self._what = what[:1].upper() + what[1:]
-        self._unit = " images/s" if what.lower() in _OF_IMAGES else "/s"
+        self._what = _title(what)
+        unit = _UNITS.get(what.lower(), "")
+        self._unit = f" {unit}/s" if unit else "/s"
         self._marks = deque[tuple[float, int]](maxlen=PACE_SECONDS)
         self._first = (0.0, 0)
 
@@ -135,6 +158,22 @@ class _Pace:
             elif total:
                 parts.append(f"{_clock((total - done) / rate)} left")
         return ", ".join(parts)
+
+
+def _title(what: str) -> str:
+    words = _TITLES.get(what, what)
+    return words[:1].upper() + words[1:]
+
+
+def _epoch_sentence(figures: Mapping[str, float], what: str) -> str:
+    """Say it: ``Training the head: epoch 3/15, loss 0.2134, accuracy 93.1%, ...``."""
+    number, total = (int(figures[key]) for key in ("epoch", "epochs"))
+    parts = [f"epoch {number}/{total}"]
+    for key, name in _FIGURES.items():
+        if key in figures:
+            value = figures[key]
+            parts.append(f"{name} {value:.1%}" if "accuracy" in key else f"{name} {value:.4f}")
+    return f"{_title(what)}: {', '.join(parts)}"
 
 
 def _clock(seconds: float) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hematovision.errors import TrainingError, needs_extra
 from hematovision.progress import EpochProgress, Progress, no_progress
 from hematovision.training.recipe import Epoch
@@ -84,11 +86,13 @@ def fit_best(
         )
     except KeyboardInterrupt:
         interrupted = True
-    if not any(math.isfinite(epoch.get(monitor, math.nan)) for epoch in log.epochs):
+    # Some processors make 0 of what is no number, so that the loss alone does not tell.
+    ended = any(math.isfinite(epoch.get(monitor, math.nan)) for epoch in log.epochs)
+    if not ended or not all(np.isfinite(array).all() for array in best.best_weights):
         raise TrainingError(
             f"Training the {what} was interrupted before its first epoch ended; there is nothing "
             "to keep. Start it again."
-            if interrupted
+            if interrupted and not ended
             else f"Training the {what} led to a loss that is not a number. Check the images, or "
             "use a lower learning rate."
         )
@@ -104,12 +108,13 @@ class _Log(keras.callbacks.Callback):  # type: ignore[misc]
         self.epochs: list[Epoch] = []
         self._what, self._total, self._progress = what, epochs, progress
         self._epoch = 0
+        self._steps = 1
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
-        steps = self.params["steps"] or 1
+        steps = self._steps = self.params["steps"] or 1
         # Several steps may be executed at once; the number is then that of the last one possible.
         done = self._epoch * steps + min(batch + 1, steps)
         self._progress(done, self._total * steps, self._what)
@@ -118,7 +123,8 @@ class _Log(keras.callbacks.Callback):  # type: ignore[misc]
         figures = {name: float(value) for name, value in (logs or {}).items()}
         self.epochs.append({"epoch": float(epoch + 1), **figures})
         if isinstance(self._progress, EpochProgress):
-            self._progress.epoch(self.epochs[-1], self._what)
+            self._progress.epoch({**self.epochs[-1], "epochs": float(self._total)}, self._what)
 
     def on_train_end(self, logs: object = None) -> None:  # noqa: ARG002
-        self._progress(1, 1, self._what)
+        whole = self._total * self._steps
+        self._progress(whole, whole, self._what)
