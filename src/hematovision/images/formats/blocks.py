@@ -20,7 +20,7 @@ _MAX_BLOCKS_OF_ALL: Final = 2**18
 _PLACES: Final = (kind.TILES, kind.STRIPS, kind.TILE_BYTES, kind.STRIP_BYTES)
 
 # A tile may be larger than the picture, and two may share their bytes, but not by any amount.
-_SPARE_PIXELS: Final = 2**24
+_SPARE_PIXELS: Final = 2**25
 _SPARE_BYTES: Final = 2**20
 
 
@@ -120,7 +120,7 @@ def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
         raise page.source.damaged("the TIFF declares tiles of impossible size")
     planes = len(bits) if page.is_planar else 1
     number = -(-width // across) * -(-height // down)
-    if across * down * number > 4 * width * height + _SPARE_PIXELS:
+    if across * down * number > 2 * width * height + _SPARE_PIXELS:
         raise page.source.damaged("the TIFF declares tiles of impossible size")
     row_bytes = -(-across * sum(bits) // planes // 8)
     last = down if tiled else height - (number - 1) * down
