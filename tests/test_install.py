@@ -96,6 +96,7 @@ def test_the_wheel_is_small_and_holds_the_models_and_their_licence(wheel: Path):
     for model in ("rbc-wbc-platelets", "pbc8"):
         assert f"hematovision/models/{model}/bundle.json" in names
         assert f"hematovision/models/{model}/MODEL_CARD.md" in names
+        assert f"hematovision/models/{model}/report.html" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert "hematovision/py.typed" in names

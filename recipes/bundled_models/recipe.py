@@ -36,6 +36,7 @@ from hematovision.training.learning import learn
 from hematovision.training.pictures import Pictures
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
 from recipes.bundled_models.facts import CELLS, PBC8
+from recipes.bundled_models.reports import add_report
 from recipes.hematology_backbone.made import HERE, LOG, PBC8_LOG, Made, shipped
 from recipes.hematology_backbone.pbc8 import make_pbc8
 from recipes.sets import prepare
@@ -104,6 +105,7 @@ def _package(run: Path, folder: Path, *, shared: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     kept = {name: (run / name).read_bytes() for name in KEPT}
     seal_golden(write_bundle(folder, manifest, {ONNX: graph, **kept}))
+    add_report(folder)
 
 
 def _say(done: int, total: int, what: str, /) -> None:

@@ -92,7 +92,7 @@ def test_epochs_are_seen_while_it_learns(trained):
     live = [len(one.epochs) for one in trained if one.state == "running"]
     assert any(0 < n < live[-1] for n in live), "not one by one"
     first, last = trained[-1].epochs[0], trained[-1].epochs[-1]
-    assert set(first) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
+    assert set(first) == {"epoch", "epochs", "loss", "accuracy", "val_loss", "val_accuracy"}
     assert (first["epoch"], last["epoch"]) == (1, len(trained[-1].epochs))
     assert last["loss"] < first["loss"]
 

@@ -21,6 +21,7 @@ __all__ = [
     "INTENDED_USE",
     "NOTHING_SAID",
     "NOT_FOR_DIAGNOSIS",
+    "WHERE_ERRORS_ARE",
     "Statements",
     "accepted_errors",
     "data_rows",
@@ -48,6 +49,9 @@ INTENDED_USE = (
     "Not for: finding or counting cells in a field, unstained blood, bone marrow, other tissue.",
 )
 MOST_PAIRS = 10
+
+WHERE_ERRORS_ARE = "report.html shows the most confident of them, predictions.csv lists all."
+"""True of a run folder; `recipes.bundled_models` says another thing in the package's cards."""
 
 
 _ASK = "Not recorded. Whoever trained the model should say"
@@ -238,7 +242,7 @@ def failure_summary(said: Statements, metrics: Metrics) -> str:
             f"{metrics.errors:,} of {metrics.n:,} answers {are} wrong: {passed:,} accepted, "
             f"{metrics.errors - passed:,} sent to review."
         ),
-        "The report of the training run shows the most confident of them, predictions.csv all.",
+        WHERE_ERRORS_ARE,
     ]
     if said.label_errors:
         sentences.append("Some may be errors of the labels: see the ground truth.")

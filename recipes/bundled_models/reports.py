@@ -1,0 +1,72 @@
+"""Give a packaged model the report that its card names, from the figures in its folder.
+
+    python -m recipes.bundled_models.reports MODEL...
+
+The run folder of a recipe has a report with pictures of the wrongly classified images. These are
+not ours to ship, so that the package's report has all but them, and the card says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from hematovision.evaluation import ReportFacts, read_metrics, write_report
+from hematovision.evaluation.claim import WHERE_ERRORS_ARE
+from hematovision.files import write_text
+from hematovision.model.bundle import Bundle, read_bundle, seal
+from hematovision.model.registry import find_model
+from hematovision.training.recipe import Epoch
+
+__all__ = ["PACKAGED", "add_report"]
+
+PACKAGED = (
+    "`report.html` beside this card shows all figures. The wrongly classified images are not part "
+    "of the package."
+)
+
+
+def add_report(folder: Path) -> Bundle:
+    """Write ``report.html`` into a packaged model's folder, and seal it.
+
+    Parameters
+    ----------
+    folder : Path
+        A bundle with ``metrics.json``, ``history.csv`` and ``MODEL_CARD.md``.
+    """
+    bundle = read_bundle(folder)
+    manifest = bundle.manifest
+    facts = ReportFacts(
+        title=f"{bundle.name}: test part",
+        model=bundle.name,
+        dataset=", ".join(manifest.data["labs"]),
+        part="test",
+        created=datetime.fromisoformat(manifest.created),
+        split=manifest.data["splits"],
+        details={
+            "Weights": manifest.backbone.name,
+            "Seed": str(manifest.seed),
+            "Versions": ", ".join(f"{name} {found}" for name, found in manifest.versions.items()),
+        },
+        labs=tuple(manifest.data["labs"]),
+        notes=("The wrongly classified images are not part of the package.",),
+    )
+    write_report(folder, read_metrics(folder / "metrics.json"), facts, history=_history(folder))
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    write_text(folder / "MODEL_CARD.md", card.replace(WHERE_ERRORS_ARE, PACKAGED))
+    return seal(folder)
+
+
+def _history(folder: Path) -> Sequence[Epoch]:
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{name: float(value or math.nan) for name, value in row.items()} for row in rows]
+
+
+if __name__ == "__main__":
+    for model in sys.argv[1:]:
+        add_report(find_model(model))
