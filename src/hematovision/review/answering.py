@@ -21,7 +21,7 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.prediction import Prediction, columns
 from hematovision.names import csv_row
 from hematovision.progress import Progress, no_progress
-from hematovision.review.records import Keeping, ModelRef, NewAnswer
+from hematovision.review.records import Keeping, Known, ModelRef, NewAnswer
 from hematovision.review.service import ReviewService
 
 __all__ = ["Batch", "Row", "answer_batch", "model_ref"]
@@ -43,12 +43,15 @@ class Row:
         Where the batch keeps its bytes.
     answer : int or None
         Its number in the records; None where the image was refused.
+    known : Known or None
+        Where the same image waits for a person already, or was decided: it is not queued again.
     """
 
     prediction: Prediction
     sha256: str
     place: tuple[int, int]
     answer: int | None = None
+    known: Known | None = None
 
 
 class Batch:
@@ -183,17 +186,23 @@ def answer_batch(
     ReviewError
         If the records cannot be written.
     """
-    batch = Batch(service.start_batch(model_ref(classifier, name)), model_ref(classifier, name))
+    model = model_ref(classifier, name)
+    batch = Batch(service.start_batch(model), model)
     keeping, limits = service.keeping(), limits or Limits()
     total = expected(uploads, limits)
     answers = answer(classifier, receive(uploads, limits), total=total, progress=progress)
     for some in _by(_AT_ONCE, answers):
         kept = [one for one in some if one.prediction.decision != "refused"]
+        known = service.known({one.sha256 for one in kept}, model)
         numbers = iter(service.record(batch.number, [_new_answer(one, keeping) for one in kept]))
         for one in some:
             row = Row(one.prediction, one.sha256, batch.put(one.content))
-            is_kept = one.prediction.decision != "refused"
-            batch.rows.append(replace(row, answer=next(numbers)) if is_kept else row)
+            if one.prediction.decision != "refused":
+                row = replace(row, answer=next(numbers), known=known.get(one.sha256))
+            batch.rows.append(row)
+            if one.prediction.decision == "review" and keeping.images != "none":
+                # The same image further on in this group.
+                known.setdefault(one.sha256, Known(is_waiting=True))
     return batch
 
 

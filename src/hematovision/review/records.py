@@ -22,6 +22,7 @@ __all__ = [
     "Deletion",
     "Keeping",
     "Kind",
+    "Known",
     "ModelRef",
     "NewAnswer",
     "Queue",
@@ -172,6 +173,25 @@ class Waiting:
 
     answer: Answer
     picture: bytes
+
+
+@dataclass(frozen=True)
+class Known:
+    """What people have to do with an image already, by its content.
+
+    Parameters
+    ----------
+    is_waiting : bool
+        Whether it waits for a decision; else it was decided.
+    label : str or None
+        What a person decided; None if that it is unusable, or while it waits.
+    reviewer : str
+        Who decided; empty while it waits.
+    """
+
+    is_waiting: bool
+    label: str | None = None
+    reviewer: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -156,35 +156,54 @@ def _register(session: Session, model: ModelRef) -> ModelRow:
 
 
 def record(
-    session: Session, batch: int, answers: Sequence[NewAnswer], keeping: Keeping, now: datetime
+    session: Session,
+    batch: int,
+    answers: Sequence[NewAnswer],
+    keeping: Keeping,
+    now: datetime,
+    known: Collection[str] = (),
 ) -> list[int]:
-    """Write answers, their pictures as far as they are kept, and queue those for review."""
+    """Write answers, their pictures as far as they are kept, and queue those for review.
+
+    An image enters the queue once: not if its SHA-256 is among those `known`, nor a second time.
+    """
     _, model = find_batch(session, batch)
     said = [new for new in answers if new.prediction.decision != "refused"]
     if not said:
         return []
+    queued = _to_queue(said, known)
     rows = [_answer_values(new, batch, model, now) for new in said]
     inserted = insert(AnswerRow).returning(AnswerRow.id, sort_by_parameter_order=True)
     ids = list(session.scalars(inserted, rows))
-    kept = [(i, new) for i, new in zip(ids, said, strict=True) if _is_kept(new, keeping)]
+    kept = [
+        (i, new, is_queued)
+        for i, new, is_queued in zip(ids, said, queued, strict=True)
+        if _is_kept(new, keeping, is_queued=is_queued)
+    ]
     if kept:
         session.execute(
-            insert(PictureRow), [{"answer_id": i, "png": new.picture} for i, new in kept]
+            insert(PictureRow), [{"answer_id": i, "png": new.picture} for i, new, _ in kept]
         )
-    waiting = [_waiting_values(i, new, model) for i, new in kept if _is_doubtful(new)]
+    waiting = [_waiting_values(i, new, model) for i, new, is_queued in kept if is_queued]
     if waiting:
         session.execute(insert(WaitingRow), waiting)
     return ids
 
 
-def _is_doubtful(new: NewAnswer) -> bool:
-    return new.prediction.decision == "review"
+def _to_queue(answers: Sequence[NewAnswer], known: Collection[str]) -> list[bool]:
+    """Tell of each answer whether a person should look, and nobody has or will anyway."""
+    seen, queued = set(known), []
+    for new in answers:
+        queued.append(new.prediction.decision == "review" and new.sha256 not in seen)
+        if queued[-1]:
+            seen.add(new.sha256)
+    return queued
 
 
-def _is_kept(new: NewAnswer, keeping: Keeping) -> bool:
+def _is_kept(new: NewAnswer, keeping: Keeping, *, is_queued: bool) -> bool:
     if new.picture is None or keeping.images == "none":
         return False
-    return keeping.images == "all" or _is_doubtful(new)
+    return keeping.images == "all" or is_queued
 
 
 def _numbers(prediction: Prediction) -> tuple[float, float]:

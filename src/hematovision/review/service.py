@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -20,6 +20,7 @@ from hematovision.review.records import (
     Decision,
     Deletion,
     Keeping,
+    Known,
     ModelRef,
     NewAnswer,
     Queue,
@@ -116,6 +117,9 @@ class ReviewService:
     def record(self, batch: int, answers: Sequence[NewAnswer]) -> list[int]:
         """Record answers; those for review enter the queue if their picture is kept.
 
+        An image, by its content, enters the queue once, and no more after its decision: see
+        `known`.
+
         Returns
         -------
         list of int
@@ -128,7 +132,9 @@ class ReviewService:
         """
         with self._database.writing() as session:
             keeping = settings.get_keeping(session)
-            return repository.record(session, batch, answers, keeping, self._clock())
+            _, model = repository.find_batch(session, batch)
+            known = settled.known(session, {new.sha256 for new in answers}, model)
+            return repository.record(session, batch, answers, keeping, self._clock(), known)
 
     def send_to_review(self, answers: Mapping[int, bytes]) -> int:
         """Queue answers that a person wants to look at, also such as were decided before.
@@ -150,6 +156,19 @@ class ReviewService:
         """
         with self._database.writing() as session:
             return claiming.send_to_review(session, answers, settings.get_keeping(session))
+
+    def known(self, images: Collection[str], model: ModelRef) -> dict[str, Known]:
+        """Return which images wait for a person or were decided, by their SHA-256.
+
+        Parameters
+        ----------
+        images : collection of str
+            SHA-256 of the bytes received.
+        model : ModelRef
+            Answers of models with the same classes count.
+        """
+        with self._database.reading() as session:
+            return settled.known(session, images, model)
 
     def models(self) -> list[ModelRef]:
         """Return every model that ever started a batch, by name."""

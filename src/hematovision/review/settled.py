@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from hematovision.review.deciding import in_force
-from hematovision.review.records import Agreement, Reviewed
+from hematovision.review.records import Agreement, Known, ModelRef, Reviewed
 from hematovision.review.repository import find_model, to_answer
 from hematovision.review.tables import (
     AnswerRow,
@@ -18,7 +20,7 @@ from hematovision.review.tables import (
     WaitingRow,
 )
 
-__all__ = ["agreement", "reviewed"]
+__all__ = ["agreement", "known", "reviewed"]
 
 
 def _is_settled() -> ColumnElement[bool]:
@@ -74,3 +76,32 @@ def reviewed(session: Session, model_sha256: str | None, after: int, limit: int)
         Reviewed(to_answer(row, model), str(step.after), step.reviewer, step.at, png)
         for row, model, step, png in session.execute(query)
     ]
+
+
+def known(session: Session, images: Collection[str], model: ModelRef) -> dict[str, Known]:
+    """Return which of the images wait for a decision or have one, by their SHA-256.
+
+    Answers of every model with the same classes count: a person decides on the cell, not on the
+    model that doubted it. Of several decisions the newest holds.
+    """
+    classes = session.execute(select(ModelRow.sha256, ModelRow.classes))
+    models = [sha256 for sha256, names in classes if tuple(names) == model.classes]
+    of_these = and_(AnswerRow.image.in_(images), BatchRow.model_sha256.in_(models))
+    decided = (
+        select(AnswerRow.image, DecisionRow)
+        .join_from(DecisionRow, AnswerRow)
+        .join(BatchRow)
+        .where(of_these, _is_settled())
+        .order_by(DecisionRow.at)
+    )
+    waiting = (
+        select(AnswerRow.image)
+        .join(WaitingRow, WaitingRow.answer_id == AnswerRow.id)
+        .join(BatchRow)
+        .where(of_these)
+    )
+    found = {
+        image: Known(is_waiting=False, label=step.after, reviewer=step.reviewer)
+        for image, step in session.execute(decided)
+    }
+    return found | {image: Known(is_waiting=True) for image in session.scalars(waiting)}
