@@ -25,6 +25,8 @@ from hematovision.data.phantom import draw_field
 from hematovision.review.service import ReviewService
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+TITLES = ["Classify", "Review", "Learn", "Models", "Records"]
+CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 PATIENCE = 120_000  # Milliseconds for what a busy machine may take.
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -109,17 +111,17 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
     quiet(page)
     picture(page, "classify")
     send.click()
-    page.get_by_text("answers wait for review now").wait_for()
+    page.get_by_text("cells wait for review now").wait_for()
 
     # A person decides: the first is corrected, the model is right about the others.
     page.get_by_role("link", name="Review").click()
     page.get_by_label("Your name").fill("Ana")
     page.get_by_role("button", name="Begin").click()
-    page.get_by_text("Which cell is the outlined one?").wait_for()
+    page.get_by_text("What is the highlighted cell?").wait_for()
     quiet(page)
     picture(page, "review")
-    said = page.get_by_text("The model says").inner_text()
-    other = "2" if "RBC" in said else "1"
+    said = page.get_by_text("What is the highlighted cell?").locator("..").inner_text()
+    other = "2" if "Model: RBC" in said else "1"
     page.keyboard.press(other)
     quiet(page)
     service = ReviewService.open(f"sqlite+pysqlite:///{home / 'records.sqlite3'}")
@@ -128,9 +130,10 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
         ("RBC", "WBC") if other == "2" else (corrected.before, "RBC")
     )
     waiting = sum(queue.waiting for queue in service.queues())
-    for _ in range(waiting):
-        page.keyboard.press("Enter")
+    for left in range(waiting, 0, -1):
+        page.get_by_text(f"{left} wait · deciding as Ana").wait_for()
         quiet(page)
+        page.keyboard.press("Enter")
     page.get_by_text(re.compile("Nothing (waits|of this model waits)")).first.wait_for()
     assert len(service.recent("Ana", 500)) == waiting + 1
 
@@ -149,17 +152,71 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
     page.get_by_text("Train a new model").click()
     page.get_by_role("button", name="Learn", exact=True).click()
     page.get_by_text("is ready").wait_for()
-    page.get_by_text("cells that the new model has not learnt from").wait_for()
+    page.get_by_text("cells that the new model was not trained on").wait_for()
     quiet(page)
     page.locator(".hv-foot").scroll_into_view_if_needed()
     picture(page, "learn")
-    page.get_by_role("button", name="Let the new model answer").click()
-    page.get_by_text("It answers on every page now").wait_for()
+    page.get_by_role("button", name=re.compile("Use the new model")).click()
+    page.get_by_text("The new model is in use on every page").wait_for()
     page.get_by_role("link", name="Models").click()
     page.get_by_text("This model answers on every page.").wait_for()
     page.get_by_role("tab", name="Report").click()
     page.get_by_text("Download the report").wait_for()
     quiet(page)
+
+
+def test_a_page_is_found_by_its_address_and_no_module_is_listed(server: str, browser_page: Page):
+    page = browser_page
+    page.goto(f"{server}/models", wait_until="commit")
+    foot, listed = page.locator(".hv-foot"), ""
+    while not foot.count():
+        listed += page.evaluate("document.body?.innerText ?? ''")
+        page.wait_for_timeout(20)
+    quiet(page)
+    page.get_by_role("heading", name="Models and reports").wait_for()
+    links = page.get_by_role("link").all_inner_texts()
+    names = [text.split("\n")[-1] for text in links if text.split("\n")[-1] in TITLES]
+    assert names == TITLES
+    for module in ("batch", "beside", "grid", "learning"):
+        assert module not in listed.split()
+
+
+def test_the_list_of_pages_leaves_a_phone_free_for_the_page(server: str, browser_page: Page):
+    page = browser_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(server)
+    for title, heading in (("Models", "Models and reports"), ("Records", "Records and privacy")):
+        page.get_by_role("link", name=title).click()
+        page.get_by_role("heading", name=heading).wait_for()
+        quiet(page)
+        on_top = page.evaluate(
+            "document.elementFromPoint(120, 420).closest('[data-testid=stSidebar]') === null"
+        )
+        assert on_top
+        assert not page.get_by_test_id("stSidebarNav").is_visible()
+
+
+def test_other_tabs_of_the_review_are_up_to_date(server: str, browser_page: Page):
+    page = browser_page
+    page.goto(server)
+    page.get_by_text("Try it with drawn cells").click()
+    send = page.get_by_role("button", name=re.compile(r"Review the \d+ accepted too"))
+    send.click()
+    page.get_by_text("cells wait for review now").wait_for()
+    page.goto(f"{server}/review?who=Ana")
+    for decided in (1, 2):
+        page.get_by_text("What is the highlighted cell?").wait_for()
+        quiet(page)
+        before = page.get_by_text("wait · deciding as Ana").inner_text()
+        page.get_by_role("button", name="Agree").click()
+        expect(page.get_by_text("wait · deciding as Ana")).not_to_have_text(
+            before, timeout=PATIENCE
+        )
+        page.get_by_role("tab", name="Agreement").click()
+        page.get_by_text(f"{decided} of {decided}").wait_for()
+        page.get_by_role("tab", name="My decisions").click()
+        quiet(page)
+        page.get_by_role("tab", name="Waiting").click()
 
 
 def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page: Page):
@@ -184,6 +241,7 @@ def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page:
                 "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
             )
             assert (ground == "rgb(255, 255, 255)") == (scheme == "light"), (path, scheme)
+            assert page.evaluate(CONTRAST) == [], (path, scheme)
         if path.startswith("review"):
             picture(page, "phone")
     # Nothing is asked of, or told to, any other computer.

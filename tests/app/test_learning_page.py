@@ -1,5 +1,6 @@
 """What the page Learn shows of a learning, whatever became of it."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from hematovision.app.pages import learning as module
+from hematovision.app.views import learning as module
 from hematovision.model.registry import find_model
 from hematovision.review.events import Figures, SideBySide
 from hematovision.review.learning import Learning, Step
@@ -23,7 +24,7 @@ EPOCHS = tuple(
 
 
 def draw() -> None:
-    from hematovision.app.pages.learning import show_learning
+    from hematovision.app.views.learning import show_learning
 
     show_learning()
 
@@ -72,7 +73,10 @@ def test_a_running_one_shows_how_far_it_is_and_its_curves_and_can_be_stopped(
     stopped = []
     monkeypatch.setattr(Learning, "stop", lambda self: stopped.append(self))
     at = learning()
-    assert "mine** is learning" in texts(at)
+    assert "Training **mine**" in texts(at)
+    assert (
+        "Epoch 3: loss 0.3333, validation loss 0.4000, accuracy 80.0%, validation accuracy 40.0%"
+    ) in texts(at)
     assert len(at.get("vega_lite_chart")) == 2
     at.button[0].click().run()
     assert len(stopped) == 1
@@ -80,7 +84,7 @@ def test_a_running_one_shows_how_far_it_is_and_its_curves_and_can_be_stopped(
 
 def test_a_failed_one_says_why(learning):
     assert "too few images" in texts(learning(state="failed", error="too few images"))
-    assert "without a word" in texts(learning(state="failed", error=""))
+    assert "without a message" in texts(learning(state="failed", error=""))
 
 
 def test_a_stopped_one_is_called_stopped(learning):
@@ -88,8 +92,6 @@ def test_a_stopped_one_is_called_stopped(learning):
 
 
 def test_a_finished_one_stands_beside_the_old_model_and_answers_when_chosen(learning, home: Path):
-    import shutil
-
     shutil.copytree(find_model("pbc8"), home / "models" / "mine")
     beside = SideBySide(
         n=40,
@@ -102,14 +104,32 @@ def test_a_finished_one_stands_beside_the_old_model_and_answers_when_chosen(lear
     assert "On 40 cells" in texts(at)
     assert list(at.dataframe[0].value["errors"]) == [4, 1]
     assert "The second model is better." in texts(at)
-    (button,) = at.button
-    at = button.click().run()
+    use, keep = at.button
+    assert (use.label, use.proto.type) == ("Use the new model", "primary")
+    assert (keep.label, keep.proto.type) == ("Keep rbc-wbc-platelets", "secondary")
+    at = use.click().run()
     assert not at.exception
-    assert "It answers on every page now." in texts(at)
+    assert "The new model is in use on every page." in texts(at)
+
+
+def test_keeping_the_old_model_is_suggested_where_the_new_one_scored_lower(learning, home: Path):
+    shutil.copytree(find_model("pbc8"), home / "models" / "mine")
+    beside = SideBySide(
+        n=40,
+        old=Figures("old", 0.95, 0.96, 2),
+        new=Figures("new", 0.94, 0.97, 1),
+        verdict="No difference can be shown.",
+    )
+    at = learning(state="done", side_by_side=beside)
+    use, keep = at.button
+    assert (use.label, use.proto.type) == ("Use the new model", "secondary")
+    assert (keep.label, keep.proto.type) == ("Keep rbc-wbc-platelets", "primary")
+    at = keep.click().run()
+    assert not at.exception
+    assert "rbc-wbc-platelets stays in use" in at.info[0].value
+    assert not at.success
 
 
 def test_why_there_is_no_comparison_is_said(learning, home: Path):
-    import shutil
-
     shutil.copytree(find_model("pbc8"), home / "models" / "mine")
     assert "no class in common" in texts(learning(state="done", note="no class in common"))

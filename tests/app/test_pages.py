@@ -1,6 +1,7 @@
 """Every page, run as Streamlit runs it, without a browser."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
 
+import numpy as np
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from hematovision import images
 from hematovision.app.samples import drawn_samples
 from hematovision.review.service import ReviewService
 
@@ -19,7 +22,7 @@ def draw(name: str) -> None:
     """One page; AppTest takes its source, so that it imports for itself."""
     from importlib import import_module
 
-    import_module(f"hematovision.app.pages.{name}").show()
+    import_module(f"hematovision.app.views.{name}").show()
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +56,17 @@ def click(at: AppTest, label: str) -> AppTest:
 def upload(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
     at.file_uploader[0].set_value([(name, content, "") for name, content in files])
     return ok(at.run())
+
+
+def refusals(at: AppTest) -> dict[str, str]:
+    (listed,) = [part.value for part in at.html if "hv-refusals" in part.value]
+    return dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", listed))
+
+
+def noise(seed: int = 0) -> bytes:
+    """An image that no model has seen the like of."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    return images.encode_png(pixels)
 
 
 def metrics(at: AppTest) -> dict[str, str]:
@@ -90,9 +104,10 @@ def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
     )
     assert metrics(at)["Images"] == "6"
     assert metrics(at)["Not read"] == "2"
-    refused = at.dataframe[0].value
-    assert set(refused["file"]) == {"page.png", "evil.png"}
-    assert refused["reason"].str.len().min() > 20
+    refused = refusals(at)
+    assert set(refused) == {"page.png", "evil.png"}
+    assert min(map(len, refused.values())) > 20
+    assert "begins with &quot;&lt;html&gt;&lt;s&quot;" in refused["page.png"]
     (batch,) = service.batches()
     assert batch.n == 4
 
@@ -111,7 +126,7 @@ def test_pictures_can_be_narrowed_to_a_class_and_a_decision():
     at = ok(at.multiselect(key="pictures-classes").set_value(["Platelets"]).run())
     shown = [html.value for html in at.html if "hv-answer" in html.value]
     assert shown
-    assert all('hv-label">Platelets<' in html for html in shown)
+    assert all(re.search('hv-label">(Platelets|Not recognised)<', html) for html in shown)
 
 
 def test_the_table_has_what_classify_writes_and_can_be_narrowed():
@@ -278,7 +293,8 @@ def test_no_more_images_are_taken_than_allowed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEMATOVISION_MAX_IMAGES", "2")
     at = upload(page("classify"), *drawn_samples()[:4])
     assert metrics(at)["Not read"] == "2"
-    assert at.dataframe[0].value["reason"].str.contains("at most 2 files").all()
+    assert all("at most 2 files" in reason for reason in refusals(at).values())
+    assert "<code>hematovision classify</code>" in next(iter(refusals(at).values()))
 
 
 def test_an_error_on_purpose_is_a_message_and_no_stack_trace(
@@ -291,3 +307,107 @@ def test_an_error_on_purpose_is_a_message_and_no_stack_trace(
     assert not at.exception
     assert at.error
     assert "secret" not in at.error[0].value
+
+
+def test_an_image_unlike_the_training_images_is_not_called_a_cell():
+    at = upload(page("classify"), ("noise.png", noise()))
+    (card,) = [part.value for part in at.html if "hv-answer" in part.value]
+    assert 'hv-label">Not recognised<' in card
+    assert "unlike the training images" in card
+    assert "hv-top" not in card  # no class stands out
+    at = page("review")
+    assert any('hv-label">Not recognised<' in part.value for part in at.html)
+    (asked,) = [m.value for m in at.markdown if "What is the highlighted cell?" in m.value]
+    assert re.search(r"Model: \w+ \(\d+%\), flagged: .*unlike the training images$", asked)
+    # Nothing is suggested.
+    assert not [b for b in at.button if (b.key or "").startswith("decide") and is_primary(b)]
+
+
+def is_primary(button: object) -> bool:
+    return button.proto.type == "primary"
+
+
+def test_what_is_asked_of_a_cell_that_the_model_knows(waiting: ReviewService):
+    at = page("review")
+    while "unlike" in (asked := question(at)):
+        at = ok(at.button(key="unusable").click().run())
+    assert re.search(r"Model: (\w+) \(\d+%\), (accepted|flagged: low confidence)$", asked)
+    label = re.search(r"Model: (\w+)", asked).group(1)
+    assert is_primary(at.button(key=f"decide-{label}"))
+
+
+def question(at: AppTest) -> str:
+    (asked,) = [m.value for m in at.markdown if "What is the highlighted cell?" in m.value]
+    return asked
+
+
+def test_an_image_asks_a_person_once_and_its_decision_is_shown(service: ReviewService):
+    upload(page("classify"), ("noise.png", noise()))
+    at = upload(page("classify"), ("again.png", noise()), ("more.png", noise(1)))
+    assert "Of those for review, 1 already in the queue: not queued again." in texts(at)
+    assert sum(queue.waiting for queue in service.queues()) == 2
+    at = page("review")
+    for _ in range(2):
+        at = ok(at.button(key="unusable").click().run())
+    at = upload(page("classify"), ("third.png", noise()), ("fourth.png", noise(1)))
+    assert "Of those for review, 2 already decided by a person: not queued again." in texts(at)
+    assert "Already decided by Ana: not usable" in texts(at)
+    assert service.queues() == []
+
+
+def test_accepted_cells_that_were_decided_are_not_sent_again(waiting: ReviewService):
+    at = page("review")
+    ok(at.button(key="agree").click().run())
+    at = click(page("classify"), "Try it with drawn cells")
+    (send,) = [button for button in at.button if button.label.startswith("Review the ")]
+    at = ok(send.click().run())
+    assert re.match(r"0 cells wait for review now\. \d+ already", at.toast[0].value)
+    assert sum(queue.waiting for queue in waiting.queues()) == len(drawn_samples()) - 1
+
+
+def whole_app() -> AppTest:
+    main = Path(__file__).parents[2] / "src" / "hematovision" / "app" / "main.py"
+    return AppTest.from_file(str(main), default_timeout=120)
+
+
+def footer(at: AppTest) -> str:
+    (foot,) = [part.value for part in at.html if 'class="hv-foot"' in part.value]
+    return foot
+
+
+def test_the_footer_names_the_model_of_the_page():
+    at = ok(whole_app().run())
+    assert "model rbc-wbc-platelets" in footer(at)
+    at = ok(at.selectbox(key="classify-model").set_value("pbc8").run())
+    assert "model pbc8" in footer(at)
+    at = click(at, "Try it with drawn cells")
+    assert "model pbc8" in footer(at)
+    at = ok(at.selectbox(key="classify-model").set_value("rbc-wbc-platelets").run())
+    assert "model pbc8" in footer(at)  # whose predictions are on the page
+
+
+def test_deleting_a_batch_that_does_not_exist_leaves_the_page(service: ReviewService):
+    at = page("records")
+    at.number_input[-1].set_value(77)
+    at.checkbox[-1].check()
+    at = click(at, "Delete")
+    assert "There is no batch 77" in at.error[0].value
+    assert "What was deleted" in [heading.value for heading in at.subheader]
+
+
+@pytest.mark.parametrize("image", ["", "abc", "0" * 64])
+def test_deleting_an_image_that_does_not_exist_leaves_the_page(image: str):
+    at = page("records")
+    at = ok(at.segmented_control[0].set_value("an image").run())
+    at.text_input[-1].input(image)
+    at.checkbox[-1].check()
+    at = click(at, "Delete")
+    assert at.error
+    assert "What was deleted" in [heading.value for heading in at.subheader]
+
+
+def test_images_of_more_pixels_than_allowed_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HEMATOVISION_MAX_PIXELS", "8000")
+    at = upload(page("classify"), ("large.png", noise()), drawn_samples()[0])
+    assert set(refusals(at)) == {"large.png"} | ({drawn_samples()[0][0]} & set(refusals(at)))
+    assert "8,100 pixels" in refusals(at)["large.png"]

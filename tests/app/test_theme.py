@@ -1,10 +1,25 @@
 """What the page says of an answer, in HTML."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from hematovision.app.theme import THEME, answer_html, bars_html, decision_html
+pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
+
+from hematovision.app.charts import LIGHT_TEXT_FROM
+from hematovision.app.theme import (
+    ACCEPTED,
+    FILLED,
+    REVIEW,
+    SHARE_COLOURS,
+    STYLE,
+    THEME,
+    answer_html,
+    bars_html,
+    decision_html,
+    text_html,
+)
 from hematovision.model.prediction import Prediction
 
 
@@ -47,11 +62,73 @@ def test_a_decision_is_a_word_and_a_sign_besides_its_colour(decision: str, sign:
     assert text == f"{sign} {decision}"
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_text_and_buttons_can_be_read_on_their_ground(mode: str):
+def blend(colour: str, ground: str, opacity: float) -> str:
+    """The colour that is seen where `colour` lies on `ground` and lets some of it through."""
+    mixed = (
+        round(opacity * int(colour[i : i + 2], 16) + (1 - opacity) * int(ground[i : i + 2], 16))
+        for i in (1, 3, 5)
+    )
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+MODES = ("light", "dark")
+GROUNDS = ("backgroundColor", "secondaryBackgroundColor")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("place", GROUNDS)
+def test_text_can_be_read_on_both_grounds_of_a_theme(mode: str, place: str):
+    ground = THEME[f"theme.{mode}.{place}"]
+    text = THEME[f"theme.{mode}.textColor"]
+    assert contrast(text, ground) >= 7
+    assert contrast(THEME[f"theme.{mode}.primaryColor"], ground) >= 4.5
+    opacities = {float(value) for value in re.findall(r"opacity:(\.\d+)", STYLE)}
+    assert opacities == {0.55, 0.85}  # the first is of pictures
+    assert contrast(blend(text, ground, 0.85), ground) >= 4.5
+
+
+@pytest.mark.parametrize("pair", FILLED.values(), ids=FILLED)
+def test_what_brings_its_own_ground_can_be_read(pair: tuple[str, str]):
+    assert contrast(*pair) >= 4.5
+
+
+@pytest.mark.parametrize("decision", ["accepted", "review", "refused"])
+def test_a_decision_is_shown_in_its_pair_of_colours(decision: str):
+    (pair,) = re.findall(r"color:(#\w{6});background:(#\w{6})", decision_html(decision))
+    assert pair == FILLED[decision]
+
+
+def test_primary_buttons_take_their_colours_from_the_table():
+    for name in ("primary button", "primary button under the pointer"):
+        text, ground = FILLED[name]
+        assert re.search(rf"color:{text};\s+background:{ground}", STYLE)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_surfaces_can_be_told_from_their_ground(mode: str):
     ground = THEME[f"theme.{mode}.backgroundColor"]
-    assert contrast(THEME[f"theme.{mode}.textColor"], ground) > 7
-    assert contrast(THEME[f"theme.{mode}.primaryColor"], ground) > 4.5
-    for decision in ("accepted", "review", "refused"):
-        (colour,) = re.findall(r"color:(#\w{6})", decision_html(decision))
-        assert contrast(colour, ground) > 3
+    # Surfaces need 3 (WCAG 2.1, 1.4.11).
+    assert min(contrast(colour, ground) for colour in (ACCEPTED, REVIEW)) >= 3
+    assert contrast(FILLED["primary button"][1], ground) >= 3
+
+
+def test_numbers_of_a_confusion_matrix_can_be_read_at_every_share():
+    low, high = SHARE_COLOURS
+    for share in range(101):
+        text = "#ffffff" if share / 100 > LIGHT_TEXT_FROM else "#000000"
+        assert contrast(text, blend(high, low, share / 100)) >= 4.5, share
+
+
+def test_commands_in_messages_are_code_and_the_rest_is_text():
+    assert text_html("Use `hematovision classify` <b>") == (
+        "Use <code>hematovision classify</code> &lt;b&gt;"
+    )
+
+
+def test_an_image_unlike_the_training_images_has_no_class_for_its_headline():
+    known = Prediction("a.png", ("WBC", "b"), "WBC", (0.97, 0.03), 0.97, 2.0, "review", "")
+    unlike = replace(known, reason="unlike the training images")
+    assert ">WBC</span>" in answer_html(known, "a.png")
+    assert 'hv-label">Not recognised<' in answer_html(unlike, "a.png")
+    assert "hv-top" in answer_html(known, "a.png")
+    assert "hv-top" not in answer_html(unlike, "a.png")

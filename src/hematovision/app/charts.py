@@ -10,27 +10,36 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from hematovision.app.theme import ACCEPTED, REVIEW
+from hematovision.app.theme import ACCEPTED, REVIEW, SHARE_COLOURS
 
-__all__ = ["confusion_chart", "counts_chart", "curves_chart", "figures_of"]
+__all__ = [
+    "LIGHT_TEXT_FROM",
+    "confusion_chart",
+    "counts_chart",
+    "curves_chart",
+    "figures_of",
+]
+
+LIGHT_TEXT_FROM = 0.65
+"""The share from which numbers on `SHARE_COLOURS` are white; below it they are black."""
 
 
 def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
-    """Draw how many answers each class has, accepted and for review."""
+    """Draw how many predictions each class has, accepted and for review."""
+    # The numbers are part of the axis: its text has a colour for light and one for dark.
+    titles = {name: f"{name}: {sum(found.values())}" for name, found in counts.items()}
     rows = [
-        {"class": name, "decision": decision, "images": found.get(decision, 0)}
+        {"class": titles[name], "decision": decision, "images": found.get(decision, 0)}
         for name, found in counts.items()
         for decision in ("accepted", "review")
     ]
-    totals = [{"class": name, "images": sum(found.values())} for name, found in counts.items()]
-    y = alt.Y("class:N", sort=list(counts), title=None, axis=alt.Axis(labelLimit=140))
-    x = alt.X("images:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d"))
-    bars = (
+    axis = alt.Axis(labelLimit=180)
+    return (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar()
         .encode(
-            y=y,
-            x=x,
+            y=alt.Y("class:N", sort=list(titles.values()), title=None, axis=axis),
+            x=alt.X("images:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
             color=alt.Color(
                 "decision:N",
                 scale=alt.Scale(domain=["accepted", "review"], range=[ACCEPTED, REVIEW]),
@@ -39,10 +48,8 @@ def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
             order=alt.Order("decision:N"),
             tooltip=["class", "decision", "images"],
         )
+        .properties(height=80 + 26 * len(counts))
     )
-    ends = alt.Chart(pd.DataFrame(totals)).mark_text(align="left", dx=4, color="#808080")
-    numbers = ends.encode(y=y, x=x, text="images:Q")
-    return alt.layer(bars, numbers).properties(height=80 + 26 * len(counts))
 
 
 def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, columns: str) -> Any:
@@ -73,11 +80,17 @@ def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, col
         ],
     )
     squares = base.mark_rect(stroke="#80808040").encode(
-        color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1]), legend=None)
+        color=alt.Color(
+            "share:Q",
+            scale=alt.Scale(domain=[0, 1], range=list(SHARE_COLOURS), interpolate="rgb"),
+            legend=None,
+        )
     )
     numbers = base.mark_text().encode(
         text="cells:Q",
-        color=alt.condition("datum.share > 0.5", alt.value("white"), alt.value("#303030")),
+        color=alt.condition(
+            f"datum.share > {LIGHT_TEXT_FROM}", alt.value("white"), alt.value("black")
+        ),
     )
     return alt.layer(squares, numbers).properties(height=120 + 44 * len(classes))
 

@@ -1,4 +1,4 @@
-"""What stands around every page: the list of pages, the model that answers, and the notice."""
+"""What stands around every page: the list of pages, the model of the page, and the notice."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import streamlit as st
 
 from hematovision import __version__
 from hematovision.app import state
-from hematovision.app.pages import classify, learn, models, records, review
 from hematovision.app.theme import STYLE
+from hematovision.app.views import classify, learn, models, records, review
 from hematovision.errors import HematoVisionError
 
 __all__ = ["NOTICE", "show"]
@@ -31,7 +31,11 @@ def show() -> None:
         st.Page(draw, title=title, icon=icon, url_path=path, default=path == "classify")
         for draw, title, icon, path in _PAGES
     ]
-    chosen = st.navigation(pages, position="top")
+    # Streamlit's own list becomes a menu on a phone that stays open over the chosen page.
+    chosen = st.navigation(pages, position="hidden")
+    with st.container(horizontal=True, key="pages"):
+        for page in pages:
+            st.page_link(page, width="content")
     try:
         chosen.run()
     except HematoVisionError as error:
@@ -42,6 +46,6 @@ def show() -> None:
 
 def _model() -> str:
     try:
-        return f" · model {state.model_in_use().name}"
+        return f" · model {state.shown_model()}"
     except HematoVisionError:
         return ""

@@ -89,7 +89,6 @@ class Settings:
             "client.showErrorDetails": "none",
             "client.showErrorLinks": False,
             "client.toolbarMode": "minimal",
-            # Before the first run Streamlit would list the modules in `pages/`.
             "client.showSidebarNavigation": False,
             # The program's files do not change while it runs: watching costs time and handles.
             "server.fileWatcherType": "none",

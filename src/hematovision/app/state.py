@@ -25,9 +25,11 @@ __all__ = [
     "service",
     "set_reviewer",
     "shelf",
+    "show_model",
+    "shown_model",
 ]
 
-_BATCH, _REVIEWER = "batch", "who"
+_BATCH, _REVIEWER, _MODEL = "batch", "who", "shown-model"
 
 
 @st.cache_resource(show_spinner="Opening the records …")
@@ -57,6 +59,16 @@ def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - a part of 
 def model_in_use() -> ShelfModel:
     """Return the model that answers on every page."""
     return shelf().in_use(service())
+
+
+def show_model(name: str) -> None:
+    """Take note of the model whose predictions this run of the page shows."""
+    st.session_state[_MODEL] = name
+
+
+def shown_model() -> str:
+    """Return the model whose predictions the page shows, by default the one in use; forget it."""
+    return str(st.session_state.pop(_MODEL, None) or model_in_use().name)
 
 
 def current_batch() -> Batch | None:

@@ -7,15 +7,46 @@ sign always says the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 
 from hematovision.model.prediction import Prediction
+from hematovision.model.trust import is_unlike
 
-__all__ = ["ACCEPTED", "REVIEW", "STYLE", "THEME", "answer_html", "bars_html", "decision_html"]
+__all__ = [
+    "ACCEPTED",
+    "FILLED",
+    "REVIEW",
+    "SHARE_COLOURS",
+    "STYLE",
+    "THEME",
+    "answer_html",
+    "bars_html",
+    "decision_html",
+    "refusals_html",
+    "text_html",
+]
 
-ACCEPTED, REVIEW, REFUSED = "#009E73", "#D55E00", "#7a7f87"
-_SIGNS = {"accepted": ("✓", ACCEPTED), "review": ("?", REVIEW), "refused": ("✕", REFUSED)}
+ACCEPTED, REVIEW = "#009E73", "#D55E00"
+"""Colours of surfaces in charts; too light for text."""
+
+FILLED: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "accepted": ("#ffffff", "#006b4f"),
+        "review": ("#ffffff", "#a34400"),
+        "refused": ("#ffffff", "#5a5f66"),
+        "primary button": ("#ffffff", "#9446a6"),
+        "primary button under the pointer": ("#ffffff", "#7b2d8b"),
+    }
+)
+"""Text and ground of what brings its own ground, the same in light and dark."""
+
+SHARE_COLOURS = ("#f7fbff", "#08306b")
+"""From a share of nothing to a share of all."""
+
+_SIGNS = {"accepted": "✓", "review": "?", "refused": "✕"}
 
 THEME: dict[str, object] = {
     "theme.baseRadius": "0.6rem",
@@ -31,14 +62,24 @@ THEME: dict[str, object] = {
 }
 """Streamlit's options: the violet of Giemsa's stain on white, or its light on dark."""
 
-STYLE = """<style>
-[data-testid="stMainBlockContainer"] {padding-top:4.5rem; padding-bottom:2rem}
+STYLE = (
+    f"""<style>
+[data-testid^="stBaseButton-primary"] {{color:{FILLED["primary button"][0]};
+  background:{FILLED["primary button"][1]}; border-color:{FILLED["primary button"][1]}}}
+[data-testid^="stBaseButton-primary"]:is(:hover, :focus-visible, :active) {{
+  color:{FILLED["primary button under the pointer"][0]};
+  background:{FILLED["primary button under the pointer"][1]}}}
+</style><style>"""
+    """
+[data-testid="stMainBlockContainer"] {padding-top:3.2rem; padding-bottom:2rem}
+.st-key-pages {gap:.25rem}
+@media (max-width:640px) {.st-key-pages [data-testid="stIconMaterial"] {display:none}}
 .hv-answer {display:flex; justify-content:space-between; align-items:baseline; gap:.5rem;
   flex-wrap:wrap; margin:.1rem 0 .35rem}
 .hv-label {font-weight:600; font-size:1.05rem; overflow-wrap:anywhere}
-.hv-chip {font-size:.8rem; font-weight:600; border:1.5px solid; border-radius:1rem;
+.hv-chip {font-size:.8rem; font-weight:600; border-radius:1rem;
   padding:.05rem .55rem; white-space:nowrap}
-.hv-note {font-size:.82rem; opacity:.8; margin:.1rem 0 .3rem; overflow-wrap:anywhere}
+.hv-note {font-size:.82rem; opacity:.85; margin:.1rem 0 .3rem; overflow-wrap:anywhere}
 .hv-bar {display:grid; grid-template-columns:1fr auto; column-gap:.5rem; row-gap:.1rem;
   font-size:.82rem; line-height:1.35; margin-bottom:.3rem}
 .hv-bar span:first-child {overflow:hidden; text-overflow:ellipsis; white-space:nowrap}
@@ -53,21 +94,36 @@ STYLE = """<style>
 [class*="st-key-cell-"] [data-testid="stImage"] img,
 [class*="st-key-cell-"] [data-testid="stImageContainer"] {width:100%}
 [class*="st-key-cell-active"] {outline:3px solid #0072B2; outline-offset:-1px; border-radius:.6rem}
-[class*="st-key-cell-done"] {opacity:.55}
-.hv-foot {font-size:.8rem; opacity:.75; margin-top:2.5rem; text-align:center}
+[class*="st-key-cell-done"] [data-testid="stImage"] {opacity:.55}
+.hv-refusals {max-height:26rem; overflow:auto; margin:0; padding:0; font-size:.9rem}
+.hv-refusals :is(dt, dd) {margin-left:0; padding-left:0}
+.hv-refusals dt {font-weight:600; overflow-wrap:anywhere}
+.hv-refusals dd {margin:0 0 .6rem; overflow-wrap:anywhere}
+[data-testid^="stBaseButton"] kbd {color:inherit; opacity:.85}
+[data-testid="stCaptionContainer"], [data-testid="stMarkdownContainer"] blockquote {
+  color:inherit; opacity:.85}
+.hv-foot {font-size:.8rem; opacity:.85; margin-top:2.5rem; text-align:center}
 kbd {border:1px solid color-mix(in srgb, currentColor 40%, transparent); border-radius:.25rem;
   padding:0 .3rem; font-size:.85em}
 </style>"""
+)
 """What Streamlit's theme has no word for."""
 
 
 def decision_html(decision: str) -> str:
     """Return a decision as a sign with its word."""
-    sign, colour = _SIGNS[decision]
-    return f'<span class="hv-chip" style="color:{colour}">{sign} {escape(decision)}</span>'
+    text, ground = FILLED[decision]
+    style = f"color:{text};background:{ground}"
+    return f'<span class="hv-chip" style="{style}">{_SIGNS[decision]} {escape(decision)}</span>'
 
 
-def bars_html(classes: Sequence[str], probabilities: Sequence[float], most: int = 4) -> str:
+def bars_html(
+    classes: Sequence[str],
+    probabilities: Sequence[float],
+    most: int = 4,
+    *,
+    is_known: bool = True,
+) -> str:
     """Return probabilities as bars, the most probable first; of many classes the first few.
 
     Parameters
@@ -77,26 +133,49 @@ def bars_html(classes: Sequence[str], probabilities: Sequence[float], most: int 
         One per class, 0 to 1.
     most : int
         How many at most; the others come together in one line.
+    is_known : bool
+        Whether the first one stands out: not where the image is unlike the training images.
     """
     pairs = sorted(zip(probabilities, classes, strict=True), reverse=True)
     shown = pairs if len(pairs) <= most else pairs[: most - 1]
     rest = pairs[len(shown) :]
     if rest:
         shown = [*shown, (sum(p for p, _ in rest), f"{len(rest)} others")]
-    return "".join(_bar(name, value, top=i == 0) for i, (value, name) in enumerate(shown))
+    return "".join(
+        _bar(name, value, top=is_known and i == 0) for i, (value, name) in enumerate(shown)
+    )
 
 
 def answer_html(prediction: Prediction, name: str) -> str:
-    """Return an answer: class, decision with its reason, bars, and the image's name."""
-    label = escape(prediction.label or "not read")
+    """Return a prediction: headline, decision with its reason, bars, and the image's name."""
+    label = escape(prediction.headline)
     reason = prediction.reason or prediction.error or ""
-    note = f'<div class="hv-note">{escape(reason)}</div>' if reason else ""
-    bars = bars_html(prediction.classes, prediction.probabilities) if prediction.label else ""
+    note = f'<div class="hv-note">{text_html(reason)}</div>' if reason else ""
+    bars = (
+        bars_html(
+            prediction.classes,
+            prediction.probabilities,
+            is_known=not is_unlike(prediction.reason),
+        )
+        if prediction.label
+        else ""
+    )
     head = f'<span class="hv-label">{label}</span>{decision_html(prediction.decision)}'
     return (
         f'<div class="hv-answer">{head}</div>{note}{bars}'
         f'<div class="hv-note" title="{escape(name)}">{escape(name)}</div>'
     )
+
+
+def text_html(text: str) -> str:
+    """Return a message as HTML: what stands between backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def refusals_html(refused: Sequence[Prediction]) -> str:
+    """Return refused files with their whole reasons."""
+    rows = (f"<dt>{escape(one.path)}</dt><dd>{text_html(one.error or '')}</dd>" for one in refused)
+    return f'<dl class="hv-refusals">{"".join(rows)}</dl>'
 
 
 def _bar(name: str, value: float, *, top: bool) -> str:

@@ -106,10 +106,14 @@ class Batch:
         return [row for row in self.rows if row.answer is None]
 
     def counts(self) -> dict[str, Counter[str]]:
-        """Return how many answers each class has, by decision: ``accepted`` and ``review``."""
+        """Return how many predictions each headline has, by decision: ``accepted``, ``review``.
+
+        Every class of the model is there; `NOT_RECOGNISED` where such images are.
+        """
         found: dict[str, Counter[str]] = {name: Counter() for name in self.model.classes}
         for row in self.answered:
-            found[row.prediction.label or ""][row.prediction.decision] += 1
+            counts = found.setdefault(row.prediction.headline, Counter())
+            counts[row.prediction.decision] += 1
         return found
 
     def chosen(

@@ -1,4 +1,4 @@
-"""Classify: pictures in, answers with reasons out."""
+"""Classify: images in, predictions with reasons out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import BinaryIO
 import streamlit as st
 
 from hematovision.app import state
-from hematovision.app.pages.batch import show_batch
 from hematovision.app.samples import drawn_samples
+from hematovision.app.views.batch import show_batch
 from hematovision.review.answering import answer_batch
 from hematovision.review.shelf import ShelfModel
 
@@ -25,12 +25,14 @@ def show() -> None:
     if batch is None:
         st.title("Classify cells")
         model, uploads = _ask()
+        state.show_model(model.name)
         _invite(model)
     else:
         # The answers are what one came for: the questions make room.
         turn = st.session_state.get("uploads-turn", 0)
         with st.expander("More images", icon=":material/add_photo_alternate:", key=f"more-{turn}"):
             model, uploads = _ask()
+        state.show_model(batch.model.name)
         show_batch(batch)
     if uploads:
         _answer(model, uploads)

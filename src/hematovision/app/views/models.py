@@ -9,7 +9,7 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.charts import confusion_chart, curves_chart, figures_of
-from hematovision.app.pages.beside import show_side_by_side
+from hematovision.app.views.beside import show_side_by_side
 from hematovision.evaluation.schema import read_metrics
 from hematovision.review.shelf import ShelfModel
 
@@ -24,6 +24,7 @@ def show() -> None:
     used = state.model_in_use().name
     chosen = st.selectbox("Model", names, index=names.index(used), width=420, key="models-model")
     model = models[names.index(chosen)]
+    state.show_model(model.name)
     _use(model, used)
     figures, card, report, beside = st.tabs(["Figures", "Card", "Report", "Side by side"])
     with figures:
@@ -58,7 +59,7 @@ def _figures(model: ShelfModel) -> None:
     interval = metrics.intervals.get("balanced_accuracy")
     if interval:
         st.caption(
-            f"95 % interval of the balanced accuracy: {interval[0]:.1%} to {interval[1]:.1%}. "
+            f"95% interval of the balanced accuracy: {interval[0]:.1%} to {interval[1]:.1%}. "
             "Another laboratory's images may be harder: see the card."
         )
     left, right = st.columns(2, gap="large")

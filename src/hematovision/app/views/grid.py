@@ -15,7 +15,9 @@ from hematovision.app import state
 from hematovision.app.pictures import heat_picture
 from hematovision.app.theme import bars_html
 from hematovision.errors import ReviewConflictError
-from hematovision.review.records import ModelRef, Waiting
+from hematovision.model.prediction import headline
+from hematovision.model.trust import is_unlike
+from hematovision.review.records import Answer, ModelRef, Waiting
 
 __all__ = ["show_grid", "show_undo"]
 
@@ -83,7 +85,7 @@ def _page(who: str, model: ModelRef) -> _Page:
 def _nothing_left(model: ModelRef) -> None:
     claimed = {queue.model.sha256: queue.claimed for queue in state.service().queues()}
     if others := claimed.get(model.sha256, 0):
-        st.info(f"{others} cells wait, and somebody else has them before the eyes.")
+        st.info(f"{others} cells wait, and other reviewers are looking at them.")
         st.button("Look again", icon=":material/refresh:")
     else:
         st.success("Nothing of this model waits.", icon=":material/done_all:")
@@ -106,10 +108,13 @@ def _undo_last(who: str) -> None:
 def _keys(page: _Page) -> None:
     cell = page.cell
     assert cell is not None
+    answer = cell.answer
+    flagged = f"flagged: {answer.reason}" if answer.reason else "accepted"
     st.markdown(
-        f"**Which cell is the outlined one?** The model says {cell.answer.label}, "
-        f"{cell.answer.confidence:.0%} sure: {cell.answer.reason or 'accepted'}."
+        f"**What is the highlighted cell?** Model: {answer.label} ({answer.confidence:.0%}), "
+        f"{flagged}"
     )
+    suggested = None if is_unlike(answer.reason) else answer.label
     with st.container(horizontal=True, gap="small"):
         # Classes beyond the keys are clicked.
         for key, name in zip_longest(_KEYS[: len(page.model.classes)], page.model.classes):
@@ -117,12 +122,12 @@ def _keys(page: _Page) -> None:
                 name,
                 key=f"decide-{name}",
                 shortcut=key,
-                type="primary" if name == cell.answer.label else "secondary",
+                type="primary" if name == suggested else "secondary",
                 on_click=_decide,
                 args=(page, name),
             )
         st.button(
-            "Agree", key="agree", shortcut=_AGREE, on_click=_decide, args=(page, cell.answer.label)
+            "Agree", key="agree", shortcut=_AGREE, on_click=_decide, args=(page, answer.label)
         )
     with st.container(horizontal=True, gap="small"):
         st.button(
@@ -175,13 +180,13 @@ def _card(page: _Page, cell: Waiting, *, heat: bool) -> None:
     with st.container(border=True, key=f"cell-{state_of}-{number}"):
         st.image(
             _heat(page.model, cell.picture) if heat else cell.picture,
-            alt=f"cell {number}, the model says {cell.answer.label}",
+            alt=f"cell {number}, model: {headline(cell.answer.label, cell.answer.reason)}",
             width="stretch",
         )
         if number in page.done:
             st.html(f'<div class="hv-note">✓ {escape(page.done[number])}</div>')
             return
-        st.html(bars_html(cell.answer.model.classes, cell.answer.probabilities, most=3))
+        st.html(_bars(cell.answer))
         st.button(
             "Select",
             key=f"choose-{number}",
@@ -190,6 +195,14 @@ def _card(page: _Page, cell: Waiting, *, heat: bool) -> None:
             on_click=_choose,
             args=(page, number),
         )
+
+
+def _bars(answer: Answer) -> str:
+    is_known = not is_unlike(answer.reason)
+    bars = bars_html(answer.model.classes, answer.probabilities, most=3, is_known=is_known)
+    if is_known:
+        return bars
+    return f'<div class="hv-label">{escape(headline(answer.label, answer.reason))}</div>{bars}'
 
 
 def _choose(page: _Page, number: int) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import streamlit as st
 
 from hematovision.app import state
+from hematovision.errors import ReviewError
 from hematovision.files import sha256_bytes
 from hematovision.review.records import Batch, Deletion, Keeping
 
@@ -98,16 +99,24 @@ def _delete() -> None:
         if not st.form_submit_button("Delete", icon=":material/delete:"):
             return
     if not sure:
-        st.warning("Tick the box to say that you mean it.")
+        st.warning("Tick the box to confirm.")
         return
-    if image is not None:
-        done = state.service().delete_image(image, _who())
-    elif days is not None:
-        done = state.service().delete_older(int(days), _who())
-    else:
-        done = state.service().delete_batch(int(batch or 0), _who())
-    st.toast(f"Deleted: {done.answers} answers, {done.images} pictures.")
+    try:
+        done = _deleted(image, days, batch)
+    except ReviewError as error:
+        # Here, so that the rest of the page stays.
+        st.error(str(error), icon=":material/error:")
+        return
+    st.toast(f"Deleted: {done.answers} predictions, {done.images} images.")
     st.rerun()
+
+
+def _deleted(image: str | None, days: int | None, batch: int | None) -> Deletion:
+    if image is not None:
+        return state.service().delete_image(image, _who())
+    if days is not None:
+        return state.service().delete_older(int(days), _who())
+    return state.service().delete_batch(int(batch or 0), _who())
 
 
 def _trace(deletions: list[Deletion]) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.charts import confusion_chart
-from hematovision.app.pages.grid import show_grid, show_undo
+from hematovision.app.views.grid import show_grid, show_undo
 from hematovision.review.records import Queue
 
 __all__ = ["show"]
@@ -19,16 +19,21 @@ def show() -> None:
     if not who:
         _ask_name()
         return
-    grid, agreement, history = st.tabs(["Waiting", "Agreement", "My decisions"])
+    # Decisions redraw the grid alone; the other tabs are drawn anew when they are opened.
+    grid, agreement, history = st.tabs(
+        ["Waiting", "Agreement", "My decisions"], key="review-tab", on_change="rerun"
+    )
     with grid:
         queue = _choose_queue(state.service().queues())
         if queue is None:
             st.success("Nothing waits for a person.", icon=":material/done_all:")
             st.caption(
-                "Answers that a model is not sure of come here from Classify, least certain first."
+                "Predictions that a model is not sure of come here from Classify, least certain "
+                "first."
             )
             show_undo()
         else:
+            state.show_model(queue.model.name)
             show_grid(who, queue.model)
     with agreement:
         _agreement()

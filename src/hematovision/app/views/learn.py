@@ -12,7 +12,7 @@ from typing import Literal
 import streamlit as st
 
 from hematovision.app import state
-from hematovision.app.pages.learning import show_learning
+from hematovision.app.views.learning import show_learning
 from hematovision.home import data_folder
 from hematovision.review.export import export_reviewed
 from hematovision.review.learning import start_learning

@@ -6,9 +6,11 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.charts import curves_chart, figures_of
-from hematovision.review.learning import Learning, SideBySide, learnings
+from hematovision.review.learning import Epoch, Learning, SideBySide, learnings
 
-__all__ = ["show_learning"]
+__all__ = ["epoch_text", "show_learning"]
+
+_KEPT = "kept-instead-of"
 
 _EVERY = 1.0  # Seconds between two looks at a learning that goes on.
 
@@ -31,9 +33,11 @@ def _running() -> None:
     if learning is None or learning.state != "running":
         # The whole page: what can be chosen has changed.
         st.rerun()
-    st.write(f"**{learning.folder.name}** is learning.")
+    st.write(f"Training **{learning.folder.name}**.")
     done, total, what = learning.progress
     st.progress(min(done / total, 1.0) if total else 0.0, what or "Starting …")
+    if learning.epochs:
+        st.caption(epoch_text(learning.epochs[-1]))
     _curves(learning)
     if st.button("Stop", icon=":material/stop_circle:"):
         learning.stop()
@@ -41,7 +45,7 @@ def _running() -> None:
 
 def _ended(learning: Learning) -> None:
     if learning.state == "failed":
-        st.error(learning.error or "The learning ended without a word.", icon=":material/error:")
+        st.error(learning.error or "Training ended without a message.", icon=":material/error:")
         return
     if learning.state == "stopped":
         st.warning(f"{learning.folder.name} was stopped.", icon=":material/stop_circle:")
@@ -52,17 +56,46 @@ def _ended(learning: Learning) -> None:
     elif learning.note:
         st.caption(learning.note)
     _curves(learning)
-    used = state.model_in_use().name
-    if used == learning.folder.name:
-        st.success("It answers on every page now.", icon=":material/check:")
-    elif st.button("Let the new model answer", type="primary", icon=":material/check:"):
-        shelf = state.shelf()
-        shelf.use(shelf.find(learning.folder.name), state.service(), state.reviewer() or "somebody")
-        st.rerun()
+    _choose(learning)
+
+
+def epoch_text(epoch: Epoch) -> str:
+    """Return an epoch with its loss and accuracy, as far as they are known."""
+    shown = {
+        "loss": "loss {:.4f}",
+        "val_loss": "validation loss {:.4f}",
+        "accuracy": "accuracy {:.1%}",
+        "val_accuracy": "validation accuracy {:.1%}",
+    }
+    figures = [text.format(epoch[key]) for key, text in shown.items() if key in epoch]
+    return f"Epoch {int(epoch['epoch'])}: {', '.join(figures)}"
+
+
+def _choose(learning: Learning) -> None:
+    """Offer both models; the primary button is the one that scored no lower."""
+    new, used = learning.folder.name, state.model_in_use().name
+    if used == new:
+        st.success("The new model is in use on every page.", icon=":material/check:")
+        return
+    found = learning.side_by_side
+    is_worse = found is not None and found.new.balanced_accuracy < found.old.balanced_accuracy
+    with st.container(horizontal=True):
+        if st.button(
+            "Use the new model",
+            type="secondary" if is_worse else "primary",
+            icon=":material/check:",
+        ):
+            shelf = state.shelf()
+            shelf.use(shelf.find(new), state.service(), state.reviewer() or "somebody")
+            st.rerun()
+        if st.button(f"Keep {used}", type="primary" if is_worse else "secondary"):
+            st.session_state[_KEPT] = new
+    if st.session_state.get(_KEPT) == new:
+        st.info(f"{used} stays in use. The new model is on the page Models.")
 
 
 def _side_by_side(found: SideBySide) -> None:
-    st.write(f"On {found.n} cells that the new model has not learnt from:")
+    st.write(f"On {found.n} cells that the new model was not trained on:")
     st.dataframe(
         [
             {

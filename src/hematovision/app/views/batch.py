@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -11,7 +11,7 @@ from hematovision import images
 from hematovision.app import state
 from hematovision.app.charts import counts_chart
 from hematovision.app.pictures import heat_picture, plain_picture
-from hematovision.app.theme import answer_html
+from hematovision.app.theme import answer_html, refusals_html
 from hematovision.model.classifier import Classifier
 from hematovision.review.answering import Batch, Row
 
@@ -42,9 +42,24 @@ def _overview(batch: Batch) -> None:
             st.metric("Not read", len(batch.refused), width=110)
     with figures:
         seconds = st.session_state.get("answered-in", 0.0)
-        st.caption(f"Answered by {batch.model.name} in {seconds:.1f} s, and kept in the records.")
+        st.caption(f"Predicted by {batch.model.name} in {seconds:.1f} s, and kept in the records.")
+        _already(batch)
     with chart:
         st.altair_chart(counts_chart(batch.counts()))
+
+
+def _already(batch: Batch) -> None:
+    """Tell how many images are not queued, since people know them."""
+    doubted = [row.known for row in batch.answered if row.prediction.decision == "review"]
+    known = [one for one in doubted if one is not None]
+    waiting = sum(one.is_waiting for one in known)
+    texts = {
+        f"{len(known) - waiting} already decided by a person": len(known) - waiting,
+        f"{waiting} already in the queue": waiting,
+    }
+    if known:
+        told = ", ".join(text for text, count in texts.items() if count)
+        st.caption(f"Of those for review, {told}: not queued again.")
 
 
 def _refusals(refused: Sequence[Row]) -> None:
@@ -52,14 +67,7 @@ def _refusals(refused: Sequence[Row]) -> None:
         return
     title = f"{len(refused)} {'file was' if len(refused) == 1 else 'files were'} not read"
     with st.expander(title, icon=":material/block:", expanded=len(refused) <= 5):
-        st.dataframe(
-            pd.DataFrame(
-                [(row.prediction.path, row.prediction.error) for row in refused],
-                columns=["file", "reason"],
-            ),
-            hide_index=True,
-            column_config={"reason": st.column_config.TextColumn(width="large")},
-        )
+        st.html(refusals_html([row.prediction for row in refused]))
 
 
 @st.fragment
@@ -75,7 +83,7 @@ def _answers(batch: Batch) -> None:
         heat = st.toggle(
             "Show where the model looked",
             key="heat",
-            help="Grad-CAM of the answered class: yellow is where most spoke for the answer.",
+            help="Grad-CAM of the predicted class: yellow regions spoke most for it.",
         )
     decisions = [decision] if decision in ("review", "accepted") else ["review", "accepted"]
     rows = batch.chosen(decisions, labels, name)
@@ -88,7 +96,7 @@ def _answers(batch: Batch) -> None:
 
 def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
     if not rows:
-        st.info("No image has such an answer. Widen the choice above.")
+        st.info("No image matches. Widen the choice above.")
         return
     pages = -(-len(rows) // _ON_A_PAGE)
     # Another number of pages is another list of them, which begins at its first.
@@ -103,16 +111,19 @@ def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
 
 
 def _card(batch: Batch, row: Row, explaining: Classifier | None) -> None:
-    """Draw an answer, with where the model looked if there is one that can say so."""
+    """Draw a prediction, with where the model looked if there is one that can say so."""
     prediction = row.prediction
     st.image(
         plain_picture(batch.content(row))
         if explaining is None
         else heat_picture(explaining, batch.pixels(row)),
-        alt=f"{prediction.path}: {prediction.label}",
+        alt=f"{prediction.path}: {prediction.headline}",
         width="stretch",
     )
     st.html(answer_html(prediction, prediction.path))
+    if row.known is not None and not row.known.is_waiting:
+        decided = row.known.label or "not usable"
+        st.caption(f"Already decided by {row.known.reviewer}: {decided}")
 
 
 def _table(batch: Batch, rows: Sequence[Row]) -> None:
@@ -151,15 +162,23 @@ def _actions(batch: Batch) -> None:
         if accepted and st.button(
             f"Review the {len(accepted)} accepted too",
             icon=":material/fact_check:",
-            help="Puts the accepted answers into the queue, so that a person checks every cell.",
+            help="Puts the accepted cells into the queue, so that a person checks every cell.",
         ):
-            pictures = {
-                row.answer: images.encode_png(batch.pixels(row))
-                for row in accepted
-                if row.answer is not None
-            }
-            sent = state.service().send_to_review(pictures)
-            st.toast(f"{sent} answers wait for review now.")
+            sent = state.service().send_to_review(_pictures_to_send(batch, accepted))
+            known = len(accepted) - sent
+            rest = f" {known} already wait or are already decided." if known else ""
+            st.toast(f"{sent} cells wait for review now.{rest}")
         if st.button("New images", icon=":material/restart_alt:"):
             state.put_batch(None)
             st.rerun()
+
+
+def _pictures_to_send(batch: Batch, rows: Sequence[Row]) -> Mapping[int, bytes]:
+    """Return the pictures of answers that nobody has looked at or will anyway, each image once."""
+    known = state.service().known({row.sha256 for row in rows}, batch.model)
+    unknown = {row.sha256: row for row in rows if row.sha256 not in known}
+    return {
+        row.answer: images.encode_png(batch.pixels(row))
+        for row in unknown.values()
+        if row.answer is not None
+    }
