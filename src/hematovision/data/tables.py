@@ -15,8 +15,8 @@ from hematovision.names import from_csv_cell
 
 __all__ = ["MAX_TABLE_BYTES", "Row", "Table", "read_table"]
 
-MAX_TABLE_BYTES = 128 * 2**20
-"""128 MiB: two million lines. Reading takes several times as much memory."""
+MAX_TABLE_BYTES = 64 * 2**20
+"""64 MiB: a million lines and more. Reading takes some forty times as much memory."""
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}

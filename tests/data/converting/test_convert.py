@@ -180,6 +180,24 @@ def test_voc_keeps_names_sizes_and_lists(source: Path, tmp_path: Path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "label", ["<RBC> & 'x'", "a\x01b", "=1+1", "no: yes # {", "\u7ea2\u7ec6\u80de"]
+)
+def test_class_names_of_any_kind_go_through_every_format(source: Path, tmp_path: Path, label: str):
+    for file in (source / "annotations").iterdir():
+        file.write_text(file.read_text().replace('"WBC"', json.dumps(label)))
+    folder, expected = source, content(source, "coco")
+    for to in ("yolo", "csv", "coco"):
+        assert convert_dataset(folder, tmp_path / to, to=to).ok
+        folder = tmp_path / to
+        assert content(folder, to) == expected
+    convert_dataset(folder, tmp_path / "voc", to="voc")
+    found = {
+        box.label for field in read_fields(tmp_path / "voc", "voc").fields for box in field.boxes
+    }
+    assert label.replace("\x01", "\\x01") in found
+
+
 def test_names_that_differ_by_suffix_or_case_only_stay_apart(tmp_path: Path):
     names = ("a.png", "a.bmp", "sub/a.png")
     for i, name in enumerate(names):

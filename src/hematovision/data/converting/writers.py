@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from hematovision.names import csv_cell
 __all__ = ["IMAGE_FOLDERS", "WRITERS", "FieldToWrite", "Writer"]
 
 _YAML_KEYS: Mapping[Split, str] = {"train": "train", "valid": "val", "test": "test"}
+# Control characters, which XML can't hold in any way; they become escapes such as \x01.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _CSV_COLUMNS = ("image", "width", "height", "label", "xmin", "ymin", "xmax", "ymax", "split")
 
 
@@ -76,7 +79,7 @@ def _write_voc(folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[s
 
 
 def _sub(parent: ET.Element, tag: str, text: str) -> None:
-    ET.SubElement(parent, tag).text = text
+    ET.SubElement(parent, tag).text = _NOT_XML.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
 
 
 def _write_yolo(folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:

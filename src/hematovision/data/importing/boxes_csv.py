@@ -12,7 +12,8 @@ is one of cell images.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -144,16 +145,14 @@ class _BoxTable:
         # Corner plus size may exceed 1 by a rounding.
         return any(value > 1 + _ROUNDING for box in self.boxes() for value in box)
 
-    def boxes(self) -> list[Box]:
-        """Return the boxes of all lines that have a usable one."""
-        boxes = []
+    def boxes(self) -> Iterator[Box]:
+        """Yield the boxes of all lines that have a usable one."""
         for row in self.table.rows:
             try:
                 if self.box is not None:
-                    boxes.append(self.box(row))
+                    yield self.box(row)
             except AnnotationError:
                 continue
-        return boxes
 
     def is_empty(self, row: Row) -> bool:
         """Tell whether a line stands for a field without cells."""
@@ -292,6 +291,7 @@ class _Reader:
         """Add the fields of the table, and say what is wrong."""
         table = self.table.table
         fields: dict[Path, AnnotatedField] = {}
+        boxes: defaultdict[Path, list[NamedBox]] = defaultdict(list)
         problems = [f"{line} This line was passed over." for line in table.broken]
         lost: dict[str, int] = {}
         for row in table.rows:
@@ -303,13 +303,14 @@ class _Reader:
             try:
                 box = self._box(row)
                 for image in candidates:
-                    fields[image] = self._with(fields.get(image), image, row, box)
+                    fields[image] = fields.get(image) or self._field(image, row)
+                    boxes[image] += [box] if box else []
             except AnnotationError as error:
                 problems.append(f"{error} This line was passed over.")
         self.found.some_of(problems, table.path)
         self._tell_lost(lost)
-        for field in fields.values():
-            self._add(field)
+        for image, field in fields.items():
+            self._add(replace(field, boxes=tuple(boxes[image])))
         if table.separator != "," or table.encoding != "utf-8-sig":
             self.found.notes.append(
                 f"{table.path} was read as separated by {table.separator_name}s, encoded as "
@@ -327,20 +328,18 @@ class _Reader:
         box = (0.0, 0.0, 1.0, 1.0) if self.table.box is None else self.table.box(row)
         return NamedBox(row[self.table.label], box, where)
 
-    def _with(
-        self, known: AnnotatedField | None, image: Path, row: Row, box: NamedBox | None
-    ) -> AnnotatedField:
-        """Return a field with one more box."""
-        field = known or AnnotatedField(
+    def _field(self, image: Path, row: Row) -> AnnotatedField:
+        """Return a field without its boxes."""
+        name = self.images.name(image)
+        return AnnotatedField(
             image,
-            self.images.name(image),
+            name,
             (),
             fractions=self.fractions,
             size=self._size(row),
-            split=self._split(row, self.images.name(image)),
+            split=self._split(row, name),
             where=str(row.path),
         )
-        return field if box is None else replace(field, boxes=(*field.boxes, box))
 
     def _add(self, field: AnnotatedField) -> None:
         """Add a field; a cell image can have one label only."""
