@@ -47,3 +47,10 @@ def test_the_page_shows_it_without_a_script(changes, tmp_path):
 def test_a_page_without_pictures_has_no_gallery(changes, tmp_path):
     page = write_adaptation_report(tmp_path, changes, FACTS).read_text("utf-8")
     assert "Answers that changed" not in page
+
+
+def test_an_image_unlike_the_known_ones_is_not_recognised(changes, tmp_path):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    picture = ChangedPicture(pixels, "RBC", "WBC", 0.97, "a.png", unlike=True)
+    page = write_adaptation_report(tmp_path, changes, FACTS, [picture]).read_text("utf-8")
+    assert "now <b>Not recognised</b> (nearest class WBC, 97.0\u202f%)" in page

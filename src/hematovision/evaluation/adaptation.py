@@ -19,6 +19,7 @@ from hematovision.evaluation.pages import environment
 from hematovision.evaluation.pictures import data_uri
 from hematovision.evaluation.report import GALLERY, ReportFacts
 from hematovision.files import write_text
+from hematovision.model.prediction import NOT_RECOGNISED
 
 __all__ = ["AnswerChanges", "ChangedPicture", "answer_changes", "write_adaptation_report"]
 
@@ -71,6 +72,8 @@ class ChangedPicture:
         The probability of the answer after.
     name : str
         The file, as it should be shown.
+    unlike : bool
+        Whether the image is unlike the images that the adapted model knows.
     """
 
     image: NDArray[np.uint8]
@@ -78,6 +81,7 @@ class ChangedPicture:
     after: str
     confidence: float
     name: str
+    unlike: bool = False
 
 
 def answer_changes(
@@ -151,5 +155,6 @@ def _content(
         "facts": facts,
         "drawn": wording.DRAWN if wording.are_drawn(facts.labs) else None,
         "not_a_device": wording.NOT_A_DEVICE,
+        "not_recognised": NOT_RECOGNISED,
         "pictures": [(picture, data_uri(picture.image)) for picture in pictures[:GALLERY]],
     }

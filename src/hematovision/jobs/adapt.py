@@ -34,6 +34,7 @@ from hematovision.jobs.adapt_source import Source, open_source
 from hematovision.jobs.judging import Answered, boxes_of, judge, split_counts
 from hematovision.jobs.outputs import claimed_folder
 from hematovision.model.trust import accepts
+from hematovision.names import shown
 from hematovision.progress import Progress, no_progress
 
 with needs_extra("train", "Adapting a model"):
@@ -175,7 +176,7 @@ def _to_unlabelled(
     )
     _check_unlabelled(changes)
     lab = Lab(
-        name=folder.resolve().name,
+        name=shown(folder.resolve().name),
         n=len(seen.kept),
         labelled=False,
         fingerprint=seen.fingerprint(),
@@ -186,7 +187,8 @@ def _to_unlabelled(
     bundle = write_adapted(out, source, adapted, lab, seed)
     files = [paths[i].relative_to(folder).as_posix() for i in seen.kept]
     table = answers_table(files, changes.classes, before, after)
-    pictures = changed_pictures(folder, files, changes.classes, before, after)
+    most = adapted.trust.max_novelty
+    pictures = changed_pictures(folder, files, changes.classes, before, after, most)
     notes = (KEPT_AS_IT_WAS,)
     report = write_unjudged(bundle, source, lab, changes, table, pictures, notes)
     return AdaptResult(out, report, lab.n, None, None, changes, seen.refused, notes)
@@ -252,7 +254,7 @@ def _to_labelled(
 def _lab(data: Dataset, seen: Seen) -> Lab:
     counts = split_counts(_parted(data))
     return Lab(
-        name=data.root.resolve().name,
+        name=shown(data.root.resolve().name),
         n=sum(counts["train"].values()),
         labelled=True,
         fingerprint=seen.fingerprint([sample.label for sample in data]),

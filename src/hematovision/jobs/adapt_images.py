@@ -224,9 +224,17 @@ def answers_table(
 
 
 def changed_pictures(
-    folder: Path, files: Sequence[str], classes: Sequence[str], before: Answers, after: Answers
+    folder: Path,
+    files: Sequence[str],
+    classes: Sequence[str],
+    before: Answers,
+    after: Answers,
+    max_novelty: float,
 ) -> list[ChangedPicture]:
-    """Return the images whose answers changed, the surest new answer first; at most 24."""
+    """Return the images whose answers changed, the surest new answer first; at most 24.
+
+    An image with a novelty above `max_novelty` after adapting is marked as unlike those known.
+    """
     old, new = before.probabilities.argmax(axis=1), after.probabilities.argmax(axis=1)
     confidence = after.probabilities.max(axis=1)
     changed = np.flatnonzero(old != new)
@@ -238,6 +246,7 @@ def changed_pictures(
             after=classes[new[i]],
             confidence=float(confidence[i]),
             name=shown(files[i]),
+            unlike=bool(after.novelty[i] > max_novelty),
         )
         for i in ranked
     ]

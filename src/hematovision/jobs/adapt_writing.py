@@ -32,6 +32,7 @@ from hematovision.model.bundle import (
 )
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef
+from hematovision.names import shown
 
 with needs_extra("train", "Adapting a model"):
     from hematovision.model.graph import classifier_graph
@@ -94,7 +95,7 @@ def write_adapted(out: Path, source: Source, adapted: Known, lab: Lab, seed: int
     graph = classifier_graph(parts.weights, adapted.head, adapted.novelty, white_balance=balance)
     manifest = replace(
         old,
-        name=out.resolve().name,
+        name=shown(out.resolve().name),
         trust=adapted.trust,
         backbone=BackboneRef(old.backbone.name, parts.weights.sha256),
         data={
@@ -134,9 +135,9 @@ def write_judged(
     out, trust = bundle.folder, bundle.trust
     write_splits(data, out / "split.csv")
     facts = ReportFacts(
-        title=f"{data.root.name}: {part}",
+        title=f"{lab.name}: {part}",
         model=bundle.name,
-        dataset=data.root.name,
+        dataset=lab.name,
         part=part,
         split=lab.splits,
         details=_details(source, lab),
@@ -226,10 +227,10 @@ def labelled_notes(
         As of `Adapted`.
     """
     counts = learnt.counts()
-    shown = ", ".join(f"{label} {n}" for label, n in counts.items() if n)
+    present = ", ".join(f"{label} {n}" for label, n in counts.items() if n)
     absent = [label for label, n in counts.items() if not n]
     how_it_was = (
-        f"Adapted from {source.title} to {len(learnt)} labelled images ({shown}). Before, on the "
+        f"Adapted from {source.title} to {len(learnt)} labelled images ({present}). Before, on the "
         f"images judged here: {before.errors} of {before.n} wrong, balanced accuracy "
         f"{wording.percent(before.balanced_accuracy)}, "
         f"{wording.percent(before.review_rate)} to review."

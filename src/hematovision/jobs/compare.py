@@ -241,9 +241,9 @@ def _write(
         shown(f"Not compared, since it cannot be read: {error}") for error in result.refused[:10]
     )
     facts = ReportFacts(
-        title=f"{data.root.name}: {'all images' if part == 'all' else f'{part} part'}",
+        title=f"{shown(data.root.name)}: {'all images' if part == 'all' else f'{part} part'}",
         model=" and ".join(result.comparison.models),
-        dataset=data.root.name,
+        dataset=shown(data.root.name),
         part=part,
         details={**details, "Compared in": ", ".join(common.classes)},
         notes=(*result.notes, *map(shown, refused)),

@@ -107,9 +107,9 @@ def _evaluated(
     metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
     whole = split == "all" or not data.splits
     facts = ReportFacts(
-        title=f"{data.root.name}: {'all images' if whole else f'{split} part'}",
+        title=f"{shown(data.root.name)}: {'all images' if whole else f'{split} part'}",
         model=classifier.bundle.name,
-        dataset=data.root.name,
+        dataset=shown(data.root.name),
         part="all" if whole else split,
         split=split_counts(data),
         details={"Backbone": classifier.bundle.manifest.backbone.name},

@@ -29,6 +29,7 @@ from hematovision.model.bundle import (
 )
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef, Manifest
+from hematovision.names import shown
 
 with needs_extra("train", "Training"):
     from hematovision.model.graph import classifier_graph
@@ -94,12 +95,12 @@ def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> B
     write_text(out / "history.csv", _table(learned.history))
     files = keras_bytes(learned.weights, learned.head, "h5", "keras")
     manifest = Manifest(
-        name=out.resolve().name,
+        name=shown(out.resolve().name),
         taxonomy=data.taxonomy,
         trust=learned.trust,
         backbone=BackboneRef(recipe.weights, learned.weights.sha256),
         data={
-            "dataset": data.root.name,
+            "dataset": shown(data.root.name),
             "fingerprint": learned.fingerprint,
             "splits": split_counts(readable),
             "labs": _labs(data),
@@ -154,9 +155,9 @@ def write_figures(
     metrics = judge(answered, data.taxonomy.classes, learned.trust, baseline, recipe.seed)
     metrics = replace(metrics, warnings=(*metrics.warnings, *recipe.notes))
     facts = ReportFacts(
-        title=f"{data.root.name}: {name} part",
+        title=f"{shown(data.root.name)}: {name} part",
         model=bundle.name,
-        dataset=data.root.name,
+        dataset=shown(data.root.name),
         part=name,
         split=split_counts(data),
         details=_details(learned, recipe, bundle),
