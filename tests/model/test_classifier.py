@@ -7,6 +7,7 @@ import sys
 import threading
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from hematovision import images
@@ -320,3 +321,33 @@ def test_what_onnx_runtime_says_of_memory_is_a_memory_error():
 
     with pytest.raises(MemoryError, match="4096"):
         run_one(Starved(), ("probabilities",), np.zeros((1, 224, 224, 3), np.uint8))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of memory that is heeded")
+def test_a_run_goes_on_where_memory_ends(old_bundle, tmp_path):
+    PIL.Image.new("L", (8000, 8000), 200).save(tmp_path / "b-large.png")
+    for name in "ac":
+        images.write(tmp_path / f"{name}.png", plain(200, 10, 10))
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED, old_bundle, *sorted(tmp_path.glob("*.png"))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, large, last = done.stdout.splitlines()
+    assert first == last == "red None"
+    assert large.startswith("None it does not fit into this machine's free memory.")
+
+
+STARVED = """
+import resource, sys
+from pathlib import Path
+from hematovision.model.classifier import Classifier
+model, *paths = sys.argv[1:]
+classifier = Classifier.load(Path(model), workers=1)
+classifier.predict(paths[:1])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20,) * 2)
+for prediction in classifier.stream(paths):
+    print(prediction.label, prediction.error)
+"""

@@ -10,7 +10,7 @@
     geometry.py   fit, view
     budget.py     PixelBudget: how many pixels threads decode at once
     colours.py    mean_colours
-    finding.py    is_image_name, find_images, find_unsupported, list_images
+    finding.py    is_image_name, find_images, list_images
     path_list.py  PathList: paths in little memory
     writing.py    write, encode_png
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from hematovision.images.budget import PixelBudget
 from hematovision.images.colours import mean_colours
-from hematovision.images.finding import find_images, find_unsupported, is_image_name, list_images
+from hematovision.images.finding import find_images, is_image_name, list_images
 from hematovision.images.formats import MAX_ASPECT, MAX_SIDE, unsupported_format
 from hematovision.images.geometry import SIZE, fit, view
 from hematovision.images.path_list import PathList
@@ -36,7 +36,6 @@ __all__ = [
     "PixelBudget",
     "encode_png",
     "find_images",
-    "find_unsupported",
     "fit",
     "is_image_name",
     "list_images",

@@ -12,7 +12,7 @@ from hematovision.errors import DatasetError, UnreadableFileError
 from hematovision.images.formats import unsupported_format
 from hematovision.images.path_list import PathList
 
-__all__ = ["find_images", "find_unsupported", "is_hidden", "is_image_name", "list_images"]
+__all__ = ["find_images", "is_any_image_name", "is_hidden", "is_image_name", "list_images"]
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -54,21 +54,6 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     return list(_listed(map(_existing, map(Path, paths)), _refuse, is_image_name))
 
 
-def find_unsupported(folder: Path) -> list[Path]:
-    """List the images of formats that are not read, in a folder at any depth, sorted by path.
-
-    `find_images` leaves them out; `unsupported_format` says what they are.
-
-    Raises
-    ------
-    UnreadableFileError
-        If a folder may not be listed.
-    """
-    found = PathList()
-    _add_folder(found, folder, _refuse, _is_unsupported)
-    return list(found)
-
-
 def list_images(paths: Iterable[Path]) -> PathList:
     """List image files as `find_images` does, in little memory, those that do not exist, too.
 
@@ -82,15 +67,12 @@ def list_images(paths: Iterable[Path]) -> PathList:
     DatasetError
         If a folder has no image in it.
     """
-    return _listed(paths, None, _is_any_image)
+    return _listed(paths, None, is_any_image_name)
 
 
-def _is_unsupported(name: str) -> bool:
-    return unsupported_format(name) is not None
-
-
-def _is_any_image(name: str) -> bool:
-    return is_image_name(name) or _is_unsupported(name)
+def is_any_image_name(path: str | Path) -> bool:
+    """Tell by its suffix whether a file is called an image, of a format that is read or not."""
+    return is_image_name(path) or unsupported_format(path) is not None
 
 
 def _listed(

@@ -63,9 +63,9 @@ class Overlays:
             return
         try:
             image = images.read(explained.prediction.path)
-        except ImageError:  # It could be read a moment ago; its answer stands.
+            picture = draw_overlay(image, explained.attention, _caption(explained.prediction))
+        except (ImageError, MemoryError):  # It could be read a moment ago; its answer stands.
             return
-        picture = draw_overlay(image, explained.attention, _caption(explained.prediction))
         images.write(self._folder / name, picture)
         self.written += 1
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hematovision.errors import DatasetError, needs_extra
-from hematovision.images import is_image_name, list_images
-from hematovision.images.finding import is_hidden
+from hematovision.images import list_images
+from hematovision.images.finding import is_any_image_name, is_hidden
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -128,7 +128,7 @@ def _remote(uri: str) -> Iterator[Source]:
 
 def _is_wanted(name: str, below: str) -> bool:
     parts = name.removeprefix(below).split("/")
-    return is_image_name(name) and not any(map(is_hidden, parts))
+    return is_any_image_name(name) and not any(map(is_hidden, parts))
 
 
 def _remote_stamp(entry: Mapping[str, Any]) -> str:
