@@ -173,7 +173,7 @@ def test_clusters_join_what_shares_a_member() -> None:
 
 def test_imagehash_is_asked_for_by_name_when_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imagehash", None)
-    with pytest.raises(MissingExtraError, match=r"Checking a dataset .*hematovision\[data\]"):
+    with pytest.raises(MissingExtraError, match=r"Checking .* module 'imagehash'.*pip install"):
         fingerprint_all([])
 
 
