@@ -34,7 +34,7 @@ __all__ = [
 group = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Import, check, draw and download images.",
+    help="Import, convert, check, draw and download images.",
 )
 
 DatasetArgument = Annotated[

@@ -1,6 +1,7 @@
 """Images of cells as datasets: reading, splitting, importing."""
 
 from hematovision.data.cells import CONTEXT, Cell, crop, read_cells, write_cells
+from hematovision.data.converting import ConvertReport, convert_dataset
 from hematovision.data.folders import read_dataset
 from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.importing import ImportReport, import_dataset
@@ -12,11 +13,13 @@ __all__ = [
     "SPLITS",
     "Box",
     "Cell",
+    "ConvertReport",
     "Dataset",
     "ImportReport",
     "Sample",
     "Split",
     "complete_splits",
+    "convert_dataset",
     "crop",
     "import_dataset",
     "read_cells",

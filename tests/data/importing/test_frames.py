@@ -62,3 +62,22 @@ def test_a_size_of_the_upright_image_turns_nothing(tmp_path: Path):
     frame = find_frame(image, (60, 80), (60, 80))
     assert frame.upright((1, 2, 3, 4)) == (1, 2, 3, 4)
     assert frame.said == ""
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "declared", "untold"),
+    [
+        (1, (80, 60), (80, 60), False),
+        (3, (80, 60), (80, 60), True),  # the same sides upright and as stored
+        (6, (80, 60), (60, 80), False),
+        (6, (60, 60), (60, 60), True),
+        (6, (80, 60), None, True),
+        (1, (80, 60), None, False),
+    ],
+)
+def test_what_a_box_file_does_not_tell_is_said(tmp_path, orientation, size, declared, untold):
+    image = save(tmp_path / "a.jpg", *size, orientation=orientation)
+    height, width = images.read(image).shape[:2]
+    frame = find_frame(image, (width, height), declared)
+    assert frame.upright((1, 2, 3, 4)) == (1, 2, 3, 4)
+    assert ("does not tell" in frame.said) is untold

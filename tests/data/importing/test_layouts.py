@@ -423,7 +423,7 @@ def test_boxes_without_a_size_on_a_turned_photograph_are_taken_as_upright_and_th
         Image.fromarray(ramp(i)).save(source / "images" / f"f{i}.jpg", exif=exif)
     report = import_dataset(source, tmp_path / "cells", format="yolo", names=["RBC", "WBC"])
     assert report.ok
-    assert any("taken for the upright image (4 fields" in note for note in report.notes)
+    assert any("they were taken so (4 fields" in note for note in report.notes)
 
 
 def test_a_polygon_and_a_bad_line_end_no_import(tmp_path: Path):

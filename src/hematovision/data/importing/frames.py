@@ -21,9 +21,9 @@ __all__ = ["Frame", "find_frame"]
 
 _JPEG, _EXIF, _EXIF_BYTES = b"\xff\xd8", b"Exif\0\0", 2**17
 _ROUNDING = 1.0  # pixel, of the smaller size
-_UPRIGHT = (
-    "images have an EXIF orientation, and their box file gives no size: the boxes were taken for "
-    "the upright image"
+_UNTOLD = (
+    "images have an EXIF orientation, and their box file does not tell whether its boxes are for "
+    "the upright image: they were taken so"
 )
 
 
@@ -83,10 +83,8 @@ def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
         If they contradict each other; the message is the reason.
     """
     width, height = pixels
-    if declared == pixels:
-        return Frame(width, height)
-    if declared is None:
-        return Frame(width, height, said=_UPRIGHT if _camera_orientation(image) != 1 else "")
+    if declared is None or declared == pixels:
+        return Frame(width, height, said=_tell_untold(image, declared))
     if _is_scaled(declared, pixels):
         scale = (width / declared[0], height / declared[1])
         said = f"boxes were scaled by {scale[0]:.4g}, from {_show(declared)} to {_show(pixels)}"
@@ -104,6 +102,13 @@ def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
         f"its box file gives {_show(declared)} pixels, the image has {_show(pixels)}, so that its "
         "boxes would be in the wrong places; correct the size, or bring the image it was drawn on"
     )
+
+
+def _tell_untold(image: Path, declared: Size | None) -> str:
+    """Say that a box file does not tell whether its boxes are for the upright image, if so."""
+    orientation = _camera_orientation(image)
+    told = declared is not None and declared[0] != declared[1] and orientation > 4
+    return "" if orientation == 1 or told else _UNTOLD
 
 
 def _is_scaled(declared: Size, pixels: Size) -> bool:
