@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hematovision import files
 from hematovision.errors import OutputError
+from hematovision.files import write_new
 
 
 def names(folder: Path) -> list[str]:
@@ -153,3 +155,31 @@ class TestOwnFile:
         os.mkfifo(tmp_path / "a.journal")
         with pytest.raises(OutputError, match="is no regular file"):
             files.open_own(tmp_path / "a.journal")
+
+
+def test_of_two_who_write_one_new_file_at_once_one_is_refused(tmp_path: Path):
+    path = tmp_path / "model.onnx"
+
+    def write(number: int) -> bool:
+        try:
+            write_new(path, bytes([number]) * 1000)
+        except OutputError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        wrote = list(pool.map(write, range(32)))
+    assert sum(wrote) == 1
+    assert path.read_bytes() == bytes([wrote.index(True)]) * 1000
+    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_new_file_is_written_where_there_are_no_links(tmp_path: Path, monkeypatch):
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert write_new(tmp_path / "a", b"a").read_bytes() == b"a"
+    with pytest.raises(OutputError, match="exists already"):
+        write_new(tmp_path / "a", b"b")
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"a"]

@@ -25,6 +25,7 @@ __all__ = [
     "sha256_file",
     "sync",
     "write_bytes",
+    "write_new",
     "write_text",
     "writing",
 ]
@@ -209,6 +210,34 @@ def write_bytes(path: Path, data: bytes) -> Path:
     with replacing(path) as stream, writing(path, len(data)):
         stream.write(data)
         stream.flush()
+    return path
+
+
+def write_new(path: Path, data: bytes) -> Path:
+    """Write `data` to `path` at once, unless something is there: of two at once one is refused.
+
+    Raises
+    ------
+    OutputError
+        If something is there, or the place cannot be written.
+    """
+    taken = OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
+    ensure_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with writing(path):
+            with temporary.open("xb") as stream:
+                stream.write(data)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise taken from None
+            except OSError:  # A file system without links: two at once are not told apart.
+                if path.exists():
+                    raise taken from None
+                temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 

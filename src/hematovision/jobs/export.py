@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from hematovision.errors import OutputError, needs_extra
 from hematovision.extras import require
-from hematovision.files import write_bytes
+from hematovision.files import write_new
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.registry import find_model
 from hematovision.model.weights import bundled_weights
@@ -46,7 +46,7 @@ def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
     path = out or Path(f"hematovision_model{FORMATS[to]}")
     if path.exists():
         raise OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
-    return write_bytes(path, _content(read_bundle(find_model(model)), to))
+    return write_new(path, _content(read_bundle(find_model(model)), to))
 
 
 def _content(bundle: Bundle, to: Format) -> bytes:
