@@ -96,10 +96,20 @@ def test_a_proxy_is_let_in_by_its_name_whatever_host_it_hands_on():
     assert refused_request(["blood.example.org"], [], HERE)
 
 
-def test_a_server_that_listens_at_one_address_is_reached_by_it_and_a_wildcard_is_no_name():
-    assert refused_request(["192.168.1.5:8501"], [], host_names("192.168.1.5")) is None
-    assert refused_request(["192.168.1.5:8501"], [], host_names("0.0.0.0"))
-    assert refused_request(["0.0.0.0:8501"], [], host_names("0.0.0.0"))
+def test_a_server_that_listens_at_one_address_is_reached_by_it():
+    names = host_names("192.168.1.5")
+    assert refused_request(["192.168.1.5:8501"], ["http://192.168.1.5:8501"], names) is None
+    assert refused_request(["192.168.1.6:8501"], [], names)
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_a_server_that_listens_at_all_addresses_is_reached_by_each_but_by_no_name(wildcard: str):
+    names = host_names(wildcard)
+    for host in ("192.168.1.5:8501", "[fe80::1]:8501", "localhost:8501"):
+        assert refused_request([host], [f"http://{host}"], names) is None
+        assert refused_request([host], ["http://192.0.2.1"], names)
+    assert "any IP address" in (refused_request(["evil.example"], [], names) or "")
+    assert refused_request(["1.2.3.4.evil.example"], [], names)
 
 
 def test_names_are_compared_as_browsers_send_them():

@@ -16,13 +16,16 @@ from urllib.parse import urlsplit
 
 from hematovision.errors import ListeningError
 
-__all__ = ["LOOPBACK", "WILDCARDS", "host_names", "listen", "refused_request"]
+__all__ = ["ANY_ADDRESS", "LOOPBACK", "WILDCARDS", "host_names", "listen", "refused_request"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The host names of this computer for itself."""
 
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at
 """Addresses that stand for all of a computer's."""
+
+ANY_ADDRESS = "any IP address"
+"""Among `host_names`: every IP address. An address cannot be rebound; only names can."""
 
 _NAME = re.compile(r"[a-z0-9._-]+")
 _SHOWN = 80  # Characters of what somebody else sent.
@@ -55,7 +58,8 @@ def listen(address: str, port: int) -> socket.socket:
 def host_names(address: str, allowed: Iterable[str] = ()) -> frozenset[str]:
     """Return the host names under which a server may be reached.
 
-    They are `LOOPBACK`, the address it listens at unless that is a wildcard, and those allowed.
+    They are `LOOPBACK`, the address it listens at, and those allowed. Of a wildcard, all addresses:
+    those of this computer are not all known, in a container least of all.
 
     Parameters
     ----------
@@ -74,8 +78,8 @@ def host_names(address: str, allowed: Iterable[str] = ()) -> frozenset[str]:
     >>> sorted(host_names("127.0.0.1", ["Blood.example.org."]))
     ['127.0.0.1', '::1', 'blood.example.org', 'localhost']
     """
-    own = [] if address in WILDCARDS else [address]
-    return frozenset((*LOOPBACK, *map(_plain_name, (*own, *allowed))))
+    own = ANY_ADDRESS if address in WILDCARDS else _plain_name(address)
+    return frozenset((*LOOPBACK, own, *map(_plain_name, allowed)))
 
 
 def refused_request(
@@ -96,7 +100,7 @@ def refused_request(
     may hand on a ``Host`` of its own. Pages of other ports of this computer are other sites.
     """
     host = _hostname(hosts[0]) if len(hosts) == 1 else None
-    if host not in names:
+    if host not in names and not (ANY_ADDRESS in names and _is_address(host)):
         return _refusal("Host", ", ".join(hosts), names)
     for origin in origins:
         scheme, _, rest = origin.partition("://")
@@ -125,6 +129,13 @@ def _hostname(netloc: str) -> str | None:
     if parts.netloc != netloc or "@" in netloc or parts.hostname is None:
         return None
     return parts.hostname.rstrip(".")
+
+
+def _is_address(host: str | None) -> bool:
+    try:
+        return host is not None and bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def _plain_name(name: str) -> str:

@@ -22,13 +22,15 @@ def test_only_this_computer_reaches_it_and_nothing_is_reported_or_advertised():
 
 
 def test_what_was_asked_for_is_passed_on():
-    settings = Settings(9000, "0.0.0.0", 7, False, "/blood/", ("Blood.example.org",))
+    settings = Settings(9000, "0.0.0.0", 7, False, "/blood/")
+    proxied = Settings(allowed_hosts=("Blood.example.org",)).streamlit()
     found = settings.streamlit()
     assert found["server.port"] == 9000
     assert found["server.address"] == "0.0.0.0"
     assert found["server.maxUploadSize"] == 7
     assert found["server.baseUrlPath"] == "blood"
-    assert found["server.allowedHosts"] == ["127.0.0.1", "::1", "blood.example.org", "localhost"]
+    assert found["server.allowedHosts"] == ["*"]  # `KnownHosts` knows addresses from names
+    assert proxied["server.allowedHosts"] == ["127.0.0.1", "::1", "blood.example.org", "localhost"]
     assert settings.url == "http://localhost:9000/blood"
     assert dataclasses.replace(settings, address="::1", base_path="").url == "http://[::1]:9000"
 

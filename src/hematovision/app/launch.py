@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hematovision.app.theme import THEME
 from hematovision.extras import require
-from hematovision.listening import LOOPBACK, WILDCARDS, host_names
+from hematovision.listening import ANY_ADDRESS, LOOPBACK, WILDCARDS, host_names
 
 __all__ = ["LOCAL", "MAX_IMAGES", "MAX_PIXELS", "MOST_PIXELS", "Settings", "launch"]
 
@@ -72,12 +72,16 @@ class Settings:
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self.port}/{self.base_path.strip('/')}".rstrip("/")
 
+    def _streamlit_hosts(self) -> list[str]:
+        """Return the host names as Streamlit has them, which knows no `ANY_ADDRESS`."""
+        return ["*"] if ANY_ADDRESS in self.host_names else sorted(self.host_names)
+
     def streamlit(self) -> dict[str, object]:
         """Return Streamlit's options, by their names."""
         options: dict[str, object] = {
             "server.port": self.port,
             "server.address": self.address,
-            "server.allowedHosts": sorted(self.host_names),
+            "server.allowedHosts": self._streamlit_hosts(),
             "server.maxUploadSize": self.max_upload_mb,
             "server.baseUrlPath": self.base_path.strip("/"),
             # Nothing is reported to anybody, asked of other computers, or advertised; and no stack
