@@ -146,3 +146,22 @@ def test_no_file_is_left_behind(records: ReviewService, classifier: Classifier):
     assert place == (0, 3)
     name = batch._images.name
     assert not isinstance(name, str) or not Path(name).exists()
+
+
+def test_large_files_are_not_gathered_in_memory(
+    classifier: Classifier, records: ReviewService, monkeypatch: pytest.MonkeyPatch
+):
+    gathered: list[int] = []
+    record = ReviewService.record
+
+    def spied(self: ReviewService, batch: int, answers: list) -> list[int]:
+        gathered.append(len(answers))
+        return record(self, batch, answers)
+
+    monkeypatch.setattr(ReviewService, "record", spied)
+    # Bytes behind the end of an image are ignored.
+    cells = [(name, content + bytes(2**24)) for name, content in drawn(5)]
+    batch = answer_batch(classifier, cells, records, name="mine")
+    assert len(batch.answered) == 5
+    assert max(gathered) <= 3
+    assert [batch.content(row) for row in batch.rows] == [content for _, content in cells]

@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -27,6 +26,7 @@ from hematovision.review.service import ReviewService
 __all__ = ["Batch", "Row", "answer_batch", "model_ref"]
 
 _AT_ONCE = 50  # Answers of one transaction: those that a crash could lose, and nobody was told of.
+_BYTES_AT_ONCE = 2**25  # Of their files.
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def answer_batch(
     keeping, limits = service.keeping(), limits or Limits()
     total = expected(uploads, limits)
     answers = answer(classifier, receive(uploads, limits), total=total, progress=progress)
-    for some in _by(_AT_ONCE, answers):
+    for some in _groups(answers):
         kept = [one for one in some if one.prediction.decision != "refused"]
         known = service.known({one.sha256 for one in kept}, model)
         numbers = iter(service.record(batch.number, [_new_answer(one, keeping) for one in kept]))
@@ -210,9 +210,15 @@ def answer_batch(
     return batch
 
 
-def _by(size: int, items: Iterable[Answered]) -> Iterator[list[Answered]]:
-    iterator = iter(items)
-    while some := list(islice(iterator, size)):
+def _groups(items: Iterable[Answered]) -> Iterator[list[Answered]]:
+    """Group answers for one transaction each: few, and with few bytes in memory."""
+    some: list[Answered] = []
+    for one in items:
+        some.append(one)
+        if len(some) == _AT_ONCE or sum(len(each.content) for each in some) > _BYTES_AT_ONCE:
+            yield some
+            some = []
+    if some:
         yield some
 
 
