@@ -181,7 +181,9 @@ def open_own(path: Path) -> io.FileIO:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    if path.is_symlink():
+    with writing(path):
+        linked = path.is_symlink()
+    if linked:
         raise _not_own(path, "is a link")
     with writing(path):
         stream = io.FileIO(path, "a+", opener=lambda name, _: os.open(name, flags, 0o666))

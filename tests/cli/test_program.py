@@ -115,6 +115,40 @@ def test_the_kinds_of_table_are_named_when_another_is_asked_for(run):
     ).stderr.replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["classify", ""],
+        ["classify", "a.png", ""],
+        ["classify", "a.png", "--out", ""],
+        ["classify", "a.png", "--out="],
+        ["classify", "a.png", "--model", ""],
+        ["train", "", "--out", "run"],
+        ["data", "check", ""],
+        ["evaluate", "pbc8", "cells", "--out", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(run, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "an argument is empty, as from a variable that is not set" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_that_numpy_does_not_take_is_wrong_usage(run):
+    assert run("train", "cells", "--out", "run", "--seed", 2**32).exit_code == 2
+
+
+def test_the_lines_of_a_message_are_kept_and_those_of_a_name_are_not(run, tmp_path):
+    result = run("data", "check", tmp_path / "no\nError: all is well")
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert r"no\nError: all is well" in lines[0]
+    assert lines[1].startswith("    <root>/Train/<class>/*.png ")
+    assert len(lines) == 3
+
+
 @pytest.mark.parametrize(("text", "blocks"), [("1", 1), ("17", 17), ("all", None)])
 def test_a_number_of_blocks_or_all(text, blocks):
     assert learning._blocks(text) == blocks

@@ -184,7 +184,7 @@ def test_what_cannot_be_compared_is_an_error_and_leaves_nothing(colours, reddish
     with pytest.raises(DatasetError, match="No images in class folders"):
         compare(MODEL, reddish, colours / "Train" / "red", out=out)
     assert not out.exists()
-    with pytest.raises(OutputError, match="not empty"):
+    with pytest.raises(OutputError, match="searched for images"):
         compare(MODEL, reddish, colours, out=colours)
 
 

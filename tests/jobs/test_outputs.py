@@ -202,3 +202,14 @@ def test_two_demos_do_not_clear_each_others_folder(holder, tmp_path):
     result = CliRunner().invoke(program, ["demo", "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
     assert "Another run is working in the folder" in result.stderr
+
+
+def test_results_may_not_lie_among_the_images_that_are_read(tmp_path: Path):
+    read = tmp_path / "cells"
+    read.mkdir()
+    for place in (read / "run", read / "Test" / "run", tmp_path / "cells" / ".." / "cells" / "x"):
+        with pytest.raises(OutputError, match=r"searched for images.*outside .*cells with --out"):
+            claimed_folder(place, inputs=[read]).__enter__()
+    assert list(read.iterdir()) == []
+    with claimed_folder(tmp_path / "cells-run", inputs=[read, tmp_path / "gone"]):
+        pass

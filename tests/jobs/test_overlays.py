@@ -84,7 +84,9 @@ def test_the_folder_may_not_lie_in_what_is_searched(tmp_path):
         tmp_path / "link" / "new",
         searched / ".." / "images",
     ):
-        with pytest.raises(OutputError, match=r"which is searched for images.*Choose one outside"):
+        with pytest.raises(
+            OutputError, match=r"which is searched for images.*Choose one outside .* --explain"
+        ):
             overlays.Overlays(folder, [], [searched])
     assert list(searched.iterdir()) == []
     overlays.Overlays(tmp_path / "images-new", [], [searched, tmp_path / "cell.png"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,12 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypa
     with pytest.raises(OutputError, match="expected one of"):
         tables.check_table(tmp_path / "t.xlsx")
     tables.check_table(tmp_path / "t.parquet")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.csv")
+        with pytest.raises(OutputError, match=r"pipe\.csv.*a device or pipe has that name"):
+            tables.check_table(tmp_path / "pipe.csv")
+    with pytest.raises(OutputError, match="File name too long"):
+        tables.check_table(tmp_path / f"{'x' * 300}.csv")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"hematovision\[data\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*pyarrow|hematovision\[data\]"):
         tables.check_table(tmp_path / "t.parquet")

@@ -51,7 +51,9 @@ TaxonomyOption = Annotated[
 _EXAMPLES = 5
 """How many findings of one kind are listed."""
 
-SeedOption = Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same result.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, metavar="S", help="Same seed, same result.")
+]
 
 
 @group.command("import")

@@ -20,6 +20,7 @@ class _Program(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with reported(debug=False):
+            _refuse_empty(args)
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -37,6 +38,22 @@ program = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_PLACES = frozenset({"--out", "--model", "--explain", "--annotations", "--fields", "--weights"})
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """Refuse an empty path, as an unset variable of a shell gives: it would mean this folder."""
+    for before, arg in zip(["", *args], args, strict=False):
+        option, _, value = arg.partition("=")
+        is_path = before in _PLACES if before.startswith("--") else True
+        if (not arg and is_path) or (option in _PLACES and "=" in arg and not value):
+            raise typer.BadParameter(
+                "an argument is empty, as from a variable that is not set. Give a path; . is the "
+                "current folder.",
+                param_hint=before if before in _PLACES else option or "PATH",
+            )
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value

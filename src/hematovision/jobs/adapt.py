@@ -148,7 +148,7 @@ def adapt(
     folder, out = Path(folder), Path(out)
     source = open_source(model)
     data = None if unlabelled else find_labelled(folder, source.bundle.taxonomy, progress)
-    with claimed_folder(out):
+    with claimed_folder(out, inputs=[folder]):
         if data is None:
             return _to_unlabelled(source, folder, out, seed, progress)
         return _to_labelled(source, data, out, seed, progress)

@@ -124,7 +124,7 @@ def compare(
     names = _names(first, second, classifiers)
     if out is None:
         return _compared(names, classifiers, kept, common, notes, progress)
-    with claimed_folder(Path(out)):
+    with claimed_folder(Path(out), inputs=[Path(dataset)]):
         result = _compared(names, classifiers, kept, common, notes, progress)
         part = "all" if whole else split
         return replace(result, report=_write(Path(out), result, data, part, classifiers, common))

@@ -85,7 +85,7 @@ def evaluate(
     found = classes_for(classifier.taxonomy, class_folders(dataset), taxonomy, where=str(dataset))
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
     chosen = choose_part(data, split)
-    with claimed_folder(out):
+    with claimed_folder(out, inputs=[dataset]):
         return _evaluated(classifier, found, data, chosen, out, split, progress)
 
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from hematovision.errors import OutputError, needs_extra
 from hematovision.extras import require
-from hematovision.files import write_new
+from hematovision.files import write_new, writing
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.registry import find_model
 from hematovision.model.weights import bundled_weights
@@ -44,7 +44,9 @@ def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
     if to != "onnx":
         require("export")
     path = out or Path(f"hematovision_model{FORMATS[to]}")
-    if path.exists():
+    with writing(path):
+        is_there = path.exists()
+    if is_there:
         raise OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
     return write_new(path, _content(read_bundle(find_model(model)), to))
 

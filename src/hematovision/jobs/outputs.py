@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +14,7 @@ from hematovision.files import ensure_folder, open_own, writing
 from hematovision.liveness import try_hold
 from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
-__all__ = ["LOCK", "claimed_folder", "fresh_folder", "held_folder"]
+__all__ = ["LOCK", "claimed_folder", "fresh_folder", "held_folder", "refuse_inside"]
 
 LOCK = ".hematovision.lock"
 """The file in a folder that a run holds while it works there; it goes when the run ends."""
@@ -57,8 +57,40 @@ def fresh_folder(path: Path, *, option: str = "--out") -> Path:
     return path
 
 
+def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--out") -> None:
+    """Refuse a folder for results that lies in one whose images are read.
+
+    Its pictures would be taken for images by the next run.
+
+    Parameters
+    ----------
+    path : Path
+        The folder for results.
+    inputs : iterable of Path
+        Files and folders that are read.
+    option : str
+        What the command line calls `path`, for the error.
+
+    Raises
+    ------
+    OutputError
+        If it does, links followed.
+    """
+    place = Path(os.path.realpath(path))
+    for given in inputs:
+        real = Path(os.path.realpath(given))
+        if place.is_relative_to(real) and real.is_dir():
+            raise OutputError(
+                f"The folder {path} for the results lies in {given}, which is searched for images: "
+                f"the next run would take its pictures for images. Choose one outside {given} with "
+                f"{option}."
+            )
+
+
 @contextmanager
-def claimed_folder(path: Path, *, option: str = "--out") -> Iterator[Path]:
+def claimed_folder(
+    path: Path, *, option: str = "--out", inputs: Iterable[str | Path] = ()
+) -> Iterator[Path]:
     """Hold an empty folder for this process alone while the block fills it.
 
     What an interrupted run left there is removed first. If the block fails, what it wrote is
@@ -69,13 +101,18 @@ def claimed_folder(path: Path, *, option: str = "--out") -> Iterator[Path]:
     path : Path
     option : str
         What the command line calls it, for the error.
+    inputs : iterable of Path
+        What is read meanwhile; see `refuse_inside`.
 
     Raises
     ------
     OutputError
-        If another process works there, something else is in it, or it cannot be made.
+        If another process works there, something else is in it, it cannot be made, or it lies in
+        one of the inputs.
     """
-    is_new = not path.exists()
+    with writing(path):
+        refuse_inside(path, inputs, option=option)
+        is_new = not path.exists()
     try:
         with held_folder(path, option=option) as was_interrupted:
             _prepare(path, option, was_interrupted=was_interrupted)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from hematovision import images
-from hematovision.errors import ImageError, OutputError
+from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
-from hematovision.jobs.outputs import fresh_folder
+from hematovision.jobs.outputs import fresh_folder, refuse_inside
 from hematovision.model.classifier import Explained
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
@@ -45,7 +45,7 @@ class Overlays:
     """
 
     def __init__(self, folder: Path, paths: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
-        _refuse_inside(folder, inputs)
+        refuse_inside(folder, inputs, option="--explain")
         self.written = 0
         self._folder = fresh_folder(folder, option="--explain")
         self._names = iter(overlay_names(paths))
@@ -68,17 +68,6 @@ class Overlays:
             return
         images.write(self._folder / name, picture)
         self.written += 1
-
-
-def _refuse_inside(folder: Path, inputs: Iterable[Path]) -> None:
-    place = Path(os.path.realpath(folder))
-    for given in inputs:
-        if given.is_dir() and place.is_relative_to(os.path.realpath(given)):
-            raise OutputError(
-                f"The folder for overlays, {folder}, lies in {given}, which is searched for "
-                "images: the next run would classify the overlays. Choose one outside it with "
-                "--explain."
-            )
 
 
 def overlay_names(paths: Sequence[Path]) -> list[PurePath]:

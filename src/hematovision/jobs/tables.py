@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,15 +145,18 @@ def check_table(path: Path) -> None:
     Raises
     ------
     OutputError
-        If the suffix is none of `SUFFIXES`, or a folder is in the way.
+        If the suffix is none of `SUFFIXES`, or something is in the way that is no file.
     MissingExtraError
         If Parquet is asked for and pyarrow is not installed.
     """
     if _kind(path) is _Parquet:
         _check_parquet()
-    if path.is_dir():
+    with writing(path):
+        mode = path.stat().st_mode if path.exists() else stat.S_IFREG
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
         raise OutputError(
-            f"The table {path} cannot be written: a folder has that name. Choose another."
+            f"The table {path} cannot be written: {what} has that name. Choose another."
         )
 
 

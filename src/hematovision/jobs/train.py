@@ -122,7 +122,7 @@ def train(
         At once, if the extra ``train`` is not installed.
     """
     require("train")
-    with claimed_folder(out):
+    with claimed_folder(out, inputs=[dataset]):
         return _train(dataset, out, options, progress)
 
 
