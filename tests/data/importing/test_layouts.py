@@ -214,6 +214,21 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path):
     assert split_of_sources(report.dest)["valid1.png"] == "valid"
 
 
+def test_label_files_beside_their_images_in_a_folder_for_each_split_are_found(tmp_path: Path):
+    source = tmp_path / "set"
+    for split, members in NAMES.items():
+        for name in members:
+            images.write(source / split / name, ramp())
+            write_yolo((source / split / name).with_suffix(".txt"))
+        (source / split / "_darknet.labels").write_text("RBC\nWBC\n")
+        (source / f"{split}.txt").write_text("\n".join(members))
+    (source / "README.roboflow.txt").write_text("0 is not a label file")
+    report = import_dataset(source, tmp_path / "cells")
+    assert report.format == "yolo"
+    assert report.ok, report.problems
+    assert split_of_sources(report.dest) == {n: s for s, members in NAMES.items() for n in members}
+
+
 @pytest.mark.parametrize("format_", ["yolo", "voc"])
 def test_what_archives_of_macos_add_is_passed_over(tmp_path: Path, format_):
     source = roboflow(tmp_path / "set", format_, NAMES)
@@ -464,6 +479,7 @@ def test_a_table_of_images_and_labels_becomes_class_folders(tmp_path: Path):
         assert (report.dest / cell.file).read_bytes() == original.read_bytes()
     assert set(report.counts) == {"train", "valid", "test"}
     assert any("no boxes" in note for note in report.notes)
+    assert "crop_rule" not in json.loads((report.dest / "import.json").read_text())
 
 
 @pytest.mark.parametrize("taxonomy", [None, "folders", "rbc-wbc-platelets"])

@@ -129,7 +129,7 @@ class ImportReport:
             "problems": list(self.problems),
             "notes": list(self.notes),
         }
-        if self.format != "folders":
+        if self.fields:
             sizes = {"context": CONTEXT, "border": BORDER, "min_side": MIN_SIDE}
             value["crop_rule"] = {"rule": _RULE, **sizes}
         return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,9 +2,10 @@
 
 ``SOURCE/labels/**/*.txt`` and ``SOURCE/images/**``; ``labels`` and ``images`` in a folder for each
 split, as Roboflow lays them out; or label files beside their images. The names of the class ids are
-given with ``--names``, or stand in ``data.yaml``, ``classes.txt`` or ``obj.names``. The splits are
-those of ``data.yaml``, or of the folders. Of a polygon (class id, then x and y of three or more
-points, as segmentation and rotated boxes are written) the bounding box is used.
+given with ``--names``, or stand in ``classes.txt``, ``obj.names``, ``_darknet.labels`` or
+``data.yaml``. The splits are those of ``data.yaml``, or of the folders. Of a polygon (class id,
+then x and y of three or more points, as segmentation and rotated boxes are written) the bounding
+box is used.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from hematovision.data.importing.places import (
     find_places,
     open_places,
     visible_files,
+    visible_folders,
 )
 from hematovision.data.samples import Box
 from hematovision.data.texts import read_text
@@ -36,7 +38,7 @@ from hematovision.errors import AnnotationError, DatasetError
 
 __all__ = ["is_label_file", "read"]
 
-_NAME_LISTS = ("classes.txt", "obj.names")
+_NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 # Label tools round; a value this far outside [0, 1] is a pixel or another format's column.
 _TOLERANCE = 0.05
 
@@ -220,7 +222,8 @@ def _find_names(
     source: Path, places: Sequence[Place], yaml: DataYaml | None, found: Collector
 ) -> tuple[str, ...]:
     """Return the names of the class ids from the first file that has them; maybe none."""
-    folders = dict.fromkeys((source, *(place.boxes for place in places)))
+    inner = (place.boxes for place in places)
+    folders = dict.fromkeys((source, *inner, *visible_folders(source)))
     lists = [file for f in folders for name in _NAME_LISTS if (file := f / name).is_file()]
     known = {
         str(file): tuple(
