@@ -8,6 +8,7 @@ import pytest
 from hematovision.errors import OutputError
 from hematovision.jobs import overlays
 from hematovision.jobs.overlays import overlay_names
+from hematovision.model.prediction import Prediction
 
 
 def names(*paths: str) -> list[str]:
@@ -96,3 +97,20 @@ def test_the_folder_may_not_lie_in_what_is_searched(tmp_path):
 def test_as_many_names_as_images(count):
     paths = [f"{i % 7}/{i % 3}.{('jpg', 'png')[i % 2]}" for i in range(count)]
     assert len({name.casefold() for name in names(*paths)}) == count
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("", "WBC  97.0%"),
+        ("low confidence", "WBC  97.0%, review"),
+        ("unlike the training images", "Not recognised, review"),
+        ("low confidence; unlike the training images", "Not recognised, review"),
+    ],
+)
+def test_an_image_unlike_the_training_images_is_not_captioned_with_a_class(
+    reason: str, expected: str
+):
+    decision = "review" if reason else "accepted"
+    one = Prediction("x", ("WBC", "b"), "WBC", (0.97, 0.03), 0.97, 2.0, decision, reason)
+    assert overlays._caption(one) == expected

@@ -120,5 +120,8 @@ def _short(stem: str) -> str:
 
 
 def _caption(prediction: Prediction) -> str:
+    """Return the headline, with its confidence if it is a class, and the decision."""
+    is_label = prediction.headline == prediction.label
+    confidence = f"  {prediction.confidence:.1%}" if is_label else ""
     verdict = f", {prediction.decision}" if prediction.decision == "review" else ""
-    return f"{prediction.label}  {prediction.confidence:.1%}{verdict}"
+    return f"{prediction.headline}{confidence}{verdict}"
