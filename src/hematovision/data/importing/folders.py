@@ -13,7 +13,7 @@ from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import read_dataset
 from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.importing.crops import Written, place
-from hematovision.data.importing.locating import find_leaks, tell_copies
+from hematovision.data.importing.locating import find_leaks, tell_copies, tell_made
 from hematovision.data.importing.names import safe_name, unique_names
 from hematovision.data.importing.parts import Parts, SplitLists, apply_parts
 from hematovision.data.samples import Dataset, Sample, Split
@@ -67,11 +67,21 @@ def read(
         kept = ((s, assigned.get(dataset.relative(s))) for s in dataset)
         dataset = dataset.with_samples(replace(s, split=p) for s, p in kept if p)
     elif parts is not None:
-        return apply_parts(dataset, parts, seed), [], notes
-    elif dataset.splits:
-        notes.append(f"The splits of the dataset were kept: {', '.join(dataset.splits)}.")
+        return apply_parts(dataset, parts, seed), [], [*notes, *tell_made(parts)]
     problems += find_leaks((sample.group, sample.split) for sample in dataset)
-    return complete_splits(dataset, seed) if parts is None else dataset, problems, notes
+    if parts is not None:
+        return dataset, problems, [*notes, *tell_made(parts)]
+    complete = complete_splits(dataset, seed)
+    return complete, problems, [*notes, *_tell_completed(dataset, complete)]
+
+
+def _tell_completed(given: Dataset, complete: Dataset) -> list[str]:
+    """Say which splits a dataset came with, and which were made."""
+    if not given.splits:
+        return tell_made(None)
+    made = [split for split in complete.splits if split not in given.splits]
+    added = f" Made from train, by whole groups: {', '.join(made)}." if made else ""
+    return [f"The split of the dataset was kept: {', '.join(given.splits)}.{added}"]
 
 
 def copy_images(

@@ -21,7 +21,7 @@ from hematovision.data.importing.parts import (
 from hematovision.data.samples import SPLITS, Split
 from hematovision.names import escape_name
 
-__all__ = ["Located", "find_leaks", "locate", "tell_copies"]
+__all__ = ["Located", "find_leaks", "locate", "tell_copies", "tell_made"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def locate(
         places = {name: replace(places[name], split=part) for name, part in split.items()}
         problems += find_leaks((place.group, place.split) for place in places.values())
     notes += tell_copies([field.name for field in fields])
-    notes += _tell_made(parts)
+    notes += tell_made(parts)
     kept = tuple(field for field in fields if field.name in places)
     return Located(kept, places, parts, tuple(problems), tuple(notes))
 
@@ -154,7 +154,8 @@ def _tell_unused(given: GivenSplit | None) -> list[str]:
     ]
 
 
-def _tell_made(parts: Parts | None) -> list[str]:
+def tell_made(parts: Parts | None) -> list[str]:
+    """Say which split was made, or asked for."""
     if isinstance(parts, NoParts):
         return ["No split was made, as asked for."]
     if isinstance(parts, GivenSplit):
