@@ -122,6 +122,30 @@ def test_what_is_no_http_gets_the_body_of_every_problem(hasty, sent):
     assert "not a well-formed" in problem(exchanged(hasty, sent), 400)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v1/models/?\xff HTTP/1.1",
+        b"GET /%0d%0aX:y/ HTTP/1.1",
+        b"GET /\xc3\xa9 HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"GET http://evil.example/nowhere HTTP/1.1",
+        b"CONNECT localhost:80 HTTP/1.1",
+        b"TRACE / HTTP/1.1",
+        b"BREW /v2 HTTP/1.1",
+        b"PUT /v1/classify HTTP/1.1",
+        b"POST /v1/classify?explain=perhaps HTTP/1.1",
+        b"GET /nowhere HTTP/3.0",
+        b"GET /v2/models/%2e%2e/ready HTTP/1.1",
+    ],
+)
+def test_whatever_is_asked_what_is_not_200_has_the_documented_body(hasty, line):
+    answer = exchanged(hasty, line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    status = int(answer.split()[1])
+    assert status in {307, 400, 404, 405, 415, 422}
+    problem(answer, status)
+
+
 def test_a_websocket_is_no_way_around(hasty):
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

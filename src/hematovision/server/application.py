@@ -103,7 +103,7 @@ def _add_problems(app: FastAPI) -> None:
         return _said(request, status_of(error), error.message, headers_of(error))
 
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
-        given = request.url.path
+        given = request.scope["path"]
         path = given.rstrip("/")
         if error.status_code == HTTPStatus.NOT_FOUND and path != given and _has(app, request, path):
             message = f"The path has no slash at its end: {path}"
@@ -137,7 +137,7 @@ def _has(app: FastAPI, request: Request, path: str) -> bool:
 
 def _location(request: Request, path: str) -> str:
     """Return a path as the value of a header: of this host, whatever the request calls it."""
-    query = request.url.query
+    query = quote(request.scope["query_string"], safe="/?:@!$&'()*+,;=%-._~")
     return quote("/" + path.lstrip("/")) + (f"?{query}" if query else "")
 
 
