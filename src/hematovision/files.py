@@ -225,9 +225,9 @@ def write_new(path: Path, data: bytes) -> Path:
     """
     taken = OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
     ensure_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(_temporary_name(path.name))
     try:
-        with writing(path):
+        with writing(path, len(data)):
             with temporary.open("xb") as stream:
                 stream.write(data)
             try:
