@@ -28,7 +28,7 @@ def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
         if process.poll() is not None:
             pytest.fail(f"the server ended: {log.read_text()}")
         try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
+            with urllib.request.urlopen(f"{address.rstrip('/')}/_stcore/health", timeout=1):
                 return
         except OSError:
             time.sleep(0.1)

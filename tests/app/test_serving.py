@@ -60,9 +60,9 @@ class App:
             asking.sendall(f"GET {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode())
             return int(asking.recv(4096).split()[1])
 
-    def websocket(self, host: str, **headers: str) -> int:
+    def websocket(self, host: str, path: str = "/_stcore/stream", **headers: str) -> int:
         return self.status(
-            "/_stcore/stream",
+            path,
             Host=host,
             Upgrade="websocket",
             Connection="Upgrade",
@@ -80,7 +80,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Start]:
     paths = [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*options: object) -> App:
+    def start(*options: object, health: str = "") -> App:
         port = free_port()
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -95,13 +95,15 @@ def start(home: Path, tmp_path: Path) -> Iterator[Start]:
                 start_new_session=True,
             )
         started.append(process)
-        wait_for(f"http://127.0.0.1:{port}", process, tmp_path / "log")
+        wait_for(f"http://127.0.0.1:{port}/{health}", process, tmp_path / "log")
         return App(process, port, tmp_path)
 
     yield start
     for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
 
@@ -167,6 +169,17 @@ def test_the_name_of_a_proxy_is_let_in_when_asked_for(start: Start):
     assert app.websocket("blood.example.org", Origin="https://evil.example") == 403
     assert app.websocket("evil.example", Origin="https://evil.example") == 403
     assert not app.looked_up.exists(), app.looked_up.read_text()
+
+
+def test_under_the_path_of_a_proxy_it_is_reached_by_the_proxys_name(start: Start):
+    app = start("--base-path", "/blood/", "--allowed-host", "blood.example.org", health="blood/")
+    assert app.status("/blood/_stcore/health", Host="blood.example.org") == 200
+    assert app.status("/blood/", Host="blood.example.org") == 200
+    assert app.status("/blood/", Host="evil.example") == 403
+    assert app.websocket(
+        "blood.example.org", "/blood/_stcore/stream", Origin="https://blood.example.org"
+    ) == 101  # fmt: skip
+    assert f"http://127.0.0.1:{app.port}/blood " in app.log.read_text()
 
 
 def test_its_address_is_told_and_nothing_is_advertised(start: Start):

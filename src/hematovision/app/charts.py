@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+import streamlit as st
 from numpy.typing import ArrayLike
 
 from hematovision.app.theme import ACCEPTED, REVIEW, SHARE_COLOURS
@@ -18,6 +19,7 @@ __all__ = [
     "counts_chart",
     "curves_chart",
     "figures_of",
+    "show_chart",
 ]
 
 LIGHT_TEXT_FROM = 0.65
@@ -33,7 +35,7 @@ def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
         for name, found in counts.items()
         for decision in ("accepted", "review")
     ]
-    axis = alt.Axis(labelLimit=180)
+    axis = alt.Axis(labelLimit=180, labelOverlap=False)
     return (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar()
@@ -48,7 +50,7 @@ def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
             order=alt.Order("decision:N"),
             tooltip=["class", "decision", "images"],
         )
-        .properties(height=80 + 26 * len(counts))
+        .properties(height=90 + 30 * len(counts))
     )
 
 
@@ -133,6 +135,15 @@ def figures_of(epochs: Sequence[Mapping[str, float]]) -> list[str]:
     """Return which of ``accuracy`` and ``loss`` the epochs tell."""
     told = {name.removeprefix("val_") for epoch in epochs for name in epoch}
     return [figure for figure in ("accuracy", "loss") if figure in told]
+
+
+def show_chart(chart: Any) -> None:
+    """Draw a chart on the page.
+
+    Streamlit's own theme for charts writes grey on white, with a contrast of 3.7; without it, text
+    has the colour of the page's, in light and dark.
+    """
+    st.altair_chart(chart, theme=None)
 
 
 def _axis(angle: int) -> alt.Axis:

@@ -73,7 +73,7 @@ STYLE = (
     """
 [data-testid="stMainBlockContainer"] {padding-top:3.2rem; padding-bottom:2rem}
 .st-key-pages {gap:.25rem}
-@media (max-width:640px) {.st-key-pages [data-testid="stIconMaterial"] {display:none}}
+@media (max-width:640px) {.st-key-pages a > span:first-child {display:none}}
 .hv-answer {display:flex; justify-content:space-between; align-items:baseline; gap:.5rem;
   flex-wrap:wrap; margin:.1rem 0 .35rem}
 .hv-label {font-weight:600; font-size:1.05rem; overflow-wrap:anywhere}

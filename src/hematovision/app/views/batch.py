@@ -9,7 +9,7 @@ import streamlit as st
 
 from hematovision import images
 from hematovision.app import state
-from hematovision.app.charts import counts_chart
+from hematovision.app.charts import counts_chart, show_chart
 from hematovision.app.pictures import heat_picture, plain_picture
 from hematovision.app.theme import answer_html, refusals_html
 from hematovision.model.classifier import Classifier
@@ -45,7 +45,7 @@ def _overview(batch: Batch) -> None:
         st.caption(f"Predicted by {batch.model.name} in {seconds:.1f} s, and kept in the records.")
         _already(batch)
     with chart:
-        st.altair_chart(counts_chart(batch.counts()))
+        show_chart(counts_chart(batch.counts()))
 
 
 def _already(batch: Batch) -> None:

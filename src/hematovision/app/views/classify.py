@@ -66,8 +66,8 @@ def _uploads() -> list[tuple[str, BinaryIO]]:
         "Images of single cells, or a zip of them",
         accept_multiple_files=True,
         key=f"uploads-{turn}",
-        help="JPEG, PNG, TIFF, BMP or WebP; one cell in the middle of each image. "
-        "They stay on this computer.",
+        help="JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF or JPEG 2000; HEIC or DICOM where the extra "
+        "'formats' is installed. One cell in the middle of each image. They stay on this computer.",
     )
     return [(file.name, file) for file in files]
 

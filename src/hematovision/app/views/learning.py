@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from hematovision.app import state
-from hematovision.app.charts import curves_chart, figures_of
+from hematovision.app.charts import curves_chart, figures_of, show_chart
 from hematovision.review.learning import Epoch, Learning, SideBySide, learnings
 
 __all__ = ["epoch_text", "show_learning"]
@@ -121,4 +121,5 @@ def _side_by_side(found: SideBySide) -> None:
 def _curves(learning: Learning) -> None:
     figures = figures_of(learning.epochs)
     for figure, column in zip(figures, st.columns(2), strict=False):
-        column.altair_chart(curves_chart(learning.epochs, figure))
+        with column:
+            show_chart(curves_chart(learning.epochs, figure))

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from hematovision.app import state
-from hematovision.app.charts import confusion_chart, curves_chart, figures_of
+from hematovision.app.charts import confusion_chart, curves_chart, figures_of, show_chart
 from hematovision.app.views.beside import show_side_by_side
 from hematovision.evaluation.schema import read_metrics
 from hematovision.review.shelf import ShelfModel
@@ -65,7 +65,7 @@ def _figures(model: ShelfModel) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Answers on its test images")
-        st.altair_chart(
+        show_chart(
             confusion_chart(
                 metrics.confusion_matrix, metrics.classes, rows="truth", columns="the model said"
             )
@@ -87,7 +87,7 @@ def _curves(path: Path) -> None:
         st.caption("Its head came with the backbone: there are no curves of its own.")
         return
     for figure in figures_of(epochs):
-        st.altair_chart(curves_chart(epochs, figure))
+        show_chart(curves_chart(epochs, figure))
 
 
 def _card(model: ShelfModel) -> None:

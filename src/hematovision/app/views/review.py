@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from hematovision.app import state
-from hematovision.app.charts import confusion_chart
+from hematovision.app.charts import confusion_chart, show_chart
 from hematovision.app.views.grid import show_grid, show_undo
 from hematovision.review.records import Queue
 
@@ -75,7 +75,7 @@ def _agreement() -> None:
             f"{agreement.unusable} were not usable."
         )
         st.caption("These are cells the model doubted, unless all were sent: no measure of it.")
-        st.altair_chart(
+        show_chart(
             confusion_chart(
                 agreement.matrix,
                 agreement.classes,
