@@ -289,8 +289,9 @@ def test_a_killed_import_leaves_no_dataset_behind(voc: Path, tmp_path: Path):
     (left,) = (p for p in tmp_path.iterdir() if p.name != "smear")
     assert left.name.startswith(".cells.importing-")
     assert not (left / "cells.csv").exists()
-    # And the next try is not in its way.
+    # The next import works, and removes what the killed one left.
     assert import_dataset(voc, tmp_path / "cells", format="voc").total == 40
+    assert not left.exists()
 
 
 def test_bccd_gives_the_945_official_test_crops(real_data: Path, tmp_path: Path, monkeypatch):
