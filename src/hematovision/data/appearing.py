@@ -56,7 +56,8 @@ def appearing(dest: Path) -> Iterator[Path]:
         with writing(lock):
             stream = lock.open("wb")
         with stream:
-            hold(stream)
+            with writing(lock):
+                hold(stream)
             yield folder
         with writing(dest):
             lock.unlink()
