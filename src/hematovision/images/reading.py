@@ -45,8 +45,8 @@ def read(
     The kind is told by the content, whatever the file is called. Rules, for every door alike:
 
     - JPEG (baseline and progressive; grey, RGB, YCbCr, CMYK and YCCK, inverted if Adobe's marker
-      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first frame. JPEG 2000 and AVIF where
-      Pillow has their libraries; HEIC and DICOM with the extra ``formats``.
+      says so), PNG, TIFF (also big), BMP, WebP, GIF and DICOM; the first frame. JPEG 2000 and AVIF
+      where Pillow has their libraries; HEIC with the extra ``formats``.
     - TIFF: three grey pages, or grey samples of one page, that the metadata (OME-XML, ImageJ,
       tifffile) call the channels of one picture become its red, green and blue, in the order that
       their names or colours say. Other stacks (slices, time points, several grey pages) are

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import struct
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import MissingExtraError, NotAnImageError
 from hematovision.images.formats import jpeg, jpeg2000
+from hematovision.images.formats.elements import PREFIX, UNKNOWN_LENGTH, Header, read_header
 from hematovision.images.formats.greys import Greys, apply_palette, to_rgb, to_whole_bytes
 from hematovision.images.formats.picture import Picture, Source
 
 __all__ = ["PREFIX", "inspect"]
 
-PREFIX = b"DICM"
-"""Stands at byte 128 of every DICOM file (PS3.10, 7.1)."""
-
-# A header is read element by element, so that it may be as long as this, the pixels not counted.
-_MAX_HEADER = 2**20
 _FRAGMENT, _NO_MORE = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-_PIXELS_LITTLE, _PIXELS_BIG = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
-_UNKNOWN_LENGTH = 0xFFFFFFFF
 _MAX_FRAGMENTS = 2**14
 
-_IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_PLAIN = frozenset({f"1.2.840.10008.1.2{part}" for part in ("", ".1", ".2")})
 _JPEG = "1.2.840.10008.1.2.4.50"
 _JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 _RLE = "1.2.840.10008.1.2.5"
@@ -37,17 +27,25 @@ _YBR = "YBR_FULL"
 _YBR_CODED = frozenset({_YBR, "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", _RGB})
 _SAMPLES = {_GREY: 1, _INVERTED_GREY: 1, _PALETTE: 1, _RGB: 3, _YBR: 3}
 
+_SAMPLES_PER_PIXEL, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
+_ROWS, _COLUMNS, _ALLOCATED, _STORED = 0x00280010, 0x00280011, 0x00280100, 0x00280101
+_HIGH_BIT, _SIGNED, _CENTRE, _WIDTH = 0x00280102, 0x00280103, 0x00281050, 0x00281051
+_INTERCEPT, _SLOPE = 0x00281052, 0x00281053
+_DESCRIPTORS: Final = (0x00281101, 0x00281102, 0x00281103)
+_TABLES: Final = (0x00281201, 0x00281202, 0x00281203)
+
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The header of a file with one frame, and where its pixels begin."""
+    """The header of a file with one frame, and what it says of it."""
 
-    header: Any
-    pixels: int
-    syntax: str
+    header: Header
     photometric: str
     width: int
     height: int
+
+    def one(self, tag: int, default: int = 0) -> int:
+        return next(iter(self.header.numbers(tag)), default)
 
 
 def inspect(source: Source) -> Picture:
@@ -55,99 +53,58 @@ def inspect(source: Source) -> Picture:
 
     Greys are scaled by the window that the header declares, else by the range of its bits.
     """
-    if importlib.util.find_spec("pydicom") is None:
-        missing = MissingExtraError("formats", "pydicom", "it is a DICOM image. Reading it")
-        raise NotAnImageError(source.name, str(missing))
     frame = _read_frame(source)
-    if frame.syntax == _JPEG or frame.syntax in _JPEG_2000:
-        return _coded(source, frame)
-    if frame.syntax in (_IMPLICIT, _EXPLICIT, _BIG):
-        samples = _native(source, frame)
-    elif frame.syntax == _RLE:
-        samples = _run_lengths(source, frame)
-    else:
-        raise source.unsupported(
-            f"it is a DICOM image in the transfer syntax {frame.syntax}, not uncompressed, JPEG "
-            "baseline, JPEG 2000 or RLE",
-            "Save it uncompressed (dcmdjpeg, gdcmconv --raw), or as an 8-bit PNG.",
-        )
-    return _rendered(source, frame, samples)
-
-
-def _read_frame(source: Source) -> _Frame:
-    """Read the header, in which nothing may be deflated, and check what it says of the frame."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    stream = io.BytesIO(source.data[:_MAX_HEADER])
-    if b"1.2.840.10008.1.2.1.99" in source.data[:1024]:  # may inflate to any size
-        raise source.unsupported("it is a deflated DICOM file")
+    syntax = frame.header.syntax
     try:
-        header = pydicom.dcmread(stream, stop_before_pixels=True)
-        frame = _frame(source, header, stream.tell())
-    except (InvalidDicomError, EOFError, OSError, struct.error) as error:
-        raise source.damaged(f"its DICOM header cannot be read ({error})") from error
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        if syntax == _JPEG or syntax in _JPEG_2000:
+            return _coded(source, frame)
+        if syntax in _PLAIN:
+            return _rendered(source, frame, _native(source, frame))
+        if syntax == _RLE:
+            return _rendered(source, frame, _run_lengths(source, frame))
+    except (ValueError, OverflowError) as error:
         raise source.damaged(f"its DICOM header makes no sense ({error})") from error
-    except (NotImplementedError, RecursionError, AssertionError) as error:
-        raise source.damaged(f"its DICOM header makes no sense ({error!r})") from error
-    source.check_size(frame.width, frame.height)
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise source.unsupported(
-            f"it is a DICOM file of {frames} frames", "Save the frames as images of their own."
-        )
-    return frame
-
-
-def _frame(source: Source, header: Any, pixels: int) -> _Frame:
-    if source.data[pixels : pixels + 4] not in (_PIXELS_LITTLE, _PIXELS_BIG):
-        raise source.unsupported(
-            "it is a DICOM file without an image, or with a header of more than 1 MB"
-        )
-    return _Frame(
-        header=header,
-        pixels=pixels,
-        syntax=str(header.file_meta.TransferSyntaxUID),
-        photometric=str(header.PhotometricInterpretation).strip(),
-        width=int(header.Columns),
-        height=int(header.Rows),
+    raise source.unsupported(
+        f"it is a DICOM image in the transfer syntax {syntax[:64]!r}, not uncompressed, JPEG "
+        "baseline, JPEG 2000 or RLE",
+        "Save it uncompressed (dcmdjpeg, gdcmconv --raw), or as an 8-bit PNG.",
     )
 
 
-def _content(source: Source, frame: _Frame) -> tuple[int, int]:
-    """Return where the value of the pixels begins, and its length (PS3.5, 7.1)."""
-    order = ">" if frame.syntax == _BIG else "<"
-    if frame.syntax == _IMPLICIT:
-        return frame.pixels + 8, source.unpack("<I", frame.pixels + 4)[0]
-    if source.take(frame.pixels + 4, 2) not in (b"OB", b"OW", b"UN"):
-        raise source.damaged("its DICOM pixels are of no known type")
-    return frame.pixels + 12, source.unpack(f"{order}I", frame.pixels + 8)[0]
+def _read_frame(source: Source) -> _Frame:
+    header = read_header(source)
+    (height, *_), (width, *_) = (header.numbers(tag) or (0,) for tag in (_ROWS, _COLUMNS))
+    source.check_size(width, height)
+    frames = header.text(_FRAMES) or "1"
+    if frames != "1":
+        raise source.unsupported(
+            f"it is a DICOM file of {frames[:12]} frames", "Save the frames as images of their own."
+        )
+    return _Frame(header, header.text(_PHOTOMETRIC), width, height)
 
 
 def _greys(source: Source, frame: _Frame) -> Greys:
     """Return how the samples are stored; refuse what is not of 8 or 16 bits."""
-    header = frame.header
+    stored, header = frame.one(_STORED), frame.header
     greys = Greys(
-        allocated=int(header.BitsAllocated),
-        stored=int(header.BitsStored),
-        high=int(header.get("HighBit", int(header.BitsStored) - 1)),
-        signed=bool(header.get("PixelRepresentation", 0)),
+        allocated=frame.one(_ALLOCATED),
+        stored=stored,
+        high=frame.one(_HIGH_BIT, stored - 1),
+        signed=bool(frame.one(_SIGNED)),
         inverted=frame.photometric == _INVERTED_GREY,
-        slope=float(header.get("RescaleSlope") or 1),
-        intercept=float(header.get("RescaleIntercept") or 0),
+        slope=next(iter(header.decimals(_SLOPE)), 1.0),
+        intercept=next(iter(header.decimals(_INTERCEPT)), 0.0),
         window=_window(header),
     )
-    samples = int(header.get("SamplesPerPixel", 1))
+    samples = frame.one(_SAMPLES_PER_PIXEL, 1)
     if greys.allocated not in (8, 16) or not greys.is_sound:
         raise source.unsupported(
             f"it is a DICOM image of {greys.stored} bits in {greys.allocated}, not of up to 16 in "
             "8 or 16"
         )
     if frame.photometric not in _SAMPLES or samples != _SAMPLES[frame.photometric]:
-        raise source.unsupported(
-            f"it is a DICOM image of {samples} samples in {frame.photometric or 'no colours'}"
-        )
+        colours = frame.photometric[:16] or "no colours"
+        raise source.unsupported(f"it is a DICOM image of {samples} samples in {colours}")
     if greys.signed and (greys.window is None or samples > 1):
         raise source.unsupported(
             "it is a DICOM image of signed samples without a window, which do not say what is "
@@ -157,44 +114,33 @@ def _greys(source: Source, frame: _Frame) -> Greys:
     return greys
 
 
-def _window(header: Any) -> tuple[float, float] | None:
+def _window(header: Header) -> tuple[float, float] | None:
     """Return the first centre and width that the header gives (PS3.3, C.11.2)."""
-    pair = []
-    for name in ("WindowCenter", "WindowWidth"):
-        value = header.get(name)
-        if value is None or value == "":
-            return None
-        pair.append(float(value if isinstance(value, int | float | str) else value[0]))
-    return (pair[0], pair[1]) if pair[1] >= 1 and np.isfinite(pair).all() else None
+    centres, widths = header.decimals(_CENTRE), header.decimals(_WIDTH)
+    if not centres or not widths or widths[0] < 1 or not np.isfinite([centres[0], widths[0]]).all():
+        return None
+    return centres[0], widths[0]
 
 
 def _native(source: Source, frame: _Frame) -> NDArray[Any]:
     """Return uncompressed samples (H, W, 1 or 3)."""
-    greys = _checked(source, frame)
+    greys, header = _greys(source, frame), frame.header
     count = _SAMPLES[frame.photometric]
-    start, length = _content(source, frame)
     needed = frame.width * frame.height * count * greys.allocated // 8
-    if length < needed:
-        raise source.damaged(f"its DICOM pixels have {length:,} bytes; its size needs {needed:,}")
-    data = source.take(start, needed)
-    order = ">" if frame.syntax == _BIG else "<"
-    flat = np.frombuffer(data, np.uint8 if greys.allocated == 8 else f"{order}u2")
-    planes = int(frame.header.get("PlanarConfiguration", 0) or 0) if count > 1 else 0
-    if planes:
+    if header.length < needed:
+        raise source.damaged(
+            f"its DICOM pixels have {header.length:,} bytes; its size needs {needed:,}"
+        )
+    data = source.take(header.start, needed)
+    flat = np.frombuffer(data, np.uint8 if greys.allocated == 8 else f"{header.order}u2")
+    if count > 1 and frame.one(_PLANAR):
         return flat.reshape(count, frame.height, frame.width).transpose(1, 2, 0)
     return flat.reshape(frame.height, frame.width, count)
 
 
-def _checked(source: Source, frame: _Frame) -> Greys:
-    try:
-        return _greys(source, frame)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        raise source.damaged(f"its DICOM header makes no sense ({error})") from error
-
-
 def _run_lengths(source: Source, frame: _Frame) -> NDArray[Any]:
     """Return run-length coded samples: one segment for each byte of each sample (PS3.5, G)."""
-    greys = _checked(source, frame)
+    greys = _greys(source, frame)
     count, size = _SAMPLES[frame.photometric], greys.allocated // 8
     content = replace(source, data=_fragments(source, frame))
     segments, *offsets = content.unpack("<16I", 0)
@@ -214,8 +160,8 @@ def _run_lengths(source: Source, frame: _Frame) -> NDArray[Any]:
 
 def _fragments(source: Source, frame: _Frame) -> bytes:
     """Join the fragments of the one frame; the first item is a table of offsets (PS3.5, A.4)."""
-    start, length = _content(source, frame)
-    if length != _UNKNOWN_LENGTH:
+    start = frame.header.start
+    if frame.header.length != UNKNOWN_LENGTH:
         raise source.damaged("its DICOM pixels are compressed, but not in fragments")
     pieces = list[bytes]()
     for _ in range(_MAX_FRAGMENTS):
@@ -235,7 +181,7 @@ def _coded(source: Source, frame: _Frame) -> Picture:
     grey = frame.photometric in (_GREY, _INVERTED_GREY)
     if not grey and frame.photometric not in _YBR_CODED:
         raise source.unsupported(f"it is a compressed DICOM image in {frame.photometric}")
-    if frame.syntax == _JPEG:
+    if frame.header.syntax == _JPEG:
         if not grey:
             data = _with_colours(data, ybr=frame.photometric != _RGB)
         picture = jpeg.inspect(replace(source, data=data))
@@ -243,7 +189,7 @@ def _coded(source: Source, frame: _Frame) -> Picture:
         picture = jpeg2000.inspect(replace(source, data=data))
     if (picture.width, picture.height) != (frame.width, frame.height):
         raise source.damaged("its DICOM header and the image inside differ in size")
-    if int(frame.header.get("BitsStored", 8)) > 8 and grey:
+    if grey and frame.one(_STORED, 8) > 8:
         raise source.unsupported(
             "it is a DICOM image of compressed 16-bit greys",
             "Save it uncompressed (gdcmconv --raw), or as an 8-bit PNG.",
@@ -264,9 +210,13 @@ def _with_colours(data: bytes, *, ybr: bool) -> bytes:
 
 
 def _rendered(source: Source, frame: _Frame, samples: NDArray[Any]) -> Picture:
-    greys = _checked(source, frame)
+    greys, header = _greys(source, frame), frame.header
     if frame.photometric == _PALETTE:
-        pixels = apply_palette(source, frame.header, greys.values(samples[..., 0]))
+        tables = [
+            (header.numbers(descriptor), header.values.get(table, b""))
+            for descriptor, table in zip(_DESCRIPTORS, _TABLES, strict=True)
+        ]
+        pixels = apply_palette(source, tables, header.order, greys.values(samples[..., 0]))
     elif frame.photometric in (_RGB, _YBR):
         pixels = greys.scaled(samples)
         pixels = to_rgb(pixels) if frame.photometric == _YBR else pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +85,16 @@ class Greys:
         return np.asarray(table.astype(np.uint8)[unsigned])
 
 
-def apply_palette(source: Source, header: Any, numbers: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Look up numbers (H, W) in a header's three tables of colours (PS3.3, C.7.6.3.1.5).
+def apply_palette(
+    source: Source,
+    tables: Sequence[tuple[Sequence[int], bytes]],
+    order: str,
+    numbers: NDArray[np.int32],
+) -> NDArray[np.uint8]:
+    """Look up numbers (H, W) in the tables of red, green and blue (PS3.3, C.7.6.3.1.5).
+
+    Each table has a descriptor: how many entries, the number of the first, their bits. `order` is
+    that of the bytes of entries of 16 bits.
 
     Raises
     ------
@@ -93,16 +102,13 @@ def apply_palette(source: Source, header: Any, numbers: NDArray[np.int32]) -> ND
         If a table is missing or shorter than it says.
     """
     planes = []
-    for colour in ("Red", "Green", "Blue"):
-        descriptor = header.get(f"{colour}PaletteColorLookupTableDescriptor")
-        data = header.get(f"{colour}PaletteColorLookupTableData")
-        if descriptor is None or len(descriptor) != 3 or not isinstance(data, bytes):
-            raise source.damaged("its DICOM header has no full table of colours")
-        count, first, bits = (int(number) for number in descriptor)
-        count = count or 2**16
+    for descriptor, data in tables:
+        count, first, bits = (descriptor[0] or 2**16, *descriptor[1:3]) if descriptor else (1, 0, 0)
         wide = len(data) >= 2 * count
-        table = np.frombuffer(data, "<u2" if wide else np.uint8)[:count]
-        if len(table) < count:
+        table = np.frombuffer(
+            data[: 2 * count if wide else count], f"{order}u2" if wide else np.uint8
+        )
+        if len(descriptor) != 3 or len(table) < count:
             raise source.damaged("its DICOM header has no full table of colours")
         greys = table >> 8 if wide and bits > 8 else table
         planes.append(greys.astype(np.uint8)[np.clip(numbers - first, 0, count - 1)])

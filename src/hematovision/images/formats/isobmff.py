@@ -20,6 +20,7 @@ _AVIF = frozenset({b"avif", b"avis"})
 _HEIF = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
+_IMAGES = frozenset({b"hvc1", b"grid", b"iden", b"iovl"})
 # Each box costs a loop's round; an image has some ten, and one more for each of its tiles.
 _MAX_BOXES = 2**14
 
@@ -54,8 +55,10 @@ def inspect(source: Source) -> Picture:
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     kind = "AVIF" if brands & _AVIF else "HEIF"
     _check_reader(source, kind)
-    orientation = _orientation(source) if kind == "AVIF" else 1  # libheif turns it
-    return Picture(kind, width, height, source.data, orientation=orientation)
+    if kind == "AVIF":
+        return Picture(kind, width, height, source.data, orientation=_orientation(source))
+    # Turned by libheif itself.
+    return Picture(kind, width, height, _without_metadata(source, top[b"meta"]))
 
 
 def boxes(source: Source, start: int, stop: int) -> Iterator[Box]:
@@ -103,6 +106,24 @@ def _sizes(source: Source, meta: Box) -> Iterator[tuple[int, int]]:
             for extent in _inside(source, container.start, container.stop, b"ispe"):
                 width, height = source.unpack(">II", extent.start + 4)
                 yield width, height
+
+
+def _without_metadata(source: Source, meta: Box) -> bytes:
+    """Rename the items of a HEIC that are no images, so that nobody looks into them.
+
+    pi-heif ends the process where the name of an item's type is no text.
+    """
+    data = bytearray(source.data)
+    for items in _inside(source, meta.start + 4, meta.stop, b"iinf"):
+        first = items.start + (6 if source.unpack("B", items.start) == (0,) else 8)
+        for item in _inside(source, first, items.stop, b"infe"):
+            (version,) = source.unpack("B", item.start)
+            place = item.start + (8 if version == 2 else 10)
+            if version not in (2, 3) or place + 4 > item.stop:
+                raise source.damaged("the HEIC has an item of no known type")
+            if bytes(data[place : place + 4]) not in _IMAGES:
+                data[place : place + 4] = b"skip"
+    return bytes(data)
 
 
 def _inside(source: Source, start: int, stop: int, kind: bytes) -> Iterator[Box]:
