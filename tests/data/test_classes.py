@@ -140,3 +140,8 @@ def test_an_unknown_taxonomy_and_an_unknown_class_are_named():
         choose("RBC", "WBC", asked="three")
     with pytest.raises(TaxonomyError, match=r"'blast' \(7\) is no class of .*--taxonomy folders"):
         choose("RBC", "blast", asked="rbc-wbc-platelets")
+
+
+def test_a_single_class_is_an_error_that_names_the_folder():
+    with pytest.raises(TaxonomyError, match=r"/data: there is only one class, 'neutrophil'"):
+        choose_classes({"neutrophil": 3, "Neutrophil": 2}, None, where="/data")

@@ -72,6 +72,44 @@ def test_one_wrapping_folder_is_looked_into_however_deep(tmp_path: Path):
     assert dataset.splits == ("train", "test")
 
 
+def test_splits_inside_class_folders_are_read(tmp_path: Path):
+    root = lay(
+        tmp_path, "RBC/train/a.png", "RBC/TEST/b.png", "WBC/Training/c.png", "WBC/test/p1/d.png"
+    )
+    assert files_of(root) == [
+        ("RBC/TEST/b.png", "RBC", "test"),
+        ("RBC/train/a.png", "RBC", "train"),
+        ("WBC/Training/c.png", "WBC", "train"),
+        ("WBC/test/p1/d.png", "WBC", "test"),
+    ]
+    groups = [sample.group for sample in read_dataset(root)]
+    assert groups == ["RBC/TEST/b.png", "RBC/train/a.png", "WBC/Training/c.png", "p1"]
+
+
+def test_augmented_copies_in_splits_inside_class_folders_are_one_group(tmp_path: Path):
+    root = lay(tmp_path, "RBC/train/a_png.rf.1.png", "RBC/test/a_png.rf.2.png", "WBC/train/b.png")
+    assert [s.group for s in read_dataset(root)] == ["RBC/a", "RBC/a", "WBC/train/b.png"]
+
+
+def test_folders_inside_classes_are_groups_unless_all_are_splits(tmp_path: Path):
+    root = lay(tmp_path, "RBC/train/a.png", "RBC/b.png", "WBC/patient 1/c.png")
+    assert [sample.split for sample in read_dataset(root)] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("files", "inner"),
+    [
+        (["one/TRAIN/RBC/a.png", "two/TRAIN/WBC/b.png"], "one"),
+        (["v1/v1/images/train/RBC/a.png", "v1/v1/images/test/RBC/b.png", "v2/JPEGImages/c.png"],
+         "v1/v1/images"),
+    ],
+)  # fmt: skip
+def test_a_folder_around_several_datasets_is_no_dataset(tmp_path: Path, files, inner):
+    with pytest.raises(DatasetError, match="looks like a dataset, not like a class") as caught:
+        read_dataset(lay(tmp_path, *files))
+    assert str(tmp_path / inner) in str(caught.value)
+
+
 def test_a_part_alone_is_no_wrapper(tmp_path: Path):
     dataset = read_dataset(lay(tmp_path, "Train/RBC/1.png", "Train/WBC/1.png"))
     assert dataset.root == tmp_path
@@ -157,12 +195,12 @@ def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ((), r"No images in class folders .*no folder at all[\s\S]*Train/<class>"),
+        ((), r"No images in class folders .*holds no folders.*ROOT/Train/CLASS"),
         (("1.png", "2.png"), "No images in class folders"),
         (("Train/1.png", "Test/2.png"), "'Test', 'Train'"),
         (("RBC/notes.txt",), "'RBC'"),
         (("RBC/1.czi", "WBC/2.czi"), r"There are 2 of a format .* such as 1\.czi \(a Zeiss image"),
-        (("Train/RBC/1.png", "extra/2.png"), "parts .'Train'.*'extra' with images"),
+        (("Train/RBC/1.png", "extra/2.png"), "splits 'Train'.*'extra' with images"),
     ],
 )
 def test_what_is_no_dataset_is_an_error_that_shows_the_layout(tmp_path: Path, files, problem):

@@ -176,14 +176,14 @@ def test_the_validation_cut_keeps_groups_whole():
 
 
 def test_images_in_no_part_beside_others_are_an_error_that_names_them():
-    with pytest.raises(SplitError, match=r"2 of 5 images .* no part.*none/0.png, none/1.png"):
+    with pytest.raises(SplitError, match=r"2 of 5 images .* no split.*none/0.png, none/1.png"):
         complete_splits(with_parts(train=3, none=2))
 
 
 def test_a_class_that_training_lacks_is_an_error():
     original = with_parts(train=3, test=2)
     other = replace(original.samples[-1], label="b")
-    with pytest.raises(SplitError, match="images of b but none in its training part"):
+    with pytest.raises(SplitError, match="images of b but none in its training split"):
         complete_splits(original.with_samples([*original.samples[:-1], other]))
     with pytest.raises(SplitError, match="images of a but none"):
         complete_splits(with_parts(valid=3, test=2))

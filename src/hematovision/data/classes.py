@@ -161,6 +161,12 @@ def _merged(spellings: Iterable[str], where: str) -> Taxonomy:
                 "which class names do not tell apart. Rename one of them, for example "
                 "'positive' for '+'."
             )
+    if len(merged) == 1:
+        (only,) = merged.values()
+        raise TaxonomyError(
+            f"{where}: there is only one class, {only!r}; a classifier needs at least two. Add "
+            "images of another class."
+        )
     return Taxonomy.of_folders(merged.values())
 
 

@@ -3,6 +3,7 @@
 .. code-block:: text
 
     <root>/{Train,Valid,Test}/<class>/*.png      or      <root>/<class>/*.png
+    <root>/<class>/{Train,Valid,Test}/*.png
 
 Parts and classes are met under their usual spellings (``training``, ``val``, ``red blood cells``).
 A single folder around them (``<root>/Blood cells/Train/...``) is looked into. Folders inside a
@@ -50,9 +51,10 @@ _LEFT_OUT = (".", "__MACOSX")
 OnUnlistable: TypeAlias = Callable[[Path, str], None]
 """Takes a folder that cannot be listed, and why."""
 
-_LAYOUT = """Expected one of
-    <root>/Train/<class>/*.png   and the same under Valid and Test (one or both may be missing)
-    <root>/<class>/*.png         the parts are then made for you"""
+_LAYOUT = (
+    "Expected ROOT/Train/CLASS/*.png, and the same under Valid and Test (one or both may be "
+    "missing), or ROOT/CLASS/*.png, from which splits are made."
+)
 
 
 def find_split(spelling: str) -> Split | None:
@@ -115,8 +117,8 @@ def read_dataset(
     found = sorted(_find(base, on_unlistable or _fail), key=lambda image: image.relative)
     if not found:
         raise DatasetError(
-            f"No images in class folders under {base}: looked for JPEG, PNG, TIFF and other image "
-            f"files in {_names(_folders(base))}.{_unread(base)} {_LAYOUT}"
+            f"No images in class folders under {base}, which holds {_names(_folders(base))}."
+            f"{_unread(base)} {_LAYOUT}"
         )
     spellings = Counter(image.spelling for image in found)
     choice = choose_classes(spellings, taxonomy, where=str(base))
@@ -200,8 +202,8 @@ def _find(base: Path, unlistable: OnUnlistable) -> Iterator[_Found]:
     folders = _folders(base, unlistable)
     parts = {folder: split for folder in folders if (split := find_split(folder.name))}
     if not parts:
-        for folder in folders:
-            yield from _find_class(base, folder, None, unlistable)
+        found = [i for folder in folders for i in _find_class(base, folder, None, unlistable)]
+        yield from _split_inside(base, found)
         return
     for folder in folders:
         if folder in parts:
@@ -209,9 +211,36 @@ def _find(base: Path, unlistable: OnUnlistable) -> Iterator[_Found]:
                 yield from _find_class(base, class_folder, parts[folder], unlistable)
         elif next(_find_class(base, folder, None, unlistable), None):
             raise DatasetError(
-                f"{base} has parts ({_names(list(parts))}) and beside them the folder "
-                f"{folder.name!r} with images, which belongs to none. Move it into a part or away."
+                f"{base} has the splits {_names(list(parts))} and, beside them, the folder "
+                f"{folder.name!r} with images, which belongs to none of them. Move it into one of "
+                "the splits, or out of the dataset."
             )
+
+
+def _split_inside(base: Path, found: list[_Found]) -> list[_Found]:
+    """Read ``<root>/<class>/Train/*.png``; refuse folders that are datasets rather than classes.
+
+    Where each image lies in a folder of a split, inside its class folder, that is its split. A
+    folder of a training split with folders inside is a dataset of its own, such as one of several
+    in an unpacked archive: its parent would be taken for a class.
+    """
+    for image in found:
+        parents = image.folder.split("/")
+        level = next((i for i, name in enumerate(parents) if find_split(name) == "train"), -1)
+        if 0 <= level < len(parents) - 1:
+            inner = "/".join((escape_name(image.spelling), *parents[:level]))
+            raise DatasetError(
+                f"{base / inner} has splits of its own, such as {parents[level]!r}, with folders "
+                "inside: it looks like a dataset, not like a class. Give that folder as the "
+                "dataset, or arrange the images as ROOT/Train/CLASS/*.png."
+            )
+    splits = [find_split(image.folder.partition("/")[0]) for image in found]
+    if "train" not in splits or None in splits:
+        return found
+    return [
+        replace(image, split=split, folder=image.folder.partition("/")[2])
+        for image, split in zip(found, splits, strict=True)
+    ]
 
 
 def _find_class(
@@ -256,7 +285,9 @@ def _own_group(image: _Found) -> str:
     source = source_of(image.relative)
     if source is None:
         return image.relative
-    return source.partition("/")[2] if image.split else source
+    folders = source.split("/")
+    splits = [i for i, name in enumerate(folders[:2]) if image.split and find_split(name)]
+    return "/".join(name for i, name in enumerate(folders) if i not in splits[:1])
 
 
 def _cells(base: Path) -> Mapping[str, Cell]:
@@ -299,4 +330,5 @@ def _unread(base: Path) -> str:
 
 
 def _names(folders: list[Path]) -> str:
-    return ", ".join(repr(folder.name) for folder in folders[:10]) or "no folder at all"
+    more = f" and {len(folders) - 10} more" if len(folders) > 10 else ""
+    return ", ".join(repr(folder.name) for folder in folders[:10]) + more or "no folders"

@@ -104,9 +104,9 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
     if None in parts:
         lost = [dataset.relative(s) for s in dataset if s.split is None]
         raise SplitError(
-            f"{len(lost)} of {len(dataset)} images in {dataset.root} are in no part, the others "
-            f"are: {', '.join(lost[:5])}. Put them into a part (or into {SPLIT_FILE}), or remove "
-            "the parts to have all images split anew."
+            f"{len(lost)} of {len(dataset)} images in {dataset.root} are in no split, the others "
+            f"are in one: {', '.join(lost[:5])}. Move them into a split (or add them to "
+            f"{SPLIT_FILE}), or remove the splits to have new ones made."
         )
     _check_training(dataset)
     if "valid" in parts:
@@ -153,8 +153,8 @@ def _check_training(dataset: Dataset) -> None:
     missing = [label for label, n in dataset.counts().items() if n and not train[label]]
     if missing:
         raise SplitError(
-            f"{dataset.root} has images of {', '.join(missing)} but none in its training part. Add "
-            "some to Train, or remove the parts to have all images split anew."
+            f"{dataset.root} has images of {', '.join(missing)} but none in its training split. "
+            "Add some to Train, or remove the splits to have new ones made."
         )
 
 
