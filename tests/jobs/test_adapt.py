@@ -71,7 +71,8 @@ def unlabelled(loose: Path, tmp_path_factory) -> AdaptResult:
 def test_a_labelled_folder_becomes_a_bundle_that_is_judged_out_of_fold(labelled, flat: Path):
     files = {path.name for path in labelled.folder.iterdir()}
     assert files == {
-        "MODEL_CARD.md", "bundle.json", "hematovision_model.h5", "hematovision_model.keras", ONNX,
+        "MODEL_CARD.md", "bundle.json", "classification_report.csv", "confusion_matrix.png",
+        "confusion_matrix.svg", "hematovision_model.h5", "hematovision_model.keras", ONNX,
         "metrics.json", "predictions.csv", "report.html", "split.csv",
     }  # fmt: skip
     assert set(read_bundle(labelled.folder).manifest.files) == files - {"bundle.json"}
