@@ -38,7 +38,7 @@ def packed(mode, subsampling, options, image=None):
 def test_a_jpeg_cut_and_ended_is_refused_as_incomplete(mode, subsampling, way, share):
     whole = packed(mode, subsampling, WAYS[way])
     assert images.read(whole).shape == (96, 112, 3)
-    with pytest.raises(TruncatedImageError, match=r"ends? early|pixels cannot be decoded"):
+    with pytest.raises(TruncatedImageError, match=r"ends? early"):
         images.read(cut(whole, share))
 
 

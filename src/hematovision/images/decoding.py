@@ -75,6 +75,8 @@ def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
     except SyntaxError as error:  # how Pillow says that it does not know a variant
         raise source.unsupported(f"it cannot be decoded ({error})") from error
     except _DECODER_ERRORS as error:
+        if "truncated" in str(error):
+            raise source.damaged("it is incomplete: its pixels end early") from error
         raise source.damaged(f"its pixels cannot be decoded ({error})") from error
     upright = np.require(_upright(pixels, picture.orientation), requirements=["C", "W"])
     return np.subtract(255, upright, out=upright) if picture.negative else upright
@@ -149,7 +151,7 @@ def _whole(picture: Picture) -> Any:
     expected = _digest(_loaded(replace(picture, data=noisy)))  # not kept: only one is in memory
     image = _loaded(picture)
     if _digest(image) != expected:
-        raise ValueError("its coded data end before the last block")
+        raise ValueError("truncated")
     return image
 
 

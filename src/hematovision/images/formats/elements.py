@@ -95,8 +95,10 @@ def read_header(source: Source) -> Header:
         If there are none, or the elements are deflated, which may inflate to any size.
     """
     begin, syntax = _read_syntax(source)
-    if syntax == _DEFLATED or not syntax:
-        raise source.unsupported("it is a DICOM file that is deflated, or does not say how coded")
+    if not syntax:
+        raise source.damaged("the DICOM file has no transfer syntax, which says how it is coded")
+    if syntax == _DEFLATED:
+        raise source.unsupported("it is a deflated DICOM file", "Save it uncompressed.")
     values = dict[int, bytes]()
     order, implicit = ">" if syntax == _BIG else "<", syntax == _IMPLICIT
     for element in _walk(source, begin, order, implicit=implicit):

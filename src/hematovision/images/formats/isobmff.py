@@ -45,11 +45,12 @@ def inspect(source: Source) -> Picture:
         raise source.unsupported(
             f"it is a video or another ISO media file ({_shown(brands)})", "Export images from it."
         )
+    name = "AVIF" if brands & _AVIF else "HEIC"
     if b"meta" not in top:
-        raise source.damaged("the file has no description of its picture, or ends before it")
+        raise source.damaged(f"the {name} image has no description of its picture")
     sizes = list(_sizes(source, top[b"meta"]))
     if not sizes:
-        raise source.damaged("the file does not declare the size of its picture")
+        raise source.damaged(f"the {name} image does not declare its size")
     for width, height in sizes:
         source.check_size(width, height)
     width, height = max(sizes, key=lambda size: size[0] * size[1])
