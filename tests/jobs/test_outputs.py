@@ -198,6 +198,15 @@ def test_a_lock_that_was_deleted_while_it_was_opened_is_not_held(tmp_path, monke
         pytest.fail("entered")
 
 
+def test_a_file_system_without_locks_is_an_error_that_names_the_place(tmp_path, monkeypatch):
+    def refuse(stream):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("hematovision.jobs.outputs.try_hold", refuse)
+    with pytest.raises(OutputError, match=r"Cannot write .*lock: No locks available"):
+        held_folder(tmp_path).__enter__()
+
+
 def test_two_demos_do_not_clear_each_others_folder(holder, tmp_path):
     result = CliRunner().invoke(program, ["demo", "--out", str(tmp_path / "run")])
     assert result.exit_code == 1

@@ -152,7 +152,9 @@ def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
     lock = ensure_folder(path) / LOCK
     was_there = lock.exists()
     with open_own(lock) as stream:
-        if not try_hold(stream) or not _is_there(lock, stream):
+        with writing(lock):  # Some network file systems have no locks.
+            held = try_hold(stream) and _is_there(lock, stream)
+        if not held:
             raise OutputError(
                 f"Another run is working in the folder {path}: it holds {lock}. Wait until it has "
                 f"ended, or choose another folder with {option}."
