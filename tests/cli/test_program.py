@@ -242,3 +242,18 @@ def test_a_reader_that_has_read_enough_ends_the_program_quietly(colour_model, pi
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == failures.CLOSED_PIPE == 141
+
+
+def test_control_c_while_the_program_loads_is_no_traceback():
+    code = (
+        "import builtins, sys\n"
+        "from hematovision.cli import main\n"
+        "loading = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name == 'typer': raise KeyboardInterrupt\n"
+        "    return loading(name, *rest)\n"
+        "builtins.__import__ = stop\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
