@@ -383,3 +383,15 @@ def test_long_work_at_the_end_is_told(squares: Path, tmp_path: Path, monkeypatch
     told = []
     run(squares, tmp_path / "t.csv", progress=lambda *step: told.append(step))
     assert told[9:] == [(4, 9, "Writing the table"), (8, 9, "Writing the table")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other links")
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_journal_that_is_a_link_overwrites_nothing(squares: Path, tmp_path: Path, resume: bool):
+    out, precious = tmp_path / "t.csv", tmp_path / "precious.txt"
+    precious.write_text("precious")
+    journal_path(out).symlink_to(precious)
+    with pytest.raises(OutputError, match=r"t\.csv\.journal is a link.*Delete it"):
+        classify([squares], model=COLOUR_MODEL, out=out, resume=resume)
+    assert precious.read_text() == "precious"
+    assert not out.exists()

@@ -1,6 +1,7 @@
 """A table in parts: whole parts only, and each image in one of them."""
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -199,3 +200,27 @@ def test_a_part_that_cannot_be_written_says_where(tmp_path: Path):
     (tmp_path / "out").write_text("a file is in the way")
     with pytest.raises(OutputError, match="part-000000"):
         write(tmp_path / "out", 0, "a")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_is_no_text_is_written_escaped_and_found_again(tmp_path: Path):
+    names = ("caf\udce9.png", r"caf\xe9.png", "new\nline.png")
+    with open_parts(str(tmp_path), HEAD, resume=True) as parts:
+        part = write(tmp_path, 0, *names)
+        (found,) = parts.standing(sources(*names))
+    table = pq.read_table(tmp_path / part.name).column("path").to_pylist()
+    assert table == [r"caf\xe9.png", r"caf\x5cxe9.png", r"new\x0aline.png"]
+    assert dict(found.stamps) == dict(part.stamps)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other links")
+def test_a_lock_that_is_a_link_overwrites_nothing(tmp_path: Path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "_running").symlink_to(tmp_path / "precious")
+    with (
+        pytest.raises(OutputError, match="_running is a link"),
+        open_parts(str(tmp_path / "out"), HEAD, resume=False),
+    ):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"
