@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,7 +170,8 @@ def test_a_page_is_found_by_its_address_and_no_module_is_listed(server: str, bro
     page = browser_page
     page.goto(f"{server}/models", wait_until="commit")
     foot, listed = page.locator(".hv-foot"), ""
-    while not foot.count():
+    until = time.monotonic() + PATIENCE / 1000
+    while not foot.count() and time.monotonic() < until:
         listed += page.evaluate("document.body?.innerText ?? ''")
         page.wait_for_timeout(20)
     quiet(page)
