@@ -9,7 +9,7 @@ place                  function                      what it changes
 =====================  ============================  ==============================================
 a file name in a file  `escape_name`                 bytes that are not UTF-8: ``caf\xe9.png``,
                                                      and control characters
-other text in a file   `valid_text`                  bytes that are not UTF-8
+other text in a file   `valid_text`, `valid_value`   bytes that are not UTF-8
 terminal, log          `shown`                       also control characters and text direction
 a cell of a CSV table  `csv_cell`                    a leading ``=``, ``+``, ``-``, ``@``...
 =====================  ============================  ==============================================
@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 __all__ = [
     "csv_cell",
@@ -32,6 +33,7 @@ __all__ = [
     "shown",
     "unescape_name",
     "valid_text",
+    "valid_value",
 ]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -94,6 +96,20 @@ def valid_text(text: str) -> str:
     'caf\\xe9.png: not an image'
     """
     return _SURROGATE.sub(_escaped, text)
+
+
+def valid_value(value: Any) -> Any:
+    """Return a value for `json.dumps` with each text in it as `valid_text` gives it.
+
+    Applied to the value, not to the text of the JSON file: there a backslash starts an escape.
+    """
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, Mapping):
+        return {valid_value(key): valid_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [valid_value(item) for item in value]
+    return value
 
 
 def shown(text: object) -> str:

@@ -14,6 +14,7 @@ from hematovision.evaluation.baselines import Baseline
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
 from hematovision.evaluation.intervals import Interval
 from hematovision.files import write_text
+from hematovision.names import valid_value
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -232,7 +233,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> Path:
     OutputError
         If the place cannot be written.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(valid_value(value), indent=2, ensure_ascii=False, allow_nan=False)
     return write_text(path, text + "\n")
 
 

@@ -36,7 +36,7 @@ from hematovision.data.samples import Box
 from hematovision.errors import AnnotationError, DatasetError, ImageError, OutputError
 from hematovision.files import ensure_folder, write_text
 from hematovision.images import is_image_name
-from hematovision.names import shown, valid_text
+from hematovision.names import shown, valid_text, valid_value
 from hematovision.progress import Progress, no_progress
 
 __all__ = ["REPORT_FILE", "ConvertReport", "convert_dataset"]
@@ -99,7 +99,7 @@ class ConvertReport:
             "problems": list(self.problems),
             "notes": list(self.notes),
         }
-        return valid_text(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+        return json.dumps(valid_value(value), indent=2, ensure_ascii=False) + "\n"
 
 
 def convert_dataset(
