@@ -133,6 +133,7 @@ class TestOwnFile:
             with files.open_own(tmp_path / "a.journal") as stream:
                 stream.write(text)
         assert (tmp_path / "a.journal").read_bytes() == b"onetwo"
+        assert not (tmp_path / "a.journal").stat().st_mode & 0o111
 
     @posix
     @pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])

@@ -179,14 +179,13 @@ def open_own(path: Path) -> io.FileIO:
     OutputError
         If a link or anything but a file has that name, or it cannot be opened.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    never = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a link, or for ever
     with writing(path):
         linked = path.is_symlink()
     if linked:
         raise _not_own(path, "is a link")
     with writing(path):
-        stream = io.FileIO(path, "a+", opener=lambda name, _: os.open(name, flags, 0o666))
+        stream = io.FileIO(path, "a+", opener=lambda n, flags: os.open(n, flags | never, 0o666))
     status = os.fstat(stream.fileno())
     if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
         return stream
