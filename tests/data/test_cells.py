@@ -163,3 +163,12 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, problem: str):
     path.write_text(f"{HEADER}\nb,s,f,l,1,2,3,4,true,RBC,train,g\n{line}\n")
     with pytest.raises(AnnotationError, match=f"cells.csv, line 3: .*{problem}"):
         read_cells(path)
+
+
+def test_a_formula_is_text_in_a_spreadsheet_and_is_read_back_as_it_was(tmp_path: Path) -> None:
+    cell = Cell("+/=1.png", "@field.png", "-field", "=HYPERLINK(1)", None, "+", group="'=quoted")
+    path = write_cells(tmp_path / "cells.csv", [cell])
+    row = path.read_text(encoding="utf-8").splitlines()[1].split(",")
+    assert row[:4] == ["'+/=1.png", "'@field.png", "'-field", "'=HYPERLINK(1)"]
+    assert row[-3:] == ["'+", "", "''=quoted"]
+    assert read_cells(path) == [cell]

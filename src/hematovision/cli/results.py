@@ -61,11 +61,12 @@ def show_metrics(metrics: Metrics) -> None:
     )
     show_table(("", "balanced accuracy", "accuracy"), (model, *baselines))
     ends = interval(metrics.intervals.get("balanced_accuracy"))
+    accepted = metrics.accuracy_accepted
+    rest = "" if accepted is None else f"; accuracy on the rest {percent(accepted)}"
     say(
         f"{metrics.n} images, {metrics.errors} wrong; balanced accuracy "
         f"{percent(metrics.balanced_accuracy)} (95% interval {ends}). "
-        f"{percent(metrics.review_rate)} sent for review; accuracy on the rest "
-        f"{percent(metrics.accuracy_accepted)}."
+        f"{percent(metrics.review_rate)} sent for review{rest}."
     )
     show_notes(metrics.warnings)
 
