@@ -32,3 +32,8 @@ def test_a_doctype_is_refused_in_every_encoding(encoding):
 def test_what_cannot_be_parsed_names_its_line(content, match):
     with pytest.raises(ValueError, match=match):
         safe_xml.parse(content)
+
+
+def test_what_is_wrong_is_said_with_its_line_once():
+    with pytest.raises(ValueError, match=r"^line 2: not well-formed XML: no element found$"):
+        safe_xml.parse(b"<a>\n<b/>")

@@ -64,7 +64,9 @@ def parse(
     try:
         parser.Parse(content, True)  # noqa: FBT003  # expat takes no keywords
     except expat.ExpatError as error:
-        raise ValueError(f"line {error.lineno}: not well-formed XML: {error}") from error
+        raise ValueError(
+            f"line {error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}"
+        ) from error
     except LookupError as error:
         raise ValueError(f"line 1: {error}") from error
     return builder.close()

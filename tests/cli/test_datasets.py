@@ -65,7 +65,7 @@ def test_boxes_that_give_no_image_are_listed_and_the_exit_code_is_three(
     table.write_text("\n".join([header, ",".join(cells.values()), *rest]), encoding="utf-8")
     result = run("data", "import", fields, tmp_path / "cells", "--format", "csv")
     assert result.exit_code == 3
-    assert "1 boxes gave no image:" in result.stderr
+    assert "Boxes left out (1):" in result.stderr
     assert "import.json" in result.stderr
     assert "Next:" not in result.stdout
 
@@ -240,7 +240,7 @@ def test_a_sound_dataset_passes(run, drawn: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("hematovision.data.findings.MIN_IMAGES", 1)
     result = run("data", "check", drawn / "cells", "--taxonomy", "folders")
     assert result.exit_code == 0, result.output
-    assert "36 images, and nothing that stands in the way" in result.stdout
+    assert "36 images checked. No problems" in result.stdout
 
 
 def test_a_dataset_that_is_none_is_an_error(run, tmp_path: Path):
@@ -296,5 +296,5 @@ def test_what_cannot_be_converted_is_listed_and_the_exit_code_is_three(
         stream.write("one,value,too,few\n")
     result = run("data", "convert", fields, tmp_path / "coco", "--to", "coco")
     assert result.exit_code == 3
-    assert "1 problems:" in result.stderr
+    assert "Problems (1):" in result.stderr
     assert "expected" in result.stderr

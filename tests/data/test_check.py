@@ -187,7 +187,7 @@ def test_a_class_missing_from_a_part_or_altogether_is_named() -> None:
     assert [one.kind for one in found] == ["small-class", "missing-class"]
     assert found[0].message.startswith("Class 'Platelets' has 0 images")
     assert found[1].message.startswith(
-        "Split 'test' has no images of class 'WBC', the dataset has 30"
+        "Split 'test' has no images of class 'WBC'; the dataset has 30"
     )
 
 

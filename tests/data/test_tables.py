@@ -21,7 +21,8 @@ def test_values_come_by_column_with_their_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "line 1: the header lacks a, b"),
+        (b"", "the table is empty"),
+        (b",,\n", "the table is empty"),
         (b"x,y\n", "line 1: the header lacks a, b"),
         (b"a,b,a\n", "line 1: the column 'a' is there twice"),
         (b"a,b\n1\n", "line 2: expected 2 values"),
@@ -104,4 +105,19 @@ def test_a_table_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n3,4\n")
     with pytest.raises(AnnotationError, match="has 12 bytes; at most 10"):
+        read_table(path)
+
+
+def test_empty_columns_at_the_end_are_left_out(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b;;;\n1;2;;;\n3;4\n")
+    table = read_table(path)
+    assert table.columns == ("a", "b")
+    assert [row.values for row in table.rows] == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+
+
+def test_values_under_a_column_without_a_name_are_not_dropped(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b;;\n1;2;;5\n")
+    with pytest.raises(AnnotationError, match="expected 2 values"):
         read_table(path)

@@ -120,13 +120,13 @@ def import_(
         say(f"  {note}")
     if report.left_out:
         show_list(
-            f"{len(report.left_out)} boxes gave no image:",
+            f"Boxes left out ({len(report.left_out)}):",
             (f"{box.where}: {box.label} in {box.field}: {box.reason}" for box in report.left_out),
         )
     if report.problems:
-        show_list(f"{len(report.problems)} problems:", report.problems)
+        show_list(f"Problems ({len(report.problems)}):", report.problems)
     if not report.ok:
-        say(f"All of them are in {report.dest / 'import.json'}", err=True)
+        say(f"The complete list is in {report.dest / 'import.json'}", err=True)
         raise typer.Exit(FINDINGS)
     show_next("train", report.dest, "--out", "RUN")
 
@@ -171,7 +171,7 @@ def convert(
     for note in report.notes:
         say(f"  {note}")
     if report.problems:
-        show_list(f"{len(report.problems)} problems:", report.problems)
+        show_list(f"Problems ({len(report.problems)}):", report.problems)
         raise typer.Exit(FINDINGS)
 
 
@@ -202,7 +202,7 @@ def check(
     if not report.ok:
         raise typer.Exit(FINDINGS)
     if not as_json:
-        say(f"{report.files} images, and nothing that stands in the way of training.")
+        say(f"{report.files} images checked. No problems that affect training were found.")
 
 
 def _read_listable(
@@ -299,6 +299,6 @@ def _show_counts(counts: Mapping[str, Mapping[str, int]]) -> None:
     """Draw images per class (rows) and part (columns)."""
     classes = list(dict.fromkeys(label for part in counts.values() for label in part))
     show_table(
-        ("class", *counts),
+        ("class", *("no split" if part == "no part" else part for part in counts)),
         [(label, *(str(part.get(label, 0)) for part in counts.values())) for label in classes],
     )

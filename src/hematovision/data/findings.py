@@ -68,8 +68,8 @@ ADVICE: Mapping[str, str] = {
     "near-duplicates-across": _LEAK.format("each picture"),
     "group-across": _LEAK.format("each group") + " A split made by HematoVision does.",
     "label-conflict": "At most one class can be right; look at the picture and remove the others.",
-    "exact-duplicates-within": "A copy counts again; keep one, or put all into one group.",
-    "near-duplicates-within": "A copy counts again; keep one, or put all into one group.",
+    "exact-duplicates-within": "Each copy counts again; keep one, or put all into one group.",
+    "near-duplicates-within": "Each copy counts again; keep one, or put all into one group.",
     "missing-class": "Move some images of the class there, or remove the splits to have new ones.",
     "small-class": (
         f"With fewer than {MIN_IMAGES} images neither training nor a measured accuracy means much. "
@@ -187,8 +187,8 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
             yield Finding(
                 "small-class",
                 "warning",
-                f"Class {label!r} has {count} images. {ADVICE['small-class']}",
-                detail=f"{label!r}: {count} images",
+                f"Class {label!r} has {_images(count)}. {ADVICE['small-class']}",
+                detail=f"{label!r}: {_images(count)}",
             )
     for split in dataset.splits:
         for label, count in dataset.part(split).counts().items():
@@ -196,9 +196,9 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
                 yield Finding(
                     "missing-class",
                     "warning",
-                    f"Split {split!r} has no images of class {label!r}, the dataset has "
+                    f"Split {split!r} has no images of class {label!r}; the dataset has "
                     f"{counts[label]}. {ADVICE['missing-class']}",
-                    detail=f"{label!r} in {split}; the dataset has {counts[label]} images of it",
+                    detail=f"{label!r} in {split}; the dataset has {_images(counts[label])} of it",
                 )
     present = {label: count for label, count in counts.items() if count > 0}
     if present and max(present.values()) > MAX_RATIO * min(present.values()):
@@ -206,10 +206,14 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(
             "class-imbalance",
             "note",
-            f"Class {large!r} has {present[large]} images, {small!r} has {present[small]}: more "
-            f"than {MAX_RATIO:g} to 1. Training weighs the classes; judge the result by balanced "
-            "accuracy.",
+            f"Class {large!r} has {_images(present[large])}, {small!r} has {present[small]}: more "
+            f"than {MAX_RATIO:g} to 1. Training weights the classes; use balanced accuracy, not "
+            "accuracy, to evaluate the model.",
         )
+
+
+def _images(number: int) -> str:
+    return "1 image" if number == 1 else f"{number} images"
 
 
 def _duplicates(
@@ -236,7 +240,7 @@ def _pictures(samples: Sequence[Sample], how: Literal["exact", "near"]) -> str:
 
 
 def _parts(samples: Iterable[Sample]) -> list[str]:
-    return sorted({sample.split or "no part" for sample in samples})
+    return sorted({sample.split or "no split" for sample in samples})
 
 
 def _list(names: Sequence[str]) -> str:

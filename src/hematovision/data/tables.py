@@ -128,10 +128,14 @@ def read_table(path: Path, required: Sequence[str] = (), *, keep_going: bool = F
     try:
         header = tuple(name.strip() for name in next(reader, []))
         _check_header(path, header, required, separator)
+        width = max(i for i, name in enumerate(header, start=1) if name)
+        header = header[:width]  # spreadsheets leave empty columns at the end
         for values in reader:
             if not any(value.strip() for value in values):
                 continue
             line = reader.line_num + skipped
+            if not any(value.strip() for value in values[width:]):
+                del values[width:]
             if len(values) != len(header):
                 broken.append(_wrong_length(path, line, header, values, separator))
                 if not keep_going:
@@ -190,14 +194,18 @@ def _wrong_length(
 def _check_header(
     path: Path, header: tuple[str, ...], required: Sequence[str], separator: str
 ) -> None:
-    missing = [name for name in required if name not in header]
-    if missing or not header:
+    if not any(header):
         raise AnnotationError(
-            f"{path}, line 1: the header lacks {', '.join(missing) or 'any column'}. Received: "
-            f"{', '.join(header)[:200]!r} (separated by {_SEPARATOR_NAMES[separator]}s). Expected "
-            "columns named in the first line."
+            f"{path}: the table is empty. Expected a first line with the names of the columns."
         )
-    twice = sorted({name for name in header if header.count(name) > 1})
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise AnnotationError(
+            f"{path}, line 1: the header lacks {', '.join(missing)}. Received: "
+            f"{', '.join(header)[:200]!r} (separated by {_SEPARATOR_NAMES[separator]}s). Rename "
+            "the columns, or choose another file."
+        )
+    twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise AnnotationError(
             f"{path}, line 1: the column {twice[0]!r} is there twice. Rename one of the two."

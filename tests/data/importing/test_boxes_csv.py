@@ -85,13 +85,15 @@ def test_the_only_csv_file_serves_and_images_may_lie_beside_it(tmp_path: Path, d
     write(tmp_path, "image,xmin,ymin,xmax,ymax,label\na.png,1,2,30,40,RBC\n", "boxes.csv")
     assert read(tmp_path).fields[0].image == tmp_path / "a.png"
     write(tmp_path, "image\n", "other.csv")
-    with pytest.raises(DatasetError, match=r"has 2 CSV files .*--annotations FILE"):
+    with pytest.raises(
+        DatasetError, match=r"several CSV files: boxes.csv, other.csv.*--annotations FILE"
+    ):
         read(tmp_path)
     assert len(read(tmp_path, tmp_path / "boxes.csv").fields) == 1
 
 
 def test_no_csv_file_is_an_error(source: Path):
-    with pytest.raises(DatasetError, match="has no CSV files"):
+    with pytest.raises(DatasetError, match="has no CSV file"):
         read(source)
 
 
@@ -256,3 +258,19 @@ def test_draaslan_has_the_published_counts(real_data: Path):
     assert found.spellings() == {"rbc": 2236, "wbc": 103}
     assert all(field.fractions for field in found.fields)
     assert found.problems == ()
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path, draw):
+    draw(tmp_path / "images", "a.png")
+    (tmp_path / "labels.xlsx").write_bytes(b"PK")
+    with pytest.raises(DatasetError, match=r"labels\.xlsx is a spreadsheet, .*: save it as CSV\."):
+        read(tmp_path)
+
+
+def test_a_skipped_line_is_a_sentence_of_its_own(tmp_path: Path, draw):
+    draw(tmp_path / "images", "a.png")
+    (tmp_path / "annotations.csv").write_text(
+        "image,xmin,ymin,xmax,ymax,label\na,1,2,30,40,RBC\na,x,2,30,40,RBC\n"
+    )
+    (problem,) = read(tmp_path).problems
+    assert problem.endswith("should hold a number. Received: 'x'. This line was skipped.")

@@ -48,7 +48,7 @@ def test_a_corner_and_a_size_become_corners(source: Path):
     ]
     assert field.boxes[1].where.endswith("instances.json, annotation id 5")
     assert found.classes == ("RBC", "WBC")  # in the order of their ids
-    assert found.problems == ("1 images have no entry in a COCO file: sub/b",)
+    assert found.problems == ("1 image has no entry in a COCO file: sub/b",)
 
 
 @pytest.mark.parametrize("name", ["a.png", "./a.png", "images/a.png", "C:\\data\\a.png", "A.PNG"])
@@ -91,7 +91,7 @@ def test_without_bbox_the_box_around_the_segmentation_is_used_and_counted(
     found = read(source)
     assert found.fields[0].boxes[0].box == expected
     (note,) = found.notes
-    assert "1 annotations have no bbox" in note
+    assert "1 annotation without bbox" in note
 
 
 def test_crowds_and_repetitions_are_left_out_and_counted(source: Path):
@@ -100,9 +100,9 @@ def test_crowds_and_repetitions_are_left_out_and_counted(source: Path):
     found = read(source)
     assert [b.label for b in found.fields[0].boxes] == ["RBC", "WBC"]
     crowds, repeated, _ = found.problems
-    assert "2 annotations are regions of many cells (iscrowd)" in crowds
+    assert "2 annotations of regions of many cells (iscrowd)" in crowds
     assert "annotation id 2" in crowds
-    assert "1 annotations repeat another" in repeated
+    assert "1 annotation repeating another" in repeated
     assert "annotation id 4" in repeated
 
 
@@ -172,7 +172,7 @@ def test_several_entries_of_one_image_are_joined_and_listed(source: Path):
     coco(source / "i.json", [box(), box(20, image_id=8)], images=entries)
     found = read(source)
     assert [b.label for b in found.fields[0].boxes] == ["RBC", "WBC"]
-    assert "1 images have several entries" in found.problems[0]
+    assert "1 image with several entries" in found.problems[0]
 
 
 def test_bad_entries_of_images_are_listed(source: Path):
@@ -180,10 +180,10 @@ def test_bad_entries_of_images_are_listed(source: Path):
                {"id": 10, "file_name": "gone.png"}]  # fmt: skip
     coco(source / "i.json", [box()], images=entries)
     problems = read(source).problems
-    assert "the image id 7 is there twice; 'b.png' was passed over" in problems[0]
+    assert "the image id 7 is there twice; 'b.png' was skipped" in problems[0]
     assert "lacks id or file_name" in problems[1]
     assert "lacks id or file_name" in problems[2]
-    assert "1 images are not in" in problems[3]
+    assert "1 image not in" in problems[3]
     assert "'gone.png'" in problems[3]
 
 
@@ -233,7 +233,7 @@ def test_names_with_lone_surrogates_are_written_as_text(source: Path):
     coco(source / "i.json", [box()], categories=[{"id": 3, "name": "R\ud800"}])
     assert read(source).classes == ("R\\ud800",)
     coco(source / "i.json", [], images=[{"id": 7, "file_name": "\ud800.png"}])
-    assert "1 images are not in" in read(source).problems[0]
+    assert "1 image not in" in read(source).problems[0]
 
 
 def test_without_a_coco_file_what_was_expected_is_said(source: Path):

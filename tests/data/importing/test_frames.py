@@ -81,3 +81,23 @@ def test_what_a_box_file_does_not_tell_is_said(tmp_path, orientation, size, decl
     frame = find_frame(image, (width, height), declared)
     assert frame.upright((1, 2, 3, 4)) == (1, 2, 3, 4)
     assert ("does not tell" in frame.said) is untold
+
+
+@pytest.mark.parametrize("declared", [(81, 60), (80, 61), (79, 59)])
+def test_a_pixel_of_difference_scales_nothing_and_is_said(tmp_path: Path, declared):
+    path = images.write(tmp_path / "f.png", np.zeros((60, 80, 3), np.uint8))
+    frame = find_frame(path, (80, 60), declared)
+    assert frame.upright((10, 8, 26, 24)) == (10, 8, 26, 24)
+    assert frame.said.endswith("by one pixel; boxes were not scaled")
+
+
+def test_boxes_for_an_image_as_stored_are_turned_where_it_is_almost_square(tmp_path: Path):
+    frame = find_frame(save(tmp_path / "f.jpg", 61, 60, 6), (60, 61), (61, 60))
+    assert frame.orientation == 6
+    assert frame.upright((0, 0, 20, 10)) == (50, 0, 60, 20)
+
+
+def test_boxes_that_are_scaled_and_turned_are_said_to_be_both(tmp_path: Path):
+    frame = find_frame(save(tmp_path / "f.jpg", 80, 60, 6), (60, 80), (160, 120))
+    assert frame.upright((0, 0, 40, 20)) == (50, 0, 60, 20)
+    assert frame.said.startswith("boxes were scaled by 0.5, from 160 x 120 to 80 x 60, and turned")

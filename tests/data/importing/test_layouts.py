@@ -264,14 +264,14 @@ def test_a_folder_that_is_only_called_like_a_split_is_none(tmp_path: Path):
     report = import_dataset(source, tmp_path / "cells", format="yolo", names=["RBC", "WBC"])
     assert set(report.counts) == {"train", "valid", "test"}
     assert report.total == 16
-    assert any("which is no split" in note for note in report.notes)
+    assert any("so new splits were made" in note for note in report.notes)
 
 
 def test_fields_beside_the_splits_are_left_out_and_listed(tmp_path: Path):
     source = roboflow(tmp_path / "set", "yolo", {**NAMES, "spare": ["spare0.png"]})
     report = import_dataset(source, tmp_path / "cells", format="yolo")
     (problem,) = report.problems
-    assert problem.endswith("were left out: spare/spare0")
+    assert problem.endswith("left out: spare/spare0")
     assert report.total == 18
 
 
@@ -320,7 +320,8 @@ def test_copies_in_several_splits_are_a_finding_and_the_split_is_kept(tmp_path: 
     assert split_of_sources(report.dest) == {n: s for s, members in names.items() for n in members}
     (leak,) = report.problems
     assert (
-        "1 groups, such as copies of one image, are in several splits: set/a (train, valid)" in leak
+        "1 group of images, such as copies of one image, in several splits: set/a (train, valid)"
+        in leak
     )
     assert "--split 70/15/15" in leak
     again = import_dataset(tmp_path / "set", tmp_path / "again", split="50/25/25")
@@ -396,7 +397,7 @@ def test_a_size_that_contradicts_the_image_is_a_finding_and_crops_nothing(tmp_pa
     assert {cell.field for cell in read_cells(report.dest / "cells.csv")} == {"f3"}
     assert len(report.problems) == 3
     assert f"gives 80 x 60 pixels, the image has {size[0]} x {size[1]}" in report.problems[0]
-    assert "2 boxes were left out" in report.problems[0]
+    assert "Left out: 2 boxes." in report.problems[0]
 
 
 @pytest.mark.parametrize("format_", FORMATS_WITH_SIZE)
@@ -438,7 +439,7 @@ def test_boxes_without_a_size_on_a_turned_photograph_are_taken_as_upright_and_th
         Image.fromarray(ramp(i)).save(source / "images" / f"f{i}.jpg", exif=exif)
     report = import_dataset(source, tmp_path / "cells", format="yolo", names=["RBC", "WBC"])
     assert report.ok
-    assert any("they were taken so (4 fields" in note for note in report.notes)
+    assert any("read as for the rotated image (4 fields" in note for note in report.notes)
 
 
 def test_a_polygon_and_a_bad_line_end_no_import(tmp_path: Path):
@@ -447,7 +448,10 @@ def test_a_polygon_and_a_bad_line_end_no_import(tmp_path: Path):
     label.write_text(label.read_text() + "\n0 0.1 0.1 0.4 0.1 0.4 0.5 0.1 0.5\nnonsense\n")
     report = import_dataset(source, tmp_path / "cells", format="yolo")
     assert report.total == 19
-    assert any(note.startswith("1 polygons") for note in report.notes)
+    assert any(
+        note.startswith("1 polygon or rotated box in 1 label file replaced")
+        for note in report.notes
+    )
     (problem,) = report.problems
     assert "train0.txt, line 4" in problem
 
@@ -544,3 +548,37 @@ def test_class_names_like_formulas_are_harmless_in_tables_and_read_back(tmp_path
     for line in lines[1:]:
         assert not any(value[:1] in "=+-@" for value in line.split(",") if value)
     assert {cell.lab for cell in read_cells(report.dest / "cells.csv")} == {label}
+
+
+@pytest.mark.parametrize("order", ["images/{}", "{}/images"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "/content/drive/BCCD/{}/images",
+        "../{}/images",
+        "C:\\data\\BCCD\\images\\{}",
+        "/kaggle/input/bccd/images/{}",
+    ],
+)
+def test_paths_of_another_layout_in_data_yaml_keep_the_split(tmp_path: Path, order, given):
+    for split in SPLITS:
+        folder = tmp_path / "set" / order.format(split)
+        images.write(folder / f"{split}1.png", ramp())
+        labels = Path(str(folder).replace("images", "labels"))
+        write_yolo(labels / f"{split}1.txt")
+    keys = {"train": "train", "val": "valid", "test": "test"}
+    lines = [f"{key}: {given.format(split)}" for key, split in keys.items()]
+    (tmp_path / "set" / "data.yaml").write_text("\n".join([*lines, "names: [RBC, WBC]"]))
+    report = import_dataset(tmp_path / "set", tmp_path / "out", format="yolo")
+    assert report.problems == ()
+    assert {cell.split: cell.field for cell in read_cells(tmp_path / "out" / "cells.csv")} == {
+        split: (f"{split}/{split}1") for split in SPLITS
+    }
+
+
+def test_invalid_data_yaml_is_an_error_that_names_the_line(tmp_path: Path):
+    images.write(tmp_path / "images" / "a.png", ramp())
+    write_yolo(tmp_path / "labels" / "a.txt")
+    (tmp_path / "data.yaml").write_text("names: [RBC\nval: x\n")
+    with pytest.raises(DatasetError, match=r"data\.yaml, line 2: not valid YAML: expected ',' or"):
+        import_dataset(tmp_path, tmp_path / "out", format="yolo")

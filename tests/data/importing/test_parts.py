@@ -66,9 +66,9 @@ def test_fields_in_no_list_and_names_without_field_are_problems(tmp_path: Path):
     assert isinstance(parts, SplitLists)
     found, (unlisted, idle) = parts.assign(["a", "b"])
     assert found == {"a": "train"}
-    assert unlisted.startswith("1 fields are in none of the lists")
-    assert unlisted.endswith("were left out: b")
-    assert idle.endswith("have no field: gone")
+    assert unlisted.startswith("1 field in none of the lists")
+    assert unlisted.endswith(", left out: b")
+    assert idle.endswith("without a field: gone")
 
 
 def test_a_field_in_two_lists_is_an_error(tmp_path: Path):

@@ -20,8 +20,10 @@ __all__ = [
     "FieldImages",
     "NamedBox",
     "Size",
+    "counted",
     "some",
     "split_of",
+    "then",
     "tidy",
 ]
 
@@ -224,7 +226,8 @@ class Collector:
                 "or choose one folder or file with --annotations."
             )
         if unused := [name for found in places for name in found.unused(self._seen)]:
-            self.problems.append(f"{len(unused)} images have no {lacking}: {some(unused)}")
+            have = "image has" if len(unused) == 1 else "images have"
+            self.problems.append(f"{len(unused)} {have} no {lacking}: {some(unused)}")
         return Annotations(
             tuple(self.fields[image] for image in sorted(self.fields)),
             tuple(self.problems),
@@ -243,10 +246,24 @@ def split_of(name: str) -> Split | None:
     return find_split(folder) if rest else None
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun: ``1 box``, ``2 boxes``.
+
+    >>> counted(1, "image"), counted(2, "box", "boxes")
+    ('1 image', '2 boxes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def some(names: Sequence[str], shown: int = 5) -> str:
     """Join the first few of many names: ``a, b, c and 17 more``."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
+
+
+def then(problem: object, result: str) -> str:
+    """Add what came of a problem, such as an error, as a sentence of its own."""
+    return f"{str(problem).removesuffix('.')}. {result}"
 
 
 def tidy(value: float) -> float:

@@ -26,7 +26,10 @@ from hematovision.data.importing.annotations import (
     FieldImages,
     NamedBox,
     Size,
+    counted,
+    some,
     split_of,
+    then,
     tidy,
 )
 from hematovision.data.importing.places import Place, find_places, image_folder, open_places
@@ -118,9 +121,17 @@ def _only_table(source: Path) -> Place:
     if len(tables) == 1:
         return Place(tables[0], image_folder(source))
     raise DatasetError(
-        f"{source} has {len(tables) or 'no'} CSV files and none is called annotations.csv; nor "
-        "have its folders an _annotations.csv. Say which holds the boxes with --annotations FILE."
+        f"{_found(source, tables)} Expected annotations.csv, or only one CSV file, in {source}, or "
+        "_annotations.csv in its folders. Choose another file with --annotations FILE."
     )
+
+
+def _found(source: Path, tables: list[Path]) -> str:
+    if tables:
+        return f"{source} has several CSV files: {some([path.name for path in tables])}."
+    if sheets := sorted([*source.glob("*.xls*"), *source.glob("*.ods")]):
+        return f"{sheets[0]} is a spreadsheet, which cannot be read: save it as CSV."
+    return f"{source} has no CSV file."
 
 
 @dataclass(frozen=True)
@@ -187,15 +198,15 @@ def _understand(table: Table) -> _BoxTable:
     columns, box = _box_columns(table)
     missing = [what for what, name in (("image", image), ("class", label)) if name is None]
     if image is None or label is None:
-        usual = " and ".join(
+        usual = "; for the ".join(
             f"{what}: {', '.join(names[:6])}"
             for what, names in (("image", _IMAGE), ("class", _LABEL))
             if what in missing
         )
         _refuse(
             table,
-            f"no column for the {' and the '.join(missing)}. Rename a column; usual names of the "
-            f"{usual}",
+            f"no column for the {' and the '.join(missing)}. Rename the column; known names for "
+            f"the {usual}",
         )
     partial = [c for c in table.columns if any(normalise(c) in n for n in _PLACES)]
     if box is None and (partial or _column(table, ("bbox", "box", "boundingbox", "geometry"))):
@@ -210,8 +221,8 @@ def _understand(table: Table) -> _BoxTable:
 
 def _refuse(table: Table, problem: str) -> NoReturn:
     raise AnnotationError(
-        f"{table.path}, line 1: {problem}. Received {len(table.columns)} columns, separated by "
-        f"{table.separator_name}s: {', '.join(table.columns)[:300]}"
+        f"{table.path}, line 1: {problem}. Received {counted(len(table.columns), 'column')}, "
+        f"separated by {table.separator_name}s: {', '.join(table.columns)[:300]}"
     )
 
 
@@ -292,7 +303,7 @@ class _Reader:
         table = self.table.table
         fields: dict[Path, AnnotatedField] = {}
         boxes: defaultdict[Path, list[NamedBox]] = defaultdict(list)
-        problems = [f"{line} This line was passed over." for line in table.broken]
+        problems = [then(line, "This line was skipped.") for line in table.broken]
         lost: dict[str, int] = {}
         for row in table.rows:
             name = row[self.table.image]
@@ -306,7 +317,7 @@ class _Reader:
                     fields[image] = fields.get(image) or self._field(image, row)
                     boxes[image] += [box] if box else []
             except AnnotationError as error:
-                problems.append(f"{error} This line was passed over.")
+                problems.append(then(error, "This line was skipped."))
         self.found.some_of(problems, table.path)
         self._tell_lost(lost)
         for image, field in fields.items():

@@ -26,8 +26,10 @@ from hematovision.data.importing.annotations import (
     FieldImages,
     NamedBox,
     Size,
+    counted,
     some,
     split_of,
+    then,
     tidy,
 )
 from hematovision.data.importing.places import (
@@ -86,7 +88,7 @@ def read(source: Path, annotations: Path | None = None) -> Annotations:
         except AnnotationError as error:
             if len(opened) == 1:
                 raise
-            found.problems.append(f"{error} This file was passed over.")
+            found.problems.append(then(error, "This file was skipped."))
             continue
         understood += 1
         categories |= {
@@ -177,7 +179,7 @@ class _Reader:
             try:
                 self._read_annotation(annotation, entries, where)
             except AnnotationError as error:
-                problems.append(f"{error} It was passed over.")
+                problems.append(then(error, "It was skipped."))
         self.found.some_of(problems, self.file)
         self._tell_counts()
         self._add_fields(entries)
@@ -221,7 +223,7 @@ class _Reader:
             elif key in entries:
                 problems.append(
                     f"{self.file}: the image id {key!r} is there twice; {entry['file_name']!r} was "
-                    "passed over"
+                    "skipped"
                 )
             else:
                 entries[key] = entry
@@ -242,11 +244,11 @@ class _Reader:
                 f"{where}: there is no category {annotation.get('category_id')!r:.99}."
             )
         if annotation.get("iscrowd"):
-            self._count("are regions of many cells (iscrowd) and were left out", where)
+            self._count("of regions of many cells (iscrowd), left out", where)
             return
         box = self._box(annotation, where)
         if (image, label, box) in self.seen:
-            self._count("repeat another (same image, class and box) and were left out", where)
+            self._count("repeating another (same image, class and box), left out", where)
             return
         self.seen.add((image, label, box))
         self.boxes.setdefault(image, []).append(NamedBox(label, box, where))
@@ -262,7 +264,7 @@ class _Reader:
                 f"{where}: expected bbox: [x, y, width, height], or polygons in segmentation. "
                 f"Received bbox: {str(annotation.get('bbox'))[:100]}."
             )
-        self._count("have no bbox; the box around their segmentation was used", where)
+        self._count("without bbox; the box around the segmentation was used", where)
         return box
 
     def _count(self, what: str, where: str) -> None:
@@ -271,7 +273,9 @@ class _Reader:
 
     def _tell_counts(self) -> None:
         for what, count in self.counts.items():
-            sentence = f"{self.file}: {count} annotations {what}; the first: {self.first[what]}"
+            sentence = (
+                f"{self.file}: {counted(count, 'annotation')} {what} (first: {self.first[what]})"
+            )
             understood = what.endswith("used")
             (self.found.notes if understood else self.found.problems).append(sentence)
 
@@ -299,12 +303,13 @@ class _Reader:
             self.found.add(found)
         if joined:
             self.found.problems.append(
-                f"{self.file}: {len(joined)} images have several entries, whose boxes were joined: "
-                f"{some(joined)}"
+                f"{self.file}: {counted(len(joined), 'image')} with several entries, whose boxes "
+                f"were joined: {some(joined)}"
             )
         if lost:
             self.found.problems.append(
-                f"{self.file}: {len(lost)} images are not in {self.images.folder}: {some(lost)}"
+                f"{self.file}: {counted(len(lost), 'image')} not in {self.images.folder}: "
+                f"{some(lost)}"
             )
 
     def _candidates(self, name: str, split: Split | None) -> tuple[Path, ...]:

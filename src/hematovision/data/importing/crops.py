@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hematovision import images
 from hematovision.data.cells import Cell, clip_box, crop
-from hematovision.data.importing.annotations import AnnotatedField, some
+from hematovision.data.importing.annotations import AnnotatedField, counted, some, then
 from hematovision.data.importing.frames import find_frame
 from hematovision.data.importing.names import safe_name, unique_names
 from hematovision.data.importing.parts import NoParts, Parts, apply_parts
@@ -90,10 +90,12 @@ def crop_fields(
     progress(len(fields), len(fields), _WHAT)
     if not cells:
         raise DatasetError(
-            f"Not one cell image came out of {len(fields)} fields: {len(left_out)} boxes were left "
-            f"out. {'; '.join([*problems[:3], *(box.reason for box in left_out[:3])])}"
+            f"No cell images could be made from {counted(len(fields), 'field')}. "
+            + " ".join([*problems[:3], *(f"{b.where}: {b.reason}." for b in left_out[:3])])
         )
-    notes = (f"{note} ({len(names)} fields: {some(names)})" for note, names in said.items())
+    notes = (
+        f"{note} ({counted(len(names), 'field')}: {some(names)})" for note, names in said.items()
+    )
     return Written(tuple(cells), tuple(left_out), tuple(problems), tuple(notes))
 
 
@@ -119,11 +121,9 @@ def _crop_field(
         height, width = pixels.shape[:2]
         frame = find_frame(field.image, (width, height), field.size)
     except ImageError as error:
-        return Written((), (), (f"{error} Its {len(field.boxes)} boxes were left out.",))
+        return Written((), (), (then(error, _left_out(field)),))
     except AnnotationError as error:
-        problem = (
-            f"{field.where}: {field.name}: {error}. Its {len(field.boxes)} boxes were left out."
-        )
+        problem = then(f"{field.where}: {field.name}: {error}", _left_out(field))
         return Written((), (), (problem,))
     cells: list[Cell] = []
     left_out: list[LeftOut] = []
@@ -149,6 +149,10 @@ def _crop_field(
             )
         )
     return Written(tuple(cells), tuple(left_out), notes=(frame.said,) if frame.said else ())
+
+
+def _left_out(field: AnnotatedField) -> str:
+    return f"Left out: {counted(len(field.boxes), 'box', 'boxes')}."
 
 
 def _rounded(box: Box) -> Box:

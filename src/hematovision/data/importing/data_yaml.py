@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hematovision.data.folders import find_split
 from hematovision.data.lookup import Lookup
 from hematovision.data.samples import Split
 from hematovision.data.texts import read_text
@@ -20,6 +21,7 @@ _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _KEYS: Mapping[str, Split] = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 _MAX_BYTES = 2**20
 _MOST_CLASSES = 10_000
+_SWAPPABLE = 2  # images/train and train/images
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,10 @@ def read_data_yaml(file: Path, source: Path) -> DataYaml:
     base = root if isinstance(root, str) else ""
     for key, split in _KEYS.items():
         for given in _paths(value.get(key)):
-            found = _inside(source, file.parent, base, given)
+            found = _inside(source, file.parent, base, given, split)
             if found is None:
                 problems.append(
-                    f"{file}: {key}: {given[:200]!r} is not in {source}; this entry was passed over"
+                    f"{file}: {key}: {given[:200]!r} is not in {source}; this entry was skipped"
                 )
             elif found.is_file():
                 entries += ((line, split) for line in _lines(found))
@@ -127,10 +129,18 @@ def _load(file: Path) -> Mapping[str, Any]:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise AnnotationError(
-            f"{file} is not valid YAML: {' '.join(str(error).split())[:300]}. Correct it, or give "
-            "the names with --names and remove the file."
+            f"{file}{_problem(error)}. Correct it, or give the names with --names and remove the "
+            "file."
         ) from error
     return value if isinstance(value, dict) else {}
+
+
+def _problem(error: Exception) -> str:
+    """Say what is wrong with a YAML file, and in which line."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    line = "" if mark is None else f", line {mark.line + 1}"
+    return f"{line}: not valid YAML: {' '.join(problem.split())[:300]}"
 
 
 def _names(file: Path, value: object) -> tuple[str, ...]:
@@ -166,15 +176,22 @@ def _lines(file: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def _inside(source: Path, folder: Path, base: str, given: str) -> Path | None:
+def _inside(source: Path, folder: Path, base: str, given: str, split: Split) -> Path | None:
     """Find what a path in ``data.yaml`` means; None if there is no such place inside `source`.
 
-    Links inside `source` count as inside: whoever made them wanted them followed.
+    The end of a path of another machine is looked for too, and its folders the other way round:
+    ``/content/bccd/train/images`` may be ``images/train`` here. An end without the folder that is
+    called like the split would be the images of all splits, and does not count. Links inside
+    `source` count as inside: whoever made them wanted them followed.
     """
     given = given.replace("\\", "/")
     parts = [part for part in PurePosixPath(given).parts if part not in ("..", ".", "/")]
     candidates = [folder / base / given, folder / given]
-    candidates += [folder.joinpath(*parts[start:]) for start in range(len(parts))]
+    ends = [parts[start:] for start in range(len(parts))]
+    if split in map(find_split, parts):
+        ends = [end for end in ends if split in map(find_split, end)]
+    candidates += [folder.joinpath(*end) for end in ends]
+    candidates += [folder.joinpath(*reversed(end)) for end in ends if len(end) == _SWAPPABLE]
     for candidate in candidates:
         found = Path(os.path.normpath(candidate))
         try:

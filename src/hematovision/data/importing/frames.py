@@ -22,8 +22,11 @@ __all__ = ["Frame", "find_frame"]
 _JPEG, _EXIF, _EXIF_BYTES = b"\xff\xd8", b"Exif\0\0", 2**17
 _ROUNDING = 1.0  # pixel, of the smaller size
 _UNTOLD = (
-    "images have an EXIF orientation, and their box file does not tell whether its boxes are for "
-    "the upright image: they were taken so"
+    "images have an EXIF rotation, and their box file does not tell whether its boxes are for the "
+    "rotated image; they were read as for the rotated image"
+)
+_ROUNDED = (
+    "sizes in the box file differ from those of the images by one pixel; boxes were not scaled"
 )
 
 
@@ -85,22 +88,32 @@ def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
     width, height = pixels
     if declared is None or declared == pixels:
         return Frame(width, height, said=_tell_untold(image, declared))
-    if _is_scaled(declared, pixels):
+    stored = (height, width)
+    as_stored = declared == stored and _orientation(image) > 4
+    if _is_rounding(declared, pixels) and not as_stored:
+        return Frame(width, height, said=_tell_untold(image, declared) or _ROUNDED)
+    if _is_scaled(declared, pixels) and not as_stored:
         scale = (width / declared[0], height / declared[1])
         said = f"boxes were scaled by {scale[0]:.4g}, from {_show(declared)} to {_show(pixels)}"
         return Frame(width, height, scale, said=said)
-    stored = (height, width)
     orientation = _orientation(image)
     if orientation > 4 and _is_scaled(declared, stored):
         scale = (stored[0] / declared[0], stored[1] / declared[1])
+        done = "turned upright"
+        if _is_rounding(declared, stored):
+            scale = (1.0, 1.0)
+        else:
+            done = (
+                f"scaled by {scale[0]:.4g}, from {_show(declared)} to {_show(stored)}, and {done}"
+            )
         said = (
-            f"boxes were turned upright, as the image's EXIF orientation says: they are for "
-            f"{_show(declared)}, the image as it is stored"
+            f"boxes were {done}: they are for the image as it is stored, without its EXIF rotation"
         )
         return Frame(width, height, scale, orientation, said)
     raise AnnotationError(
         f"its box file gives {_show(declared)} pixels, the image has {_show(pixels)}, so that its "
-        "boxes would be in the wrong places; correct the size, or bring the image it was drawn on"
+        "boxes would be in the wrong places. Correct the size in the box file, or use the image "
+        "that the boxes were drawn on"
     )
 
 
@@ -109,6 +122,11 @@ def _tell_untold(image: Path, declared: Size | None) -> str:
     orientation = _camera_orientation(image)
     told = declared is not None and declared[0] != declared[1] and orientation > 4
     return "" if orientation == 1 or told else _UNTOLD
+
+
+def _is_rounding(declared: Size, pixels: Size) -> bool:
+    """Tell whether two sizes differ by a pixel at most, as where one counts from 0."""
+    return all(abs(a - b) <= _ROUNDING for a, b in zip(declared, pixels, strict=True))
 
 
 def _is_scaled(declared: Size, pixels: Size) -> bool:

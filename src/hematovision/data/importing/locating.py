@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hematovision.data.groups import groups_of, read_groups, source_of
-from hematovision.data.importing.annotations import AnnotatedField, some, split_of
+from hematovision.data.importing.annotations import AnnotatedField, counted, some, split_of
 from hematovision.data.importing.crops import FieldPlace
 from hematovision.data.importing.parts import (
     Fractions,
@@ -115,7 +115,8 @@ def find_leaks(members: Iterable[tuple[str, Split | None]]) -> list[str]:
     if not leaks:
         return []
     sentence = (
-        f"{len(leaks)} groups, such as copies of one image, are in several splits: {some(leaks)}. "
+        f"{counted(len(leaks), 'group')} of images, such as copies of one image, in several "
+        f"splits: {some(leaks)}. "
         "The split was kept as it is; results on its valid and test images will look better than "
         "they are. For a new split that keeps groups together: --split 70/15/15"
     )

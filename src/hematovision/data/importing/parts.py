@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hematovision.data.folders import find_split
-from hematovision.data.importing.annotations import AnnotatedField, some
+from hematovision.data.importing.annotations import AnnotatedField, counted, some
 from hematovision.data.lookup import Lookup
 from hematovision.data.samples import SPLITS, Dataset, Sample, Split
 from hematovision.data.splits import FRACTIONS, split_dataset
@@ -107,12 +107,13 @@ class SplitLists:
         problems = []
         if unlisted:
             problems.append(
-                f"{len(unlisted)} fields are in none of the lists of {self.folder} and were left "
+                f"{counted(len(unlisted), 'field')} in none of the lists of {self.folder}, left "
                 f"out: {some(unlisted)}"
             )
         if idle:
             problems.append(
-                f"{len(idle)} names in the lists of {self.folder} have no field: {some(idle)}"
+                f"{counted(len(idle), 'name')} in the lists of {self.folder} without a field: "
+                f"{some(idle)}"
             )
         return problems
 
@@ -136,7 +137,7 @@ class GivenSplit:
         if not without:
             return found, []
         problem = (
-            f"{len(without)} fields are in none of the splits {', '.join(self.present)} and were "
+            f"{counted(len(without), 'field')} in none of the splits {', '.join(self.present)}, "
             f"left out: {some(without)}"
         )
         return found, [problem]
@@ -161,8 +162,8 @@ def find_given(fields: Iterable[AnnotatedField]) -> tuple[GivenSplit | None, lis
         return given, [f"The split of the dataset was kept: {', '.join(present)}."]
     if present:
         note = (
-            f"All fields with a split are in {', '.join(present)}, which is no split into training "
-            "and other images; a new one was made."
+            f"All fields with a split are in {', '.join(present)}; training needs train and at "
+            "least one other split, so new splits were made."
         )
         return None, [note]
     return None, []

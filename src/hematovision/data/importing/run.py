@@ -227,19 +227,15 @@ def _copy_whole(task: _Task, located: Located, folder: Path, taxonomy: Taxonomy)
 def _box_taxonomy(task: _Task, found: Annotations) -> Taxonomy:
     spellings = found.spellings()
     if not spellings:
-        raise DatasetError(
-            f"No boxes in {task.source}: {len(found.fields)} fields were found. "
-            f"{' '.join(found.problems[:3])}"
-        )
+        raise DatasetError(" ".join([f"No usable boxes in {task.source}.", *found.problems[:3]]))
     if task.taxonomy is None or task.taxonomy == FOLDERS:
         # The names become folders, and so must be fit for that.
         usable = Counter[str]()
         for name, n in spellings.items():
             usable[safe_folder(name)] += n
         spellings = usable
-    choice = choose_classes(
-        spellings, task.taxonomy, where=str(task.source), what="names of the boxes"
-    )
+    what = "labels in the table" if found.whole else "names of the boxes"
+    choice = choose_classes(spellings, task.taxonomy, where=str(task.source), what=what)
     tell(task.progress, choice.sentence)
     return choice.taxonomy
 

@@ -23,6 +23,7 @@ from hematovision.data.importing.annotations import (
     Size,
     some,
     split_of,
+    then,
 )
 from hematovision.data.importing.places import (
     Place,
@@ -88,7 +89,7 @@ def _read_file(file: Path, place: Place, images: FieldImages, found: Collector) 
         root, lines = _parse(file)
     except AnnotationError as error:
         candidates = images.find(file.relative_to(place.boxes).with_suffix("").as_posix())
-        problem = f"{error} Its image was left out."
+        problem = then(error, "Its image was left out.")
         if len(candidates) == 1:
             found.skip(candidates[0], problem)
         else:
@@ -157,7 +158,7 @@ def _boxes(file: Path, root: Element, lines: list[int]) -> tuple[tuple[NamedBox,
         try:
             boxes.append(NamedBox(_label(element, where), _box(element, where), where))
         except AnnotationError as error:
-            problems.append(f"{error} This box was passed over.")
+            problems.append(then(error, "This box was skipped."))
     return tuple(boxes), problems
 
 

@@ -21,8 +21,10 @@ from hematovision.data.importing.annotations import (
     Collector,
     FieldImages,
     NamedBox,
+    counted,
     some,
     split_of,
+    then,
 )
 from hematovision.data.importing.data_yaml import DataYaml, find_data_yaml, read_data_yaml
 from hematovision.data.importing.places import (
@@ -41,6 +43,7 @@ __all__ = ["is_label_file", "read"]
 _NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 # Label tools round; a value this far outside [0, 1] is a pixel or another format's column.
 _TOLERANCE = 0.05
+_POLYGONS = "polygons or rotated boxes"
 
 
 def read(
@@ -136,7 +139,7 @@ class _Reader:
         except AnnotationError as error:
             if not self.names:
                 raise
-            self.found.skip(image, f"{error} Its image was left out.")
+            self.found.skip(image, then(error, "Its image was left out."))
             return
         self.found.add(
             AnnotatedField(image, name, boxes, fractions=True, split=split, where=str(file))
@@ -146,8 +149,8 @@ class _Reader:
         """Note how many polygons were replaced by their bounding boxes."""
         if self.polygons:
             self.found.notes.append(
-                f"{sum(self.polygons.values())} polygons or rotated boxes in {len(self.polygons)} "
-                "label files were replaced by their bounding boxes: "
+                f"{counted(sum(self.polygons.values()), 'polygon or rotated box', _POLYGONS)} in "
+                f"{counted(len(self.polygons), 'label file')} replaced by the bounding box: "
                 f"{some([str(file) for file in self.polygons], 3)}"
             )
 
@@ -163,7 +166,7 @@ class _Reader:
             except AnnotationError as error:
                 if not self.names:
                     raise
-                problems.append(f"{error} This line was passed over.")
+                problems.append(then(error, "This line was skipped."))
                 continue
             boxes.append(NamedBox(label, box, where))
             if polygon:
