@@ -1,12 +1,18 @@
 """How the page is started."""
 
 import dataclasses
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
-from hematovision.app.launch import Settings, launch
-from hematovision.errors import ListeningError, MissingExtraError
+from hematovision.app import serving
+from hematovision.app.launch import MODELS, Settings, launch
+from hematovision.app.state import shelf
+from hematovision.errors import ListeningError, MissingExtraError, ModelNotFoundError
+from hematovision.model.registry import find_model
+from hematovision.review.service import ReviewService
 
 
 def test_only_this_computer_reaches_it_and_nothing_is_reported_or_advertised():
@@ -45,6 +51,28 @@ def test_options_are_such_as_streamlit_has():
 def test_a_host_that_is_no_name_is_refused_before_anything_starts():
     with pytest.raises(ListeningError, match="plain name"):
         Settings(allowed_hosts=("https://blood.example.org",))
+
+
+def test_a_given_model_is_in_use_when_the_page_opens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    run = shutil.copytree(find_model("pbc8"), tmp_path / "runs" / "brief")
+    monkeypatch.setattr(serving, "serve", lambda *_, **__: None)
+    for name in ("HEMATOVISION_HOME", MODELS):
+        monkeypatch.setenv(name, "")
+    assert launch(Settings(), {"HEMATOVISION_HOME": str(tmp_path), MODELS: str(run)}) == 0
+    with ReviewService.open() as service:
+        assert shelf().in_use(service).folder == run.resolve()
+
+
+def test_a_given_model_that_is_none_stops_before_anything_is_served(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    for name in ("HEMATOVISION_HOME", MODELS):
+        monkeypatch.setenv(name, "")
+    environment = {"HEMATOVISION_HOME": str(tmp_path), MODELS: str(tmp_path / "nowhere")}
+    with pytest.raises(ModelNotFoundError, match="nowhere"):
+        launch(Settings(), environment)
 
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """``app``: what was typed reaches the page."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_limits_place_and_proxy_can_be_set(run, launched, tmp_path: Path):
         "HEMATOVISION_MAX_PIXELS": "1000000",
         "HEMATOVISION_HOME": str(tmp_path),
     }
+
+
+def test_run_folders_can_be_given(run, launched, tmp_path: Path):
+    assert run("app", "--model", tmp_path / "a", "--model", tmp_path / "b").exit_code == 0
+    ((_, environment),) = launched
+    given = environment["HEMATOVISION_APP_MODELS"].split(os.pathsep)
+    assert given == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
 def test_the_exit_code_of_the_page_is_that_of_the_command(run, monkeypatch: pytest.MonkeyPatch):

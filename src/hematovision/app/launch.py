@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from hematovision.app.theme import THEME
 from hematovision.extras import require
 from hematovision.listening import ANY_ADDRESS, LOOPBACK, WILDCARDS, host_names
+from hematovision.model.registry import find_model
 
-__all__ = ["LOCAL", "MAX_IMAGES", "MAX_PIXELS", "MOST_PIXELS", "Settings", "launch"]
+__all__ = ["LOCAL", "MAX_IMAGES", "MAX_PIXELS", "MODELS", "MOST_PIXELS", "Settings", "launch"]
 
 LOCAL = "127.0.0.1"
 """The address at which only this computer reaches the page."""
@@ -21,6 +22,9 @@ MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
 
 MAX_PIXELS = "HEMATOVISION_MAX_PIXELS"
 """The environment variable by which the page learns how many pixels one image may have."""
+
+MODELS = "HEMATOVISION_APP_MODELS"
+"""The environment variable with the models that were given, joined as in ``PATH``."""
 
 MOST_PIXELS = 25_000_000
 """Pixels that an uploaded image may have unless told otherwise: more than most cameras give."""
@@ -128,11 +132,27 @@ def launch(
         If a library of the extra ``app`` is not installed.
     ListeningError
         If the port is taken.
+    ModelNotFoundError
+        If a model that was given is none.
     """
     require("app")
     os.environ.update(environment or {})
+    _use_given_model()
     from hematovision.app.serving import serve
 
     with suppress(KeyboardInterrupt):
         serve(settings, ready=ready)
     return 0
+
+
+def _use_given_model() -> None:
+    """Put the first model that was given to use, until somebody chooses another."""
+    if not os.environ.get(MODELS):
+        return
+    from hematovision.app.state import shelf
+    from hematovision.review.service import ReviewService
+
+    models = shelf()
+    first = find_model(os.environ[MODELS].split(os.pathsep)[0])
+    with ReviewService.open() as service:
+        models.use(models.find(first.name), service, "--model")

@@ -7,7 +7,7 @@ from typing import cast
 
 import streamlit as st
 
-from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MOST_PIXELS
+from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS, MOST_PIXELS
 from hematovision.home import data_folder
 from hematovision.jobs.receiving import Limits
 from hematovision.model.classifier import Classifier
@@ -42,7 +42,8 @@ def service() -> ReviewService:
 
 def shelf() -> Shelf:
     """Return the models."""
-    return Shelf(data_folder() / "models")
+    given = os.environ.get(MODELS, "")
+    return Shelf(data_folder() / "models", filter(None, given.split(os.pathsep)))
 
 
 def classifier(model: ShelfModel) -> Classifier:

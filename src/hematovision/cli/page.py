@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,14 @@ def app(
         typer.Option(
             metavar="NAME",
             help="Another host name under which it is reached, such as a proxy's; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A run folder or bundled model to predict with; repeatable, the first is used.",
             show_default=False,
         ),
     ] = None,
@@ -49,9 +58,11 @@ def app(
     Records are kept in a SQLite file in the user's data folder, or in the database that
     HEMATOVISION_DATABASE_URL names. Ctrl-C stops it.
     """
-    from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, Settings, launch
+    from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS, Settings, launch
 
     environment = {MAX_IMAGES: str(max_images), MAX_PIXELS: str(max_pixels)}
+    if model:
+        environment[MODELS] = os.pathsep.join(model)
     if home is not None:
         environment["HEMATOVISION_HOME"] = str(home.resolve())
     settings = Settings(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,13 +54,27 @@ class Shelf:
     ----------
     folder : Path
         Where the models made here are.
+    given : iterable of str or Path
+        Run folders that lie elsewhere; a bundled name adds nothing.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If a folder is not a bundle, or two models have one name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, given: Iterable[str | Path] = ()) -> None:
         self.folder = folder
+        bundled = {find_model(name) for name in bundled_models()}
+        self._given = [path.resolve() for path in map(find_model, given) if path not in bundled]
+        names = Counter(model.name for model in self.models())
+        for name in (path.name for path in self._given if names[path.name] > 1):
+            raise ModelNotFoundError(
+                f"Two models are called {name!r}. Rename the run folder to tell them apart."
+            )
 
     def models(self) -> list[ShelfModel]:
-        """Return the bundled models, then those made here, newest first."""
+        """Return the bundled models, those given, then those made here, newest first."""
         made = sorted(
             (path.parent for path in self.folder.glob(f"*/{MANIFEST}")),
             key=lambda path: (path / MANIFEST).stat().st_mtime,
@@ -66,7 +82,10 @@ class Shelf:
         )
         names = sorted(bundled_models(), key=lambda name: name != DEFAULT_MODEL)
         bundled = [ShelfModel(name, find_model(name), is_bundled=True) for name in names]
-        return bundled + [ShelfModel(path.name, path, is_bundled=False) for path in made]
+        found = [path for path in made if path.resolve() not in self._given]
+        return bundled + [
+            ShelfModel(path.name, path, is_bundled=False) for path in (*self._given, *found)
+        ]
 
     def find(self, name: str) -> ShelfModel:
         """Return the model of that name.
