@@ -129,15 +129,17 @@ def _sums(rows: NDArray[Any], size: int, largest: int) -> NDArray[Any]:
     length, width = rows.shape
     result = np.empty((size, width), dtype)
     band = max(1, _BAND // width)
-    part = np.empty((min(band, size), width), dtype)
+    # Memory taken once: new arrays for every step took half the time of all.
+    taken, part = (np.empty((min(band, size), width), kind) for kind in (rows.dtype, dtype))
     for top in range(0, size, band):
         sums = result[top : top + band]
-        steps = _steps(length, size, slice(top, top + band))
-        pixels, weights = next(steps)
-        np.multiply(rows[pixels], weights.astype(dtype)[:, None], out=sums, dtype=dtype)
-        for pixels, weights in steps:
+        some, more = taken[: len(sums)], part[: len(sums)]
+        for index, (pixels, weights) in enumerate(_steps(length, size, slice(top, top + band))):
+            np.take(rows, pixels, axis=0, out=some, mode="clip")  # others go through a copy
             scales = weights.astype(dtype)[:, None]
-            sums += np.multiply(rows[pixels], scales, out=part[: len(sums)], dtype=dtype)
+            np.multiply(some, scales, out=more if index else sums, dtype=dtype)
+            if index:
+                sums += more
     return result
 
 
