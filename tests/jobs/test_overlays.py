@@ -7,7 +7,7 @@ import pytest
 
 from hematovision.errors import OutputError
 from hematovision.jobs import overlays
-from hematovision.jobs.overlays import overlay_names
+from hematovision.jobs.overlays import open_overlays, overlay_names
 from hematovision.model.prediction import Prediction
 
 
@@ -88,9 +88,19 @@ def test_the_folder_may_not_lie_in_what_is_searched(tmp_path):
         with pytest.raises(
             OutputError, match=r"which is searched for images.*Choose one outside .* --explain"
         ):
-            overlays.Overlays(folder, [], [searched])
+            open_overlays(folder, [], [searched]).__enter__()
     assert list(searched.iterdir()) == []
-    overlays.Overlays(tmp_path / "images-new", [], [searched, tmp_path / "cell.png"])
+    with open_overlays(tmp_path / "images-new", [], [searched, tmp_path / "cell.png"]):
+        pass
+
+
+def test_two_runs_do_not_fill_one_folder(tmp_path):
+    with (
+        open_overlays(tmp_path / "seen", []),
+        pytest.raises(OutputError, match="Another run is working in the folder"),
+        open_overlays(tmp_path / "seen", []),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("count", [1, 500])

@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from hematovision.errors import ImageError, OutputError
 from hematovision.images import list_images
+from hematovision.images.path_list import PathList
 from hematovision.jobs.journal import Head, journal_path, open_journal
-from hematovision.jobs.overlays import Overlays
+from hematovision.jobs.overlays import Overlays, open_overlays
 from hematovision.jobs.resuming import Answered
 from hematovision.jobs.tables import Table, check_table, open_table
 from hematovision.model.classifier import Classifier
@@ -100,8 +101,8 @@ def classify(
         If a folder has no image in it.
     OutputError
         If the table or an overlay cannot be written, or the folder of overlays is not empty; if
-        another process makes the same table; to resume, if there is nothing to resume from, the
-        journal is damaged or of another model, or overlays are asked for too.
+        another process fills the same table or folder; to resume, if there is nothing to resume
+        from, the journal is damaged or of another model, or overlays are asked for too.
     """
     if out is not None:
         check_table(out)
@@ -112,14 +113,28 @@ def classify(
         classifier.check_explains()
     inputs = list(map(Path, paths))
     files = list_images(inputs)
-    overlays = None if explain is None else Overlays(explain, files, inputs)
-    listener = also(classifier) if also else None
-    tally = _Tally(classifier.classes)
-    if out is None:
+    with open_overlays(explain, files, inputs) as overlays:
+        listener = also(classifier) if also else None
+        if out is not None:
+            return _to_table(classifier, files, out, overlays, listener, progress, resume=resume)
+        tally = _Tally(classifier.classes)
         answers = _answers(classifier, files, overlays)
         for prediction in _told(answers, len(files), listener, progress):
             tally.add(prediction)
         return tally.summary(overlays.written if overlays else 0)
+
+
+def _to_table(
+    classifier: Classifier,
+    files: PathList,
+    out: Path,
+    overlays: Overlays | None,
+    listener: Table | None,
+    progress: Progress,
+    *,
+    resume: bool,
+) -> ClassifySummary:
+    tally = _Tally(classifier.classes)
     with open_journal(out, Head.of(classifier), resume=resume) as journal:
         answered = Answered(journal, files, classifier.classes)
         answers = _answers(classifier, answered.todo(), overlays)

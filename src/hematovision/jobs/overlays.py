@@ -3,51 +3,70 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
-from hematovision.jobs.outputs import fresh_folder, refuse_inside
+from hematovision.jobs.outputs import claimed_folder
 from hematovision.model.classifier import Explained
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
 
-__all__ = ["Overlays", "overlay_names"]
+__all__ = ["Overlays", "open_overlays", "overlay_names"]
 
 _LONGEST_STEM = 200
 """Bytes; file systems take 255, of which a hash, a number and the suffix need some."""
 
 
-class Overlays:
-    """Writes overlays one by one, each under a name of its own.
+@contextmanager
+def open_overlays(
+    folder: Path | None, paths: Sequence[Path], inputs: Iterable[Path] = ()
+) -> Iterator[Overlays | None]:
+    """Hold a folder for overlays, for this process alone; without one, give None.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or None
         Where; must not exist or be empty, and lie in no folder of `inputs`.
     paths : sequence of Path
         The images, in the order in which they will come.
     inputs : iterable of Path
         The files and folders in which the images were found.
 
+    Raises
+    ------
+    OutputError
+        If something is in the folder, it cannot be made, another process fills it, or it lies in
+        one of the inputs: the next run would classify the overlays.
+    """
+    if folder is None:
+        yield None
+        return
+    with claimed_folder(folder, option="--explain", inputs=inputs):
+        yield Overlays(folder, paths)
+
+
+class Overlays:
+    """Writes overlays one by one, each under a name of its own; see `open_overlays`.
+
+    Parameters
+    ----------
+    folder : Path
+    paths : sequence of Path
+        The images, in the order in which they will come.
+
     Attributes
     ----------
     written : int
         How many there are by now.
-
-    Raises
-    ------
-    OutputError
-        If something is in the folder, it cannot be made, or it lies in one of the inputs: the next
-        run would classify the overlays.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[Path], inputs: Iterable[Path] = ()) -> None:
-        refuse_inside(folder, inputs, option="--explain")
+    def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
         self.written = 0
-        self._folder = fresh_folder(folder, option="--explain")
+        self._folder = folder
         self._names = iter(overlay_names(paths))
 
     def write(self, explained: Explained) -> None:
