@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from hematovision import images
-from hematovision.errors import ImageError
+from hematovision.errors import ImageError, TruncatedImageError
 from hematovision.images.formats.wording import shown_bytes
+from image_files import HEIC
 
 
 def png_with(kind: bytes, checksum: int = 0) -> bytes:
@@ -19,6 +20,10 @@ def png_with(kind: bytes, checksum: int = 0) -> bytes:
     whole = stream.getvalue()
     chunk = struct.pack(">I", 0) + kind + struct.pack(">I", zlib.crc32(kind) ^ checksum)
     return whole[:-12] + chunk + whole[-12:]
+
+
+# The first boxes of an AVIF, and one that is cut.
+AVIF = b"\0\0\0\x14ftypavif\0\0\0\0avif" + b"\0\0\0\x40mdat" + bytes(56)
 
 
 def test_text_is_quoted_and_other_bytes_are_hexadecimal():
@@ -36,6 +41,8 @@ def test_text_is_quoted_and_other_bytes_are_hexadecimal():
         (b"{\\rtf1}\n%\xe2", "begins with the bytes 7b 5c"),
         (png_with(b"ABCD"), 'unknown chunk "ABCD"'),
         (png_with(b"tEXt", checksum=1), 'chunk "tEXt" fails'),
+        (AVIF[:-40], 'its box "mdat" reaches to byte'),
+        (AVIF[:20] + b"\0\0\0\2free", 'the box "free" at byte 20 is shorter'),
         (png_with(b"t\xffXt", checksum=1), "chunk the bytes 74 ff 58 74 fails"),
     ],
 )
@@ -43,5 +50,26 @@ def test_refusals_show_no_python(content: bytes, shown: str):
     with pytest.raises(ImageError) as refused:
         images.read(content)
     assert shown in refused.value.reason
+    assert "\n" not in refused.value.reason
     assert "b'" not in refused.value.reason
     assert "\\x" not in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "content", [HEIC[:-60], HEIC.replace(b"iloc", b"skip"), HEIC.replace(b"pitm", b"skip")]
+)
+def test_a_damaged_heic_is_to_be_copied_again_in_one_line(content: bytes):
+    pytest.importorskip("pi_heif")
+    with pytest.raises(TruncatedImageError) as refused:
+        images.read(content)
+    assert "\n" not in refused.value.reason
+    assert refused.value.reason.endswith("Copy it again from where it came from, or leave it out.")
+
+
+def test_what_a_decoder_says_in_lines_becomes_one(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise ValueError("Unexpected end of file:\n Extent\n")
+
+    monkeypatch.setattr("hematovision.images.decoding._shallow", fail)
+    with pytest.raises(TruncatedImageError, match=r"\(Unexpected end of file: Extent\)"):
+        images.read(png_with(b"abCD"))

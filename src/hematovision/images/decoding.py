@@ -38,6 +38,8 @@ _DECODER_ERRORS = (
     AttributeError, ArithmeticError, AssertionError, RuntimeError,
 )  # fmt: skip
 
+_BROKEN_HEADER = ("Invalid", "Malformed", "no marker found")
+
 _BAND_PIXELS = 2**18
 _LARGE = 2**22  # pixels above which memory counts for more than the time of taking bands
 _LARGEST = 2**16 - 1
@@ -72,14 +74,21 @@ def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
             pixels = _deep(picture, source)
         else:
             pixels = _on_white(*_shallow(picture), associated=picture.associated)
-    except SyntaxError as error:  # how Pillow says that it does not know a variant
-        raise source.unsupported(f"it cannot be decoded ({error})") from error
+    except SyntaxError as error:  # how Pillow says that it does not know a variant, or a header
+        if any(word in str(error) for word in _BROKEN_HEADER):
+            raise source.damaged(f"its header cannot be read ({_line(error)})") from error
+        raise source.unsupported(f"it cannot be decoded ({_line(error)})") from error
     except _DECODER_ERRORS as error:
         if "truncated" in str(error):
             raise source.damaged("it is incomplete: its pixels end early") from error
-        raise source.damaged(f"its pixels cannot be decoded ({error})") from error
+        raise source.damaged(f"its pixels cannot be decoded ({_line(error)})") from error
     upright = np.require(_upright(pixels, picture.orientation), requirements=["C", "W"])
     return np.subtract(255, upright, out=upright) if picture.negative else upright
+
+
+def _line(error: Exception) -> str:
+    """Return what a decoder says as one line."""
+    return " ".join(str(error).split())
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from PIL import features
 from hematovision.errors import MissingExtraError, NotAnImageError
 from hematovision.images.formats.exif import read_orientation
 from hematovision.images.formats.picture import Picture, Source
+from hematovision.images.formats.wording import shown_bytes
 
 __all__ = ["Box", "boxes", "inspect"]
 
@@ -80,11 +81,13 @@ def boxes(source: Source, start: int, stop: int) -> Iterator[Box]:
             content += 8
         end = start + size if size else stop
         if end < content:
-            raise source.damaged(f"the box {kind!r} at byte {start} is shorter than its header")
+            raise source.damaged(
+                f"the box {shown_bytes(kind)} at byte {start:,} is shorter than its header"
+            )
         if end > stop:
             raise source.damaged(
-                f"the file ends early: its box {kind!r} reaches to byte {end:,}, and there are "
-                f"{stop:,}"
+                f"the file ends early: its box {shown_bytes(kind)} reaches to byte {end:,}, and "
+                f"there are {stop:,}"
             )
         yield Box(kind, content, end)
         start = end

@@ -60,8 +60,8 @@ class Source:
         """Raise `TruncatedImageError` unless the file holds `length` bytes from `offset`."""
         if offset < 0 or length < 0 or offset + length > len(self.data):
             raise self.damaged(
-                f"the file ends early: it has {len(self.data)} bytes, and its own structure needs "
-                f"at least {offset + length}"
+                f"the file ends early: it has {len(self.data):,} bytes, but its header announces "
+                f"at least {offset + length:,}"
             )
 
     def check_size(self, width: int, height: int) -> None:
