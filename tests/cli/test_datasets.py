@@ -31,7 +31,7 @@ def test_phantoms_are_drawn_counted_and_called_drawn(run, tmp_path: Path):
     result = run("data", "phantom", dest, "--images", 12, "--seed", 3)
     assert result.exit_code == 0
     assert len(list(dest.rglob("*.png"))) == 12
-    assert f"12 drawn cell images in {dest}" in result.stdout
+    assert f"12 synthetic cell images in {dest}" in result.stdout
     assert re.search(r"RBC +\d+", result.stdout)
     assert result.stdout.endswith(f"hematovision train {dest} --out RUN\n")
 

@@ -1,4 +1,4 @@
-"""``data``: bring images into shape, look what is wrong with them, draw some, fetch public ones."""
+"""``data``: import, convert and check datasets; generate synthetic ones, download public ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 group = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Import, convert, check, draw and download images.",
+    help="Import, convert, check, generate and download images.",
 )
 
 DatasetArgument = Annotated[
@@ -44,8 +44,8 @@ TaxonomyOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="folders (the names as they are), rbc-wbc-platelets or pbc8. By default the first, "
-        "but the second if all names are spellings of its classes or are the eight PBC folders.",
+        help="The classes: folders (the names as they are), rbc-wbc-platelets or pbc8. By default "
+        "folders, or rbc-wbc-platelets if all names are spellings of these or the eight of PBC.",
     ),
 ]
 _EXAMPLES = 5
@@ -70,7 +70,8 @@ def import_(
         ),
     ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Boxes that lie elsewhere.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Box files outside SOURCE: a folder, or a file."),
     ] = None,
     split: Annotated[
         str | None,
@@ -82,7 +83,10 @@ def import_(
     ] = None,
     groups: Annotated[
         str | None,
-        typer.Option(metavar="FILE:COLUMN", help="What stays on one side, such as the patient."),
+        typer.Option(
+            metavar="FILE:COLUMN",
+            help="A column of a CSV file, such as the patient; its images stay in one split.",
+        ),
     ] = None,
     names: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="The names of the classes 0, 1, 2 (YOLO).")
@@ -144,7 +148,8 @@ def convert(
         typer.Option("--from", help="The format of SOURCE; may be left out where it is clear."),
     ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Boxes that lie elsewhere.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Box files outside SOURCE: a folder, or a file."),
     ] = None,
     names: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="The names of the classes 0, 1, 2 (YOLO).")
@@ -252,16 +257,16 @@ def phantom(
     images: Annotated[int, typer.Option(min=1, metavar="N", help="How many cell images.")] = 600,
     seed: SeedOption = 0,
     taxonomy: Annotated[
-        Literal["rbc-wbc-platelets", "pbc8"], typer.Option(help="Which classes to draw.")
+        Literal["rbc-wbc-platelets", "pbc8"], typer.Option(help="Which classes to generate.")
     ] = "rbc-wbc-platelets",
     fields: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep the fields with their boxes in a new folder."),
     ] = None,
 ) -> None:
-    """Draw cell images with known truth.
+    """Generate synthetic cell images.
 
-    They are no photographs; they serve to try things out.
+    They are no photographs of real cells; use them to try things out.
     """
     from hematovision.data.phantom import write_phantoms
 
@@ -270,7 +275,7 @@ def phantom(
             dest, images, seed, taxonomy=taxonomy, fields=fields, progress=progress
         )
     _show_counts({split: dataset.part(split).counts() for split in dataset.splits})
-    say(f"{len(dataset)} drawn cell images in {dest}")
+    say(f"{len(dataset)} synthetic cell images in {dest}")
     show_next("train", dest, "--out", "RUN")
 
 
@@ -279,7 +284,7 @@ def download(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A public set, such as bccd.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
 ) -> None:
-    """Fetch a public set by its name.
+    """Download a public dataset by its name.
 
     Its licence and citation are shown, and its hash is checked.
     """

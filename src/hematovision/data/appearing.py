@@ -13,7 +13,7 @@ from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, writing
 from hematovision.liveness import hold, is_held
 
-__all__ = ["appearing", "check_free"]
+__all__ = ["appearing", "check_free", "check_outside"]
 
 _MARK = ".importing-"
 _LOCK = ".in-use"
@@ -32,6 +32,22 @@ def check_free(dest: Path) -> None:
         raise DatasetError(
             f"The destination {dest} is there already and not empty. Choose a new folder, or "
             "remove it first."
+        )
+
+
+def check_outside(dest: Path, source: Path) -> None:
+    """Refuse a destination inside the source: its images would be read with the source's next time.
+
+    Raises
+    ------
+    DatasetError
+        If `dest` is `source` or lies in it.
+    """
+    if dest.resolve().is_relative_to(source.resolve()):
+        beside = source.resolve().with_name(dest.name)
+        raise DatasetError(
+            f"The destination {dest} lies inside the source {source}, whose images would be mixed "
+            f"with new ones. Choose a folder outside of it, such as {beside}."
         )
 
 

@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from hematovision import images
 from hematovision.data.cells import crop, read_cells
+from hematovision.data.converting import convert_dataset
 from hematovision.data.folders import read_dataset
 from hematovision.data.importing import import_dataset
 from hematovision.errors import DatasetError, MissingExtraError
@@ -577,8 +579,19 @@ def test_paths_of_another_layout_in_data_yaml_keep_the_split(tmp_path: Path, ord
 
 
 def test_invalid_data_yaml_is_an_error_that_names_the_line(tmp_path: Path):
-    images.write(tmp_path / "images" / "a.png", ramp())
-    write_yolo(tmp_path / "labels" / "a.txt")
-    (tmp_path / "data.yaml").write_text("names: [RBC\nval: x\n")
+    images.write(tmp_path / "set" / "images" / "a.png", ramp())
+    write_yolo(tmp_path / "set" / "labels" / "a.txt")
+    (tmp_path / "set" / "data.yaml").write_text("names: [RBC\nval: x\n")
     with pytest.raises(DatasetError, match=r"data\.yaml, line 2: not valid YAML: expected ',' or"):
-        import_dataset(tmp_path, tmp_path / "out", format="yolo")
+        import_dataset(tmp_path / "set", tmp_path / "out", format="yolo")
+
+
+@pytest.mark.parametrize("make", [import_dataset, partial(convert_dataset, to="coco")])
+@pytest.mark.parametrize("dest", ["set/cells", "set/images/cells", "link/cells"])
+def test_a_destination_inside_the_source_is_refused(tmp_path: Path, make, dest):
+    images.write(tmp_path / "set" / "images" / "a.png", ramp())
+    write_csv(tmp_path / "set" / "annotations.csv", ["a.png"])
+    (tmp_path / "link").symlink_to(tmp_path / "set", target_is_directory=True)
+    with pytest.raises(DatasetError, match=rf"inside the source .*such as {tmp_path}/cells"):
+        make(tmp_path / "set", tmp_path / dest)
+    assert not (tmp_path / dest).exists()

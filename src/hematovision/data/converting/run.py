@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hematovision import images
-from hematovision.data.appearing import appearing, check_free
+from hematovision.data.appearing import appearing, check_free, check_outside
 from hematovision.data.converting.writers import IMAGE_FOLDERS, WRITERS, FieldToWrite
 from hematovision.data.importing import voc
 from hematovision.data.importing.annotations import (
     AnnotatedField,
     Annotations,
+    counted,
     some,
     split_of,
     tidy,
@@ -145,13 +146,14 @@ def convert_dataset(
     if not source.is_dir():
         raise DatasetError(f"The source {source} is not a folder. Give the folder to convert.")
     check_free(dest)
+    check_outside(dest, source)
     from_ = _box_format(format or detect_format(source))
     _box_format(to)
     found = read_fields(source.resolve(), from_, annotations, names)
     if found.whole:
         raise DatasetError(
-            f"The tables of {source} have labels but no boxes: there is nothing to convert. Use "
-            "`hematovision data import` for cell images."
+            f"The tables in {source} have labels but no boxes, so there is nothing to convert. Use "
+            "`hematovision data import` for images of single cells."
         )
     fields, problems, notes = _with_splits(found, source.resolve(), from_)
     with appearing(dest) as folder:
@@ -179,8 +181,8 @@ def _box_format(name: str) -> BoxFormat:
         if name == known:
             return known
     raise DatasetError(
-        f"Annotated fields are in one of {', '.join(BOX_FORMATS)}. Received: {name!r}. Class "
-        "folders have no boxes; use `hematovision data import`."
+        f"The format of annotated fields must be one of {', '.join(BOX_FORMATS)}. Received: "
+        f"{name!r}. Class folders have no boxes; use `hematovision data import` for them."
     )
 
 
@@ -229,8 +231,10 @@ def _convert(
             pool.shutdown(cancel_futures=True)
     progress(len(fields), len(fields), "converting fields")
     if not written:
-        raise DatasetError(f"Not one field could be converted. {' '.join(problems[:3])}")
-    notes = [f"{note} ({len(names)} fields: {some(names)})" for note, names in said.items()]
+        raise DatasetError(f"No field could be converted. {' '.join(problems[:3])}")
+    notes = [
+        f"{note} ({counted(len(names), 'field')}: {some(names)})" for note, names in said.items()
+    ]
     return written, problems, notes
 
 

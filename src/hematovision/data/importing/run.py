@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hematovision.data.appearing import appearing, check_free
+from hematovision.data.appearing import appearing, check_free, check_outside
 from hematovision.data.cells import CELLS_FILE, write_cells
 from hematovision.data.classes import choose_classes
 from hematovision.data.importing import folders, voc
@@ -154,6 +154,7 @@ def _check(source: Path, dest: Path, annotations: Path | None) -> None:
     if not source.is_dir():
         raise DatasetError(f"The source {source} is not a folder. Give the folder to import.")
     check_free(dest)
+    check_outside(dest, source)
     if annotations is not None and not annotations.exists():
         raise DatasetError(f"There is no {annotations}. Give --annotations a folder or file.")
 
