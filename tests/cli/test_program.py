@@ -140,13 +140,17 @@ def test_a_seed_that_numpy_does_not_take_is_wrong_usage(run):
     assert run("train", "cells", "--out", "run", "--seed", 2**32).exit_code == 2
 
 
-def test_the_lines_of_a_message_are_kept_and_those_of_a_name_are_not(run, tmp_path):
+def test_a_line_break_in_a_name_makes_no_line_of_its_own(run, tmp_path):
     result = run("data", "check", tmp_path / "no\nError: all is well")
     assert result.exit_code == 1
-    lines = result.stderr.splitlines()
-    assert r"no\nError: all is well" in lines[0]
-    assert lines[1].startswith("    <root>/Train/<class>/*.png ")
-    assert len(lines) == 3
+    (line,) = result.stderr.splitlines()
+    assert r"no\nError: all is well" in line
+
+
+def test_the_lines_of_a_download_message_are_kept(run, tmp_path):
+    lines = run("data", "download", "nonsense", tmp_path / "new").stderr.splitlines()
+    assert lines[0] == "Error: There is no public set 'nonsense'. Known sets:"
+    assert all(line.startswith("  ") for line in lines[1:-1])
 
 
 @pytest.mark.parametrize(("text", "blocks"), [("1", 1), ("17", 17), ("all", None)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -84,7 +83,9 @@ def _shown_usage() -> Iterator[None]:
 
 
 def _say(message: str | HematoVisionError, *, debug: bool) -> None:
-    lines = _lines(message)
+    # The errors of downloads alone have several lines; they quote nothing from outside.
+    text = str(message)
+    lines = text.split("\n") if isinstance(message, DownloadError) else [text]
     try:
         if debug:
             _say_where()
@@ -94,15 +95,6 @@ def _say(message: str | HematoVisionError, *, debug: bool) -> None:
     except OSError:  # Nobody can be told; the exit code still tells.
         pass
     drop_output()
-
-
-def _lines(message: str | HematoVisionError) -> list[str]:
-    """Split a message into lines: at breaks before an indented line, which are ours.
-
-    A line break in a file's name would begin at the margin; it is shown escaped, so that no name
-    can look like a line of the program. Messages of downloads quote no names.
-    """
-    return re.split("\n" if isinstance(message, DownloadError) else "\n(?=    )", str(message))
 
 
 def _say_where() -> None:
