@@ -498,7 +498,7 @@ class TestCompressions:
         [
             (6, "old-style JPEG"), (9, "JBIG"), (33003, "JPEG 2000"), (34712, "JPEG 2000"),
             (34887, "LERC"), (34925, "LZMA"), (34927, "WebP"), (34934, "JPEG XR"), (50001, "WebP"),
-            (50002, "JPEG XL"), (52546, "JPEG XL"), (12345, "unknown"),
+            (50002, "JPEG XL"), (52546, "JPEG XL"), (12345, "an unknown method"),
         ],
     )  # fmt: skip
     def test_that_cannot_be_read_are_named(self, number, name):

@@ -218,8 +218,8 @@ def test_fine_tuning_and_the_learning_curve_end_in_the_bundle(dataset: Path, tmp
         epochs=1, fine_tune=True, fine_tune_blocks=1, learning_curve=True, batch_size=16
     )
     result = train(partial, tmp_path / "run", options)
-    assert any("no test part" in note for note in result.notes)
-    assert any("no test part" in warning for warning in result.metrics.warnings)
+    assert any("no test split" in note for note in result.notes)
+    assert any("no test split" in warning for warning in result.metrics.warnings)
     bundle = read_bundle(result.folder)
     assert bundle.manifest.backbone.name == "hematology, fine-tuned"
     assert bundle.manifest.backbone.sha256 != read_bundle_of_the_package().manifest.backbone.sha256

@@ -15,12 +15,13 @@ from hematovision.data.findings import (
     duplicate_findings,
     group_findings,
     unlistable_findings,
+    unplaced_findings,
     unreadable_findings,
     unsupported_findings,
 )
 from hematovision.data.fingerprints import Fingerprints, fingerprint_all
 from hematovision.data.samples import SPLITS, Dataset
-from hematovision.data.unsupported import find_unsupported_files
+from hematovision.data.unsupported import find_unplaced_files, find_unsupported_files
 from hematovision.extras import require
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
@@ -108,6 +109,7 @@ def check_dataset(
     findings = [
         *unlistable_findings(dataset, unlistable),
         *unsupported_findings(dataset, find_unsupported_files(dataset)),
+        *unplaced_findings(dataset, find_unplaced_files(dataset)),
         *unreadable_findings(dataset, prints.unreadable),
         *duplicate_findings(dataset, exact, "exact"),
         *duplicate_findings(dataset, near, "near"),

@@ -5,6 +5,7 @@
     kind                        severity  what it means
     unlistable                  error     a folder that cannot be listed; its images are left out
     unsupported                 warning   an image of a format that is not read, left out
+    outside-classes             note      an image in no class folder, left out
     unreadable                  error     a file that no command of this package can use
     exact-duplicates-across     error     one picture in two splits: the test set was trained on
     near-duplicates-across      error     the same, rotated, mirrored, cropped or re-compressed
@@ -42,6 +43,7 @@ __all__ = [
     "duplicate_findings",
     "group_findings",
     "unlistable_findings",
+    "unplaced_findings",
     "unreadable_findings",
     "unsupported_findings",
 ]
@@ -63,6 +65,7 @@ _LEAK = "The test set would not be unseen; keep {} in one split only."
 ADVICE: Mapping[str, str] = {
     "unlistable": "Their images are left out; allow reading them, or move them away.",
     "unsupported": "They are left out; convert them to PNG or TIFF.",
+    "outside-classes": "They are left out; move each into the folder of its class.",
     "unreadable": "Replace them, or remove them.",
     "exact-duplicates-across": _LEAK.format("each picture"),
     "near-duplicates-across": _LEAK.format("each picture"),
@@ -122,6 +125,14 @@ def unsupported_findings(dataset: Dataset, files: Iterable[tuple[Path, str]]) ->
         text = f"{name}: {format_name}"
         message = f"{text}, which is not read. It is left out; convert it to PNG or TIFF."
         yield Finding("unsupported", "warning", message, (name,), text)
+
+
+def unplaced_findings(dataset: Dataset, files: Iterable[Path]) -> Iterator[Finding]:
+    """Report each image that lies in no class folder."""
+    for file in files:
+        name = _path_name(dataset, file)
+        message = f"{name} lies in no class folder. It is left out; move it into one."
+        yield Finding("outside-classes", "note", message, (name,), name)
 
 
 def unreadable_findings(

@@ -1,15 +1,16 @@
-"""Images of formats that are not read, in a dataset: left out, and named."""
+"""Images in a dataset's folder that are left out, by name: of other formats, or in no class."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from hematovision.data.findings import ADVICE
+from hematovision.data.folders import find_split
 from hematovision.data.samples import Dataset
-from hematovision.images import list_images, unsupported_format
+from hematovision.images import is_image_name, list_images, unsupported_format
 from hematovision.names import escape_name
 
-__all__ = ["find_unsupported_files", "unsupported_warnings"]
+__all__ = ["find_unplaced_files", "find_unsupported_files", "unsupported_warnings"]
 
 _SHOWN = 3
 
@@ -23,6 +24,22 @@ def find_unsupported_files(dataset: Dataset) -> list[tuple[Path, str]]:
         return []
     paths = map(Path, list_images([dataset.root]))
     return [(path, name) for path in paths if (name := unsupported_format(path))]
+
+
+def find_unplaced_files(dataset: Dataset) -> list[Path]:
+    """Return the images that lie in the dataset's folder or in a split's, but in no class folder.
+
+    Their class is not known, and they are left out.
+    """
+    folders = [dataset.root, *(path for path in dataset.root.glob("*") if find_split(path.name))]
+    found: list[Path] = []
+    for folder in folders:
+        try:
+            found += sorted(path for path in folder.iterdir() if is_image_name(path))
+        except OSError:  # a file, or a folder that may not be listed, which is found elsewhere
+            continue
+    known = {sample.path for sample in dataset}
+    return [p for p in found if p not in known and p.is_file() and not p.name.startswith(".")]
 
 
 def unsupported_warnings(dataset: Dataset) -> tuple[str, ...]:

@@ -155,13 +155,14 @@ def _notes(found: Dataset, data: Dataset, folders: Iterable[str]) -> tuple[str, 
     made = [split for split in data.splits if split not in found.splits]
     if made:
         notes.append(
-            f"The dataset had no {' or '.join(made)} part; it was made by whole groups, seeded, "
-            "and is written down in split.csv."
+            f"The dataset had no {' or '.join(made)} split. It was made from whole groups by the "
+            "seed, and is recorded in split.csv."
         )
     if "test" not in data.splits:
         notes.append(
-            "There is no test part: the figures are of the validation part, by which training was "
-            "stopped and calibrated, and flatter the model. Evaluate it on other images."
+            "There is no test split: the results are of the validation split, which training used "
+            "to stop and to calibrate, so they look better than they are. Evaluate the model on "
+            "other images."
         )
     return tuple(notes)
 

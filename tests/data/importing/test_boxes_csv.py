@@ -274,3 +274,10 @@ def test_a_skipped_line_is_a_sentence_of_its_own(tmp_path: Path, draw):
     )
     (problem,) = read(tmp_path).problems
     assert problem.endswith("should hold a number. Received: 'x'. This line was skipped.")
+
+
+def test_a_column_for_each_class_is_recognised_and_what_to_do_is_said(tmp_path: Path, draw):
+    draw(tmp_path / "images", "a.png", "b.png")
+    (tmp_path / "_classes.csv").write_text("filename, RBC, WBC\na.png, 1, 0\nb.png, 0, 1\n")
+    with pytest.raises(AnnotationError, match=r"each class \(RBC, WBC\)\. Write .* called label"):
+        read(tmp_path)

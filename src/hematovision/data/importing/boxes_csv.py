@@ -197,6 +197,12 @@ def _understand(table: Table) -> _BoxTable:
         )
     columns, box = _box_columns(table)
     missing = [what for what, name in (("image", image), ("class", label)) if name is None]
+    if image is not None and label is None and len(flags := _flags(table, image)) > 1:
+        _refuse(
+            table,
+            f"no column for the class, but a column of 0 and 1 for each class ({some(flags)}). "
+            "Write the name of each image's class into one column called label",
+        )
     if image is None or label is None:
         usual = "; for the ".join(
             f"{what}: {', '.join(names[:6])}"
@@ -217,6 +223,15 @@ def _understand(table: Table) -> _BoxTable:
         )
     size = _size_columns(table, columns)
     return _BoxTable(table, image, label, _column(table, _SPLIT), box, columns, size)
+
+
+def _flags(table: Table, image: str) -> list[str]:
+    """Return the columns that hold 0 and 1 only: one-hot tables have one for each class."""
+    return [
+        column
+        for column in table.columns
+        if column != image and table.rows and all(row[column] in ("0", "1") for row in table.rows)
+    ]
 
 
 def _refuse(table: Table, problem: str) -> NoReturn:

@@ -166,7 +166,7 @@ def check_kind(page: Page) -> tuple[int, ...]:
 def _check_compression(page: Page) -> None:
     compression = page.one(COMPRESSION, RAW)
     if compression not in _READABLE or not can_decode(compression):
-        name = _COMPRESSIONS.get(compression, "unknown")
+        name = _COMPRESSIONS.get(compression, "an unknown method")
         raise page.source.unsupported(
             f"it is a TIFF compressed with {name} (number {compression}), which cannot be read",
             "Save it as PNG, or as TIFF with LZW or Deflate compression.",
