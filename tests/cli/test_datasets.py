@@ -225,14 +225,16 @@ def test_names_of_any_bytes_are_imported_and_checked(run, kaggle: Path, tmp_path
     assert unescape_name(source) == f"TRAIN/MONOCYTE/{name}"
 
 
-def test_copies_in_two_classes_and_other_formats_are_said_before_an_import(
+def test_copies_in_two_classes_and_other_formats_are_problems_of_an_import(
     run, kaggle: Path, tmp_path: Path
 ):
     shutil.copy(kaggle / "TRAIN" / "MONOCYTE" / "0.png", kaggle / "TRAIN" / "NEUTROPHIL" / "x.png")
     (kaggle / "TEST" / "MONOCYTE" / "9.czi").write_bytes(b"x")
     result = run("data", "import", kaggle, tmp_path / "cells", "--format", "folders")
-    assert "Warning: One file has a format that is not read: TEST/MONOCYTE/9.czi" in result.stderr
-    assert "Warning: One image lies in several classes (2 files" in result.stderr
+    assert result.exit_code == 3
+    assert "Problems (2):" in result.stderr
+    assert "One file has a format that is not read: TEST/MONOCYTE/9.czi" in result.stderr
+    assert "One image lies in several classes (2 files" in result.stderr
     assert "TRAIN/MONOCYTE/0.png, TRAIN/NEUTROPHIL/x.png" in result.stderr
 
 
@@ -273,7 +275,10 @@ def test_an_unknown_set_is_an_error_that_lists_those_known(run, tmp_path: Path):
 def test_the_format_may_be_left_out_and_what_was_done_is_said(run, drawn: Path, tmp_path: Path):
     result = run("data", "import", drawn / "fields", tmp_path / "cells")
     assert result.exit_code == 0, result.output
-    assert "A split was made by whole groups: 70% train, 15% valid, 15% test." in result.stdout
+    assert (
+        "A split was made that keeps groups together: 70% train, 15% valid, 15% test."
+        in result.stdout
+    )
 
 
 def test_fields_are_converted_and_counted(run, drawn: Path, tmp_path: Path):

@@ -64,7 +64,7 @@ _LEAK = "The test set would not be unseen; keep {} in one split only."
 
 ADVICE: Mapping[str, str] = {
     "unlistable": "Their images are left out; allow reading them, or move them away.",
-    "unsupported": "They are left out; convert them to PNG or TIFF.",
+    "unsupported": "Images of other formats are left out; convert them to PNG or TIFF.",
     "outside-classes": "They are left out; move each into the folder of its class.",
     "unreadable": "Replace them, or remove them.",
     "exact-duplicates-across": _LEAK.format("each picture"),

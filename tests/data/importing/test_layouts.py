@@ -5,6 +5,7 @@ import random
 import shutil
 import sys
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -350,9 +351,8 @@ def test_copies_in_class_folders_are_one_group(tmp_path: Path):
 
 
 def test_copies_across_the_splits_of_class_folders_are_a_finding(tmp_path: Path):
-    for split in ("train", "valid"):
-        for label in ("RBC", "WBC"):
-            images.write(tmp_path / "set" / split / label / f"x_jpg.rf.{split}.png", ramp())
+    for blue, (split, label) in enumerate(product(("train", "valid"), ("RBC", "WBC"))):
+        images.write(tmp_path / "set" / split / label / f"x_jpg.rf.{split}.png", ramp(blue))
     report = import_dataset(tmp_path / "set", tmp_path / "cells", format="folders")
     (leak,) = report.problems
     assert "RBC/x (train, valid), WBC/x (train, valid)" in leak

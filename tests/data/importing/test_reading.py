@@ -50,13 +50,26 @@ def test_the_format_is_told_where_only_one_fits(tmp_path: Path, draw, files, exp
     [
         ["JPEGImages/a.png", "Annotations/a.xml", "cells.csv"],
         ["RBC/a.png", "WBC/a.png", "manifest.csv"],
-        ["a.png"],
-        ["notes.txt"],
     ],
 )
 def test_where_none_or_several_fit_the_word_is_asked_for(tmp_path: Path, draw, files):
     with pytest.raises(DatasetError, match=r"is not clear.*--format"):
         import_dataset(lay(tmp_path / "set", draw, *files), tmp_path / "cells")
+
+
+@pytest.mark.parametrize("file", ["a.png", "notes.txt"])
+def test_where_none_fits_it_is_said_what_is_missing(tmp_path: Path, draw, file):
+    with pytest.raises(DatasetError, match=r"neither box files nor class folders.*--format"):
+        import_dataset(lay(tmp_path / "set", draw, file), tmp_path / "cells")
+
+
+@pytest.mark.parametrize("format_", ["voc", "yolo"])
+def test_one_box_file_in_place_of_their_folder_is_an_error(tmp_path: Path, draw, format_):
+    source = lay(tmp_path / "set", draw, "a.png", "a.xml")
+    with pytest.raises(DatasetError, match=r"must be a folder .*Received the file .*a\.xml"):
+        import_dataset(
+            source, tmp_path / "cells", format=format_, annotations=source / "a.xml", names=["a"]
+        )
 
 
 def test_the_real_sets_are_told(real_data: Path):

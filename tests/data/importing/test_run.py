@@ -363,11 +363,15 @@ def test_parts_that_are_there_are_kept_and_missing_ones_made(tmp_path: Path, dra
         "valid": {"RBC": 3, "WBC": 3, "Platelets": 0},
         "test": {"RBC": 20, "WBC": 20, "Platelets": 0},
     }
-    assert report.notes == (
-        "The split of the dataset was kept: train, test. Made from train, by whole groups: valid.",
+    (note,) = report.notes
+    assert note == (
+        "The split of the dataset was kept: train, test. "
+        "Made from train, keeping groups together: valid."
     )
     anew = import_dataset(source, tmp_path / "anew", format="folders", split="50/50")
-    assert anew.notes == ("A split was made by whole groups: 50% train, 50% valid, 0% test.",)
+    assert anew.notes == (
+        "A split was made that keeps groups together: 50% train, 50% valid, 0% test.",
+    )
     assert {part: n["RBC"] for part, n in anew.counts.items()} == {"train": 20, "valid": 20}
     none = import_dataset(source, tmp_path / "none", format="folders", split="none")
     assert none.counts == {"all": {"RBC": 40, "WBC": 40, "Platelets": 0}}

@@ -22,7 +22,7 @@ from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
 from hematovision.names import escape_name
-from hematovision.progress import Progress, no_progress, tell
+from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["copy_images", "read"]
@@ -46,7 +46,8 @@ def read(
     dataset : Dataset
         The images at `source`.
     problems : list of str
-        What the lists of an official split leave out, and copies of one image in several splits.
+        Images of formats that are not read, copies of one image in several classes or splits, and
+        what the lists of an official split leave out.
     notes : list of str
         What was done about splits and copies.
 
@@ -56,18 +57,17 @@ def read(
         If `source` is no dataset, or the parts or groups cannot be made.
     """
     dataset = read_dataset(source, taxonomy, progress=progress)
-    for warning in (*unsupported_warnings(dataset), *copy_warnings(dataset)):
-        tell(progress, f"Warning: {warning}")
+    problems = [*unsupported_warnings(dataset), *copy_warnings(dataset)]
     if groups is not None:
         dataset = with_groups(dataset, read_groups(groups))
     notes = tell_copies(dataset.relative(sample) for sample in dataset)
-    problems: list[str] = []
     if isinstance(parts, SplitLists):
-        assigned, problems = parts.assign(dataset.relative(sample) for sample in dataset)
+        assigned, unassigned = parts.assign(dataset.relative(sample) for sample in dataset)
+        problems += unassigned
         kept = ((s, assigned.get(dataset.relative(s))) for s in dataset)
         dataset = dataset.with_samples(replace(s, split=p) for s, p in kept if p)
     elif parts is not None:
-        return apply_parts(dataset, parts, seed), [], [*notes, *tell_made(parts)]
+        return apply_parts(dataset, parts, seed), problems, [*notes, *tell_made(parts)]
     problems += find_leaks((sample.group, sample.split) for sample in dataset)
     if parts is not None:
         return dataset, problems, [*notes, *tell_made(parts)]
@@ -80,7 +80,7 @@ def _tell_completed(given: Dataset, complete: Dataset) -> list[str]:
     if not given.splits:
         return tell_made(None)
     made = [split for split in complete.splits if split not in given.splits]
-    added = f" Made from train, by whole groups: {', '.join(made)}." if made else ""
+    added = f" Made from train, keeping groups together: {', '.join(made)}." if made else ""
     return [f"The split of the dataset was kept: {', '.join(given.splits)}.{added}"]
 
 

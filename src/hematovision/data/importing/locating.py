@@ -165,4 +165,4 @@ def tell_made(parts: Parts | None) -> list[str]:
         return [f"The split of the lists in {parts.folder} was used."]
     shares = (parts or Fractions()).values
     made = ", ".join(f"{share:.0%} {split}" for share, split in zip(shares, SPLITS, strict=True))
-    return [f"A split was made by whole groups: {made}."]
+    return [f"A split was made that keeps groups together: {made}."]

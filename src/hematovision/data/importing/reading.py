@@ -74,10 +74,17 @@ def detect_format(source: Path) -> Format:
         return next(iter(found))
     if not found and any(_has_images(folder) for folder in visible_folders(source)):
         return "folders"
+    if not found:
+        raise DatasetError(
+            f"{source} has neither box files nor class folders. Put the box files (Pascal VOC, "
+            "YOLO, CSV or COCO) beside the images, or each image into a folder named after its "
+            "class. Where they lie elsewhere, name the format with --format, one of "
+            f"{', '.join(FORMATS)}, and the box files with --annotations."
+        )
     signs = "; ".join(f"{name} ({sign})" for name, sign in found.items())
     raise DatasetError(
-        f"The format of {source} is not clear. Found: {signs or 'no boxes and no class folders'}. "
-        f"Name it with --format, one of {', '.join(FORMATS)}."
+        f"The format of {source} is not clear. Found: {signs}. Name it with --format, "
+        f"one of {', '.join(FORMATS)}."
     )
 
 

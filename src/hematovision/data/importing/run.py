@@ -164,6 +164,11 @@ def _check_format(format_: str, annotations: Path | None, names: Sequence[str] |
         raise DatasetError(f"`format` must be one of {', '.join(FORMATS)}. Received: {format_!r}")
     if annotations is not None and format_ == "folders":
         raise DatasetError("Class folders have no box files; leave out --annotations.")
+    if annotations is not None and annotations.is_file() and format_ in ("voc", "yolo"):
+        raise DatasetError(
+            f"--annotations must be a folder of box files for --format {format_}. Received the "
+            f"file {annotations}"
+        )
     if names is not None and format_ != "yolo":
         raise DatasetError(f"--names is for --format yolo only. Received it with {format_}.")
 
