@@ -1,131 +1,179 @@
-"""Where servers listen, and who may talk to them."""
+"""Where servers listen, and which requests they take."""
 
 import socket
 
 import pytest
 
 from hematovision.errors import ListeningError
-from hematovision.listening import host_names, listen, refused_request
+from hematovision.listening import Hosts, listen, url_of
 
-HERE = host_names("127.0.0.1")
-PROXY = host_names("127.0.0.1", ["blood.example.org"])
+HERE = Hosts("127.0.0.1")
+PROXY = Hosts("127.0.0.1", ["Blood.example.org"])
+
+LOOPBACK = ["localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1", "127.0.0.1:1", "127.9.9.9"]
+LOOPBACK += ["[::1]", "[::1]:8000", "[0:0:0:0:0:0:0:1]"]
+ADDRESSES = ["192.168.1.5:8000", "[2001:db8::1]:80", "[fe80::1]", "10.0.0.1"]
+STRANGERS = ["evil.example", "evil.example:8000", "localhost.evil.example", "", "x@localhost"]
+STRANGERS += ["127.0.0.1.evil.example", "localhost/evil", "localhost:port", "0x7f.1", "[::1"]
+STRANGERS += ["localhost@evil.example", "localhost#evil", "local\thost", "a b", "\xe9"]
 
 
-def test_a_taken_port_is_named_with_what_to_do():
-    with listen("127.0.0.1", 0) as first:
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost"])
+def test_a_taken_port_is_named_with_what_to_do(address: str):
+    with listen(address, 0) as first:
         port = first.getsockname()[1]
-        with pytest.raises(ListeningError, match=rf"port {port}: .*in use.*--port"):
-            listen("127.0.0.1", port)
+        with pytest.raises(ListeningError, match=rf"Port {port} of {address} is in use.*--port"):
+            listen(address, port)
 
 
-def test_an_address_of_another_computer_is_refused():
-    with pytest.raises(ListeningError, match=r"192\.0\.2\.1"):
-        listen("192.0.2.1", 0)
+@pytest.mark.parametrize("address", ["192.0.2.1", "a..b", "no such host"])
+def test_an_address_of_another_computer_is_refused(address: str):
+    with pytest.raises(ListeningError, match=rf"'{address}' is not an address.*--address 127"):
+        listen(address, 0)
+
+
+def test_answers_are_sent_at_once():
+    """asyncio turns the waiting for the other side's word off only where the protocol is named."""
+    with listen("127.0.0.1", 0) as opened:
+        assert opened.proto == socket.IPPROTO_TCP
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 def test_an_ipv6_address_is_listened_at():
     try:
-        with listen("::1", 0) as found:
-            assert found.family == socket.AF_INET6
+        opened = listen("::1", 0)
     except ListeningError:
         pytest.skip("there is no IPv6 loopback here")
+    with opened:
+        assert opened.family == socket.AF_INET6
+
+
+def test_a_port_that_was_used_a_moment_ago_is_free():
+    port = 0
+    for _ in range(2):
+        with listen("127.0.0.1", port) as opened:
+            port = opened.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as caller:
+                opened.settimeout(5)
+                accepted, _ = opened.accept()
+                accepted.close()
+                assert caller.recv(1) == b""
 
 
 @pytest.mark.parametrize(
-    "host",
-    ["localhost", "localhost:8501", "LOCALHOST:80", "127.0.0.1:8501", "[::1]:8501", "localhost."],
-)
-def test_this_computer_reaches_its_server_by_every_loopback_name(host: str):
-    assert refused_request([host], [], HERE) is None
-    assert refused_request([host], [f"http://{host}"], HERE) is None
-
-
-@pytest.mark.parametrize(
-    "host",
+    ("address", "url"),
     [
-        "evil.example",
-        "evil.example:8501",
-        "localhost.evil.example",
-        "127.0.0.1.evil.example",
-        "evil.example@localhost",
-        "localhost@evil.example",
-        "localhost/evil.example",
-        "localhost#evil.example",
-        "localhost:port",
-        "192.168.1.5:8501",
-        "",
-        "[::1",
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("0.0.0.0", "http://localhost:8000"),
+        ("::", "http://localhost:8000"),
+        ("lab-server", "http://lab-server:8000"),
     ],
 )
-def test_a_name_that_is_not_known_is_refused(host: str):
-    problem = refused_request([host], [], HERE)
-    assert problem is not None
-    assert "--allowed-host" in problem
-    assert "127.0.0.1, ::1, localhost" in problem
+def test_the_url_is_one_that_a_browser_here_can_open(address: str, url: str):
+    assert url_of(address, 8000) == url
 
 
-def test_one_host_is_needed():
-    assert refused_request([], [], HERE)
-    assert refused_request(["localhost", "localhost"], [], HERE)
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
+def test_where_only_this_computer_reaches_it_only_its_own_names_are_taken(address: str):
+    hosts = Hosts(address)
+    for host in LOOPBACK:
+        assert hosts.problem([host], []) is None, host
+        assert hosts.problem([host], [f"http://{host}"]) is None, host
+    for host in [*STRANGERS, *ADDRESSES]:
+        assert "Host" in (hosts.problem([host], []) or ""), host
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "lab-server"])
+def test_where_others_reach_it_any_address_is_taken_and_no_name(address: str):
+    hosts = Hosts(address)
+    for host in LOOPBACK + ADDRESSES:
+        assert hosts.problem([host], [f"http://{host}"]) is None, host
+        assert hosts.problem([host], ["http://192.0.2.1"]), host
+    for host in [*STRANGERS, "1.2.3.4.evil.example"]:
+        assert "any IP address" in (hosts.problem([host], []) or ""), host
+    assert (hosts.problem(["lab-server:8000"], []) is None) is (address == "lab-server")
+
+
+def test_a_name_that_is_allowed_is_taken_and_no_other():
+    assert PROXY.problem(["blood.example.org"], []) is None
+    assert PROXY.problem(["BLOOD.example.org:443"], []) is None
+    assert PROXY.problem(["x.blood.example.org"], [])
+    assert PROXY.problem(["example.org"], [])
+    assert HERE.problem(["blood.example.org"], [])
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("localhost", "http://localhost:80"),
+        ("localhost:443", "https://localhost"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("127.0.0.1:8000", "https://blood.example.org"),  # A proxy that keeps no Host.
+        ("blood.example.org", "https://blood.example.org"),
+        ("blood.example.org", "https://blood.example.org:8443"),
+    ],
+)
+def test_pages_of_its_own_and_of_allowed_names_are_taken(host: str, origin: str):
+    assert PROXY.problem([host], [origin]) is None
 
 
 @pytest.mark.parametrize(
     "origin",
     [
-        "http://evil.example",
+        "http://localhost:3000",  # Another program's page.
+        "http://127.0.0.1:8000",
+        "https://localhost",
+        "https://evil.example",
+        "http://localhost.evil.example:8000",
+        "http://localhost:8000@evil.example",
+        "ftp://localhost:8000",
+        "file://localhost:8000",
+        "ftp://blood.example.org",
+        "localhost:8000",
         "null",
         "",
-        "http://localhost:3000",
-        "http://localhost.evil.example:8501",
-        "http://localhost:8501@evil.example",
-        "ftp://localhost:8501",
-        "localhost:8501",
     ],
 )
 def test_pages_of_other_sites_are_refused(origin: str):
-    assert "Origin" in (refused_request(["localhost:8501"], [origin], HERE) or "")
-    assert refused_request(["localhost:8501"], ["http://localhost:8501", origin], HERE)
+    own = "http://localhost:8000"
+    assert PROXY.problem(["localhost:8000"], [own]) is None
+    assert "Origin" in (PROXY.problem(["localhost:8000"], [origin]) or "")
+    assert "Origin" in (PROXY.problem(["localhost:8000"], [own, origin]) or "")
 
 
-def test_a_proxy_is_let_in_by_its_name_whatever_host_it_hands_on():
-    for host in ("blood.example.org", "127.0.0.1:8501"):
-        assert refused_request([host], ["https://blood.example.org"], PROXY) is None
-        assert refused_request([host], ["https://blood.example.org:8443"], PROXY) is None
-        assert refused_request([host], ["https://evil.example"], PROXY)
-    assert refused_request(["blood.example.org"], [], HERE)
-
-
-def test_a_server_that_listens_at_one_address_is_reached_by_it():
-    names = host_names("192.168.1.5")
-    assert refused_request(["192.168.1.5:8501"], ["http://192.168.1.5:8501"], names) is None
-    assert refused_request(["192.168.1.6:8501"], [], names)
-
-
-@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
-def test_a_server_that_listens_at_all_addresses_is_reached_by_each_but_by_no_name(wildcard: str):
-    names = host_names(wildcard)
-    for host in ("192.168.1.5:8501", "[fe80::1]:8501", "localhost:8501"):
-        assert refused_request([host], [f"http://{host}"], names) is None
-        assert refused_request([host], ["http://192.0.2.1"], names)
-    assert "any IP address" in (refused_request(["evil.example"], [], names) or "")
-    assert refused_request(["1.2.3.4.evil.example"], [], names)
+def test_a_request_has_one_host():
+    assert "Received: 0" in (HERE.problem([], []) or "")
+    assert "Received: 2" in (HERE.problem(["localhost", "localhost"], []) or "")
 
 
 def test_names_are_compared_as_browsers_send_them():
-    names = host_names("127.0.0.1", ["Blüte.example", "[FE80::1]"])
-    assert refused_request(["xn--blte-1ra.example"], [], names) is None
-    assert refused_request(["[fe80::1]:8501"], [], names) is None
+    hosts = Hosts("127.0.0.1", ["Bl\xfcte.example", "[FE80::1]"])
+    assert hosts.problem(["xn--blte-1ra.example"], []) is None
+    assert hosts.problem(["[fe80::1]:8501"], []) is None
 
 
-@pytest.mark.parametrize("name", ["https://x.example", "x.example:80", "x.example/app", "", "a b"])
-def test_what_is_not_a_plain_name_is_refused(name: str):
-    with pytest.raises(ListeningError, match="plain name"):
-        host_names("127.0.0.1", [name])
+@pytest.mark.parametrize(
+    "name", ["https://x.example", "x.example:80", "x.example/app", "", "a b", "a..b", "*"]
+)
+def test_an_allowed_host_is_a_plain_name(name: str):
+    with pytest.raises(ListeningError, match=r"plain name .*Received: "):
+        Hosts("127.0.0.1", [name])
+
+
+def test_what_was_received_is_told_with_what_to_do():
+    problem = HERE.problem(["evil.example:8000"], [])
+    assert problem is not None
+    assert "'evil.example:8000'" in problem
+    assert "127.0.0.1, ::1, localhost, any loopback address" in problem
+    assert problem.endswith("--allowed-host evil.example.")
+    assert "--allowed-host NAME" in (HERE.problem(["x@localhost"], []) or "")
 
 
 def test_what_others_sent_is_shown_shortened_and_without_control_characters():
-    problem = refused_request(["\x1b[31m" + "a" * 500], [], HERE)
+    problem = HERE.problem(["\x1b[31m" + "a" * 500], [])
     assert problem is not None
     assert "\x1b" not in problem
     assert len(problem) < 400
+    assert len(HERE.problem(["a" * 500], []) or "") < 500

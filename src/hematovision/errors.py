@@ -24,7 +24,6 @@
     │   ├── ReviewConflictError    somebody else holds or has decided the cell; nothing was changed
     │   └── DatabaseError          the database cannot be opened, brought up to date or reached
     ├── RequestError               a request to the service is not answered; carries ``kind``
-    ├── AddressError               the service cannot listen where it was asked to
     ├── ClusterError               a cluster did not do its part; what it did is kept
     ├── ListeningError             a server cannot listen where it was asked to
     ├── OutputError                a result cannot be written where it was asked for
@@ -42,7 +41,6 @@ from pathlib import Path
 from hematovision.installation import install_command
 
 __all__ = [
-    "AddressError",
     "AnnotationError",
     "BundleError",
     "ClusterError",
@@ -197,10 +195,6 @@ class RequestError(HematoVisionError):
         super().__init__(message)
 
 
-class AddressError(HematoVisionError):
-    """The service cannot listen where it was asked to: the port is taken, or the address wrong."""
-
-
 class ClusterError(HematoVisionError):
     """A cluster cannot be reached, or did not do its part of the work in time.
 
@@ -209,7 +203,7 @@ class ClusterError(HematoVisionError):
 
 
 class ListeningError(HematoVisionError):
-    """A server cannot listen where it was asked to, or not under such a host name."""
+    """A server cannot listen at this address or port, or be reached by this host name."""
 
 
 class OutputError(HematoVisionError):

@@ -1,38 +1,39 @@
-"""Servers of this program: where they listen, and under which host names they are reached.
+"""Servers of this program: where they listen, and which requests they take.
 
-A page of another site can give its own name the address 127.0.0.1 (DNS rebinding) and then talk to
-a server on this computer as if it were its own. Such requests carry that name in ``Host``; others
-carry the name of their page in ``Origin``. Known names only are let in.
+While a web page is open, its own name can be made to point to this computer (DNS rebinding): then
+the browser takes a server here for the page's own, and the page can read what it sends. Such a
+request carries the page's name in ``Host``; others carry it in ``Origin``. So a server is reached
+by its address, by localhost, or by a name that whoever starts it allows. An address cannot be
+rebound.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import errno
 import os
 import re
 import socket
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from hematovision.errors import ListeningError
 
-__all__ = ["ANY_ADDRESS", "LOOPBACK", "WILDCARDS", "host_names", "listen", "refused_request"]
+__all__ = ["LOCAL", "Hosts", "listen", "url_of"]
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""The host names of this computer for itself."""
+LOCAL = "127.0.0.1"
+"""The address at which only this computer reaches a server."""
 
-WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at
-"""Addresses that stand for all of a computer's."""
-
-ANY_ADDRESS = "any IP address"
-"""Among `host_names`: every IP address. An address cannot be rebound; only names can."""
-
+_LOCALHOST = "localhost"
+_LOOPBACK = (_LOCALHOST, LOCAL, "::1")
+_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9._-]+")
+_BACKLOG = 2048  # Connections that the system holds until they are accepted.
 _SHOWN = 80  # Characters of what somebody else sent.
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a socket that listens; call it first, so that a taken port is known at once.
 
     Parameters
     ----------
@@ -43,114 +44,183 @@ def listen(address: str, port: int) -> socket.socket:
     Raises
     ------
     ListeningError
-        If the port is taken or the address is not this computer's.
+        If the port is taken or the address is not one of this computer.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return socket.create_server((address, port), family=family, backlog=2048)
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, place = found[0]
+        opened = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
+        raise _cannot_listen(address, port, error) from error
+    try:
+        if os.name == "posix":  # On Windows it would share the port with whoever has it.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(place)
+        opened.listen(_BACKLOG)  # Only this keeps another from binding the port, too.
     except OSError as error:
-        raise ListeningError(
-            f"Cannot listen at {address} port {port}: {os.strerror(error.errno or 0)}. Another "
-            "program may have the port: choose another with --port, or stop that program."
-        ) from error
+        opened.close()
+        raise _cannot_listen(address, port, error) from error
+    opened.settimeout(0)
+    return opened
 
 
-def host_names(address: str, allowed: Iterable[str] = ()) -> frozenset[str]:
-    """Return the host names under which a server may be reached.
+def _cannot_listen(address: str, port: int, error: Exception) -> ListeningError:
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return ListeningError(
+            f"Port {port} of {address} is in use by another program, perhaps by another "
+            "`hematovision serve` or `hematovision app`. Stop that program, or choose another "
+            "port with --port."
+        )
+    if number in (errno.EACCES, errno.EPERM):
+        return ListeningError(
+            f"Port {port} of {address} may not be used by this user: ports below 1024 are often "
+            "reserved. Choose another port, such as --port 8000."
+        )
+    reason = getattr(error, "strerror", None) or error
+    return ListeningError(
+        f"{address!r} is not an address that this computer can listen on ({reason}). Give "
+        f"--address {LOCAL} for this computer only, or 0.0.0.0 for all its networks."
+    )
 
-    They are `LOOPBACK`, the address it listens at, and those allowed. Of a wildcard, all addresses:
-    those of this computer are not all known, in a container least of all.
+
+def url_of(address: str, port: int) -> str:
+    """Return the URL by which a browser on this computer reaches a server.
+
+    Examples
+    --------
+    >>> url_of("0.0.0.0", 8000), url_of("::1", 8000)
+    ('http://localhost:8000', 'http://[::1]:8000')
+    """
+    found = _address(address)
+    host = _LOCALHOST if found is not None and found.is_unspecified else address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Hosts:
+    """The host names by which a server may be reached.
 
     Parameters
     ----------
     address : str
-        Where the server listens.
+        Where it listens. If others reach it there, any IP address will do: those of this computer
+        are not all known, in a container least of all.
     allowed : iterable of str
-        Further names or IP addresses, such as that of a reverse proxy.
+        Further names or IP addresses without port, such as that of a reverse proxy.
+
+    Attributes
+    ----------
+    names : frozenset of str
+        The names and addresses that are known.
+    anywhere : bool
+        Whether any IP address will do.
 
     Raises
     ------
     ListeningError
-        If one of them is not a plain host name.
+        If an allowed host is not a plain name.
 
     Examples
     --------
-    >>> sorted(host_names("127.0.0.1", ["Blood.example.org."]))
+    >>> sorted(Hosts("127.0.0.1", ["Blood.example.org."]).names)
     ['127.0.0.1', '::1', 'blood.example.org', 'localhost']
     """
-    own = ANY_ADDRESS if address in WILDCARDS else _plain_name(address)
-    return frozenset((*LOOPBACK, own, *map(_plain_name, allowed)))
+
+    def __init__(self, address: str, allowed: Iterable[str] = ()) -> None:
+        own, name = _address(address), _canonical(address)
+        self.anywhere = name != _LOCALHOST if own is None else not own.is_loopback
+        self._allowed = frozenset(map(_allowed_name, allowed))
+        wildcard = own is not None and own.is_unspecified
+        self.names = self._allowed.union(_LOOPBACK, () if wildcard else (name,))
+
+    def problem(self, hosts: Sequence[str], origins: Sequence[str]) -> str | None:
+        """Return why a request is refused, or None if it may be answered.
+
+        Parameters
+        ----------
+        hosts, origins : sequence of str
+            The values of the headers ``Host`` and ``Origin``.
+
+        Notes
+        -----
+        ``Origin`` must be the very host and port that was asked, or an allowed name: a proxy may
+        hand on a ``Host`` of its own. Pages of other ports of this computer are other sites.
+        """
+        if len(hosts) != 1:
+            return f"A request has one header Host. Received: {len(hosts)}."
+        host, port = _split(hosts[0])
+        if not self._is_own(host):
+            return self._refusal("Host", hosts[0], host)
+        for origin in origins:
+            scheme, _, place = origin.partition("://")
+            page, page_port = _split(place)
+            usual = str(_PORTS.get(scheme.lower(), ""))
+            same = page == host and (page_port or usual) == (port or usual)
+            if not usual or not (same or page in self._allowed):
+                return self._refusal("Origin", origin, page)
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        address = _address(host)
+        if address is None:
+            return host in self.names
+        return self.anywhere or address.is_loopback or host in self.names
+
+    def _refusal(self, header: str, value: str, name: str) -> str:
+        known = [*sorted(self.names), "any IP address" if self.anywhere else "any loopback address"]
+        expected = "the host and port of the request" if header == "Origin" else ", ".join(known)
+        option = f"--allowed-host {_shown(name) if _is_plain(name) else 'NAME'}"
+        return (
+            f"The request's {header} is {_shown(value)!r}, which is not a name of this server. "
+            f"Expected: {expected}. To allow another name, such as that of your reverse proxy, "
+            f"start the server with {option}."
+        )
 
 
-def refused_request(
-    hosts: Sequence[str], origins: Sequence[str], names: frozenset[str]
-) -> str | None:
-    """Return why a request is refused, or None where it may be answered.
-
-    Parameters
-    ----------
-    hosts, origins : sequence of str
-        The values of the headers ``Host`` and ``Origin``.
-    names : frozenset of str
-        From `host_names`.
-
-    Notes
-    -----
-    ``Origin`` must be the very host and port that was asked, or one of the further names: a proxy
-    may hand on a ``Host`` of its own. Pages of other ports of this computer are other sites.
-    """
-    host = _hostname(hosts[0]) if len(hosts) == 1 else None
-    if host not in names and not (ANY_ADDRESS in names and _is_address(host)):
-        return _refusal("Host", ", ".join(hosts), names)
-    for origin in origins:
-        scheme, _, rest = origin.partition("://")
-        is_same = scheme in ("http", "https") and rest == hosts[0]
-        if not is_same and _hostname(rest) not in names.difference(LOOPBACK):
-            return _refusal("Origin", origin, names)
-    return None
-
-
-def _refusal(header: str, value: str, names: frozenset[str]) -> str:
-    shown = value.encode("ascii", "backslashreplace").decode()[:_SHOWN]
-    return (
-        f"The request's {header} is {shown!r}, which is not a name of this server. Expected one "
-        f"of: {', '.join(sorted(names))}. If it is the name of your reverse proxy, start the "
-        "server with --allowed-host and that name.\n"
-    )
-
-
-def _hostname(netloc: str) -> str | None:
-    """Return the host of ``host[:port]`` in lower case; None where it is anything else."""
+def _split(netloc: str) -> tuple[str, str]:
+    """Return host and port of ``host:port``; empty where they are not well-formed."""
     try:
         parts = urlsplit(f"//{netloc}")
-        _ = parts.port
+        port = "" if parts.port is None else str(parts.port)
+    except ValueError:
+        return "", ""
+    if parts.netloc != netloc or parts.username is not None:
+        return "", ""
+    return _canonical(parts.hostname or ""), port
+
+
+def _canonical(host: str) -> str:
+    """Return a host as it is compared."""
+    address = _address(host)
+    return str(address) if address else host.strip().removesuffix(".").lower()
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host.strip("[]"))
     except ValueError:
         return None
-    if parts.netloc != netloc or "@" in netloc or parts.hostname is None:
-        return None
-    return parts.hostname.rstrip(".")
 
 
-def _is_address(host: str | None) -> bool:
+def _allowed_name(name: str) -> str:
+    """Return an allowed host as browsers send it."""
+    if _address(name) is not None:
+        return _canonical(name)
     try:
-        return host is not None and bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False
-
-
-def _plain_name(name: str) -> str:
-    try:
-        return str(ipaddress.ip_address(name.strip("[]")))
-    except ValueError:
-        pass
-    try:
-        # As browsers send it.
-        plain = name.strip().rstrip(".").encode("idna").decode().lower()
+        plain = _canonical(name).encode("idna").decode()
     except UnicodeError:
         plain = ""
-    if not _NAME.fullmatch(plain):
+    if not _is_plain(plain):
         raise ListeningError(
             "An allowed host is a plain name or an IP address, such as blood.example.org, without "
             f"scheme, port or path. Received: {name!r}"
         )
     return plain
+
+
+def _is_plain(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None or _address(name) is not None
+
+
+def _shown(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()[:_SHOWN]

@@ -133,7 +133,7 @@ def test_a_taken_port_is_one_message_and_a_failure(home: Path):
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
     text = " ".join(found.stderr.split())
-    assert f"port {port}" in text
+    assert f"Port {port}" in text
     assert "--port" in text
 
 

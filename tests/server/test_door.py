@@ -1,10 +1,12 @@
 """What every request passes: identity, key, room, deadline."""
 
+import asyncio
 import re
 import threading
 import time
 
 import pytest
+from starlette.types import Message
 
 from colour_squares import COLOUR_MODEL
 from hematovision.server.application import create_app
@@ -200,3 +202,48 @@ def test_while_all_threads_are_stuck_the_service_is_not_ready(stuck, cell):
     release.set()
     while client.get("/v2/health/ready").status_code != 200:
         assert time.monotonic() < until
+
+
+def test_a_rebound_name_reaches_nothing_and_is_told_how_to_be_allowed(cell):
+    settings = Settings(models=(COLOUR_MODEL,), threads=1, allowed_hosts=("lab.example.org",))
+    with asked(create_app(settings)) as client:
+        for path in ("/v2/health/live", "/v1/models", "/docs", "/metrics", "/v2"):
+            answer = client.get(path, headers={"Host": "evil.example:8000"})
+            assert answer.status_code == 403
+            assert "--allowed-host evil.example" in answer.json()["error"]
+            assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
+            assert client.get(path, headers={"Host": "lab.example.org"}).status_code == 200
+        files = [("files", ("a.png", cell))]
+        foreign = {"Origin": "http://evil.example"}
+        assert client.post("/v1/classify", files=files, headers=foreign).status_code == 403
+        own = {"Origin": "http://127.0.0.1:8000"}
+        assert client.post("/v1/classify", files=files, headers=own).status_code == 200
+        assert 'reason="forbidden"} 6.0' in client.get("/metrics").text
+
+
+def test_a_request_without_host_is_malformed_unless_it_is_very_old(door):
+    async def asked(version: str, *hosts: bytes) -> int:
+        sent: list[Message] = []
+        scope = {
+            "type": "http",
+            "http_version": version,
+            "method": "GET",
+            "path": "/v2/health/live",
+            "query_string": b"",
+            "headers": [(b"host", host) for host in hosts],
+        }
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await door(scope, receive, send)
+        return int(sent[0]["status"])
+
+    assert asyncio.run(asked("1.1", b"localhost")) == 200
+    assert asyncio.run(asked("1.1")) == 400
+    assert asyncio.run(asked("1.1", b"localhost", b"localhost")) == 400
+    assert asyncio.run(asked("1.0")) == 200
+    assert asyncio.run(asked("1.0", b"evil.example")) == 403

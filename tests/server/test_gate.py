@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from colour_squares import COLOUR_MODEL
+from hematovision.server.gate import affordable
 from server.conftest import PARSERS, WITH_H11, exchanged, resident, running
 
 FAST = ("--model", COLOUR_MODEL, "--threads", 1)
@@ -224,3 +225,33 @@ def test_1100_half_open_connections_keep_nobody_out_and_fill_no_log(before, tmp_
         print(f"\n1,100 half-open: health away for {unreachable:.2f} s, {written:,} bytes of log")
     assert unreachable < 10  # The aim is 30.
     assert written < 100_000  # The aim is 5 MB.
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "found"),
+    [
+        (1024, 1024, 1000, 924),
+        (256, 1024, 1000, 924),  # As on macOS; the soft limit is raised.
+        (256, -1, 1000, 1000),
+        (-1, -1, 1000, 1000),
+        (20000, 20000, 1000, 1000),
+        (50, 50, 1000, 1),
+    ],
+)
+def test_connections_stay_below_the_limit_on_open_files(monkeypatch, soft, hard, wanted, found):
+    resource = pytest.importorskip("resource")
+    limits = [resource.RLIM_INFINITY if one == -1 else one for one in (soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, given: limits.__setitem__(0, given[0]))
+    assert affordable(wanted) == found
+
+
+def test_a_limit_that_cannot_be_raised_is_kept_to(monkeypatch):
+    resource = pytest.importorskip("resource")
+
+    def refuse(*_):
+        raise ValueError("not permitted")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert affordable(1000) == 156

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 from hematovision.app.theme import THEME
 from hematovision.extras import require
-from hematovision.listening import ANY_ADDRESS, LOOPBACK, WILDCARDS, host_names
+from hematovision.listening import LOCAL, Hosts, url_of
 from hematovision.model.registry import find_model
 
-__all__ = ["LOCAL", "MAX_IMAGES", "MAX_PIXELS", "MODELS", "MOST_PIXELS", "Settings", "launch"]
-
-LOCAL = "127.0.0.1"
-"""The address at which only this computer reaches the page."""
+__all__ = ["MAX_IMAGES", "MAX_PIXELS", "MODELS", "MOST_PIXELS", "Settings", "launch"]
 
 MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
 """The environment variable by which the page learns how many images one upload may bring."""
@@ -62,23 +59,21 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self.host_names
+        _ = self.hosts
 
     @property
-    def host_names(self) -> frozenset[str]:
-        """The names under which the page answers; see `listening.host_names`."""
-        return host_names(self.address, self.allowed_hosts)
+    def hosts(self) -> Hosts:
+        """The hosts by which the page is reached."""
+        return Hosts(self.address, self.allowed_hosts)
 
     @property
     def url(self) -> str:
         """The address for a browser on this computer."""
-        host = LOOPBACK[0] if self.address in WILDCARDS else self.address
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{self.port}/{self.base_path.strip('/')}".rstrip("/")
+        return f"{url_of(self.address, self.port)}/{self.base_path.strip('/')}".rstrip("/")
 
     def _streamlit_hosts(self) -> list[str]:
-        """Return the host names as Streamlit has them, which knows no `ANY_ADDRESS`."""
-        return ["*"] if ANY_ADDRESS in self.host_names else sorted(self.host_names)
+        """Return the host names as Streamlit has them, which does not tell addresses from names."""
+        return ["*"] if self.hosts.anywhere else sorted(self.hosts.names)
 
     def streamlit(self) -> dict[str, object]:
         """Return Streamlit's options, by their names."""

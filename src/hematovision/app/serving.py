@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.web import bootstrap
 
 from hematovision.app.launch import Settings
-from hematovision.listening import listen, refused_request
+from hematovision.listening import Hosts, listen
 
 __all__ = ["KnownHosts", "serve"]
 
@@ -30,7 +30,7 @@ _GRACE = 3  # Seconds that open connections have to end.
 
 
 class KnownHosts:
-    """Lets requests to known host names in, from pages of the same; see `listening`.
+    """Lets requests to known hosts in, from pages of the same; see `listening.Hosts`.
 
     Streamlit checks ``Host`` for its websocket only, and looks a foreign ``Origin`` up outside
     (it asks a server on the internet for this computer's address).
@@ -38,19 +38,19 @@ class KnownHosts:
     Parameters
     ----------
     app : ASGI application
-    names : frozenset of str
+    hosts : Hosts
     """
 
-    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
-        self._app, self._names = app, names
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app, self._hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on, or refuse it."""
         if scope["type"] in ("http", "websocket"):
             headers = Headers(scope=scope)
-            hosts, origins = headers.getlist("host"), headers.getlist("origin")
-            if (problem := refused_request(hosts, origins, self._names)) is not None:
-                await PlainTextResponse(problem, 403)(scope, receive, send)
+            hosts, origins = headers.getlist("Host"), headers.getlist("Origin")
+            if (problem := self._hosts.problem(hosts, origins)) is not None:
+                await PlainTextResponse(f"{problem}\n", 403)(scope, receive, send)
                 return
         if scope["type"] == "websocket":
             # Checked here: Streamlit would look a proxy's name up outside.
@@ -85,7 +85,7 @@ def serve(settings: Settings, *, ready: Callable[[], None]) -> None:
 
         app = st.App(
             _MAIN,
-            middleware=[Middleware(KnownHosts, names=settings.host_names)],
+            middleware=[Middleware(KnownHosts, hosts=settings.hosts)],
             lifespan=_once(started),
         )
         config = uvicorn.Config(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hematovision.cli.terminal import say
+from hematovision.listening import LOCAL
 
 __all__ = ["app"]
 
@@ -18,7 +19,7 @@ def app(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where it listens.")] = 8501,
     address: Annotated[
         str, typer.Option(help="By default only this computer reaches it; 0.0.0.0 is everybody.")
-    ] = "127.0.0.1",
+    ] = LOCAL,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(

@@ -11,6 +11,7 @@ import typer
 from hematovision.cli.terminal import say
 from hematovision.errors import needs_extra
 from hematovision.extras import require
+from hematovision.listening import LOCAL, url_of
 
 __all__ = ["API_KEY", "serve"]
 
@@ -28,7 +29,7 @@ def serve(
             "--host",
             help="Address to listen on: 127.0.0.1: this computer only, 0.0.0.0: all networks.",
         ),
-    ] = "127.0.0.1",
+    ] = LOCAL,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,8 +87,7 @@ def serve(
         )
     except ValueError as error:
         raise typer.BadParameter(_in_words_of_options(str(error))) from error
-    host = f"[{address}]" if ":" in address else address
-    where = f"http://{host}:{port} (documentation: /docs). Ctrl-C ends it."
+    where = f"{url_of(address, port)} (documentation: /docs). Ctrl-C ends it."
     if not run(settings, port=port, announce=lambda: say(where, err=True)):
         # A decoder is stuck in native code; the interpreter's own end could crash under it.
         sys.stdout.flush()

@@ -17,9 +17,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hematovision.errors import RequestError
+from hematovision.listening import Hosts
 from hematovision.server.body import Body
 from hematovision.server.engine import Engine
-from hematovision.server.hosts import Hosts
 from hematovision.server.keys import Key
 from hematovision.server.problems import headers_of, problem_body, status_of
 from hematovision.server.serving import Served
@@ -59,7 +59,7 @@ class Door:
         self.in_hand = 0
         settings = engine.settings
         self._most = settings.queue + settings.workers
-        self._hosts = Hosts(settings.address, settings.allowed_hosts)
+        self._hosts = settings.hosts
         self._key = None if settings.api_key is None else Key(settings.api_key)
         self._lingering = 0
 
@@ -91,7 +91,7 @@ class Door:
 
     async def _let_in(self, visit: _Visit, scope: Scope, body: Body) -> None:
         settings = self.engine.settings
-        self._hosts.check(scope)
+        _check_host(self._hosts, scope)
         if self._key is not None and scope["path"] not in _KEYLESS:
             self._key.check(scope)
         if scope["method"] != "POST":
@@ -180,6 +180,16 @@ class _Visit:
         kind = "deserted" if deserted else self._scope["state"].get("problem")
         if kind is not None:
             metrics.refused(kind)
+
+
+def _check_host(hosts: Hosts, scope: Scope) -> None:
+    headers = Headers(scope=scope)
+    given = headers.getlist("Host")
+    if not given and scope.get("http_version") == "1.0":  # It knew no such header.
+        return
+    problem = hosts.problem(given, headers.getlist("Origin"))
+    if problem is not None:
+        raise RequestError("forbidden" if len(given) == 1 else "malformed", problem)
 
 
 def _asked(scope: Scope, engine: Engine) -> Served | None:

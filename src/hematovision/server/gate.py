@@ -10,18 +10,46 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
+from importlib import import_module
 from typing import Any
 
 from hematovision.server.problems import problem_body
 
-__all__ = ["Gate", "guarded"]
+__all__ = ["Gate", "affordable", "guarded"]
 
 _LONGEST_HEADER = 2**16
 """Bytes of a header that has no end yet; httptools itself has no limit."""
+
+_RESERVE = 100
+"""Open files besides connections: models, the event loop, libraries, and those being accepted."""
+
+
+def affordable(connections: int) -> int:
+    """Return how many of so many connections the process can hold, at least one.
+
+    Its soft limit on open files is raised as far as needed and allowed: on macOS it is 256. Where
+    connections use up all files, none is accepted any more, not even to say so.
+    """
+    try:
+        resource = import_module("resource")  # Not on Windows, which has no such limit.
+    except ModuleNotFoundError:
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = math.inf if hard == resource.RLIM_INFINITY else hard
+    wanted = min(connections + _RESERVE, most)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(wanted), hard))
+        soft = int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    return max(1, min(connections, int(soft) - _RESERVE))
 
 
 class Gate:

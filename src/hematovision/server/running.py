@@ -13,10 +13,10 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from hematovision.errors import ModelError
+from hematovision.listening import listen
 from hematovision.server.application import create_app
 from hematovision.server.door import LINGER, Door
-from hematovision.server.gate import Gate, guarded
-from hematovision.server.listening import affordable, listening
+from hematovision.server.gate import Gate, affordable, guarded
 from hematovision.server.logs import throttled
 from hematovision.server.settings import Settings
 
@@ -85,14 +85,14 @@ def serve(
 
     Raises
     ------
-    AddressError
+    ListeningError
         If the port is taken, or the address is not one of this computer.
     ModelNotFoundError, BundleError
         If a model cannot be opened.
     ModelError
         If a model does not give its golden answer.
     """
-    with listening(settings.address, port) as opened:
+    with listen(settings.address, port) as opened:
         announce()
         door = create_app(settings)
         gate = Gate(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hematovision.errors import ListeningError
 from hematovision.images import MAX_BYTES, MAX_PIXELS, SIZE
 from hematovision.jobs.classify import DEFAULT_MODEL
+from hematovision.listening import LOCAL, Hosts
 from hematovision.model.session import reading_threads
 
-__all__ = ["LOCAL", "LONGEST_DEADLINE", "PIXELS", "Settings"]
-
-LOCAL = "127.0.0.1"
-"""The address at which only this computer reaches the service."""
+__all__ = ["LONGEST_DEADLINE", "PIXELS", "Settings"]
 
 PIXELS = 25_000_000
 """Pixels of an image that the service decodes by default: a camera of 24 megapixels, 75 MB decoded.
@@ -22,8 +20,6 @@ The library's own limit is higher (`images.MAX_PIXELS`), since its caller chose 
 
 LONGEST_DEADLINE = 3600.0
 """Seconds."""
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9a-fA-F:.]+\]?")
 
 
 @dataclass(frozen=True)
@@ -48,14 +44,14 @@ class Settings:
     max_pixels : int
         Width times height above which an image is refused before it is decoded.
     max_connections : int
-        Open at once. The limit of the process on open files may lower it (`listening`).
+        Open at once. The limit of the process on open files may lower it (`gate`).
     header_timeout : float
         Seconds from a connection's beginning, or from its last answer, to the end of the next
         request's header.
     api_key : str or None
         What callers have to show; None lets everybody in.
     address : str
-        Where the service listens; also decides which hosts requests may name (`hosts`).
+        Where the service listens; also decides which hosts requests may name (`listening.Hosts`).
     allowed_hosts : tuple of str
         Names, besides those of this computer, by which requests may call the service.
 
@@ -90,12 +86,15 @@ class Settings:
                 )
         if self.api_key is not None:
             _check_key(self.api_key)
-        for name in self.allowed_hosts:
-            if not _HOST.fullmatch(name):
-                raise ValueError(
-                    "`allowed_hosts` must be host names without scheme and port, such as "
-                    f"lab.example.org. Received: {name!r}"
-                )
+        try:
+            _ = self.hosts
+        except ListeningError as error:
+            raise ValueError(f"`allowed_hosts`: {error}") from error
+
+    @property
+    def hosts(self) -> Hosts:
+        """The hosts by which requests may call the service."""
+        return Hosts(self.address, self.allowed_hosts)
 
     @property
     def workers(self) -> int:
