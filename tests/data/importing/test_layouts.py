@@ -595,3 +595,33 @@ def test_a_destination_inside_the_source_is_refused(tmp_path: Path, make, dest):
     with pytest.raises(DatasetError, match=rf"inside the source .*such as {tmp_path}/cells"):
         make(tmp_path / "set", tmp_path / dest)
     assert not (tmp_path / dest).exists()
+
+
+def test_lists_of_images_beside_yolo_folders_keep_the_split(tmp_path: Path):
+    names = {"train": ["a1", "a2"], "valid": ["b1"]}
+    for split, members in names.items():
+        for name in members:
+            folder = tmp_path / "set" / f"obj_{split}_data"
+            images.write(folder / f"{name}.png", ramp())
+            write_yolo(folder / f"{name}.txt")
+        lines = [f"data/obj_{split}_data/{name}.png" for name in members]
+        (tmp_path / "set" / f"{split}.txt").write_text("\n".join(lines))
+    (tmp_path / "set" / "obj.names").write_text("RBC\nWBC\n")
+    report = import_dataset(tmp_path / "set", tmp_path / "out")
+    assert report.problems == ()
+    assert report.notes[0] == "The split of the dataset was kept: train, valid."
+    assert {part: sum(n.values()) for part, n in report.counts.items()} == {"train": 4, "valid": 2}
+
+
+def test_notes_of_label_tools_are_no_coco_file(tmp_path: Path):
+    images.write(tmp_path / "set" / "images" / "a.png", ramp())
+    write_yolo(tmp_path / "set" / "labels" / "a.txt")
+    (tmp_path / "set" / "classes.txt").write_text("RBC\nWBC\n")
+    (tmp_path / "set" / "notes.json").write_text('{"categories": [{"id": 0}], "info": {}}')
+    assert import_dataset(tmp_path / "set", tmp_path / "out").format == "yolo"
+
+
+def test_box_files_with_a_suffix_in_capitals_are_read(tmp_path: Path):
+    images.write(tmp_path / "set" / "JPEGImages" / "A.PNG", ramp())
+    write_voc(tmp_path / "set" / "Annotations" / "A.XML")
+    assert import_dataset(tmp_path / "set", tmp_path / "out", format="voc").total == 2

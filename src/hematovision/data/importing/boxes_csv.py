@@ -197,7 +197,7 @@ def _understand(table: Table) -> _BoxTable:
         )
     columns, box = _box_columns(table)
     missing = [what for what, name in (("image", image), ("class", label)) if name is None]
-    if image is not None and label is None and len(flags := _flags(table, image)) > 1:
+    if image is not None and label is None and (flags := _flags(table, image)):
         _refuse(
             table,
             f"no column for the class, but a column of 0 and 1 for each class ({some(flags)}). "
@@ -226,12 +226,10 @@ def _understand(table: Table) -> _BoxTable:
 
 
 def _flags(table: Table, image: str) -> list[str]:
-    """Return the columns that hold 0 and 1 only: one-hot tables have one for each class."""
-    return [
-        column
-        for column in table.columns
-        if column != image and table.rows and all(row[column] in ("0", "1") for row in table.rows)
-    ]
+    """Return the columns of a one-hot table: one for each class, with 0 and 1 only."""
+    others = [column for column in table.columns if column != image]
+    is_hot = all(row[column] in ("0", "1") for row in table.rows for column in others)
+    return others if table.rows and len(others) > 1 and is_hot else []
 
 
 def _refuse(table: Table, problem: str) -> NoReturn:

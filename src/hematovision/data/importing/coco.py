@@ -49,6 +49,7 @@ __all__ = ["MAX_JSON_BYTES", "find_files", "read"]
 MAX_JSON_BYTES = 256 * 2**20
 """256 MiB: a million boxes and more. Parsing takes several times as much memory."""
 
+_START_BYTES = 2**20
 _ROBOFLOW = "_annotations.coco.json"
 _Id: TypeAlias = int | str
 
@@ -113,10 +114,13 @@ def find_files(folder: Path) -> list[Path]:
 def _looks_like_coco(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
-            start = stream.read(2**20)
+            start = stream.read(_START_BYTES)
     except OSError:
         return False
-    return b'"images"' in start or b'"annotations"' in start or b'"categories"' in start
+    if b'"images"' in start or b'"annotations"' in start:
+        return True
+    # Label tools keep their categories alone in a small file; a long list may hide what follows.
+    return b'"categories"' in start and len(start) == _START_BYTES
 
 
 def _places(source: Path, annotations: Path | None) -> list[Place]:

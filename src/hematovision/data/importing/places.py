@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hematovision.data.folders import find_split
@@ -126,11 +127,15 @@ def visible_folders(folder: Path) -> list[Path]:
 
 
 def visible_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a pattern in a folder, at any depth, sorted, without hidden ones."""
+    """Return the files of a suffix in a folder, at any depth, sorted, without hidden ones.
+
+    `pattern` is ``*.xml`` or the like, in small letters; capital letters in names count as these.
+    """
     return sorted(
         file
-        for file in folder.rglob(pattern)
-        if not any(map(is_hidden, file.relative_to(folder).parts))
+        for file in folder.rglob("*")
+        if fnmatchcase(file.name.casefold(), pattern)
+        and not any(map(is_hidden, file.relative_to(folder).parts))
     )
 
 

@@ -3,9 +3,9 @@
 ``SOURCE/labels/**/*.txt`` and ``SOURCE/images/**``; ``labels`` and ``images`` in a folder for each
 split, as Roboflow lays them out; or label files beside their images. The names of the class ids are
 given with ``--names``, or stand in ``classes.txt``, ``obj.names``, ``_darknet.labels`` or
-``data.yaml``. The splits are those of ``data.yaml``, or of the folders. Of a polygon (class id,
-then x and y of three or more points, as segmentation and rotated boxes are written) the bounding
-box is used.
+``data.yaml``. The splits are those of ``data.yaml``, of lists of images (``train.txt``), or of the
+folders. Of a polygon (class id, then x and y of three or more points, as segmentation and rotated
+boxes are written) the bounding box is used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from hematovision.data.importing.places import (
     visible_files,
     visible_folders,
 )
-from hematovision.data.samples import Box
+from hematovision.data.lookup import Lookup
+from hematovision.data.samples import Box, Split
 from hematovision.data.texts import read_text
 from hematovision.errors import AnnotationError, DatasetError
 
@@ -85,13 +86,26 @@ def read(
     yaml_file = find_data_yaml(source)
     yaml = read_data_yaml(yaml_file, source) if yaml_file else None
     found = Collector(problems=list(yaml.problems) if yaml else [])
-    reader = _Reader(tuple(names or _find_names(source, places, yaml, found)), yaml, found)
+    known = tuple(names or _find_names(source, places, yaml, found))
+    reader = _Reader(source, known, yaml, _read_lists(source), found)
     opened = open_places(places, found)
     for place, images in opened:
         for file in files[place]:
             reader.read(file, place, images)
     reader.tell_polygons()
     return found.result((images for _, images in opened), "label file", reader.names)
+
+
+def _read_lists(source: Path) -> Lookup[Split]:
+    """Read the lists of images that Darknet and CVAT keep: ``train.txt``, ``valid.txt``."""
+    lists = [(file, find_split(file.stem)) for file in sorted(source.glob("*.txt"))]
+    return Lookup(
+        (line.strip(), split)
+        for file, split in lists
+        if split is not None
+        for line in read_text(file).content.splitlines()
+        if line.strip()
+    )
 
 
 def is_label_file(file: Path) -> bool:
@@ -119,8 +133,10 @@ def _label_files(place: Place) -> list[Path]:
 class _Reader:
     """Reads label files one after the other."""
 
+    source: Path
     names: tuple[str, ...]
     yaml: DataYaml | None
+    lists: Lookup[Split]
     found: Collector
     polygons: dict[Path, int] = field(default_factory=dict)
 
@@ -133,7 +149,9 @@ class _Reader:
             return
         (image,) = candidates
         name = images.name(image)
-        split = (self.yaml.split(image) if self.yaml else None) or split_of(name)
+        split = (
+            (self.yaml.split(image) if self.yaml else None) or self._listed(image) or split_of(name)
+        )
         try:
             boxes = self._boxes(file)
         except AnnotationError as error:
@@ -144,6 +162,11 @@ class _Reader:
         self.found.add(
             AnnotatedField(image, name, boxes, fractions=True, split=split, where=str(file))
         )
+
+    def _listed(self, image: Path) -> Split | None:
+        """Return the split of an image that one list names."""
+        splits = self.lists.find(image.relative_to(self.source).as_posix())
+        return splits[0] if len(splits) == 1 else None
 
     def tell_polygons(self) -> None:
         """Note how many polygons were replaced by their bounding boxes."""
