@@ -12,7 +12,7 @@ from hematovision.extras import require
 from hematovision.listening import LOCAL, Hosts, url_of
 from hematovision.model.registry import find_model
 
-__all__ = ["MAX_IMAGES", "MAX_PIXELS", "MODELS", "MOST_PIXELS", "Settings", "launch"]
+__all__ = ["MAX_IMAGES", "MAX_PIXELS", "MODELS", "Settings", "launch"]
 
 MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
 """The environment variable by which the page learns how many images one upload may bring."""
@@ -22,9 +22,6 @@ MAX_PIXELS = "HEMATOVISION_MAX_PIXELS"
 
 MODELS = "HEMATOVISION_APP_MODELS"
 """The environment variable with the models that were given, joined as in ``PATH``."""
-
-MOST_PIXELS = 25_000_000
-"""Pixels that an uploaded image may have unless told otherwise: more than most cameras give."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import cast
 
 import streamlit as st
 
-from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS, MOST_PIXELS
+from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS
 from hematovision.home import data_folder
 from hematovision.jobs.receiving import Limits
+from hematovision.limits import UPLOAD_PIXELS
 from hematovision.model.classifier import Classifier
 from hematovision.review.answering import Batch
 from hematovision.review.service import ReviewService
@@ -54,7 +55,7 @@ def classifier(model: ShelfModel) -> Classifier:
 
 @st.cache_resource(show_spinner="Opening the model …", max_entries=4)
 def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - a part of the cache's key
-    return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or MOST_PIXELS))
+    return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
 
 
 def model_in_use() -> ShelfModel:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hematovision.cli.terminal import say
+from hematovision.limits import UPLOAD_PIXELS
 from hematovision.listening import LOCAL
 
 __all__ = ["app"]
@@ -48,7 +49,7 @@ def app(
     ] = 2000,
     max_pixels: Annotated[
         int, typer.Option(min=1, metavar="N", help="The most pixels an image may have.")
-    ] = 25_000_000,
+    ] = UPLOAD_PIXELS,
     base_path: Annotated[
         str, typer.Option(metavar="PATH", help="The path under which a reverse proxy shows it.")
     ] = "",

@@ -11,6 +11,7 @@ import typer
 from hematovision.cli.terminal import say
 from hematovision.errors import needs_extra
 from hematovision.extras import require
+from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, url_of
 
 __all__ = ["API_KEY", "serve"]
@@ -50,11 +51,11 @@ def serve(
         float, typer.Option(min=0.1, metavar="SECONDS", help="Request timeout in seconds.")
     ] = 10.0,
     max_bytes: Annotated[
-        int, typer.Option(min=1, max=2**28, help="Longest body of a request, in bytes.")
+        int, typer.Option(min=1, max=MAX_BYTES, help="Longest body of a request, in bytes.")
     ] = 2**25,
     max_pixels: Annotated[
-        int, typer.Option(min=224**2, max=2**26, help="Largest image, width times height.")
-    ] = 25_000_000,
+        int, typer.Option(min=224**2, max=MAX_PIXELS, help="Largest image, width times height.")
+    ] = UPLOAD_PIXELS,
     header_timeout: Annotated[
         float,
         typer.Option(min=0.1, metavar="SECONDS", help="Time for a request's header to arrive."),

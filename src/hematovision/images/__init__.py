@@ -23,8 +23,9 @@ from hematovision.images.finding import find_images, is_image_name, list_images
 from hematovision.images.formats import MAX_ASPECT, MAX_SIDE, unsupported_format
 from hematovision.images.geometry import SIZE, fit, view
 from hematovision.images.path_list import PathList
-from hematovision.images.reading import MAX_BYTES, MAX_PIXELS, load, read, read_bytes
+from hematovision.images.reading import load, read, read_bytes
 from hematovision.images.writing import encode_png, write
+from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
 __all__ = [
     "MAX_ASPECT",

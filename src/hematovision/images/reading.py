@@ -20,14 +20,9 @@ from hematovision.images import formats
 from hematovision.images.budget import PixelBudget
 from hematovision.images.decoding import decode
 from hematovision.images.geometry import fit
+from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "load", "read", "read_bytes"]
-
-MAX_PIXELS = 2**26
-"""67 million: 8192 x 8192, more than the sensor of any microscope camera; 200 MB once decoded."""
-
-MAX_BYTES = 2**28
-"""256 MiB, more than any compressed image of `MAX_PIXELS` and most uncompressed ones."""
+__all__ = ["load", "read", "read_bytes"]
 
 # Pillow itself warns beyond this size (`PIL.Image.MAX_IMAGE_PIXELS`), and later refuses.
 _PILLOW_PIXELS = 89_478_485

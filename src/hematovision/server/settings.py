@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hematovision.errors import ListeningError
-from hematovision.images import MAX_BYTES, MAX_PIXELS, SIZE
+from hematovision.images import SIZE
 from hematovision.jobs.classify import DEFAULT_MODEL
+from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, Hosts
 from hematovision.model.session import reading_threads
 
-__all__ = ["LONGEST_DEADLINE", "PIXELS", "Settings"]
-
-PIXELS = 25_000_000
-"""Pixels of an image that the service decodes by default: a camera of 24 megapixels, 75 MB decoded.
-The library's own limit is higher (`images.MAX_PIXELS`), since its caller chose the files."""
+__all__ = ["LONGEST_DEADLINE", "Settings"]
 
 LONGEST_DEADLINE = 3600.0
 """Seconds."""
@@ -66,7 +63,7 @@ class Settings:
     queue: int = 64
     deadline: float = 10.0
     max_bytes: int = 2**25
-    max_pixels: int = PIXELS
+    max_pixels: int = UPLOAD_PIXELS
     max_connections: int = 1000
     header_timeout: float = 10.0
     api_key: str | None = None

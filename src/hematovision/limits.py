@@ -1,0 +1,15 @@
+"""How large an image may be, known before anything that reads images is imported."""
+
+from __future__ import annotations
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "UPLOAD_PIXELS"]
+
+MAX_PIXELS = 2**26
+"""67 million: 8192 x 8192, more than the sensor of any microscope camera; 200 MB once decoded."""
+
+MAX_BYTES = 2**28
+"""256 MiB, more than any compressed image of `MAX_PIXELS` and most uncompressed ones."""
+
+UPLOAD_PIXELS = 25_000_000
+"""Pixels of an uploaded image that app and server decode by default: a camera of 24 megapixels,
+75 MB once decoded. `MAX_PIXELS` is higher, since whoever calls the library chose the files."""
