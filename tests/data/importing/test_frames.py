@@ -100,4 +100,4 @@ def test_boxes_for_an_image_as_stored_are_turned_where_it_is_almost_square(tmp_p
 def test_boxes_that_are_scaled_and_turned_are_said_to_be_both(tmp_path: Path):
     frame = find_frame(save(tmp_path / "f.jpg", 80, 60, 6), (60, 80), (160, 120))
     assert frame.upright((0, 0, 40, 20)) == (50, 0, 60, 20)
-    assert frame.said.startswith("boxes were scaled by 0.5, from 160 x 120 to 80 x 60, and turned")
+    assert frame.said.startswith("Boxes were scaled by 0.5, from 160 x 120 to 80 x 60, and turned")

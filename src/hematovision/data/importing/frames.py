@@ -22,11 +22,11 @@ __all__ = ["Frame", "find_frame"]
 _JPEG, _EXIF, _EXIF_BYTES = b"\xff\xd8", b"Exif\0\0", 2**17
 _ROUNDING = 1.0  # pixel, of the smaller size
 _UNTOLD = (
-    "images have an EXIF rotation, and their box file does not tell whether its boxes are for the "
+    "Images have an EXIF rotation, and their box file does not tell whether its boxes are for the "
     "rotated image; they were read as for the rotated image"
 )
 _ROUNDED = (
-    "sizes in the box file differ from those of the images by one pixel; boxes were not scaled"
+    "Sizes in the box file differ from those of the images by one pixel; boxes were not scaled"
 )
 
 
@@ -94,7 +94,7 @@ def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
         return Frame(width, height, said=_tell_untold(image, declared) or _ROUNDED)
     if _is_scaled(declared, pixels) and not as_stored:
         scale = (width / declared[0], height / declared[1])
-        said = f"boxes were scaled by {scale[0]:.4g}, from {_show(declared)} to {_show(pixels)}"
+        said = f"Boxes were scaled by {scale[0]:.4g}, from {_show(declared)} to {_show(pixels)}"
         return Frame(width, height, scale, said=said)
     orientation = _orientation(image)
     if orientation > 4 and _is_scaled(declared, stored):
@@ -107,7 +107,7 @@ def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
                 f"scaled by {scale[0]:.4g}, from {_show(declared)} to {_show(stored)}, and {done}"
             )
         said = (
-            f"boxes were {done}: they are for the image as it is stored, without its EXIF rotation"
+            f"Boxes were {done}: they are for the image as it is stored, without its EXIF rotation"
         )
         return Frame(width, height, scale, orientation, said)
     raise AnnotationError(
