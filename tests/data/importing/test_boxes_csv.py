@@ -281,3 +281,14 @@ def test_a_column_for_each_class_is_recognised_and_what_to_do_is_said(tmp_path: 
     (tmp_path / "_classes.csv").write_text("filename, RBC, WBC\na.png, 1, 0\nb.png, 0, 1\n")
     with pytest.raises(AnnotationError, match=r"each class \(RBC, WBC\)\. Write .* called label"):
         read(tmp_path)
+
+
+def test_values_that_are_no_split_are_said(tmp_path: Path, draw):
+    draw(tmp_path / "images", "a.png", "b.png", "c.png")
+    (tmp_path / "annotations.csv").write_text(
+        "image,label,split\na,RBC,Train\nb,RBC,fold 2\nc,WBC,\n"
+    )
+    found = read(tmp_path)
+    assert [field.split for field in found.fields] == ["train", None, None]
+    (note,) = found.notes
+    assert note.endswith("column 'split' that are not train, valid or test were ignored: fold 2")

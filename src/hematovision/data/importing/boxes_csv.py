@@ -335,10 +335,21 @@ class _Reader:
         self._tell_lost(lost)
         for image, field in fields.items():
             self._add(replace(field, boxes=tuple(boxes[image])))
+        self._tell_splits()
         if table.separator != "," or table.encoding != "utf-8-sig":
             self.found.notes.append(
                 f"{table.path} was read as separated by {table.separator_name}s, encoded as "
                 f"{table.encoding.removesuffix('-sig')}"
+            )
+
+    def _tell_splits(self) -> None:
+        """Say which values of the column of splits are none."""
+        table, column = self.table.table, self.table.split
+        values = dict.fromkeys(row[column] for row in table.rows) if column else {}
+        if unknown := [value for value in values if value and find_split(value) is None]:
+            self.found.notes.append(
+                f"{table.path}: values in the column {column!r} that are not train, valid or test "
+                f"were ignored: {some(unknown)}"
             )
 
     def _box(self, row: Row) -> NamedBox | None:
