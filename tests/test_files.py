@@ -184,3 +184,12 @@ def test_a_new_file_is_written_where_there_are_no_links(tmp_path: Path, monkeypa
     with pytest.raises(OutputError, match="exists already"):
         write_new(tmp_path / "a", b"b")
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"a"]
+
+
+def test_a_copy_is_made_into_new_folders_and_a_failure_names_both_places(tmp_path: Path):
+    source, target = tmp_path / "a.bin", tmp_path / "new" / "folder" / "b.bin"
+    source.write_bytes(b"\x00content")
+    files.copy_file(source, target)
+    assert target.read_bytes() == b"\x00content"
+    with pytest.raises(OutputError, match=r"missing\.bin to .*c\.bin: No such file"):
+        files.copy_file(tmp_path / "missing.bin", tmp_path / "c.bin")

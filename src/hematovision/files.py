@@ -18,6 +18,7 @@ from typing import BinaryIO
 from hematovision.errors import OutputError
 
 __all__ = [
+    "copy_file",
     "ensure_folder",
     "open_own",
     "replacing",
@@ -65,6 +66,24 @@ def ensure_folder(path: Path) -> Path:
     except ValueError as error:  # a null character
         raise OutputError(f"Cannot create the folder {path}: {error}. Choose a name.") from error
     return path
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content, byte by byte, into a folder that is made if need be.
+
+    Raises
+    ------
+    OutputError
+        If the source cannot be read or the target cannot be written.
+    """
+    ensure_folder(target.parent)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot copy {source} to {target}: {error.strerror or error}. Check the file and the "
+            "free space."
+        ) from error
 
 
 def sync(path: Path) -> Path:

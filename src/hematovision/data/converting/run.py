@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +33,8 @@ from hematovision.data.importing.reading import (
     read_fields,
 )
 from hematovision.data.samples import Box
-from hematovision.errors import AnnotationError, DatasetError, ImageError, OutputError
-from hematovision.files import ensure_folder, write_text
+from hematovision.errors import AnnotationError, DatasetError, ImageError
+from hematovision.files import copy_file, write_text
 from hematovision.images import is_image_name
 from hematovision.names import shown, valid_text, valid_value
 from hematovision.progress import Progress, no_progress
@@ -256,7 +255,7 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
         problem = f"{field.where}: {field.name}: {error}. Its field was left out."
         return _Converted(field.name, None, (problem,))
     file = f"{stem}{field.image.suffix}"
-    _copy(field.image, folder / file)
+    copy_file(field.image, folder / file)
     boxes: list[tuple[str, Box]] = []
     problems: list[str] = []
     notes = {frame.said} - {""}
@@ -282,17 +281,6 @@ def _exact(field: AnnotatedField, box: Box, frame: Frame) -> Box:
 def _clipped(box: Box, width: int, height: int) -> Box:
     xmin, ymin, xmax, ymax = box
     return max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(width)), min(ymax, float(height))
-
-
-def _copy(image: Path, target: Path) -> None:
-    ensure_folder(target.parent)
-    try:
-        shutil.copyfile(image, target)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot copy {image} to {target}: {error.strerror or error}. Check the file and the "
-            "free space."
-        ) from error
 
 
 def _stems(fields: Sequence[AnnotatedField], *, by_split: bool) -> list[str]:

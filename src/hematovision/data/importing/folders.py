@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,8 +18,7 @@ from hematovision.data.importing.parts import Parts, SplitLists, apply_parts
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import complete_splits
 from hematovision.data.unsupported import unsupported_warnings
-from hematovision.errors import OutputError
-from hematovision.files import ensure_folder
+from hematovision.files import copy_file
 from hematovision.names import escape_name
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
@@ -99,7 +97,7 @@ def copy_images(
     cells = []
     for done, (sample, file) in enumerate(_places(dataset)):
         progress(done, total, "copying images")
-        _copy(sample.path, folder / file)
+        copy_file(sample.path, folder / file)
         origin = escape_name(sample.path.relative_to(source).as_posix())
         cell = known.get(dataset.relative(sample)) or Cell("", origin, "", lab, None, "")
         cells.append(
@@ -127,14 +125,3 @@ def _places(dataset: Dataset) -> Iterable[tuple[Sample, str]]:
 def _stem(path: Path) -> str:
     """Return a file's name without suffix; one that tables would have to escape made safe."""
     return path.stem if escape_name(path.stem) == path.stem else safe_name(path.stem)
-
-
-def _copy(source: Path, target: Path) -> None:
-    ensure_folder(target.parent)
-    try:
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot copy {source} to {target}: {error.strerror or error}. Check the file and the "
-            "free space."
-        ) from error
