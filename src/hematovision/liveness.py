@@ -6,11 +6,12 @@ that nobody waited for keeps its number without living.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["hold", "is_held", "try_hold"]
+__all__ = ["delete_held", "hold", "is_held", "try_hold", "try_hold_at"]
 
 if sys.platform == "win32":  # pragma: no cover - another system
     import msvcrt
@@ -53,6 +54,29 @@ def try_hold(stream: BinaryIO) -> bool:
     except (BlockingIOError, PermissionError):  # the latter is what Windows says
         return False
     return True
+
+
+def try_hold_at(path: Path, stream: BinaryIO) -> bool:
+    """Lock the open file of `path` as `try_hold` does; False, too, if it was deleted meanwhile.
+
+    For a file that its holder deletes at the end (`delete_held`): who opened it before would else
+    hold a file that nobody sees.
+    """
+    if not try_hold(stream):
+        return False
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def delete_held(path: Path, stream: BinaryIO) -> None:
+    """Delete a file while it is held, so that nobody holds what is then deleted."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:  # Windows deletes no open file.
+        stream.close()
+        path.unlink(missing_ok=True)
 
 
 def is_held(path: Path) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder, open_own, writing
-from hematovision.liveness import try_hold
+from hematovision.liveness import delete_held, try_hold_at
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier, columns
 
@@ -177,11 +177,7 @@ class Journal:
     def remove(self) -> None:
         """Delete the file; call it last."""
         with writing(self.path):
-            try:
-                self.path.unlink()  # While it is held, so that nobody holds what is then deleted.
-            except PermissionError:  # Windows deletes no open file.
-                self._stream.close()
-                self.path.unlink(missing_ok=True)
+            delete_held(self.path, self._stream)
 
     def _cut_torn_line(self) -> None:
         start = max(0, self._end - MAX_LINE)
@@ -235,7 +231,9 @@ def open_journal(table: Path, head: Head, *, resume: bool) -> Iterator[Journal]:
     path = journal_path(table)
     ensure_folder(path.parent)
     with open_own(path) as stream:
-        if not try_hold(stream) or not _is_there(path, stream):
+        with writing(path):  # Some network file systems have no locks.
+            held = try_hold_at(path, stream)
+        if not held:
             raise OutputError(
                 f"Another process is making the table {table}: it holds {path}. Wait until it has "
                 "ended, or choose another --out."
@@ -245,11 +243,3 @@ def open_journal(table: Path, head: Head, *, resume: bool) -> Iterator[Journal]:
             journal.clear()
         journal.begin(head)
         yield journal
-
-
-def _is_there(path: Path, stream: io.FileIO) -> bool:
-    """Tell whether the file that was opened was not deleted before it could be held."""
-    try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder, open_own, writing
-from hematovision.liveness import try_hold
+from hematovision.liveness import delete_held, try_hold_at
 from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
 __all__ = ["LOCK", "claimed_folder", "fresh_folder", "held_folder", "refuse_inside"]
@@ -153,7 +152,7 @@ def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
     was_there = lock.exists()
     with open_own(lock) as stream:
         with writing(lock):  # Some network file systems have no locks.
-            held = try_hold(stream) and _is_there(lock, stream)
+            held = try_hold_at(lock, stream)
         if not held:
             raise OutputError(
                 f"Another run is working in the folder {path}: it holds {lock}. Wait until it has "
@@ -162,23 +161,7 @@ def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
         try:
             yield was_there
         finally:
-            _delete_held(lock, stream)
-
-
-def _is_there(path: Path, stream: BinaryIO) -> bool:
-    """Tell whether the file that was opened was not deleted before it could be held."""
-    try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _delete_held(path: Path, stream: BinaryIO) -> None:
-    try:
-        path.unlink(missing_ok=True)  # While it is held, so that nobody holds what is then deleted.
-    except PermissionError:  # Windows deletes no open file.
-        stream.close()
-        path.unlink(missing_ok=True)
+            delete_held(lock, stream)
 
 
 def _others(path: Path) -> list[Path]:

@@ -277,7 +277,9 @@ def open_parts(folder: str, head: Head, *, resume: bool) -> Iterator[Parts]:
 
 def _hold(stack: ExitStack, folder: Path) -> None:
     stream: Any = stack.enter_context(open_own(folder / _LOCK))
-    if not try_hold(stream):
+    with writing(folder / _LOCK):  # Some network file systems have no locks.
+        held = try_hold(stream)
+    if not held:
         raise OutputError(
             f"Another process is writing the table {folder}. Wait for it, or choose another --out."
         )
