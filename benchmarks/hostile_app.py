@@ -24,7 +24,7 @@ from typing import BinaryIO
 from benchmarks.hostile_images import draw
 from benchmarks.machine import describe, markdown_table, run_measured
 from hematovision import images
-from hematovision.app.launch import MOST_PIXELS
+from hematovision.limits import UPLOAD_PIXELS
 
 _AT_ONCE = 400
 _IN_A_ZIP = 2**20  # Bytes of the largest file that goes into the archive.
@@ -64,7 +64,7 @@ def largest_within_limits(folder: Path) -> int:
         if found := re.search(r"(\d+)x(\d+)\.", path.name):
             short, long = sorted(map(int, found.groups()))
             is_within = long <= min(images.MAX_SIDE, images.MAX_ASPECT * short)
-            sizes.append(3 * short * long * (is_within and short * long <= MOST_PIXELS))
+            sizes.append(3 * short * long * (is_within and short * long <= UPLOAD_PIXELS))
     return max(sizes)
 
 
@@ -74,7 +74,7 @@ def upload(folder: Path) -> None:
     from hematovision.review.answering import answer_batch
     from hematovision.review.service import ReviewService
 
-    classifier = Classifier.load("rbc-wbc-platelets", max_pixels=MOST_PIXELS)
+    classifier = Classifier.load("rbc-wbc-platelets", max_pixels=UPLOAD_PIXELS)
     given = answered = refused = 0
     with ReviewService.open() as service:
         for count, uploads in uploads_of(sorted(folder.iterdir())):
