@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-import secrets
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hematovision.data.appearing import appearing
 from hematovision.errors import DatasetError, OutputError
 from hematovision.files import ensure_folder, write_text, writing
-from hematovision.names import csv_row
+from hematovision.names import csv_row, is_reserved
 from hematovision.review.records import Reviewed
 
 __all__ = ["COLUMNS", "TABLE", "Exported", "export_reviewed"]
@@ -25,11 +24,6 @@ COLUMNS = (
     "sha256", "file", "name", "model", "model_sha256", "model_label", "confidence", "label",
     "reviewer", "at",
 )  # fmt: skip
-
-# What Windows takes for a device, whatever the suffix.
-_RESERVED = frozenset(
-    {"CON", "PRN", "AUX", "NUL"} | {f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10)}
-)
 
 _DIGITS = 16  # of a SHA-256: 64 bits, so that among a million images two alike are not to be met
 
@@ -77,10 +71,8 @@ def export_reviewed(reviewed: Iterable[Reviewed], out: Path) -> Exported:
         If `out` is in use or cannot be written.
     """
     _check_free(out)
-    ensure_folder(out.parent)
-    fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    try:
-        export = _Export(fresh)
+    with appearing(out) as folder:
+        export = _Export(folder)
         for one in reviewed:
             export.add(one)
         if not export.rows:
@@ -88,13 +80,7 @@ def export_reviewed(reviewed: Iterable[Reviewed], out: Path) -> Exported:
                 "There is no reviewed cell to export: none has been given a class by a person, "
                 "or the pictures of all of them have been deleted. Review some first."
             )
-        write_text(fresh / TABLE, _table(export.rows))
-        with writing(out):
-            if out.exists():
-                out.rmdir()  # Windows puts nothing in the place of a folder, not even an empty one.
-            fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        write_text(folder / TABLE, _table(export.rows))
     counts = Counter(row["label"] for row in export.rows.values())
     return Exported(out, dict(sorted(counts.items())), len(export.rows), export.notes())
 
@@ -155,7 +141,7 @@ def _folder(label: str) -> str:
     become underscores, which make no difference to `taxonomy.normalise`.
     """
     plain = re.sub(r"[^\w ()+,=@~.-]", "_", label).strip(" .")
-    return f"_{plain}" if plain.partition(".")[0].upper() in _RESERVED else plain
+    return f"_{plain}" if is_reserved(plain) else plain
 
 
 def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
