@@ -127,3 +127,12 @@ def test_a_value_with_any_name_is_json_that_every_reader_takes():
     text.encode("utf-8")
     expected = {r"caf\xe9": [r"\xff", [r"a\xe9", 1.5, None, True]], "plain": "ä"}
     assert json.loads(text) == expected
+
+
+def test_names_that_windows_keeps_for_devices_are_told_whatever_their_suffix_or_case():
+    assert all(
+        names.is_reserved(name) for name in ("con", "NUL.png", "Com1.tar.gz", "lpt9", "prn.")
+    )
+    assert not any(
+        names.is_reserved(name) for name in ("cone", "com0", "com10", ".con", "a.con", "")
+    )

@@ -29,12 +29,16 @@ __all__ = [
     "csv_row",
     "escape_name",
     "from_csv_cell",
+    "is_reserved",
     "name_bytes",
     "shown",
     "unescape_name",
     "valid_text",
     "valid_value",
 ]
+
+_PORTS = (f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *_PORTS})
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSAFE_IN_FILES = re.compile("[\udc80-\udcff\x00-\x1f\x7f]")
@@ -80,6 +84,17 @@ def unescape_name(text: str) -> str:
     True
     """
     return text if os.sep == "\\" else _ESCAPED.sub(_character, text)
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether Windows keeps a name for a device, whatever its suffix.
+
+    Examples
+    --------
+    >>> is_reserved("Con.png"), is_reserved("cone.png")
+    (True, False)
+    """
+    return name.partition(".")[0].casefold() in _DEVICES
 
 
 def name_bytes(name: str) -> bytes:

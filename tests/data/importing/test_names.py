@@ -18,7 +18,9 @@ def test_a_safe_name_has_plain_characters_only(text: str, name: str):
     assert safe_name(text) == name
 
 
-@pytest.mark.parametrize("label", ["RBC/normal?", "..RBC", "лейкоцит", "con", 'a"b', "a\nb"])
+@pytest.mark.parametrize(
+    "label", ["RBC/normal?", "..RBC", "лейкоцит", "con", "con.1", 'a"b', "a\nb"]
+)
 def test_a_safe_folder_means_the_same_class(label: str):
     folder = safe_folder(label)
     assert not set(folder) & set('<>:"/\\|?*\n')
@@ -30,3 +32,8 @@ def test_names_are_unique_whatever_the_case():
     assert unique_names(["a", "A-2", "A", "a"]) == ["a", "A-2", "A-3", "a-4"]
     many = unique_names(["x"] * 1000)
     assert len(set(many)) == 1000
+
+
+@pytest.mark.parametrize("label", ["con", "NUL", "com1.old"])
+def test_a_safe_folder_is_no_device_of_windows(label: str):
+    assert safe_folder(label) == f"_{label}"

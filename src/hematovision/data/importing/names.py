@@ -6,11 +6,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from hematovision.names import is_reserved
+
 __all__ = ["safe_folder", "safe_name", "unique_names"]
 
 _LONGEST = 80
-_PORTS = (f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))
-_DEVICES = frozenset({"con", "prn", "aux", "nul", *_PORTS})
 
 
 def safe_name(text: str) -> str:
@@ -24,7 +24,7 @@ def safe_name(text: str) -> str:
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", plain)[:_LONGEST].strip("_").rstrip(".")
-    if not name or name[0] in ".-" or name.partition(".")[0].casefold() in _DEVICES:
+    if not name or name[0] in ".-" or is_reserved(name):
         name = f"image_{name.lstrip('.-')}".rstrip("_")
     return name
 
@@ -36,7 +36,7 @@ def safe_folder(label: str) -> str:
     'RBC_normal'
     """
     name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", label).strip(" ._")
-    return f"_{name}" if name.casefold() in _DEVICES else name
+    return f"_{name}" if is_reserved(name) else name
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
