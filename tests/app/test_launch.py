@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hematovision.app import serving
-from hematovision.app.launch import MODELS, Settings, launch
+from hematovision.app.launch import launch
+from hematovision.app.settings import MODELS, Settings
 from hematovision.app.state import shelf
 from hematovision.errors import ListeningError, MissingExtraError, ModelNotFoundError
 from hematovision.model.registry import find_model

@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.web import bootstrap
 
-from hematovision.app.launch import Settings
+from hematovision.app.settings import Settings
 from hematovision.listening import Hosts, listen
 
 __all__ = ["KnownHosts", "serve"]

@@ -7,7 +7,7 @@ from typing import cast
 
 import streamlit as st
 
-from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS
+from hematovision.app.settings import MAX_IMAGES, MAX_PIXELS, MODELS
 from hematovision.home import data_folder
 from hematovision.jobs.receiving import Limits
 from hematovision.limits import UPLOAD_PIXELS
