@@ -260,7 +260,7 @@ def test_a_set_comes_with_its_licence_and_the_next_command(run, monkeypatch, tmp
     assert result.exit_code == 0
     assert "Licence:  MIT" in result.stdout
     assert "Citation: " in result.stdout
-    assert "this download is now remembered" in result.stdout
+    assert "the hash of this download was recorded" in result.stdout
     assert f"Next: hematovision data import {tmp_path / 'bccd'}" in result.stdout
 
 

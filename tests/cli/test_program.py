@@ -132,7 +132,7 @@ def test_an_empty_path_is_not_the_current_folder(run, arguments, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     result = run(*arguments)
     assert result.exit_code == 2
-    assert "an argument is empty, as from a variable that is not set" in result.stderr
+    assert "an argument is empty, perhaps from an unset variable" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -34,25 +34,31 @@ __all__ = [
 group = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Import, convert, check, generate and download images.",
+    help="Import, convert, check, generate and download datasets.",
 )
 
 DatasetArgument = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="A folder of Train, Valid, Test, or of classes.")
+    Path,
+    typer.Argument(
+        metavar="DATASET", help="Dataset folder: one folder per class, or Train, Valid and Test."
+    ),
 ]
 TaxonomyOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The classes: folders (the names as they are), rbc-wbc-platelets or pbc8. By default "
-        "folders, or rbc-wbc-platelets if all names are spellings of these or the eight of PBC.",
+        help="The classes: folders (keep the names), rbc-wbc-platelets or pbc8. Default: folders, or "
+        "rbc-wbc-platelets if all names are spellings of its classes, or are those of pbc8.",
     ),
 ]
 _EXAMPLES = 5
 """How many findings of one kind are listed."""
 
 SeedOption = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, metavar="S", help="Same seed, same result.")
+    int,
+    typer.Option(
+        min=0, max=2**32 - 1, metavar="S", help="Random seed; the same seed gives the same result."
+    ),
 ]
 
 
@@ -65,42 +71,42 @@ def import_(
         Literal["voc", "yolo", "csv", "coco", "folders"] | None,
         typer.Option(
             "--format",
-            help="Boxes as Pascal VOC, YOLO, CSV or COCO, or class folders; may be left out where "
-            "it is clear.",
+            help="Format of SOURCE: boxes (Pascal VOC, YOLO, CSV or COCO) or class folders. "
+            "Detected by default.",
         ),
     ] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Box files outside SOURCE: a folder, or a file."),
+        typer.Option(metavar="FOLDER", help="Folder or file with the boxes, if outside SOURCE."),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
             metavar="SPLIT",
-            help="70/15/15, none, or a folder of lists (train.txt, test.txt). By default the split "
-            "that the source has, else 70/15/15.",
+            help="70/15/15, none, or a folder with lists (train.txt, test.txt). Default: the split "
+            "of SOURCE, or 70/15/15 if it has none.",
         ),
     ] = None,
     groups: Annotated[
         str | None,
         typer.Option(
             metavar="FILE:COLUMN",
-            help="A column of a CSV file, such as the patient; its images stay in one split.",
+            help="Column of a CSV file, such as the patient, whose images must stay in one split.",
         ),
     ] = None,
     names: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="The names of the classes 0, 1, 2 (YOLO).")
+        str | None, typer.Option(metavar="A,B,C", help="Names of classes 0, 1, 2, ... (YOLO).")
     ] = None,
     lab: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where the images come from.")
+        str | None, typer.Option(metavar="NAME", help="Name of the lab that the images come from.")
     ] = None,
     taxonomy: TaxonomyOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Make a dataset of cell images.
 
-    They are cut out of annotated fields, or copied from class folders. Whatever could not be used
-    is listed, and the exit code is then 3.
+    Cells are cropped from annotated fields, or copied from class folders. Anything that could not
+    be used is listed, and the exit code is then 3.
     """
     from hematovision.data.importing import import_dataset
 
@@ -145,19 +151,19 @@ def convert(
     ],
     from_: Annotated[
         Literal["voc", "yolo", "csv", "coco"] | None,
-        typer.Option("--from", help="The format of SOURCE; may be left out where it is clear."),
+        typer.Option("--from", help="The format of SOURCE; detected by default."),
     ] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Box files outside SOURCE: a folder, or a file."),
+        typer.Option(metavar="FOLDER", help="Folder or file with the boxes, if outside SOURCE."),
     ] = None,
     names: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="The names of the classes 0, 1, 2 (YOLO).")
+        str | None, typer.Option(metavar="A,B,C", help="Names of classes 0, 1, 2, ... (YOLO).")
     ] = None,
 ) -> None:
     """Convert annotated fields to another format.
 
-    Images, class names and splits stay as they are. Whatever could not be converted is listed,
+    Images, class names and splits stay the same. Anything that could not be converted is listed,
     and the exit code is then 3.
     """
     from hematovision.data.converting import convert_dataset
@@ -185,14 +191,12 @@ def check(
     dataset: DatasetArgument,
     *,
     taxonomy: TaxonomyOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON, with all files.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
 ) -> None:
     """Check a dataset for problems.
 
-    Unreadable files, duplicates, leaks between splits, label conflicts, imbalance: whatever is
-    found is listed by kind, and the exit code is then 3. Nothing is changed.
+    Looks for unreadable files, duplicates, leaks between splits, label conflicts and imbalance.
+    Findings are listed by kind, and the exit code is then 3. Nothing is changed.
     """
     from hematovision.data.check import check_dataset
 
@@ -254,19 +258,19 @@ def _show_findings(findings: Sequence[Finding]) -> None:
 def phantom(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
     *,
-    images: Annotated[int, typer.Option(min=1, metavar="N", help="How many cell images.")] = 600,
+    images: Annotated[int, typer.Option(min=1, metavar="N", help="Number of cell images.")] = 600,
     seed: SeedOption = 0,
     taxonomy: Annotated[
         Literal["rbc-wbc-platelets", "pbc8"], typer.Option(help="Which classes to generate.")
     ] = "rbc-wbc-platelets",
     fields: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keep the fields with their boxes in a new folder."),
+        typer.Option(metavar="FOLDER", help="New folder for the fields with their boxes."),
     ] = None,
 ) -> None:
     """Generate synthetic cell images.
 
-    They are no photographs of real cells; use them to try things out.
+    The images are rendered, not photographs; use them to try things out.
     """
     from hematovision.data.phantom import write_phantoms
 
@@ -281,10 +285,10 @@ def phantom(
 
 @group.command("download")
 def download(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A public set, such as bccd.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A public dataset, such as bccd.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
 ) -> None:
-    """Download a public dataset by its name.
+    """Download a public dataset by name.
 
     Its licence and citation are shown, and its hash is checked.
     """
@@ -296,7 +300,7 @@ def download(
         done = fetch(name, dest, progress=progress)
     say(f"The images are in {done.folder}")
     if done.verified_against == "nothing":
-        say("Nobody has published a hash of this set; this download is now remembered.")
+        say("No hash of this dataset is published; the hash of this download was recorded.")
     say(f"Next: {done.next_command}")
 
 

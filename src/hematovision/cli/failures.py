@@ -61,8 +61,7 @@ def reported(*, debug: bool) -> Iterator[None]:
         raise typer.Exit(FAILED) from error
     except MemoryError as error:
         _say(
-            "There is not enough memory for this. Close other programs, or give fewer or smaller "
-            "images at once.",
+            "There is not enough memory. Close other programs, or use fewer or smaller images.",
             debug=debug,
         )
         raise typer.Exit(FAILED) from error
@@ -111,6 +110,6 @@ def _say_where() -> None:
 def _system_message(error: OSError) -> str:
     place = error.filename or ("" if error.errno != errno.ENOSPC else "standard output")
     return (
-        f"{place}{': ' if place else ''}{error.strerror or error}. The system refused. Check that "
-        "the place exists, may be used and has free space (more with hematovision --debug)."
+        f"{place}{': ' if place else ''}{error.strerror or error}. Check that the location "
+        "exists, is accessible and has free space (details with hematovision --debug)."
     )

@@ -121,8 +121,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The classes to evaluate in: rbc-wbc-platelets, pbc8, or folders (the names of "
-            "the folders). By default the model's; where the folders are coarser, theirs.",
+            help="The classes to evaluate in: rbc-wbc-platelets, pbc8, or folders (the folder "
+            "names). Default: the classes of the model, or the folder names if they are coarser.",
         ),
     ] = None,
     out: Annotated[
@@ -131,7 +131,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on labelled images.
 
-    Writes metrics with confidence intervals, trivial baselines for comparison, and a report.
+    Writes metrics with confidence intervals, simple baselines for comparison, and a report.
     """
     from hematovision.jobs.evaluate import evaluate as run
 
@@ -148,7 +148,7 @@ def adapt(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="Single-cell images of one laboratory, in class folders if they are labelled.",
+            help="Single-cell images from one lab, in class folders if they are labelled.",
         ),
     ],
     *,
@@ -160,10 +160,10 @@ def adapt(
     ] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Adapt a model to another laboratory.
+    """Adapt a model to another lab.
 
-    Needs a few dozen images from it or, better, up to a hundred with labels: some of each class,
-    from several fields. Classes without images are kept.
+    Needs a few dozen images from that lab or, better, up to a hundred labelled ones: some of each
+    class, from several fields. Classes without images are kept.
     """
     _hush_tensorflow()
     from hematovision.jobs.adapt import adapt as run

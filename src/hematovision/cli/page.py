@@ -17,15 +17,15 @@ __all__ = ["app"]
 
 def app(
     *,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where it listens.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     address: Annotated[
-        str, typer.Option(help="By default only this computer reaches it; 0.0.0.0 is everybody.")
+        str, typer.Option(help="Address to listen on: 127.0.0.1 (this computer) or 0.0.0.0 (any).")
     ] = LOCAL,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Another host name under which it is reached, such as a proxy's; repeatable.",
+            help="Another host name that requests may use, such as a proxy's; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -39,19 +39,19 @@ def app(
     ] = None,
     home: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where records and models are kept."),
+        typer.Option(metavar="FOLDER", help="Folder for records and models."),
     ] = None,
     max_upload: Annotated[
-        int, typer.Option(min=1, metavar="MB", help="The largest file that is taken.")
+        int, typer.Option(min=1, metavar="MB", help="Largest file to upload.")
     ] = 200,
     max_images: Annotated[
-        int, typer.Option(min=1, metavar="N", help="So many images are taken at once.")
+        int, typer.Option(min=1, metavar="N", help="Most images per upload.")
     ] = 2000,
     max_pixels: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The most pixels an image may have.")
+        int, typer.Option(min=1, metavar="N", help="Largest image, width times height.")
     ] = UPLOAD_PIXELS,
     base_path: Annotated[
-        str, typer.Option(metavar="PATH", help="The path under which a reverse proxy shows it.")
+        str, typer.Option(metavar="PATH", help="URL path behind a reverse proxy.")
     ] = "",
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:

@@ -50,7 +50,7 @@ def _refuse_empty(args: list[str]) -> None:
         is_path = before in _PLACES if before.startswith("--") else True
         if (not arg and is_path) or (option in _PLACES and "=" in arg and not value):
             raise typer.BadParameter(
-                "an argument is empty, as from a variable that is not set. Give a path; . is the "
+                "an argument is empty, perhaps from an unset variable. Give a path; . is the "
                 "current folder.",
                 param_hint=before if before in _PLACES else option or "PATH",
             )
@@ -71,13 +71,15 @@ def _options(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", envvar="HEMATOVISION_DEBUG", help="Show where an error came from."),
+        typer.Option(
+            "--debug", envvar="HEMATOVISION_DEBUG", help="Show the traceback of an error."
+        ),
     ] = False,
 ) -> None:
-    """Recognise blood cells in microscope images: for research and teaching.
+    """Classify blood cells in microscope images. For research and teaching.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings, each of them listed;
-    130 stopped by Ctrl-C, 141 the reader of a pipe has closed it.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings (each is listed),
+    130 stopped by Ctrl-C, 141 output pipe closed.
     """
 
 

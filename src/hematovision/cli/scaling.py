@@ -30,7 +30,7 @@ RayAddressOption = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="Address of the cluster; by default RAY_ADDRESS, or Ray on this machine alone.",
+        help="Address of the cluster. Default: RAY_ADDRESS, or Ray on this machine only.",
     ),
 ]
 

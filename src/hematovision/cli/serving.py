@@ -28,14 +28,14 @@ def serve(
         typer.Option(
             "--address",
             "--host",
-            help="Address to listen on: 127.0.0.1: this computer only, 0.0.0.0: all networks.",
+            help="Address to listen on: 127.0.0.1 (this computer) or 0.0.0.0 (all networks).",
         ),
     ] = LOCAL,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Host name by which requests may call the service, such as a proxy's; repeatable.",
+            help="Another host name that requests may use, such as a proxy's; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -44,28 +44,28 @@ def serve(
         typer.Option(help="Bundled model or run folder; repeatable.", show_default=False),
     ] = None,
     threads: Annotated[
-        int, typer.Option(min=0, help="Images processed at once; 0: one more than processors.")
+        int, typer.Option(min=0, help="Images processed at once; 0: one more than CPUs.")
     ] = 0,
-    queue: Annotated[int, typer.Option(min=1, help="Images that may wait.")] = 64,
+    queue: Annotated[int, typer.Option(min=1, help="Images that may wait in the queue.")] = 64,
     deadline: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Request timeout in seconds.")
     ] = 10.0,
     max_bytes: Annotated[
-        int, typer.Option(min=1, max=MAX_BYTES, help="Longest body of a request, in bytes.")
+        int, typer.Option(min=1, max=MAX_BYTES, help="Largest request body, in bytes.")
     ] = 2**25,
     max_pixels: Annotated[
         int, typer.Option(min=224**2, max=MAX_PIXELS, help="Largest image, width times height.")
     ] = UPLOAD_PIXELS,
     header_timeout: Annotated[
         float,
-        typer.Option(min=0.1, metavar="SECONDS", help="Time for a request's header to arrive."),
+        typer.Option(min=0.1, metavar="SECONDS", help="Timeout for a request's header."),
     ] = 10.0,
-    max_connections: Annotated[int, typer.Option(min=1, help="Connections open at once.")] = 1000,
+    max_connections: Annotated[int, typer.Option(min=1, help="Most open connections.")] = 1000,
 ) -> None:
     """Serve predictions over HTTP.
 
-    If HEMATOVISION_API_KEY is set, callers have to show it. Ctrl-C or SIGTERM ends the service
-    after the requests it took are answered.
+    If HEMATOVISION_API_KEY is set, requests must send that key. Ctrl-C or SIGTERM stops the server
+    after it has answered pending requests.
     """
     require("serve")
     with needs_extra("serve", "The service"):
