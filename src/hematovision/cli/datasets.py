@@ -47,8 +47,8 @@ TaxonomyOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The classes: folders (keep the names), rbc-wbc-platelets or pbc8. Default: folders, or "
-        "rbc-wbc-platelets if all names are spellings of its classes, or are those of pbc8.",
+        help="The classes: folders (keep the names), rbc-wbc-platelets or pbc8. Default: "
+        "folders, or rbc-wbc-platelets if all names are spellings of its classes or those of pbc8.",
     ),
 ]
 _EXAMPLES = 5
