@@ -1,6 +1,7 @@
 """``classify`` and ``models`` at the command line."""
 
 import csv
+import importlib.util
 import io
 import json
 import re
@@ -65,6 +66,20 @@ def test_images_of_other_formats_are_listed_by_name_and_the_rest_goes_on(
     assert "Zeiss image (CZI)" in result.stderr
     assert "Leica image (LIF)" in result.stderr
     assert "notes.txt" not in result.stderr + result.stdout
+
+
+def test_a_dicom_file_without_its_extra_is_refused_with_the_command_to_install_it(
+    run, colour_model, pictures: Path, monkeypatch
+):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *a: None if name == "pydicom" else find(name)
+    )
+    (pictures / "cell.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    result = run("classify", pictures, "--model", colour_model)
+    assert result.exit_code == 3
+    assert "1 refused" in result.stderr
+    assert re.search(r"cell\.dcm: it is a DICOM image\..*'pydicom'.*install", result.stderr)
 
 
 def test_refused_files_are_each_listed_and_the_exit_code_is_three(

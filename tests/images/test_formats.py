@@ -2,7 +2,13 @@
 
 import importlib.util
 import io
+import logging
 import struct
+import subprocess
+import sys
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pydicom
@@ -89,14 +95,6 @@ class TestHeic:
         large = HEIC[:place] + struct.pack(">II", 60_000, 60_000) + HEIC[place + 8 :]
         with pytest.raises(TooManyPixelsError, match="60000 x 60000"):
             images.read(large)
-
-    def test_without_the_extra_it_says_what_to_install(self, monkeypatch):
-        find = importlib.util.find_spec
-        monkeypatch.setattr(
-            "importlib.util.find_spec", lambda name, *a: None if name == "pi_heif" else find(name)
-        )
-        with pytest.raises(NotAnImageError, match=r"HEIC image.*'pi_heif'.*pip.* install"):
-            images.read(HEIC)
 
     def test_metadata_that_would_end_the_process_are_not_looked_into(self):
         assert b"Exif" in TURNED_HEIC
@@ -263,17 +261,122 @@ class TestDicom:
         np.testing.assert_array_equal(images.read(whole), scene())
         start = whole.index(b"\x28\0\x02\0US")
         empty = struct.pack("<HH2sH", 0x28, 1, b"LO", 0)
-        with pytest.raises(TruncatedImageError, match="more than 65,536 elements"):
+        with pytest.raises(TruncatedImageError, match="more than 65,536 parts"):
             images.read(whole[:start] + empty * 1_000_000 + whole[start:])
         sequence = struct.pack("<HH2sHI", 0x28, 1, b"SQ", 0, 2**32 - 1)
         item = struct.pack("<HHI", 0xFFFE, 0xE000, 2**32 - 1)
-        with pytest.raises(TruncatedImageError, match="more than 65,536 elements"):
+        with pytest.raises(TruncatedImageError, match="DICOM header cannot be read"):
             images.read(whole[:start] + (sequence + item) * 500_000 + whole[start:])
 
     def test_a_deflated_file_is_not_inflated(self):
         data = dicom(scene(), syntax=pydicom.uid.DeflatedExplicitVRLittleEndian)
         with pytest.raises(NotAnImageError, match="deflated"):
             images.read(data)
+
+    def test_pixels_that_end_early_are_refused(self):
+        short = dicom(scene(), Rows=25)
+        with pytest.raises(TruncatedImageError, match="DICOM pixels cannot be read"):
+            images.read(short)
+        inner = jpeg(scene(64, 96))
+        ended = inner[: len(inner) * 6 // 10] + b"\xff\xd9"
+        data = dicom(
+            scene(64, 96), syntax=pydicom.uid.JPEGBaseline8Bit, data=encapsulate([ended]),
+            PhotometricInterpretation="YBR_FULL_422",
+        )  # fmt: skip
+        with pytest.raises(TruncatedImageError):
+            images.read(data)
+
+    def test_bytes_behind_the_pixels_are_ignored(self):
+        for end in (bytes(1_000_000), b"\xff" * 999, b"\0\0\0\0UT\0\0\1", dicom(GREYS)):
+            np.testing.assert_array_equal(images.read(dicom(scene()) + end), scene())
+
+    @pytest.mark.parametrize("control", [b"\x81\0", b"\x80"])
+    def test_run_lengths_of_more_than_the_picture_are_not_unpacked(self, control):
+        frame = struct.pack("<16I", 3, 64, 64, 64, *[0] * 12) + control * 5_000_000
+        data = dicom(scene(), syntax=pydicom.uid.RLELossless, data=encapsulate([frame]))
+        tracemalloc.start()
+        with pytest.raises(TruncatedImageError, match="more run lengths than its size needs"):
+            images.read(data)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 8 * len(data)
+
+    @pytest.mark.parametrize("nests", [False, True])
+    def test_character_sets_are_counted_by_their_bytes(self, nests):
+        whole = dicom(scene())
+        start = whole.index(b"\x28\0\x02\0US")
+        sets = b"a\\" * 32
+        element = struct.pack("<HH2sH", 8, 5, b"CS", len(sets)) + sets
+        if nests:
+            begin = struct.pack("<HH2sHI", 8, 0x1140, b"SQ", 0, 2**32 - 1)
+            item = struct.pack("<HHI", 0xFFFE, 0xE000, 2**32 - 1)
+            end = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+            hostile = begin + (item + element + end) * 50_000
+        else:
+            hostile = element * 50_000
+        with pytest.raises(TruncatedImageError, match="more than 65,536 parts"):
+            images.read(whole[:start] + hostile + whole[start:])
+
+    def test_a_value_that_is_far_too_long_is_not_converted(self):
+        whole = dicom(GREYS, syntax=ImplicitVRLittleEndian)
+        start = whole.index(struct.pack("<HHI", 0x28, 2, 2))
+        window = struct.pack("<HHI", 0x28, 0x1050, 20_000_000) + b"1\\" * 10_000_000
+        with pytest.raises(TruncatedImageError, match="DICOM header cannot be read"):
+            images.read(whole[:start] + window + whole[start:])
+
+    def test_a_window_that_cannot_be_used_is_ignored(self):
+        plain = images.read(dicom(GREYS, BitsStored=12, HighBit=11))
+        tags = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 40, "WindowWidth": 0}
+        np.testing.assert_array_equal(images.read(dicom(GREYS, **tags)), plain)
+
+    def test_a_slope_without_an_intercept_counts(self):
+        tags = {"WindowCenter": 40, "WindowWidth": 81}
+        read = images.read(dicom(GREYS, RescaleSlope=2, **tags))
+        both = images.read(dicom(GREYS, RescaleSlope=2, RescaleIntercept=0, **tags))
+        np.testing.assert_array_equal(read, both)
+        assert (read != images.read(dicom(GREYS, **tags))).any()
+
+    def test_nothing_is_shown_and_nothing_is_left_changed(self, caplog, capfd):
+        whole = dicom(GREYS, WindowCenter="40", WindowWidth="81", RescaleSlope="2")
+        hostile = [whole + bytes(2), whole.replace(b"2 ", b"x ", 1)]
+        start = whole.index(b"\x28\0\x02\0US")
+        wrong_set = struct.pack("<HH2sH", 8, 5, b"CS", 6) + b"nobody"
+        hostile.append(whole[:start] + wrong_set + whole[start:])
+        runs = dicom(scene(), syntax=pydicom.uid.RLELossless, data=encapsulate([bytes(64)]))
+        hostile.append(runs)
+        before = list(warnings.filters), logging.getLogger("pydicom").propagate
+        with caplog.at_level(logging.DEBUG), ThreadPoolExecutor(4) as threads:
+            assert len(list(threads.map(outcome, hostile * 20))) == 80
+        assert caplog.records == []
+        assert capfd.readouterr() == ("", "")
+        assert (list(warnings.filters), logging.getLogger("pydicom").propagate) == before
+
+    def test_pydicom_is_imported_for_dicom_only(self):
+        code = (
+            "import io, sys; from PIL import Image; from hematovision import images\n"
+            "stream = io.BytesIO(); Image.new('RGB', (4, 4)).save(stream, 'PNG')\n"
+            "images.read(stream.getvalue()); sys.exit('pydicom' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
+        assert done.returncode == 0
+
+
+def outcome(data):
+    """Return the shape of what is read, or the class of the error."""
+    try:
+        return images.read(data).shape
+    except (NotAnImageError, TruncatedImageError) as error:
+        return type(error)
+
+
+@pytest.mark.parametrize(("module", "kind"), [("pi_heif", "HEIC"), ("pydicom", "DICOM")])
+def test_without_the_extra_a_format_says_what_to_install(monkeypatch, module, kind):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *a: None if name == module else find(name)
+    )
+    with pytest.raises(NotAnImageError, match=rf"{kind} image.*'{module}'.*pip.* install"):
+        images.read({"HEIC": HEIC, "DICOM": dicom(scene())}[kind])
 
 
 def nested(depth):

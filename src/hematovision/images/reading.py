@@ -40,8 +40,8 @@ def read(
     The kind is told by the content, whatever the file is called. Rules, for every door alike:
 
     - JPEG (baseline and progressive; grey, RGB, YCbCr, CMYK and YCCK, inverted if Adobe's marker
-      says so), PNG, TIFF (also big), BMP, WebP, GIF and DICOM; the first frame. JPEG 2000 and AVIF
-      where Pillow has their libraries; HEIC with the extra ``formats``.
+      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first frame. JPEG 2000 and AVIF where
+      Pillow has their libraries; HEIC and DICOM with the extra ``formats``.
     - TIFF: three grey pages, or grey samples of one page, that the metadata (OME-XML, ImageJ,
       tifffile) call the channels of one picture become its red, green and blue, in the order that
       their names or colours say. Other stacks (slices, time points, several grey pages) are
@@ -65,8 +65,10 @@ def read(
       missing or 0 are found from the size, or from where the next begins; doubled fields matter
       only where pixels need them.
 
-    Nothing is changed or warned about outside of this call, so that threads may read at once; only
-    the libtiff inside Pillow is told, once, to print nothing.
+    Nothing is changed outside of this call, so that threads may read at once; only the libtiff
+    inside Pillow is told, once, to print nothing. While a DICOM file is read, which one thread at a
+    time does, Python's warnings are ignored in the whole process, and what pydicom logs goes to
+    handlers of its own logger only; both are put back at the end.
 
     Parameters
     ----------

@@ -8,7 +8,9 @@ further page ever reaches the decoder, so none of them can be inflated, misread 
 
 from __future__ import annotations
 
-from hematovision.images.formats import bmp, dicom, gif, isobmff, jpeg, jpeg2000, png, tiff, webp
+import importlib
+
+from hematovision.images.formats import bmp, gif, isobmff, jpeg, jpeg2000, png, tiff, webp
 from hematovision.images.formats.foreign import (
     is_raw_or_slide,
     name_content,
@@ -56,8 +58,8 @@ def inspect(source: Source) -> Picture:
         return webp.inspect(source)
     if data[4:8] == b"ftyp":
         return isobmff.inspect(source)
-    if data[128:132] == dicom.PREFIX:
-        return dicom.inspect(source)
+    if data[128:132] == b"DICM":
+        return _inspect_dicom(source)
     if known := name_content(data) or called:
         raise source.unsupported(f"it is {known}, which HematoVision does not read", _EXPORT)
     raise source.unsupported(
@@ -65,3 +67,11 @@ def inspect(source: Source) -> Picture:
         "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF, HEIC, AVIF, JPEG 2000 or DICOM file; leave "
         "this one out or convert it.",
     )
+
+
+def _inspect_dicom(source: Source) -> Picture:
+    """Import what reads DICOM when there is one: it is an extra, and takes time to load."""
+    source.require_module("pydicom", "a DICOM image")
+    module = importlib.import_module("hematovision.images.formats.dicom")
+    picture: Picture = module.inspect(source)
+    return picture

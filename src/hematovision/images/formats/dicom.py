@@ -1,51 +1,127 @@
-"""DICOM: one frame of a file, with its greys and colours as the header describes them (PS3.3)."""
+"""DICOM: one frame, read by pydicom within limits, as 8-bit greys or colours (PS3.3).
+
+Only `formats.inspect` imports this module, and only for a DICOM file: pydicom is an extra.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
+import struct
+import threading
+import warnings
+from collections.abc import Iterator, MutableSequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import get_frame
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import data_element_generator, read_dataset
+from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_windowing
+from pydicom.pixels.utils import pixel_array
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 
+from hematovision.errors import ImageError
 from hematovision.images.formats import jpeg, jpeg2000
-from hematovision.images.formats.elements import PREFIX, UNKNOWN_LENGTH, Header, read_header
-from hematovision.images.formats.greys import Greys, apply_palette, to_rgb, to_whole_bytes
 from hematovision.images.formats.picture import Picture, Source
 
-__all__ = ["PREFIX", "inspect"]
+__all__ = ["inspect"]
 
-_FRAGMENT, _NO_MORE = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-_MAX_FRAGMENTS = 2**14
+_PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
-_PLAIN = frozenset({f"1.2.840.10008.1.2{part}" for part in ("", ".1", ".2")})
-_JPEG = "1.2.840.10008.1.2.4.50"
-_JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
-_RLE = "1.2.840.10008.1.2.5"
 _GREY, _INVERTED_GREY, _PALETTE, _RGB = "MONOCHROME2", "MONOCHROME1", "PALETTE COLOR", "RGB"
-_YBR = "YBR_FULL"
-_YBR_CODED = frozenset({_YBR, "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", _RGB})
-_SAMPLES = {_GREY: 1, _INVERTED_GREY: 1, _PALETTE: 1, _RGB: 3, _YBR: 3}
+_YBR = ("YBR_FULL", "YBR_FULL_422")
+_YBR_CODED = frozenset({*_YBR, "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", _RGB})
+_SAMPLES = {_GREY: 1, _INVERTED_GREY: 1, _PALETTE: 1, _RGB: 3, **dict.fromkeys(_YBR, 3)}
 
-_SAMPLES_PER_PIXEL, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
-_ROWS, _COLUMNS, _ALLOCATED, _STORED = 0x00280010, 0x00280011, 0x00280100, 0x00280101
-_HIGH_BIT, _SIGNED, _CENTRE, _WIDTH = 0x00280102, 0x00280103, 0x00281050, 0x00281051
-_INTERCEPT, _SLOPE = 0x00281052, 0x00281053
-_DESCRIPTORS: Final = (0x00281101, 0x00281102, 0x00281103)
-_TABLES: Final = (0x00281201, 0x00281202, 0x00281203)
+_PHOTOMETRIC = "PhotometricInterpretation"
+_START = 132  # bytes before the first element
+_PIXELS = Tag("PixelData")
+_COLOURS = ("Red", "Green", "Blue")
+_TABLES = frozenset(Tag(f"{colour}PaletteColorLookupTableData") for colour in _COLOURS)
+_WANTED: list[BaseTag | int] = [
+    *(_PIXELS, *_TABLES),
+    *(Tag(f"{colour}PaletteColorLookupTableDescriptor") for colour in _COLOURS),
+    *(Tag(name) for name in ("Rows", "Columns", "NumberOfFrames", "PlanarConfiguration")),
+    *(Tag(name) for name in ("SamplesPerPixel", _PHOTOMETRIC)),
+    *(Tag(name) for name in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")),
+    *(Tag(name) for name in ("WindowCenter", "WindowWidth", "VOILUTFunction")),
+    *(Tag(name) for name in ("RescaleSlope", "RescaleIntercept")),
+]
+
+# Each read costs a few microseconds, and each element takes two to four. Headers have some
+# hundred elements; the limit is reached in a second.
+_MAX_READS = 2**16
+_MAX_VALUE, _MAX_TABLE = 2**10, 2**17  # bytes of a value: pydicom converts lists one by one
+_CHARACTER_SET = (b"\x08\0\x05\0", b"\0\x08\0\x05")
+_RUN_PADDING = 2**8
+_BAND_SAMPLES = 2**20
+
+# What pydicom raises on damaged files; hostile ones also lead it into plain Python mistakes.
+_PYDICOM_ERRORS = (
+    OSError, ValueError, struct.error, EOFError, LookupError, TypeError, AttributeError,
+    ArithmeticError, AssertionError, RuntimeError, BytesLengthException, InvalidDicomError,
+)  # fmt: skip
+
+# Python's filters of warnings and pydicom's logger belong to the whole process: one thread at a
+# time may change them, and puts them back.
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The header of a file with one frame, and what it says of it."""
+    """A file's only frame, as its header describes it."""
 
-    header: Header
+    dataset: Dataset
+    syntax: UID
     photometric: str
     width: int
     height: int
+    samples: int
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
 
-    def one(self, tag: int, default: int = 0) -> int:
-        return next(iter(self.header.numbers(tag)), default)
+
+class _Elements(io.BytesIO):
+    """A file that counts how often it is read from."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.reads_left = _MAX_READS
+        self._in_character_set = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as `io.BytesIO` does; raise `ValueError` once there were too many reads.
+
+        pydicom looks up a character set entry by entry, also inside of sequences, so that each of
+        its bytes counts.
+        """
+        self.reads_left -= max(size or 0, 1) if self._in_character_set else 1
+        if self.reads_left < 0:
+            raise ValueError("too many elements")
+        data = super().read(size)
+        self._in_character_set = data[:4] in _CHARACTER_SET or (
+            self._in_character_set and size == 4
+        )
+        return data
 
 
 def inspect(source: Source) -> Picture:
@@ -53,135 +129,167 @@ def inspect(source: Source) -> Picture:
 
     Greys are scaled by the window that the header declares, else by the range of its bits.
     """
-    frame = _read_frame(source)
-    syntax = frame.header.syntax
-    try:
-        if syntax == _JPEG or syntax in _JPEG_2000:
+    with _quiet(source, "header"):
+        frame = _read_frame(source)
+    with _quiet(source, "pixels"):
+        if frame.syntax == JPEGBaseline8Bit or frame.syntax in JPEG2000TransferSyntaxes:
             return _coded(source, frame)
-        if syntax in _PLAIN:
-            return _rendered(source, frame, _native(source, frame))
-        if syntax == _RLE:
-            return _rendered(source, frame, _run_lengths(source, frame))
-    except (ValueError, OverflowError) as error:
-        raise source.damaged(f"its DICOM header makes no sense ({error})") from error
-    raise source.unsupported(
-        f"it is a DICOM image in the transfer syntax {syntax[:64]!r}, not uncompressed, JPEG "
-        "baseline, JPEG 2000 or RLE",
-        "Save it uncompressed (dcmdjpeg, gdcmconv --raw), or as an 8-bit PNG.",
-    )
+        _check_samples(source, frame)
+        return _rendered(source, frame)
+
+
+@contextmanager
+def _quiet(source: Source, part: str) -> Iterator[None]:
+    """Show nothing of what pydicom warns about or logs, and make its errors typed ones.
+
+    Its records go no further than to its own logger, so that who wants them adds a handler there.
+    """
+    logger = logging.getLogger("pydicom")
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        propagate, logger.propagate = logger.propagate, False
+        try:
+            yield
+        except ImageError:
+            raise
+        except EOFError as error:
+            raise source.damaged(f"the file ends inside its DICOM {part}") from error
+        except _PYDICOM_ERRORS as error:
+            raise source.damaged(f"its DICOM {part} cannot be read") from error
+        finally:
+            logger.propagate = propagate
 
 
 def _read_frame(source: Source) -> _Frame:
-    header = read_header(source)
-    (height, *_), (width, *_) = (header.numbers(tag) or (0,) for tag in (_ROWS, _COLUMNS))
-    source.check_size(width, height)
-    frames = header.text(_FRAMES) or "1"
-    if frames != "1":
-        raise source.unsupported(
-            f"it is a DICOM file of {frames[:12]} frames", "Save the frames as images of their own."
-        )
-    return _Frame(header, header.text(_PHOTOMETRIC), width, height)
-
-
-def _greys(source: Source, frame: _Frame) -> Greys:
-    """Return how the samples are stored; refuse what is not of 8 or 16 bits."""
-    stored, header = frame.one(_STORED), frame.header
-    greys = Greys(
-        allocated=frame.one(_ALLOCATED),
-        stored=stored,
-        high=frame.one(_HIGH_BIT, stored - 1),
-        signed=bool(frame.one(_SIGNED)),
-        inverted=frame.photometric == _INVERTED_GREY,
-        slope=next(iter(header.decimals(_SLOPE)), 1.0),
-        intercept=next(iter(header.decimals(_INTERCEPT)), 0.0),
-        window=_window(header),
+    dataset, syntax = _read_elements(source)
+    frame = _Frame(
+        dataset=dataset,
+        syntax=syntax,
+        photometric="".join(filter(str.isprintable, str(_first(dataset, _PHOTOMETRIC) or ""))),
+        width=_whole(dataset, "Columns"),
+        height=_whole(dataset, "Rows"),
+        samples=_whole(dataset, "SamplesPerPixel", 1),
+        allocated=_whole(dataset, "BitsAllocated"),
+        stored=_whole(dataset, "BitsStored"),
+        high=_whole(dataset, "HighBit", _whole(dataset, "BitsStored") - 1),
+        signed=bool(_whole(dataset, "PixelRepresentation")),
     )
-    samples = frame.one(_SAMPLES_PER_PIXEL, 1)
-    if greys.allocated not in (8, 16) or not greys.is_sound:
+    source.check_size(frame.width, frame.height)
+    if (frames := _whole(dataset, "NumberOfFrames", 1)) != 1:
         raise source.unsupported(
-            f"it is a DICOM image of {greys.stored} bits in {greys.allocated}, not of up to 16 in "
+            f"it is a DICOM file of {frames} frames", "Save the frames as images of their own."
+        )
+    return frame
+
+
+def _read_elements(source: Source) -> tuple[Dataset, UID]:
+    """Read what is needed of the elements up to the pixels, and the transfer syntax."""
+    elements = _Elements(source.data)
+    elements.seek(_START)
+    try:
+        meta = read_dataset(
+            elements, is_implicit_VR=False, is_little_endian=True,
+            stop_when=lambda tag, *_: tag >> 16 != 2, specific_tags=[Tag("TransferSyntaxUID")],
+        )  # fmt: skip
+        syntax = _check_syntax(source, str(meta.get("TransferSyntaxUID") or ""))
+        dataset = _up_to_pixels(elements, syntax)
+    except _PYDICOM_ERRORS:
+        if elements.reads_left < 0:
+            raise source.overloaded("DICOM file", _MAX_READS, "parts before its pixels") from None
+        raise
+    if not dataset.get("PixelData"):
+        raise source.unsupported("it is a DICOM file without an image, or ends before it")
+    dataset.file_meta = FileMetaDataset(meta)
+    return dataset, syntax
+
+
+def _up_to_pixels(elements: _Elements, syntax: UID) -> Dataset:
+    """Keep the wanted elements; what follows the pixels is not read."""
+    kept = dict[BaseTag, RawDataElement | DataElement]()
+    for element in data_element_generator(
+        elements, syntax.is_implicit_VR, syntax.is_little_endian,
+        stop_when=_refuse_long, specific_tags=_WANTED,
+    ):  # fmt: skip
+        kept[element.tag] = element
+        if element.tag == _PIXELS:
+            break
+    return Dataset(kept)
+
+
+def _refuse_long(tag: BaseTag, _: str | None, length: int) -> bool:
+    """Raise `ValueError` for values longer than any real one; pydicom asks this of each element."""
+    most = _MAX_TABLE if tag in _TABLES else _MAX_VALUE
+    if tag in _WANTED and tag != _PIXELS and length > most:
+        raise ValueError("a value that is too long")
+    return False
+
+
+def _check_syntax(source: Source, name: str) -> UID:
+    """Refuse transfer syntaxes that are not read, and those that inflate to any size."""
+    syntax = UID(name)
+    if not name:
+        raise source.damaged("the DICOM file has no transfer syntax, which says how it is coded")
+    if syntax == DeflatedExplicitVRLittleEndian:
+        raise source.unsupported("it is a deflated DICOM file", "Save it uncompressed.")
+    if syntax not in (*_PLAIN, *JPEG2000TransferSyntaxes, JPEGBaseline8Bit, RLELossless):
+        raise source.unsupported(
+            f"it is a DICOM image in the transfer syntax {name[:64]!r}, not uncompressed, JPEG "
+            "baseline, JPEG 2000 or RLE",
+            "Save it uncompressed (dcmdjpeg, gdcmconv --raw), or as an 8-bit PNG.",
+        )
+    return syntax
+
+
+def _first(dataset: Dataset, keyword: str) -> Any:
+    """Return an element's first value; None where there is none."""
+    value = dataset.get(keyword)
+    if isinstance(value, MutableSequence):
+        value = value[0] if value else None
+    return None if value == "" else value
+
+
+def _whole(dataset: Dataset, keyword: str, default: int = 0) -> int:
+    value = _first(dataset, keyword)
+    return default if value is None else int(value)
+
+
+def _check_samples(source: Source, frame: _Frame) -> None:
+    """Refuse samples that are not of 8 or 16 bits, or do not say what is black and white."""
+    inside = 1 <= frame.stored <= frame.high + 1 <= frame.allocated
+    if frame.allocated not in (8, 16) or not inside:
+        raise source.unsupported(
+            f"it is a DICOM image of {frame.stored} bits in {frame.allocated}, not of up to 16 in "
             "8 or 16"
         )
-    if frame.photometric not in _SAMPLES or samples != _SAMPLES[frame.photometric]:
+    if frame.samples != _SAMPLES.get(frame.photometric):
         colours = frame.photometric[:16] or "no colours"
-        raise source.unsupported(f"it is a DICOM image of {samples} samples in {colours}")
-    if greys.signed and (greys.window is None or samples > 1):
+        raise source.unsupported(f"it is a DICOM image of {frame.samples} samples in {colours}")
+    grey = frame.photometric in (_GREY, _INVERTED_GREY)
+    if frame.signed and not (grey and _has_window(frame)):
         raise source.unsupported(
             "it is a DICOM image of signed samples without a window, which do not say what is "
             "black and what is white",
             "Choose the window in the program that made it and save 8 bits, unsigned.",
         )
-    return greys
 
 
-def _window(header: Header) -> tuple[float, float] | None:
-    """Return the first centre and width that the header gives (PS3.3, C.11.2)."""
-    centres, widths = header.decimals(_CENTRE), header.decimals(_WIDTH)
-    if not centres or not widths or widths[0] < 1 or not np.isfinite([centres[0], widths[0]]).all():
-        return None
-    return centres[0], widths[0]
-
-
-def _native(source: Source, frame: _Frame) -> NDArray[Any]:
-    """Return uncompressed samples (H, W, 1 or 3)."""
-    greys, header = _greys(source, frame), frame.header
-    count = _SAMPLES[frame.photometric]
-    needed = frame.width * frame.height * count * greys.allocated // 8
-    if header.length < needed:
-        raise source.damaged(
-            f"its DICOM pixels have {header.length:,} bytes; its size needs {needed:,}"
-        )
-    data = source.take(header.start, needed)
-    flat = np.frombuffer(data, np.uint8 if greys.allocated == 8 else f"{header.order}u2")
-    if count > 1 and frame.one(_PLANAR):
-        return flat.reshape(count, frame.height, frame.width).transpose(1, 2, 0)
-    return flat.reshape(frame.height, frame.width, count)
-
-
-def _run_lengths(source: Source, frame: _Frame) -> NDArray[Any]:
-    """Return run-length coded samples: one segment for each byte of each sample (PS3.5, G)."""
-    greys = _greys(source, frame)
-    count, size = _SAMPLES[frame.photometric], greys.allocated // 8
-    content = replace(source, data=_fragments(source, frame))
-    segments, *offsets = content.unpack("<16I", 0)
-    if segments != count * size:
-        raise source.damaged(f"its DICOM pixels have {segments} segments, not {count * size}")
-    stops = [*offsets[1:segments], len(content.data)]
-    pixels = frame.width * frame.height
-    planes = [
-        to_whole_bytes(content, start, stop, pixels)
-        for start, stop in zip(offsets[:segments], stops, strict=True)
-    ]
-    joined = np.stack(planes).reshape(count, size, frame.height, frame.width)
-    if size == 2:  # The high byte comes first.
-        joined = joined[:, :1].astype(np.uint16) << np.uint16(8) | joined[:, 1:]
-    return joined[:, 0].transpose(1, 2, 0)
-
-
-def _fragments(source: Source, frame: _Frame) -> bytes:
-    """Join the fragments of the one frame; the first item is a table of offsets (PS3.5, A.4)."""
-    start = frame.header.start
-    if frame.header.length != UNKNOWN_LENGTH:
-        raise source.damaged("its DICOM pixels are compressed, but not in fragments")
-    pieces = list[bytes]()
-    for _ in range(_MAX_FRAGMENTS):
-        mark, (size,) = source.take(start, 4), source.unpack("<I", start + 4)
-        if mark == _NO_MORE:
-            return b"".join(pieces[1:])
-        if mark != _FRAGMENT:
-            raise source.damaged("its DICOM fragments do not follow each other")
-        pieces.append(source.take(start + 8, size))
-        start += 8 + size
-    raise source.overloaded("DICOM file", _MAX_FRAGMENTS, "fragments")
+def _has_window(frame: _Frame) -> bool:
+    """Tell whether the header has a window that can be used (PS3.3, C.11.2.1.2)."""
+    names = ("WindowCenter", "WindowWidth")
+    centre, width = (_first(frame.dataset, name) for name in names)
+    return centre is not None and width is not None and bool(np.isfinite(centre) and width >= 1)
 
 
 def _coded(source: Source, frame: _Frame) -> Picture:
-    """Describe the JPEG or JPEG 2000 inside; it has to be what the header says."""
-    data = _fragments(source, frame)
+    """Describe the JPEG or JPEG 2000 inside; it has to be what the header says.
+
+    Our own decoder takes it: the one of pydicom paints what is missing grey.
+    """
+    data = get_frame(frame.dataset.PixelData, 0, number_of_frames=1)
     grey = frame.photometric in (_GREY, _INVERTED_GREY)
     if not grey and frame.photometric not in _YBR_CODED:
-        raise source.unsupported(f"it is a compressed DICOM image in {frame.photometric}")
-    if frame.header.syntax == _JPEG:
+        raise source.unsupported(f"it is a compressed DICOM image in {frame.photometric[:16]}")
+    if frame.syntax == JPEGBaseline8Bit:
         if not grey:
             data = _with_colours(data, ybr=frame.photometric != _RGB)
         picture = jpeg.inspect(replace(source, data=data))
@@ -189,7 +297,7 @@ def _coded(source: Source, frame: _Frame) -> Picture:
         picture = jpeg2000.inspect(replace(source, data=data))
     if (picture.width, picture.height) != (frame.width, frame.height):
         raise source.damaged("its DICOM header and the image inside differ in size")
-    if grey and frame.one(_STORED, 8) > 8:
+    if grey and frame.stored > 8:
         raise source.unsupported(
             "it is a DICOM image of compressed 16-bit greys",
             "Save it uncompressed (gdcmconv --raw), or as an 8-bit PNG.",
@@ -209,17 +317,111 @@ def _with_colours(data: bytes, *, ybr: bool) -> bytes:
     return data[:2] + marker + data[2:]
 
 
-def _rendered(source: Source, frame: _Frame, samples: NDArray[Any]) -> Picture:
-    greys, header = _greys(source, frame), frame.header
+def _rendered(source: Source, frame: _Frame) -> Picture:
+    """Decode samples and look each one up in a table of all that there can be."""
+    samples = _decoded(source, frame)
     if frame.photometric == _PALETTE:
-        tables = [
-            (header.numbers(descriptor), header.values.get(table, b""))
-            for descriptor, table in zip(_DESCRIPTORS, _TABLES, strict=True)
-        ]
-        pixels = apply_palette(source, tables, header.order, greys.values(samples[..., 0]))
-    elif frame.photometric in (_RGB, _YBR):
-        pixels = greys.scaled(samples)
-        pixels = to_rgb(pixels) if frame.photometric == _YBR else pixels
+        pixels = _looked_up(samples, _palette(source, frame))
+    elif frame.samples == 3:
+        pixels = _looked_up(samples, _full_range(frame))
+        if frame.photometric in _YBR:  # pydicom's own conversion takes ten times the memory
+            pixels = np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
     else:
-        pixels = np.broadcast_to(greys.shown(samples), (frame.height, frame.width, 3))
+        greys = _windowed(frame) if _has_window(frame) else _full_range(frame)
+        greys = 255 - greys if frame.photometric == _INVERTED_GREY else greys
+        pixels = np.broadcast_to(
+            _looked_up(samples, greys)[..., None], (frame.height, frame.width, 3)
+        )
     return Picture("DICOM", frame.width, frame.height, b"", pixels=pixels)
+
+
+def _looked_up(samples: NDArray[Any], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Look samples up in bands of rows: NumPy makes eight bytes of each."""
+    result = np.empty((*samples.shape, *table.shape[1:]), np.uint8)
+    rows = max(1, _BAND_SAMPLES // samples[0].size)
+    for top in range(0, len(samples), rows):
+        result[top : top + rows] = table[samples[top : top + rows]]
+    return result
+
+
+def _decoded(source: Source, frame: _Frame) -> NDArray[Any]:
+    """Return the stored bits of each sample, unsigned: (H, W), or (H, W, 3) for colours."""
+    run_lengths = frame.syntax == RLELossless
+    if run_lengths:
+        _check_runs(source, frame)
+    samples = pixel_array(
+        frame.dataset,
+        index=0,
+        raw=True,
+        decoding_plugin="pydicom" if run_lengths else "",
+        # pydicom takes the highest stored bit for BitsStored - 1, whatever HighBit says.
+        correct_unused_bits=False,
+        pixel_representation=0,
+        planar_configuration=_whole(frame.dataset, "PlanarConfiguration"),
+    )
+    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    samples <<= frame.allocated - 1 - frame.high
+    samples >>= frame.allocated - frame.stored
+    return samples
+
+
+def _check_runs(source: Source, frame: _Frame) -> None:
+    """Refuse run lengths of more than the picture's bytes, to which pydicom sets no limit."""
+    content = replace(source, data=get_frame(frame.dataset.PixelData, 0, number_of_frames=1))
+    segments, *offsets = content.unpack("<16I", 0)
+    stops = [*offsets[1:segments], len(content.data)]
+    most = frame.width * frame.height + _RUN_PADDING
+    for start, stop in zip(offsets[:segments], stops, strict=False):
+        segment = content.take(start, stop - start)
+        if len(segment) > 2 * most or _run_bytes(segment, most) > most:
+            raise source.damaged("its DICOM pixels hold more run lengths than its size needs")
+
+
+def _run_bytes(segment: bytes, most: int) -> int:
+    """Return how many bytes a segment stands for (PackBits; PS3.5, G.3), counted to `most`."""
+    position = found = 0
+    while position < len(segment) and found <= most:
+        control = segment[position]
+        if control < 128:
+            found += control + 1
+            position += control + 2
+        else:
+            found += 257 - control if control > 128 else 0
+            position += 2 if control > 128 else 1
+    return found
+
+
+def _full_range(frame: _Frame) -> NDArray[np.uint8]:
+    """Return the table that scales the range of the stored bits, rounded half up."""
+    largest = (1 << frame.stored) - 1
+    scaled = (np.arange(largest + 1) * 510 + largest) // (2 * largest)
+    return scaled.astype(np.uint8)
+
+
+def _windowed(frame: _Frame) -> NDArray[np.uint8]:
+    """Return the table that brings the window to black and white (PS3.3, C.11.2)."""
+    numbers = np.arange(1 << frame.stored)
+    if frame.signed:
+        numbers -= (numbers >> frame.stored - 1) << frame.stored
+    window = Dataset()  # of an 8-bit image, so that pydicom scales to its range
+    window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = _GREY, 8, 0
+    window.WindowCenter = _first(frame.dataset, "WindowCenter")
+    window.WindowWidth = _first(frame.dataset, "WindowWidth")
+    window.VOILUTFunction = _first(frame.dataset, "VOILUTFunction") or "LINEAR"
+    for keyword, default in (("RescaleSlope", 1), ("RescaleIntercept", 0)):
+        if _first(frame.dataset, keyword) is None:  # pydicom would ignore the other one, too
+            setattr(frame.dataset, keyword, default)
+    greys = apply_windowing(apply_rescale(numbers, frame.dataset), window)
+    if not np.isfinite(greys).all():
+        raise ValueError("a window that is no number")
+    return np.asarray(np.floor(np.clip(greys, 0, 255) + 0.5), np.uint8)
+
+
+def _palette(source: Source, frame: _Frame) -> NDArray[np.uint8]:
+    """Return the palette's colours of 8 bits, one for each number that can be stored."""
+    if not frame.syntax.is_little_endian:
+        raise source.unsupported("it is a big-endian DICOM image with a palette")
+    colours = apply_color_lut(np.arange(1 << frame.stored), frame.dataset)
+    descriptor = frame.dataset.RedPaletteColorLookupTableDescriptor
+    deep = colours.dtype == np.uint16 and descriptor[2] > 8
+    return np.asarray(colours >> 8 if deep else colours).astype(np.uint8)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import features
 
-from hematovision.errors import MissingExtraError, NotAnImageError
 from hematovision.images.formats.exif import read_orientation
 from hematovision.images.formats.picture import Picture, Source
 from hematovision.images.formats.wording import shown_bytes
@@ -136,9 +134,8 @@ def _inside(source: Source, start: int, stop: int, kind: bytes) -> Iterator[Box]
 
 def _check_reader(source: Source, kind: str) -> None:
     """Raise a `NotAnImageError` if what reads the format is not installed."""
-    if kind == "HEIF" and importlib.util.find_spec("pi_heif") is None:
-        missing = MissingExtraError("formats", "pi_heif", "it is a HEIC image. Reading it")
-        raise NotAnImageError(source.name, str(missing))
+    if kind == "HEIF":
+        source.require_module("pi_heif", "a HEIC image")
     if kind == "AVIF" and not features.check("avif"):
         raise source.unsupported(
             "it is an AVIF image, which this installation of Pillow cannot read"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import NotAnImageError, TooManyPixelsError, TruncatedImageError
+from hematovision.errors import (
+    MissingExtraError,
+    NotAnImageError,
+    TooManyPixelsError,
+    TruncatedImageError,
+)
 
 __all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source"]
 
@@ -95,6 +101,12 @@ class Source:
         else:
             return
         raise TooManyPixelsError(self.name, f"it declares {reason}")
+
+    def require_module(self, module: str, kind: str) -> None:
+        """Raise `NotAnImageError` if the extra that reads this kind of image is not installed."""
+        if importlib.util.find_spec(module) is None:
+            missing = MissingExtraError("formats", module, f"it is {kind}. Reading it")
+            raise NotAnImageError(self.name, str(missing))
 
     def damaged(self, reason: str) -> TruncatedImageError:
         """Make the error for an image that is cut or altered."""
