@@ -58,12 +58,12 @@ _TABLES = frozenset(Tag(f"{colour}PaletteColorLookupTableData") for colour in _C
 _WANTED: list[BaseTag | int] = [
     *(_PIXELS, *_TABLES),
     *(Tag(f"{colour}PaletteColorLookupTableDescriptor") for colour in _COLOURS),
-    *(Tag(name) for name in ("Rows", "Columns", "NumberOfFrames", "PlanarConfiguration")),
-    *(Tag(name) for name in ("SamplesPerPixel", _PHOTOMETRIC)),
-    *(Tag(name) for name in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")),
-    *(Tag(name) for name in ("WindowCenter", "WindowWidth", "VOILUTFunction")),
-    *(Tag(name) for name in ("RescaleSlope", "RescaleIntercept")),
-]
+    *map(Tag, (
+        "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", _PHOTOMETRIC,
+        "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+        "WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleSlope", "RescaleIntercept",
+    )),
+]  # fmt: skip
 
 # Each read costs a few microseconds, and each element takes two to four. Headers have some
 # hundred elements; the limit is reached in a second.
@@ -198,7 +198,10 @@ def _read_elements(source: Source) -> tuple[Dataset, UID]:
             raise source.overloaded("DICOM file", _MAX_READS, "parts before its pixels") from None
         raise
     if not dataset.get("PixelData"):
-        raise source.unsupported("it is a DICOM file without an image, or ends before it")
+        raise source.unsupported(
+            "it is a DICOM file without an image, or ends before it",
+            "Copy it again or leave it out.",
+        )
     dataset.file_meta = FileMetaDataset(meta)
     return dataset, syntax
 
