@@ -207,11 +207,12 @@ class TestDicom:
         expected = table[[[0, 0, 1], [2, 3, 3]]]
         np.testing.assert_array_equal(images.read(dicom(numbers, **tags)), expected)
 
+    @pytest.mark.parametrize("marker", [b"", b"\xff\xee\0\x0cAdobe\0\0\0\0\0"])  # too short
     @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
-    def test_a_jpeg_inside_is_decoded_as_the_header_says(self, photometric):
+    def test_a_jpeg_inside_is_decoded_as_the_header_says(self, photometric, marker):
         inner = jpeg(scene(64, 96), keep_rgb=photometric == "RGB")
         start = inner.index(b"\xff\xdb")  # without JFIF and Adobe markers, as devices write it
-        inner = b"\xff\xd8" + inner[start:]
+        inner = b"\xff\xd8" + marker + inner[start:]
         if photometric == "RGB":
             inner = inner.replace(b"\x03R\x11\0G\x11\0B\x11\0", b"\x03\1\x11\0\2\x11\0\3\x11\0")
             inner = inner.replace(b"\x03R\0G\0B\0", b"\x03\1\0\2\0\3\0")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
 import threading
 import warnings
@@ -49,6 +50,8 @@ _GREY, _INVERTED_GREY, _PALETTE, _RGB = "MONOCHROME2", "MONOCHROME1", "PALETTE C
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 _YBR_CODED = frozenset({*_YBR, "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", _RGB})
 _SAMPLES = {_GREY: 1, _INVERTED_GREY: 1, _PALETTE: 1, _RGB: 3, **dict.fromkeys(_YBR, 3)}
+
+_ADOBE = re.compile(rb"\xff\xee\0[\x0e-\xff]Adobe")
 
 _PHOTOMETRIC = "PhotometricInterpretation"
 _START = 132  # bytes before the first element
@@ -311,10 +314,11 @@ def _coded(source: Source, frame: _Frame) -> Picture:
 def _with_colours(data: bytes, *, ybr: bool) -> bytes:
     """Put Adobe's marker into a JPEG, which says whether it is YCbCr, if it has none and no JFIF's.
 
-    Inside DICOM, the header says it; the decoder would guess YCbCr.
+    Inside DICOM, the header says it; the decoder would guess YCbCr. Markers that are too short for
+    the decoder count for none.
     """
     start = data[: 2**12]
-    if b"Adobe\0" in start or b"JFIF\0" in start:
+    if _ADOBE.search(start) or b"JFIF\0" in start:
         return data
     marker = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([ybr])
     return data[:2] + marker + data[2:]
