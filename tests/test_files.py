@@ -154,7 +154,7 @@ class TestOwnFile:
     @posix
     def test_a_pipe_is_refused_at_once(self, tmp_path: Path):
         os.mkfifo(tmp_path / "a.journal")
-        with pytest.raises(OutputError, match="is no regular file"):
+        with pytest.raises(OutputError, match="is not a regular file"):
             files.open_own(tmp_path / "a.journal")
 
 

@@ -136,12 +136,12 @@ def _advice(path: Path, error: OSError, size: int) -> str:
         return f"{_free(path)}{needed}. Free some space or choose another place, and run it again."
     if error.errno == errno.EFBIG:
         return (
-            "The file system, or a limit of this session (`ulimit -f`), takes no larger file. "
+            "The file system, or a limit of this session (`ulimit -f`), allows no larger file. "
             "Choose another place or raise the limit, and run it again."
         )
     if error.errno == errno.ENAMETOOLONG:
         return "Choose a shorter name."
-    return "Check that the place may be written to, or choose another place."
+    return "Check that the location is writable, or choose another place."
 
 
 def _free(path: Path) -> str:
@@ -209,7 +209,7 @@ def open_own(path: Path) -> io.FileIO:
     if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
         return stream
     stream.close()
-    raise _not_own(path, "is a link" if stat.S_ISREG(status.st_mode) else "is no regular file")
+    raise _not_own(path, "is a link" if stat.S_ISREG(status.st_mode) else "is not a regular file")
 
 
 def _not_own(path: Path, what: str) -> OutputError:

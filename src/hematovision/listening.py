@@ -147,7 +147,7 @@ class Hosts:
         hand on a ``Host`` of its own. Pages of other ports of this computer are other sites.
         """
         if len(hosts) != 1:
-            return f"A request has one header Host. Received: {len(hosts)}."
+            return f"A request must have one Host header. Received: {len(hosts)}."
         host, port = _split(hosts[0])
         if not self._is_own(host):
             return self._refusal("Host", hosts[0], host)

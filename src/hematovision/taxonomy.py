@@ -59,7 +59,7 @@ def _check_labels(name: str, labels: tuple[str, ...]) -> None:
     """
     for position, label in enumerate(labels):
         if label in labels[:position]:
-            problem = "comes twice: its columns in a table would be mixed up"
+            problem = "appears twice: its columns in a table would be mixed up"
         elif len(label) > _LONGEST_LABEL:
             problem = f"has {len(label)} characters; at most {_LONGEST_LABEL} are allowed"
         elif any(unicodedata.category(c) in _UNREADABLE or c in _TURNING for c in label):

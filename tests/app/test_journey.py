@@ -112,7 +112,7 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
     quiet(page)
     picture(page, "classify")
     send.click()
-    page.get_by_text("cells wait for review now").wait_for()
+    page.get_by_text("cells added to the review queue").wait_for()
 
     # A person decides: the first is corrected, the model is right about the others.
     page.get_by_role("link", name="Review").click()
@@ -204,7 +204,7 @@ def test_other_tabs_of_the_review_are_up_to_date(server: str, browser_page: Page
     page.get_by_text("Try it with drawn cells").click()
     send = page.get_by_role("button", name=re.compile(r"Review the \d+ accepted too"))
     send.click()
-    page.get_by_text("cells wait for review now").wait_for()
+    page.get_by_text("cells added to the review queue").wait_for()
     page.goto(f"{server}/review?who=Ana")
     for decided in (1, 2):
         page.get_by_text("What is the highlighted cell?").wait_for()

@@ -361,7 +361,7 @@ def test_accepted_cells_that_were_decided_are_not_sent_again(waiting: ReviewServ
     at = click(page("classify"), "Try it with drawn cells")
     (send,) = [button for button in at.button if button.label.startswith("Review the ")]
     at = ok(send.click().run())
-    assert re.match(r"0 cells wait for review now\. \d+ already", at.toast[0].value)
+    assert re.match(r"0 cells added to the review queue\. \d+ are already", at.toast[0].value)
     assert sum(queue.waiting for queue in waiting.queues()) == len(drawn_samples()) - 1
 
 

@@ -233,7 +233,7 @@ def test_copies_in_two_classes_and_other_formats_are_problems_of_an_import(
     result = run("data", "import", kaggle, tmp_path / "cells", "--format", "folders")
     assert result.exit_code == 3
     assert "Problems (2):" in result.stderr
-    assert "One file has a format that is not read: TEST/MONOCYTE/9.czi" in result.stderr
+    assert "One file has an unsupported format: TEST/MONOCYTE/9.czi" in result.stderr
     assert "One image lies in several classes (2 files" in result.stderr
     assert "TRAIN/MONOCYTE/0.png, TRAIN/NEUTROPHIL/x.png" in result.stderr
 

@@ -153,5 +153,5 @@ def test_a_place_in_use_is_refused(tmp_path: Path):
     check_free(tmp_path / "full")
     (tmp_path / "full" / "x").touch()
     for taken in ("full", "full/x"):
-        with pytest.raises(DatasetError, match="there already and not empty"):
+        with pytest.raises(DatasetError, match="already exists and is not empty"):
             check_free(tmp_path / taken)

@@ -275,11 +275,11 @@ def test_images_of_other_formats_are_named(build) -> None:
         (build.root / name).write_bytes(b"x")
     found = of_kind(build.check(), "unsupported")
     assert [finding.files for finding in found] == [("RBC/b.czi",), ("WBC/deeper/c.lif",)]
-    assert found[0].message.startswith("RBC/b.czi: a Zeiss image (CZI), which is not read.")
+    assert found[0].message.startswith("RBC/b.czi: a Zeiss image (CZI), which is not supported.")
     assert found[0].severity == "warning"
     dataset = Dataset(build.root, RBC_WBC_PLATELETS, tuple(build.samples))
     (warning,) = unsupported_warnings(dataset)
-    assert warning.startswith("2 files have a format that is not read: RBC/b.czi, a Zeiss image")
+    assert warning.startswith("2 files have an unsupported format: RBC/b.czi, a Zeiss image")
 
 
 def test_images_in_no_class_folder_are_named(tmp_path: Path):

@@ -199,7 +199,10 @@ def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
         (("1.png", "2.png"), "No images in class folders"),
         (("Train/1.png", "Test/2.png"), "'Test', 'Train'"),
         (("RBC/notes.txt",), "'RBC'"),
-        (("RBC/1.czi", "WBC/2.czi"), r"There are 2 of a format .* such as 1\.czi \(a Zeiss image"),
+        (
+            ("RBC/1.czi", "WBC/2.czi"),
+            r"There are 2 in an unsupported format, such as 1\.czi \(a Zeiss image",
+        ),
         (("Train/RBC/1.png", "extra/2.png"), "splits 'Train'.*'extra' with images"),
     ],
 )
@@ -226,7 +229,7 @@ def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, folder: str):
     root = lay(tmp_path, "RBC/p1/1.png", "WBC/2.png")
     (root / folder).chmod(0)
     try:
-        with pytest.raises(DatasetError, match="Cannot look into"):
+        with pytest.raises(DatasetError, match="Cannot read the folder"):
             read_dataset(root)
     finally:
         (root / folder).chmod(0o755)
@@ -240,7 +243,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch,
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(call, refuse)
-    with pytest.raises(DatasetError, match=r"Cannot look into .*Permission denied"):
+    with pytest.raises(DatasetError, match=r"Cannot read the folder .*Permission denied"):
         read_dataset(root)
 
 
@@ -348,7 +351,7 @@ def test_folders_that_cannot_be_listed_can_be_collected(tmp_path: Path, monkeypa
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(DatasetError, match=r"Cannot look into .*RBC: Permission denied"):
+    with pytest.raises(DatasetError, match=r"Cannot read the folder .*RBC: Permission denied"):
         read_dataset(root)
     found: list[tuple[Path, str]] = []
     dataset = read_dataset(root, RBC_WBC_PLATELETS, on_unlistable=lambda *of: found.append(of))
@@ -367,7 +370,7 @@ def test_a_link_to_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path,
         return known(path)
 
     monkeypatch.setattr(Path, "is_dir", is_dir)
-    with pytest.raises(DatasetError, match=r"Cannot look into .*WBC: Permission denied"):
+    with pytest.raises(DatasetError, match=r"Cannot read the folder .*WBC: Permission denied"):
         read_dataset(root)
 
 

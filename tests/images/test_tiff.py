@@ -243,7 +243,7 @@ class TestStacks:
     )
     def test_are_refused_with_what_was_found(self, data, match):
         reason = refused(NotAnImageError, data, match)
-        assert "Expected one picture: save" in reason
+        assert "Expected one image: save" in reason
 
     @pytest.mark.parametrize(
         "text",
@@ -482,7 +482,7 @@ class TestJpeg:
 
     def test_that_is_no_jpeg_is_damaged(self):
         data = one_page(self.IMAGE, t259=(3, (7,)), t262=(3, (6,)))
-        refused(TruncatedImageError, data, "a strip or tile that is no JPEG")
+        refused(TruncatedImageError, data, "a strip or tile that is not a JPEG")
 
     def test_in_thousands_of_tiny_tiles_is_counted_first(self):
         number = 2500
@@ -676,7 +676,7 @@ class TestTime:
             t279=(4, (1_000_000,) * number), t259=(3, (5,)), t266=(3, (2,)),
         )  # fmt: skip
         data = packed([fields], bytes(1_000_000))
-        self.timed(TruncatedImageError, data, "share their bytes too often")
+        self.timed(TruncatedImageError, data, "strips or tiles overlap")
 
     def test_a_field_of_millions_of_values(self):
         fields = fields_of(np.zeros((9, 9), np.uint8), t258=(3, (8,) * 3_000_000))

@@ -130,7 +130,7 @@ def test_a_model_of_eight_classes_is_evaluated_on_three_folders(eight: Path, tmp
         assert row["decision"] == prediction.decision
     assert told.notes[0] == "Classes: RBC, WBC, Platelets (folder names)"
     assert "WBC (basophil, eosinophil, ig, lymphocyte, monocyte, neutrophil)" in told.notes[1]
-    assert "added up" in result.report.read_text()
+    assert "summed for this dataset" in result.report.read_text()
 
 
 def test_a_model_of_three_classes_is_evaluated_on_the_eight_folders(

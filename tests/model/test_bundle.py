@@ -215,5 +215,5 @@ def test_a_bundle_with_a_class_twice_does_not_open(run_folder: Path):
     value = json.loads(path.read_text("utf-8"))
     value["taxonomy"]["classes"] = ["RBC", "WBC", "RBC"]
     path.write_text(json.dumps(value), "utf-8")
-    with pytest.raises(BundleError, match="the class 'RBC' comes twice"):
+    with pytest.raises(BundleError, match="the class 'RBC' appears twice"):
         read_bundle(run_folder)

@@ -254,10 +254,10 @@ def test_an_operator_that_names_a_file_is_refused():
     [
         (field(99, b"x"), "unknown field 99"),
         (field(7, 3), "unknown field 7"),
-        (b"\x0b\x0c", "no ONNX model"),
-        (b"\x3a\xff\xff\xff\xff\x0f", "cut off"),
-        (b"\x08" + b"\xff" * 11, "cut off"),
-        (b"\x3a\x05\x0a\x09", "cut off"),
+        (b"\x0b\x0c", "not an ONNX model"),
+        (b"\x3a\xff\xff\xff\xff\x0f", "truncated"),
+        (b"\x08" + b"\xff" * 11, "truncated"),
+        (b"\x3a\x05\x0a\x09", "truncated"),
     ],
 )
 def test_what_no_writer_writes_is_refused(data, message):

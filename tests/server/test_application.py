@@ -80,7 +80,7 @@ def warmed(model, monkeypatch, *shifts):
         moved = (first - left.pop(0), *others)
         return seen._replace(prediction=replace(seen.prediction, probabilities=moved))
 
-    with pytest.raises(RequestError, match="warming up"):
+    with pytest.raises(RequestError, match="starting up"):
         engine.check_open()
     monkeypatch.setattr(served.classifier, "picture", shifted)
     asyncio.run(engine.warm_up())

@@ -68,7 +68,7 @@ def test_a_heat_map_is_a_picture_in_base64(client, cell):
 
 @pytest.mark.parametrize(
     ("cut", "status", "reason"),
-    [(500, 422, "ends early"), (0, 422, "is empty"), (None, 415, "is no image")],
+    [(500, 422, "ends early"), (0, 422, "is empty"), (None, 415, "is not an image")],
 )
 def test_an_only_image_that_cannot_be_used_is_a_status(client, cell, cut, status, reason):
     answer = post(client, b"plain text" if cut is None else cell[:cut])
@@ -87,7 +87,7 @@ def test_a_tiff_with_a_compression_that_cannot_be_read_is_unsupported_and_not_da
 def test_whoever_asks_for_it_gets_a_row_for_an_only_image_too(client):
     answer = post(client, b"plain text", lenient="true")
     assert answer.status_code == 200
-    assert "is no image" in answer.json()["rows"][0]["error"]
+    assert "is not an image" in answer.json()["rows"][0]["error"]
 
 
 def test_of_several_images_each_row_has_its_own_error(client, cell):

@@ -233,7 +233,7 @@ def test_the_protocols_own_client_is_told_why_not(triton):
     http, client = triton
     tensor = http.InferInput("files", [1], "BYTES")
     tensor.set_data_from_numpy(np.array([b"text"], np.object_), binary_data=True)
-    with pytest.raises(Exception, match=r"\[415\] files\[0\]: its content is no image"):
+    with pytest.raises(Exception, match=r"\[415\] files\[0\]: its content is not an image"):
         client.infer(NAME, [tensor])
 
 

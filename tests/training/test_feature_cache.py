@@ -83,7 +83,7 @@ def test_an_altered_row_is_not_used_and_that_is_said_once(caplog):
         known = [cache.get(key) is not None for key, _ in rows]
         assert known == [True, False, False, True]
         assert [record.levelname for record in caplog.records] == ["WARNING"]
-        assert "computed anew" in caplog.text
+        assert "computed again" in caplog.text
         cache.put(rows)
         assert all(np.array_equal(cache.get(key), row) for key, row in rows)
 

@@ -166,8 +166,8 @@ class Client:
         if size > _SURELY_TAKEN and isinstance(reason, ConnectionError):
             return RequestError(
                 "too large",
-                f"{self.url} closed the connection while {size:,} bytes were sent; perhaps it "
-                "takes fewer (its option --max-bytes). Send smaller images.",
+                f"{self.url} closed the connection while {size:,} bytes were sent; perhaps "
+                "its limit is lower (option --max-bytes). Send smaller images.",
             )
         return RequestError(
             "unreachable",

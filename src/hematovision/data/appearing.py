@@ -30,7 +30,7 @@ def check_free(dest: Path) -> None:
     """
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise DatasetError(
-            f"The destination {dest} is there already and not empty. Choose a new folder, or "
+            f"The destination {dest} already exists and is not empty. Choose a new folder, or "
             "remove it first."
         )
 
@@ -46,8 +46,8 @@ def check_outside(dest: Path, source: Path) -> None:
     if dest.resolve().is_relative_to(source.resolve()):
         beside = source.resolve().with_name(dest.name)
         raise DatasetError(
-            f"The destination {dest} lies inside the source {source}, whose images would be mixed "
-            f"with new ones. Choose a folder outside of it, such as {beside}."
+            f"The destination {dest} is inside the source {source}, whose images would be mixed "
+            f"with new ones. Choose a folder outside it, such as {beside}."
         )
 
 

@@ -63,19 +63,19 @@ warning: look at balanced accuracy, not at accuracy."""
 _LEAK = "The test set would not be unseen; keep {} in one split only."
 
 ADVICE: Mapping[str, str] = {
-    "unlistable": "Their images are left out; allow reading them, or move them away.",
-    "unsupported": "Images of other formats are left out; convert them to PNG or TIFF.",
+    "unlistable": "Their images are left out; make them readable, or move them elsewhere.",
+    "unsupported": "Images in other formats are left out; convert them to PNG or TIFF.",
     "outside-classes": "They are left out; move each into the folder of its class.",
     "unreadable": "Replace them, or remove them.",
-    "exact-duplicates-across": _LEAK.format("each picture"),
-    "near-duplicates-across": _LEAK.format("each picture"),
+    "exact-duplicates-across": _LEAK.format("each image"),
+    "near-duplicates-across": _LEAK.format("each image"),
     "group-across": _LEAK.format("each group") + " A split made by HematoVision does.",
-    "label-conflict": "At most one class can be right; look at the picture and remove the others.",
-    "exact-duplicates-within": "Each copy counts again; keep one, or put all into one group.",
-    "near-duplicates-within": "Each copy counts again; keep one, or put all into one group.",
+    "label-conflict": "At most one class can be right; look at the image and remove the others.",
+    "exact-duplicates-within": "Each copy counts as an image; keep one, or put all into one group.",
+    "near-duplicates-within": "Each copy counts as an image; keep one, or put all into one group.",
     "missing-class": "Move some images of the class there, or remove the splits to have new ones.",
     "small-class": (
-        f"With fewer than {MIN_IMAGES} images neither training nor a measured accuracy means much. "
+        f"With fewer than {MIN_IMAGES} images neither training nor the metrics are reliable. "
         "Add images, or leave the class out."
     ),
 }
@@ -114,7 +114,7 @@ def unlistable_findings(dataset: Dataset, folders: Iterable[tuple[Path, str]]) -
     for folder, reason in folders:
         name = _path_name(dataset, folder)
         text = f"{name}: {reason}"
-        message = f"{text}. Its images are left out; allow reading it, or move it away."
+        message = f"{text}. Its images are left out; make it readable, or move it elsewhere."
         yield Finding("unlistable", "error", message, (name,), text)
 
 
@@ -123,7 +123,7 @@ def unsupported_findings(dataset: Dataset, files: Iterable[tuple[Path, str]]) ->
     for file, format_name in files:
         name = _path_name(dataset, file)
         text = f"{name}: {format_name}"
-        message = f"{text}, which is not read. It is left out; convert it to PNG or TIFF."
+        message = f"{text}, which is not supported. It is left out; convert it to PNG or TIFF."
         yield Finding("unsupported", "warning", message, (name,), text)
 
 
@@ -165,7 +165,7 @@ def duplicate_findings(
         labels = sorted({sample.label for sample in samples})
         if len(labels) > 1:
             message = (
-                f"{_pictures(samples, how)} is filed under {_list(labels)}: {_list(files)}. "
+                f"{_pictures(samples, how)} is labelled {_list(labels)}: {_list(files)}. "
                 f"{ADVICE['label-conflict']}"
             )
             detail = f"{_list(labels)}: {_list(files)}"
@@ -239,7 +239,7 @@ def _duplicates(
     one_group = len({sample.group for sample in samples}) == 1 and samples[0].group != ""
     quiet = how == "near" and one_group
     kind = f"{how}-duplicates-within"
-    message = f"{picture} is there {len(files)} times: {_list(files)}. {ADVICE[kind]}"
+    message = f"{picture} appears {len(files)} times: {_list(files)}. {ADVICE[kind]}"
     return Finding(kind, "note" if quiet else "warning", message, files, _list(files))
 
 

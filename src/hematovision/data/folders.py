@@ -165,7 +165,9 @@ def _existing(root: Path) -> Path:
 
 
 def _fail(folder: Path, reason: str) -> None:
-    raise DatasetError(f"Cannot look into {folder}: {reason}. Allow reading it, or move it away.")
+    raise DatasetError(
+        f"Cannot read the folder {folder}: {reason}. Make it readable, or move it elsewhere."
+    )
 
 
 def _folders(folder: Path, unlistable: OnUnlistable = _fail) -> list[Path]:
@@ -324,7 +326,7 @@ def _unread(base: Path) -> str:
         return ""
     first = escape_name(Path(found[0]).name)
     return (
-        f" There are {len(found)} of a format that is not read, such as {first} "
+        f" There are {len(found)} in an unsupported format, such as {first} "
         f"({unsupported_format(found[0])}); convert them to PNG or TIFF."
     )
 

@@ -53,6 +53,4 @@ def unsupported_warnings(dataset: Dataset) -> tuple[str, ...]:
     ]
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     files = "One file has" if len(found) == 1 else f"{len(found)} files have"
-    return (
-        f"{files} a format that is not read: {'; '.join(named)}{more}. {ADVICE['unsupported']}",
-    )
+    return (f"{files} an unsupported format: {'; '.join(named)}{more}. {ADVICE['unsupported']}",)

@@ -88,7 +88,7 @@ def _listed(
             if len(found) == before:
                 raise DatasetError(
                     f"There is no image in the folder {path} or below it. Expected files ending in "
-                    f"{', '.join(sorted(SUFFIXES))}; hidden ones do not count."
+                    f"{', '.join(sorted(SUFFIXES))}; hidden files are ignored."
                 )
         else:
             found.add(path)
@@ -111,7 +111,7 @@ def _existing(path: Path) -> Path:
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
-        raise UnreadableFileError(path, f"it cannot be looked at: {reason}.") from error
+        raise UnreadableFileError(path, f"it cannot be accessed: {reason}.") from error
     return path
 
 

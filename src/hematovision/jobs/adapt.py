@@ -199,11 +199,11 @@ def _check_unlabelled(changes: AnswerChanges) -> None:
     n = changes.n
     if changes.review_before > _MOST_REVIEWED * n or changes.changed > _MOST_CHANGED * n:
         raise TrainingError(
-            f"Without labels this is too far from what the model knows: of {n} images it sends "
-            f"{changes.review_before} to a person, and would answer {changes.changed} otherwise "
+            f"Without labels this is too far from the training images: of {n} images it sends "
+            f"{changes.review_before} to a person, and would change {changes.changed} predictions "
             "once adapted, and nobody could tell whether for the better. Put 30 to 100 of them "
             "into folders by class, and adapt to those. If they are not images of single cells, "
-            "cut out as those the model learnt from, do that first."
+            "cropped like the training images, do that first."
         )
 
 

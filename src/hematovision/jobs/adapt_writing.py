@@ -231,14 +231,14 @@ def labelled_notes(
     absent = [label for label, n in counts.items() if not n]
     how_it_was = (
         f"Adapted from {source.title} to {len(learnt)} labelled images ({present}). Before, on the "
-        f"images judged here: {before.errors} of {before.n} wrong, balanced accuracy "
+        f"images evaluated here: {before.errors} of {before.n} wrong, balanced accuracy "
         f"{wording.percent(before.balanced_accuracy)}, "
         f"{wording.percent(before.review_rate)} to review."
     )
     notes = [how_it_was]
     if part == "cross-validation":
         notes.append(
-            "Each image was answered by a model adapted without its field or patient, to four "
+            "Each image was predicted by a model adapted without its field or patient, to four "
             "fifths of the images. The review thresholds were set on such answers, so that the "
             "review rate is a little flattered."
         )
@@ -263,7 +263,7 @@ def _details(source: Source, lab: Lab) -> dict[str, str]:
 
 def _about(source: Source) -> Statements:
     """Say where to read what the model had learnt from before; of the rest nobody has told."""
-    before = f"Adapted from {source.title}, whose own card says what that had learnt from."
+    before = f"Adapted from {source.title}, whose own card lists its training data."
     return replace(NOTHING_SAID, sources=(before, *NOTHING_SAID.sources))
 
 

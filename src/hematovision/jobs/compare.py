@@ -206,20 +206,20 @@ def _notes(chosen: Dataset, common: CommonClasses, training: Dataset | None) -> 
     if left_out:
         listed = ", ".join(f"{name} ({n})" for name, n in left_out.items())
         notes.append(
-            f"Compared in the classes that both models can say: {', '.join(common.classes)}. "
+            f"Compared in the classes that both models can predict: {', '.join(common.classes)}. "
             f"{sum(left_out.values())} images were left out: {listed}."
         )
     for order, names in zip(("first", "second"), common.names, strict=True):
         if names:
             listed = ", ".join(f"{name} as {end}" for name, end in names.items())
             notes.append(
-                f"Answers of the {order} model count as a common class: {listed}. Where its class "
-                "is only a part of the common one, it never learnt the rest."
+                f"Predictions of the {order} model count as a common class: {listed}. If its class "
+                "is only a part of the common one, it was not trained on the rest."
             )
     if training is not None and "train" in training.splits:
         notes.append(
-            "These are also training images: a model that learnt from them looks better than it "
-            "is. Compare on the test part."
+            "These are also training images: a model trained on them looks better than it is. "
+            "Compare on the test split."
         )
     return tuple(notes)
 
@@ -256,4 +256,4 @@ def _about(name: str, bundle: Bundle) -> str:
     manifest = bundle.manifest
     labs = ", ".join(map(str, manifest.data.get("labs", ()))) or "not known"
     classes = ", ".join(bundle.taxonomy.classes)
-    return f"{name}; classes {classes}; backbone {manifest.backbone.name}; learnt from labs: {labs}"
+    return f"{name}; classes {classes}; backbone {manifest.backbone.name}; trained on labs: {labs}"

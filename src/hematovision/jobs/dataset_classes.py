@@ -48,7 +48,7 @@ class DatasetClasses:
             for end in self.common.classes
             if end in meant.values()
         )
-        return (f"Classes of the model, added up for this dataset: {', '.join(listed)}.",)
+        return (f"Model classes, summed for this dataset: {', '.join(listed)}.",)
 
     def relabel(self, data: Dataset) -> Dataset:
         """Return a dataset whose label indices are those of `classes`."""

@@ -80,8 +80,8 @@ def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--
         real = Path(os.path.realpath(given))
         if place.is_relative_to(real) and real.is_dir():
             raise OutputError(
-                f"The folder {path} for the results lies in {given}, which is searched for images: "
-                f"the next run would take its pictures for images. Choose one outside {given} with "
+                f"The output folder {path} is inside {given}, which is searched for images: "
+                f"the next run would read the results as images. Choose one outside {given} with "
                 f"{option}."
             )
 

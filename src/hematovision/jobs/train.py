@@ -160,9 +160,9 @@ def _notes(found: Dataset, data: Dataset, folders: Iterable[str]) -> tuple[str, 
         )
     if "test" not in data.splits:
         notes.append(
-            "There is no test split: the results are of the validation split, which training used "
-            "to stop and to calibrate, so they look better than they are. Evaluate the model on "
-            "other images."
+            "There is no test split: the results are for the validation split, which was used for "
+            "early stopping and calibration, so they are optimistic. Evaluate the model on other "
+            "images."
         )
     return tuple(notes)
 

@@ -142,7 +142,7 @@ def ask_golden(model: bytes, external: Mapping[str, bytes]) -> Golden:
     golden = Golden(tuple(map(float, probabilities[0])), float(novelty[0]))
     if not np.isfinite([*golden.probabilities, golden.novelty]).all():
         raise BundleError(
-            f"The model answers a drawn cell with {golden}; its weights are not finite numbers. "
+            f"The model predicts {golden} for a synthetic cell; its weights are not all finite. "
             "Train it again."
         )
     return golden

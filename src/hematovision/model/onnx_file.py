@@ -182,9 +182,9 @@ class _Walk:
             elif wire == _FIXED64:
                 place = begin + 8
             else:
-                raise self._odd("is damaged or no ONNX model")
+                raise self._odd("is damaged or not an ONNX model")
             if place > end:
-                raise self._odd("is cut off or no ONNX model")
+                raise self._odd("is truncated or not an ONNX model")
             yield number, wire, begin, place
 
     def _varint(self, place: int) -> tuple[int, int]:
@@ -196,7 +196,7 @@ class _Walk:
             if byte < 0x80:
                 return value, position + 1
             shift += 7
-        raise self._odd("is cut off or no ONNX model")
+        raise self._odd("is truncated or not an ONNX model")
 
     def _check_external(
         self, location: bytes | int | None, entries: list[dict[int, bytes | int]]
@@ -214,7 +214,7 @@ class _Walk:
 
     def _number(self, text: bytes | int | None) -> int:
         if not isinstance(text, bytes) or not text.isdigit() or len(text) > 15:
-            raise self._odd("gives a place in the packaged weights that is no number")
+            raise self._odd("has an offset into the packaged weights that is not a number")
         return int(text)
 
     def _foreign(self) -> BundleError:

@@ -120,7 +120,7 @@ def _remote(uri: str) -> Iterator[Source]:
     if not images:
         raise DatasetError(
             f"There is no image at {uri}. Expected a file, or a folder with files that end like "
-            "images (.jpg, .png, .tif ...); hidden ones do not count."
+            "images (.jpg, .png, .tif ...); hidden files are ignored."
         )
     for name in images:
         yield Source(system.unstrip_protocol(name), name, uri, _remote_stamp(entries[name]))

@@ -106,7 +106,7 @@ def _add_problems(app: FastAPI) -> None:
         given = request.scope["path"]
         path = given.rstrip("/")
         if error.status_code == HTTPStatus.NOT_FOUND and path != given and _has(app, request, path):
-            message = f"The path has no slash at its end: {path}"
+            message = f"Use the path without a trailing slash: {path}"
             return _said(request, 307, message, {"Location": _location(request, path)})
         return _said(request, error.status_code, str(error.detail), dict(error.headers or {}))
 

@@ -107,17 +107,15 @@ class Door:
         except TimeoutError as error:
             raise RequestError(
                 "deadline",
-                f"There was no answer within {settings.deadline:g} seconds, and the work was "
-                "dropped. Come again later, or send fewer images.",
+                f"The request timed out after {settings.deadline:g} seconds, and the work was "
+                "dropped. Try again later, or send fewer images.",
             ) from error
         finally:
             self.in_hand -= 1
 
     def _check_room(self) -> None:
         if self.in_hand >= self._most:
-            raise RequestError(
-                "full", f"{self.in_hand} requests are being answered. Come again later."
-            )
+            raise RequestError("full", f"{self.in_hand} requests are in progress. Try again later.")
 
 
 class _Visit:

@@ -59,10 +59,10 @@ class Engine:
     def check_open(self) -> None:
         """Raise a `RequestError` unless requests are taken."""
         if self.closing:
-            raise RequestError("closing", "The service is about to end. Ask another one.")
+            raise RequestError("closing", "The server is shutting down. Try another one.")
         if not self.ready:
             raise RequestError(
-                "not ready", self.failure or "The service is warming up. Come again."
+                "not ready", self.failure or "The server is starting up. Try again soon."
             )
 
     def check_ready(self) -> None:
@@ -75,8 +75,8 @@ class Engine:
         if self.workers.stuck(self.settings.deadline):
             raise RequestError(
                 "not ready",
-                "Every thread has been at one image for longer than the deadline. Ask another "
-                "service, or come again later.",
+                "Every thread has been busy with one image for longer than the deadline. Try "
+                "another server, or try again later.",
             )
 
     async def answer(self, served: Served, works: Sequence[Callable[[], Seen]]) -> list[Seen]:

@@ -44,7 +44,7 @@ def read_form(body: bytes, content_type: str, most: int) -> list[tuple[str, byte
     except FormParserError as error:
         raise _malformed(str(error)) from error
     if not reading.ended:
-        raise _malformed("it ends before its closing boundary, as if cut. Send it again")
+        raise _malformed("it ends before its closing boundary. Send it again")
     if not reading.files:
         raise RequestError(
             "broken", "The form has no file in a part named files. Send one or more."
@@ -80,7 +80,7 @@ class _Reading:
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > self._most + _FURTHER_PARTS:
-            raise RequestError("too large", f"A form has at most {self._most} files.")
+            raise RequestError("too large", f"A form may have at most {self._most} files.")
         self._disposition = b""
         self._content = []
 
@@ -104,7 +104,7 @@ class _Reading:
         if is_file and len(self.files) >= self._most:
             raise RequestError(
                 "too large",
-                f"The form brings more than {self._most} images; at most {self._most} are taken at "
+                f"The form has more than {self._most} images; at most {self._most} are accepted at "
                 "once. Send them in several requests.",
             )
 
@@ -128,4 +128,4 @@ def _text(name: bytes) -> str:
 
 
 def _malformed(what: str) -> RequestError:
-    return RequestError("malformed", f"The body is no multipart form: {what}.")
+    return RequestError("malformed", f"The body is not a valid multipart form: {what}.")

@@ -92,7 +92,7 @@ class Gate:
             oldest = next(iter(self._waiting))
             self._on_refused("connections")
             if oldest is connection:  # All others have a request in hand.
-                self.refuse(connection, 503, "Too many connections are open. Come again later.")
+                self.refuse(connection, 503, "Too many connections are open. Try again later.")
             else:
                 self._abort(oldest)
 
@@ -113,7 +113,7 @@ class Gate:
         connection.unparsed += size
         if connection.unparsed > _LONGEST_HEADER and not connection.transport.is_closing():
             self._on_refused("header size")
-            self.refuse(connection, 431, f"A header has at most {_LONGEST_HEADER:,} bytes.")
+            self.refuse(connection, 431, f"A header may have at most {_LONGEST_HEADER:,} bytes.")
 
     def answered(self, connection: Any) -> None:
         """Note that a request has its answer; another one may be in hand behind it."""
@@ -160,7 +160,7 @@ class Gate:
         elif connection.unparsed:
             self._on_refused("header timeout")
             seconds = f"{self._header_timeout:g}"
-            self.refuse(connection, 408, f"The header was not whole within {seconds} seconds.")
+            self.refuse(connection, 408, f"The header was not complete within {seconds} seconds.")
             del self._waiting[connection]
             self._waiting[connection] = time.monotonic()
         else:

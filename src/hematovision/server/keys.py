@@ -34,7 +34,7 @@ class Key:
                 if hmac.compare_digest(shown, written):
                     return
         raise RequestError(
-            "key", "This service wants an API key: Authorization: Bearer KEY, or X-API-Key: KEY."
+            "key", "This server requires an API key: Authorization: Bearer KEY, or X-API-Key: KEY."
         )
 
 

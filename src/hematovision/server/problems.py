@@ -41,15 +41,15 @@ STATUSES = {
 
 
 _MEANINGS = {
-    400: "The body is not what is expected.",
+    400: "The request body is invalid.",
     401: "An API key is needed.",
-    403: "The host name or the web page is not allowed.",
+    403: "The host name or origin is not allowed.",
     404: "There is no such model.",
     413: "Too many bytes, or too many images.",
-    415: "The content is of no accepted kind.",
-    422: "An image that is broken, or a wrong parameter.",
-    503: "Full, not ready or about to end: come again after `Retry-After` seconds.",
-    504: "The deadline is over.",
+    415: "The content type is not supported.",
+    422: "A damaged image, or an invalid parameter.",
+    503: "Full, not ready or shutting down: retry after `Retry-After` seconds.",
+    504: "The request timed out.",
 }
 
 

@@ -119,10 +119,10 @@ def _check_key(key: str) -> None:
     if not key.strip():
         raise ValueError(
             "`api_key` must not be empty, since an empty key would let everybody in. Received: "
-            f"{len(key)} spaces or none. Set a key, or unset it to run without one"
+            f"{len(key)} blank characters. Set a key, or unset it to run without one"
         )
     if key != key.strip() or not key.isprintable():
         raise ValueError(
-            "`api_key` must have no space at its ends and no line break, since no header carries "
-            "these. Received: a key that has"
+            "`api_key` must not begin or end with a space or contain a line break, since a header "
+            "can't carry them. Received: a key that does"
         )

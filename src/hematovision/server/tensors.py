@@ -124,7 +124,7 @@ def read_images(tensor: Tensor, behind: bytes, most: int) -> list[bytes] | NDArr
     if shape and shape[0] > most:
         raise RequestError(
             "too large",
-            f"The request brings {shape[0]} images; at most {most} are taken at once. Send them in "
+            f"The request has {shape[0]} images; at most {most} are accepted at once. Send them in "
             "several requests.",
         )
     if (tensor.name, tensor.datatype) == (FILES, "BYTES") and len(shape) == 1:
@@ -191,8 +191,8 @@ def _check_amount(head: bytes) -> None:
     if len(head) > _LONGEST_JSON:
         raise RequestError(
             "too large",
-            f"The JSON has {len(head):,} bytes; at most {_LONGEST_JSON:,} are taken. Send images "
-            "as bytes behind the JSON (binary_data_size), or as files to /v1/classify.",
+            f"The JSON has {len(head):,} bytes; at most {_LONGEST_JSON:,} are accepted. Send "
+            "images as bytes behind the JSON (binary_data_size), or as files to /v1/classify.",
         )
     if sum(map(head.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise RequestError(
@@ -253,7 +253,7 @@ def _numbers(data: list[Any]) -> bytes:
             break
         width = len(data[0])
         if not all(isinstance(row, list) and len(row) == width for row in data):
-            raise _malformed(f"the data of {IMAGES!r} are no tensor")
+            raise _malformed(f"the data of {IMAGES!r} are not a tensor")
         data = list(chain.from_iterable(data))
     try:
         return bytes(data)

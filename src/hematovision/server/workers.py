@@ -107,7 +107,7 @@ class Workers:
         if len(works) > self.room:
             raise RequestError(
                 "too large",
-                f"The request brings {len(works)} images; at most {self.room} are taken at once. "
+                f"The request has {len(works)} images; at most {self.room} are accepted at once. "
                 "Send them in several requests.",
             )
         jobs = [_Job(work) for work in works]
@@ -115,8 +115,8 @@ class Workers:
             if self._waiting + len(jobs) > self.room:
                 raise RequestError(
                     "full",
-                    f"{self._waiting} images are waiting, and there is room for {self.room}. "
-                    "Come again later.",
+                    f"{self._waiting} images are waiting; the queue holds {self.room}. "
+                    "Try again later.",
                 )
             self._waiting += len(jobs)
         for job in jobs:

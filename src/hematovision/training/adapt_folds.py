@@ -45,7 +45,7 @@ def group_folds(
     if len(names) < 2:
         raise TrainingError(
             f"All {len(labels)} images are of one group ({names[0] if len(names) else 'none'}), so "
-            "that none can judge what was learnt from the others. Add images of another field or "
+            "that none can be held out for evaluation. Add images of another field or "
             "patient."
         )
     counts = np.zeros((len(names), int(np.max(labels)) + 1))

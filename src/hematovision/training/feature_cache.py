@@ -123,8 +123,8 @@ class FeatureCache:
         if not self._is_damage_told:
             self._is_damage_told = True
             _LOG.warning(
-                "The feature cache %s holds rows that were altered; they are computed anew. If "
-                "this comes again, check the disk.",
+                "The feature cache %s holds damaged rows; they are computed again. If this happens "
+                "repeatedly, check the disk.",
                 self.path,
             )
 

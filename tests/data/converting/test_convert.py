@@ -271,7 +271,7 @@ def test_what_makes_no_sense_is_refused_before_any_work(tmp_path: Path, source: 
     images.write(tmp_path / "labels" / "a.png", np.zeros((9, 9, 3), np.uint8))
     (tmp_path / "labels" / "labels.csv").write_text("image,label\na.png,RBC\n")
     for arguments, problem in (
-        ((source, tmp_path / "full"), "there already and not empty"),
+        ((source, tmp_path / "full"), "already exists and is not empty"),
         ((tmp_path / "gone", tmp_path / "new"), "is not a folder"),
         (
             (tmp_path / "cells", tmp_path / "new"),

@@ -121,8 +121,8 @@ def test_crowds_and_repetitions_are_left_out_and_counted(source: Path):
         (box(bbox=[], segmentation=[[1, 2, 3]]), "expected bbox"),
         (box(bbox=[], segmentation={"size": [60, 80], "counts": "abc"}), "expected bbox"),
         (box(bbox=[], segmentation=[]), "expected bbox"),
-        ("nonsense", "annotation number 1 is no object"),
-        ([[]], "annotation number 1 is no object"),
+        ("nonsense", "annotation number 1 is not a JSON object"),
+        ([[]], "annotation number 1 is not a JSON object"),
     ],
 )
 def test_a_bad_annotation_is_named_and_the_others_are_read(source: Path, annotation, problem: str):
@@ -146,9 +146,9 @@ def test_a_box_that_is_not_finite_is_left_for_the_cropping_to_name(source: Path)
         ("{", "is not valid JSON"),
         ("[" * 100_000, "is not valid JSON"),
         ('{"a": ' + "9" * 5000 + "}", "is not valid JSON"),
-        ("[]", "is no COCO file"),
-        ('{"images": [], "annotations": []}', "is no COCO file"),
-        ('{"images": {}, "annotations": [], "categories": []}', "is no COCO file"),
+        ("[]", "is not a COCO object file"),
+        ('{"images": [], "annotations": []}', "is not a COCO object file"),
+        ('{"images": {}, "annotations": [], "categories": []}', "is not a COCO object file"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "has no id or name"),
         (TWICE, "an id that is there twice"),
     ],

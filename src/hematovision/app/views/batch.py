@@ -83,7 +83,7 @@ def _answers(batch: Batch) -> None:
         heat = st.toggle(
             "Show where the model looked",
             key="heat",
-            help="Grad-CAM of the predicted class: yellow regions spoke most for it.",
+            help="Grad-CAM for the predicted class: yellow regions contributed most.",
         )
     decisions = [decision] if decision in ("review", "accepted") else ["review", "accepted"]
     rows = batch.chosen(decisions, labels, name)
@@ -96,7 +96,7 @@ def _answers(batch: Batch) -> None:
 
 def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
     if not rows:
-        st.info("No image matches. Widen the choice above.")
+        st.info("No images match. Change the filters above.")
         return
     pages = -(-len(rows) // _ON_A_PAGE)
     # Another number of pages is another list of them, which begins at its first.
@@ -162,12 +162,12 @@ def _actions(batch: Batch) -> None:
         if accepted and st.button(
             f"Review the {len(accepted)} accepted too",
             icon=":material/fact_check:",
-            help="Puts the accepted cells into the queue, so that a person checks every cell.",
+            help="Adds the accepted cells to the queue, so that a person checks every cell.",
         ):
             sent = state.service().send_to_review(_pictures_to_send(batch, accepted))
             known = len(accepted) - sent
-            rest = f" {known} already wait or are already decided." if known else ""
-            st.toast(f"{sent} cells wait for review now.{rest}")
+            rest = f" {known} are already waiting or decided." if known else ""
+            st.toast(f"{sent} cells added to the review queue.{rest}")
         if st.button("New images", icon=":material/restart_alt:"):
             state.put_batch(None)
             st.rerun()

@@ -85,7 +85,7 @@ def _page(who: str, model: ModelRef) -> _Page:
 def _nothing_left(model: ModelRef) -> None:
     claimed = {queue.model.sha256: queue.claimed for queue in state.service().queues()}
     if others := claimed.get(model.sha256, 0):
-        st.info(f"{others} cells wait, and other reviewers are looking at them.")
+        st.info(f"{others} cells are waiting; other reviewers are working on them.")
         st.button("Look again", icon=":material/refresh:")
     else:
         st.success("Nothing of this model waits.", icon=":material/done_all:")

@@ -153,7 +153,7 @@ def _parse(file: Path) -> Mapping[str, list[Any]]:
     if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in lists):
         keys = f"the keys {some(list(value), 10)}" if isinstance(value, dict) else type(value)
         raise AnnotationError(
-            f"{file} is no COCO file of objects: expected an object with the lists images, "
+            f"{file} is not a COCO object file: expected an object with the lists images, "
             f"annotations and categories. Received {keys}."
         )
     return {key: value[key] for key in lists}
@@ -238,7 +238,7 @@ class _Reader:
         self, annotation: Any, entries: Mapping[_Id, Mapping[str, Any]], where: str
     ) -> None:
         if not isinstance(annotation, dict):
-            raise AnnotationError(f"{where} is no object.")
+            raise AnnotationError(f"{where} is not a JSON object.")
         image, category = _id(annotation.get("image_id")), _id(annotation.get("category_id"))
         if image is None or image not in entries:
             raise AnnotationError(f"{where}: there is no image {annotation.get('image_id')!r:.99}.")

@@ -121,7 +121,7 @@ def visible_folders(folder: Path) -> list[Path]:
         inner = sorted(folder.iterdir())
     except OSError as error:
         raise DatasetError(
-            f"Cannot look into {folder}: {error.strerror or error}. Allow reading it."
+            f"Cannot read the folder {folder}: {error.strerror or error}. Make it readable."
         ) from error
     return [path for path in inner if not is_hidden(path.name) and path.is_dir()]
 

@@ -118,7 +118,7 @@ def _parse(file: Path) -> tuple[Element, list[int]]:
     try:
         if file.stat().st_size > MAX_TEXT_BYTES:
             raise AnnotationError(
-                f"{file} has more than {MAX_TEXT_BYTES:,} bytes, which is no box file of one image."
+                f"{file} has more than {MAX_TEXT_BYTES:,} bytes, too many for one image."
             )
         root = safe_xml.parse(file.read_bytes(), note)
     except OSError as error:

@@ -50,7 +50,7 @@ def inspect(source: Source) -> Picture:
     """
     data, called = source.data, unsupported_format(source.name)
     if called and is_raw_or_slide(source.name):
-        raise source.unsupported(f"it is {called}, which HematoVision does not read", _EXPORT)
+        raise source.unsupported(f"it is {called}, which HematoVision can't read", _EXPORT)
     for signature, inspect_format in _SIGNATURES:
         if data.startswith(signature):
             return inspect_format(source)
@@ -61,9 +61,9 @@ def inspect(source: Source) -> Picture:
     if data[128:132] == b"DICM":
         return _inspect_dicom(source)
     if known := name_content(data) or called:
-        raise source.unsupported(f"it is {known}, which HematoVision does not read", _EXPORT)
+        raise source.unsupported(f"it is {known}, which HematoVision can't read", _EXPORT)
     raise source.unsupported(
-        f"its content is no image (it begins with {shown_bytes(data[:8])})",
+        f"its content is not an image (it begins with {shown_bytes(data[:8])})",
         "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF, HEIC, AVIF, JPEG 2000 or DICOM file; leave "
         "this one out or convert it.",
     )

@@ -75,7 +75,7 @@ def check_places(pages: Iterable[Page]) -> None:
         offsets, lengths = _places(page)
         if lengths and len(offsets) != len(lengths):
             raise page.source.damaged(
-                f"the TIFF gives {len(offsets)} places of pixels, but {len(lengths)} lengths"
+                f"the TIFF has {len(offsets)} strip or tile offsets, but {len(lengths)} lengths"
             )
         ends = map(sum, zip(offsets, lengths, strict=True)) if lengths else offsets
         page.source.require(0, max(ends, default=0))
@@ -143,7 +143,7 @@ def _complete(page: Page, needed: list[int]) -> tuple[tuple[int, ...], tuple[int
             f"needs {len(needed)} of at least {least} bytes"
         )
     if sum(lengths) > len(page.source.data) + 2 * sum(needed) + _SPARE_BYTES:
-        raise page.source.damaged("the TIFF's strips or tiles share their bytes too often")
+        raise page.source.damaged("too many of the TIFF's strips or tiles overlap")
     if raw:  # its lengths are not what the decoder goes by
         page.source.require(0, max(map(sum, zip(offsets, needed, strict=True))))
     return offsets, lengths

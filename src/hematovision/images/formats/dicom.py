@@ -180,7 +180,7 @@ def _read_frame(source: Source) -> _Frame:
     source.check_size(frame.width, frame.height)
     if (frames := _whole(dataset, "NumberOfFrames", 1)) != 1:
         raise source.unsupported(
-            f"it is a DICOM file of {frames} frames", "Save the frames as images of their own."
+            f"it is a DICOM file of {frames} frames", "Save each frame as a separate image."
         )
     return frame
 

@@ -115,7 +115,7 @@ def read_directories(source: Source, layout: Layout) -> Iterator[Directory]:
             raise source.unsupported(
                 f"it is a TIFF of more than {MAX_PAGES:,} pages, or of more than "
                 f"{_MAX_ENTRIES:,} fields; expected one picture",
-                "Save the page that shows the cell as a file of its own.",
+                "Save the page that shows the cell as a separate file.",
             )
         start = offset + struct.calcsize(layout.count)
         size = count * struct.calcsize(layout.entry)

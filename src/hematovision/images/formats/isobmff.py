@@ -46,7 +46,7 @@ def inspect(source: Source) -> Picture:
         )
     name = "AVIF" if brands & _AVIF else "HEIC"
     if b"meta" not in top:
-        raise source.damaged(f"the {name} image has no description of its picture")
+        raise source.damaged(f"the {name} image has no metadata")
     sizes = list(_sizes(source, top[b"meta"]))
     if not sizes:
         raise source.damaged(f"the {name} image does not declare its size")

@@ -103,7 +103,7 @@ class _Walk:
         parts = zip(content[6::3], content[7::3], strict=False)
         self.frame = _Frame(code, width, height, tuple((c, s >> 4, s & 15) for c, s in parts))
         if len(self.frame.components) != components:
-            raise self.source.damaged("the JPEG's frame header is cut")
+            raise self.source.damaged("the JPEG's frame header is truncated")
         bands = range(64) if code in _PROGRESSIVE else range(1)
         self.missing = {name: set(bands) for name, _, _ in self.frame.components}
 
@@ -114,7 +114,7 @@ class _Walk:
             raise self.source.overloaded("JPEG", _MAX_SCANS, "scans")
         count = content[0] if content else 0
         if self.frame is None or len(content) != 4 + 2 * count:
-            raise self.source.damaged("the JPEG has a scan that is cut or before its frame")
+            raise self.source.damaged("the JPEG has a scan that is truncated or precedes its frame")
         first, last, bits = content[-3:]
         for name in content[1:-3:2]:
             if self.frame.code not in _PROGRESSIVE:
@@ -155,7 +155,7 @@ def inspect(source: Source) -> Picture:
     walk.run()
     frame = walk.frame
     if frame is None or not walk.scans:
-        raise source.damaged("the JPEG has no picture in it")
+        raise source.damaged("the JPEG contains no image")
     data = b"".join(walk.pieces)
     if any(walk.missing.values()) or len(data) < frame.least_bytes():
         raise source.damaged(

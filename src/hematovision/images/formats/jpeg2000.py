@@ -27,7 +27,7 @@ def inspect(source: Source) -> Picture:
     if source.data.startswith(CONTAINER):
         found = [box for box in boxes(source, 0, stop) if box.kind == b"jp2c"]
         if not found:
-            raise source.damaged("the JPEG 2000 has no codestream in it")
+            raise source.damaged("the JPEG 2000 contains no codestream")
         start, stop = found[0].start, found[0].stop
     marker, _, _, right, bottom, left, top = source.unpack(">HHHIIII", start + 2)
     if marker != _SIZE:

@@ -57,7 +57,7 @@ def _read(source: Source, tables: bytes, offset: int, length: int) -> Picture:
     """Describe one JPEG, with the tables that it shares with the others put in front."""
     content = source.take(offset, length)
     if not content.startswith(_START):
-        raise source.damaged("the TIFF has a strip or tile that is no JPEG")
+        raise source.damaged("the TIFF has a strip or tile that is not a JPEG")
     if tables.startswith(_START):
         content = tables[: tables.rfind(_END)] + content[len(_START) :]
     return jpeg.inspect(Source(content, source.name, source.max_pixels, max_aspect=MAX_SIDE))

@@ -144,11 +144,11 @@ def _refused(page: Page, number: int, stack: Stack) -> NotAnImageError:
     declares = (
         f"{stack.origin} declares {found or f'{stack.total} images'}"
         if found or stack.total > 1
-        else "nothing in it says that they are the channels of one picture"
+        else "nothing in it says that they are the channels of one image"
     )
     return page.source.unsupported(
         f"it is a TIFF of {number} {look}, the first of {width} x {height} pixels, and {declares}",
-        "Expected one picture: save the slice or time point that shows the cell, with its "
+        "Expected one image: save the slice or time point that shows the cell, with its "
         "channels merged to RGB.",
     )
 
