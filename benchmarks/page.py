@@ -94,7 +94,7 @@ def answered(page: Page, pictures: list[Path]) -> float:
 
 def quiet(page: Page) -> None:
     """Wait until the page has nothing to do but wait for images."""
-    page.get_by_text("Try it with drawn cells").wait_for()
+    page.get_by_text("Try it with synthetic cells").wait_for()
     page.wait_for_timeout(300)
     page.locator("[data-test-script-state=notRunning]").wait_for()
     page.wait_for_timeout(300)

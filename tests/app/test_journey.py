@@ -86,7 +86,7 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
 def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, home: Path):
     page = browser_page
     page.goto(server)
-    page.get_by_text("Try it with drawn cells").wait_for()
+    page.get_by_text("Try it with synthetic cells").wait_for()
     quiet(page)
     assert page.title().endswith("HematoVision") or page.title() == "Classify"
 
@@ -201,7 +201,7 @@ def test_the_list_of_pages_leaves_a_phone_free_for_the_page(server: str, browser
 def test_other_tabs_of_the_review_are_up_to_date(server: str, browser_page: Page):
     page = browser_page
     page.goto(server)
-    page.get_by_text("Try it with drawn cells").click()
+    page.get_by_text("Try it with synthetic cells").click()
     send = page.get_by_role("button", name=re.compile(r"Review the \d+ accepted too"))
     send.click()
     page.get_by_text("cells added to the review queue").wait_for()
@@ -226,7 +226,7 @@ def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(server)
-    page.get_by_text("Try it with drawn cells").click()
+    page.get_by_text("Try it with synthetic cells").click()
     page.get_by_text("Show where the model looked").wait_for()
     for path in ("", "review?who=Ana", "learn", "models", "records"):
         if path:

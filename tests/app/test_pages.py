@@ -81,7 +81,7 @@ def service(fresh: None) -> ReviewService:
 def test_a_newcomer_is_told_what_to_do_and_can_try_drawn_cells():
     at = page("classify")
     assert "RBC, WBC and Platelets apart" in texts(at)
-    at = click(at, "Try it with drawn cells")
+    at = click(at, "Try it with synthetic cells")
     found = metrics(at)
     n = len(drawn_samples())
     assert int(found["Images"]) == n == int(found["Accepted"]) + int(found["For review"])
@@ -113,7 +113,7 @@ def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
 
 
 def test_the_heat_map_is_another_picture():
-    at = click(page("classify"), "Try it with drawn cells")
+    at = click(page("classify"), "Try it with synthetic cells")
     plain = [image.value[0] for image in at.image]
     at = ok(at.toggle(key="heat").set_value(True).run())
     heat = [image.value[0] for image in at.image]
@@ -122,7 +122,7 @@ def test_the_heat_map_is_another_picture():
 
 
 def test_pictures_can_be_narrowed_to_a_class_and_a_decision():
-    at = click(page("classify"), "Try it with drawn cells")
+    at = click(page("classify"), "Try it with synthetic cells")
     at = ok(at.multiselect(key="pictures-classes").set_value(["Platelets"]).run())
     shown = [html.value for html in at.html if "hv-answer" in html.value]
     assert shown
@@ -130,7 +130,7 @@ def test_pictures_can_be_narrowed_to_a_class_and_a_decision():
 
 
 def test_the_table_has_what_classify_writes_and_can_be_narrowed():
-    at = click(page("classify"), "Try it with drawn cells")
+    at = click(page("classify"), "Try it with synthetic cells")
     table = at.dataframe[-1].value
     assert list(table.columns) == [
         *("path", "label", "confidence", "decision", "reason", "novelty"),
@@ -144,7 +144,7 @@ def test_the_table_has_what_classify_writes_and_can_be_narrowed():
 
 @pytest.fixture
 def waiting(service: ReviewService) -> ReviewService:
-    at = click(page("classify"), "Try it with drawn cells")
+    at = click(page("classify"), "Try it with synthetic cells")
     (send,) = [button for button in at.button if button.label.startswith("Review the ")]
     ok(send.click().run())
     return service
@@ -358,7 +358,7 @@ def test_an_image_asks_a_person_once_and_its_decision_is_shown(service: ReviewSe
 def test_accepted_cells_that_were_decided_are_not_sent_again(waiting: ReviewService):
     at = page("review")
     ok(at.button(key="agree").click().run())
-    at = click(page("classify"), "Try it with drawn cells")
+    at = click(page("classify"), "Try it with synthetic cells")
     (send,) = [button for button in at.button if button.label.startswith("Review the ")]
     at = ok(send.click().run())
     assert re.match(r"0 cells added to the review queue\. \d+ are already", at.toast[0].value)
@@ -380,7 +380,7 @@ def test_the_footer_names_the_model_of_the_page():
     assert "model rbc-wbc-platelets" in footer(at)
     at = ok(at.selectbox(key="classify-model").set_value("pbc8").run())
     assert "model pbc8" in footer(at)
-    at = click(at, "Try it with drawn cells")
+    at = click(at, "Try it with synthetic cells")
     assert "model pbc8" in footer(at)
     at = ok(at.selectbox(key="classify-model").set_value("rbc-wbc-platelets").run())
     assert "model pbc8" in footer(at)  # whose predictions are on the page

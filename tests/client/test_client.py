@@ -79,7 +79,7 @@ def test_one_path_or_the_bytes_of_one_are_enough(client, cells):
 def test_an_image_that_cannot_be_used_is_refused_alone_as_among_others(client, cells, tmp_path):
     (alone,) = client.classify(b"text")
     assert (alone.decision, alone.label) == ("refused", None)
-    assert "no image" in alone.error
+    assert "not an image" in alone.error
     assert client.classify([cells[0], b"text"])[1].error == alone.error
     (absent,) = client.classify(tmp_path / "absent.png")
     assert (absent.decision, absent.classes) == ("refused", ("RBC", "WBC", "Platelets"))

@@ -264,7 +264,7 @@ class TestDamage:
             (KINDS["palette.gif"][:13], "ends early"),
             (b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0) + b";", "contains no image"),
             (b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0) + b"?;", "unknown block"),
-            (b"RIFF\x0c\0\0\0WEBPVP8?\0\0\0\0", "first chunk holds no picture"),
+            (b"RIFF\x0c\0\0\0WEBPVP8?\0\0\0\0", "first chunk contains no image"),
             (bmp([bytes(4)], 1, 0, 24), "contradicts itself"),
             (bmp([bytes(4)], 1, 2, 24), "ends early"),
             (bmp([bytes(4)], 1, 1, 24, file_size=100), "ends early"),

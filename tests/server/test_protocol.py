@@ -111,7 +111,7 @@ FILE = {"name": "files", "datatype": "BYTES", "shape": [1]}
         ({"inputs": [{**PIXELS, "data": [1, 2]}]}, "does not fit 2 numbers"),
         ({"inputs": [{**PIXELS, "data": [256]}]}, "from 0 to 255"),
         ({"inputs": [{**PIXELS, "data": [0.5]}]}, "from 0 to 255"),
-        ({"inputs": [{**PIXELS, "data": [[1], [1, 2]]}]}, "no tensor"),
+        ({"inputs": [{**PIXELS, "data": [[1], [1, 2]]}]}, "not a tensor"),
         ({"inputs": [{**PIXELS, "shape": [-1, 224, 224, 3], "data": []}]}, "does not fit"),
         ({"inputs": [{**FILE, "data": [""]}], "outputs": [{"name": "x"}]}, "The outputs are"),
     ],

@@ -103,7 +103,7 @@ def _invite(model: ShelfModel) -> None:
         f"**{model.name}** tells {_listed(state.classifier(model).classes)} apart. "
         "Each image should show one cell, as cut out of a smear."
     )
-    if st.button("Try it with drawn cells", icon=":material/draw:"):
+    if st.button("Try it with synthetic cells", icon=":material/draw:"):
         _answer(model, drawn_samples())
     st.caption("Drawn cells are pictures made by this program; they show no patient.")
 

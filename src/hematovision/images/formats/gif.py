@@ -31,7 +31,7 @@ def inspect(source: Source) -> Picture:
             frame = source.data[offset:stop]
         offset = stop
     if not frame:
-        raise source.damaged("the GIF has no picture in it")
+        raise source.damaged("the GIF contains no image")
     left, top, width, height = struct.unpack_from("<HHHH", frame, 1)
     width, height = max(screen[0], left + width), max(screen[1], top + height)
     if max(width, height) > 0xFFFF:

@@ -50,7 +50,7 @@ def inspect(source: Source) -> Picture:
             pixels.append(content)
         chunks[kind] = content
     if b"IDAT" not in chunks:
-        raise source.damaged("the PNG has no picture in it")
+        raise source.damaged("the PNG contains no image")
     width, height, bits, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     _check_rows(source, chunks[b"IHDR"], pixels)
     return Picture(

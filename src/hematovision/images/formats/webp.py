@@ -50,4 +50,4 @@ def _size(source: Source) -> tuple[int, int]:
     if kind == b"VP8 " and source.take(23, 3) == b"\x9d\x01\x2a":
         width, height = source.unpack("<HH", 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise source.damaged("the WebP's first chunk holds no picture")
+    raise source.damaged("the WebP's first chunk contains no image")
