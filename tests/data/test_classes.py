@@ -143,5 +143,5 @@ def test_an_unknown_taxonomy_and_an_unknown_class_are_named():
 
 
 def test_a_single_class_is_an_error_that_names_the_folder():
-    with pytest.raises(TaxonomyError, match=r"/data: there is only one class, 'neutrophil'"):
+    with pytest.raises(TaxonomyError, match=r"/data: there is only one class, 'Neutrophil'"):
         choose_classes({"neutrophil": 3, "Neutrophil": 2}, None, where="/data")
