@@ -1,4 +1,4 @@
-"""Which optional modules each kind of work needs, checked before the work begins.
+"""The optional modules that each command needs, checked before it starts.
 
 Nothing is imported here: a missing module is found in milliseconds, not after a training.
 """

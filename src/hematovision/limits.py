@@ -1,4 +1,4 @@
-"""How large an image may be, known before anything that reads images is imported."""
+"""Limits on image size, kept apart so that they can be imported quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers of this program: where they listen, and which requests they take.
+"""Listening sockets and the host names that the server and the web app accept.
 
 While a web page is open, its own name can be made to point to this computer (DNS rebinding): then
 the browser takes a server here for the page's own, and the page can read what it sends. Such a

@@ -1,4 +1,4 @@
-"""The server of the page: Streamlit's, for known host names only, in this process."""
+"""The web app's server: Streamlit in this process, for allowed host names only."""
 
 from __future__ import annotations
 

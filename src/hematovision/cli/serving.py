@@ -68,7 +68,7 @@ def serve(
     after it has answered pending requests.
     """
     require("serve")
-    with needs_extra("serve", "The service"):
+    with needs_extra("serve", "The HTTP server"):
         from hematovision.server.running import serve as run
         from hematovision.server.settings import Settings
 
@@ -88,7 +88,7 @@ def serve(
         )
     except ValueError as error:
         raise typer.BadParameter(_in_words_of_options(str(error))) from error
-    where = f"{url_of(address, port)} (documentation: /docs). Ctrl-C ends it."
+    where = f"{url_of(address, port)} (documentation: /docs). Press Ctrl-C to stop."
     if not run(settings, port=port, announce=lambda: say(where, err=True)):
         # A decoder is stuck in native code; the interpreter's own end could crash under it.
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The one way to the terminal: every text that a command writes passes `say`.
+"""Terminal output: all text that a command prints goes through `say`.
 
 File names and class names come from outside and may hold characters that steer a terminal. `say`
 shows them escaped (`hematovision.names.shown`); colours are added here, behind the escaping.

@@ -1,4 +1,4 @@
-"""A folder that appears under its name when it is complete, and never before."""
+"""Output folders that get their name only when they are complete."""
 
 from __future__ import annotations
 

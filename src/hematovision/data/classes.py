@@ -1,4 +1,4 @@
-"""Which classes the names in a dataset stand for, and the sentence that says so before the work.
+"""Choosing the classes of a dataset from its names, and the message that reports them.
 
 The rule is the same for class folders and for box files, and for every command: names are kept,
 unless they all are spellings of RBC, WBC and Platelets, or are the eight of PBC, or a taxonomy was

@@ -1,4 +1,4 @@
-"""Copies of one file in a dataset, found in seconds before the work: in two classes, or two splits.
+"""Finding identical files in several classes or splits of a dataset, before the work starts.
 
 `hematovision.data.duplicates` finds far more, but has to decode every image. Here files are
 compared: by size, then by their beginning, then whole; most are never opened.

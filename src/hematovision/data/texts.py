@@ -1,4 +1,4 @@
-"""Reading text files that people and other programs wrote, in the encodings met in the wild."""
+"""Reading text files in the common encodings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in a dataset's folder that are left out, by name: of other formats, or in no class."""
+"""Finding images that a dataset leaves out: in unsupported formats, or outside class folders."""
 
 from __future__ import annotations
 

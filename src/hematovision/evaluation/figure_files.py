@@ -1,4 +1,4 @@
-"""The figures and the table that a run folder has beside its report, each a file of its own."""
+"""The figures and the classification report of a run folder, as separate files."""
 
 from __future__ import annotations
 

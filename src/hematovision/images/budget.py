@@ -1,4 +1,4 @@
-"""How many pixels may be decoded at once, so that threads together take no more than one large."""
+"""A budget of pixels that threads share while they decode images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The libtiff inside Pillow: which compressions it knows, and that it keeps its lines to itself."""
+"""Pillow's libtiff: the compressions it supports, and silencing its messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusing ONNX files that refer to other files, by parsing them as a protobuf parser does.
+"""Refusing ONNX files that refer to other files, by parsing their protobuf messages.
 
 ONNX Runtime reads the "external data" of a tensor from any file that the tensor names, relative to
 the current folder. A tensor may stand anywhere: among the initializers, in an attribute, a

@@ -1,1 +1,1 @@
-"""The service over HTTP: ``hematovision serve``."""
+"""The HTTP server: ``hematovision serve``."""

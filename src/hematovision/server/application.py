@@ -1,4 +1,4 @@
-"""The service as an ASGI application, for uvicorn or any other server."""
+"""The HTTP server as an ASGI application, for uvicorn or any other server."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _add_problems(app: FastAPI) -> None:
         return _said(request, 422, f"{place}: {first['msg']}", {})
 
     async def failed(request: Request, _: Exception) -> JSONResponse:
-        return _said(request, 500, "The service failed; its log says where.", {})
+        return _said(request, 500, "Internal server error; see the server log.", {})
 
     handlers: dict[Any, Any] = {
         RequestError: problem,

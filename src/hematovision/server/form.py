@@ -1,4 +1,4 @@
-"""Multipart forms: files out of the bytes of a body."""
+"""Reading files from multipart forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections before their requests: how many are open, and for how long they may say nothing.
+"""Limits on open connections and on the time for a request header.
 
 uvicorn waits for the end of a header as long as it takes, and holds as many connections as come. So
 a thousand connections with half a header would use up the files that the process may open, and

@@ -1,4 +1,4 @@
-"""The API key, and how a request shows it."""
+"""Checking the API key of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log that callers cannot fill: the same message is written a few times a minute."""
+"""Rate limiting of log messages, so that clients cannot fill the log."""
 
 from __future__ import annotations
 

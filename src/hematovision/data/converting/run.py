@@ -1,4 +1,4 @@
-"""The conversion itself: read, measure, copy the images, write the boxes, then appear."""
+"""Converting a dataset: read boxes, measure and copy images, write boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing annotated fields: one function for each format, read back unchanged by its reader."""
+"""Writers of annotated fields, one for each format; the readers read the same values back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pixels of an image the boxes of a box file mean: upright or as stored, at which scale.
+"""Matching boxes to an image's pixels: scale and EXIF orientation.
 
 Annotation tools disagree about the orientation that cameras write (EXIF): some show the image
 upright, some as it is stored. And datasets are shrunk without their box files. The size in a box

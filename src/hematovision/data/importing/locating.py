@@ -1,4 +1,4 @@
-"""Where each field belongs: its group, and its split where lists or the dataset itself give one."""
+"""The group of each field, and its split if lists or the dataset give one."""
 
 from __future__ import annotations
 

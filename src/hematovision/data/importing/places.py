@@ -1,4 +1,4 @@
-"""Where a dataset keeps its box files and its images: together, or in a folder for each split.
+"""Locating box files and images in a dataset, with or without a folder per split.
 
 .. code-block:: text
 

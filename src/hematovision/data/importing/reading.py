@@ -1,4 +1,4 @@
-"""Reading annotated fields in any format, and telling the format by what a folder holds."""
+"""Reading annotated fields in any format, and detecting the format of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image formats that are not read: their names, so that no image is left out without a word."""
+"""Unsupported image formats by suffix and signature, so that files can be reported by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JPEGs that are the strips or tiles of a TIFF: whether each is whole."""
+"""Checking that each JPEG strip or tile of a TIFF is complete."""
 
 from __future__ import annotations
 

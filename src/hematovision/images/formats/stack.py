@@ -1,4 +1,4 @@
-"""What a TIFF's metadata say about its pages: channels, slices and time points, and the range."""
+"""A TIFF's pages as its metadata declare them: channels, slices, time points and range."""
 
 from __future__ import annotations
 

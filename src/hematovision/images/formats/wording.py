@@ -1,4 +1,4 @@
-"""Bytes of a file in a sentence for people."""
+"""Formatting bytes for error messages."""
 
 from __future__ import annotations
 
