@@ -96,6 +96,23 @@ def test_training_follows_the_brief(typed: tuple[Path, list[str]]):
     assert np.array(metrics["confusion_matrix"]).shape == (3, 3)
 
 
+@pytest.mark.parametrize(
+    "name", ["accuracy_loss.png", "accuracy_loss.svg", "confusion_matrix.png", "report.html"]
+)
+def test_the_figures_of_the_brief_are_in_the_run_folder(typed: tuple[Path, list[str]], name: str):
+    folder, _ = typed
+    begins = {".png": b"\x89PNG", ".svg": b"<?xml", ".html": b"<!doctype html>"}
+    content = (folder / "runs" / "brief" / name).read_bytes()
+    assert content.startswith(begins[Path(name).suffix])
+
+
+def test_the_classification_report_counts_the_test_images(typed: tuple[Path, list[str]]):
+    folder, _ = typed
+    with (folder / "runs" / "brief" / "classification_report.csv").open(newline="") as stream:
+        rows = {row["class"]: row for row in csv.DictReader(stream)}
+    assert [int(rows[label]["support"]) for label in ("RBC", "WBC", "Platelets")] == [24, 12, 12]
+
+
 def test_the_h5_opens_in_plain_keras_with_the_layers_of_the_brief(typed: tuple[Path, list[str]]):
     folder, _ = typed
     model = keras.models.load_model(folder / "hematovision_model.h5", compile=False)
