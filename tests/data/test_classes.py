@@ -138,7 +138,7 @@ def test_a_class_that_is_no_text_is_named_and_can_be_shown(name):
 def test_an_unknown_taxonomy_and_an_unknown_class_are_named():
     with pytest.raises(TaxonomyError, match=r"no taxonomy 'three'.*pbc8, or folders"):
         choose("RBC", "WBC", asked="three")
-    with pytest.raises(TaxonomyError, match=r"'blast' \(7\) is no class of .*--taxonomy folders"):
+    with pytest.raises(TaxonomyError, match=r"'blast' \(7\) is not in the .*--taxonomy folders"):
         choose("RBC", "blast", asked="rbc-wbc-platelets")
 
 

@@ -188,7 +188,7 @@ def test_unknown_folders_make_a_taxonomy_of_their_own(tmp_path: Path):
 
 def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
     root = lay(tmp_path, "RBC/1.png", "blast/2.png", "blast/3.png", "nothing/readme.txt")
-    with pytest.raises(TaxonomyError, match=r"'blast' \(2\) is no class.*rbc-wbc-platelets"):
+    with pytest.raises(TaxonomyError, match=r"'blast' \(2\) is not in the .*rbc-wbc-platelets"):
         read_dataset(root, RBC_WBC_PLATELETS)
 
 

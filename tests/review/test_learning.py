@@ -120,7 +120,7 @@ def test_the_models_are_compared_on_the_cells_kept_for_testing(trained, cells: P
     assert (found.old.name, found.new.name) == (MODEL, "mine")
     assert found.new.errors == round(found.n * (1 - found.new.accuracy))
     assert "second" in found.verdict or "same answer" in found.verdict
-    assert "cannot be checked" in found.note
+    assert "it is not known whether" in found.note
     assert "one slide or patient" in found.note
     comparison = read_comparison(done.folder / "comparison" / "compare.json")
     assert comparison.second.balanced_accuracy == found.new.balanced_accuracy
@@ -145,12 +145,12 @@ def test_without_a_test_part_the_note_says_that_the_new_model_is_flattered(
 def test_what_the_old_model_has_seen_is_said(tmp_path):
     old = SimpleNamespace(folder=tmp_path)
     cells = ["RBC/00000000000000aa.png", "RBC/00000000000000bb.png", "WBC/a.png", "WBC/b.png"]
-    assert "cannot be checked" in _seen_note(old, cells)[0]
+    assert "it is not known whether" in _seen_note(old, cells)[0]
     lines = ["file,split", "WBC/00000000000000aa.png,train", "RBC/00000000000000bb.png,test"]
     (tmp_path / "split.csv").write_text("\n".join([*lines, "WBC/a.png,valid", "RBC/b.png,train"]))
     # The first by its content, wherever it lay; the third by its place.
     assert _seen_note(old, cells) == [
-        "The old model has learnt from 2 of these cells, which flatters it."
+        "The old model was trained on 2 of these cells, so it looks better than it is."
     ]
     assert _seen_note(old, cells[1:2]) == []
 
@@ -193,7 +193,7 @@ def test_it_goes_on_when_the_server_ends_and_is_found_by_the_next(cells: Path, t
     subprocess.run([sys.executable, "-c", code, str(cells), str(out)], check=True)
     (found,) = learnings(tmp_path)
     assert found.state == "running"
-    with pytest.raises(TrainingError, match="is being learnt just now"):
+    with pytest.raises(TrainingError, match="is being trained"):
         start_learning("train", cells, out, model=None)
     assert wait(found, lambda one: one.pid is not None)[-1].state == "running"
     assert found.stop().state == "stopped"

@@ -117,7 +117,7 @@ def choose_classes(
     unknown = [f"{name!r} ({n})" for name, n in spellings.items() if taxonomy.find(name) is None]
     if unknown:
         raise TaxonomyError(
-            f"{where}: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} no class of "
+            f"{where}: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not in the "
             f"taxonomy {taxonomy.name!r}, whose classes are {', '.join(taxonomy.classes)} (and "
             f"their usual spellings). {_what_to_do(how)}"
         )

@@ -200,7 +200,7 @@ def _check_unlabelled(changes: AnswerChanges) -> None:
     if changes.review_before > _MOST_REVIEWED * n or changes.changed > _MOST_CHANGED * n:
         raise TrainingError(
             f"Without labels this is too far from the training images: of {n} images it sends "
-            f"{changes.review_before} to a person, and would change {changes.changed} predictions "
+            f"{changes.review_before} for review, and would change {changes.changed} predictions "
             "once adapted, and nobody could tell whether for the better. Put 30 to 100 of them "
             "into folders by class, and adapt to those. If they are not images of single cells, "
             "cropped like the training images, do that first."

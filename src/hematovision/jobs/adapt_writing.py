@@ -43,8 +43,8 @@ __all__ = ["Lab", "labelled_notes", "write_adapted", "write_judged", "write_unju
 _HOW_SPLIT = {
     "test": "As the folder came: all but its Test part was adapted to. See split.csv.",
     "cross-validation": (
-        "Cross-validation by whole groups: each image was answered by a model adapted without "
-        "its group. The groups stand in split.csv."
+        "Cross-validation by whole groups: each image was predicted by a model adapted without "
+        "its group. The groups are in split.csv."
     ),
 }
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["adapted_beside_old", "compare_models"]
 
 _UNKNOWN = (
-    "Which images the old model has learnt from is not listed in its folder; that it has seen none "
-    "of these cells cannot be checked."
+    "The folder of the old model does not list its training images, so it is not known whether "
+    "it was trained on some of these cells."
 )
 
 # How `export` calls an image: by its content. Other names tell only where an image lay.
@@ -96,7 +96,7 @@ def adapted_beside_old(old: str | Path, result: AdaptResult) -> SideBySide | Non
     notes = [
         "These cells are the dataset's Test part, to which the model was not adapted."
         if tested
-        else "Each cell was answered by a model that was adapted without it (cross-validation)."
+        else "Each cell was predicted by a model that was adapted without it (cross-validation)."
     ]
     notes += [*_classes_note(bundles), *_seen_note(bundles[0], judged)]
     names = (bundle.name for bundle in bundles)
@@ -154,7 +154,7 @@ def _seen_note(old: Bundle, files: Iterable[str]) -> list[str]:
     seen = sum(_identity(file) in learnt for file in files)
     if not seen:
         return []
-    return [f"The old model has learnt from {seen} of these cells, which flatters it."]
+    return [f"The old model was trained on {seen} of these cells, so it looks better than it is."]
 
 
 def _split_rows(run: Path) -> list[dict[str, str]]:

@@ -300,7 +300,7 @@ def _beside(out: Path, suffix: str) -> Path:
 def _check_free(out: Path) -> None:
     events = events_file(out)
     if events.is_file() and read_learning(events).state == "running":
-        raise TrainingError(f"{out} is being learnt just now. Wait, stop it, or choose a new name.")
+        raise TrainingError(f"{out} is being trained. Wait, stop it, or choose a new name.")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise OutputError(f"{out} is there already; nothing was touched. Choose a new name.")
 

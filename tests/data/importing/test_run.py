@@ -164,7 +164,7 @@ def test_groups_from_a_table_stay_on_one_side(voc: Path, tmp_path: Path):
 
 def test_unknown_classes_become_a_taxonomy_unless_one_was_asked_for(tmp_path, voc, xml):
     xml(voc / "Annotations" / "f1.xml", [("Malaria/ring?", 10, 10, 20, 20)] * 2)
-    with pytest.raises(TaxonomyError, match=r"'Malaria/ring\?' \(2\) is no class"):
+    with pytest.raises(TaxonomyError, match=r"'Malaria/ring\?' \(2\) is not in the taxonomy"):
         import_dataset(voc, tmp_path / "a", format="voc", taxonomy=RBC_WBC_PLATELETS)
     for i in range(10):
         xml(

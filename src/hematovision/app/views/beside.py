@@ -20,7 +20,7 @@ _FIGURES = {
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
-    "review_rate": "sent to a person",
+    "review_rate": "sent for review",
 }
 
 
@@ -83,8 +83,8 @@ def _draw(result: CompareResult) -> None:
         },
     )
     st.caption(
-        f"On {found.n} cells; {found.differing} are answered differently. A model that has learnt "
-        "from some of these cells looks better here than it is."
+        f"On {found.n} cells; {found.differing} predictions differ. A model that was trained on "
+        "some of these cells looks better here than it is."
     )
     for note in result.notes:
         st.caption(note)

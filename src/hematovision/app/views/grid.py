@@ -135,7 +135,7 @@ def _keys(page: _Page) -> None:
             key="unusable",
             shortcut=_UNUSABLE,
             icon=":material/block:",
-            help="No cell, several, or not to be told: kept, but never learnt from.",
+            help="No cell, several, or impossible to classify: kept, but not used for training.",
             on_click=_decide,
             args=(page, None),
         )

@@ -48,14 +48,14 @@ def _use(model: ShelfModel, used: str) -> None:
 def _figures(model: ShelfModel) -> None:
     path = model.folder / "metrics.json"
     if not path.is_file():
-        st.info("This model has no figures: nobody had labelled images to judge it by.")
+        st.info("This model has no metrics: it was not evaluated on labelled images.")
         return
     metrics = read_metrics(path)
     with st.container(horizontal=True):
         st.metric("Balanced accuracy", f"{metrics.balanced_accuracy:.1%}", width=190)
         st.metric("Macro-F1", f"{metrics.macro_f1:.3f}", width=150)
-        st.metric("Sent to a person", f"{metrics.review_rate:.1%}", width=170)
-        st.metric("Images judged", metrics.n, width=150)
+        st.metric("Sent for review", f"{metrics.review_rate:.1%}", width=170)
+        st.metric("Images evaluated", metrics.n, width=150)
     interval = metrics.intervals.get("balanced_accuracy")
     if interval:
         st.caption(
@@ -64,7 +64,7 @@ def _figures(model: ShelfModel) -> None:
         )
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Answers on its test images")
+        st.subheader("Predictions on its test images")
         show_chart(
             confusion_chart(
                 metrics.confusion_matrix, metrics.classes, rows="truth", columns="the model said"
@@ -82,7 +82,7 @@ def _curves(path: Path) -> None:
             {name: float(value) for name, value in row.items() if name != "stage" and value}
             for row in csv.DictReader(stream)
         ]
-    st.subheader("How it learnt")
+    st.subheader("Training")
     if not epochs:
         st.caption("Its head came with the backbone: there are no curves of its own.")
         return

@@ -58,7 +58,7 @@ def _choose_queue(queues: list[Queue]) -> Queue | None:
     if len(waiting) == 1:
         return waiting[0]
     keys = {f"{q.model.name} · {q.model.sha256[:6]} ({q.waiting} waiting)": q for q in waiting}
-    return keys[st.selectbox("Answers of", list(keys), width=420)]
+    return keys[st.selectbox("Predictions of", list(keys), width=420)]
 
 
 def _agreement() -> None:
