@@ -63,7 +63,11 @@ serve: $(VENV)/ready-serve ## the HTTP server on port 8000
 ##@ Work on it
 .PHONY: test
 test: static ## all that check does, then the tests, with coverage
-	$(PYTEST) -m "not slow" --cov
+	$(PYTEST) -m "not slow and not install" --cov --durations=20
+
+.PHONY: test-install
+test-install: $(VENV)/ready-dev ## the tests that install: requirement files, package, container
+	$(PYTEST) -m "install and not slow"
 
 .PHONY: test-slow
 test-slow: $(VENV)/ready-dev ## the tests that take minutes

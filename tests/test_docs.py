@@ -31,7 +31,7 @@ def documented() -> list[tuple[str, str]]:
         text = page.read_text(encoding="utf-8")
         spans = re.findall(r"`((?:hematovision|make) [^`\n]+)`", text)
         for line in [*lines(page), *spans]:
-            for command in re.split(r"\s+(?:&&|\\?\|)\s+|\s{3,}", line.partition(" #")[0]):
+            for command in re.split(r"\s+(?:&&|\\?\|)\s+|\s{2,}", line.partition(" #")[0]):
                 if re.match(r"(hematovision|make) ", command):
                     found.add((page.name, command.strip()))
     return sorted(found)

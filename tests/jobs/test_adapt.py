@@ -206,7 +206,7 @@ def test_real_images_that_the_model_does_not_understand_are_refused(
     folder.mkdir()
     for path in sorted((real_data / "txl" / "raabin").rglob("*.jpg"))[:26]:
         shutil.copy(path, folder)
-    with pytest.raises(TrainingError, match=r"of 26 images it sends \d+ to a person"):
+    with pytest.raises(TrainingError, match=r"of 26 images it sends \d+ for review"):
         adapt(MODEL, folder, out=tmp_path / "run")
 
 

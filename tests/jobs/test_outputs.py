@@ -99,7 +99,10 @@ def test_of_two_trainings_into_one_folder_one_ends_and_its_model_is_whole(cells,
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-@pytest.mark.parametrize("moment", [LOCK, "hematovision_model.onnx", "predictions.csv"])
+@pytest.mark.parametrize(
+    "moment",
+    [LOCK, "hematovision_model.onnx", pytest.param("predictions.csv", marks=pytest.mark.slow)],
+)
 def test_a_killed_training_leaves_no_model_and_the_same_command_works_again(
     moment, cells, tmp_path
 ):
