@@ -157,22 +157,6 @@ $(VENV)/ready-project: pyproject.toml $(VENV)/ready-train
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/ready-app: requirements/app.txt $(VENV)/ready-project
-	$(PIP) install --quiet --require-hashes -r requirements/app.txt
-	@touch $@
-
-$(VENV)/ready-serve: requirements/serve.txt $(VENV)/ready-project
-	$(PIP) install --quiet --require-hashes -r requirements/serve.txt
-	@touch $@
-
-$(VENV)/ready-scale: requirements/scale.txt $(VENV)/ready-project
-	$(PIP) install --quiet --require-hashes -r requirements/scale.txt
-	@touch $@
-
-$(VENV)/ready-formats: requirements/formats.txt $(VENV)/ready-project
-	$(PIP) install --quiet --require-hashes -r requirements/formats.txt
-	@touch $@
-
-$(VENV)/ready-dev: requirements/dev.txt $(VENV)/ready-project
-	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+$(VENV)/ready-%: requirements/%.txt $(VENV)/ready-project
+	$(PIP) install --quiet --require-hashes -r $<
 	@touch $@
