@@ -41,9 +41,9 @@ from hematovision.training.adapt import Known
 from hematovision.training.feature_cache import open_cache
 from hematovision.training.features import extract
 from hematovision.training.head import HeadTraining, TrainedHead
-from hematovision.training.learning import Learned, learn
 from hematovision.training.pictures import Pictures
 from hematovision.training.pretrained import read_weights_file
+from hematovision.training.trainer import Learned, learn
 from hematovision.training.views import N_VIEWS, View
 from recipes.bundled_models.data import cells_dataset
 from recipes.hematology_backbone.made import Made

@@ -71,7 +71,7 @@ def largest_within_limits(folder: Path) -> int:
 def upload(folder: Path) -> None:
     """Upload all files; print how many were given, predicted and refused."""
     from hematovision.model.classifier import Classifier
-    from hematovision.review.answering import answer_batch
+    from hematovision.review.batches import answer_batch
     from hematovision.review.service import ReviewService
 
     classifier = Classifier.load("rbc-wbc-platelets", max_pixels=UPLOAD_PIXELS)

@@ -31,7 +31,7 @@ from PIL import Image, features
 
 from benchmarks.machine import describe, markdown_table, run_measured, write_json
 from hematovision import images
-from hematovision.data.phantom import KINDS, draw_cell
+from hematovision.synthetic import KINDS, draw_cell
 
 __all__ = ["Drawn", "draw", "draw_mutants", "draw_shapes"]
 

@@ -41,8 +41,8 @@ from hematovision.model.trust import Trust
 from hematovision.model.weights import bundled_weights
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.head import HeadTraining
-from hematovision.training.learning import learn
 from hematovision.training.pictures import Pictures
+from hematovision.training.trainer import learn
 from recipes.bundled_models.data import cells_dataset
 from recipes.sets import CELL_SETS, LABS, prepare
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hematovision import images
-from hematovision.data.phantom import KINDS, draw_cell
-from hematovision.jobs.classify import DEFAULT_MODEL
-from hematovision.jobs.journal import journal_path
-from hematovision.jobs.tables import SUFFIXES
+from hematovision.synthetic import KINDS, draw_cell
+from hematovision.tables.journal import journal_path
+from hematovision.tables.sinks import SUFFIXES
+from hematovision.workflows.classify import DEFAULT_MODEL
 
 PROGRAM = (sys.executable, "-m", "hematovision")
 BROKEN = 50

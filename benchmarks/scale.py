@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--images 1000 10000] [--rounds 3] [--once N] [--ray-data]
                                [--json FILE] [--fill]
 
-Drawn cells (`hematovision.data.phantom`): 200 different JPEG files, linked under as many names as
+Drawn cells (`hematovision.synthetic`): 200 different JPEG files, linked under as many names as
 are asked for, so that the disk is not the test. Each run is a whole process that lists, answers and
 writes a table, Ray's own start and end included; runs of one round follow one another. "Workers"
 are the processors that Ray may use: each task takes one. The rate behind the start is that of the
@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks.machine import describe, markdown_table, run_measured
 from benchmarks.options import parse, publish, results_options
-from hematovision.data.phantom import KINDS, draw_cell
+from hematovision.synthetic import KINDS, draw_cell
 
 DIFFERENT = 200
 MODEL = "rbc-wbc-platelets"
@@ -38,7 +38,7 @@ MODEL = "rbc-wbc-platelets"
 LOCAL = """
 import sys
 from pathlib import Path
-from hematovision.jobs.classify import classify
+from hematovision.workflows.classify import classify
 classify([Path(sys.argv[1])], out=Path(sys.argv[2]) / "answers.parquet")
 """
 

@@ -42,10 +42,10 @@ from benchmarks.machine import describe, markdown_table, run_measured
 from benchmarks.options import images_option, parse, publish, results_options
 from hematovision import images
 from hematovision.data.importing import import_dataset
-from hematovision.jobs.classify import DEFAULT_MODEL
 from hematovision.model.bundle import ONNX, read_bundle
 from hematovision.model.registry import find_model
 from hematovision.model.session import Session, open_session, run_one, usable_cpus
+from hematovision.workflows.classify import DEFAULT_MODEL
 
 NAME = "throughput"
 PROGRAM = (sys.executable, "-m", "hematovision")

@@ -84,7 +84,7 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if found:
         return found[0]
     from hematovision import images
-    from hematovision.data.phantom import draw_cell
+    from hematovision.synthetic import draw_cell
 
     folder = tmp_path_factory.mktemp("drawn")
     return images.write(folder / "cell.png", draw_cell("neutrophil", 0))

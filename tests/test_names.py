@@ -118,7 +118,7 @@ def test_every_csv_file_is_written_without_formulas():
         and not re.search(r"csv_row\(|csv_cell\(|map\(csv_row", text)
     }
     # Numbers and names of our own alone: the history of a training, and synthetic fields.
-    assert written_plain == {"jobs/run_folder.py", "data/phantom/dataset.py"}
+    assert written_plain == {"workflows/run_folder.py", "data/synthesize.py"}
 
 
 def test_a_value_with_any_name_is_json_that_every_reader_takes():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hematovision.data.decoys import DRAWN
+from hematovision.synthetic.decoys import DRAWN
 
 Part = Literal["tuning", "testing"]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

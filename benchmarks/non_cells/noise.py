@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.data.decoys import DRAWN
+from hematovision.synthetic.decoys import DRAWN
 
 Part = Literal["tuning", "testing"]
 Image8 = NDArray[np.uint8]

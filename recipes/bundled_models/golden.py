@@ -3,7 +3,7 @@
     python -m recipes.bundled_models.golden
 
 The recipe does so by itself; this is for models that were made before there were golden answers,
-and after a change of `hematovision.model.golden.golden_cell`. Only ``golden`` and the schema's
+and after a change of `hematovision.model.self_test.golden_cell`. Only ``golden`` and the schema's
 number change in ``bundle.json``.
 """
 

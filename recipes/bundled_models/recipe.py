@@ -24,16 +24,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from hematovision.data.samples import Dataset
-from hematovision.evaluation.claim import Statements
-from hematovision.jobs.run_folder import Recipe, write_figures, write_model
 from hematovision.model.bundle import ONNX, read_bundle, seal_golden, write_bundle
 from hematovision.model.graph import classifier_graph, read_classifier_graph
 from hematovision.model.manifest import SHARED_WEIGHTS, BackboneRef
 from hematovision.model.weights import bundled_weights, bundled_weights_path
+from hematovision.reporting.claim import Statements
 from hematovision.training.fit import Epoch
 from hematovision.training.head import HeadTraining, TrainedHead
-from hematovision.training.learning import learn
 from hematovision.training.pictures import Pictures
+from hematovision.training.trainer import learn
+from hematovision.workflows.run_folder import Recipe, write_figures, write_model
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
 from recipes.bundled_models.facts import CELLS, PBC8
 from recipes.bundled_models.reports import add_report

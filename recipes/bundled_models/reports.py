@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from hematovision.evaluation import ReportFacts, read_metrics, write_report
-from hematovision.evaluation.claim import WHERE_ERRORS_ARE
+from hematovision.evaluation import read_metrics
 from hematovision.files import write_text
 from hematovision.model.bundle import Bundle, read_bundle, seal
 from hematovision.model.registry import find_model
+from hematovision.reporting import ReportFacts, write_report
+from hematovision.reporting.claim import WHERE_ERRORS_ARE
 from hematovision.training.recipe import Epoch
 
 __all__ = ["PACKAGED", "add_report"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from hematovision import images
 from hematovision.data.cells import MIN_SIDE, Cell, write_cells
-from hematovision.data.phantom import LABS, DrawnCell, Field, draw_field
+from hematovision.synthetic import LABS, DrawnCell, Field, draw_field
 
 __all__ = ["RESEMBLES", "draw_phantoms"]
 

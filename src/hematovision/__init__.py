@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hematovision.errors import HematoVisionError
-    from hematovision.jobs.adapt import adapt
-    from hematovision.jobs.compare import compare
     from hematovision.model.classifier import Classifier, Prediction
     from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
+    from hematovision.workflows.adapt import adapt
+    from hematovision.workflows.compare import compare
 
 __all__ = [
     "PBC8",
@@ -39,8 +39,8 @@ _HOMES = {
     "HematoVisionError": "hematovision.errors",
     "Prediction": "hematovision.model.classifier",
     "Taxonomy": "hematovision.taxonomy",
-    "adapt": "hematovision.jobs.adapt",
-    "compare": "hematovision.jobs.compare",
+    "adapt": "hematovision.workflows.adapt",
+    "compare": "hematovision.workflows.compare",
 }
 
 

@@ -22,8 +22,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 from hematovision import images
 from hematovision.app.samples import drawn_samples
 from hematovision.data.cells import crop
-from hematovision.data.phantom import draw_field
 from hematovision.review.service import ReviewService
+from hematovision.synthetic import draw_field
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TITLES = ["Classify", "Review", "Learn", "Models", "Records"]

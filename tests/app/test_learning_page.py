@@ -14,8 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from hematovision.app.views import learning as module
 from hematovision.model.registry import find_model
-from hematovision.review.events import Figures, SideBySide
-from hematovision.review.learning import Learning, Step
+from hematovision.retraining.events import Figures, SideBySide
+from hematovision.retraining.run import Learning, Step
 
 EPOCHS = tuple(
     {"epoch": e, "accuracy": 0.5 + e / 10, "val_accuracy": 0.4, "loss": 1 / e, "val_loss": 1.2 / e}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hematovision.cli import answering
-from hematovision.jobs.models import ModelEntry
 from hematovision.model.prediction import Prediction
+from hematovision.workflows.models import ModelEntry
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -206,7 +206,7 @@ def test_models_are_listed_with_their_figures_and_cards(run, monkeypatch, tmp_pa
         review_rate=0.05,
         card=tmp_path / "MODEL_CARD.md",
     )
-    monkeypatch.setattr("hematovision.jobs.models.list_models", lambda: [entry])
+    monkeypatch.setattr("hematovision.workflows.models.list_models", lambda: [entry])
     said = run("models").stdout
     assert re.search(r"colours +945 +99\.4\s% +98\.1 to 99\.96\s% +5\.0\s%", said)
     assert "colours: red, green" in said
@@ -214,7 +214,7 @@ def test_models_are_listed_with_their_figures_and_cards(run, monkeypatch, tmp_pa
 
 
 def test_an_installation_without_models_says_what_to_do(run, monkeypatch):
-    monkeypatch.setattr("hematovision.jobs.models.list_models", list)
+    monkeypatch.setattr("hematovision.workflows.models.list_models", list)
     result = run("models")
     assert result.exit_code == 0
     assert "no bundled models. Train one" in result.stdout

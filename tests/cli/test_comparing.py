@@ -9,8 +9,8 @@ import pytest
 
 from hematovision.errors import NotAnImageError
 from hematovision.evaluation.comparing import ModelAnswers, compare_answers
-from hematovision.evaluation.verdict import verdict
-from hematovision.jobs import compare as job
+from hematovision.reporting.verdict import verdict
+from hematovision.workflows import compare as job
 
 
 @pytest.fixture

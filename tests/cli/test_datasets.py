@@ -11,15 +11,15 @@ import pytest
 from hematovision import images
 from hematovision.data.cells import read_cells
 from hematovision.data.download import Downloaded
-from hematovision.data.phantom import draw_cell
 from hematovision.data.public_sets import SETS
 from hematovision.names import unescape_name
+from hematovision.synthetic import draw_cell
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn fields with boxes, in ``fields``, and the cell images cut out of them, in ``cells``."""
-    from hematovision.data.phantom import write_phantoms
+    from hematovision.data.synthesize import write_phantoms
 
     folder = tmp_path_factory.mktemp("drawn")
     write_phantoms(folder / "cells", 36, 0, fields=folder / "fields")

@@ -11,10 +11,10 @@ import pytest
 from hematovision import images
 from hematovision.errors import NotAnImageError
 from hematovision.evaluation import Metrics, evaluate
-from hematovision.evaluation.adaptation import answer_changes
-from hematovision.jobs import adapt, demo, train
 from hematovision.model.bundle import ONNX
+from hematovision.reporting.adaptation import answer_changes
 from hematovision.training.curve import CurvePoint
+from hematovision.workflows import adapt, demo, train
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 from colour_squares import COLOUR_MODEL
 from hematovision import images
 from hematovision.client import KINDS, Client, ServedModel
-from hematovision.data.phantom import draw_cell
 from hematovision.errors import RequestError
 from hematovision.model.classifier import Classifier
 from hematovision.server.problems import STATUSES
+from hematovision.synthetic import draw_cell
 from server.conftest import free_port, running
 
 NAME = "rbc-wbc-platelets"

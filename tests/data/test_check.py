@@ -14,10 +14,10 @@ from hematovision import images
 from hematovision.data import findings
 from hematovision.data.check import CheckReport, check_dataset
 from hematovision.data.findings import ADVICE, MAX_RATIO, MIN_IMAGES, balance_findings
-from hematovision.data.phantom import draw_cell
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import MissingExtraError
+from hematovision.synthetic import draw_cell
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
 

@@ -20,8 +20,8 @@ from hematovision.data.fingerprints import (
     fingerprint_all,
     view_orders,
 )
-from hematovision.data.phantom import KINDS, draw_cell
 from hematovision.errors import MissingExtraError, NotAnImageError
+from hematovision.synthetic import KINDS, draw_cell
 
 
 def altered(image, view=0, crop=0.0, quality=None, light=1.0):

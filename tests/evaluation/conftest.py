@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from hematovision.evaluation import ReportFacts, TrainingPart, evaluate
+from hematovision.evaluation import TrainingPart, evaluate
+from hematovision.reporting import ReportFacts
 
 CLASSES = ("RBC", "WBC", "Platelets")
 

@@ -10,7 +10,7 @@ from hematovision.errors import BundleError, DatasetError
 from hematovision.evaluation import evaluate
 from hematovision.evaluation.comparing import ModelAnswers, compare_answers
 from hematovision.evaluation.comparison import Comparison, read_comparison, write_comparison
-from hematovision.evaluation.verdict import is_shown, verdict
+from hematovision.reporting.verdict import is_shown, verdict
 
 
 def table(labels, wrong, confidence=0.9):

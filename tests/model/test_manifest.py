@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hematovision.errors import BundleError
-from hematovision.model.golden import Golden
 from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
@@ -17,6 +16,7 @@ from hematovision.model.manifest import (
     is_safe_name,
     parse_manifest,
 )
+from hematovision.model.self_test import Golden
 from hematovision.model.trust import Trust
 from hematovision.taxonomy import PBC8
 

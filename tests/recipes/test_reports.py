@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from hematovision.evaluation import read_metrics
-from hematovision.evaluation.claim import WHERE_ERRORS_ARE
-from hematovision.evaluation.wording import percent
 from hematovision.model.bundle import read_bundle, seal
 from hematovision.model.registry import bundled_models, find_model
+from hematovision.reporting.claim import WHERE_ERRORS_ARE
+from hematovision.reporting.wording import percent
 from recipes.bundled_models.reports import PACKAGED, add_report
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from colour_squares import write_square
 from hematovision.errors import ClusterError, OutputError
-from hematovision.jobs.classify import classify
 from hematovision.scale import classify as module
 from hematovision.scale.classify import classify_on_cluster, shard_size
 from hematovision.scale.cluster import Done
+from hematovision.workflows.classify import classify
 
 
 def rows(table: Path) -> list[dict]:

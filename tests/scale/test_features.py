@@ -7,13 +7,13 @@ import pytest
 
 from colour_squares import COLOURS, write_square, write_squares
 from hematovision.errors import ClusterError
-from hematovision.jobs.features import compute_features, dataset_to_see
 from hematovision.scale import features as module
 from hematovision.scale.cluster import Done
 from hematovision.scale.features import compute_rows, features_on_cluster
 from hematovision.training.feature_cache import FeatureCache
 from hematovision.training.features import row_keys
 from hematovision.training.pictures import views_of
+from hematovision.workflows.features import compute_features, dataset_to_see
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from hematovision.errors import OutputError
-from hematovision.jobs.journal import Head
 from hematovision.model.prediction import Prediction
 from hematovision.scale.addresses import Source
 from hematovision.scale.parts import JOB, Part, open_parts, part_name, write_part
+from hematovision.tables.journal import Head
 
 CLASSES = ("RBC", "WBC")
 HEAD = Head("m" * 64, "b" * 64, ("path",), 0.5, 1.0)

@@ -8,11 +8,11 @@ import pytest
 
 from hematovision import images
 from hematovision.errors import BundleError, TooManyBytesError, UnreadableFileError
-from hematovision.jobs.classify import classify
 from hematovision.model.bundle import MANIFEST, read_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.scale.addresses import Source, list_sources
 from hematovision.scale.worker import PackedModel, Shard, answer_shard, fetch
+from hematovision.workflows.classify import classify
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ pytest.importorskip("uvicorn", reason="the service needs the extra 'serve'")
 import httpx
 
 from hematovision import images
-from hematovision.data.phantom import draw_cell
 from hematovision.server.application import create_app
 from hematovision.server.door import Door
 from hematovision.server.settings import Settings
+from hematovision.synthetic import draw_cell
 
 LOCAL_URL = "http://127.0.0.1:8000"
 

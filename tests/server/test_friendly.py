@@ -9,10 +9,10 @@ import pytest
 
 from colour_squares import COLOUR_MODEL
 from hematovision import images
-from hematovision.data.phantom import draw_cell
-from hematovision.jobs.classify import classify
 from hematovision.server.application import create_app
 from hematovision.server.settings import Settings
+from hematovision.synthetic import draw_cell
+from hematovision.workflows.classify import classify
 from server.conftest import asked
 from tiff_files import one_page
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hematovision.data.folders import read_dataset
-from hematovision.data.phantom import write_phantoms
 from hematovision.data.samples import Dataset
+from hematovision.data.synthesize import write_phantoms
 from hematovision.model.weights import BackboneWeights, bundled_weights
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -11,15 +11,15 @@ from hematovision.errors import MissingExtraError
 from hematovision.model.weights import BackboneWeights
 from hematovision.training import keras_import
 from hematovision.training.keras_import import import_keras, require_keras
-from hematovision.training.learning import learn
 from hematovision.training.pictures import Pictures
 from hematovision.training.recipe import HeadTraining
+from hematovision.training.trainer import learn
 
 MISSPELT = """
 import sys
 from pathlib import Path
 from hematovision.errors import DatasetError
-from hematovision.jobs.train import train
+from hematovision.workflows.train import train
 try:
     train(Path("no such folder"), Path(sys.argv[1]))
 except DatasetError:

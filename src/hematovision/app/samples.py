@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hematovision import images
 from hematovision.data.cells import crop
-from hematovision.data.phantom import draw_field
+from hematovision.synthetic import draw_field
 
 __all__ = ["drawn_samples"]
 

@@ -9,12 +9,12 @@ import streamlit as st
 
 from hematovision.app.settings import MAX_IMAGES, MAX_PIXELS, MODELS
 from hematovision.home import data_folder
-from hematovision.jobs.receiving import Limits
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.model.classifier import Classifier
-from hematovision.review.answering import Batch
+from hematovision.retraining.library import Shelf, ShelfModel
+from hematovision.review.batches import Batch
 from hematovision.review.service import ReviewService
-from hematovision.review.shelf import Shelf, ShelfModel
+from hematovision.uploads.receiving import Limits
 
 __all__ = [
     "classifier",

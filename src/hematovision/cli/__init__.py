@@ -1,8 +1,8 @@
 """The command line: ``hematovision COMMAND``.
 
-Its commands read the arguments, call one function of `hematovision.jobs` or `hematovision.data`,
-and show the result. Everything they need is imported when a command runs, so that ``--help`` does
-not wait for it.
+Each command parses its arguments, calls one function of `hematovision.workflows` or
+`hematovision.data`, and prints the result. Imports are deferred until a command runs, so that
+``--help`` is fast.
 """
 
 from __future__ import annotations

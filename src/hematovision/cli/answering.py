@@ -21,9 +21,9 @@ from hematovision.cli.terminal import Styled, say
 from hematovision.errors import OutputError
 
 if TYPE_CHECKING:
-    from hematovision.jobs.classify import ClassifySummary
-    from hematovision.jobs.tables import Table
     from hematovision.model.classifier import Classifier, Prediction
+    from hematovision.tables.sinks import Table
+    from hematovision.workflows.classify import ClassifySummary
 
 __all__ = ["classify", "models"]
 
@@ -94,8 +94,8 @@ def classify(
 def _classify_here(
     paths: list[Path], *, model: str, out: Path | None, resume: bool, explain: Path | None
 ) -> ClassifySummary:
-    from hematovision.jobs import tables
-    from hematovision.jobs.classify import classify as run
+    from hematovision.tables import sinks as tables
+    from hematovision.workflows.classify import classify as run
 
     if out is not None and out.suffix.lower() not in tables.SUFFIXES:
         raise typer.BadParameter(
@@ -132,8 +132,8 @@ def models() -> None:
 
     Shows the key metrics of each, and where its model card is.
     """
-    from hematovision.evaluation.wording import interval, percent
-    from hematovision.jobs.models import list_models
+    from hematovision.reporting.wording import interval, percent
+    from hematovision.workflows.models import list_models
 
     found = list_models()
     if not found:
@@ -160,7 +160,7 @@ def models() -> None:
 @contextmanager
 def _kept(out: Path | None) -> Iterator[None]:
     """Say how to resume if Ctrl-C or a full disk ends the block while a table is being made."""
-    from hematovision.jobs.journal import journal_path
+    from hematovision.tables.journal import journal_path
 
     try:
         yield
@@ -182,7 +182,7 @@ def _is_terminal() -> bool:
 def _screen(classifier: Classifier) -> Table:
     if _is_terminal():
         return _Lines(classifier.classes)
-    from hematovision.jobs.tables import csv_table
+    from hematovision.tables.sinks import csv_table
 
     return csv_table(sys.stdout.buffer, classifier.classes)
 

@@ -38,7 +38,7 @@ def compare(
     Both classify the same images. Differences come with 95% confidence intervals; with --out, the
     images on which the models disagree are listed and shown.
     """
-    from hematovision.jobs.compare import compare as run
+    from hematovision.workflows.compare import compare as run
 
     with drawn_progress() as progress:
         result = run(first, second, dataset, split=split, out=out, progress=progress)

@@ -272,7 +272,7 @@ def phantom(
 
     The images are rendered, not photographs; use them to try things out.
     """
-    from hematovision.data.phantom import write_phantoms
+    from hematovision.data.synthesize import write_phantoms
 
     with drawn_progress() as progress:
         dataset = write_phantoms(

@@ -32,7 +32,7 @@ def demo(
     Needs no data and takes a minute or two.
     """
     _hush_tensorflow()
-    from hematovision.jobs.demo import demo as run
+    from hematovision.workflows.demo import demo as run
 
     with drawn_progress() as progress:
         result = run(out, progress=progress)
@@ -83,8 +83,8 @@ def train(
     """
     blocks = _blocks(fine_tune_blocks)
     _hush_tensorflow()
-    from hematovision.jobs.train import TrainOptions
-    from hematovision.jobs.train import train as run
+    from hematovision.workflows.train import TrainOptions
+    from hematovision.workflows.train import train as run
 
     options = TrainOptions(
         taxonomy=taxonomy,
@@ -133,7 +133,7 @@ def evaluate(
 
     Writes metrics with confidence intervals, simple baselines for comparison, and a report.
     """
-    from hematovision.jobs.evaluate import evaluate as run
+    from hematovision.workflows.evaluate import evaluate as run
 
     with drawn_progress() as progress:
         result = run(model, dataset, split=split, taxonomy=taxonomy, out=out, progress=progress)
@@ -166,7 +166,7 @@ def adapt(
     class, from several fields. Classes without images are kept.
     """
     _hush_tensorflow()
-    from hematovision.jobs.adapt import adapt as run
+    from hematovision.workflows.adapt import adapt as run
 
     with drawn_progress() as progress:
         result = run(model, folder, out=out, unlabelled=unlabelled, seed=seed, progress=progress)
@@ -194,7 +194,7 @@ def export(
 ) -> None:
     """Export a model as a single file for other programs."""
     _hush_tensorflow()
-    from hematovision.jobs.export import export as run
+    from hematovision.workflows.export import export as run
 
     say(f"Written: {run(model, to, out)}")
 

@@ -9,9 +9,9 @@ from hematovision.cli.screen import show_table
 from hematovision.cli.terminal import Styled, say
 
 if TYPE_CHECKING:
-    from hematovision.evaluation.adaptation import AnswerChanges
     from hematovision.evaluation.comparison import Comparison, PartComparison
     from hematovision.evaluation.schema import Metrics
+    from hematovision.reporting.adaptation import AnswerChanges
     from hematovision.training.curve import CurvePoint
 
 __all__ = ["show_changes", "show_comparison", "show_curve", "show_metrics", "show_notes"]
@@ -33,7 +33,7 @@ _SCORES = {
 
 def show_metrics(metrics: Metrics) -> None:
     """Show the classes, the overall scores with their baselines, and caveats."""
-    from hematovision.evaluation.wording import interval, percent
+    from hematovision.reporting.wording import interval, percent
 
     show_table(
         ("class", "images", "errors", "precision", "recall", "95% interval"),
@@ -73,7 +73,7 @@ def show_metrics(metrics: Metrics) -> None:
 
 def show_comparison(comparison: Comparison, verdict: str) -> None:
     """Show which model is better, then both side by side."""
-    from hematovision.evaluation.wording import p_value, percent, points, points_interval
+    from hematovision.reporting.wording import p_value, percent, points, points_interval
 
     first, second = comparison.models
     say(Styled(verdict, bold=True))
@@ -102,7 +102,7 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
 
 
 def _show_parts(what: str, rows: Mapping[str, PartComparison]) -> None:
-    from hematovision.evaluation.wording import points, points_interval
+    from hematovision.reporting.wording import points, points_interval
 
     table = (
         (
@@ -121,7 +121,7 @@ def _show_parts(what: str, rows: Mapping[str, PartComparison]) -> None:
 
 def show_changes(changes: AnswerChanges) -> None:
     """Show what adapting without labels changed."""
-    from hematovision.evaluation.wording import percent
+    from hematovision.reporting.wording import percent
 
     show_table(
         ("class", "before", "after"),
@@ -142,8 +142,8 @@ def show_notes(notes: Iterable[str]) -> None:
 
 def show_curve(curve: Sequence[CurvePoint]) -> None:
     """Show the learning curve, and whether more images would help."""
-    from hematovision.evaluation.learning_curve import curve_rows, curve_sentence
-    from hematovision.evaluation.wording import interval, percent, points, points_interval
+    from hematovision.reporting.learning_curve import curve_rows, curve_sentence
+    from hematovision.reporting.wording import interval, percent, points, points_interval
 
     show_table(
         ("training images", "of each class", "balanced accuracy", "95% interval", "gained", ""),

@@ -12,7 +12,7 @@ from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
 from hematovision.cli.terminal import say
 
 if TYPE_CHECKING:
-    from hematovision.jobs.classify import ClassifySummary
+    from hematovision.workflows.classify import ClassifySummary
 
 __all__ = [
     "EngineOption",
@@ -66,7 +66,7 @@ def features(
             )
     else:
         refuse_cluster_words((), ray_address)
-        from hematovision.jobs.features import compute_features
+        from hematovision.workflows.features import compute_features
 
         with drawn_progress() as progress:
             found = compute_features(

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hematovision.data.archives import unpack
+from hematovision.archives import unpack
 from hematovision.data.fetching import ResumingDownloader
 from hematovision.data.public_sets import SETS, PublicSet, get_set
 from hematovision.errors import DownloadError, needs_extra

@@ -22,7 +22,6 @@ from hematovision.files import (
     write_bytes,
     write_text,
 )
-from hematovision.model.golden import ask_golden
 from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
     SHARED_WEIGHTS,
@@ -30,6 +29,7 @@ from hematovision.model.manifest import (
     is_safe_name,
     parse_manifest,
 )
+from hematovision.model.self_test import ask_golden
 from hematovision.model.trust import Trust
 from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
 from hematovision.taxonomy import Taxonomy

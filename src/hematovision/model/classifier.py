@@ -14,7 +14,7 @@ from hematovision.errors import BundleError, ImageError, TooManyPixelsError
 from hematovision.model.architecture import FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.explain import both_ways
-from hematovision.model.lookahead import ahead
+from hematovision.model.inference import ahead
 from hematovision.model.prediction import Answers, Explained, Pictured, Prediction, columns
 from hematovision.model.registry import find_model
 from hematovision.model.session import (

@@ -16,8 +16,8 @@ from typing import Any
 
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
-from hematovision.model.golden import Golden
 from hematovision.model.json_object import JsonObject
+from hematovision.model.self_test import Golden
 from hematovision.model.trust import Trust
 from hematovision.taxonomy import Taxonomy
 

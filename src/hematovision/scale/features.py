@@ -21,10 +21,10 @@ from hematovision import images
 from hematovision.errors import ClusterError, ImageError, needs_extra
 from hematovision.extras import require
 from hematovision.files import sha256_bytes
-from hematovision.jobs.features import FeaturesSummary, dataset_to_see
-from hematovision.model.lookahead import ahead
+from hematovision.model.inference import ahead
 from hematovision.progress import Progress, no_progress
 from hematovision.scale.cluster import Cluster, Connection, connected
+from hematovision.workflows.features import FeaturesSummary, dataset_to_see
 
 with needs_extra("train", "Computing features"):
     from hematovision.model.backbone import Backbone

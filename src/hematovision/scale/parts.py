@@ -20,12 +20,12 @@ from typing import Any
 
 from hematovision.errors import OutputError, needs_extra
 from hematovision.files import ensure_folder, open_own, sha256_bytes, writing
-from hematovision.jobs.journal import Head
-from hematovision.jobs.tables import parquet_table
 from hematovision.liveness import try_hold
 from hematovision.model.prediction import Prediction
 from hematovision.names import name_bytes, unescape_name
 from hematovision.scale.addresses import Source, filesystem, is_uri
+from hematovision.tables.journal import Head
+from hematovision.tables.sinks import parquet_table
 
 __all__ = ["JOB", "Part", "Parts", "open_parts", "part_name", "write_part"]
 

@@ -12,7 +12,7 @@ from hematovision import images
 from hematovision.errors import ImageError, TooManyBytesError, UnreadableFileError
 from hematovision.model.bundle import MANIFEST, ONNX, Bundle, read_bundle
 from hematovision.model.classifier import Classifier
-from hematovision.model.lookahead import ahead
+from hematovision.model.inference import ahead
 from hematovision.model.prediction import Prediction
 from hematovision.scale.addresses import Source, filesystem
 from hematovision.scale.parts import Part, write_part

@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from hematovision.errors import RequestError
-from hematovision.jobs.receiving import display_name
 from hematovision.server.engine import Engine
 from hematovision.server.form import read_form
 from hematovision.server.serving import Seen, Served
+from hematovision.uploads.receiving import display_name
 
 __all__ = ["Classified", "ModelNamed", "ModelsListed", "friendly_paths"]
 

@@ -16,9 +16,9 @@ from hematovision import images
 from hematovision.errors import ImageError, ModelError, NotAnImageError, RequestError
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
-from hematovision.model.golden import NOVELTY_TOLERANCE, TOLERANCE, Golden, golden_cell
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
+from hematovision.model.self_test import NOVELTY_TOLERANCE, TOLERANCE, Golden, golden_cell
 
 __all__ = ["Models", "Seen", "Served"]
 

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.data.decoys import SPOILT, draw_decoy, spoil
 from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
 from hematovision.model.architecture import FEATURES
 from hematovision.model.backbone import Backbone
-from hematovision.model.lookahead import ahead
+from hematovision.model.inference import ahead
 from hematovision.model.session import usable_cpus
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
+from hematovision.synthetic.decoys import SPOILT, draw_decoy, spoil
 from hematovision.training.feature_cache import FeatureCache, open_cache
 from hematovision.training.features import row_of
 from hematovision.training.pictures import Part

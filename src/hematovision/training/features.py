@@ -19,7 +19,7 @@ from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
 from hematovision.model.architecture import FEATURES
-from hematovision.model.lookahead import ahead
+from hematovision.model.inference import ahead
 from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import FeatureCache

@@ -13,7 +13,7 @@ from hematovision.app.charts import counts_chart, show_chart
 from hematovision.app.pictures import heat_picture, plain_picture
 from hematovision.app.theme import answer_html, refusals_html
 from hematovision.model.classifier import Classifier
-from hematovision.review.answering import Batch, Row
+from hematovision.review.batches import Batch, Row
 
 __all__ = ["show_batch"]
 

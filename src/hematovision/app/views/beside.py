@@ -10,8 +10,8 @@ import streamlit as st
 from hematovision.errors import HematoVisionError
 from hematovision.evaluation.paired import Difference
 from hematovision.home import data_folder
-from hematovision.jobs.compare import CompareResult, compare
-from hematovision.review.shelf import ShelfModel
+from hematovision.retraining.library import ShelfModel
+from hematovision.workflows.compare import CompareResult, compare
 
 __all__ = ["show_side_by_side"]
 

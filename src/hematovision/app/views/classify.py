@@ -11,8 +11,8 @@ import streamlit as st
 from hematovision.app import state
 from hematovision.app.samples import drawn_samples
 from hematovision.app.views.batch import show_batch
-from hematovision.review.answering import answer_batch
-from hematovision.review.shelf import ShelfModel
+from hematovision.retraining.library import ShelfModel
+from hematovision.review.batches import answer_batch
 
 __all__ = ["show"]
 

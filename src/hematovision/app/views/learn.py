@@ -14,8 +14,8 @@ import streamlit as st
 from hematovision.app import state
 from hematovision.app.views.learning import show_learning
 from hematovision.home import data_folder
-from hematovision.review.export import export_reviewed
-from hematovision.review.learning import start_learning
+from hematovision.retraining.dataset import export_reviewed
+from hematovision.retraining.run import start_learning
 from hematovision.review.records import Agreement
 
 __all__ = ["show"]

@@ -6,7 +6,7 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.charts import curves_chart, figures_of, show_chart
-from hematovision.review.learning import Epoch, Learning, SideBySide, learnings
+from hematovision.retraining.run import Epoch, Learning, SideBySide, learnings
 
 __all__ = ["epoch_text", "show_learning"]
 

@@ -11,7 +11,7 @@ from hematovision.app import state
 from hematovision.app.charts import confusion_chart, curves_chart, figures_of, show_chart
 from hematovision.app.views.beside import show_side_by_side
 from hematovision.evaluation.schema import read_metrics
-from hematovision.review.shelf import ShelfModel
+from hematovision.retraining.library import ShelfModel
 
 __all__ = ["show"]
 

@@ -1,0 +1,10 @@
+"""Synthetic cells and fields: rendered images with exact ground truth.
+
+For the demo, tests and load tests. `hematovision.data.synthesize` writes datasets of them.
+"""
+
+from hematovision.synthetic.field import DrawnCell, Field, draw_cell, draw_field
+from hematovision.synthetic.scene import KINDS
+from hematovision.synthetic.stain import LABS
+
+__all__ = ["KINDS", "LABS", "DrawnCell", "Field", "draw_cell", "draw_field"]

@@ -1,0 +1,232 @@
+"""Labs: how a stain, a microscope and a camera make the same cells look different.
+
+Colour is modelled as in a microscope. Light passes through the stained smear and is weakened by
+each dye (Beer-Lambert law; Ruifrok & Johnston 2001, Anal. Quant. Cytol. Histol. 23:291-299, use
+the same model to take stains apart): ``intensity = white * exp(-sum(amount * absorbance))``.
+A lab is a family of such parameters; every field draws its own values from its lab's ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.synthetic.shapes import Array
+
+__all__ = ["AZURE", "BLUE", "DYES", "EDGE", "EOSIN", "HAEM", "LABS", "Lab", "Look", "take_look"]
+
+DYES = 5
+AZURE, BLUE, EOSIN, HAEM, EDGE = range(DYES)
+"""Planes of dye: azure B on chromatin and dark granules, methylene blue on ribonucleic acid,
+eosin on granules and protein, haemoglobin with the eosin it binds, and last no dye at all:
+the refraction at an outline, which most optics show as a thin bright or tinted line."""
+
+Range = tuple[float, float]
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A family of stain, optics and camera; ranges are uniform, lengths in micrometres.
+
+    Parameters
+    ----------
+    white : tuple of float
+        Colour of the empty background, 0 to 255.
+    absorbance : tuple of tuple of float
+        One colour for each dye plane: natural-logarithm absorbance of one unit of dye.
+    scale : tuple of float
+        Pixels per micrometre of a field.
+    view : tuple of float
+        Width of what a cell image shows.
+    blur : tuple of float
+        Standard deviation of the defocus.
+    fringe : float
+        How far the red and blue images are shifted apart.
+    sharpen : float
+        Strength of the camera's sharpening; 0 is none.
+    noise : tuple of float
+        Standard deviation of the sensor noise, in grey levels of 255.
+    vignette, gradient : tuple of float
+        Loss of light in the corners; difference of light from side to side.
+    quality : tuple of int
+        JPEG quality.
+    crowding : tuple of float
+        Red cells in 1,000 square micrometres.
+    oval : tuple of float
+        Long over short axis of the whole picture's cells (a smear's pull, or a camera's pixels).
+    pallor : tuple of float
+        How much of the hollow of a red cell remains after drying, 0 to 1.
+    """
+
+    white: Colour
+    absorbance: tuple[Colour, Colour, Colour, Colour, Colour]
+    scale: Range
+    view: Range
+    blur: Range
+    fringe: float
+    sharpen: float
+    noise: Range
+    vignette: Range
+    gradient: Range
+    quality: tuple[int, int]
+    crowding: Range
+    oval: Range
+    pallor: Range
+
+
+LABS: Mapping[str, Lab] = {
+    # An analyser's evenly lit, sharpened pictures: cream background, violet nuclei.
+    "phantom-a": Lab(
+        white=(252, 230, 202),
+        absorbance=(
+            (1.20, 2.00, 0.45),
+            (0.60, 0.64, 0.14),
+            (0.09, 0.56, 0.38),
+            (0.23, 0.34, 0.23),
+            (0.01, 0.02, 0.02),
+        ),
+        scale=(9.5, 11.5),
+        view=(33.0, 41.0),
+        blur=(0.06, 0.13),
+        fringe=0.0,
+        sharpen=0.6,
+        noise=(0.8, 1.8),
+        vignette=(0.0, 0.03),
+        gradient=(0.0, 0.03),
+        quality=(88, 97),
+        crowding=(8.0, 14.0),
+        oval=(1.0, 1.04),
+        pallor=(0.55, 0.95),
+    ),
+    # An older camera on a teaching microscope: grey-white, soft, blue-violet nuclei, salmon cells.
+    "phantom-b": Lab(
+        white=(206, 207, 202),
+        absorbance=(
+            (0.46, 0.82, -0.02),
+            (0.30, 0.38, 0.02),
+            (0.10, 0.42, 0.18),
+            (0.13, 0.31, 0.26),
+            (0.00, 0.00, 0.10),
+        ),
+        scale=(9.0, 12.0),
+        view=(26.0, 34.0),
+        blur=(0.16, 0.26),
+        fringe=0.08,
+        sharpen=0.3,
+        noise=(1.2, 2.6),
+        vignette=(0.0, 0.08),
+        gradient=(0.0, 0.10),
+        quality=(72, 92),
+        crowding=(8.0, 14.0),
+        oval=(1.0, 1.28),
+        pallor=(0.6, 1.0),
+    ),
+    # A telephone on an eyepiece: pink from too much eosin, magenta nuclei.
+    "phantom-c": Lab(
+        white=(216, 180, 168),
+        absorbance=(
+            (0.62, 1.80, 0.40),
+            (0.38, 0.46, 0.18),
+            (0.15, 0.42, 0.24),
+            (0.36, 0.50, 0.27),
+            (-0.03, -0.03, -0.03),
+        ),
+        scale=(13.0, 17.0),
+        view=(22.0, 30.0),
+        blur=(0.14, 0.24),
+        fringe=0.05,
+        sharpen=0.0,
+        noise=(1.0, 2.2),
+        vignette=(0.02, 0.14),
+        gradient=(0.0, 0.08),
+        quality=(80, 95),
+        crowding=(7.0, 12.0),
+        oval=(1.0, 1.06),
+        pallor=(0.3, 0.75),
+    ),
+    # A yellowish lamp and an alkaline buffer: blue-grey red cells, fringes of colour.
+    "phantom-d": Lab(
+        white=(206, 196, 160),
+        absorbance=(
+            (0.62, 1.75, 0.22),
+            (0.50, 0.48, 0.08),
+            (0.14, 0.44, 0.20),
+            (0.39, 0.42, 0.12),
+            (0.02, 0.05, -0.05),
+        ),
+        scale=(11.0, 16.0),
+        view=(24.0, 33.0),
+        blur=(0.14, 0.26),
+        fringe=0.16,
+        sharpen=0.0,
+        noise=(1.5, 3.5),
+        vignette=(0.02, 0.12),
+        gradient=(0.0, 0.10),
+        quality=(70, 92),
+        crowding=(6.5, 12.0),
+        oval=(1.0, 1.08),
+        pallor=(0.25, 0.75),
+    ),
+}
+"""The labs there are, by name. Every name begins with ``phantom``: no laboratory is called so."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one field drew from its lab: one smear on one microscope on one day.
+
+    ``absorbance`` has shape (DYES, 3); the scalars are those of `Lab`.
+    """
+
+    lab: str
+    white: NDArray[np.float32]
+    absorbance: Array
+    scale: float
+    view: float
+    blur: float
+    fringe: float
+    sharpen: float
+    noise: float
+    vignette: float
+    gradient: float
+    quality: int
+    crowding: float
+    oval: float
+    pallor: float
+
+
+def take_look(rng: np.random.Generator, lab: str | None) -> Look:
+    """Draw a look from a lab, or from any of them.
+
+    Raises
+    ------
+    ValueError
+        If there is no lab of that name.
+    """
+    names = tuple(LABS)
+    drawn = names[int(rng.integers(len(names)))]
+    name = drawn if lab is None else lab
+    if name not in LABS:
+        raise ValueError(f"`lab` must be one of {', '.join(names)}. Received: {name!r}")
+    family = LABS[name]
+    strength = rng.normal(1.0, 0.10, (DYES, 1))
+    tint = rng.normal(1.0, 0.05, (DYES, 3))
+    balance = rng.normal(1.0, 0.01, 3) * rng.normal(1.0, 0.02)
+    scalars = {
+        key: float(rng.uniform(*getattr(family, key)))
+        for key in ("scale", "view", "blur", "noise", "vignette", "gradient", "crowding", "oval")
+    }
+    return Look(
+        lab=name,
+        white=np.clip(np.array(family.white) * balance, 0.0, 253.0).astype(np.float32),
+        absorbance=(np.array(family.absorbance) * strength * tint).astype(np.float32),
+        fringe=family.fringe,
+        sharpen=family.sharpen * float(rng.uniform(0.5, 1.2)),
+        quality=int(rng.integers(family.quality[0], family.quality[1] + 1)),
+        pallor=float(rng.uniform(*family.pallor)),
+        **scalars,
+    )

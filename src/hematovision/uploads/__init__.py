@@ -1,0 +1,1 @@
+"""Untrusted uploads: receiving, unpacking and classifying them."""

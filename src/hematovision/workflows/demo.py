@@ -1,0 +1,79 @@
+"""The job of showing the whole job: phantoms are drawn, learnt and judged, with no data needed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hematovision.data.synthesize import NOTE_FILE, write_phantoms
+from hematovision.errors import OutputError, needs_extra
+from hematovision.evaluation import Metrics
+from hematovision.extras import require
+from hematovision.progress import Progress, no_progress
+from hematovision.workflows.outputs import LOCK, held_folder
+
+with needs_extra("train", "The demo"):
+    from hematovision.workflows.train import TrainOptions, train
+
+__all__ = ["IMAGES", "DemoResult", "demo"]
+
+IMAGES = 600
+"""Drawn cell images: enough to learn from, few enough for a minute."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the demo's run folder and report are, its figures, and an image to classify next."""
+
+    folder: Path
+    report: Path
+    metrics: Metrics
+    example: Path
+
+
+def demo(
+    folder: Path, *, images: int = IMAGES, seed: int = 0, progress: Progress = no_progress
+) -> DemoResult:
+    """Draw a dataset, train on it, and evaluate.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to work. What an earlier demo left there is replaced; a folder of anything else is
+        refused.
+    images : int
+        How many cell images to draw.
+    seed : int
+    progress : Progress
+
+    Raises
+    ------
+    OutputError
+        If `folder` holds something that no demo wrote, or cannot be written.
+    MissingExtraError
+        At once, if the extra ``train`` is not installed.
+    """
+    require("demo")
+    with held_folder(folder) as was_interrupted:
+        _clear(folder, was_interrupted=was_interrupted)
+        cells, run = folder / "phantoms", folder / "run"
+        data = write_phantoms(cells, images, seed, progress=progress)
+        result = train(cells, run, TrainOptions(seed=seed), progress=progress)
+    return DemoResult(
+        result.folder, result.report, result.metrics, data.part("test").samples[0].path
+    )
+
+
+def _clear(folder: Path, *, was_interrupted: bool) -> None:
+    """Remove an earlier demo, recognised by the note that phantoms carry, and nothing else."""
+    inside = {path.name for path in folder.iterdir()} - {LOCK}
+    noted = was_interrupted or (folder / "phantoms" / NOTE_FILE).is_file()
+    ours = inside <= {"phantoms", "run"} and noted
+    if inside and not ours:
+        raise OutputError(
+            f"{folder} holds something that is no demo ({', '.join(sorted(inside)[:3])}); it was "
+            "not touched. Choose another folder with --out."
+        )
+    for name in inside:
+        shutil.rmtree(folder / name)

@@ -1,0 +1,167 @@
+"""A batch of images: answered as `classify` does, recorded, and looked at for a while."""
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from hematovision import images
+from hematovision.model.classifier import Classifier
+from hematovision.review.batches import Batch, answer_batch, model_ref
+from hematovision.review.records import Keeping
+from hematovision.review.service import ReviewService
+from hematovision.synthetic import draw_cell
+from hematovision.workflows.classify import classify
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier.load("rbc-wbc-platelets")
+
+
+@pytest.fixture
+def records(tmp_path: Path):
+    with ReviewService.open(f"sqlite+pysqlite:///{tmp_path / 'records.sqlite3'}") as service:
+        yield service
+
+
+def drawn(count: int) -> list[tuple[str, bytes]]:
+    kinds = ("rbc", "neutrophil", "platelet")
+    return [
+        (f"cell {i}.png", images.encode_png(draw_cell(kinds[i % 3], i, size=100)))
+        for i in range(count)
+    ]
+
+
+def test_answers_are_those_of_classify(
+    classifier: Classifier, records: ReviewService, tmp_path: Path
+):
+    cells = [*drawn(5), ("broken.png", b"\x89PNG\r\n\x1a\nnothing")]
+    for name, content in cells:
+        (tmp_path / name).write_bytes(content)
+    batch = answer_batch(classifier, cells, records, name="rbc-wbc-platelets")
+    classify([tmp_path / name for name, _ in cells], out=tmp_path / "answers.csv")
+    with (tmp_path / "answers.csv").open(newline="") as stream:
+        expected = list(csv.DictReader(stream))
+    found = list(csv.DictReader(io.StringIO(batch.csv())))
+    for row in expected:
+        row["path"] = Path(row["path"]).name
+    assert [row.keys() for row in found] == [row.keys() for row in expected]
+    for one, other in zip(found, expected, strict=True):
+        same = ("path", "label", "decision", "reason")
+        assert [one[key] for key in same] == [other[key] for key in same]
+        for key in ("confidence", "novelty", "p_RBC"):
+            if other[key]:
+                assert float(one[key]) == pytest.approx(float(other[key]), abs=1e-6)
+
+
+def test_every_answer_is_recorded_and_refused_files_are_not(
+    classifier: Classifier, records: ReviewService
+):
+    batch = answer_batch(classifier, [*drawn(4), ("x.png", b"")], records, name="mine")
+    (kept,) = records.batches()
+    assert (kept.id, kept.n, kept.model.name) == (batch.number, 4, "mine")
+    assert kept.model == model_ref(classifier, "mine")
+    assert [answer.id for answer in records.answers(batch.number)] == [
+        row.answer for row in batch.answered
+    ]
+    assert [row.prediction.path for row in batch.refused] == ["x.png"]
+
+
+@pytest.mark.parametrize("keep", ["review", "all", "none"])
+def test_pictures_are_kept_as_the_setting_says_without_metadata(
+    classifier: Classifier, records: ReviewService, keep: str
+):
+    records.keep(Keeping(keep, None), "Ana")
+    note = PngInfo()
+    note.add_text("Patient", "Doe, Jane")
+    with io.BytesIO() as stream:
+        noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(stream, "PNG", pnginfo=note)
+        content = stream.getvalue()
+    assert b"Doe" in content
+    batch = answer_batch(classifier, [("noise.png", content)], records, name="mine")
+    assert batch.rows[0].prediction.decision == "review"
+    waiting = records.claim("Ana", batch.model.sha256)
+    assert len(waiting) == (keep != "none")
+    for cell in waiting:
+        assert b"Doe" not in cell.picture
+        np.testing.assert_array_equal(images.read(cell.picture), noise)
+
+
+def test_a_batch_gives_its_images_back_until_it_is_closed(
+    classifier: Classifier, records: ReviewService
+):
+    cells = drawn(3)
+    batch = answer_batch(classifier, cells, records, name="mine")
+    assert [batch.content(row) for row in batch.rows] == [content for _, content in cells]
+    np.testing.assert_array_equal(batch.pixels(batch.rows[1]), images.read(cells[1][1]))
+    batch.close()
+    with pytest.raises(ValueError, match="closed"):
+        batch.content(batch.rows[0])
+
+
+def test_rows_are_chosen_by_decision_and_class_the_least_certain_first(
+    classifier: Classifier, records: ReviewService
+):
+    batch = answer_batch(classifier, [*drawn(9), ("x.png", b"")], records, name="mine")
+    rows = batch.chosen()
+    assert rows[-1].prediction.decision == "refused"
+    review = batch.chosen(["review"])
+    confidences = [row.prediction.confidence or 0 for row in review]
+    assert confidences == sorted(confidences)
+    some = batch.rows[0].prediction.label or ""
+    assert {row.prediction.label for row in batch.chosen(labels=[some])} == {some}
+    assert [row.prediction.path for row in batch.chosen(name="CELL 7")] == ["cell 7.png"]
+    counts = batch.counts()
+    assert sum(sum(found.values()) for found in counts.values()) == 9
+    assert list(counts)[:3] == list(classifier.classes)
+    unlike = sum("unlike" in row.prediction.reason for row in batch.answered)
+    assert counts.get("Not recognised", Counter()) == Counter(review=unlike)
+
+
+def test_progress_is_told_with_the_number_of_images_in_archives(
+    classifier: Classifier, records: ReviewService
+):
+    told = []
+    answer_batch(
+        classifier,
+        drawn(3),
+        records,
+        name="mine",
+        progress=lambda done, total, what: told.append((done, total)),
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_no_file_is_left_behind(records: ReviewService, classifier: Classifier):
+    batch = Batch(1, model_ref(classifier, "mine"))
+    place = batch.put(b"abc")
+    assert batch.put(b"de") == (3, 2)
+    assert place == (0, 3)
+    name = batch._images.name
+    assert not isinstance(name, str) or not Path(name).exists()
+
+
+def test_large_files_are_not_gathered_in_memory(
+    classifier: Classifier, records: ReviewService, monkeypatch: pytest.MonkeyPatch
+):
+    gathered: list[int] = []
+    record = ReviewService.record
+
+    def spied(self: ReviewService, batch: int, answers: list) -> list[int]:
+        gathered.append(len(answers))
+        return record(self, batch, answers)
+
+    monkeypatch.setattr(ReviewService, "record", spied)
+    # Bytes behind the end of an image are ignored.
+    cells = [(name, content + bytes(2**24)) for name, content in drawn(5)]
+    batch = answer_batch(classifier, cells, records, name="mine")
+    assert len(batch.answered) == 5
+    assert max(gathered) <= 3
+    assert [batch.content(row) for row in batch.rows] == [content for _, content in cells]

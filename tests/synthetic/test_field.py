@@ -1,0 +1,181 @@
+"""Fields and cell images: the truth is exact, the same seed gives the same pixels."""
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hematovision.synthetic import KINDS, LABS, draw_cell, draw_field
+
+
+@pytest.fixture(scope="module")
+def fields():
+    return [draw_field(seed, lab=lab) for seed, lab in enumerate(LABS)]
+
+
+def digest(array):
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def test_the_same_seed_gives_the_same_pixels_in_another_process():
+    here = digest(draw_field(11, size=(160, 200)).image) + digest(
+        draw_cell("monocyte", 12, size=96)
+    )
+    code = (
+        "import hashlib\n"
+        "from hematovision.synthetic import draw_cell, draw_field\n"
+        "draw_cell('rbc', 1)\n"  # what was drawn before changes nothing
+        "field = draw_field(11, size=(160, 200))\n"
+        "for image in (field.image, draw_cell('monocyte', 12, size=96)):\n"
+        "    print(hashlib.sha256(image.tobytes()).hexdigest(), end='')\n"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert there.stdout == here
+
+
+def test_other_seeds_labs_and_kinds_give_other_pixels():
+    images = [
+        draw_cell("neutrophil", 1, lab="phantom-a", size=96),
+        draw_cell("neutrophil", 2, lab="phantom-a", size=96),
+        draw_cell("neutrophil", 1, lab="phantom-b", size=96),
+        draw_cell("eosinophil", 1, lab="phantom-a", size=96),
+    ]
+    assert len({digest(image) for image in images}) == 4
+
+
+def test_without_a_lab_all_of_them_come_up():
+    assert {draw_field(seed, size=(64, 64)).lab for seed in range(24)} == set(LABS)
+
+
+def test_a_field_is_rgb_of_the_size_asked_for():
+    field = draw_field(0, size=(100, 150))
+    assert field.image.shape == (100, 150, 3)
+    assert field.image.dtype == np.uint8
+    assert field.labels.shape == (100, 150)
+    assert field.labels.dtype == np.int32
+
+
+def test_boxes_bound_the_whole_masks_exactly(fields):
+    for field in fields:
+        for index, cell in enumerate(field.cells):
+            rows, columns = np.nonzero(field.mask(index))
+            tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert cell.box == tight
+            assert cell.mask.shape == (tight[3] - tight[1], tight[2] - tight[0])
+
+
+def test_labels_show_of_every_pixel_the_cell_drawn_last(fields):
+    for field in fields:
+        expected = np.zeros_like(field.labels)
+        for index in range(len(field.cells)):
+            expected[field.mask(index)] = index + 1
+        assert np.array_equal(field.labels, expected)
+
+
+def test_overlapped_means_shared_pixels(fields):
+    for field in fields:
+        layers = sum(field.mask(i).astype(int) for i in range(len(field.cells)))
+        for index, cell in enumerate(field.cells):
+            assert cell.overlapped == bool((layers[field.mask(index)] > 1).any())
+    flags = [cell.overlapped for field in fields for cell in field.cells]
+    assert 0.02 < np.mean(flags) < 0.8
+
+
+def test_touching_the_border_means_a_box_that_ends_there(fields):
+    for field in fields:
+        height, width = field.labels.shape
+        for cell in field.cells:
+            xmin, ymin, xmax, ymax = cell.box
+            assert cell.touches_border == (0 in (xmin, ymin) or xmax == width or ymax == height)
+    flags = [cell.touches_border for field in fields for cell in field.cells]
+    assert 0.05 < np.mean(flags) < 0.6
+
+
+def test_a_field_holds_the_cells_asked_for():
+    asked = {"rbc": 7, "platelet": 3, "monocyte": 1, "basophil": 0}
+    field = draw_field(3, cells=asked)
+    assert Counter(cell.kind for cell in field.cells) == {k: n for k, n in asked.items() if n}
+
+
+def test_by_chance_a_field_is_mostly_red_cells(fields):
+    counts = Counter(cell.kind for field in fields for cell in field.cells)
+    assert counts["rbc"] / counts.total() > 0.7
+    assert counts["platelet"] >= 1
+    assert counts.total() - counts["rbc"] - counts["platelet"] >= 3
+
+
+def test_a_larger_field_shows_more_cells_not_larger_ones():
+    small, large = (draw_field(5, size=size, lab="phantom-a") for size in ((240, 320), (960, 640)))
+    assert len(large.cells) > 4 * len(small.cells)
+    small_area, large_area = (
+        np.median([c.mask.sum() for c in f.cells if c.kind == "rbc" and not c.touches_border])
+        for f in (small, large)
+    )
+    assert large_area == pytest.approx(small_area, rel=0.3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cell_image_shows_its_cell_in_the_middle(kind):
+    image = draw_cell(kind, 1, lab="phantom-a", size=128)
+    assert image.shape == (128, 128, 3)
+    assert image.dtype == np.uint8
+    background = np.percentile(image.reshape(-1, 3), 95, axis=0)
+    middle = image[60:68, 60:68].reshape(-1, 3).mean(axis=0)
+    assert np.abs(background - middle).max() > (8 if kind == "rbc" else 40)
+
+
+def test_a_cell_image_shows_the_same_at_any_size():
+    small, large = (draw_cell("lymphocyte", 4, lab="phantom-a", size=size) for size in (112, 224))
+    shrunk = np.asarray(Image.fromarray(large).resize((112, 112), Image.Resampling.BOX))
+    middle = slice(40, 72)
+    difference = small[middle, middle].astype(float) - shrunk[middle, middle]
+    assert abs(difference.mean()) < 12
+
+
+def test_some_platelets_come_in_clumps():
+    dark = []
+    for seed in range(20):
+        image = draw_cell("platelet", seed, lab="phantom-a", size=72).astype(float)
+        dark.append((image[..., 0] < 150).sum())
+    assert max(dark) > 2.5 * np.median(dark)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": -1}, "`seed` must be 0 or more"),
+        ({"seed": 0, "size": (32, 640)}, "`size` must be at least 64"),
+        ({"seed": 0, "lab": "a"}, "`lab` must be one of"),
+        ({"seed": 0, "cells": {"red": 3}}, "`cells` must give .* Received: {'red': 3}"),
+        ({"seed": 0, "cells": {"rbc": -3}}, "`cells` must give"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        draw_field(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("lab", "folder", "pattern"),
+    [
+        ("phantom-a", "pbc/train", "*/*.jpg"),
+        ("phantom-b", "bccd/JPEGImages", "*.jpg"),
+        ("phantom-c", "txl/raabin/images", "*.jpg"),
+    ],
+)
+def test_colours_are_those_of_real_smears(real_data, lab, folder, pattern):
+    """Mean and spread of the pixels, within 30 of 255 levels of the lab's model."""
+    files = sorted((real_data / folder).glob(pattern))
+    files = files[:: max(1, len(files) // 24)]
+    real = [np.asarray(Image.open(f).convert("RGB").resize((96, 96))) for f in files]
+    drawn = [draw_field(seed, size=(240, 240), lab=lab).image for seed in range(8)]
+    for statistic in (np.mean, np.std):
+        there = statistic(np.stack(real).reshape(-1, 3), axis=0)
+        here = statistic(np.stack(drawn).reshape(-1, 3), axis=0)
+        assert np.abs(there - here).max() < 30

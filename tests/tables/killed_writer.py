@@ -1,0 +1,91 @@
+"""Writes a run folder in a process that ends at its N-th step on disk, for every N.
+
+``python killed_writer.py FOLDER``: the work is done again and again, in a child each time, into
+FOLDER/1, FOLDER/2 and so on; the child ends without any clean-up just before its N-th file is put
+in its place. Prints the number of the first child that came to its end.
+"""
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from hematovision.data.folders import read_dataset
+from hematovision.data.synthesize import write_phantoms
+from hematovision.model.architecture import FEATURES
+from hematovision.model.head import Head
+from hematovision.model.novelty import Novelty
+from hematovision.model.trust import Trust
+from hematovision.model.weights import bundled_weights
+from hematovision.training.pictures import Part
+from hematovision.training.trainer import Learned
+from hematovision.workflows.outputs import claimed_folder
+from hematovision.workflows.run_folder import Recipe, write_figures, write_model
+
+KILLED = 9
+
+
+def learned(dataset) -> Learned:
+    rng = np.random.default_rng(0)
+    n = len(dataset.taxonomy.classes)
+    parts = {}
+    for split in dataset.splits:
+        part = dataset.part(split)
+        features = rng.uniform(0, 2, (len(part), FEATURES)).astype(np.float32)
+        colours = rng.uniform(0, 255, (len(part), 3)).astype(np.float32)
+        digests = tuple(f"{i:064x}" for i in range(len(part)))
+        parts[split] = Part(part.samples, part.labels, features, colours, digests)
+    return Learned(
+        weights=bundled_weights(),
+        head=Head(((rng.normal(0, 0.1, (FEATURES, n)), np.zeros(n)),)),
+        novelty=Novelty(np.ones((n, FEATURES), np.float32), np.ones(FEATURES, np.float32)),
+        trust=Trust(1.0, 0.8, 10.0),
+        history=({"epoch": 1.0, "loss": 0.5, "accuracy": 0.9},),
+        parts=parts,
+        refused=(),
+    )
+
+
+def die_at(step: int) -> None:
+    """End this process just before its `step`-th file is put in its place."""
+    left, replace = [step], Path.replace
+
+    def counted(path: Path, target: Path) -> Path:
+        left[0] -= 1
+        if not left[0]:
+            os._exit(KILLED)
+        return replace(path, target)
+
+    Path.replace = counted
+
+
+def work(root: Path, step: int) -> None:
+    dataset = read_dataset(root / "cells")
+    known = learned(dataset)
+    recipe = Recipe("hematology", 0, 1, {})
+    die_at(step)
+    with claimed_folder(root / str(step)) as out:
+        write_figures(write_model(out, dataset, known, recipe), dataset, known, recipe)
+
+
+def main(root: Path) -> None:
+    write_phantoms(root / "cells", 60, seed=3)
+    # Keras' own files need TensorFlow, which bears no fork; their content does not matter here.
+    stub = ModuleType("hematovision.training.keras_files")
+    stub.keras_bytes = lambda *_, **__: {"h5": b"h5", "keras": b"keras"}
+    sys.modules[stub.__name__] = stub
+    step, code = 0, KILLED
+    while code == KILLED:
+        step += 1
+        child = os.fork()
+        if not child:
+            work(root, step)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.stdout.write(f"{step} {code}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

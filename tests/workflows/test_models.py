@@ -1,0 +1,25 @@
+"""What is told of the bundled models is what their own files say."""
+
+import json
+from pathlib import Path
+
+from hematovision.model.registry import bundled_models, find_model
+from hematovision.workflows.models import list_models
+
+
+def test_every_bundled_model_is_listed_with_its_own_figures():
+    entries = list_models()
+    assert tuple(entry.name for entry in entries) == bundled_models()
+    for entry in entries:
+        metrics = json.loads((find_model(entry.name) / "metrics.json").read_text(encoding="utf-8"))
+        assert entry.balanced_accuracy == metrics["balanced_accuracy"]
+        assert entry.n == metrics["n"]
+        assert list(entry.classes) == metrics["classes"]
+
+
+def test_every_bundled_model_has_a_card():
+    assert all(Path(entry.card).read_text(encoding="utf-8").strip() for entry in list_models())
+
+
+def test_the_three_class_and_the_eight_class_model_are_bundled():
+    assert bundled_models() == ("pbc8", "rbc-wbc-platelets")

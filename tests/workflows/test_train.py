@@ -1,0 +1,237 @@
+"""A run folder holds everything, all of its files agree, and nothing is overwritten."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hematovision import images
+from hematovision.data.synthesize import write_phantoms
+from hematovision.errors import OutputError, TaxonomyError, WeightsError
+from hematovision.evaluation import read_metrics
+from hematovision.model.bundle import read_bundle
+from hematovision.model.classifier import Classifier
+from hematovision.model.self_test import ask_golden
+from hematovision.synthetic import draw_cell
+from hematovision.workflows.demo import demo
+from hematovision.workflows.evaluate import evaluate
+from hematovision.workflows.export import export
+from hematovision.workflows.train import TrainOptions, train
+
+FILES = {
+    "MODEL_CARD.md", "accuracy_loss.png", "accuracy_loss.svg", "bundle.json",
+    "classification_report.csv", "confusion_matrix.png", "confusion_matrix.svg",
+    "hematovision_model.h5", "hematovision_model.keras", "hematovision_model.onnx", "history.csv",
+    "metrics.json", "predictions.csv", "report.html",
+    "split.csv",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("job") / "cells"
+    write_phantoms(root, 90, seed=5)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory):
+    return train(dataset, tmp_path_factory.mktemp("runs") / "first")
+
+
+def test_the_run_folder_has_every_file_under_a_hash(trained):
+    assert {path.name for path in trained.folder.iterdir()} == FILES
+    listed = json.loads((trained.folder / "bundle.json").read_text())["files"]
+    assert set(listed) == FILES - {"bundle.json"}
+    bundle = read_bundle(trained.folder)
+    assert bundle.taxonomy.name == "rbc-wbc-platelets"
+    assert bundle.manifest.backbone.name == "hematology"
+    assert bundle.manifest.data["splits"]["test"] == {"RBC": 6, "WBC": 3, "Platelets": 3}
+    assert bundle.manifest.golden == ask_golden(bundle.read("hematovision_model.onnx"), {})
+
+
+def test_phantoms_are_told_apart(trained):
+    assert trained.metrics.n == 12
+    assert trained.metrics.balanced_accuracy >= 0.9
+    assert set(trained.metrics.baselines) >= {"most_frequent_class", "box_size", "mean_colour"}
+    assert not trained.refused
+    assert not trained.interrupted
+
+
+def test_the_classifier_says_what_the_training_measured(trained, dataset: Path):
+    with (trained.folder / "predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    said = Classifier.load(trained.folder).predict([dataset / row["path"] for row in rows])
+    for row, prediction in zip(rows, said, strict=True):
+        assert row["label"] == prediction.label
+        assert row["decision"] == prediction.decision
+        assert float(row["p_RBC"]) == pytest.approx(prediction.probabilities[0], abs=1e-5)
+        assert float(row["novelty"]) == pytest.approx(prediction.novelty, rel=1e-4)
+
+
+def test_evaluating_the_run_gives_the_figures_of_the_run(trained, dataset: Path, tmp_path: Path):
+    judged = evaluate(trained.folder, dataset, out=tmp_path / "again")
+    assert judged.metrics.confusion_matrix == trained.metrics.confusion_matrix
+    assert judged.metrics.log_loss == pytest.approx(trained.metrics.log_loss, abs=1e-5)
+    assert read_metrics(tmp_path / "again" / "metrics.json") == judged.metrics
+    assert judged.metrics.baselines["mean_colour"].fitted_on == "train"
+
+
+def test_the_history_has_a_line_an_epoch(trained):
+    with (trained.folder / "history.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(len(rows))]
+    assert set(rows[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
+
+
+def test_the_report_says_that_these_are_drawings(trained):
+    page = trained.report.read_text()
+    assert "Drawn images (phantoms), not patients" in page
+    assert "Not a medical device" in page
+
+
+def test_a_second_run_is_identical_and_needs_no_feature(trained, dataset: Path, tmp_path: Path):
+    again = train(dataset, tmp_path / "first")
+    for name in ("hematovision_model.onnx", "metrics.json", "history.csv", "split.csv"):
+        assert (again.folder / name).read_bytes() == (trained.folder / name).read_bytes()
+
+
+def test_a_folder_in_use_is_not_touched(dataset: Path, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        train(dataset, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_dataset_without_parts_is_split_and_says_so(dataset: Path, tmp_path: Path):
+    flat = tmp_path / "flat"
+    for path in (dataset / "Train").rglob("*.png"):
+        (flat / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, flat / path.parent.name)
+    result = train(flat, tmp_path / "run", TrainOptions(epochs=2))
+    assert any("split.csv" in note for note in result.notes)
+    with (result.folder / "split.csv").open(newline="") as stream:
+        assert {row["split"] for row in csv.DictReader(stream)} == {"train", "valid", "test"}
+
+
+def test_a_wrong_taxonomy_or_missing_weights_leave_no_model(dataset: Path, tmp_path: Path):
+    with pytest.raises(TaxonomyError, match="pbc8"):
+        train(dataset, tmp_path / "a", TrainOptions(taxonomy="pbc8"))
+    with pytest.raises(WeightsError, match="neither 'hematology'"):
+        train(dataset, tmp_path / "b", TrainOptions(weights="missing.h5"))
+    assert not list(tmp_path.rglob("bundle.json"))
+
+
+def test_eight_folders_become_three_classes_and_the_user_is_told_before(tmp_path: Path, told):
+    write_phantoms(tmp_path / "eight", 96, seed=1, taxonomy="pbc8")
+    result = train(tmp_path / "eight", tmp_path / "run", TrainOptions(epochs=1), progress=told)
+    assert result.metrics.classes == ("RBC", "WBC", "Platelets")
+    assert any("--taxonomy folders" in note for note in result.notes)
+    assert told.notes[0].startswith("Classes: RBC (erythroblast), WBC (basophil, eosinophil, ig, ")
+    assert told.notes[0].endswith("--taxonomy folders")
+    assert told.events[0] == "note"
+    own = train(tmp_path / "eight", tmp_path / "own", TrainOptions(epochs=1, taxonomy="folders"))
+    assert len(own.metrics.classes) == 8
+
+
+@pytest.fixture(scope="module")
+def white(tmp_path_factory) -> Path:
+    """Four kinds of white cells in folders, one image in two of them, one name in another code."""
+    root = tmp_path_factory.mktemp("white") / "set"
+    for part, n in (("TRAIN", 8), ("TEST", 3)):
+        for kind in ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL"):
+            for i in range(n):
+                cell = draw_cell(kind.lower(), 100 * n + i, size=64)
+                images.write(root / part / kind / f"{i}.png", cell)
+    for kind in ("MONOCYTE", "NEUTROPHIL"):
+        shutil.copy(root / "TRAIN" / "MONOCYTE" / "0.png", root / "TRAIN" / kind / "twice.png")
+    if os.name != "nt":
+        other = root / "TEST" / "MONOCYTE" / "caf\udce9.png"
+        (root / "TEST" / "MONOCYTE" / "0.png").rename(other)
+    return root
+
+
+def test_finer_classes_keep_their_names_and_copies_are_warned_of(white: Path, tmp_path: Path, told):
+    result = train(white, tmp_path / "run", TrainOptions(epochs=1), progress=told)
+    classes, copies = told.notes
+    four = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
+    assert classes == f"Classes: {', '.join(four)} (folder names)"
+    assert copies.startswith("Warning: One image lies in several classes (3 files")
+    assert told.events[:2] == ["note", "note"]
+    assert result.metrics.classes == four
+    assert any("lies in several classes" in note for note in result.notes)
+    assert "lies in several classes" in result.report.read_text()
+    tables = [(result.folder / name).read_text() for name in ("split.csv", "predictions.csv")]
+    assert all((r"TEST/MONOCYTE/caf\xe9.png" in table) == (os.name != "nt") for table in tables)
+
+
+def test_mapping_finer_classes_to_one_class_trains_nothing(white: Path, tmp_path: Path):
+    with pytest.raises(TaxonomyError, match=r"mean WBC.*leaves one class.*--taxonomy folders"):
+        train(white, tmp_path / "run", TrainOptions(taxonomy="rbc-wbc-platelets"))
+    assert not list(tmp_path.rglob("bundle.json"))
+
+
+@pytest.mark.parametrize("to", ["h5", "keras", "onnx"])
+def test_an_export_is_one_file_that_is_not_overwritten(trained, to, tmp_path: Path):
+    path = export(trained.folder, to, tmp_path / f"model.{to}")
+    assert path.stat().st_size > 8_000_000
+    with pytest.raises(OutputError, match="exists already"):
+        export(trained.folder, to, path)
+
+
+def test_an_exported_bundled_model_stands_alone(tmp_path: Path, dataset: Path):
+    import onnxruntime
+
+    path = export("rbc-wbc-platelets", "onnx", tmp_path / "alone.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    picture = sorted(dataset.rglob("*.png"))[0]
+    (said,) = session.run(["probabilities"], {"images": images.load(picture)[None]})
+    expected = Classifier.load("rbc-wbc-platelets").predict(picture)[0].probabilities
+    np.testing.assert_allclose(said[0], expected, atol=1e-6)
+
+
+def test_the_demo_draws_learns_and_can_be_run_again(tmp_path: Path):
+    first = demo(tmp_path / "demo", images=60)
+    assert first.report.is_file()
+    assert first.example.is_file()
+    assert first.metrics.balanced_accuracy > 0.6
+    again = demo(tmp_path / "demo", images=60)
+    assert again.metrics == first.metrics
+
+
+def test_the_demo_does_not_clear_a_folder_of_something_else(tmp_path: Path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        demo(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_fine_tuning_and_the_learning_curve_end_in_the_bundle(dataset: Path, tmp_path: Path):
+    partial = tmp_path / "partial"
+    for split in ("Train", "Valid"):
+        shutil.copytree(dataset / split, partial / split)
+    options = TrainOptions(
+        epochs=1, fine_tune=True, fine_tune_blocks=1, learning_curve=True, batch_size=16
+    )
+    result = train(partial, tmp_path / "run", options)
+    assert any("no test split" in note for note in result.notes)
+    assert any("no test split" in warning for warning in result.metrics.warnings)
+    bundle = read_bundle(result.folder)
+    assert bundle.manifest.backbone.name == "hematology, fine-tuned"
+    assert bundle.manifest.backbone.sha256 != read_bundle_of_the_package().manifest.backbone.sha256
+    with (result.folder / "learning_curve.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["images"]) for row in rows] == sorted(int(row["images"]) for row in rows)
+    assert len(rows) == sum(len(point.balanced_accuracy) for point in result.curve)
+    assert "learning_curve.csv" in bundle.manifest.files
+
+
+def read_bundle_of_the_package():
+    from hematovision.model.registry import find_model
+
+    return read_bundle(find_model("rbc-wbc-platelets"))
