@@ -43,7 +43,7 @@ from hematovision.training.features import extract
 from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.pictures import Pictures
 from hematovision.training.pretrained import read_weights_file
-from hematovision.training.trainer import Learned, learn
+from hematovision.training.trainer import TrainedModel, train_model
 from hematovision.training.views import N_VIEWS, View
 from recipes.bundled_models.data import cells_dataset
 from recipes.hematology_backbone.made import Made
@@ -124,7 +124,7 @@ def _answer(sets: Mapping[str, Dataset], lab: str, seed: int, made: Made, kept: 
     how = HeadTraining(seed=seed)
     head = made.heads.get("cells")
     trained = None if head is None else TrainedHead(head, ())
-    learned = learn(Pictures(dataset), made.weights, how, trained=trained)
+    learned = train_model(Pictures(dataset), made.weights, how, trained=trained)
     test = learned.parts["test"]
     fields = [sample.group for sample in test.samples]
     labs = [sample.lab or "" for sample in test.samples]
@@ -150,7 +150,7 @@ def _seen(samples: Sequence[Sample], backbone: Backbone, sides: int) -> NDArray[
 
 
 def _adaptation(
-    learned: Learned,
+    learned: TrainedModel,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     samples: Sequence[Sample],
@@ -170,7 +170,7 @@ def _adaptation(
 
 
 def _answered(
-    learned: Learned,
+    learned: TrainedModel,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     fields: Sequence[str],

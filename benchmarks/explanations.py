@@ -49,7 +49,7 @@ Grow = Callable[[NDArray[np.float32], int, int], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Looked:
+class AttentionFunction:
     """Images, what is in them, and where the model looked.
 
     Boxes are arrays (n, 4) of fractions: left, top, right, bottom. `parts` are those of the split,
@@ -115,7 +115,7 @@ def look(
     fields: list[tuple[Path, str, NDArray[np.float64]]],
     *,
     move: bool,
-) -> Looked:
+) -> AttentionFunction:
     """Run the model on the images, or on moved ones, by seed 0."""
     generator = np.random.default_rng(0)
     pixels, boxes = [], []
@@ -132,7 +132,7 @@ def look(
     said = head.logits(feature_maps.mean(axis=(1, 2))).argmax(axis=1)
     maps = [classifier.attention(batch) for batch in batches]
     split = np.array([part for _, part, _ in fields])
-    return Looked(boxes, split, feature_maps, said, np.concatenate(maps))
+    return AttentionFunction(boxes, split, feature_maps, said, np.concatenate(maps))
 
 
 def moved(
@@ -179,7 +179,7 @@ def rate(found: NDArray[np.bool_]) -> str:
     return f"{found.mean():.1%} ({low:.1%} to {high:.1%}), {(~found).sum()} of {len(found)} missed"
 
 
-def report_hits(whole: Looked, shifted: Looked) -> None:
+def report_hits(whole: AttentionFunction, shifted: AttentionFunction) -> None:
     """Print the main table."""
     print("| images | hottest point in a white cell's box | of the map | random point | middle |")
     print("|---|---|---|---|---|")
@@ -197,7 +197,7 @@ def report_hits(whole: Looked, shifted: Looked) -> None:
         print(f"| {name} | {rate(found)} | {part.mean():.0%} | {area:.1%} | {middle:.1%} |")
 
 
-def report_variants(head: Head, whole: Looked, shifted: Looked) -> None:
+def report_variants(head: Head, whole: AttentionFunction, shifted: AttentionFunction) -> None:
     """Print what maps of the image alone score, on the part to choose by and the others.
 
     In each cell: how often the hottest point is in a box, and the part of the map in the boxes.
@@ -231,7 +231,7 @@ def leaning(lean: float, way: Image.Resampling) -> Grow:
     return grow
 
 
-def against_second(head: Head, looked: Looked) -> NDArray[np.float32]:
+def against_second(head: Head, looked: AttentionFunction) -> NDArray[np.float32]:
     """Return Grad-CAM of the logit's lead over the second class."""
     features = looked.feature_maps.mean(axis=(1, 2))
     second = head.logits(features).argsort(axis=1)[:, -2]
@@ -240,7 +240,7 @@ def against_second(head: Head, looked: Looked) -> NDArray[np.float32]:
     return np.asarray(np.maximum(evidence, 0), np.float32)
 
 
-MAPS: dict[str, Callable[[Head, Looked], NDArray[np.float32]]] = {
+MAPS: dict[str, Callable[[Head, AttentionFunction], NDArray[np.float32]]] = {
     "Grad-CAM": lambda head, looked: grad_cam(head, looked.feature_maps, looked.said),
     "Grad-CAM of the lead over the second class": against_second,
     "mean of all channels, no class": lambda _, looked: looked.feature_maps.mean(axis=3),
@@ -274,7 +274,7 @@ def spearman(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np
     return np.asarray((a * b).sum(axis=1) / np.maximum(norms, 1e-9))
 
 
-def report_shuffled(head: Head, whole: Looked) -> None:
+def report_shuffled(head: Head, whole: AttentionFunction) -> None:
     """Print the sanity check: the same class explained with a head of shuffled weights."""
     before = grad_cam(head, whole.feature_maps, whole.said)
     correlations, found, blank = [], [], []

@@ -71,14 +71,14 @@ def largest_within_limits(folder: Path) -> int:
 def upload(folder: Path) -> None:
     """Upload all files; print how many were given, predicted and refused."""
     from hematovision.model.classifier import Classifier
-    from hematovision.review.batches import answer_batch
+    from hematovision.review.batches import classify_batch
     from hematovision.review.service import ReviewService
 
     classifier = Classifier.load("rbc-wbc-platelets", max_pixels=UPLOAD_PIXELS)
     given = answered = refused = 0
     with ReviewService.open() as service:
         for count, uploads in uploads_of(sorted(folder.iterdir())):
-            batch = answer_batch(classifier, uploads, service, name="model")
+            batch = classify_batch(classifier, uploads, service, name="model")
             given += count
             answered += len(batch.answered)
             refused += len(batch.refused)

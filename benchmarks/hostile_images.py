@@ -31,7 +31,7 @@ from PIL import Image, features
 
 from benchmarks.machine import describe, markdown_table, run_measured, write_json
 from hematovision import images
-from hematovision.synthetic import KINDS, draw_cell
+from hematovision.synthetic import KINDS, render_cell
 
 __all__ = ["Drawn", "draw", "draw_mutants", "draw_shapes"]
 
@@ -136,7 +136,7 @@ def draw_mutants(folder: Path, n: int, seed: int = 0) -> None:
 
 def _kinds(seed: int) -> Mapping[str, list[bytes]]:
     """Return images of each kind, by a name that ends in its suffix."""
-    cell = Image.fromarray(draw_cell(KINDS[0], seed))
+    cell = Image.fromarray(render_cell(KINDS[0], seed))
     deep = Image.fromarray(np.asarray(cell.convert("L")).astype(np.uint16) * 257)
     frames: dict[str, Any] = {"save_all": True, "append_images": [cell.rotate(90)]}
     found = {

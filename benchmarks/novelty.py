@@ -42,7 +42,7 @@ from hematovision.model.weights import bundled_weights
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.head import HeadTraining
 from hematovision.training.pictures import Pictures
-from hematovision.training.trainer import learn
+from hematovision.training.trainer import train_model
 from recipes.bundled_models.data import cells_dataset
 from recipes.sets import CELL_SETS, LABS, prepare
 
@@ -98,7 +98,7 @@ def report(
     kinds = np.array([other.kind for other in others])
     of_three = classifier.taxonomy.name == RBC_WBC_PLATELETS.name
     names = CELL_SETS if of_three else ("pbc-test",)
-    rows = [judge(classifier, some(sets[name], most), strange, kinds, name) for name in names]
+    rows = [score_model(classifier, some(sets[name], most), strange, kinds, name) for name in names]
     print_cells(rows)
     print_kinds(strange, kinds, trust)
     if of_three:
@@ -116,7 +116,7 @@ class Judged:
     trust: Trust
 
 
-def judge(
+def score_model(
     classifier: Classifier,
     samples: Sequence[Sample],
     strange: Answered,
@@ -193,7 +193,7 @@ def report_left_out(
           "| accuracy of accepted | accepted non-cells | upper 95 % bound |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     for lab, names in LABS.items():
-        learned = learn(Pictures(cells_dataset(sets, without=lab)), weights, HeadTraining())
+        learned = train_model(Pictures(cells_dataset(sets, without=lab)), weights, HeadTraining())
         samples = [s for name in names if name in CELL_SETS for s in some(sets[name], most)]
         labels = np.array([RBC_WBC_PLATELETS.classes.index(s.label) for s in samples])
 

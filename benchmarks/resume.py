@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hematovision import images
-from hematovision.synthetic import KINDS, draw_cell
+from hematovision.synthetic import KINDS, render_cell
 from hematovision.tables.journal import journal_path
 from hematovision.tables.sinks import SUFFIXES
 from hematovision.workflows.classify import DEFAULT_MODEL
@@ -63,7 +63,7 @@ def draw_images(folder: Path, n: int) -> Path:
         if i % BROKEN == BROKEN - 1:
             path.write_bytes(b"not an image")
         else:
-            images.write(path, draw_cell(KINDS[i % len(KINDS)], seed=i % 30))
+            images.write(path, render_cell(KINDS[i % len(KINDS)], seed=i % 30))
     return folder
 
 

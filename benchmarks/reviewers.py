@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 from hematovision.files import sha256_bytes
 from hematovision.model.prediction import Prediction
-from hematovision.review.records import ModelRef, NewAnswer
+from hematovision.review.records import ModelRef, NewPrediction
 from hematovision.review.service import ReviewService
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,11 +37,11 @@ REVIEWERS = ("Ana", "Ben")
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(20_000)  # as large as that of a cell
 
 
-def doubtful(key: object) -> NewAnswer:
+def doubtful(key: object) -> NewPrediction:
     """Make an answer for review to an image that no other `key` has."""
     numbers = (0.5, 0.3, 0.2)
     said = Prediction("", CLASSES, "RBC", numbers, 0.5, 1.0, "review", "low confidence")
-    return NewAnswer(f"{key}.png", sha256_bytes(str(key).encode()), said, PICTURE)
+    return NewPrediction(f"{key}.png", sha256_bytes(str(key).encode()), said, PICTURE)
 
 
 # --- two at once ---------------------------------------------------------------------------------

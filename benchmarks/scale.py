@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks.machine import describe, markdown_table, run_measured
 from benchmarks.options import parse, publish, results_options
-from hematovision.synthetic import KINDS, draw_cell
+from hematovision.synthetic import KINDS, render_cell
 
 DIFFERENT = 200
 MODEL = "rbc-wbc-platelets"
@@ -157,7 +157,7 @@ def draw(folder: Path) -> list[Path]:
     files = []
     for seed in range(DIFFERENT):
         path = folder / f"{seed}.jpg"
-        pixels: np.ndarray = draw_cell(KINDS[seed % len(KINDS)], seed=seed)
+        pixels: np.ndarray = render_cell(KINDS[seed % len(KINDS)], seed=seed)
         Image.fromarray(pixels).save(path, quality=92)
         files.append(path)
     return files

@@ -94,7 +94,7 @@ def prepare(data: Path, work: Path) -> dict[str, Dataset]:
         if not folder.exists():
             job(folder)
         sets[name] = read_dataset(folder, PBC8 if name in PBC_SETS else RBC_WBC_PLATELETS)
-        print(name, {split: sets[name].part(split).counts() for split in sets[name].splits})
+        print(name, {split: sets[name].subset(split).counts() for split in sets[name].splits})
     return sets
 
 

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from hematovision.model.prediction import Prediction
-from hematovision.review.records import ModelRef, NewAnswer
+from hematovision.review.records import ModelRef, NewPrediction
 
 CLASSES = ("RBC", "WBC", "Platelets")
 MODEL = ModelRef("three", hashlib.sha256(b"three").hexdigest(), CLASSES)
@@ -34,9 +34,11 @@ def said(label: str | None = "RBC", confidence: float = 0.6, **values: Any) -> P
     )
 
 
-def new(key: object = "x", label: str = "RBC", confidence: float = 0.6, **values: Any) -> NewAnswer:
+def new(
+    key: object = "x", label: str = "RBC", confidence: float = 0.6, **values: Any
+) -> NewPrediction:
     """An answer to the image `key`, with the picture ``png(key)``."""
     picture = values.pop("picture", png(key))
     name = values.pop("name", f"{key}.png")
     sha256 = hashlib.sha256(str(key).encode()).hexdigest()
-    return NewAnswer(name, sha256, said(label, confidence, **values), picture)
+    return NewPrediction(name, sha256, said(label, confidence, **values), picture)

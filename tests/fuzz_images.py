@@ -83,7 +83,7 @@ def declared_size(data):
         return None
 
 
-def judge(data, *, must_fail):
+def score_model(data, *, must_fail):
     """Return the kind of answer, or raise AssertionError for one that must not be."""
     try:
         image = images.read(data, max_pixels=MAX_PIXELS)
@@ -131,7 +131,7 @@ def main(per_seed, seed, *folder):
         sys.stdout.write(f"{label}\n")
         sys.stdout.flush()
         faulthandler.dump_traceback_later(SECONDS_PER_FILE, exit=True)
-        answer = judge(data, must_fail=must_fail)
+        answer = score_model(data, must_fail=must_fail)
         faulthandler.cancel_dump_traceback_later()
         counts[answer] = counts.get(answer, 0) + 1
     sys.stdout.write(json.dumps({"counts": counts, "megabytes": peak_megabytes() - before}))

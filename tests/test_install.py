@@ -84,10 +84,10 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if found:
         return found[0]
     from hematovision import images
-    from hematovision.synthetic import draw_cell
+    from hematovision.synthetic import render_cell
 
     folder = tmp_path_factory.mktemp("drawn")
-    return images.write(folder / "cell.png", draw_cell("neutrophil", 0))
+    return images.write(folder / "cell.png", render_cell("neutrophil", 0))
 
 
 def test_the_wheel_is_small_and_holds_the_models_and_their_licence(wheel: Path):

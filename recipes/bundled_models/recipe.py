@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hematovision.data.samples import Dataset
-from hematovision.model.bundle import ONNX, read_bundle, seal_golden, write_bundle
+from hematovision.model.bundle import ONNX, read_bundle, seal_self_test, write_bundle
 from hematovision.model.graph import classifier_graph, read_classifier_graph
 from hematovision.model.manifest import SHARED_WEIGHTS, BackboneRef
 from hematovision.model.weights import bundled_weights, bundled_weights_path
@@ -32,7 +32,7 @@ from hematovision.reporting.claim import Statements
 from hematovision.training.fit import Epoch
 from hematovision.training.head import HeadTraining, TrainedHead
 from hematovision.training.pictures import Pictures
-from hematovision.training.trainer import learn
+from hematovision.training.trainer import train_model
 from hematovision.workflows.run_folder import Recipe, write_figures, write_model
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
 from recipes.bundled_models.facts import CELLS, PBC8
@@ -79,7 +79,7 @@ def _make(data: Dataset, about: Statements, work: Path, made: Made, task: str, l
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     how, trained = HeadTraining(), TrainedHead(made.heads[task], _curve(log))
-    learned = learn(Pictures(data, _say), made.weights, how, trained=trained)
+    learned = train_model(Pictures(data, _say), made.weights, how, trained=trained)
     made_by = {"recipe": "recipes/bundled_models"}
     details = {"Epochs": WITH_THE_BACKBONE.format(log.name)}
     shared = made.weights.sha256 == bundled_weights().sha256
@@ -104,7 +104,7 @@ def _package(run: Path, folder: Path, *, shared: bool) -> None:
         manifest = replace(manifest, backbone=backbone)
     shutil.rmtree(folder, ignore_errors=True)
     kept = {name: (run / name).read_bytes() for name in KEPT}
-    seal_golden(write_bundle(folder, manifest, {ONNX: graph, **kept}))
+    seal_self_test(write_bundle(folder, manifest, {ONNX: graph, **kept}))
     add_report(folder)
 
 

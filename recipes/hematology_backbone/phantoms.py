@@ -11,7 +11,7 @@ import numpy as np
 
 from hematovision import images
 from hematovision.data.cells import MIN_SIDE, Cell, write_cells
-from hematovision.synthetic import LABS, DrawnCell, Field, draw_field
+from hematovision.synthetic import LABS, Field, RenderedCell, render_field
 
 __all__ = ["RESEMBLES", "draw_phantoms"]
 
@@ -48,7 +48,7 @@ def _draw_lab(folder: Path, lab: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     cells: list[Cell] = []
     for seed in range(_FIELDS):
-        field = draw_field(seed, lab=lab, cells=_counts(seed))
+        field = render_field(seed, lab=lab, cells=_counts(seed))
         name = f"{lab}-{seed:03}.png"
         images.write(folder / name, field.image)
         cells += _cells(field, name)
@@ -78,5 +78,5 @@ def _cells(field: Field, name: str) -> list[Cell]:
     ]
 
 
-def _label(cell: DrawnCell) -> str:
+def _label(cell: RenderedCell) -> str:
     return {"rbc": "RBC", "platelet": "Platelets"}.get(cell.kind, "WBC")

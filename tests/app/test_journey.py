@@ -20,10 +20,10 @@ pytest.importorskip("keras", reason="learning needs the extra 'train'")
 from playwright.sync_api import Page, expect, sync_playwright
 
 from hematovision import images
-from hematovision.app.samples import drawn_samples
+from hematovision.app.samples import synthetic_samples
 from hematovision.data.cells import crop
 from hematovision.review.service import ReviewService
-from hematovision.synthetic import draw_field
+from hematovision.synthetic import render_field
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TITLES = ["Classify", "Review", "Learn", "Models", "Records"]
@@ -67,7 +67,7 @@ def many_cells(fields: int) -> bytes:
     with zipfile.ZipFile(packed, "w") as archive:
         for seed in range(fields):
             kinds = {"rbc": 6, "platelet": 5, "neutrophil": 2, "lymphocyte": 2}
-            field = draw_field(seed, lab="phantom-a", cells=kinds)
+            field = render_field(seed, lab="phantom-a", cells=kinds)
             for number, cell in enumerate(field.cells):
                 xmin, ymin, xmax, ymax = map(float, cell.box)
                 pixels, cut = crop(field.image, (xmin, ymin, xmax, ymax))
@@ -91,7 +91,7 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
     assert page.title().endswith("HematoVision") or page.title() == "Classify"
 
     # Three images and a broken one.
-    upload(page, *drawn_samples()[:3], ("broken.png", drawn_samples()[0][1][:200]))
+    upload(page, *synthetic_samples()[:3], ("broken.png", synthetic_samples()[0][1][:200]))
     page.get_by_text("1 file was not read").wait_for()
     quiet(page)
     assert page.locator(".hv-answer").count() == 3

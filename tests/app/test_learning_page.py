@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from hematovision.app.views import learning as module
 from hematovision.model.registry import find_model
 from hematovision.retraining.events import Figures, SideBySide
-from hematovision.retraining.run import Learning, Step
+from hematovision.retraining.run import Retraining, Step
 
 EPOCHS = tuple(
     {"epoch": e, "accuracy": 0.5 + e / 10, "val_accuracy": 0.4, "loss": 1 / e, "val_loss": 1.2 / e}
@@ -24,16 +24,16 @@ EPOCHS = tuple(
 
 
 def draw() -> None:
-    from hematovision.app.views.learning import show_learning
+    from hematovision.app.views.learning import show_retraining
 
-    show_learning()
+    show_retraining()
 
 
 @pytest.fixture
 def learning(home: Path, monkeypatch: pytest.MonkeyPatch):
     st.cache_resource.clear()
     folder = home / "models" / "mine"
-    found = Learning(
+    found = Retraining(
         kind="train",
         dataset=home / "exports" / "x",
         folder=folder,
@@ -47,7 +47,7 @@ def learning(home: Path, monkeypatch: pytest.MonkeyPatch):
     )
 
     def show(**changes: object) -> AppTest:
-        monkeypatch.setattr(module, "learnings", lambda _: [replace(found, **changes)])
+        monkeypatch.setattr(module, "retrainings", lambda _: [replace(found, **changes)])
         at = AppTest.from_function(draw, default_timeout=60).run()
         assert not at.exception, [e.message for e in at.exception]
         return at
@@ -71,7 +71,7 @@ def test_a_running_one_shows_how_far_it_is_and_its_curves_and_can_be_stopped(
     learning, monkeypatch: pytest.MonkeyPatch
 ):
     stopped = []
-    monkeypatch.setattr(Learning, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(Retraining, "stop", lambda self: stopped.append(self))
     at = learning()
     assert "Training **mine**" in texts(at)
     assert (

@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hematovision import images
-from hematovision.app.samples import drawn_samples
+from hematovision.app.samples import synthetic_samples
 from hematovision.review.service import ReviewService
 
 
@@ -83,7 +83,7 @@ def test_a_newcomer_is_told_what_to_do_and_can_try_drawn_cells():
     assert "RBC, WBC and Platelets apart" in texts(at)
     at = click(at, "Try it with synthetic cells")
     found = metrics(at)
-    n = len(drawn_samples())
+    n = len(synthetic_samples())
     assert int(found["Images"]) == n == int(found["Accepted"]) + int(found["For review"])
     assert "drawn rbc 1.png" in texts(at)
 
@@ -91,10 +91,10 @@ def test_a_newcomer_is_told_what_to_do_and_can_try_drawn_cells():
 def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
     service: ReviewService,
 ):
-    cells = drawn_samples()[:3]
+    cells = synthetic_samples()[:3]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("more/cell.png", drawn_samples()[4][1])
+        archive.writestr("more/cell.png", synthetic_samples()[4][1])
         archive.writestr("../../evil.png", cells[0][1])
     at = upload(
         page("classify"),
@@ -136,7 +136,7 @@ def test_the_table_has_what_classify_writes_and_can_be_narrowed():
         *("path", "label", "confidence", "decision", "reason", "novelty"),
         *("p_RBC", "p_WBC", "p_Platelets", "sha256"),
     ]
-    assert len(table) == len(drawn_samples())
+    assert len(table) == len(synthetic_samples())
     at = ok(at.text_input(key="pictures-name").input("platelet").run())
     assert at.dataframe[-1].value["path"].str.contains("platelet").all()
     assert 0 < len(at.dataframe[-1].value) < len(table)
@@ -160,7 +160,7 @@ def test_a_reviewer_is_asked_for_a_name_once_and_told_that_it_is_no_login():
 
 def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewService):
     at = page("review")
-    n = len(drawn_samples())
+    n = len(synthetic_samples())
     assert f"{n} wait · deciding as Ana" in texts(at)
     first = at.session_state["review-page"].active
     at = ok(at.button(key="decide-WBC").click().run())
@@ -204,7 +204,7 @@ def test_a_cell_that_somebody_else_has_decided_meanwhile_is_passed_over(waiting:
 
 def test_all_cells_come_by_and_then_nothing_waits(waiting: ReviewService):
     at = page("review")
-    n = len(drawn_samples())
+    n = len(synthetic_samples())
     for _ in range(n):
         at = ok(at.button(key="agree").click().run())
     assert "Nothing waits for a person" in texts(at)
@@ -272,13 +272,13 @@ def test_records_say_what_is_kept_and_where_and_forget_on_demand(
     at = click(at, "Delete")
     assert waiting.batches() == []
     trace = waiting.deletions()[0]
-    assert (trace.by, trace.answers) == ("Ana", len(drawn_samples()))
+    assert (trace.by, trace.answers) == ("Ana", len(synthetic_samples()))
     assert "Ana" in list(at.dataframe[-1].value["by"])
 
 
 def test_an_image_is_deleted_by_itself(service: ReviewService):
-    name, content = drawn_samples()[0]
-    upload(page("classify"), (name, content), drawn_samples()[1])
+    name, content = synthetic_samples()[0]
+    upload(page("classify"), (name, content), synthetic_samples()[1])
     at = page("records")
     at = ok(at.segmented_control[0].set_value("an image").run())
     at.file_uploader[0].set_value((name, content, "image/png"))
@@ -291,7 +291,7 @@ def test_an_image_is_deleted_by_itself(service: ReviewService):
 
 def test_no_more_images_are_taken_than_allowed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEMATOVISION_MAX_IMAGES", "2")
-    at = upload(page("classify"), *drawn_samples()[:4])
+    at = upload(page("classify"), *synthetic_samples()[:4])
     assert metrics(at)["Not read"] == "2"
     assert all("at most 2 files" in reason for reason in refusals(at).values())
     assert "<code>hematovision classify</code>" in next(iter(refusals(at).values()))
@@ -362,7 +362,7 @@ def test_accepted_cells_that_were_decided_are_not_sent_again(waiting: ReviewServ
     (send,) = [button for button in at.button if button.label.startswith("Review the ")]
     at = ok(send.click().run())
     assert re.match(r"0 cells added to the review queue\. \d+ are already", at.toast[0].value)
-    assert sum(queue.waiting for queue in waiting.queues()) == len(drawn_samples()) - 1
+    assert sum(queue.waiting for queue in waiting.queues()) == len(synthetic_samples()) - 1
 
 
 def whole_app() -> AppTest:
@@ -408,6 +408,6 @@ def test_deleting_an_image_that_does_not_exist_leaves_the_page(image: str):
 
 def test_images_of_more_pixels_than_allowed_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEMATOVISION_MAX_PIXELS", "8000")
-    at = upload(page("classify"), ("large.png", noise()), drawn_samples()[0])
-    assert set(refusals(at)) == {"large.png"} | ({drawn_samples()[0][0]} & set(refusals(at)))
+    at = upload(page("classify"), ("large.png", noise()), synthetic_samples()[0])
+    assert set(refusals(at)) == {"large.png"} | ({synthetic_samples()[0][0]} & set(refusals(at)))
     assert "8,100 pixels" in refusals(at)["large.png"]

@@ -15,9 +15,9 @@ from hematovision.app.theme import (
     SHARE_COLOURS,
     STYLE,
     THEME,
-    answer_html,
     bars_html,
     decision_html,
+    prediction_html,
     text_html,
 )
 from hematovision.model.prediction import Prediction
@@ -49,7 +49,7 @@ def test_no_probability_below_one_is_called_certain():
 def test_names_of_files_and_classes_are_text_whatever_they_hold():
     evil = '<img src=x onerror="alert(1)">'
     prediction = Prediction(evil, (evil, "b"), evil, (0.9, 0.1), 0.9, 1.0, "review", evil)
-    html = answer_html(prediction, evil)
+    html = prediction_html(prediction, evil)
     assert "<img" not in html
     assert 'onerror="' not in html
 
@@ -128,7 +128,7 @@ def test_commands_in_messages_are_code_and_the_rest_is_text():
 def test_an_image_unlike_the_training_images_has_no_class_for_its_headline():
     known = Prediction("a.png", ("WBC", "b"), "WBC", (0.97, 0.03), 0.97, 2.0, "review", "")
     unlike = replace(known, reason="unlike the training images")
-    assert ">WBC</span>" in answer_html(known, "a.png")
-    assert 'hv-label">Not recognised<' in answer_html(unlike, "a.png")
-    assert "hv-top" in answer_html(known, "a.png")
-    assert "hv-top" not in answer_html(unlike, "a.png")
+    assert ">WBC</span>" in prediction_html(known, "a.png")
+    assert 'hv-label">Not recognised<' in prediction_html(unlike, "a.png")
+    assert "hv-top" in prediction_html(known, "a.png")
+    assert "hv-top" not in prediction_html(unlike, "a.png")

@@ -158,7 +158,7 @@ def test_whoever_stops_a_table_is_told_how_to_go_on(
         if done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(answering, "drawn_progress", lambda hidden: nullcontext(stop))
+    monkeypatch.setattr(answering, "progress_bar", lambda hidden: nullcontext(stop))
     arguments = ("classify", pictures, "--model", colour_model, "--out", tmp_path / "t.csv")
     stopped = run(*arguments)
     assert stopped.exit_code == 130

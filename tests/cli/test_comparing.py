@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hematovision.errors import NotAnImageError
-from hematovision.evaluation.comparing import ModelAnswers, compare_answers
+from hematovision.evaluation.comparing import ModelPredictions, compare_predictions
 from hematovision.reporting.verdict import verdict
 from hematovision.workflows import compare as job
 
@@ -19,10 +19,12 @@ def result() -> job.CompareResult:
     labels = np.arange(100) % 2
     tables = [np.where(labels[:, None] == [0, 1], 0.9, 0.1) for _ in range(2)]
     tables[0][:8] = 1 - tables[0][:8]
-    models = (ModelAnswers(n, t, np.ones(100)) for n, t in zip(("old", "new"), tables, strict=True))
+    models = (
+        ModelPredictions(n, t, np.ones(100)) for n, t in zip(("old", "new"), tables, strict=True)
+    )
     groups = [f"field {i % 20}" for i in range(100)]
     labs = ["Basel"] * 30 + ["Tehran"] * 70
-    found = compare_answers(labels, *models, ("RBC", "WBC"), groups=groups, labs=labs)
+    found = compare_predictions(labels, *models, ("RBC", "WBC"), groups=groups, labs=labs)
     return job.CompareResult(found, verdict(found), (), (), ("Something to know.",))
 
 

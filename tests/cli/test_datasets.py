@@ -13,16 +13,16 @@ from hematovision.data.cells import read_cells
 from hematovision.data.download import Downloaded
 from hematovision.data.public_sets import SETS
 from hematovision.names import unescape_name
-from hematovision.synthetic import draw_cell
+from hematovision.synthetic import render_cell
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn fields with boxes, in ``fields``, and the cell images cut out of them, in ``cells``."""
-    from hematovision.data.synthesize import write_phantoms
+    from hematovision.data.synthesize import write_synthetic_cells
 
     folder = tmp_path_factory.mktemp("drawn")
-    write_phantoms(folder / "cells", 36, 0, fields=folder / "fields")
+    write_synthetic_cells(folder / "cells", 36, 0, fields=folder / "fields")
     return folder
 
 
@@ -165,7 +165,7 @@ def kaggle(tmp_path: Path) -> Path:
     for part, n in (("TRAIN", 5), ("TEST", 2)):
         for kind in ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL"):
             for i in range(n):
-                cell = draw_cell(kind.lower(), 100 * n + i, size=64)
+                cell = render_cell(kind.lower(), 100 * n + i, size=64)
                 images.write(tmp_path / "set" / part / kind / f"{i}.png", cell)
     return tmp_path / "set"
 

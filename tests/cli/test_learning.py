@@ -12,7 +12,7 @@ from hematovision import images
 from hematovision.errors import NotAnImageError
 from hematovision.evaluation import Metrics, evaluate
 from hematovision.model.bundle import ONNX
-from hematovision.reporting.adaptation import answer_changes
+from hematovision.reporting.adaptation import prediction_changes
 from hematovision.training.curve import CurvePoint
 from hematovision.workflows import adapt, demo, train
 
@@ -217,7 +217,7 @@ def test_adapting_to_labelled_images_ends_with_figures(run, monkeypatch, metrics
 
 
 def test_adapting_without_labels_says_what_changed(run, monkeypatch):
-    changes = answer_changes(
+    changes = prediction_changes(
         ("RBC", "WBC"), [0, 0], [0, 1], accepted_before=[False, False], accepted_after=[True, False]
     )
     refused = (NotAnImageError("a.jpg", "it is a text."),)

@@ -34,7 +34,7 @@ def open_terminal(monkeypatch, columns: int = 100) -> Terminal:
 
 def test_in_a_terminal_each_piece_of_work_has_its_bar(monkeypatch, capsys):
     terminal = open_terminal(monkeypatch)
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         progress(1, 4, "computing features")
         progress(4, 4, "computing features")
         progress(3, 15, "training")
@@ -46,7 +46,7 @@ def test_in_a_terminal_each_piece_of_work_has_its_bar(monkeypatch, capsys):
 
 def test_a_total_that_becomes_known_late_is_taken(monkeypatch):
     terminal = open_terminal(monkeypatch)
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         progress(1, 0, "downloading")
         progress(2, 9, "downloading")
     assert "Downloading 2 of 9" in terminal.getvalue()
@@ -55,7 +55,7 @@ def test_a_total_that_becomes_known_late_is_taken(monkeypatch):
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 def test_no_terminal_is_too_narrow_for_one_line(clock, monkeypatch, columns):
     terminal = open_terminal(monkeypatch, columns)
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         progress(0, 20_000, "Classifying")
         clock[0] = 10.0
         progress(2_100, 20_000, "Classifying")
@@ -89,14 +89,14 @@ def test_slow_work_and_work_without_a_total_have_a_pace_too(clock):
 
 
 def test_in_a_log_short_work_says_nothing(capsys):
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         for done in range(100):
             progress(done, 100, "training")
     assert capsys.readouterr() == ("", "")
 
 
 def test_in_a_log_long_work_says_a_line_now_and_then(capsys, clock):
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         for done, now in enumerate([5.0, 11.0, 12.0, 22.0], 1):
             clock[0] = now
             progress(done, 100, "training")
@@ -105,7 +105,7 @@ def test_in_a_log_long_work_says_a_line_now_and_then(capsys, clock):
 
 
 def test_hidden_progress_tells_nobody():
-    with screen.drawn_progress(hidden=True) as progress:
+    with screen.progress_bar(hidden=True) as progress:
         assert progress is no_progress
         progress(1, 2, "anything")
 
@@ -157,7 +157,7 @@ SAID = (
 
 
 def test_every_epoch_is_told_with_its_figures(capsys):
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         assert isinstance(progress, EpochProgress)
         progress.epoch(EPOCH, "head")
         progress.epoch({"epoch": 1.0, "epochs": 2.0, "loss": 1.5}, "fine-tuning")
@@ -168,7 +168,7 @@ def test_every_epoch_is_told_with_its_figures(capsys):
 
 def test_in_a_terminal_epochs_stay_above_the_bars(monkeypatch):
     terminal = open_terminal(monkeypatch)
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         progress(30, 150, "head")
         assert isinstance(progress, EpochProgress)
         progress.epoch(EPOCH, "head")
@@ -176,7 +176,7 @@ def test_in_a_terminal_epochs_stay_above_the_bars(monkeypatch):
 
 
 def test_batches_are_called_batches(clock, capsys):
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         progress(0, 100, "head")
         clock[0] = 20.0
         progress(50, 100, "head")

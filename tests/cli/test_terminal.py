@@ -94,7 +94,7 @@ def test_tables_lists_and_progress_are_escaped(capsys, monkeypatch):
     screen.show_table(["class", STEERING], [(f"x{STEERING}\ny", "1")], title=STEERING)
     screen.show_list(STEERING, [f"x\n{STEERING}"])
     monkeypatch.setattr(screen, "QUIET_SECONDS", -1.0)
-    with screen.drawn_progress() as progress:
+    with screen.progress_bar() as progress:
         progress(1, 2, f"copying{STEERING}")
     out, err = capsys.readouterr()
     assert plain(out)

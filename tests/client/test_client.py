@@ -16,7 +16,7 @@ from hematovision.client import KINDS, Client, ServedModel
 from hematovision.errors import RequestError
 from hematovision.model.classifier import Classifier
 from hematovision.server.problems import STATUSES
-from hematovision.synthetic import draw_cell
+from hematovision.synthetic import render_cell
 from server.conftest import free_port, running
 
 NAME = "rbc-wbc-platelets"
@@ -46,7 +46,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> list:
     folder = tmp_path_factory.mktemp("cells")
     kinds = ("rbc", "neutrophil", "platelet")
     return [
-        images.write(folder / f"{i}.{('png', 'jpg')[i % 2]}", draw_cell(kinds[i % 3], i))
+        images.write(folder / f"{i}.{('png', 'jpg')[i % 2]}", render_cell(kinds[i % 3], i))
         for i in range(18)
     ]
 

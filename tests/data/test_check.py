@@ -17,7 +17,7 @@ from hematovision.data.findings import ADVICE, MAX_RATIO, MIN_IMAGES, balance_fi
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import MissingExtraError
-from hematovision.synthetic import draw_cell
+from hematovision.synthetic import render_cell
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
 
@@ -53,7 +53,7 @@ class Builder:
 @functools.cache
 def drawn(seed: int, kind: str = "rbc") -> np.ndarray:
     """Draw one of many different red cells, or a cell of another kind."""
-    return draw_cell(kind, 1000 + seed, size=96)
+    return render_cell(kind, 1000 + seed, size=96)
 
 
 def of_kind(report: CheckReport, kind: str) -> list:

@@ -21,7 +21,7 @@ from hematovision.data.fingerprints import (
     view_orders,
 )
 from hematovision.errors import MissingExtraError, NotAnImageError
-from hematovision.synthetic import KINDS, draw_cell
+from hematovision.synthetic import KINDS, render_cell
 
 
 def altered(image, view=0, crop=0.0, quality=None, light=1.0):
@@ -56,7 +56,7 @@ def pairs_of(*pictures):
 def cells():
     """Drawn cells of every kind, each of its own seed: a seed fixes the surroundings."""
     kinds = [kind for kind in sorted(KINDS) for _ in range(2)]
-    return [draw_cell(kind, seed, size=96) for seed, kind in enumerate(kinds)]
+    return [render_cell(kind, seed, size=96) for seed, kind in enumerate(kinds)]
 
 
 def test_different_drawn_cells_are_no_duplicates(cells) -> None:

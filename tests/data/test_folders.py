@@ -305,8 +305,8 @@ def test_the_public_eight_class_set_is_read(real_data: Path):
         for split in ("train", "val")
     )
     assert min(*train.values(), *valid.values()) > 0
-    assert dataset.part("train").counts() == train
-    assert dataset.part("valid").counts() == valid
+    assert dataset.subset("train").counts() == train
+    assert dataset.subset("valid").counts() == valid
     three = read_dataset(real_data / "pbc", RBC_WBC_PLATELETS).counts()
     both = {label: train[label] + valid[label] for label in PBC8.classes}
     assert three["RBC"] == both["erythroblast"]

@@ -52,7 +52,7 @@ def test_every_sample_has_one_part_and_no_group_two(pairs, fractions, seed):
 @given(samples, shares, st.integers(0, 5))
 def test_every_class_is_in_training(pairs, fractions, seed):
     split = split_dataset(dataset(*pairs), fractions, seed)
-    assert {s.label for s in split.part("train")} == {label for label, _ in pairs}
+    assert {s.label for s in split.subset("train")} == {label for label, _ in pairs}
 
 
 @settings(max_examples=40, deadline=None)
@@ -77,9 +77,9 @@ def test_another_seed_gives_another_split_of_the_same_size():
 def test_single_images_are_split_exactly_class_by_class():
     pairs = [("a", f"a{i}") for i in range(1000)] + [("b", f"b{i}") for i in range(100)]
     split = split_dataset(dataset(*pairs))
-    assert split.part("train").counts() == {"a": 700, "b": 70, "c": 0}
-    assert split.part("valid").counts() == {"a": 150, "b": 15, "c": 0}
-    assert split.part("test").counts() == {"a": 150, "b": 15, "c": 0}
+    assert split.subset("train").counts() == {"a": 700, "b": 70, "c": 0}
+    assert split.subset("valid").counts() == {"a": 150, "b": 15, "c": 0}
+    assert split.subset("test").counts() == {"a": 150, "b": 15, "c": 0}
 
 
 def test_fields_of_many_cells_come_near_the_fractions_in_every_class():
@@ -92,7 +92,7 @@ def test_fields_of_many_cells_come_near_the_fractions_in_every_class():
     split = split_dataset(dataset(*pairs), seed=3)
     totals = split.counts()
     for part, share in (("train", 0.7), ("valid", 0.15), ("test", 0.15)):
-        for label, n in split.part(part).counts().items():
+        for label, n in split.subset(part).counts().items():
             assert n / totals[label] == pytest.approx(share, abs=0.03), (part, label)
 
 

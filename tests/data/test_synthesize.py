@@ -7,7 +7,7 @@ from PIL import Image
 from hematovision.data.cells import read_cells
 from hematovision.data.folders import read_dataset
 from hematovision.data.importing import boxes_csv
-from hematovision.data.synthesize import NOTE, NOTE_FILE, write_phantoms
+from hematovision.data.synthesize import NOTE, NOTE_FILE, write_synthetic_cells
 from hematovision.errors import DatasetError, TaxonomyError
 from hematovision.taxonomy import PBC8
 
@@ -17,7 +17,7 @@ def written(tmp_path_factory):
     """36 images of three fields, and the fields."""
     folder = tmp_path_factory.mktemp("phantoms")
     told = []
-    dataset = write_phantoms(
+    dataset = write_synthetic_cells(
         folder / "cells", 36, 5, fields=folder / "fields", progress=lambda *a: told.append(a)
     )
     return dataset, folder / "fields", told
@@ -25,7 +25,9 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory):
-    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "pbc8", 32, 5, taxonomy="pbc8")
+    return write_synthetic_cells(
+        tmp_path_factory.mktemp("phantoms") / "pbc8", 32, 5, taxonomy="pbc8"
+    )
 
 
 def pixels(dataset):
@@ -41,7 +43,7 @@ def test_half_of_the_cells_are_red_and_every_part_has_every_class(written):
     dataset = written[0]
     assert dataset.counts() == {"RBC": 18, "WBC": 9, "Platelets": 9}
     for split in ("train", "valid", "test"):
-        assert dataset.part(split).counts() == {"RBC": 6, "WBC": 3, "Platelets": 3}
+        assert dataset.subset(split).counts() == {"RBC": 6, "WBC": 3, "Platelets": 3}
 
 
 def test_a_field_is_a_group_and_stays_in_one_part(written):
@@ -88,17 +90,17 @@ def test_kept_fields_can_be_imported_and_hold_the_cells_cut_out(written):
 
 
 def test_image_i_does_not_depend_on_how_many_are_drawn(written, eight, tmp_path):
-    fewer = pixels(write_phantoms(tmp_path / "three", 14, 5))
+    fewer = pixels(write_synthetic_cells(tmp_path / "three", 14, 5))
     more = pixels(written[0])
     assert len(fewer) == 14
     assert fewer.items() <= more.items()
-    fewer = pixels(write_phantoms(tmp_path / "eight", 9, 5, taxonomy="pbc8"))
+    fewer = pixels(write_synthetic_cells(tmp_path / "eight", 9, 5, taxonomy="pbc8"))
     assert len(fewer) == 9
     assert fewer.items() <= pixels(eight).items()
 
 
 def test_another_seed_draws_other_cells(written, tmp_path):
-    other = pixels(write_phantoms(tmp_path / "other", 12, 6))
+    other = pixels(write_synthetic_cells(tmp_path / "other", 12, 6))
     assert not set(other.values()) & set(pixels(written[0]).values())
 
 
@@ -113,9 +115,9 @@ def test_a_place_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for dest in (tmp_path / "full", tmp_path / "file"):
         with pytest.raises(DatasetError, match="should be an empty folder"):
-            write_phantoms(dest, 1, 0)
+            write_synthetic_cells(dest, 1, 0)
     with pytest.raises(DatasetError, match="should be an empty folder"):
-        write_phantoms(tmp_path / "new", 1, 0, fields=tmp_path / "full")
+        write_synthetic_cells(tmp_path / "new", 1, 0, fields=tmp_path / "full")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["real.png"]
     assert not (tmp_path / "new").exists()
 
@@ -123,13 +125,13 @@ def test_a_place_with_something_in_it_is_refused(tmp_path):
 @pytest.mark.parametrize(("images", "seed"), [(0, 0), (3, -1)])
 def test_numbers_out_of_range_are_refused(tmp_path, images, seed):
     with pytest.raises(DatasetError, match=f"Received: images={images}, seed={seed}"):
-        write_phantoms(tmp_path / "new", images, seed)
+        write_synthetic_cells(tmp_path / "new", images, seed)
 
 
 def test_fields_are_refused_where_there_are_none_or_inside_the_dataset(tmp_path):
     with pytest.raises(DatasetError, match="no fields to keep"):
-        write_phantoms(tmp_path / "new", 1, 0, taxonomy="pbc8", fields=tmp_path / "fields")
+        write_synthetic_cells(tmp_path / "new", 1, 0, taxonomy="pbc8", fields=tmp_path / "fields")
     with pytest.raises(DatasetError, match="may not lie in the dataset"):
-        write_phantoms(tmp_path / "new", 1, 0, fields=tmp_path / "new" / "Fields")
+        write_synthetic_cells(tmp_path / "new", 1, 0, fields=tmp_path / "new" / "Fields")
     with pytest.raises(TaxonomyError, match="no taxonomy 'nine'"):
-        write_phantoms(tmp_path / "new", 1, 0, taxonomy="nine")
+        write_synthetic_cells(tmp_path / "new", 1, 0, taxonomy="nine")

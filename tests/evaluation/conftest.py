@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from hematovision.evaluation import TrainingPart, evaluate
+from hematovision.evaluation import TrainingSplit, evaluate
 from hematovision.reporting import ReportFacts
 
 CLASSES = ("RBC", "WBC", "Platelets")
@@ -39,7 +39,7 @@ def answers():
 @pytest.fixture(scope="session")
 def metrics(answers):
     """The metrics of `answers`, with everything known that can be."""
-    train = TrainingPart(answers["labels"], answers["boxes"], answers["colours"])
+    train = TrainingSplit(answers["labels"], answers["boxes"], answers["colours"])
     return evaluate(classes=CLASSES, train=train, **answers)
 
 

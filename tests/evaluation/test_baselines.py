@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hematovision.evaluation.baselines import (
     ColourRule,
     SizeRule,
-    TrainingPart,
+    TrainingSplit,
     baselines,
     box_size,
     mean_colours,
@@ -84,7 +84,7 @@ def test_colour_rule_bears_a_class_of_one_image():
 
 
 def test_most_frequent_class_is_that_of_the_training_part():
-    found = baselines(np.array([0, 1, 1]), 2, train=TrainingPart(np.array([0, 0, 1])))
+    found = baselines(np.array([0, 1, 1]), 2, train=TrainingSplit(np.array([0, 0, 1])))
     always = found["most_frequent_class"]
     assert (always.fitted_on, always.n) == ("train", 3)
     assert always.accuracy == pytest.approx(1 / 3)
@@ -103,7 +103,7 @@ def test_without_training_part_only_the_most_frequent_class_is_tried_and_says_wh
 
 def test_images_without_a_box_are_left_out_of_the_box_baseline():
     boxes = np.array([[0, 0, 5, 5], [0, 0, 50, 50], [np.nan] * 4])
-    train = TrainingPart(np.array([0, 1, 1]), boxes=boxes)
+    train = TrainingSplit(np.array([0, 1, 1]), boxes=boxes)
     found = baselines(np.array([0, 1, 0]), 2, train=train, boxes=boxes)
     assert found["box_size"].n == 2
     assert found["box_size"].accuracy == 1.0
@@ -113,15 +113,15 @@ def test_images_without_a_box_are_left_out_of_the_box_baseline():
 def test_boxes_unknown_on_one_side_make_no_baseline(side):
     known, unknown = np.array([[0.0, 0, 5, 5], [0, 0, 50, 50]]), np.full((2, 4), np.nan)
     labels = np.array([0, 1])
-    train = TrainingPart(labels, boxes=unknown if side == "train" else known)
+    train = TrainingSplit(labels, boxes=unknown if side == "train" else known)
     boxes = known if side == "train" else unknown
     assert baselines(labels, 2, train=train, boxes=boxes)["box_size"] is None
-    assert baselines(labels, 2, train=TrainingPart(labels), boxes=known)["box_size"] is None
+    assert baselines(labels, 2, train=TrainingSplit(labels), boxes=known)["box_size"] is None
 
 
 def test_mean_colour_is_tried_where_known_on_both_sides():
     colours = np.array([[200.0, 100, 100], [90, 60, 160]])
-    train = TrainingPart(np.array([0, 1]), colours=colours)
+    train = TrainingSplit(np.array([0, 1]), colours=colours)
     found = baselines(np.array([0, 1]), 2, train=train, colours=colours)
     assert found["mean_colour"].accuracy == 1.0
 
@@ -140,7 +140,7 @@ def read_boxes(folder, split):
 def test_two_thresholds_on_the_box_tell_96_percent_of_bccd(real_data):
     labels, boxes = read_boxes(real_data / "bccd", "train")
     tried, tried_boxes = read_boxes(real_data / "bccd", "test")
-    found = baselines(tried, 3, train=TrainingPart(labels, boxes=boxes), boxes=tried_boxes)
+    found = baselines(tried, 3, train=TrainingSplit(labels, boxes=boxes), boxes=tried_boxes)
     assert found["most_frequent_class"].accuracy == pytest.approx(0.852, abs=0.001)
     assert found["box_size"].accuracy == pytest.approx(0.961, abs=0.003)
     assert found["box_size"].balanced_accuracy == pytest.approx(0.963, abs=0.003)

@@ -8,7 +8,7 @@ import pytest
 
 from hematovision.errors import BundleError, DatasetError
 from hematovision.evaluation import evaluate
-from hematovision.evaluation.comparing import ModelAnswers, compare_answers
+from hematovision.evaluation.comparing import ModelPredictions, compare_predictions
 from hematovision.evaluation.comparison import Comparison, read_comparison, write_comparison
 from hematovision.reporting.verdict import is_shown, verdict
 
@@ -23,10 +23,10 @@ def table(labels, wrong, confidence=0.9):
 def compared(first_wrong, second_wrong, n=750, labels=None, **known) -> Comparison:
     labels = np.arange(n) % 2 if labels is None else labels
     models = (
-        ModelAnswers(name, table(labels, list(wrong)), np.arange(n) % 10 > 0)
+        ModelPredictions(name, table(labels, list(wrong)), np.arange(n) % 10 > 0)
         for name, wrong in (("a", first_wrong), ("b", second_wrong))
     )
-    return compare_answers(labels, *models, ("RBC", "WBC"), **known)
+    return compare_predictions(labels, *models, ("RBC", "WBC"), **known)
 
 
 def test_each_models_metrics_are_those_of_its_own_evaluation():
@@ -107,9 +107,9 @@ def test_a_file_that_is_missing_is_refused(tmp_path):
 
 
 def test_nothing_to_compare_is_an_error():
-    nothing = ModelAnswers("a", np.zeros((0, 2)), [])
+    nothing = ModelPredictions("a", np.zeros((0, 2)), [])
     with pytest.raises(DatasetError, match="no image"):
-        compare_answers([], nothing, nothing, ("RBC", "WBC"))
+        compare_predictions([], nothing, nothing, ("RBC", "WBC"))
 
 
 def test_a_clear_difference_is_said_with_its_size_and_images():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import classification_report
 
 from hematovision.errors import DatasetError
-from hematovision.evaluation import TrainingPart, evaluate, most_confident_errors
+from hematovision.evaluation import TrainingSplit, evaluate, most_confident_errors
 from hematovision.evaluation.intervals import wilson
 
 CLASSES = ("RBC", "WBC", "Platelets")
@@ -146,7 +146,7 @@ def test_few_groups_are_a_warning():
 
 
 def test_same_seed_same_metrics(answers, metrics):
-    train = TrainingPart(answers["labels"], answers["boxes"], answers["colours"])
+    train = TrainingSplit(answers["labels"], answers["boxes"], answers["colours"])
     assert evaluate(classes=CLASSES, train=train, **answers) == metrics
     other = evaluate(classes=CLASSES, train=train, seed=1, **answers)
     assert other.accuracy == metrics.accuracy

@@ -3,13 +3,13 @@
 from pathlib import Path
 from shutil import copytree
 
-from hematovision.model.bundle import read_bundle, seal_golden
+from hematovision.model.bundle import read_bundle, seal_self_test
 
 
 def main() -> None:
     """Write the folder."""
     data = Path(__file__).parent / "data"
-    seal_golden(read_bundle(copytree(data / "bundle_v1", data / "bundle_v2")))
+    seal_self_test(read_bundle(copytree(data / "bundle_v1", data / "bundle_v2")))
 
 
 if __name__ == "__main__":

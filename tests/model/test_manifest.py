@@ -16,7 +16,7 @@ from hematovision.model.manifest import (
     is_safe_name,
     parse_manifest,
 )
-from hematovision.model.self_test import Golden
+from hematovision.model.self_test import SelfTest
 from hematovision.model.trust import Trust
 from hematovision.taxonomy import PBC8
 
@@ -31,7 +31,7 @@ MANIFEST = Manifest(
     versions={"numpy": "2"},
     created="2026-01-01T00:00:00+00:00",
     files={"hematovision_model.onnx": "c" * 64},
-    golden=Golden((0.125,) * 8, 1.5),
+    golden=SelfTest((0.125,) * 8, 1.5),
 )
 
 

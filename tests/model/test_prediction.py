@@ -3,7 +3,7 @@
 import pytest
 
 from hematovision.model.prediction import NOT_READ, NOT_RECOGNISED, Prediction, headline
-from hematovision.model.trust import Trust, decide, is_unlike
+from hematovision.model.trust import Trust, decide, is_out_of_distribution
 
 TRUST = Trust(temperature=1.0, min_confidence=0.9, max_novelty=1.2)
 
@@ -32,6 +32,6 @@ def test_a_refused_file_is_not_read():
 
 
 def test_only_the_reason_itself_tells_that_an_image_is_unlike():
-    assert is_unlike("unlike the training images")
-    assert not is_unlike("a note about unlike the training images")
-    assert not is_unlike("")
+    assert is_out_of_distribution("unlike the training images")
+    assert not is_out_of_distribution("a note about unlike the training images")
+    assert not is_out_of_distribution("")

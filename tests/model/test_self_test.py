@@ -9,21 +9,28 @@ import numpy as np
 import pytest
 
 from hematovision.errors import BundleError
-from hematovision.model.bundle import MANIFEST, ONNX, read_bundle, seal, seal_golden, write_bundle
+from hematovision.model.bundle import (
+    MANIFEST,
+    ONNX,
+    read_bundle,
+    seal,
+    seal_self_test,
+    write_bundle,
+)
 from hematovision.model.classifier import Classifier
 from hematovision.model.json_object import JsonObject
 from hematovision.model.manifest import parse_manifest
 from hematovision.model.registry import bundled_models, find_model
-from hematovision.model.self_test import Golden, ask_golden, golden_cell
+from hematovision.model.self_test import SelfTest, run_self_test, self_test_cell
 from model.make_bundle_v1 import tiny_graph
 from model.make_explaining import explaining_graph
 
 DATA = Path(__file__).parent / "data"
-GOLDEN = Golden((0.2, 0.8), 3.0)
+GOLDEN = SelfTest((0.2, 0.8), 3.0)
 
 
 def test_the_cell_is_the_same_bytes_everywhere():
-    cell = golden_cell()
+    cell = self_test_cell()
     assert (cell.shape, cell.dtype) == ((224, 224, 3), np.uint8)
     digest = "f3f1838ff80467ca63647f68e964571ff5d5838ae791c24611906d79fd76908d"
     assert hashlib.sha256(cell.tobytes()).hexdigest() == digest
@@ -32,7 +39,7 @@ def test_the_cell_is_the_same_bytes_everywhere():
 @pytest.mark.parametrize("name", bundled_models())
 def test_the_bundled_models_still_say_what_they_said(name):
     golden = read_bundle(find_model(name)).manifest.golden
-    found = Classifier.load(name).predict_images([golden_cell()])[0]
+    found = Classifier.load(name).predict_images([self_test_cell()])[0]
     assert golden.agrees(found.probabilities, found.novelty)
     assert max(golden.probabilities) < 0.99  # A certain answer would hide small differences.
 
@@ -55,8 +62,8 @@ def test_an_answer_agrees_within_what_two_machines_differ_by(probabilities, nove
 
 
 def test_a_novelty_below_one_may_differ_by_a_thousandth():
-    assert Golden((1.0,), 0.01).agrees((1.0,), 0.0109)
-    assert not Golden((1.0,), 0.01).agrees((1.0,), 0.0111)
+    assert SelfTest((1.0,), 0.01).agrees((1.0,), 0.0109)
+    assert not SelfTest((1.0,), 0.01).agrees((1.0,), 0.0111)
 
 
 @pytest.mark.parametrize(
@@ -73,25 +80,25 @@ def test_a_novelty_below_one_may_differ_by_a_thousandth():
 )
 def test_what_cannot_be_an_answer_is_refused(changed):
     with pytest.raises(BundleError, match="golden"):
-        Golden.from_json(JsonObject(GOLDEN.to_json() | changed, "golden"), 2)
+        SelfTest.from_json(JsonObject(GOLDEN.to_json() | changed, "golden"), 2)
 
 
 def test_it_is_read_back_as_written():
-    assert Golden.from_json(JsonObject(json.loads(json.dumps(GOLDEN.to_json())), ""), 2) == GOLDEN
+    assert SelfTest.from_json(JsonObject(json.loads(json.dumps(GOLDEN.to_json())), ""), 2) == GOLDEN
 
 
 def test_bundles_of_every_schema_open():
     first, second = (read_bundle(DATA / f"bundle_v{i}") for i in (1, 2))
     assert first.manifest.golden is None
-    assert second.manifest.golden == ask_golden(first.read(ONNX), {})
+    assert second.manifest.golden == run_self_test(first.read(ONNX), {})
     assert first.taxonomy == second.taxonomy
     # The mean of each colour decides, and the strongest by 255 is the novelty.
-    means = golden_cell().astype(np.float64).mean(axis=(0, 1))
+    means = self_test_cell().astype(np.float64).mean(axis=(0, 1))
     assert second.manifest.golden.novelty == pytest.approx(means.max() / 255, abs=1e-5)
 
 
 def test_sealing_keeps_it_with_its_model_and_drops_it_with_another(run_folder):
-    golden = seal_golden(read_bundle(run_folder)).manifest.golden
+    golden = seal_self_test(read_bundle(run_folder)).manifest.golden
     assert golden is not None
     assert read_bundle(run_folder).manifest.golden == golden
     (run_folder / "metrics.json").write_text("{}")
@@ -118,5 +125,5 @@ def test_a_model_whose_weights_are_no_numbers_has_none(tmp_path):
     manifest = dataclasses.replace(read_bundle(DATA / "bundle_v1").manifest, files={})
     bundle = write_bundle(tmp_path, manifest, {ONNX: graph.SerializeToString()})
     with pytest.raises(BundleError, match="not all finite"):
-        seal_golden(bundle)
+        seal_self_test(bundle)
     assert parse_manifest((tmp_path / MANIFEST).read_bytes()).golden is None

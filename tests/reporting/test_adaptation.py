@@ -5,9 +5,9 @@ import pytest
 
 from hematovision.reporting import ReportFacts
 from hematovision.reporting.adaptation import (
-    AnswerChanges,
-    ChangedPicture,
-    answer_changes,
+    ChangedExample,
+    PredictionChanges,
+    prediction_changes,
     write_adaptation_report,
 )
 
@@ -15,8 +15,8 @@ FACTS = ReportFacts("my <lab>", "run", "lab", "all", notes=("Nobody knows.",), d
 
 
 @pytest.fixture
-def changes() -> AnswerChanges:
-    return answer_changes(
+def changes() -> PredictionChanges:
+    return prediction_changes(
         ("RBC", "WBC"),
         [0, 0, 0, 1],
         [0, 1, 0, 1],
@@ -33,7 +33,7 @@ def test_what_changed_is_counted(changes):
 
 
 def test_the_page_shows_it_without_a_script(changes, tmp_path):
-    picture = ChangedPicture(np.zeros((8, 8, 3), np.uint8), "RBC", "WBC", 0.97, "a&b.png")
+    picture = ChangedExample(np.zeros((8, 8, 3), np.uint8), "RBC", "WBC", 0.97, "a&b.png")
     page = write_adaptation_report(tmp_path, changes, FACTS, [picture] * 30).read_text("utf-8")
     assert "my &lt;lab&gt;" in page
     assert "a&amp;b.png" in page
@@ -51,6 +51,6 @@ def test_a_page_without_pictures_has_no_gallery(changes, tmp_path):
 
 def test_an_image_unlike_the_known_ones_is_not_recognised(changes, tmp_path):
     pixels = np.zeros((8, 8, 3), np.uint8)
-    picture = ChangedPicture(pixels, "RBC", "WBC", 0.97, "a.png", unlike=True)
+    picture = ChangedExample(pixels, "RBC", "WBC", 0.97, "a.png", unlike=True)
     page = write_adaptation_report(tmp_path, changes, FACTS, [picture]).read_text("utf-8")
     assert "now <b>Not recognised</b> (nearest class WBC, 97.0\u202f%)" in page

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hematovision.evaluation.comparing import ModelAnswers, compare_answers
+from hematovision.evaluation.comparing import ModelPredictions, compare_predictions
 from hematovision.reporting import ReportFacts
 from hematovision.reporting.comparison_report import (
     Differing,
-    PairPicture,
+    PairExample,
     render_comparison,
     write_comparison_report,
 )
@@ -30,14 +30,14 @@ def comparison(names=("old", "new"), first_wrong=(1, 2, 5, 8), **known):
     ]
     tables = [np.where(np.arange(2) == row[:, None], 0.8, 0.2) for row in said]
     models = (
-        ModelAnswers(name, rows, np.ones(60)) for name, rows in zip(names, tables, strict=True)
+        ModelPredictions(name, rows, np.ones(60)) for name, rows in zip(names, tables, strict=True)
     )
-    return compare_answers(labels, *models, ("RBC", "<WBC>"), **known)
+    return compare_predictions(labels, *models, ("RBC", "<WBC>"), **known)
 
 
 def picture(name="Test/WBC/7.png"):
     image = np.full((50, 60, 3), 120, np.uint8)
-    return PairPicture(image, "RBC", ("<WBC>", "RBC"), (0.91, 0.7), ("review", "accepted"), name)
+    return PairExample(image, "RBC", ("<WBC>", "RBC"), (0.91, 0.7), ("review", "accepted"), name)
 
 
 FACTS = ReportFacts(

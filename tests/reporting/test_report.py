@@ -9,7 +9,7 @@ import pytest
 
 from hematovision.errors import OutputError
 from hematovision.evaluation import evaluate
-from hematovision.reporting import ErrorPicture, render_report, write_report
+from hematovision.reporting import ErrorExample, render_report, write_report
 
 
 class Page(HTMLParser):
@@ -38,7 +38,7 @@ def undrawn(monkeypatch):
 
 def picture(**change):
     told = {"true": "RBC", "said": "WBC", "confidence": 0.987, "name": "Test/RBC/7.png"}
-    return ErrorPicture(np.full((224, 224, 3), 180, np.uint8), **{**told, **change})
+    return ErrorExample(np.full((224, 224, 3), 180, np.uint8), **{**told, **change})
 
 
 def test_an_overlay_stands_beside_its_image(metrics, facts):

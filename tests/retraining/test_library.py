@@ -8,7 +8,7 @@ import pytest
 
 from hematovision.errors import ModelNotFoundError
 from hematovision.model.registry import find_model
-from hematovision.retraining.library import DEFAULT_MODEL, Shelf
+from hematovision.retraining.library import DEFAULT_MODEL, ModelLibrary
 from hematovision.review.service import ReviewService
 
 
@@ -19,15 +19,15 @@ def records(tmp_path: Path):
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "models")
+def shelf(tmp_path: Path) -> ModelLibrary:
+    return ModelLibrary(tmp_path / "models")
 
 
-def put(shelf: Shelf, name: str) -> None:
+def put(shelf: ModelLibrary, name: str) -> None:
     shutil.copytree(find_model("pbc8"), shelf.folder / name)
 
 
-def test_bundled_models_come_first_the_default_one_before_the_others(shelf: Shelf):
+def test_bundled_models_come_first_the_default_one_before_the_others(shelf: ModelLibrary):
     put(shelf, "mine")
     (shelf.folder / "unfinished").mkdir()
     assert [model.name for model in shelf.models()] == [DEFAULT_MODEL, "pbc8", "mine"]
@@ -38,12 +38,12 @@ def test_bundled_models_come_first_the_default_one_before_the_others(shelf: Shel
     assert shelf.find("mine").report is None
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(shelf: Shelf):
+def test_an_unknown_name_is_answered_with_the_known_ones(shelf: ModelLibrary):
     with pytest.raises(ModelNotFoundError, match="pbc8"):
         shelf.find("none")
 
 
-def test_a_chosen_model_answers_until_it_is_gone(shelf: Shelf, records: ReviewService):
+def test_a_chosen_model_answers_until_it_is_gone(shelf: ModelLibrary, records: ReviewService):
     assert shelf.in_use(records).name == DEFAULT_MODEL
     put(shelf, "mine")
     shelf.use(shelf.find("mine"), records, "Ana")
@@ -52,7 +52,7 @@ def test_a_chosen_model_answers_until_it_is_gone(shelf: Shelf, records: ReviewSe
     assert shelf.in_use(records).name == DEFAULT_MODEL
 
 
-def test_a_new_model_never_takes_the_folder_of_another(shelf: Shelf):
+def test_a_new_model_never_takes_the_folder_of_another(shelf: ModelLibrary):
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     assert shelf.fresh("Saint-Anne / ../../x").name == f"saint-anne-x-{today}"
     assert shelf.fresh("***").name == f"model-{today}"
@@ -61,30 +61,34 @@ def test_a_new_model_never_takes_the_folder_of_another(shelf: Shelf):
     assert shelf.fresh("mine").parent == shelf.folder
 
 
-def test_a_run_folder_from_elsewhere_stands_behind_the_bundled_models(tmp_path: Path, shelf: Shelf):
+def test_a_run_folder_from_elsewhere_stands_behind_the_bundled_models(
+    tmp_path: Path, shelf: ModelLibrary
+):
     put(shelf, "mine")
     run = shutil.copytree(find_model("pbc8"), tmp_path / "runs" / "brief")
-    models = Shelf(shelf.folder, [run]).models()
+    models = ModelLibrary(shelf.folder, [run]).models()
     assert [model.name for model in models] == [DEFAULT_MODEL, "pbc8", "brief", "mine"]
     assert models[2].folder == run.resolve()
 
 
-def test_a_model_that_is_on_the_shelf_already_may_be_given(shelf: Shelf):
+def test_a_model_that_is_on_the_shelf_already_may_be_given(shelf: ModelLibrary):
     put(shelf, "mine")
-    names = [model.name for model in Shelf(shelf.folder, [shelf.folder / "mine"]).models()]
+    names = [model.name for model in ModelLibrary(shelf.folder, [shelf.folder / "mine"]).models()]
     assert names == [DEFAULT_MODEL, "pbc8", "mine"]
 
 
-def test_a_bundled_model_may_be_given_by_its_name(shelf: Shelf):
-    assert [model.name for model in Shelf(shelf.folder, ["pbc8"]).models()] == [
+def test_a_bundled_model_may_be_given_by_its_name(shelf: ModelLibrary):
+    assert [model.name for model in ModelLibrary(shelf.folder, ["pbc8"]).models()] == [
         DEFAULT_MODEL,
         "pbc8",
     ]
 
 
-def test_a_folder_that_is_no_model_or_has_a_taken_name_is_refused(tmp_path: Path, shelf: Shelf):
+def test_a_folder_that_is_no_model_or_has_a_taken_name_is_refused(
+    tmp_path: Path, shelf: ModelLibrary
+):
     with pytest.raises(ModelNotFoundError, match="There is no model"):
-        Shelf(shelf.folder, [tmp_path / "nowhere"])
+        ModelLibrary(shelf.folder, [tmp_path / "nowhere"])
     twin = shutil.copytree(find_model("pbc8"), tmp_path / "runs" / "pbc8")
     with pytest.raises(ModelNotFoundError, match="Two models are called 'pbc8'"):
-        Shelf(shelf.folder, [twin])
+        ModelLibrary(shelf.folder, [twin])

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from hematovision.data.folders import read_dataset
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.errors import DatasetError, OutputError, TrainingError
 from hematovision.evaluation import read_metrics
 from hematovision.evaluation.comparison import read_comparison
@@ -23,11 +23,11 @@ from hematovision.retraining import run as module
 from hematovision.retraining.comparison import _seen_note, compare_models
 from hematovision.retraining.events import append_event, first_event
 from hematovision.retraining.run import (
-    Learning,
+    Retraining,
     events_file,
-    learnings,
-    read_learning,
-    start_learning,
+    read_retraining,
+    retrainings,
+    start_retraining,
     work_folder,
 )
 
@@ -45,7 +45,7 @@ def _own_cache(tmp_path_factory):
 def cells(tmp_path_factory) -> Path:
     """Drawn cells in class folders without parts, as an export makes them."""
     root = tmp_path_factory.mktemp("learning")
-    write_phantoms(root / "drawn", 48, seed=5)
+    write_synthetic_cells(root / "drawn", 48, seed=5)
     for i, path in enumerate(sorted((root / "drawn").rglob("*.png"))):
         folder = root / "cells" / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def cells(tmp_path_factory) -> Path:
     return root / "cells"
 
 
-def wait(learning: Learning, until=lambda one: one.state != "running") -> list[Learning]:
+def wait(learning: Retraining, until=lambda one: one.state != "running") -> list[Retraining]:
     """Look again and again until it is so; return all that was seen."""
     seen, end = [learning.refresh()], time.monotonic() + 150
     while not until(seen[-1]):
@@ -75,16 +75,16 @@ def told(folder: Path, *events: tuple[str, dict], name: str = "mine") -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(cells: Path, tmp_path_factory) -> list[Learning]:
+def trained(cells: Path, tmp_path_factory) -> list[Retraining]:
     """Everything that was seen of a training from its beginning to its end."""
     out = tmp_path_factory.mktemp("models") / "mine"
 
-    def is_over(one: Learning) -> bool:
+    def is_over(one: Retraining) -> bool:
         # In its place it is only when all is done.
         assert one.state == "done" or one.progress.what == "comparing" or not out.exists()
         return one.state != "running"
 
-    return wait(start_learning("train", cells, out, model=MODEL), is_over)
+    return wait(start_retraining("train", cells, out, model=MODEL), is_over)
 
 
 def test_epochs_are_seen_while_it_learns(trained):
@@ -116,7 +116,7 @@ def test_the_models_are_compared_on_the_cells_kept_for_testing(trained, cells: P
     done = trained[-1]
     data = read_dataset(cells, splits=done.folder / "split.csv")
     found = done.side_by_side
-    assert found.n == len(data.part("test")) == read_metrics(done.folder / "metrics.json").n
+    assert found.n == len(data.subset("test")) == read_metrics(done.folder / "metrics.json").n
     assert (found.old.name, found.new.name) == (MODEL, "mine")
     assert found.new.errors == round(found.n * (1 - found.new.accuracy))
     assert "second" in found.verdict or "same answer" in found.verdict
@@ -138,7 +138,7 @@ def test_without_a_test_part_the_note_says_that_the_new_model_is_flattered(
     splits.write_text(splits.read_text().replace(",test,", ",train,"))
     seal(tmp_path / "new", also=["predictions.csv"])
     found = compare_models(MODEL, tmp_path / "new", cells)
-    assert found.n == len(read_dataset(cells, splits=splits).part("valid"))
+    assert found.n == len(read_dataset(cells, splits=splits).subset("valid"))
     assert "stopped and calibrated the training" in found.note
 
 
@@ -159,7 +159,7 @@ def test_what_the_old_model_has_seen_is_said(tmp_path):
 
 
 def test_a_learning_that_is_stopped_leaves_nothing(cells: Path, tmp_path):
-    learning = start_learning("train", cells, tmp_path / "mine", model=None)
+    learning = start_retraining("train", cells, tmp_path / "mine", model=None)
     assert learning.state == "running"
     stopped = learning.stop()
     assert (stopped.state, stopped.error) == ("stopped", "")
@@ -170,14 +170,14 @@ def test_a_learning_that_is_stopped_leaves_nothing(cells: Path, tmp_path):
 
 
 def test_a_learning_that_is_killed_has_failed(cells: Path, tmp_path):
-    learning = start_learning("train", cells, tmp_path / "mine", model=None)
+    learning = start_retraining("train", cells, tmp_path / "mine", model=None)
     pid = wait(learning, lambda one: one.pid is not None)[-1].pid
     os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     failed = wait(learning)[-1]
     assert failed.state == "failed"
     assert "ended without a word" in failed.error
     assert "Start it again" in failed.error
-    again = start_learning("train", cells, tmp_path / "mine", model=None)
+    again = start_retraining("train", cells, tmp_path / "mine", model=None)
     assert again.state == "running"
     assert again.stop().state == "stopped"
 
@@ -185,36 +185,36 @@ def test_a_learning_that_is_killed_has_failed(cells: Path, tmp_path):
 def test_it_goes_on_when_the_server_ends_and_is_found_by_the_next(cells: Path, tmp_path):
     code = (
         "import sys; from pathlib import Path;"
-        "from hematovision.retraining.run import start_learning;"
-        "start_learning('train', Path(sys.argv[1]), Path(sys.argv[2]), model=None);"
+        "from hematovision.retraining.run import start_retraining;"
+        "start_retraining('train', Path(sys.argv[1]), Path(sys.argv[2]), model=None);"
         "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)"
     )
     out = tmp_path / "mine"
     subprocess.run([sys.executable, "-c", code, str(cells), str(out)], check=True)
-    (found,) = learnings(tmp_path)
+    (found,) = retrainings(tmp_path)
     assert found.state == "running"
     with pytest.raises(TrainingError, match="is being trained"):
-        start_learning("train", cells, out, model=None)
+        start_retraining("train", cells, out, model=None)
     assert wait(found, lambda one: one.pid is not None)[-1].state == "running"
     assert found.stop().state == "stopped"
 
 
 def test_a_process_that_never_began_is_waited_for_a_while(tmp_path, monkeypatch):
     path = told(tmp_path)
-    assert read_learning(path).state == "running"
+    assert read_retraining(path).state == "running"
     monkeypatch.setattr(module, "_STARTING", timedelta(0))
-    assert read_learning(path).state == "failed"
+    assert read_retraining(path).state == "failed"
 
 
 def test_a_process_that_never_began_can_be_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_ENDING", 0.1)
-    assert read_learning(told(tmp_path)).stop().state == "stopped"
+    assert read_retraining(told(tmp_path)).stop().state == "stopped"
 
 
 def test_the_last_words_of_a_dead_process_are_repeated(tmp_path):
     path = told(tmp_path, ("running", {"pid": 1}))
     (tmp_path / "mine.log").write_text("x" * 1000 + "\nMemoryError: too much\n")
-    failed = read_learning(path)
+    failed = read_retraining(path)
     assert failed.state == "failed"
     assert failed.error.endswith("MemoryError: too much")
     assert len(failed.error) < 600
@@ -228,7 +228,7 @@ def test_what_it_said_last_is_what_it_was(tmp_path):
         ("not compared", {"reason": "other classes"}),
         ("error", {"message": "The disk is full."}),
     )
-    failed = read_learning(path)
+    failed = read_retraining(path)
     assert (failed.state, failed.error) == ("failed", "The disk is full.")
     assert tuple(failed.progress) == (3, 9, "features")
     assert failed.note == "other classes"
@@ -239,11 +239,11 @@ def test_learnings_come_newest_first(tmp_path):
     told(tmp_path, ("stopped", {}), name="old")
     time.sleep(0.01)
     told(tmp_path, ("done", {}), name="new")
-    assert [(one.folder.name, one.state) for one in learnings(tmp_path)] == [
+    assert [(one.folder.name, one.state) for one in retrainings(tmp_path)] == [
         ("new", "done"),
         ("old", "stopped"),
     ]
-    assert learnings(tmp_path / "nowhere") == []
+    assert retrainings(tmp_path / "nowhere") == []
 
 
 # Refusals
@@ -251,11 +251,11 @@ def test_learnings_come_newest_first(tmp_path):
 
 def test_what_cannot_begin_is_said_at_once(cells: Path, tmp_path):
     with pytest.raises(TrainingError, match="needs a model to start from"):
-        start_learning("adapt", cells, tmp_path / "a", model=None)
+        start_retraining("adapt", cells, tmp_path / "a", model=None)
     with pytest.raises(DatasetError, match="no folder"):
-        start_learning("train", tmp_path / "nowhere", tmp_path / "a", model=None)
+        start_retraining("train", tmp_path / "nowhere", tmp_path / "a", model=None)
     with pytest.raises(OutputError, match="is there already"):
-        start_learning("train", cells, cells, model=None)
+        start_retraining("train", cells, cells, model=None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -263,4 +263,4 @@ def test_what_cannot_begin_is_said_at_once(cells: Path, tmp_path):
 def test_another_file_is_no_learning(tmp_path, content):
     (tmp_path / "x.events.jsonl").write_bytes(content)
     with pytest.raises(OutputError, match="does not tell of a learning"):
-        read_learning(tmp_path / "x.events.jsonl")
+        read_retraining(tmp_path / "x.events.jsonl")

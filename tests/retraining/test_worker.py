@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from colour_squares import COLOUR_MODEL, write_squares
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import find_model
 from hematovision.retraining import worker as learner
 from hematovision.retraining.comparison import _classes_note, _verdict, adapted_beside_old
 from hematovision.retraining.events import append_event, first_event
-from hematovision.retraining.run import events_file, read_learning
+from hematovision.retraining.run import events_file, read_retraining
 from hematovision.workflows import adapt as adapt_job
 from hematovision.workflows import train as train_job
 
@@ -26,25 +26,25 @@ def _own_cache(tmp_path_factory):
         yield
 
 
-def learn(kind: str, dataset: Path, out: Path, model: str | Path | None):
+def train_model(kind: str, dataset: Path, out: Path, model: str | Path | None):
     """Do in this process what else is done in one of its own."""
     events = events_file(out)
     given = {"dataset": str(dataset), "folder": str(out), "seed": 0}
     first_event(events, "started", kind=kind, model=model and str(model), **given)
     code = learner.main([str(events)])
-    return code, read_learning(events)
+    return code, read_retraining(events)
 
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory):
     root = tmp_path_factory.mktemp("adapting")
-    write_phantoms(root / "drawn", 12, seed=8)
+    write_synthetic_cells(root / "drawn", 12, seed=8)
     for path in sorted((root / "drawn").rglob("*.png")):
         folder = root / "cells" / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder)
     (root / "mine").mkdir()  # An empty folder is no hindrance.
-    return learn("adapt", root / "cells", root / "mine", MODEL)
+    return train_model("adapt", root / "cells", root / "mine", MODEL)
 
 
 def test_adapting_gives_both_models_on_the_same_cells(adapted):
@@ -60,8 +60,8 @@ def test_adapting_gives_both_models_on_the_same_cells(adapted):
 
 
 def test_a_dataset_too_small_is_an_error_in_words(tmp_path):
-    write_phantoms(tmp_path / "drawn", 1, seed=1)
-    code, failed = learn("train", tmp_path / "drawn", tmp_path / "mine", None)
+    write_synthetic_cells(tmp_path / "drawn", 1, seed=1)
+    code, failed = train_model("train", tmp_path / "drawn", tmp_path / "mine", None)
     assert (code, failed.state) == (1, "failed")
     assert failed.error
     assert "Traceback" not in failed.error
@@ -69,8 +69,8 @@ def test_a_dataset_too_small_is_an_error_in_words(tmp_path):
 
 
 def test_too_few_cells_to_adapt_to_are_an_error_in_words(tmp_path):
-    write_phantoms(tmp_path / "drawn", 2, seed=1)
-    code, failed = learn("adapt", tmp_path / "drawn", tmp_path / "mine", MODEL)
+    write_synthetic_cells(tmp_path / "drawn", 2, seed=1)
+    code, failed = train_model("adapt", tmp_path / "drawn", tmp_path / "mine", MODEL)
     assert (code, failed.state) == (1, "failed")
     assert "images" in failed.error
 
@@ -81,7 +81,7 @@ def test_who_was_stopped_before_the_beginning_does_not_begin(tmp_path):
     first_event(events, "started", kind="train", **given)
     append_event(events, "stopped")
     assert learner.main([str(events)]) == 0
-    assert read_learning(events).pid is None
+    assert read_retraining(events).pid is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_training_keeps_the_classes_of_the_old_model(tmp_path, monkeypatch, mo
 
     monkeypatch.setattr(train_job, "train", train)
     squares = write_squares(tmp_path / "squares")
-    code, done = learn("train", squares, tmp_path / "mine", model)
+    code, done = train_model("train", squares, tmp_path / "mine", model)
     assert asked == [taxonomy]
     assert (code, done.state, done.side_by_side) == (0, "done", None)
     assert done.folder.is_dir()
@@ -113,7 +113,7 @@ def write_splits(dataset: Path) -> Path:
 
 def test_a_training_without_an_old_model_compares_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(train_job, "train", lambda _data, run, _how, progress: run.mkdir())
-    code, done = learn("train", tmp_path, tmp_path / "mine", None)
+    code, done = train_model("train", tmp_path, tmp_path / "mine", None)
     assert (code, done.state, done.side_by_side, done.note) == (0, "done", None, "")
 
 

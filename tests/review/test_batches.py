@@ -12,10 +12,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from hematovision import images
 from hematovision.model.classifier import Classifier
-from hematovision.review.batches import Batch, answer_batch, model_ref
+from hematovision.review.batches import Batch, classify_batch, model_ref
 from hematovision.review.records import Keeping
 from hematovision.review.service import ReviewService
-from hematovision.synthetic import draw_cell
+from hematovision.synthetic import render_cell
 from hematovision.workflows.classify import classify
 
 
@@ -33,7 +33,7 @@ def records(tmp_path: Path):
 def drawn(count: int) -> list[tuple[str, bytes]]:
     kinds = ("rbc", "neutrophil", "platelet")
     return [
-        (f"cell {i}.png", images.encode_png(draw_cell(kinds[i % 3], i, size=100)))
+        (f"cell {i}.png", images.encode_png(render_cell(kinds[i % 3], i, size=100)))
         for i in range(count)
     ]
 
@@ -44,7 +44,7 @@ def test_answers_are_those_of_classify(
     cells = [*drawn(5), ("broken.png", b"\x89PNG\r\n\x1a\nnothing")]
     for name, content in cells:
         (tmp_path / name).write_bytes(content)
-    batch = answer_batch(classifier, cells, records, name="rbc-wbc-platelets")
+    batch = classify_batch(classifier, cells, records, name="rbc-wbc-platelets")
     classify([tmp_path / name for name, _ in cells], out=tmp_path / "answers.csv")
     with (tmp_path / "answers.csv").open(newline="") as stream:
         expected = list(csv.DictReader(stream))
@@ -63,7 +63,7 @@ def test_answers_are_those_of_classify(
 def test_every_answer_is_recorded_and_refused_files_are_not(
     classifier: Classifier, records: ReviewService
 ):
-    batch = answer_batch(classifier, [*drawn(4), ("x.png", b"")], records, name="mine")
+    batch = classify_batch(classifier, [*drawn(4), ("x.png", b"")], records, name="mine")
     (kept,) = records.batches()
     assert (kept.id, kept.n, kept.model.name) == (batch.number, 4, "mine")
     assert kept.model == model_ref(classifier, "mine")
@@ -85,7 +85,7 @@ def test_pictures_are_kept_as_the_setting_says_without_metadata(
         Image.fromarray(noise).save(stream, "PNG", pnginfo=note)
         content = stream.getvalue()
     assert b"Doe" in content
-    batch = answer_batch(classifier, [("noise.png", content)], records, name="mine")
+    batch = classify_batch(classifier, [("noise.png", content)], records, name="mine")
     assert batch.rows[0].prediction.decision == "review"
     waiting = records.claim("Ana", batch.model.sha256)
     assert len(waiting) == (keep != "none")
@@ -98,7 +98,7 @@ def test_a_batch_gives_its_images_back_until_it_is_closed(
     classifier: Classifier, records: ReviewService
 ):
     cells = drawn(3)
-    batch = answer_batch(classifier, cells, records, name="mine")
+    batch = classify_batch(classifier, cells, records, name="mine")
     assert [batch.content(row) for row in batch.rows] == [content for _, content in cells]
     np.testing.assert_array_equal(batch.pixels(batch.rows[1]), images.read(cells[1][1]))
     batch.close()
@@ -109,7 +109,7 @@ def test_a_batch_gives_its_images_back_until_it_is_closed(
 def test_rows_are_chosen_by_decision_and_class_the_least_certain_first(
     classifier: Classifier, records: ReviewService
 ):
-    batch = answer_batch(classifier, [*drawn(9), ("x.png", b"")], records, name="mine")
+    batch = classify_batch(classifier, [*drawn(9), ("x.png", b"")], records, name="mine")
     rows = batch.chosen()
     assert rows[-1].prediction.decision == "refused"
     review = batch.chosen(["review"])
@@ -129,7 +129,7 @@ def test_progress_is_told_with_the_number_of_images_in_archives(
     classifier: Classifier, records: ReviewService
 ):
     told = []
-    answer_batch(
+    classify_batch(
         classifier,
         drawn(3),
         records,
@@ -161,7 +161,7 @@ def test_large_files_are_not_gathered_in_memory(
     monkeypatch.setattr(ReviewService, "record", spied)
     # Bytes behind the end of an image are ignored.
     cells = [(name, content + bytes(2**24)) for name, content in drawn(5)]
-    batch = answer_batch(classifier, cells, records, name="mine")
+    batch = classify_batch(classifier, cells, records, name="mine")
     assert len(batch.answered) == 5
     assert max(gathered) <= 3
     assert [batch.content(row) for row in batch.rows] == [content for _, content in cells]

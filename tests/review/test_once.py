@@ -1,14 +1,14 @@
 """An image asks a person once, however often it is uploaded; on both databases."""
 
 from answers_to_review import CLASSES, MODEL, new
-from hematovision.review.records import Keeping, Known, ModelRef, NewAnswer
+from hematovision.review.records import Keeping, Known, ModelRef, NewPrediction
 from hematovision.review.service import ReviewService
 
 RETRAINED = ModelRef("retrained", "5" * 64, CLASSES)
 OTHER_CLASSES = ModelRef("other", "6" * 64, CLASSES[::-1])
 
 
-def upload(service: ReviewService, *answers: NewAnswer, model: ModelRef = MODEL) -> list[int]:
+def upload(service: ReviewService, *answers: NewPrediction, model: ModelRef = MODEL) -> list[int]:
     return service.record(service.start_batch(model), answers)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from answers_to_review import CLASSES, MODEL, new, said
 from hematovision.errors import ReviewError
-from hematovision.review.records import LEASE, Keeping, ModelRef, NewAnswer
+from hematovision.review.records import LEASE, Keeping, ModelRef, NewPrediction
 from hematovision.review.service import ReviewService
 
 
@@ -49,7 +49,7 @@ def test_a_person_without_a_name_cannot_review(service, name):
             call()
 
 
-def recording(service: ReviewService, *answers: NewAnswer) -> None:
+def recording(service: ReviewService, *answers: NewPrediction) -> None:
     service.record(service.start_batch(MODEL), answers)
 
 
@@ -66,7 +66,7 @@ def recording(service: ReviewService, *answers: NewAnswer) -> None:
 def test_an_answer_that_is_not_of_the_batchs_model_is_refused_with_all_others(
     service, values, message
 ):
-    wrong = NewAnswer("wrong.png", "0" * 64, said(**values), None)
+    wrong = NewPrediction("wrong.png", "0" * 64, said(**values), None)
     with pytest.raises(ReviewError, match=message):
         recording(service, new("a"), wrong)
     assert service.queues() == []
@@ -103,7 +103,7 @@ def test_values_that_cannot_be_are_refused_where_they_are_made():
     with pytest.raises(ReviewError, match="Model 'x' has a SHA-256"):
         ModelRef("x", "ABC", CLASSES)
     with pytest.raises(ReviewError, match=r"Image 'x\.png' has a SHA-256"):
-        NewAnswer("x.png", "", said(), None)
+        NewPrediction("x.png", "", said(), None)
     with pytest.raises(ReviewError, match="must be a PNG"):
         new(picture=b"\xff\xd8\xff\xe0")
     for images, days in (("some", None), ("all", 0)):

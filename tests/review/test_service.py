@@ -7,11 +7,11 @@ import pytest
 
 from answers_to_review import CLASSES, MODEL, OTHER, new, png, said
 from hematovision.errors import ReviewConflictError, ReviewError
-from hematovision.review.records import Decision, NewAnswer, Queue
+from hematovision.review.records import Decision, NewPrediction, Queue
 from hematovision.review.service import ReviewService
 
 
-def recorded(service: ReviewService, *answers: NewAnswer) -> list[int]:
+def recorded(service: ReviewService, *answers: NewPrediction) -> list[int]:
     return service.record(service.start_batch(MODEL), answers)
 
 
@@ -41,7 +41,7 @@ def test_an_answer_comes_back_as_it_was_recorded(service, clock):
 
 def test_numbers_come_in_the_order_of_the_answers_and_leave_out_refused_ones(service):
     batch = service.start_batch(MODEL)
-    refused = NewAnswer("bad", "0" * 64, said(None, decision="refused", error="empty"), None)
+    refused = NewPrediction("bad", "0" * 64, said(None, decision="refused", error="empty"), None)
     numbers = service.record(batch, [new("a"), refused, *(new(i) for i in range(30))])
     assert len(numbers) == 31
     names = {answer.id: answer.name for answer in service.answers(batch)}

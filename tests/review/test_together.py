@@ -12,7 +12,7 @@ from answers_to_review import MODEL, new, png
 from benchmarks.reviewers import kills, two_reviewers
 from hematovision.review import deciding
 from hematovision.review.database import Database
-from hematovision.review.repository import find_answer
+from hematovision.review.repository import find_prediction
 from hematovision.review.service import ReviewService
 from hematovision.review.tables import DecisionRow
 
@@ -137,7 +137,7 @@ def test_undo_of_what_somebody_replaced_meanwhile_does_nothing(new_database):
         undone = []
         thread = threading.Thread(target=lambda: undone.append(service.undo("Ana")))
         with database.writing() as session:
-            find_answer(session, a)
+            find_prediction(session, a)
             assert deciding._newest(session, "Ana").number == 1
             thread.start()
             thread.join(0.5)  # waits for the answer

@@ -11,7 +11,7 @@ from hematovision.errors import BundleError, TooManyBytesError, UnreadableFileEr
 from hematovision.model.bundle import MANIFEST, read_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.scale.addresses import Source, list_sources
-from hematovision.scale.worker import PackedModel, Shard, answer_shard, fetch
+from hematovision.scale.worker import PackedModel, Shard, classify_shard, fetch
 from hematovision.workflows.classify import classify
 
 
@@ -49,7 +49,7 @@ def test_a_shard_is_answered_in_order_and_equal_to_the_local_table(
     here = tmp_path / "here.parquet"
     classify([pictures], model=colour_model, out=here)
     shard = Shard("part-000000-0123456789ab.parquet", tuple(list_sources([str(pictures)])))
-    part = answer_shard(Classifier.load(colour_model, workers=1), shard, str(out))
+    part = classify_shard(Classifier.load(colour_model, workers=1), shard, str(out))
     written = pq.read_table(out / shard.part)
     assert written.to_pylist() == pq.read_table(here).to_pylist()
     assert part.labels == {"red": 3, "green": 4, "blue": 4}
@@ -63,7 +63,7 @@ def test_what_cannot_be_fetched_is_a_row_and_is_counted(
 ):
     gone = str(pictures / "gone.png")
     shard = Shard("part-000000-0123456789ab.parquet", (Source(gone, gone, root),))
-    part = answer_shard(Classifier.load(colour_model), shard, str(out))
+    part = classify_shard(Classifier.load(colour_model), shard, str(out))
     assert part.unread == 1
     assert part.refused[0][0] == gone
 

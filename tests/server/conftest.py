@@ -22,7 +22,7 @@ from hematovision import images
 from hematovision.server.application import create_app
 from hematovision.server.door import Door
 from hematovision.server.settings import Settings
-from hematovision.synthetic import draw_cell
+from hematovision.synthetic import render_cell
 
 LOCAL_URL = "http://127.0.0.1:8000"
 
@@ -52,7 +52,7 @@ def asked(door: Door) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def cell() -> bytes:
     """A drawn cell, as a PNG file."""
-    return images.encode_png(draw_cell("lymphocyte", seed=11))
+    return images.encode_png(render_cell("lymphocyte", seed=11))
 
 
 @pytest.fixture(scope="module")

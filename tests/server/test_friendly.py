@@ -11,7 +11,7 @@ from colour_squares import COLOUR_MODEL
 from hematovision import images
 from hematovision.server.application import create_app
 from hematovision.server.settings import Settings
-from hematovision.synthetic import draw_cell
+from hematovision.synthetic import render_cell
 from hematovision.workflows.classify import classify
 from server.conftest import asked
 from tiff_files import one_page
@@ -25,7 +25,7 @@ def post(client, *contents, names=None, **query):
 
 def test_the_answers_are_those_of_the_command(client, tmp_path):
     paths = [
-        images.write(tmp_path / f"{kind}.{ending}", draw_cell(kind, seed))
+        images.write(tmp_path / f"{kind}.{ending}", render_cell(kind, seed))
         for seed, (kind, ending) in enumerate(
             [("rbc", "png"), ("platelet", "jpg"), ("basophil", "jpg"), ("monocyte", "png")]
         )

@@ -11,7 +11,7 @@ from hematovision.synthetic.camera import expose
 from hematovision.synthetic.cells import disc_thickness
 from hematovision.synthetic.scene import paint
 from hematovision.synthetic.shapes import random_generator
-from hematovision.synthetic.stain import AZURE, EOSIN, HAEM, take_look
+from hematovision.synthetic.stain import AZURE, EOSIN, HAEM, sample_appearance
 from hematovision.synthetic.white import WHITE_KINDS
 from hematovision.taxonomy import PBC8
 
@@ -19,7 +19,7 @@ WHITE = sorted(set(WHITE_KINDS) - {"erythroblast"})
 
 
 def look(lab="phantom-a"):
-    return replace(take_look(random_generator(0), lab), scale=10.0, oval=1.0, pallor=0.9)
+    return replace(sample_appearance(random_generator(0), lab), scale=10.0, oval=1.0, pallor=0.9)
 
 
 @cache
@@ -137,7 +137,7 @@ def test_unknown_kinds_and_labs_are_refused_by_name():
     with pytest.raises(ValueError, match=r"`kind` must be one of .*rbc. Received: 'blast'"):
         paint("blast", random_generator(0), look())
     with pytest.raises(ValueError, match=r"`lab` must be one of phantom-a.* Received: 'oslo'"):
-        take_look(random_generator(0), "oslo")
+        sample_appearance(random_generator(0), "oslo")
 
 
 def test_every_lab_says_that_it_is_drawn():

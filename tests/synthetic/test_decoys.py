@@ -3,26 +3,28 @@
 import numpy as np
 import pytest
 
-from hematovision.synthetic import draw_cell
-from hematovision.synthetic.decoys import DRAWN, SPOILT, draw_decoy, spoil
+from hematovision.synthetic import render_cell
+from hematovision.synthetic.decoys import DRAWN, SPOILT, render_decoy, spoil
 
 
 @pytest.fixture(scope="module")
 def cell():
-    return draw_cell("neutrophil", 0, size=224)
+    return render_cell("neutrophil", 0, size=224)
 
 
 def test_each_number_draws_its_own_image_and_always_the_same():
-    drawn = [draw_decoy(number) for number in range(3 * len(DRAWN))]
+    drawn = [render_decoy(number) for number in range(3 * len(DRAWN))]
     assert all(image.shape == (224, 224, 3) and image.dtype == np.uint8 for image in drawn)
     assert len({image.tobytes() for image in drawn}) == len(drawn)
     for number in range(len(DRAWN)):
-        np.testing.assert_array_equal(draw_decoy(number), drawn[number])
+        np.testing.assert_array_equal(render_decoy(number), drawn[number])
 
 
 def test_a_row_of_decoys_has_every_kind():
     # Plain and sloped ones have no detail, grains have much, drawings have edges and areas.
-    detail = [np.abs(np.diff(draw_decoy(n).astype(int), axis=1)).mean() for n in range(len(DRAWN))]
+    detail = [
+        np.abs(np.diff(render_decoy(n).astype(int), axis=1)).mean() for n in range(len(DRAWN))
+    ]
     assert min(detail) < 0.5
     assert max(detail) > 20
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hematovision.synthetic import KINDS, LABS, draw_cell, draw_field
+from hematovision.synthetic import KINDS, LABS, render_cell, render_field
 
 
 @pytest.fixture(scope="module")
 def fields():
-    return [draw_field(seed, lab=lab) for seed, lab in enumerate(LABS)]
+    return [render_field(seed, lab=lab) for seed, lab in enumerate(LABS)]
 
 
 def digest(array):
@@ -22,15 +22,15 @@ def digest(array):
 
 
 def test_the_same_seed_gives_the_same_pixels_in_another_process():
-    here = digest(draw_field(11, size=(160, 200)).image) + digest(
-        draw_cell("monocyte", 12, size=96)
+    here = digest(render_field(11, size=(160, 200)).image) + digest(
+        render_cell("monocyte", 12, size=96)
     )
     code = (
         "import hashlib\n"
-        "from hematovision.synthetic import draw_cell, draw_field\n"
-        "draw_cell('rbc', 1)\n"  # what was drawn before changes nothing
-        "field = draw_field(11, size=(160, 200))\n"
-        "for image in (field.image, draw_cell('monocyte', 12, size=96)):\n"
+        "from hematovision.synthetic import render_cell, render_field\n"
+        "render_cell('rbc', 1)\n"  # what was drawn before changes nothing
+        "field = render_field(11, size=(160, 200))\n"
+        "for image in (field.image, render_cell('monocyte', 12, size=96)):\n"
         "    print(hashlib.sha256(image.tobytes()).hexdigest(), end='')\n"
     )
     there = subprocess.run(
@@ -41,20 +41,20 @@ def test_the_same_seed_gives_the_same_pixels_in_another_process():
 
 def test_other_seeds_labs_and_kinds_give_other_pixels():
     images = [
-        draw_cell("neutrophil", 1, lab="phantom-a", size=96),
-        draw_cell("neutrophil", 2, lab="phantom-a", size=96),
-        draw_cell("neutrophil", 1, lab="phantom-b", size=96),
-        draw_cell("eosinophil", 1, lab="phantom-a", size=96),
+        render_cell("neutrophil", 1, lab="phantom-a", size=96),
+        render_cell("neutrophil", 2, lab="phantom-a", size=96),
+        render_cell("neutrophil", 1, lab="phantom-b", size=96),
+        render_cell("eosinophil", 1, lab="phantom-a", size=96),
     ]
     assert len({digest(image) for image in images}) == 4
 
 
 def test_without_a_lab_all_of_them_come_up():
-    assert {draw_field(seed, size=(64, 64)).lab for seed in range(24)} == set(LABS)
+    assert {render_field(seed, size=(64, 64)).lab for seed in range(24)} == set(LABS)
 
 
 def test_a_field_is_rgb_of_the_size_asked_for():
-    field = draw_field(0, size=(100, 150))
+    field = render_field(0, size=(100, 150))
     assert field.image.shape == (100, 150, 3)
     assert field.image.dtype == np.uint8
     assert field.labels.shape == (100, 150)
@@ -99,7 +99,7 @@ def test_touching_the_border_means_a_box_that_ends_there(fields):
 
 def test_a_field_holds_the_cells_asked_for():
     asked = {"rbc": 7, "platelet": 3, "monocyte": 1, "basophil": 0}
-    field = draw_field(3, cells=asked)
+    field = render_field(3, cells=asked)
     assert Counter(cell.kind for cell in field.cells) == {k: n for k, n in asked.items() if n}
 
 
@@ -111,7 +111,9 @@ def test_by_chance_a_field_is_mostly_red_cells(fields):
 
 
 def test_a_larger_field_shows_more_cells_not_larger_ones():
-    small, large = (draw_field(5, size=size, lab="phantom-a") for size in ((240, 320), (960, 640)))
+    small, large = (
+        render_field(5, size=size, lab="phantom-a") for size in ((240, 320), (960, 640))
+    )
     assert len(large.cells) > 4 * len(small.cells)
     small_area, large_area = (
         np.median([c.mask.sum() for c in f.cells if c.kind == "rbc" and not c.touches_border])
@@ -122,7 +124,7 @@ def test_a_larger_field_shows_more_cells_not_larger_ones():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cell_image_shows_its_cell_in_the_middle(kind):
-    image = draw_cell(kind, 1, lab="phantom-a", size=128)
+    image = render_cell(kind, 1, lab="phantom-a", size=128)
     assert image.shape == (128, 128, 3)
     assert image.dtype == np.uint8
     background = np.percentile(image.reshape(-1, 3), 95, axis=0)
@@ -131,7 +133,7 @@ def test_a_cell_image_shows_its_cell_in_the_middle(kind):
 
 
 def test_a_cell_image_shows_the_same_at_any_size():
-    small, large = (draw_cell("lymphocyte", 4, lab="phantom-a", size=size) for size in (112, 224))
+    small, large = (render_cell("lymphocyte", 4, lab="phantom-a", size=size) for size in (112, 224))
     shrunk = np.asarray(Image.fromarray(large).resize((112, 112), Image.Resampling.BOX))
     middle = slice(40, 72)
     difference = small[middle, middle].astype(float) - shrunk[middle, middle]
@@ -141,7 +143,7 @@ def test_a_cell_image_shows_the_same_at_any_size():
 def test_some_platelets_come_in_clumps():
     dark = []
     for seed in range(20):
-        image = draw_cell("platelet", seed, lab="phantom-a", size=72).astype(float)
+        image = render_cell("platelet", seed, lab="phantom-a", size=72).astype(float)
         dark.append((image[..., 0] < 150).sum())
     assert max(dark) > 2.5 * np.median(dark)
 
@@ -158,7 +160,7 @@ def test_some_platelets_come_in_clumps():
 )
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        draw_field(**arguments)
+        render_field(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_colours_are_those_of_real_smears(real_data, lab, folder, pattern):
     files = sorted((real_data / folder).glob(pattern))
     files = files[:: max(1, len(files) // 24)]
     real = [np.asarray(Image.open(f).convert("RGB").resize((96, 96))) for f in files]
-    drawn = [draw_field(seed, size=(240, 240), lab=lab).image for seed in range(8)]
+    drawn = [render_field(seed, size=(240, 240), lab=lab).image for seed in range(8)]
     for statistic in (np.mean, np.std):
         there = statistic(np.stack(real).reshape(-1, 3), axis=0)
         here = statistic(np.stack(drawn).reshape(-1, 3), axis=0)

@@ -13,31 +13,31 @@ from types import ModuleType
 import numpy as np
 
 from hematovision.data.folders import read_dataset
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.model.architecture import FEATURES
 from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty
 from hematovision.model.trust import Trust
 from hematovision.model.weights import bundled_weights
 from hematovision.training.pictures import Part
-from hematovision.training.trainer import Learned
+from hematovision.training.trainer import TrainedModel
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.run_folder import Recipe, write_figures, write_model
 
 KILLED = 9
 
 
-def learned(dataset) -> Learned:
+def learned(dataset) -> TrainedModel:
     rng = np.random.default_rng(0)
     n = len(dataset.taxonomy.classes)
     parts = {}
     for split in dataset.splits:
-        part = dataset.part(split)
+        part = dataset.subset(split)
         features = rng.uniform(0, 2, (len(part), FEATURES)).astype(np.float32)
         colours = rng.uniform(0, 255, (len(part), 3)).astype(np.float32)
         digests = tuple(f"{i:064x}" for i in range(len(part)))
         parts[split] = Part(part.samples, part.labels, features, colours, digests)
-    return Learned(
+    return TrainedModel(
         weights=bundled_weights(),
         head=Head(((rng.normal(0, 0.1, (FEATURES, n)), np.zeros(n)),)),
         novelty=Novelty(np.ones((n, FEATURES), np.float32), np.ones(FEATURES, np.float32)),
@@ -71,7 +71,7 @@ def work(root: Path, step: int) -> None:
 
 
 def main(root: Path) -> None:
-    write_phantoms(root / "cells", 60, seed=3)
+    write_synthetic_cells(root / "cells", 60, seed=3)
     # Keras' own files need TensorFlow, which bears no fork; their content does not matter here.
     stub = ModuleType("hematovision.training.keras_files")
     stub.keras_bytes = lambda *_, **__: {"h5": b"h5", "keras": b"keras"}

@@ -7,7 +7,7 @@ import pytest
 
 from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.model.weights import BackboneWeights, bundled_weights
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,5 +27,5 @@ def weights() -> BackboneWeights:
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """60 drawn cells with Train, Valid and Test."""
     root = tmp_path_factory.mktemp("phantoms") / "cells"
-    write_phantoms(root, 60, seed=3)
+    write_synthetic_cells(root, 60, seed=3)
     return read_dataset(root)

@@ -11,7 +11,7 @@ from hematovision.training.adapt import (
     Known,
     adapt_labelled,
     adapt_unlabelled,
-    answers_out_of_fold,
+    out_of_fold_predictions,
 )
 from hematovision.training.adapt_correction import Examples
 
@@ -97,14 +97,14 @@ def test_the_temperature_counts_from_the_old_one_and_stays_near_it(known):
 def test_answers_out_of_fold_know_nothing_of_their_own_labels(known):
     shown = examples(60)
     nonsense = np.random.default_rng(2).permutation(shown.labels)
-    answers = answers_out_of_fold(known, Examples(shown.features, nonsense, shown.groups))
+    answers = out_of_fold_predictions(known, Examples(shown.features, nonsense, shown.groups))
     assert abs((answers.probabilities.argmax(axis=1) == nonsense).mean() - 0.5) < 0.2
     np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1)
 
 
 def test_answers_out_of_fold_tell_how_good_the_adapted_model_is(known):
     said = []
-    answers = answers_out_of_fold(
+    answers = out_of_fold_predictions(
         known, examples(), progress=lambda done, total, what: said.append((done, total, what))
     )
     labels = examples().labels

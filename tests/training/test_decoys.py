@@ -25,7 +25,7 @@ def test_they_are_drawn_once_and_the_same_ever_after(
     first = decoy_features(train, weights, lambda *step: told.append(step))
     assert first.shape == (22 + 12, 1280)
     assert told == [(32, 34, "decoys"), (34, 34, "decoys")]
-    monkeypatch.setattr(decoys, "draw_decoy", lambda number: pytest.fail("drawn again"))
+    monkeypatch.setattr(decoys, "render_decoy", lambda number: pytest.fail("drawn again"))
     again = decoy_features(train, weights, lambda *step: told.append(step))
     np.testing.assert_array_equal(again, first)
     assert len(told) == 2, "there was nothing left to do"
@@ -49,7 +49,7 @@ def test_they_are_more_novel_than_cells(
 ):
     others = Pictures(phantoms).look(weights, more_views=False).parts["test"]
     novelty = fit_novelty(train.features, train.labels, 3, decoy_features(train, weights))
-    monkeypatch.setattr(decoys, "DRAWN_DECOYS", 44)
+    monkeypatch.setattr(decoys, "RENDERED_DECOYS", 44)
     fresh = decoy_features(train, weights)[22:44]
     cells, unlike = novelty.score(others.features), novelty.score(fresh)
     assert np.mean(unlike > np.quantile(cells, 0.9)) > 0.9

@@ -14,12 +14,12 @@ QUICK = FineTuning(blocks=1, epochs=2, batch_size=32)
 
 @pytest.fixture(scope="module")
 def train(phantoms: Dataset) -> Dataset:
-    return phantoms.part("train")
+    return phantoms.subset("train")
 
 
 @pytest.fixture(scope="module")
 def valid(phantoms: Dataset) -> Dataset:
-    return phantoms.part("valid")
+    return phantoms.subset("valid")
 
 
 @pytest.fixture(scope="module")

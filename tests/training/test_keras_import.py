@@ -13,7 +13,7 @@ from hematovision.training import keras_import
 from hematovision.training.keras_import import import_keras, require_keras
 from hematovision.training.pictures import Pictures
 from hematovision.training.recipe import HeadTraining
-from hematovision.training.trainer import learn
+from hematovision.training.trainer import train_model
 
 MISSPELT = """
 import sys
@@ -39,7 +39,7 @@ def test_without_keras_training_ends_before_an_image_is_read(
     monkeypatch.setitem(sys.modules, "keras", None)
     monkeypatch.setattr(Pictures, "look", lambda *_, **__: pytest.fail("looked at images"))
     with pytest.raises(MissingExtraError, match="Training needs the module 'keras'"):
-        learn(Pictures(phantoms), weights, HeadTraining())
+        train_model(Pictures(phantoms), weights, HeadTraining())
 
 
 def test_the_garbage_collector_rests_only_while_keras_is_imported(monkeypatch: pytest.MonkeyPatch):

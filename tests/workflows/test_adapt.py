@@ -10,7 +10,7 @@ import pytest
 
 import hematovision
 from hematovision import images
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.errors import (
     BundleError,
     DatasetError,
@@ -22,7 +22,7 @@ from hematovision.evaluation import read_metrics
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.registry import find_model
-from hematovision.model.self_test import ask_golden
+from hematovision.model.self_test import run_self_test
 from hematovision.workflows.adapt import AdaptResult, adapt
 from hematovision.workflows.adapt_source import open_source
 
@@ -33,7 +33,7 @@ MODEL = "rbc-wbc-platelets"
 def drawn(tmp_path_factory) -> Path:
     """Drawn cells of the three classes, in Train, Valid and Test."""
     root = tmp_path_factory.mktemp("lab") / "cells"
-    write_phantoms(root, 40, seed=8)
+    write_synthetic_cells(root, 40, seed=8)
     return root
 
 
@@ -108,7 +108,7 @@ def test_the_manifest_says_from_what_and_to_what(labelled):
 def test_the_golden_answer_is_the_new_models_own(labelled, unlabelled):
     for folder in (labelled.folder, unlabelled.folder):
         bundle = read_bundle(folder)
-        assert bundle.manifest.golden == ask_golden(bundle.read(ONNX), bundle.external_weights())
+        assert bundle.manifest.golden == run_self_test(bundle.read(ONNX), bundle.external_weights())
 
 
 def test_the_adapted_classifier_tells_the_drawn_cells(labelled, drawn: Path):

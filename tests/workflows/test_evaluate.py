@@ -10,7 +10,7 @@ import pytest
 from colour_squares import COLOUR_MODEL as MODEL
 from colour_squares import COLOURS, write_square, write_squares
 from hematovision import images
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.errors import DatasetError, ModelNotFoundError, OutputError, TaxonomyError
 from hematovision.model.classifier import Classifier
 from hematovision.taxonomy import PBC8
@@ -109,7 +109,7 @@ EIGHT = dict.fromkeys(PBC8.classes, "WBC") | {"erythroblast": "RBC", "platelet":
 @pytest.fixture
 def eight(tmp_path: Path) -> Path:
     """Synthetic cells in the eight PBC folders."""
-    write_phantoms(tmp_path / "cells", 48, seed=3, taxonomy="pbc8")
+    write_synthetic_cells(tmp_path / "cells", 48, seed=3, taxonomy="pbc8")
     (tmp_path / "cells" / "cells.csv").unlink()
     return tmp_path / "cells"
 

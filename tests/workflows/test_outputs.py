@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from colour_squares import COLOUR_MODEL, write_squares
 from hematovision.cli.program import program
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.errors import ModelNotFoundError, OutputError
 from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import find_model
@@ -40,7 +40,7 @@ def program_started(*arguments: object, **environment: str) -> subprocess.Popen[
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("outputs") / "cells"
-    write_phantoms(root, 60, seed=2)
+    write_synthetic_cells(root, 60, seed=2)
     return root
 
 

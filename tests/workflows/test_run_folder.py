@@ -9,7 +9,7 @@ import pytest
 from jobs.killed_writer import learned
 
 from hematovision.data.folders import read_dataset
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.model.bundle import read_bundle
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.run_folder import Recipe, write_figures, write_model
@@ -29,7 +29,7 @@ def _without_keras(monkeypatch):
 )
 def test_names_that_no_text_can_hold_are_written_escaped(name, shown, tmp_path):
     folder = tmp_path / os.fsdecode(name)
-    write_phantoms(folder, 60, seed=1)
+    write_synthetic_cells(folder, 60, seed=1)
     image = next((folder / "Test" / "RBC").glob("*.png"))
     image.rename(image.with_name(os.fsdecode(name) + ".png"))
     (folder / "cells.csv").unlink()

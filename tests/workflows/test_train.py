@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from hematovision import images
-from hematovision.data.synthesize import write_phantoms
+from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.errors import OutputError, TaxonomyError, WeightsError
 from hematovision.evaluation import read_metrics
 from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
-from hematovision.model.self_test import ask_golden
-from hematovision.synthetic import draw_cell
+from hematovision.model.self_test import run_self_test
+from hematovision.synthetic import render_cell
 from hematovision.workflows.demo import demo
 from hematovision.workflows.evaluate import evaluate
 from hematovision.workflows.export import export
@@ -34,7 +34,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("job") / "cells"
-    write_phantoms(root, 90, seed=5)
+    write_synthetic_cells(root, 90, seed=5)
     return root
 
 
@@ -51,7 +51,7 @@ def test_the_run_folder_has_every_file_under_a_hash(trained):
     assert bundle.taxonomy.name == "rbc-wbc-platelets"
     assert bundle.manifest.backbone.name == "hematology"
     assert bundle.manifest.data["splits"]["test"] == {"RBC": 6, "WBC": 3, "Platelets": 3}
-    assert bundle.manifest.golden == ask_golden(bundle.read("hematovision_model.onnx"), {})
+    assert bundle.manifest.golden == run_self_test(bundle.read("hematovision_model.onnx"), {})
 
 
 def test_phantoms_are_told_apart(trained):
@@ -127,7 +127,7 @@ def test_a_wrong_taxonomy_or_missing_weights_leave_no_model(dataset: Path, tmp_p
 
 
 def test_eight_folders_become_three_classes_and_the_user_is_told_before(tmp_path: Path, told):
-    write_phantoms(tmp_path / "eight", 96, seed=1, taxonomy="pbc8")
+    write_synthetic_cells(tmp_path / "eight", 96, seed=1, taxonomy="pbc8")
     result = train(tmp_path / "eight", tmp_path / "run", TrainOptions(epochs=1), progress=told)
     assert result.metrics.classes == ("RBC", "WBC", "Platelets")
     assert any("--taxonomy folders" in note for note in result.notes)
@@ -145,7 +145,7 @@ def white(tmp_path_factory) -> Path:
     for part, n in (("TRAIN", 8), ("TEST", 3)):
         for kind in ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL"):
             for i in range(n):
-                cell = draw_cell(kind.lower(), 100 * n + i, size=64)
+                cell = render_cell(kind.lower(), 100 * n + i, size=64)
                 images.write(root / part / kind / f"{i}.png", cell)
     for kind in ("MONOCYTE", "NEUTROPHIL"):
         shutil.copy(root / "TRAIN" / "MONOCYTE" / "0.png", root / "TRAIN" / kind / "twice.png")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from hematovision import images
 from hematovision.data.cells import crop
-from hematovision.synthetic import draw_field
+from hematovision.synthetic import render_field
 
-__all__ = ["drawn_samples"]
+__all__ = ["synthetic_samples"]
 
 _KINDS = {"rbc": 5, "platelet": 3, "neutrophil": 2, "lymphocyte": 2, "eosinophil": 1}
 _LABS = ("phantom-a", "phantom-b")
 _SEED = 8
 
 
-def drawn_samples() -> list[tuple[str, bytes]]:
+def synthetic_samples() -> list[tuple[str, bytes]]:
     """Return drawn cells, cut out of drawn fields, as PNG files with names; always the same."""
     samples: list[tuple[str, bytes]] = []
     for lab in _LABS:
-        field = draw_field(_SEED, lab=lab, cells=_KINDS)
+        field = render_field(_SEED, lab=lab, cells=_KINDS)
         for cell in field.cells:
             xmin, ymin, xmax, ymax = map(float, cell.box)
             pixels, touches_border = crop(field.image, (xmin, ymin, xmax, ymax))

@@ -11,7 +11,7 @@ from hematovision.app.settings import MAX_IMAGES, MAX_PIXELS, MODELS
 from hematovision.home import data_folder
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.model.classifier import Classifier
-from hematovision.retraining.library import Shelf, ShelfModel
+from hematovision.retraining.library import LibraryModel, ModelLibrary
 from hematovision.review.batches import Batch
 from hematovision.review.service import ReviewService
 from hematovision.uploads.receiving import Limits
@@ -41,13 +41,13 @@ def service() -> ReviewService:
     return opened
 
 
-def shelf() -> Shelf:
+def shelf() -> ModelLibrary:
     """Return the models."""
     given = os.environ.get(MODELS, "")
-    return Shelf(data_folder() / "models", filter(None, given.split(os.pathsep)))
+    return ModelLibrary(data_folder() / "models", filter(None, given.split(os.pathsep)))
 
 
-def classifier(model: ShelfModel) -> Classifier:
+def classifier(model: LibraryModel) -> Classifier:
     """Return a model, opened once for all; opened anew where its files have changed."""
     changed = (model.folder / "bundle.json").stat().st_mtime_ns
     return _open(str(model.folder), changed)
@@ -58,7 +58,7 @@ def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - a part of 
     return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
 
 
-def model_in_use() -> ShelfModel:
+def model_in_use() -> LibraryModel:
     """Return the model that answers on every page."""
     return shelf().in_use(service())
 

@@ -13,7 +13,7 @@ from html import escape
 from types import MappingProxyType
 
 from hematovision.model.prediction import Prediction
-from hematovision.model.trust import is_unlike
+from hematovision.model.trust import is_out_of_distribution
 
 __all__ = [
     "ACCEPTED",
@@ -22,9 +22,9 @@ __all__ = [
     "SHARE_COLOURS",
     "STYLE",
     "THEME",
-    "answer_html",
     "bars_html",
     "decision_html",
+    "prediction_html",
     "refusals_html",
     "text_html",
 ]
@@ -146,7 +146,7 @@ def bars_html(
     )
 
 
-def answer_html(prediction: Prediction, name: str) -> str:
+def prediction_html(prediction: Prediction, name: str) -> str:
     """Return a prediction: headline, decision with its reason, bars, and the image's name."""
     label = escape(prediction.headline)
     reason = prediction.reason or prediction.error or ""
@@ -155,7 +155,7 @@ def answer_html(prediction: Prediction, name: str) -> str:
         bars_html(
             prediction.classes,
             prediction.probabilities,
-            is_known=not is_unlike(prediction.reason),
+            is_known=not is_out_of_distribution(prediction.reason),
         )
         if prediction.label
         else ""

@@ -16,7 +16,7 @@ from hematovision.cli.scaling import (
     classify_on_ray,
     refuse_cluster_words,
 )
-from hematovision.cli.screen import drawn_progress, end_with_refusals, show_table
+from hematovision.cli.screen import end_with_refusals, progress_bar, show_table
 from hematovision.cli.terminal import Styled, say
 from hematovision.errors import OutputError
 
@@ -101,7 +101,7 @@ def _classify_here(
         raise typer.BadParameter(
             f"{out} must end in one of {', '.join(tables.SUFFIXES)}.", param_hint="--out"
         )
-    with _kept(None if explain else out), drawn_progress(hidden=out is None) as progress:
+    with _kept(None if explain else out), progress_bar(hidden=out is None) as progress:
         return run(
             paths,
             model=model,

@@ -9,7 +9,7 @@ import typer
 
 from hematovision.cli.datasets import DatasetArgument
 from hematovision.cli.results import show_comparison, show_notes
-from hematovision.cli.screen import drawn_progress, end_with_refusals
+from hematovision.cli.screen import end_with_refusals, progress_bar
 from hematovision.cli.terminal import say
 
 __all__ = ["compare"]
@@ -40,7 +40,7 @@ def compare(
     """
     from hematovision.workflows.compare import compare as run
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         result = run(first, second, dataset, split=split, out=out, progress=progress)
     show_comparison(result.comparison, result.verdict)
     show_notes((*result.notes, *result.comparison.warnings))

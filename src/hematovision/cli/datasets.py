@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hematovision.cli.failures import FINDINGS
-from hematovision.cli.screen import drawn_progress, show_list, show_next, show_table
+from hematovision.cli.screen import progress_bar, show_list, show_next, show_table
 from hematovision.cli.terminal import Styled, say
 from hematovision.errors import DatasetError
 
@@ -110,7 +110,7 @@ def import_(
     """
     from hematovision.data.importing import import_dataset
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         report = import_dataset(
             source,
             dest,
@@ -168,7 +168,7 @@ def convert(
     """
     from hematovision.data.converting import convert_dataset
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         report = convert_dataset(
             source,
             dest,
@@ -200,7 +200,7 @@ def check(
     """
     from hematovision.data.check import check_dataset
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         data, unlistable = _read_listable(dataset, taxonomy, progress)
         report = check_dataset(data, progress, unlistable=unlistable)
     if as_json:
@@ -272,13 +272,13 @@ def phantom(
 
     The images are rendered, not photographs; use them to try things out.
     """
-    from hematovision.data.synthesize import write_phantoms
+    from hematovision.data.synthesize import write_synthetic_cells
 
-    with drawn_progress() as progress:
-        dataset = write_phantoms(
+    with progress_bar() as progress:
+        dataset = write_synthetic_cells(
             dest, images, seed, taxonomy=taxonomy, fields=fields, progress=progress
         )
-    _show_counts({split: dataset.part(split).counts() for split in dataset.splits})
+    _show_counts({split: dataset.subset(split).counts() for split in dataset.splits})
     say(f"{len(dataset)} synthetic cell images in {dest}")
     show_next("train", dest, "--out", "RUN")
 
@@ -296,7 +296,7 @@ def download(
     from hematovision.data.download import get_set
 
     say(get_set(name).notice())
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         done = fetch(name, dest, progress=progress)
     say(f"The images are in {done.folder}")
     if done.verified_against == "nothing":

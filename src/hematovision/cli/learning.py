@@ -10,7 +10,7 @@ import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
 from hematovision.cli.results import show_changes, show_curve, show_metrics, show_notes
-from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
+from hematovision.cli.screen import end_with_refusals, progress_bar, show_next
 from hematovision.cli.terminal import say
 
 __all__ = ["adapt", "demo", "evaluate", "export", "train"]
@@ -34,7 +34,7 @@ def demo(
     _hush_tensorflow()
     from hematovision.workflows.demo import demo as run
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         result = run(out, progress=progress)
     show_metrics(result.metrics)
     say(
@@ -97,7 +97,7 @@ def train(
         seed=seed,
         learning_curve=learning_curve,
     )
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         result = run(dataset, out, options, progress=progress)
     show_metrics(result.metrics)
     if result.curve:
@@ -135,7 +135,7 @@ def evaluate(
     """
     from hematovision.workflows.evaluate import evaluate as run
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         result = run(model, dataset, split=split, taxonomy=taxonomy, out=out, progress=progress)
     show_metrics(result.metrics)
     say(f"Report: {result.report}")
@@ -168,7 +168,7 @@ def adapt(
     _hush_tensorflow()
     from hematovision.workflows.adapt import adapt as run
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         result = run(model, folder, out=out, unlabelled=unlabelled, seed=seed, progress=progress)
     if result.metrics is not None:
         show_metrics(result.metrics)

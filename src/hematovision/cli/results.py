@@ -9,9 +9,9 @@ from hematovision.cli.screen import show_table
 from hematovision.cli.terminal import Styled, say
 
 if TYPE_CHECKING:
-    from hematovision.evaluation.comparison import Comparison, PartComparison
+    from hematovision.evaluation.comparison import Comparison, SubgroupComparison
     from hematovision.evaluation.schema import Metrics
-    from hematovision.reporting.adaptation import AnswerChanges
+    from hematovision.reporting.adaptation import PredictionChanges
     from hematovision.training.curve import CurvePoint
 
 __all__ = ["show_changes", "show_comparison", "show_curve", "show_metrics", "show_notes"]
@@ -101,7 +101,7 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
     )
 
 
-def _show_parts(what: str, rows: Mapping[str, PartComparison]) -> None:
+def _show_parts(what: str, rows: Mapping[str, SubgroupComparison]) -> None:
     from hematovision.reporting.wording import points, points_interval
 
     table = (
@@ -119,7 +119,7 @@ def _show_parts(what: str, rows: Mapping[str, PartComparison]) -> None:
     show_table((what, *heads, "95% interval"), table)
 
 
-def show_changes(changes: AnswerChanges) -> None:
+def show_changes(changes: PredictionChanges) -> None:
     """Show what adapting without labels changed."""
     from hematovision.reporting.wording import percent
 

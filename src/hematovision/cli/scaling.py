@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
-from hematovision.cli.screen import drawn_progress, end_with_refusals, show_next
+from hematovision.cli.screen import end_with_refusals, progress_bar, show_next
 from hematovision.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def features(
         from hematovision.scale.cluster import Cluster
         from hematovision.scale.features import features_on_cluster
 
-        with drawn_progress() as progress:
+        with progress_bar() as progress:
             found = features_on_cluster(
                 dataset,
                 taxonomy=taxonomy,
@@ -68,7 +68,7 @@ def features(
         refuse_cluster_words((), ray_address)
         from hematovision.workflows.features import compute_features
 
-        with drawn_progress() as progress:
+        with progress_bar() as progress:
             found = compute_features(
                 dataset, taxonomy=taxonomy, weights=weights, seed=seed, progress=progress
             )
@@ -98,7 +98,7 @@ def classify_on_ray(
     from hematovision.scale.classify import classify_on_cluster
     from hematovision.scale.cluster import Cluster
 
-    with drawn_progress() as progress:
+    with progress_bar() as progress:
         return classify_on_cluster(
             paths,
             out=out,

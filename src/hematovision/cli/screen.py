@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = ["drawn_progress", "end_with_refusals", "show_list", "show_next", "show_table"]
+__all__ = ["end_with_refusals", "progress_bar", "show_list", "show_next", "show_table"]
 
 QUIET_SECONDS = 10.0
 """How long work without a terminal is silent before it says a line, and between two lines."""
@@ -53,7 +53,7 @@ _FIGURES = {
 
 
 @contextmanager
-def drawn_progress(*, hidden: bool = False) -> Iterator[Progress]:
+def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
     """Give a `Progress` that draws bars on stderr, or says a line now and then without a terminal.
 
     Nothing of it ever goes to stdout, so that a result can be piped.

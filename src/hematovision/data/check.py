@@ -144,7 +144,7 @@ def _positions(prints: Fingerprints, groups: list[tuple[int, ...]]) -> list[tupl
 
 
 def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    table = {split: dataset.part(split).counts() for split in SPLITS if split in dataset.splits}
+    table = {split: dataset.subset(split).counts() for split in SPLITS if split in dataset.splits}
     unplaced = dataset.with_samples(sample for sample in dataset if sample.split is None)
     return {
         **{str(split): counts for split, counts in table.items()},

@@ -202,7 +202,7 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
                 detail=f"{label!r}: {_images(count)}",
             )
     for split in dataset.splits:
-        for label, count in dataset.part(split).counts().items():
+        for label, count in dataset.subset(split).counts().items():
             if count == 0 and counts[label] > 0:
                 yield Finding(
                     "missing-class",

@@ -79,7 +79,7 @@ class Dataset:
         present = {sample.split for sample in self.samples}
         return tuple(split for split in SPLITS if split in present)
 
-    def part(self, split: Split) -> Dataset:
+    def subset(self, split: Split) -> Dataset:
         """Return the samples of one part."""
         return self.with_samples(s for s in self.samples if s.split == split)
 

@@ -111,7 +111,7 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
     _check_training(dataset)
     if "valid" in parts:
         return dataset
-    cut = split_dataset(dataset.part("train"), (1 - VALID_SHARE, VALID_SHARE, 0.0), seed)
+    cut = split_dataset(dataset.subset("train"), (1 - VALID_SHARE, VALID_SHARE, 0.0), seed)
     new = {sample.path: sample for sample in cut}
     return dataset.with_samples(new.get(sample.path, sample) for sample in dataset)
 
@@ -149,7 +149,7 @@ def _check_fractions(fractions: Sequence[float]) -> None:
 
 
 def _check_training(dataset: Dataset) -> None:
-    train = dataset.part("train").counts()
+    train = dataset.subset("train").counts()
     missing = [label for label, n in dataset.counts().items() if n and not train[label]]
     if missing:
         raise SplitError(

@@ -18,13 +18,13 @@ from hematovision.data.samples import SPLIT_FOLDERS, Dataset, Sample, Split
 from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, write_bytes, write_text
 from hematovision.progress import Progress, no_progress
-from hematovision.synthetic.field import DrawnCell, Field, draw_cell, draw_field
+from hematovision.synthetic.field import Field, RenderedCell, render_cell, render_field
 from hematovision.synthetic.scene import KINDS
 from hematovision.synthetic.shapes import random_generator
 from hematovision.synthetic.stain import LABS
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy, get_taxonomy
 
-__all__ = ["NOTE", "NOTE_FILE", "write_phantoms"]
+__all__ = ["NOTE", "NOTE_FILE", "write_synthetic_cells"]
 
 NOTE = "HematoVision phantom: drawn, not a patient"
 """Stands in every file, as the PNG text ``Comment``."""
@@ -48,7 +48,7 @@ class _Picture:
     cell: Cell
 
 
-def write_phantoms(
+def write_synthetic_cells(
     dest: Path,
     images: int,
     seed: int,
@@ -165,7 +165,7 @@ def _single(seed: int) -> Iterator[_Picture]:
         kind = PBC8.classes[number % len(PBC8.classes)]
         lab, split = _turn(number // len(PBC8.classes))
         name = f"phantom-{number:06d}"
-        image = draw_cell(kind, _own_seed(seed, number), lab=lab, size=_CELL_SIZE)
+        image = render_cell(kind, _own_seed(seed, number), lab=lab, size=_CELL_SIZE)
         yield _Picture(
             image, Cell(_file(split, kind, name), "", name, lab, None, kind, split, group=name)
         )
@@ -199,7 +199,7 @@ def _draw_rich_field(seed: int, lab: str) -> Field:
     cells = {"rbc": max(8, int(area * rng.uniform(*family.crowding))), "platelet": 4}
     for kind in rng.choice(_WHITE, size=3, p=_white_shares()):
         cells[str(kind)] = cells.get(str(kind), 0) + 1
-    return draw_field(seed, lab=lab, cells=cells)
+    return render_field(seed, lab=lab, cells=cells)
 
 
 def _white_shares() -> NDArray[np.float64]:
@@ -208,13 +208,13 @@ def _white_shares() -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def _choose(field: Field) -> list[DrawnCell]:
+def _choose(field: Field) -> list[RenderedCell]:
     """Choose the cells to cut out, at random among those of which at least half can be seen."""
     rng = random_generator(field.seed, 101)
     shown = np.bincount(field.labels.ravel(), minlength=len(field.cells) + 1)[1:]
     hidden = [shown[i] < 0.5 * max(1, cell.mask.sum()) for i, cell in enumerate(field.cells)]
     order = sorted(rng.permutation(len(field.cells)), key=lambda i: hidden[i])
-    waiting: dict[str, list[DrawnCell]] = {"rbc": [], "white": [], "platelet": []}
+    waiting: dict[str, list[RenderedCell]] = {"rbc": [], "white": [], "platelet": []}
     for index in order:
         cell = field.cells[index]
         waiting["white" if cell.kind in _WHITE else cell.kind].append(cell)

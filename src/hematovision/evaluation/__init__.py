@@ -7,7 +7,7 @@
 (1, 0.75, 1.0)
 """
 
-from hematovision.evaluation.baselines import Baseline, TrainingPart, mean_colours
+from hematovision.evaluation.baselines import Baseline, TrainingSplit, mean_colours
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
 from hematovision.evaluation.metrics import evaluate, most_confident_errors
 from hematovision.evaluation.schema import (
@@ -27,7 +27,7 @@ __all__ = [
     "LabScores",
     "Metrics",
     "ReliabilityBin",
-    "TrainingPart",
+    "TrainingSplit",
     "evaluate",
     "mean_colours",
     "most_confident_errors",

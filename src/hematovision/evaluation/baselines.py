@@ -19,7 +19,7 @@ __all__ = [
     "Baseline",
     "ColourRule",
     "SizeRule",
-    "TrainingPart",
+    "TrainingSplit",
     "baselines",
     "box_size",
     "mean_colours",
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class TrainingPart:
+class TrainingSplit:
     """What the baselines learn from: the training images' truth, never their network features.
 
     Parameters
@@ -179,7 +179,7 @@ def baselines(
     labels: NDArray[np.int64],
     n_classes: int,
     *,
-    train: TrainingPart | None = None,
+    train: TrainingSplit | None = None,
     boxes: Floats | None = None,
     colours: Floats | None = None,
 ) -> dict[str, Baseline | None]:
@@ -190,12 +190,12 @@ def baselines(
     labels : ndarray of int, shape (N,)
         The evaluated part's classes.
     n_classes : int
-    train : TrainingPart, optional
+    train : TrainingSplit, optional
         Without it only the most frequent class is known, from the evaluated part itself.
     boxes : ndarray, shape (N, 4), optional
-        As in `TrainingPart`; images without a box are left out of that baseline.
+        As in `TrainingSplit`; images without a box are left out of that baseline.
     colours : ndarray, shape (N, 3), optional
-        As in `TrainingPart`.
+        As in `TrainingSplit`.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def baselines(
 
 
 def _most_frequent(
-    labels: NDArray[np.int64], n_classes: int, train: TrainingPart | None
+    labels: NDArray[np.int64], n_classes: int, train: TrainingSplit | None
 ) -> Baseline:
     if train is None:
         source, part = labels, "evaluated part"
@@ -227,7 +227,7 @@ def _most_frequent(
 
 
 def _try_size(
-    labels: NDArray[np.int64], n_classes: int, train: TrainingPart, boxes: Floats | None
+    labels: NDArray[np.int64], n_classes: int, train: TrainingSplit, boxes: Floats | None
 ) -> Baseline | None:
     if boxes is None or train.boxes is None:
         return None
@@ -241,7 +241,7 @@ def _try_size(
 
 
 def _try_colour(
-    labels: NDArray[np.int64], n_classes: int, train: TrainingPart, colours: Floats | None
+    labels: NDArray[np.int64], n_classes: int, train: TrainingSplit, colours: Floats | None
 ) -> Baseline | None:
     if colours is None or train.colours is None:
         return None

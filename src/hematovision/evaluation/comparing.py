@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hematovision.evaluation.answers import Answers
-from hematovision.evaluation.comparison import Agreement, Comparison, PartComparison
+from hematovision.evaluation.comparison import Agreement, Comparison, SubgroupComparison
 from hematovision.evaluation.intervals import DRAWS, LEVEL
 from hematovision.evaluation.metrics import evaluate
 from hematovision.evaluation.paired import Difference, PairedScores
+from hematovision.evaluation.predictions import Predictions
 from hematovision.evaluation.proportions import mcnemar
 from hematovision.evaluation.schema import IntervalDetails
 
-__all__ = ["ModelAnswers", "compare_answers"]
+__all__ = ["ModelPredictions", "compare_predictions"]
 
 METHODS = {
     "tango": (
@@ -32,7 +32,7 @@ METHODS = {
 
 
 @dataclass(frozen=True)
-class ModelAnswers:
+class ModelPredictions:
     """One model's answers to the images of a comparison.
 
     Parameters
@@ -50,10 +50,10 @@ class ModelAnswers:
     unlike: ArrayLike | None = None
 
 
-def compare_answers(
+def compare_predictions(
     labels: ArrayLike,
-    first: ModelAnswers,
-    second: ModelAnswers,
+    first: ModelPredictions,
+    second: ModelPredictions,
     classes: Sequence[str],
     *,
     groups: Sequence[str] | None = None,
@@ -66,7 +66,7 @@ def compare_answers(
     ----------
     labels : array_like of int, shape (N,)
         True class indices; N is at least 1.
-    first, second : ModelAnswers
+    first, second : ModelPredictions
         Probabilities of the same classes for the same images.
     classes : sequence of str
         The C class names.
@@ -81,7 +81,7 @@ def compare_answers(
         If shapes or values do not fit together; a defect of the caller.
     """
     one, two = (
-        Answers.checked(labels, model.probabilities, classes, model.accepted, groups, labs)
+        Predictions.checked(labels, model.probabilities, classes, model.accepted, groups, labs)
         for model in (first, second)
     )
     metrics = [
@@ -121,7 +121,7 @@ def compare_answers(
 
 
 def _paired(
-    one: Answers, two: Answers, seed: int, of: NDArray[np.bool_] | None = None
+    one: Predictions, two: Predictions, seed: int, of: NDArray[np.bool_] | None = None
 ) -> PairedScores:
     chosen = np.ones(len(one.labels), np.bool_) if of is None else of
     return PairedScores(
@@ -146,11 +146,11 @@ def _differences(doubt: PairedScores) -> dict[str, Difference]:
 
 def _part(
     doubt: PairedScores, difference: Difference, of: NDArray[np.bool_] | None = None
-) -> PartComparison:
+) -> SubgroupComparison:
     counts = doubt.counts(of)
     both, first, second, _ = counts
     n = sum(counts)
-    return PartComparison(
+    return SubgroupComparison(
         n=n,
         first=(both + first) / n if n else None,
         second=(both + second) / n if n else None,
@@ -160,7 +160,7 @@ def _part(
     )
 
 
-def _per_lab(one: Answers, two: Answers, seed: int) -> dict[str, PartComparison] | None:
+def _per_lab(one: Predictions, two: Predictions, seed: int) -> dict[str, SubgroupComparison] | None:
     if one.labs is None:
         return None
     labs = np.array(one.labs)

@@ -18,7 +18,7 @@ from hematovision.evaluation.schema import (
     write_json,
 )
 
-__all__ = ["Agreement", "Comparison", "PartComparison", "read_comparison", "write_comparison"]
+__all__ = ["Agreement", "Comparison", "SubgroupComparison", "read_comparison", "write_comparison"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class PartComparison:
+class SubgroupComparison:
     """Both models on the images of one class, or of one lab.
 
     Parameters
@@ -78,8 +78,8 @@ class Comparison:
         Takes images for independent; where they come in groups its p is too small.
     differing : int
         Images with two different answers.
-    per_class : dict of str to PartComparison
-    per_lab : dict of str to PartComparison, or None
+    per_class : dict of str to SubgroupComparison
+    per_lab : dict of str to SubgroupComparison, or None
         None where no lab is known.
     interval_method : str
         ``"tango"`` or ``"cluster_bootstrap"``; see `interval_details`.
@@ -99,8 +99,8 @@ class Comparison:
     agreement: Agreement
     mcnemar: McNemar
     differing: int
-    per_class: dict[str, PartComparison]
-    per_lab: dict[str, PartComparison] | None
+    per_class: dict[str, SubgroupComparison]
+    per_lab: dict[str, SubgroupComparison] | None
     interval_method: str
     interval_details: IntervalDetails
     warnings: tuple[str, ...] = ()
@@ -165,8 +165,8 @@ def _read_fields(value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_part(value: Mapping[str, Any]) -> PartComparison:
-    return PartComparison(**{**value, "difference": _read_difference(value["difference"])})
+def _read_part(value: Mapping[str, Any]) -> SubgroupComparison:
+    return SubgroupComparison(**{**value, "difference": _read_difference(value["difference"])})
 
 
 def _read_difference(value: Mapping[str, Any]) -> Difference:

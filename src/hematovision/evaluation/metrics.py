@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hematovision.evaluation import scores
-from hematovision.evaluation.answers import Answers
-from hematovision.evaluation.baselines import TrainingPart, baselines
+from hematovision.evaluation.baselines import TrainingSplit, baselines
 from hematovision.evaluation.calibration import (
     expected_calibration_error,
     log_loss,
@@ -18,6 +17,7 @@ from hematovision.evaluation.calibration import (
     risk_coverage,
 )
 from hematovision.evaluation.intervals import DRAWS, LEVEL
+from hematovision.evaluation.predictions import Predictions
 from hematovision.evaluation.schema import ClassScores, IntervalDetails, LabScores, Metrics
 from hematovision.evaluation.uncertainty import Uncertainty
 
@@ -52,7 +52,7 @@ def evaluate(
     labs: Sequence[str | None] | None = None,
     boxes: ArrayLike | None = None,
     colours: ArrayLike | None = None,
-    train: TrainingPart | None = None,
+    train: TrainingSplit | None = None,
     seed: int = 0,
 ) -> Metrics:
     """Score answers beside what trivial classifiers reach, with intervals.
@@ -77,7 +77,7 @@ def evaluate(
         ``(xmin, ymin, xmax, ymax)``, NaN where unknown, for the box-size baseline.
     colours : array_like of float, shape (N, 3), optional
         From `mean_colours`, for the mean-colour baseline.
-    train : TrainingPart, optional
+    train : TrainingSplit, optional
         What the baselines learn from; without it only the most frequent class is one.
     seed : int
         Seed of the bootstrap; the same seed gives the same intervals.
@@ -93,7 +93,7 @@ def evaluate(
     ValueError
         If shapes or values do not fit together; a defect of the caller.
     """
-    part = Answers.checked(labels, probabilities, classes, accepted, groups, labs)
+    part = Predictions.checked(labels, probabilities, classes, accepted, groups, labs)
     trivial = baselines(
         part.labels,
         len(part.classes),
@@ -158,7 +158,7 @@ def _scored(doubt: Uncertainty) -> dict[str, Any]:
     }
 
 
-def _calibration(part: Answers) -> dict[str, Any]:
+def _calibration(part: Predictions) -> dict[str, Any]:
     confidence, right = part.probabilities.max(axis=1), part.answers == part.labels
     bins = reliability(confidence, right)
     return {
@@ -210,7 +210,7 @@ def _averages(per_class: dict[str, ClassScores]) -> dict[str, dict[str, float | 
     }
 
 
-def _per_lab(part: Answers, seed: int) -> dict[str, LabScores] | None:
+def _per_lab(part: Predictions, seed: int) -> dict[str, LabScores] | None:
     if part.labs is None:
         return None
     labs = np.array(part.labs)

@@ -29,7 +29,7 @@ from hematovision.model.manifest import (
     is_safe_name,
     parse_manifest,
 )
-from hematovision.model.self_test import ask_golden
+from hematovision.model.self_test import run_self_test
 from hematovision.model.trust import Trust
 from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
 from hematovision.taxonomy import Taxonomy
@@ -47,9 +47,9 @@ __all__ = [
     "library_versions",
     "read_bundle",
     "seal",
-    "seal_golden",
+    "seal_self_test",
     "stage_bundle",
-    "with_golden",
+    "with_self_test",
     "write_bundle",
 ]
 
@@ -197,7 +197,7 @@ def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     manifest : Manifest
         What to say. Its ``files`` become those given here; an empty ``created`` becomes now, empty
         ``versions`` become `library_versions`. A ``golden`` answer is kept only with the model
-        file that gave it; `with_golden` asks for a new one.
+        file that gave it; `with_self_test` asks for a new one.
     files : mapping of str to bytes
         Contents by name.
 
@@ -267,7 +267,7 @@ def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
     return _seal(folder, manifest, (*manifest.files, *also))
 
 
-def with_golden(bundle: Bundle) -> Bundle:
+def with_self_test(bundle: Bundle) -> Bundle:
     """Ask a bundle's model about the golden cell; its answer is in the bundle that is returned.
 
     Parameters
@@ -280,11 +280,11 @@ def with_golden(bundle: Bundle) -> Bundle:
     BundleError
         If the model cannot be opened, or its answer is no number.
     """
-    golden = ask_golden(bundle.read(ONNX), bundle.external_weights())
+    golden = run_self_test(bundle.read(ONNX), bundle.external_weights())
     return Bundle(bundle.folder, replace(bundle.manifest, golden=golden))
 
 
-def seal_golden(bundle: Bundle) -> Bundle:
+def seal_self_test(bundle: Bundle) -> Bundle:
     """Ask a bundle's model about the golden cell, and write its answer into ``bundle.json``.
 
     On a bundle of schema 1 it adds what that did not have.
@@ -297,11 +297,11 @@ def seal_golden(bundle: Bundle) -> Bundle:
     Raises
     ------
     BundleError
-        As for `with_golden`.
+        As for `with_self_test`.
     OutputError
         If ``bundle.json`` cannot be written.
     """
-    return _write_manifest(bundle.folder, with_golden(bundle).manifest)
+    return _write_manifest(bundle.folder, with_self_test(bundle).manifest)
 
 
 def library_versions() -> dict[str, str]:

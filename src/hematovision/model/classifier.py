@@ -15,7 +15,13 @@ from hematovision.model.architecture import FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.explain import both_ways
 from hematovision.model.inference import ahead
-from hematovision.model.prediction import Answers, Explained, Pictured, Prediction, columns
+from hematovision.model.prediction import (
+    Explained,
+    ImagePrediction,
+    Prediction,
+    RawPredictions,
+    columns,
+)
 from hematovision.model.registry import find_model
 from hematovision.model.session import (
     check_ports,
@@ -29,7 +35,7 @@ from hematovision.model.session import (
 from hematovision.model.trust import Trust, decide
 from hematovision.taxonomy import Taxonomy
 
-__all__ = ["Answers", "Classifier", "Explained", "Pictured", "Prediction", "columns"]
+__all__ = ["Classifier", "Explained", "ImagePrediction", "Prediction", "RawPredictions", "columns"]
 
 _OUTPUTS = ("probabilities", "novelty")
 _ATTENTION = "attention"  # An output that models have which were written since 0.2.
@@ -168,7 +174,7 @@ class Classifier:
         """
         return ahead(lambda path: self.picture(path).prediction, paths, self._threads)
 
-    def picture(self, source: str | Path | bytes, name: str | None = None) -> Pictured:
+    def picture(self, source: str | Path | bytes, name: str | None = None) -> ImagePrediction:
         """Answer for one image, a file or the bytes of one, on the caller's thread.
 
         Several threads may ask at once; `lookahead.ahead` does so for many images.
@@ -193,8 +199,8 @@ class Classifier:
                 probabilities, novelty = run_one(self._session, _OUTPUTS, pixels[None])
         except ImageError as error:
             refused = Prediction.refused(label, self.classes, error.reason)
-            return Pictured(refused, None, error)
-        return Pictured(self._prediction(label, probabilities[0], float(novelty[0])), pixels)
+            return ImagePrediction(refused, None, error)
+        return ImagePrediction(self._prediction(label, probabilities[0], float(novelty[0])), pixels)
 
     def explain(self, paths: Iterable[str | Path]) -> Iterator[Explained]:
         """Answer for each image file as `stream` does, and say where the model looked.
@@ -243,7 +249,7 @@ class Classifier:
         rows = zip(labels, answers.probabilities, answers.novelty, strict=True)
         return [self._prediction(name, row, float(novelty)) for name, row, novelty in rows]
 
-    def predict_batch(self, batch: NDArray[np.uint8]) -> Answers:
+    def predict_batch(self, batch: NDArray[np.uint8]) -> RawPredictions:
         """Answer for images that have been fitted, without a decision.
 
         An image's answer does not depend on the others.
@@ -258,7 +264,7 @@ class Classifier:
         ModelError
             If it has another type or shape.
         """
-        return Answers(*run_each(self._session, _OUTPUTS, batch, self.workers))
+        return RawPredictions(*run_each(self._session, _OUTPUTS, batch, self.workers))
 
     def feature_maps(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the last feature maps, float32 (N, M, M, 1280); see `predict_batch`."""

@@ -17,7 +17,7 @@ from typing import Any
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
 from hematovision.model.json_object import JsonObject
-from hematovision.model.self_test import Golden
+from hematovision.model.self_test import SelfTest
 from hematovision.model.trust import Trust
 from hematovision.taxonomy import Taxonomy
 
@@ -105,9 +105,9 @@ class Manifest:
         When, in ISO 8601.
     files : mapping of str to str
         SHA-256 of every other file of the bundle by its name; filled in by `bundle.seal`.
-    golden : Golden or None
-        What the model says about `golden.golden_cell`; filled in by `bundle.seal_golden`. None in
-        bundles of schema 1.
+    golden : SelfTest or None
+        The model's prediction for `self_test.self_test_cell`; filled in by
+        `bundle.seal_self_test`. None in bundles of schema 1.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Manifest:
     versions: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
-    golden: Golden | None = None
+    golden: SelfTest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, read back by `from_json`."""
@@ -244,10 +244,10 @@ def _backbone(value: JsonObject) -> BackboneRef:
     return BackboneRef(value.get("name", str), sha256, shared=file is not None)
 
 
-def _golden(root: JsonObject, classes: int) -> Golden | None:
+def _golden(root: JsonObject, classes: int) -> SelfTest | None:
     if root.value.get("golden") is None:
         return None
-    return Golden.from_json(root.object("golden"), classes)
+    return SelfTest.from_json(root.object("golden"), classes)
 
 
 def _files(value: JsonObject) -> dict[str, str]:

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import ImageError
-from hematovision.model.trust import is_unlike
+from hematovision.model.trust import is_out_of_distribution
 
 __all__ = [
     "NOT_READ",
     "NOT_RECOGNISED",
-    "Answers",
     "Explained",
-    "Pictured",
+    "ImagePrediction",
     "Prediction",
+    "RawPredictions",
     "columns",
     "headline",
 ]
@@ -52,7 +52,7 @@ def headline(label: str | None, reason: str) -> str:
     """
     if label is None:
         return NOT_READ
-    return NOT_RECOGNISED if is_unlike(reason) else label
+    return NOT_RECOGNISED if is_out_of_distribution(reason) else label
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Prediction:
         }
 
 
-class Answers(NamedTuple):
+class RawPredictions(NamedTuple):
     """What a model says about N images.
 
     Parameters
@@ -147,7 +147,7 @@ class Explained(NamedTuple):
     attention: NDArray[np.float32] | None
 
 
-class Pictured(NamedTuple):
+class ImagePrediction(NamedTuple):
     """An answer, and the pixels it was given for.
 
     Parameters

@@ -20,7 +20,7 @@ from hematovision.errors import BundleError
 from hematovision.model.architecture import INPUT_SIZE
 from hematovision.model.json_object import JsonObject
 
-__all__ = ["NOVELTY_TOLERANCE", "TOLERANCE", "Golden", "ask_golden", "golden_cell"]
+__all__ = ["NOVELTY_TOLERANCE", "TOLERANCE", "SelfTest", "run_self_test", "self_test_cell"]
 
 TOLERANCE = 1e-4
 """How far each probability may lie from the golden one: what two machines may differ by."""
@@ -49,8 +49,8 @@ _DISCS = (
 
 
 @dataclass(frozen=True)
-class Golden:
-    """A model's answer for `golden_cell`.
+class SelfTest:
+    """A model's answer for `self_test_cell`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Golden:
         return {"probabilities": list(self.probabilities), "novelty": self.novelty}
 
     @classmethod
-    def from_json(cls, value: JsonObject, classes: int) -> Golden:
+    def from_json(cls, value: JsonObject, classes: int) -> SelfTest:
         """Check a JSON object and take it over.
 
         Raises
@@ -98,7 +98,7 @@ class Golden:
         return f"probabilities ({shown}), novelty {self.novelty:.6f}"
 
 
-def golden_cell() -> NDArray[np.uint8]:
+def self_test_cell() -> NDArray[np.uint8]:
     """Draw the cell: a white cell with a nucleus of three lobes, and two red cells.
 
     Returns
@@ -117,8 +117,8 @@ def golden_cell() -> NDArray[np.uint8]:
     return drawn
 
 
-def ask_golden(model: bytes, external: Mapping[str, bytes]) -> Golden:
-    """Ask an ONNX graph about `golden_cell`.
+def run_self_test(model: bytes, external: Mapping[str, bytes]) -> SelfTest:
+    """Ask an ONNX graph about `self_test_cell`.
 
     Parameters
     ----------
@@ -138,8 +138,8 @@ def ask_golden(model: bytes, external: Mapping[str, bytes]) -> Golden:
     from hematovision.model.session import open_session, run_one
 
     session = open_session(model, external)
-    probabilities, novelty = run_one(session, ("probabilities", "novelty"), golden_cell()[None])
-    golden = Golden(tuple(map(float, probabilities[0])), float(novelty[0]))
+    probabilities, novelty = run_one(session, ("probabilities", "novelty"), self_test_cell()[None])
+    golden = SelfTest(tuple(map(float, probabilities[0])), float(novelty[0]))
     if not np.isfinite([*golden.probabilities, golden.novelty]).all():
         raise BundleError(
             f"The model predicts {golden} for a synthetic cell; its weights are not all finite. "

@@ -23,7 +23,7 @@ __all__ = [
     "accepts",
     "decide",
     "fit_thresholds",
-    "is_unlike",
+    "is_out_of_distribution",
 ]
 
 LOW_CONFIDENCE = "low confidence"
@@ -106,12 +106,12 @@ def decide(confidence: float, novelty: float, trust: Trust) -> Decision:
     return Decision("review", reason) if reason else Decision("accepted", "")
 
 
-def is_unlike(reason: str) -> bool:
+def is_out_of_distribution(reason: str) -> bool:
     """Tell whether a `Decision.reason` flags an image as unlike the training images.
 
     Examples
     --------
-    >>> is_unlike("low confidence; unlike the training images")
+    >>> is_out_of_distribution("low confidence; unlike the training images")
     True
     """
     return UNLIKE_TRAINING in reason.split("; ")

@@ -2,7 +2,7 @@
 
 from hematovision.reporting.card import CardFacts, model_card
 from hematovision.reporting.figure_files import write_figure_files
-from hematovision.reporting.pictures import ErrorPicture
+from hematovision.reporting.pictures import ErrorExample
 from hematovision.reporting.plots import (
     best_epoch,
     class_scores_figure,
@@ -17,7 +17,7 @@ from hematovision.reporting.report import GALLERY, ReportFacts, render_report, w
 __all__ = [
     "GALLERY",
     "CardFacts",
-    "ErrorPicture",
+    "ErrorExample",
     "ReportFacts",
     "best_epoch",
     "class_scores_figure",

@@ -21,11 +21,11 @@ from hematovision.reporting.pages import environment
 from hematovision.reporting.pictures import data_uri
 from hematovision.reporting.report import GALLERY, ReportFacts
 
-__all__ = ["AnswerChanges", "ChangedPicture", "answer_changes", "write_adaptation_report"]
+__all__ = ["ChangedExample", "PredictionChanges", "prediction_changes", "write_adaptation_report"]
 
 
 @dataclass(frozen=True)
-class AnswerChanges:
+class PredictionChanges:
     """The answers of two models for the same unlabelled images.
 
     Parameters
@@ -60,7 +60,7 @@ class AnswerChanges:
 
 
 @dataclass(frozen=True)
-class ChangedPicture:
+class ChangedExample:
     """An image whose answer changed, to look at.
 
     Parameters
@@ -84,14 +84,14 @@ class ChangedPicture:
     unlike: bool = False
 
 
-def answer_changes(
+def prediction_changes(
     classes: Sequence[str],
     before: ArrayLike,
     after: ArrayLike,
     *,
     accepted_before: ArrayLike,
     accepted_after: ArrayLike,
-) -> AnswerChanges:
+) -> PredictionChanges:
     """Count what changed.
 
     Parameters
@@ -106,7 +106,7 @@ def answer_changes(
     rows, columns = np.asarray(before, np.int64), np.asarray(after, np.int64)
     moves = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(moves, (rows, columns), 1)
-    return AnswerChanges(
+    return PredictionChanges(
         n=len(rows),
         classes=tuple(classes),
         before=dict(zip(classes, moves.sum(axis=1).tolist(), strict=True)),
@@ -119,19 +119,19 @@ def answer_changes(
 
 def write_adaptation_report(
     folder: Path,
-    changes: AnswerChanges,
+    changes: PredictionChanges,
     facts: ReportFacts,
-    pictures: Sequence[ChangedPicture] = (),
+    pictures: Sequence[ChangedExample] = (),
 ) -> Path:
     """Write ``report.html`` into `folder`, one file without scripts, like that of a training.
 
     Parameters
     ----------
     folder : Path
-    changes : AnswerChanges
+    changes : PredictionChanges
     facts : ReportFacts
         What the page says besides figures.
-    pictures : sequence of ChangedPicture
+    pictures : sequence of ChangedExample
         The first 24 are shown.
 
     Raises
@@ -148,12 +148,12 @@ def write_adaptation_report(
 
 
 def _content(
-    changes: AnswerChanges, facts: ReportFacts, pictures: Sequence[ChangedPicture]
+    changes: PredictionChanges, facts: ReportFacts, pictures: Sequence[ChangedExample]
 ) -> Mapping[str, Any]:
     return {
         "c": changes,
         "facts": facts,
-        "drawn": wording.DRAWN if wording.are_drawn(facts.labs) else None,
+        "drawn": wording.DRAWN if wording.are_synthetic(facts.labs) else None,
         "not_a_device": wording.NOT_A_DEVICE,
         "not_recognised": NOT_RECOGNISED,
         "pictures": [(picture, data_uri(picture.image)) for picture in pictures[:GALLERY]],

@@ -132,7 +132,7 @@ def model_card(facts: CardFacts, metrics: Metrics) -> str:
 
 
 def _heading(facts: CardFacts, metrics: Metrics) -> str:
-    drawn = wording.are_drawn((*facts.labs, *(metrics.per_lab or ())))
+    drawn = wording.are_synthetic((*facts.labs, *(metrics.per_lab or ())))
     lines = [
         f"# {_plain(facts.name)}",
         f"> {wording.NOT_A_DEVICE} {NOT_FOR_DIAGNOSIS}" + (f" {wording.DRAWN}." if drawn else ""),

@@ -20,7 +20,7 @@ from hematovision.reporting.pictures import data_uri, svg_uri
 from hematovision.reporting.report import GALLERY, ReportFacts
 from hematovision.reporting.verdict import is_shown, verdict
 
-__all__ = ["Differing", "PairPicture", "render_comparison", "write_comparison_report"]
+__all__ = ["Differing", "PairExample", "render_comparison", "write_comparison_report"]
 
 SCORES: Mapping[str, str] = {
     "accuracy": "Accuracy",
@@ -32,13 +32,13 @@ SCORES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class PairPicture:
+class PairExample:
     """One image that two models answer differently, to look at.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3), or bytes
-        As in `ErrorPicture`.
+        As in `ErrorExample`.
     true : str
         The true class.
     said : tuple of two str
@@ -66,9 +66,9 @@ class PairPicture:
 class Differing:
     """Images that two models answer differently, for the page: those to be shown, and how many."""
 
-    only_second: Sequence[PairPicture] = ()
-    only_first: Sequence[PairPicture] = ()
-    both_wrong: Sequence[PairPicture] = ()
+    only_second: Sequence[PairExample] = ()
+    only_first: Sequence[PairExample] = ()
+    both_wrong: Sequence[PairExample] = ()
     n_both_wrong: int = field(default=0)
 
 
@@ -114,7 +114,7 @@ def render_comparison(comparison: Comparison, facts: ReportFacts, differing: Dif
             facts=facts,
             verdict=verdict(comparison),
             shown=is_shown(comparison),
-            drawn=wording.DRAWN if wording.are_drawn(labs) else None,
+            drawn=wording.DRAWN if wording.are_synthetic(labs) else None,
             not_a_device=wording.NOT_A_DEVICE,
             not_recognised=NOT_RECOGNISED,
             score_names=SCORES,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["ErrorPicture", "data_uri", "svg_uri"]
+__all__ = ["ErrorExample", "data_uri", "svg_uri"]
 
 SIDE = 224
 QUALITY = 88
@@ -18,7 +18,7 @@ KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
 
 @dataclass(frozen=True)
-class ErrorPicture:
+class ErrorExample:
     """One wrong answer, to look at.
 
     Parameters

@@ -19,7 +19,7 @@ from hematovision.reporting import plots, wording
 from hematovision.reporting.difference_plots import learning_curve_figure
 from hematovision.reporting.learning_curve import MeasuredPoint, curve_rows, curve_sentence
 from hematovision.reporting.pages import environment
-from hematovision.reporting.pictures import ErrorPicture, data_uri, svg_uri
+from hematovision.reporting.pictures import ErrorExample, data_uri, svg_uri
 
 __all__ = ["GALLERY", "ReportFacts", "render_report", "write_report"]
 
@@ -79,7 +79,7 @@ def write_report(
     facts: ReportFacts,
     *,
     history: Sequence[Mapping[str, float]] = (),
-    errors: Sequence[ErrorPicture] = (),
+    errors: Sequence[ErrorExample] = (),
 ) -> Path:
     """Write ``report.html`` into `folder`.
 
@@ -91,7 +91,7 @@ def write_report(
     facts : ReportFacts
     history : sequence of mapping, optional
         One row an epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
-    errors : sequence of ErrorPicture, optional
+    errors : sequence of ErrorExample, optional
         The most confident errors, the most confident first; the first 24 are shown.
 
     Returns
@@ -115,7 +115,7 @@ def render_report(
     facts: ReportFacts,
     *,
     history: Sequence[Mapping[str, float]] = (),
-    errors: Sequence[ErrorPicture] = (),
+    errors: Sequence[ErrorExample] = (),
 ) -> str:
     """Return the page that `write_report` writes; the parameters are the same."""
     labs = (*(metrics.per_lab or ()), *facts.labs)
@@ -125,7 +125,7 @@ def render_report(
         .render(
             m=metrics,
             facts=facts,
-            drawn=wording.DRAWN if wording.are_drawn(labs) else None,
+            drawn=wording.DRAWN if wording.are_synthetic(labs) else None,
             not_a_device=wording.NOT_A_DEVICE,
             best_epoch=plots.best_epoch(history),
             epochs=len(history),
@@ -137,7 +137,7 @@ def render_report(
     )
 
 
-def _shown(picture: ErrorPicture) -> tuple[ErrorPicture, str, str | None, str]:
+def _shown(picture: ErrorExample) -> tuple[ErrorExample, str, str | None, str]:
     overlay = None if picture.overlay is None else data_uri(picture.overlay)
     return picture, data_uri(picture.image), overlay, headline(picture.said, picture.reason)
 

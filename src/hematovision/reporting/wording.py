@@ -9,7 +9,7 @@ from hematovision.evaluation.intervals import Interval
 __all__ = [
     "DRAWN",
     "NOT_A_DEVICE",
-    "are_drawn",
+    "are_synthetic",
     "interval",
     "number",
     "p_value",
@@ -83,6 +83,6 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def are_drawn(labs: Iterable[str]) -> bool:
+def are_synthetic(labs: Iterable[str]) -> bool:
     """Tell whether any of these labs draws its images: its name begins with ``phantom``."""
     return any(lab.casefold().startswith("phantom") for lab in labs)

@@ -73,7 +73,7 @@ def compare_models(
             "The dataset is too small or was made without a test part: these cells stopped and "
             "calibrated the training, and flatter the new model."
         )
-    notes += _notes(bundles, data.part(part))
+    notes += _notes(bundles, data.subset(part))
     found = result.comparison
     names = (bundle.name for bundle in bundles)
     old_figures, new_figures = map(_figures, names, (found.first, found.second))

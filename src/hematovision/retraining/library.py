@@ -14,7 +14,7 @@ from hematovision.model.bundle import MANIFEST
 from hematovision.model.registry import bundled_models, find_model
 from hematovision.review.service import ReviewService
 
-__all__ = ["DEFAULT_MODEL", "Shelf", "ShelfModel"]
+__all__ = ["DEFAULT_MODEL", "LibraryModel", "ModelLibrary"]
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
 """What answers until somebody chooses another: as ``hematovision classify`` does."""
@@ -23,7 +23,7 @@ _IN_USE = "model in use"
 
 
 @dataclass(frozen=True)
-class ShelfModel:
+class LibraryModel:
     """A model that can be chosen.
 
     Parameters
@@ -47,7 +47,7 @@ class ShelfModel:
         return path if path.is_file() else None
 
 
-class Shelf:
+class ModelLibrary:
     """Models by their names.
 
     Parameters
@@ -73,7 +73,7 @@ class Shelf:
                 f"Two models are called {name!r}. Rename the run folder to tell them apart."
             )
 
-    def models(self) -> list[ShelfModel]:
+    def models(self) -> list[LibraryModel]:
         """Return the bundled models, those given, then those made here, newest first."""
         made = sorted(
             (path.parent for path in self.folder.glob(f"*/{MANIFEST}")),
@@ -81,13 +81,13 @@ class Shelf:
             reverse=True,
         )
         names = sorted(bundled_models(), key=lambda name: name != DEFAULT_MODEL)
-        bundled = [ShelfModel(name, find_model(name), is_bundled=True) for name in names]
+        bundled = [LibraryModel(name, find_model(name), is_bundled=True) for name in names]
         found = [path for path in made if path.resolve() not in self._given]
         return bundled + [
-            ShelfModel(path.name, path, is_bundled=False) for path in (*self._given, *found)
+            LibraryModel(path.name, path, is_bundled=False) for path in (*self._given, *found)
         ]
 
-    def find(self, name: str) -> ShelfModel:
+    def find(self, name: str) -> LibraryModel:
         """Return the model of that name.
 
         Raises
@@ -111,12 +111,12 @@ class Shelf:
             number += 1
         return self.folder / chosen
 
-    def in_use(self, service: ReviewService) -> ShelfModel:
+    def in_use(self, service: ReviewService) -> LibraryModel:
         """Return the model that answers; where the chosen one is gone, the one that came along."""
         chosen = service.setting(_IN_USE)
         names = {model.name for model in self.models()}
         return self.find(chosen if chosen in names else DEFAULT_MODEL)
 
-    def use(self, model: ShelfModel, service: ReviewService, by: str) -> None:
+    def use(self, model: LibraryModel, service: ReviewService, by: str) -> None:
         """Let a model answer from now on, for everybody; who chose it is kept."""
         service.set_setting(_IN_USE, model.name, by)

@@ -36,14 +36,14 @@ __all__ = [
     "Epoch",
     "Figures",
     "Kind",
-    "Learning",
+    "Retraining",
     "SideBySide",
     "State",
     "Step",
     "events_file",
-    "learnings",
-    "read_learning",
-    "start_learning",
+    "read_retraining",
+    "retrainings",
+    "start_retraining",
     "work_folder",
 ]
 
@@ -70,8 +70,8 @@ _NOT_YET = Step()
 
 
 @dataclass(frozen=True)
-class Learning:
-    """A learning as it was when it was looked at; `read_learning` looks again.
+class Retraining:
+    """A learning as it was when it was looked at; `read_retraining` looks again.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Learning:
     folder : Path
         The run folder. It is there when the state is ``"done"``, and not before.
     events : Path
-        What `read_learning` reads.
+        What `read_retraining` reads.
     log : Path
         What the process wrote on its screen.
     model : str or None
@@ -118,11 +118,11 @@ class Learning:
     note: str = ""
     pid: int | None = None
 
-    def refresh(self) -> Learning:
+    def refresh(self) -> Retraining:
         """Return how it is now."""
-        return read_learning(self.events)
+        return read_retraining(self.events)
 
-    def stop(self) -> Learning:
+    def stop(self) -> Retraining:
         """End the process, drop what it has made so far, and return how it is now.
 
         A learning that has ended by itself stays as it is.
@@ -142,14 +142,14 @@ class Learning:
         return self.refresh()
 
 
-def start_learning(
+def start_retraining(
     kind: Kind,
     dataset: Path,
     out: Path,
     *,
     model: str | Path | None,
     seed: int = 0,
-) -> Learning:
+) -> Retraining:
     """Start learning in a process of its own, and return at once.
 
     It goes on when this process ends. Beside `out` are its events (``OUT.events.jsonl``) and what
@@ -193,10 +193,10 @@ def start_learning(
         events, "started", kind=kind, dataset=str(dataset), folder=str(out), model=given, seed=seed
     )
     _launch(events, _beside(out, _LOG))
-    return read_learning(events)
+    return read_retraining(events)
 
 
-def read_learning(events: Path) -> Learning:
+def read_retraining(events: Path) -> Retraining:
     """Return the learning that a file of events tells of.
 
     Raises
@@ -217,13 +217,13 @@ def read_learning(events: Path) -> Learning:
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise OutputError(
             f"{events} does not tell of a learning ({error!r}). Expected the file that "
-            "start_learning made; start a new one."
+            "start_retraining made; start a new one."
         ) from error
 
 
-def learnings(folder: Path) -> list[Learning]:
-    """Return the learnings whose run folders are, or were to be, in a folder; newest first."""
-    found = [read_learning(path) for path in folder.glob(f"*{_EVENTS}")]
+def retrainings(folder: Path) -> list[Retraining]:
+    """Return the retrainings whose run folders are, or were to be, in a folder; newest first."""
+    found = [read_retraining(path) for path in folder.glob(f"*{_EVENTS}")]
     return sorted(found, key=lambda learning: learning.started, reverse=True)
 
 
@@ -244,7 +244,9 @@ def _has_ended(told: Sequence[dict[str, Any]]) -> bool:
     return any(event["event"] in _ENDS for event in told)
 
 
-def _learning(events: Path, told: Sequence[dict[str, Any]], state: State | None = None) -> Learning:
+def _learning(
+    events: Path, told: Sequence[dict[str, Any]], state: State | None = None
+) -> Retraining:
     """Make sense of events; `state` is what is known from elsewhere."""
     newest = {event["event"]: event for event in told}
     started, compared = newest["started"], newest.get("compared")
@@ -254,7 +256,7 @@ def _learning(events: Path, told: Sequence[dict[str, Any]], state: State | None 
     if state is None:
         state, error = _end(newest, at, log)
     progress = newest.get("progress")
-    return Learning(
+    return Retraining(
         kind=started["kind"],
         dataset=Path(started["dataset"]),
         folder=folder,
@@ -299,7 +301,7 @@ def _beside(out: Path, suffix: str) -> Path:
 
 def _check_free(out: Path) -> None:
     events = events_file(out)
-    if events.is_file() and read_learning(events).state == "running":
+    if events.is_file() and read_retraining(events).state == "running":
         raise TrainingError(f"{out} is being trained. Wait, stop it, or choose a new name.")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise OutputError(f"{out} is there already; nothing was touched. Choose a new name.")

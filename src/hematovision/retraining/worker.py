@@ -1,7 +1,7 @@
 """The process that learns: ``python -m hematovision.retraining.worker EVENTS``.
 
 What to do stands in the first line of the file of events; what comes of it is appended there. See
-`learning.start_learning`.
+`learning.start_retraining`.
 """
 
 from __future__ import annotations

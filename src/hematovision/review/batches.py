@@ -19,11 +19,11 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.prediction import Prediction, columns
 from hematovision.names import csv_row
 from hematovision.progress import Progress, no_progress
-from hematovision.review.records import Keeping, Known, ModelRef, NewAnswer
+from hematovision.review.records import Keeping, Known, ModelRef, NewPrediction
 from hematovision.review.service import ReviewService
-from hematovision.uploads.receiving import Answered, Limits, answer, expected, receive
+from hematovision.uploads.receiving import ClassifiedUpload, Limits, answer, expected, receive
 
-__all__ = ["Batch", "Row", "answer_batch", "model_ref"]
+__all__ = ["Batch", "Row", "classify_batch", "model_ref"]
 
 _AT_ONCE = 50  # Answers of one transaction: those that a crash could lose, and nobody was told of.
 _BYTES_AT_ONCE = 2**25  # Of their files.
@@ -155,7 +155,7 @@ def model_ref(classifier: Classifier, name: str) -> ModelRef:
     )
 
 
-def answer_batch(
+def classify_batch(
     classifier: Classifier,
     uploads: Sequence[tuple[str, bytes | BinaryIO]],
     service: ReviewService,
@@ -210,9 +210,9 @@ def answer_batch(
     return batch
 
 
-def _groups(items: Iterable[Answered]) -> Iterator[list[Answered]]:
+def _groups(items: Iterable[ClassifiedUpload]) -> Iterator[list[ClassifiedUpload]]:
     """Group answers for one transaction each: few, and with few bytes in memory."""
-    some: list[Answered] = []
+    some: list[ClassifiedUpload] = []
     for one in items:
         some.append(one)
         if len(some) == _AT_ONCE or sum(len(each.content) for each in some) > _BYTES_AT_ONCE:
@@ -222,10 +222,10 @@ def _groups(items: Iterable[Answered]) -> Iterator[list[Answered]]:
         yield some
 
 
-def _new_answer(one: Answered, keeping: Keeping) -> NewAnswer:
+def _new_answer(one: ClassifiedUpload, keeping: Keeping) -> NewPrediction:
     wanted = keeping.images == "all" or (
         keeping.images == "review" and one.prediction.decision == "review"
     )
     # Encoded anew: a file's metadata may name a patient, its pixels do not.
     picture = images.encode_png(images.read(one.content)) if wanted else None
-    return NewAnswer(one.prediction.path, one.sha256, one.prediction, picture)
+    return NewPrediction(one.prediction.path, one.sha256, one.prediction, picture)

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from hematovision.errors import ReviewError
 from hematovision.review.records import Keeping, ModelRef, Queue, Waiting, check_picture
 from hematovision.review.repository import (
-    answers_with_models,
     certainty,
-    find_answer,
-    to_answer,
+    find_prediction,
+    predictions_with_models,
     to_model,
+    to_prediction,
 )
-from hematovision.review.tables import AnswerRow, ModelRow, PictureRow, WaitingRow
+from hematovision.review.tables import ImageRow, ModelRow, PredictionRow, WaitingRow
 
 __all__ = ["claim", "enqueue", "lock_claims", "queues", "release", "send_to_review"]
 
@@ -76,12 +76,12 @@ def _first(model: str, n: int) -> Select[int]:
 
 def _load(session: Session, ids: Sequence[int]) -> list[Waiting]:
     query = (
-        answers_with_models()
-        .add_columns(PictureRow.png)
-        .join(PictureRow, PictureRow.answer_id == AnswerRow.id)
+        predictions_with_models()
+        .add_columns(ImageRow.png)
+        .join(ImageRow, ImageRow.answer_id == PredictionRow.id)
     )
-    rows = session.execute(query.where(AnswerRow.id.in_(ids)))
-    found = {row.id: Waiting(to_answer(row, model), png) for row, model, png in rows}
+    rows = session.execute(query.where(PredictionRow.id.in_(ids)))
+    found = {row.id: Waiting(to_prediction(row, model), png) for row, model, png in rows}
     return [found[i] for i in ids]
 
 
@@ -107,13 +107,13 @@ def send_to_review(session: Session, pictures: Mapping[int, bytes], keeping: Kee
         check_picture(picture)
     # In one order for everybody, so that no two wait for each other.
     return sum(
-        enqueue(session, *find_answer(session, answer), pictures[answer])
+        enqueue(session, *find_prediction(session, answer), pictures[answer])
         for answer in sorted(pictures)
     )
 
 
-def enqueue(session: Session, row: AnswerRow, model: ModelRef, picture: bytes | None) -> bool:
-    """Put an answer, locked by `find_answer`, into the queue with its kept picture or this one.
+def enqueue(session: Session, row: PredictionRow, model: ModelRef, picture: bytes | None) -> bool:
+    """Put an answer, locked by `find_prediction`, into the queue with its kept picture or this one.
 
     Returns
     -------
@@ -122,11 +122,11 @@ def enqueue(session: Session, row: AnswerRow, model: ModelRef, picture: bytes | 
     """
     if session.get(WaitingRow, row.id) is not None:
         return False
-    is_kept = select(PictureRow.answer_id).where(PictureRow.answer_id == row.id)
+    is_kept = select(ImageRow.answer_id).where(ImageRow.answer_id == row.id)
     if session.scalar(is_kept) is None:
         if picture is None:
             return False
-        session.add(PictureRow(answer_id=row.id, png=picture))
+        session.add(ImageRow(answer_id=row.id, png=picture))
         session.flush()
     sure = certainty(row.confidence, row.novelty, model.max_novelty)
     session.add(WaitingRow(answer_id=row.id, model_sha256=model.sha256, certainty=sure))

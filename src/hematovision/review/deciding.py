@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from hematovision.errors import ReviewConflictError, ReviewError
 from hematovision.review.claiming import enqueue, lock_claims
 from hematovision.review.records import LEASE, Decision, Kind
-from hematovision.review.repository import find_answer
+from hematovision.review.repository import find_prediction
 from hematovision.review.tables import DecisionRow, WaitingRow
 
 __all__ = ["decide", "history", "in_force", "recent", "undo"]
@@ -40,7 +40,7 @@ def decide(
     ReviewConflictError
         If the reviewer does not hold the cell.
     """
-    row, model = find_answer(session, answer)
+    row, model = find_prediction(session, answer)
     if label is not None and label not in model.classes:
         raise ReviewError(
             f"{label!r} is not a class of model {model.name!r}. Its classes: "
@@ -69,7 +69,7 @@ def undo(session: Session, reviewer: str, now: datetime) -> Decision | None:
     picture is no longer kept. A decision that somebody else has since replaced stays.
     """
     while (found := _newest(session, reviewer)) is not None:
-        row, model = find_answer(session, found.answer_id)
+        row, model = find_prediction(session, found.answer_id)
         last, standing = _state(session, found.answer_id)
         if last is None or standing is None or standing.number != found.number:
             continue  # changed by somebody else while this session waited for the answer

@@ -11,12 +11,12 @@ from hematovision.errors import ReviewError
 from hematovision.review.records import Deletion, Keeping
 from hematovision.review.repository import find_batch
 from hematovision.review.tables import (
-    AnswerRow,
     BatchRow,
     DecisionRow,
     DeletedImageRow,
     DeletionRow,
-    PictureRow,
+    ImageRow,
+    PredictionRow,
     WaitingRow,
 )
 from hematovision.review.text import clean_sha256
@@ -44,12 +44,15 @@ def delete_image(session: Session, sha256: str, by: str, now: datetime) -> Delet
         If there is no answer to such an image.
     """
     clean_sha256(sha256, "An image")
-    if session.scalar(select(AnswerRow.id).where(AnswerRow.image == sha256).limit(1)) is None:
+    if (
+        session.scalar(select(PredictionRow.id).where(PredictionRow.image == sha256).limit(1))
+        is None
+    ):
         raise ReviewError(
             f"There is no answer to an image with SHA-256 {sha256}; it may have been deleted "
             "before. The trace of deletions tells."
         )
-    return _delete_answers(session, AnswerRow.image == sha256, "an image", by, now)
+    return _delete_answers(session, PredictionRow.image == sha256, "an image", by, now)
 
 
 def delete_batch(session: Session, batch: int, by: str, now: datetime) -> Deletion:
@@ -61,7 +64,7 @@ def delete_batch(session: Session, batch: int, by: str, now: datetime) -> Deleti
         If there is no such batch.
     """
     row, _ = find_batch(session, batch)
-    deletion = _delete_answers(session, AnswerRow.batch_id == batch, f"batch {batch}", by, now)
+    deletion = _delete_answers(session, PredictionRow.batch_id == batch, f"batch {batch}", by, now)
     session.delete(row)
     return deletion
 
@@ -78,8 +81,8 @@ def delete_older(session: Session, days: int, by: str, now: datetime) -> Deletio
         raise ReviewError(f"`days` must be 0 or more. Received: {days}")
     before = _days_ago(days, now)
     what = f"everything older than {days} days"
-    deletion = _delete_answers(session, AnswerRow.at < before, what, by, now)
-    empty = ~exists().where(AnswerRow.batch_id == BatchRow.id)
+    deletion = _delete_answers(session, PredictionRow.at < before, what, by, now)
+    empty = ~exists().where(PredictionRow.batch_id == BatchRow.id)
     session.execute(delete(BatchRow).where(BatchRow.at < before, empty))
     return deletion
 
@@ -92,13 +95,13 @@ def apply_keeping(session: Session, keeping: Keeping, now: datetime) -> Deletion
     condition = _not_kept(keeping, now)
     if condition is None:
         return None
-    pictures = select(AnswerRow.image).join(PictureRow, PictureRow.answer_id == AnswerRow.id)
+    pictures = select(PredictionRow.image).join(ImageRow, ImageRow.answer_id == PredictionRow.id)
     images = set(session.scalars(pictures.where(condition)))
     if not images:
         return None
     # The queue first, for its rows refer to pictures. Whether a cell waits is part of the
     # condition, too: one taken out here meets it all the more.
-    for row in (WaitingRow, PictureRow):
+    for row in (WaitingRow, ImageRow):
         _delete_of(session, row, condition)
     limits = f"{keeping.images}, {keeping.days or 'any number of'} days"
     return _trace(session, f"pictures that are not kept ({limits})", images, 0, AUTOMATIC, now)
@@ -110,11 +113,11 @@ def _not_kept(keeping: Keeping, now: datetime) -> ColumnElement[bool] | None:
         return true()
     conditions: list[ColumnElement[bool]] = []
     if keeping.images == "review":
-        waits = exists().where(WaitingRow.answer_id == AnswerRow.id)
-        decided = exists().where(DecisionRow.answer_id == AnswerRow.id)
+        waits = exists().where(WaitingRow.answer_id == PredictionRow.id)
+        decided = exists().where(DecisionRow.answer_id == PredictionRow.id)
         conditions.append(~or_(waits, decided))
     if keeping.days is not None:
-        conditions.append(AnswerRow.at < _days_ago(keeping.days, now))
+        conditions.append(PredictionRow.at < _days_ago(keeping.days, now))
     return or_(*conditions) if conditions else None
 
 
@@ -133,21 +136,21 @@ def deleted_images(session: Session, deletion: int) -> list[str]:
 def _delete_answers(
     session: Session, condition: ColumnElement[bool], what: str, by: str, now: datetime
 ) -> Deletion:
-    images = set(session.scalars(select(AnswerRow.image).where(condition).distinct()))
-    n = session.scalar(select(func.count()).select_from(AnswerRow).where(condition)) or 0
-    for row in (WaitingRow, PictureRow, DecisionRow):
+    images = set(session.scalars(select(PredictionRow.image).where(condition).distinct()))
+    n = session.scalar(select(func.count()).select_from(PredictionRow).where(condition)) or 0
+    for row in (WaitingRow, ImageRow, DecisionRow):
         _delete_of(session, row, condition)
-    session.execute(delete(AnswerRow).where(condition))
+    session.execute(delete(PredictionRow).where(condition))
     return _trace(session, what, images, n, by, now)
 
 
 def _delete_of(
     session: Session,
-    row: type[WaitingRow | PictureRow | DecisionRow],
+    row: type[WaitingRow | ImageRow | DecisionRow],
     condition: ColumnElement[bool],
 ) -> None:
     """Delete what hangs on the answers that meet `condition`."""
-    answers = select(AnswerRow.id).where(condition)
+    answers = select(PredictionRow.id).where(condition)
     session.execute(delete(row).where(row.answer_id.in_(answers)))
 
 

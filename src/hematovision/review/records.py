@@ -24,7 +24,7 @@ __all__ = [
     "Kind",
     "Known",
     "ModelRef",
-    "NewAnswer",
+    "NewPrediction",
     "Queue",
     "Reviewed",
     "Waiting",
@@ -70,7 +70,7 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
-class NewAnswer:
+class NewPrediction:
     """An answer that is to be recorded.
 
     Parameters

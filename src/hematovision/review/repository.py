@@ -13,23 +13,23 @@ from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
 from hematovision.model.prediction import Prediction
-from hematovision.review.records import Answer, Batch, Keeping, ModelRef, NewAnswer
-from hematovision.review.tables import AnswerRow, BatchRow, ModelRow, PictureRow, WaitingRow
+from hematovision.review.records import Answer, Batch, Keeping, ModelRef, NewPrediction
+from hematovision.review.tables import BatchRow, ImageRow, ModelRow, PredictionRow, WaitingRow
 from hematovision.review.text import clean_name
 
 __all__ = [
-    "answers_of",
-    "answers_with_models",
     "batches",
     "certainty",
-    "find_answer",
     "find_batch",
     "find_model",
+    "find_prediction",
     "models",
+    "predictions_of",
+    "predictions_with_models",
     "record",
     "start_batch",
-    "to_answer",
     "to_model",
+    "to_prediction",
 ]
 
 
@@ -47,7 +47,7 @@ def to_model(row: ModelRow) -> ModelRef:
     return ModelRef(row.name, row.sha256, tuple(row.classes), row.max_novelty)
 
 
-def to_answer(row: AnswerRow, model: ModelRow) -> Answer:
+def to_prediction(row: PredictionRow, model: ModelRow) -> Answer:
     """Return a row as a value."""
     return Answer(
         id=row.id,
@@ -65,9 +65,9 @@ def to_answer(row: AnswerRow, model: ModelRow) -> Answer:
     )
 
 
-def answers_with_models() -> Select[AnswerRow, ModelRow]:
+def predictions_with_models() -> Select[PredictionRow, ModelRow]:
     """Return a query of all answers, each with its model, to narrow down."""
-    return select(AnswerRow, ModelRow).join_from(AnswerRow, BatchRow).join(ModelRow)
+    return select(PredictionRow, ModelRow).join_from(PredictionRow, BatchRow).join(ModelRow)
 
 
 def models(session: Session) -> list[ModelRef]:
@@ -107,7 +107,7 @@ def find_batch(session: Session, batch: int) -> tuple[BatchRow, ModelRef]:
     return row, find_model(session, row.model_sha256)
 
 
-def find_answer(session: Session, answer: int) -> tuple[AnswerRow, ModelRef]:
+def find_prediction(session: Session, answer: int) -> tuple[PredictionRow, ModelRef]:
     """Return an answer and its model; others who would change what is said of it wait.
 
     Raises
@@ -116,8 +116,8 @@ def find_answer(session: Session, answer: int) -> tuple[AnswerRow, ModelRef]:
         If there is no such answer.
     """
     # Weaker than FOR UPDATE: rows that refer to the answer may be added meanwhile.
-    query = answers_with_models().where(AnswerRow.id == answer)
-    found = session.execute(query.with_for_update(key_share=True, of=AnswerRow)).first()
+    query = predictions_with_models().where(PredictionRow.id == answer)
+    found = session.execute(query.with_for_update(key_share=True, of=PredictionRow)).first()
     if found is None:
         raise ReviewError(
             f"There is no answer {answer}; it may have been deleted. Ask for further cells."
@@ -158,7 +158,7 @@ def _register(session: Session, model: ModelRef) -> ModelRow:
 def record(
     session: Session,
     batch: int,
-    answers: Sequence[NewAnswer],
+    answers: Sequence[NewPrediction],
     keeping: Keeping,
     now: datetime,
     known: Collection[str] = (),
@@ -173,7 +173,7 @@ def record(
         return []
     queued = _to_queue(said, known)
     rows = [_answer_values(new, batch, model, now) for new in said]
-    inserted = insert(AnswerRow).returning(AnswerRow.id, sort_by_parameter_order=True)
+    inserted = insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True)
     ids = list(session.scalars(inserted, rows))
     kept = [
         (i, new, is_queued)
@@ -182,7 +182,7 @@ def record(
     ]
     if kept:
         session.execute(
-            insert(PictureRow), [{"answer_id": i, "png": new.picture} for i, new, _ in kept]
+            insert(ImageRow), [{"answer_id": i, "png": new.picture} for i, new, _ in kept]
         )
     waiting = [_waiting_values(i, new, model) for i, new, is_queued in kept if is_queued]
     if waiting:
@@ -190,7 +190,7 @@ def record(
     return ids
 
 
-def _to_queue(answers: Sequence[NewAnswer], known: Collection[str]) -> list[bool]:
+def _to_queue(answers: Sequence[NewPrediction], known: Collection[str]) -> list[bool]:
     """Tell of each answer whether a person should look, and nobody has or will anyway."""
     seen, queued = set(known), []
     for new in answers:
@@ -200,7 +200,7 @@ def _to_queue(answers: Sequence[NewAnswer], known: Collection[str]) -> list[bool
     return queued
 
 
-def _is_kept(new: NewAnswer, keeping: Keeping, *, is_queued: bool) -> bool:
+def _is_kept(new: NewPrediction, keeping: Keeping, *, is_queued: bool) -> bool:
     if new.picture is None or keeping.images == "none":
         return False
     return keeping.images == "all" or is_queued
@@ -213,7 +213,9 @@ def _numbers(prediction: Prediction) -> tuple[float, float]:
     return float(prediction.confidence), float(prediction.novelty)
 
 
-def _answer_values(new: NewAnswer, batch: int, model: ModelRef, now: datetime) -> dict[str, Any]:
+def _answer_values(
+    new: NewPrediction, batch: int, model: ModelRef, now: datetime
+) -> dict[str, Any]:
     said = new.prediction
     confidence, novelty = _numbers(said)
     probabilities = [float(p) for p in said.probabilities]
@@ -242,7 +244,7 @@ def _answer_values(new: NewAnswer, batch: int, model: ModelRef, now: datetime) -
     }
 
 
-def _waiting_values(answer: int, new: NewAnswer, model: ModelRef) -> dict[str, Any]:
+def _waiting_values(answer: int, new: NewPrediction, model: ModelRef) -> dict[str, Any]:
     return {
         "answer_id": answer,
         "model_sha256": model.sha256,
@@ -254,8 +256,8 @@ def batches(session: Session, limit: int) -> list[Batch]:
     """Return the newest batches, newest first."""
 
     def count(decision: str) -> Any:
-        answers = select(func.count()).where(AnswerRow.batch_id == BatchRow.id)
-        return answers.where(AnswerRow.decision == decision).scalar_subquery()
+        answers = select(func.count()).where(PredictionRow.batch_id == BatchRow.id)
+        return answers.where(PredictionRow.decision == decision).scalar_subquery()
 
     query = select(BatchRow, ModelRow, count("accepted"), count("review")).join(ModelRow)
     rows = session.execute(query.order_by(BatchRow.id.desc()).limit(limit))
@@ -265,8 +267,10 @@ def batches(session: Session, limit: int) -> list[Batch]:
     ]
 
 
-def answers_of(session: Session, batch: int) -> list[Answer]:
+def predictions_of(session: Session, batch: int) -> list[Answer]:
     """Return the answers of a batch, in the order in which they were recorded."""
     find_batch(session, batch)
-    query = answers_with_models().where(AnswerRow.batch_id == batch).order_by(AnswerRow.id)
-    return [to_answer(row, model) for row, model in session.execute(query)]
+    query = (
+        predictions_with_models().where(PredictionRow.batch_id == batch).order_by(PredictionRow.id)
+    )
+    return [to_prediction(row, model) for row, model in session.execute(query)]

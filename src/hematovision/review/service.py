@@ -22,7 +22,7 @@ from hematovision.review.records import (
     Keeping,
     Known,
     ModelRef,
-    NewAnswer,
+    NewPrediction,
     Queue,
     Reviewed,
     Waiting,
@@ -114,7 +114,7 @@ class ReviewService:
         with self._database.writing() as session:
             return repository.start_batch(session, model, self._clock())
 
-    def record(self, batch: int, answers: Sequence[NewAnswer]) -> list[int]:
+    def record(self, batch: int, answers: Sequence[NewPrediction]) -> list[int]:
         """Record answers; those for review enter the queue if their picture is kept.
 
         An image, by its content, enters the queue once, and no more after its decision: see
@@ -189,7 +189,7 @@ class ReviewService:
             If there is no such batch.
         """
         with self._database.reading() as session:
-            return repository.answers_of(session, batch)
+            return repository.predictions_of(session, batch)
 
     # --- review ------------------------------------------------------------------------------
 

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from hematovision.review.deciding import in_force
 from hematovision.review.records import Agreement, Known, ModelRef, Reviewed
-from hematovision.review.repository import find_model, to_answer
+from hematovision.review.repository import find_model, to_prediction
 from hematovision.review.tables import (
-    AnswerRow,
     BatchRow,
     DecisionRow,
+    ImageRow,
     ModelRow,
-    PictureRow,
+    PredictionRow,
     WaitingRow,
 )
 
@@ -38,11 +38,11 @@ def agreement(session: Session, model_sha256: str) -> Agreement:
     """
     model = find_model(session, model_sha256)
     query = (
-        select(AnswerRow.label, DecisionRow.after, func.count())
-        .join_from(DecisionRow, AnswerRow)
+        select(PredictionRow.label, DecisionRow.after, func.count())
+        .join_from(DecisionRow, PredictionRow)
         .join(BatchRow)
         .where(BatchRow.model_sha256 == model_sha256, _is_settled())
-        .group_by(AnswerRow.label, DecisionRow.after)
+        .group_by(PredictionRow.label, DecisionRow.after)
     )
     index = {label: i for i, label in enumerate(model.classes)}
     matrix = np.zeros((len(index), len(index)), np.int64)
@@ -61,19 +61,19 @@ def reviewed(session: Session, model_sha256: str | None, after: int, limit: int)
     A cell whose picture is no longer kept is left out.
     """
     query = (
-        select(AnswerRow, ModelRow, DecisionRow, PictureRow.png)
-        .join_from(DecisionRow, AnswerRow)
+        select(PredictionRow, ModelRow, DecisionRow, ImageRow.png)
+        .join_from(DecisionRow, PredictionRow)
         .join(BatchRow)
         .join(ModelRow)
-        .join(PictureRow, PictureRow.answer_id == AnswerRow.id)
-        .where(AnswerRow.id > after, DecisionRow.kind == "class", _is_settled())
-        .order_by(AnswerRow.id)
+        .join(ImageRow, ImageRow.answer_id == PredictionRow.id)
+        .where(PredictionRow.id > after, DecisionRow.kind == "class", _is_settled())
+        .order_by(PredictionRow.id)
         .limit(limit)
     )
     if model_sha256 is not None:
         query = query.where(BatchRow.model_sha256 == model_sha256)
     return [
-        Reviewed(to_answer(row, model), str(step.after), step.reviewer, step.at, png)
+        Reviewed(to_prediction(row, model), str(step.after), step.reviewer, step.at, png)
         for row, model, step, png in session.execute(query)
     ]
 
@@ -86,17 +86,17 @@ def known(session: Session, images: Collection[str], model: ModelRef) -> dict[st
     """
     classes = session.execute(select(ModelRow.sha256, ModelRow.classes))
     models = [sha256 for sha256, names in classes if tuple(names) == model.classes]
-    of_these = and_(AnswerRow.image.in_(images), BatchRow.model_sha256.in_(models))
+    of_these = and_(PredictionRow.image.in_(images), BatchRow.model_sha256.in_(models))
     decided = (
-        select(AnswerRow.image, DecisionRow)
-        .join_from(DecisionRow, AnswerRow)
+        select(PredictionRow.image, DecisionRow)
+        .join_from(DecisionRow, PredictionRow)
         .join(BatchRow)
         .where(of_these, _is_settled())
         .order_by(DecisionRow.at)
     )
     waiting = (
-        select(AnswerRow.image)
-        .join(WaitingRow, WaitingRow.answer_id == AnswerRow.id)
+        select(PredictionRow.image)
+        .join(WaitingRow, WaitingRow.answer_id == PredictionRow.id)
         .join(BatchRow)
         .where(of_these)
     )

@@ -23,14 +23,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
 __all__ = [
-    "AnswerRow",
     "Base",
     "BatchRow",
     "DecisionRow",
     "DeletedImageRow",
     "DeletionRow",
+    "ImageRow",
     "ModelRow",
-    "PictureRow",
+    "PredictionRow",
     "SettingRow",
     "UtcDateTime",
     "WaitingRow",
@@ -98,7 +98,7 @@ class BatchRow(Base):
     model_sha256: Mapped[str] = mapped_column(ForeignKey("model.sha256"), index=True)
 
 
-class AnswerRow(Base):
+class PredictionRow(Base):
     """What a model said of an image."""
 
     __tablename__ = "answer"
@@ -120,7 +120,7 @@ class AnswerRow(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
-class PictureRow(Base):
+class ImageRow(Base):
     """A kept picture, apart from its answer so that lists of answers do not read it."""
 
     __tablename__ = "picture"

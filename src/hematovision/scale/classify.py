@@ -19,7 +19,7 @@ from hematovision.progress import Progress, no_progress
 from hematovision.scale.addresses import Source, is_uri, list_sources
 from hematovision.scale.cluster import Cluster, Connection, connected
 from hematovision.scale.parts import Part, Parts, open_parts, part_name
-from hematovision.scale.worker import PackedModel, Shard, answer_shard
+from hematovision.scale.worker import PackedModel, Shard, classify_shard
 from hematovision.tables.journal import Head
 from hematovision.workflows.classify import DEFAULT_MODEL, ClassifySummary
 
@@ -134,7 +134,7 @@ def _run(
 def _task(classifier: Classifier, job: tuple[str, Shard]) -> Part:
     """Answer one shard on a worker."""
     folder, shard = job
-    return answer_shard(classifier, shard, folder)
+    return classify_shard(classifier, shard, folder)
 
 
 def _check_all_there(parts: Parts, expected: Iterable[Part]) -> None:

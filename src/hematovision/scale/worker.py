@@ -17,7 +17,7 @@ from hematovision.model.prediction import Prediction
 from hematovision.scale.addresses import Source, filesystem
 from hematovision.scale.parts import Part, write_part
 
-__all__ = ["Fetched", "PackedModel", "Shard", "answer_shard", "fetch"]
+__all__ = ["Fetched", "PackedModel", "Shard", "classify_shard", "fetch"]
 
 READERS = 4
 """Images fetched at once beside the one that is answered: storage far away has long ways."""
@@ -97,7 +97,7 @@ def fetch(source: Source) -> Fetched:
         return Fetched(source, error)
 
 
-def answer_shard(classifier: Classifier, shard: Shard, out: str) -> Part:
+def classify_shard(classifier: Classifier, shard: Shard, out: str) -> Part:
     """Answer a shard's images, in order, and write them as one part.
 
     Parameters

@@ -18,7 +18,7 @@ from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
-from hematovision.model.self_test import NOVELTY_TOLERANCE, TOLERANCE, Golden, golden_cell
+from hematovision.model.self_test import NOVELTY_TOLERANCE, TOLERANCE, SelfTest, self_test_cell
 
 __all__ = ["Models", "Seen", "Served"]
 
@@ -93,9 +93,9 @@ class Served:
         Raises
         ------
         ModelError
-            If they do not agree (`Golden.agrees`).
+            If they do not agree (`SelfTest.agrees`).
         """
-        content = images.encode_png(golden_cell())
+        content = images.encode_png(self_test_cell())
         golden, expected = self.classifier.bundle.manifest.golden, "its bundle.json says"
         if golden is None:
             _LOG.warning(
@@ -104,11 +104,11 @@ class Served:
                 self.name,
             )
             first = self.look(content, "warm-up").prediction
-            golden = Golden(first.probabilities, _number(first.novelty))
+            golden = SelfTest(first.probabilities, _number(first.novelty))
             expected = "a moment before it was"
         found = self.look(content, "warm-up").prediction
         if not golden.agrees(found.probabilities, found.novelty):
-            received = Golden(found.probabilities, _number(found.novelty))
+            received = SelfTest(found.probabilities, _number(found.novelty))
             raise ModelError(
                 f"{self.name} does not answer as when it was made. For the golden cell {expected} "
                 f"{golden}; received {found.error or received}. They may differ by "

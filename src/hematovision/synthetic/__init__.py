@@ -3,8 +3,8 @@
 For the demo, tests and load tests. `hematovision.data.synthesize` writes datasets of them.
 """
 
-from hematovision.synthetic.field import DrawnCell, Field, draw_cell, draw_field
+from hematovision.synthetic.field import Field, RenderedCell, render_cell, render_field
 from hematovision.synthetic.scene import KINDS
 from hematovision.synthetic.stain import LABS
 
-__all__ = ["KINDS", "LABS", "DrawnCell", "Field", "draw_cell", "draw_field"]
+__all__ = ["KINDS", "LABS", "Field", "RenderedCell", "render_cell", "render_field"]

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from hematovision import images
 
-__all__ = ["DRAWN", "SPOILT", "draw_decoy", "spoil"]
+__all__ = ["DRAWN", "SPOILT", "render_decoy", "spoil"]
 
 Picture: TypeAlias = NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ _WORDS = (
 )
 
 
-def draw_decoy(number: int) -> Picture:
+def render_decoy(number: int) -> Picture:
     """Draw an image without a cell.
 
     Parameters

@@ -12,9 +12,9 @@ from hematovision.synthetic.camera import expose
 from hematovision.synthetic.cells import Stamp
 from hematovision.synthetic.scene import KINDS, Canvas, Layout, Region, paint
 from hematovision.synthetic.shapes import random_generator
-from hematovision.synthetic.stain import Look, take_look
+from hematovision.synthetic.stain import Look, sample_appearance
 
-__all__ = ["DrawnCell", "Field", "draw_cell", "draw_field"]
+__all__ = ["Field", "RenderedCell", "render_cell", "render_field"]
 
 _LOOK, _LAYOUT, _CAMERA, _CELL = range(4)
 _WHITE_SHARES: Mapping[str, float] = {
@@ -29,7 +29,7 @@ _WHITE_SHARES: Mapping[str, float] = {
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnCell:
+class RenderedCell:
     """One cell of a drawn field.
 
     Parameters
@@ -62,7 +62,7 @@ class Field:
     ----------
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
-    cells : tuple of DrawnCell
+    cells : tuple of RenderedCell
         In drawing order; what comes later lies on top.
     labels : ndarray of int32, shape (H, W)
         0 on the background, ``i + 1`` where ``cells[i]`` lies on top.
@@ -73,7 +73,7 @@ class Field:
     """
 
     image: NDArray[np.uint8]
-    cells: tuple[DrawnCell, ...]
+    cells: tuple[RenderedCell, ...]
     labels: NDArray[np.int32]
     lab: str
     seed: int
@@ -94,7 +94,7 @@ class _Placed:
     y: float
 
 
-def draw_field(
+def render_field(
     seed: int,
     size: tuple[int, int] = (480, 640),
     lab: str | None = None,
@@ -120,7 +120,7 @@ def draw_field(
         If an argument is out of range or a kind or lab is not known.
     """
     height, width = _checked_size(size)
-    look = take_look(random_generator(seed, _LOOK), lab)
+    look = sample_appearance(random_generator(seed, _LOOK), lab)
     rng = random_generator(seed, _LAYOUT)
     kinds = _chance_kinds(rng, look, height * width) if cells is None else _asked_kinds(cells)
     placed = _place_all(seed, rng, look, kinds, (0.0, 0.0, float(width), float(height)))
@@ -131,7 +131,7 @@ def draw_field(
     )
 
 
-def draw_cell(
+def render_cell(
     kind: str, seed: int, *, lab: str | None = None, size: int = 200
 ) -> NDArray[np.uint8]:
     """Draw a cell image: one cell in the middle, neighbours around it as in a crop of a smear.
@@ -158,7 +158,7 @@ def draw_cell(
         If an argument is out of range or the kind or lab is not known.
     """
     _checked_size((size, size))
-    look = take_look(random_generator(seed, _LOOK), lab)
+    look = sample_appearance(random_generator(seed, _LOOK), lab)
     look = replace(look, scale=size / look.view)
     rng = random_generator(seed, _LAYOUT)
     layout = Layout()
@@ -274,7 +274,7 @@ def _lay(placed: list[_Placed], height: int, width: int) -> Canvas:
     return canvas
 
 
-def _truth(canvas: Canvas, cell: _Placed) -> DrawnCell:
+def _truth(canvas: Canvas, cell: _Placed) -> RenderedCell:
     """Read the truth about one cell off the finished canvas; its centre lies in the field."""
     (left, top), mask = canvas.clip(cell.stamp, cell.x, cell.y)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -284,4 +284,4 @@ def _truth(canvas: Canvas, cell: _Placed) -> DrawnCell:
     inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     border = xmin == 0 or ymin == 0 or xmax == width or ymax == height
     shared = bool((canvas.layers[ymin:ymax, xmin:xmax][inner] > 1).any())
-    return DrawnCell(cell.kind, (xmin, ymin, xmax, ymax), inner.copy(), border, shared)
+    return RenderedCell(cell.kind, (xmin, ymin, xmax, ymax), inner.copy(), border, shared)

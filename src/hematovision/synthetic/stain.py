@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from hematovision.synthetic.shapes import Array
 
-__all__ = ["AZURE", "BLUE", "DYES", "EDGE", "EOSIN", "HAEM", "LABS", "Lab", "Look", "take_look"]
+__all__ = [
+    "AZURE",
+    "BLUE",
+    "DYES",
+    "EDGE",
+    "EOSIN",
+    "HAEM",
+    "LABS",
+    "Lab",
+    "Look",
+    "sample_appearance",
+]
 
 DYES = 5
 AZURE, BLUE, EOSIN, HAEM, EDGE = range(DYES)
@@ -199,7 +210,7 @@ class Look:
     pallor: float
 
 
-def take_look(rng: np.random.Generator, lab: str | None) -> Look:
+def sample_appearance(rng: np.random.Generator, lab: str | None) -> Look:
     """Draw a look from a lab, or from any of them.
 
     Raises

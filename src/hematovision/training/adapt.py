@@ -37,7 +37,7 @@ __all__ = [
     "Known",
     "adapt_labelled",
     "adapt_unlabelled",
-    "answers_out_of_fold",
+    "out_of_fold_predictions",
 ]
 
 
@@ -179,7 +179,7 @@ def _thresholds(old: Trust, unseen: Answers, labels: NDArray[np.int64]) -> Trust
     return replace(old, max_novelty=max(old.max_novelty, fitted.max_novelty))
 
 
-def answers_out_of_fold(
+def out_of_fold_predictions(
     model: Known, examples: Examples, seed: int = 0, progress: Progress = no_progress
 ) -> Answers:
     """Answer for each image by a model that was adapted without its group.

@@ -19,14 +19,14 @@ from hematovision.model.inference import ahead
 from hematovision.model.session import usable_cpus
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress
-from hematovision.synthetic.decoys import SPOILT, draw_decoy, spoil
+from hematovision.synthetic.decoys import SPOILT, render_decoy, spoil
 from hematovision.training.feature_cache import FeatureCache, open_cache
 from hematovision.training.features import row_of
 from hematovision.training.pictures import Part
 
-__all__ = ["DRAWN_DECOYS", "SPOILT_DECOYS", "decoy_features"]
+__all__ = ["RENDERED_DECOYS", "SPOILT_DECOYS", "decoy_features"]
 
-DRAWN_DECOYS = 88
+RENDERED_DECOYS = 88
 """Eight of each kind; more do hardly better."""
 
 SPOILT_DECOYS = 132
@@ -94,8 +94,8 @@ def _row(decoy: _Decoy, backbone: Backbone) -> NDArray[np.float32] | None:
 
 
 def _drawn() -> Iterator[_Decoy]:
-    for number in range(DRAWN_DECOYS):
-        yield _Decoy(_key(f"drawn {number}"), partial(draw_decoy, number))
+    for number in range(RENDERED_DECOYS):
+        yield _Decoy(_key(f"drawn {number}"), partial(render_decoy, number))
 
 
 def _spoilt(train: Part) -> Iterator[_Decoy]:

@@ -24,11 +24,11 @@ from hematovision.training.keras_import import import_keras, require_keras
 from hematovision.training.pictures import Look, Part, Pictures
 from hematovision.training.recipe import Epoch, FineTuning, HeadTraining, TrainedHead
 
-__all__ = ["Learned", "learn"]
+__all__ = ["TrainedModel", "train_model"]
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedModel:
     """Everything that learning led to.
 
     Parameters
@@ -70,14 +70,14 @@ class Learned:
         return sha256_bytes(name_bytes("\n".join(lines)))
 
 
-def learn(
+def train_model(
     pictures: Pictures,
     weights: BackboneWeights,
     how: HeadTraining,
     fine_tuning: FineTuning | None = None,
     *,
     trained: TrainedHead | None = None,
-) -> Learned:
+) -> TrainedModel:
     """Learn to tell the classes of a dataset.
 
     Parameters
@@ -159,7 +159,7 @@ def _judged(
     trained: TrainedHead,
     refused: tuple[ImageError, ...],
     novelty: Novelty,
-) -> Learned:
+) -> TrainedModel:
     valid = parts["valid"]
     calibration = fit_calibration(trained.head.logits(valid.features), valid.labels)
     head = calibration.fold(trained.head)
@@ -170,7 +170,7 @@ def _judged(
         valid.labels,
         temperature=calibration.temperature,
     )
-    return Learned(
+    return TrainedModel(
         weights, head, novelty, trust, trained.history, parts, refused, trained.interrupted
     )
 

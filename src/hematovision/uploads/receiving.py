@@ -25,7 +25,7 @@ from hematovision.progress import Progress, no_progress
 from hematovision.uploads.unzipping import check_entry, is_zip, opened_zip, read_entry
 
 __all__ = [
-    "Answered",
+    "ClassifiedUpload",
     "Limits",
     "Received",
     "Refused",
@@ -98,7 +98,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Answered:
+class ClassifiedUpload:
     """What a model says about one upload.
 
     Parameters
@@ -180,7 +180,7 @@ def answer(
     *,
     total: int = 0,
     progress: Progress = no_progress,
-) -> Iterator[Answered]:
+) -> Iterator[ClassifiedUpload]:
     """Answer for uploads in order, as `Classifier.stream` does for files, a few in memory at once.
 
     Parameters
@@ -199,7 +199,7 @@ def answer(
         If the model itself fails.
     """
 
-    def look(item: Received | Refused) -> Answered:
+    def look(item: Received | Refused) -> ClassifiedUpload:
         return _answered(classifier, item)
 
     for done, answered in enumerate(ahead(look, received, classifier.workers), 1):
@@ -300,10 +300,10 @@ def _unzipped(name: str, stream: BinaryIO, room: _Room) -> Iterator[Received | R
             yield Received(shown, content)
 
 
-def _answered(classifier: Classifier, item: Received | Refused) -> Answered:
+def _answered(classifier: Classifier, item: Received | Refused) -> ClassifiedUpload:
     if isinstance(item, Refused):
         prediction = Prediction.refused(item.name, classifier.classes, item.reason)
-        return Answered(item.name, "", prediction, None, b"")
+        return ClassifiedUpload(item.name, "", prediction, None, b"")
     seen = classifier.picture(item.content, item.name)
     digest = sha256_bytes(item.content)
-    return Answered(item.name, digest, seen.prediction, seen.pixels, item.content)
+    return ClassifiedUpload(item.name, digest, seen.prediction, seen.pixels, item.content)

@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 
 from hematovision.data.samples import Dataset
 from hematovision.errors import DatasetError, ImageError, TrainingError, needs_extra
-from hematovision.evaluation import Metrics, TrainingPart
+from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import require
 from hematovision.model.trust import accepts
 from hematovision.names import shown
 from hematovision.progress import Progress, no_progress
-from hematovision.reporting.adaptation import AnswerChanges, answer_changes
+from hematovision.reporting.adaptation import PredictionChanges, prediction_changes
 from hematovision.workflows.adapt_images import (
     LEAST_UNLABELLED,
     Seen,
-    answers_table,
-    changed_pictures,
+    changed_examples,
     check_labelled,
     find_labelled,
     find_unlabelled,
     look,
     look_around,
+    predictions_table,
 )
 from hematovision.workflows.adapt_source import Source, open_source
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.scoring import Answered, boxes_of, judge, split_counts
+from hematovision.workflows.scoring import LabelledPredictions, boxes_of, score_model, split_counts
 
 with needs_extra("train", "Adapting a model"):
     from hematovision.training.adapt import (
@@ -43,7 +43,7 @@ with needs_extra("train", "Adapting a model"):
         Known,
         adapt_labelled,
         adapt_unlabelled,
-        answers_out_of_fold,
+        out_of_fold_predictions,
     )
     from hematovision.training.adapt_correction import Examples
     from hematovision.workflows.adapt_writing import (
@@ -80,7 +80,7 @@ class AdaptResult:
     before, metrics : Metrics or None
         Figures of the old and of the adapted model on the same images, which the latter had not
         been adapted to; None without labels.
-    changes : AnswerChanges or None
+    changes : PredictionChanges or None
         Without labels: what changed.
     refused : tuple of ImageError
         Images that could not be read.
@@ -93,7 +93,7 @@ class AdaptResult:
     n: int
     before: Metrics | None
     metrics: Metrics | None
-    changes: AnswerChanges | None
+    changes: PredictionChanges | None
     refused: tuple[ImageError, ...]
     notes: tuple[str, ...]
 
@@ -167,7 +167,7 @@ def _to_unlabelled(
         )
     adapted = adapt_unlabelled(source.known, seen.features)
     before, after = source.known.answers(seen.features), adapted.answers(seen.features)
-    changes = answer_changes(
+    changes = prediction_changes(
         source.bundle.taxonomy.classes,
         before.probabilities.argmax(axis=1),
         after.probabilities.argmax(axis=1),
@@ -186,15 +186,15 @@ def _to_unlabelled(
     )
     bundle = write_adapted(out, source, adapted, lab, seed)
     files = [paths[i].relative_to(folder).as_posix() for i in seen.kept]
-    table = answers_table(files, changes.classes, before, after)
+    table = predictions_table(files, changes.classes, before, after)
     most = adapted.trust.max_novelty
-    pictures = changed_pictures(folder, files, changes.classes, before, after, most)
+    pictures = changed_examples(folder, files, changes.classes, before, after, most)
     notes = (KEPT_AS_IT_WAS,)
     report = write_unjudged(bundle, source, lab, changes, table, pictures, notes)
     return AdaptResult(out, report, lab.n, None, None, changes, seen.refused, notes)
 
 
-def _check_unlabelled(changes: AnswerChanges) -> None:
+def _check_unlabelled(changes: PredictionChanges) -> None:
     """Refuse where a model would teach itself from answers that are mostly guesses."""
     n = changes.n
     if changes.review_before > _MOST_REVIEWED * n or changes.changed > _MOST_CHANGED * n:
@@ -230,7 +230,7 @@ def _to_labelled(
     adapted, strength = adapt_labelled(source.known, examples, seed)
     judgement = _judgement(source.known, adapted, examples, seen, is_test, seed, progress)
     before, after = (
-        judge(
+        score_model(
             _answered(readable, seen, judgement.rows, answers),
             readable.taxonomy.classes,
             trust,
@@ -284,19 +284,21 @@ def _judgement(
     if is_test.any():
         tested = seen.features[is_test]
         return _Judgement("test", is_test, known.answers(tested), adapted.answers(tested))
-    after = answers_out_of_fold(known, examples, seed, progress)
+    after = out_of_fold_predictions(known, examples, seed, progress)
     return _Judgement("cross-validation", ~is_test, known.answers(seen.features), after)
 
 
-def _answered(data: Dataset, seen: Seen, rows: NDArray[np.bool_], answers: Answers) -> Answered:
+def _answered(
+    data: Dataset, seen: Seen, rows: NDArray[np.bool_], answers: Answers
+) -> LabelledPredictions:
     samples = tuple(sample for sample, chosen in zip(data, rows, strict=True) if chosen)
-    return Answered(samples, data.labels[rows], *answers, seen.colours[rows])
+    return LabelledPredictions(samples, data.labels[rows], *answers, seen.colours[rows])
 
 
-def _baseline(data: Dataset, seen: Seen, is_test: NDArray[np.bool_]) -> TrainingPart | None:
+def _baseline(data: Dataset, seen: Seen, is_test: NDArray[np.bool_]) -> TrainingSplit | None:
     """Return what trivial classifiers learn from; not the very images they are judged on."""
     if not is_test.any():
         return None
     learnt = [sample for sample, test in zip(data, is_test, strict=True) if not test]
     colours = seen.colours[~is_test].astype(np.float64)
-    return TrainingPart(data.labels[~is_test], boxes_of(learnt), colours)
+    return TrainingSplit(data.labels[~is_test], boxes_of(learnt), colours)

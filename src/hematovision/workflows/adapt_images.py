@@ -21,7 +21,7 @@ from hematovision.images import find_images
 from hematovision.names import csv_row, escape_name, name_bytes, shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import GALLERY
-from hematovision.reporting.adaptation import ChangedPicture
+from hematovision.reporting.adaptation import ChangedExample
 from hematovision.taxonomy import Taxonomy
 
 with needs_extra("train", "Adapting a model"):
@@ -37,13 +37,13 @@ __all__ = [
     "LEAST_OF_CLASS",
     "LEAST_UNLABELLED",
     "Seen",
-    "answers_table",
-    "changed_pictures",
+    "changed_examples",
     "check_labelled",
     "find_labelled",
     "find_unlabelled",
     "look",
     "look_around",
+    "predictions_table",
 ]
 
 LEAST_UNLABELLED = 20
@@ -201,7 +201,7 @@ def check_labelled(data: Dataset) -> None:
         )
 
 
-def answers_table(
+def predictions_table(
     files: Sequence[str], classes: Sequence[str], before: Answers, after: Answers
 ) -> str:
     """Return ``answers.csv``: for each image its answers, by the old and by the adapted model."""
@@ -223,14 +223,14 @@ def answers_table(
     return stream.getvalue()
 
 
-def changed_pictures(
+def changed_examples(
     folder: Path,
     files: Sequence[str],
     classes: Sequence[str],
     before: Answers,
     after: Answers,
     max_novelty: float,
-) -> list[ChangedPicture]:
+) -> list[ChangedExample]:
     """Return the images whose answers changed, the surest new answer first; at most 24.
 
     An image with a novelty above `max_novelty` after adapting is marked as unlike those known.
@@ -240,7 +240,7 @@ def changed_pictures(
     changed = np.flatnonzero(old != new)
     ranked = changed[np.argsort(-confidence[changed], kind="stable")][:GALLERY]
     return [
-        ChangedPicture(
+        ChangedExample(
             image=images.read(folder / files[i]),
             before=classes[old[i]],
             after=classes[new[i]],

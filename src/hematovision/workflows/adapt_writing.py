@@ -20,20 +20,20 @@ from hematovision.model.bundle import (
     Bundle,
     finish_bundle,
     stage_bundle,
-    with_golden,
+    with_self_test,
 )
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef
 from hematovision.names import shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card, wording
 from hematovision.reporting.adaptation import (
-    AnswerChanges,
-    ChangedPicture,
+    ChangedExample,
+    PredictionChanges,
     write_adaptation_report,
 )
 from hematovision.reporting.claim import NOT_FOR_DIAGNOSIS, NOTHING_SAID, Statements, preprocessing
 from hematovision.workflows.adapt_source import Source
-from hematovision.workflows.scoring import Answered, write_evaluation
+from hematovision.workflows.scoring import LabelledPredictions, write_evaluation
 
 with needs_extra("train", "Adapting a model"):
     from hematovision.model.graph import classifier_graph
@@ -114,7 +114,7 @@ def write_adapted(out: Path, source: Source, adapted: Known, lab: Lab, seed: int
         files={},
     )
     models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
-    return with_golden(stage_bundle(out, manifest, models))
+    return with_self_test(stage_bundle(out, manifest, models))
 
 
 def write_judged(
@@ -122,7 +122,7 @@ def write_judged(
     source: Source,
     data: Dataset,
     lab: Lab,
-    answered: Answered,
+    answered: LabelledPredictions,
     metrics: Metrics,
     part: str,
 ) -> Path:
@@ -163,7 +163,7 @@ def write_judged(
         labs=lab.labs,
         details=facts.details,
         about=_about(source),
-        groups={split: [sample.group for sample in data.part(split)] for split in data.splits},
+        groups={split: [sample.group for sample in data.subset(split)] for split in data.splits},
         refused=lab.refused,
     )
     write_text(out / "MODEL_CARD.md", model_card(card, metrics))
@@ -175,9 +175,9 @@ def write_unjudged(
     bundle: Bundle,
     source: Source,
     lab: Lab,
-    changes: AnswerChanges,
+    changes: PredictionChanges,
     answers: str,
-    pictures: Sequence[ChangedPicture],
+    pictures: Sequence[ChangedExample],
     notes: Sequence[str],
 ) -> Path:
     """Write what can be known of a model adapted to unlabelled images, and finish its bundle.

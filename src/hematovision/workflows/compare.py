@@ -12,7 +12,7 @@ from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.errors import DatasetError, ImageError, ModelError
 from hematovision.evaluation.common_classes import CommonClasses
-from hematovision.evaluation.comparing import ModelAnswers, compare_answers
+from hematovision.evaluation.comparing import ModelPredictions, compare_predictions
 from hematovision.evaluation.comparison import Comparison, write_comparison
 from hematovision.extras import require
 from hematovision.files import write_text
@@ -30,9 +30,9 @@ from hematovision.workflows.differing import (
     find_differing,
     gallery,
 )
-from hematovision.workflows.labelled import Part, answer, choose_part
+from hematovision.workflows.labelled import Part, answer, choose_split
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.scoring import Answered
+from hematovision.workflows.scoring import LabelledPredictions
 
 __all__ = ["CompareResult", "compare"]
 
@@ -117,7 +117,7 @@ def compare(
     _refuse_the_same(classifiers)
     common = CommonClasses.of(*(classifier.taxonomy for classifier in classifiers))
     data = read_dataset(Path(dataset), common.taxonomy, splits=splits, progress=progress)
-    chosen = choose_part(data, split)
+    chosen = choose_split(data, split)
     kept = _sayable(chosen, common)
     whole = split == "all" or not data.splits
     notes = _notes(chosen, common, data if whole or split == "train" else None)
@@ -141,7 +141,7 @@ def _compared(
     answered, refused = answer(classifiers, kept, progress, "comparing")
     one, two = _fold(names, classifiers, answered, common)
     samples = answered[0].samples
-    comparison = compare_answers(
+    comparison = compare_predictions(
         [common.classes.index(sample.label) for sample in samples],
         one,
         two,
@@ -185,12 +185,12 @@ def _sayable(data: Dataset, common: CommonClasses) -> Dataset:
 def _fold(
     names: Sequence[str],
     classifiers: Sequence[Classifier],
-    answered: Sequence[Answered],
+    answered: Sequence[LabelledPredictions],
     common: CommonClasses,
-) -> list[ModelAnswers]:
+) -> list[ModelPredictions]:
     """Say answers in the common classes; each model accepted them by its own thresholds."""
     return [
-        ModelAnswers(
+        ModelPredictions(
             name,
             common.fold(said.probabilities, i),
             accepts(said.probabilities, said.novelty, classifier.trust),

@@ -10,7 +10,7 @@ from hematovision.data.samples import Dataset
 from hematovision.errors import TaxonomyError
 from hematovision.evaluation.common_classes import CommonClasses
 from hematovision.taxonomy import FOLDERS, TAXONOMIES, Taxonomy
-from hematovision.workflows.scoring import Answered
+from hematovision.workflows.scoring import LabelledPredictions
 
 __all__ = ["DatasetClasses", "classes_for"]
 
@@ -56,7 +56,7 @@ class DatasetClasses:
             return data
         return replace(data, taxonomy=replace(self.taxonomy, classes=self.classes))
 
-    def fold(self, answered: Answered) -> Answered:
+    def fold(self, answered: LabelledPredictions) -> LabelledPredictions:
         """Add up probabilities; the model's own largest one still decides about review."""
         if self.common is None:
             return answered

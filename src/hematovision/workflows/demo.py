@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hematovision.data.synthesize import NOTE_FILE, write_phantoms
+from hematovision.data.synthesize import NOTE_FILE, write_synthetic_cells
 from hematovision.errors import OutputError, needs_extra
 from hematovision.evaluation import Metrics
 from hematovision.extras import require
@@ -58,10 +58,10 @@ def demo(
     with held_folder(folder) as was_interrupted:
         _clear(folder, was_interrupted=was_interrupted)
         cells, run = folder / "phantoms", folder / "run"
-        data = write_phantoms(cells, images, seed, progress=progress)
+        data = write_synthetic_cells(cells, images, seed, progress=progress)
         result = train(cells, run, TrainOptions(seed=seed), progress=progress)
     return DemoResult(
-        result.folder, result.report, result.metrics, data.part("test").samples[0].path
+        result.folder, result.report, result.metrics, data.subset("test").samples[0].path
     )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from hematovision import images
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import ImageError
-from hematovision.evaluation.comparing import ModelAnswers
+from hematovision.evaluation.comparing import ModelPredictions
 from hematovision.names import csv_row, shown
-from hematovision.reporting.comparison_report import Differing, PairPicture
+from hematovision.reporting.comparison_report import Differing, PairExample
 from hematovision.reporting.report import GALLERY
 
 __all__ = ["DifferingImage", "differing_table", "find_differing", "gallery"]
@@ -66,13 +66,16 @@ class DifferingImage:
 
 
 def find_differing(
-    first: ModelAnswers, second: ModelAnswers, samples: Sequence[Sample], classes: Sequence[str]
+    first: ModelPredictions,
+    second: ModelPredictions,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
 ) -> tuple[DifferingImage, ...]:
     """Find the images to which two models give different answers.
 
     Parameters
     ----------
-    first, second : ModelAnswers
+    first, second : ModelPredictions
         To the same N images, in the same C classes.
     samples : sequence of Sample
         The N images.
@@ -139,12 +142,12 @@ def gallery(differing: Sequence[DifferingImage], data: Dataset) -> Differing:
     return Differing(second, first, neither, len(kinds["neither"]))
 
 
-def _picture(image: DifferingImage, data: Dataset) -> PairPicture | None:
+def _picture(image: DifferingImage, data: Dataset) -> PairExample | None:
     try:
         pixels = images.read(image.sample.path)
     except ImageError:  # It was there when it was answered; the page goes on without it.
         return None
-    return PairPicture(
+    return PairExample(
         image=pixels,
         true=image.sample.label,
         said=image.said,

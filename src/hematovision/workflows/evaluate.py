@@ -14,16 +14,16 @@ from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import ImageError
-from hematovision.evaluation import Metrics, TrainingPart
+from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import require
 from hematovision.model.classifier import Classifier
 from hematovision.names import shown
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.reporting import ReportFacts
 from hematovision.workflows.dataset_classes import DatasetClasses, classes_for
-from hematovision.workflows.labelled import Part, answer, batches, choose_part
+from hematovision.workflows.labelled import Part, answer, batches, choose_split
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.scoring import boxes_of, judge, split_counts, write_evaluation
+from hematovision.workflows.scoring import boxes_of, score_model, split_counts, write_evaluation
 
 __all__ = ["EvaluateResult", "evaluate"]
 
@@ -85,7 +85,7 @@ def evaluate(
     classifier = Classifier.load(model)
     found = classes_for(classifier.taxonomy, class_folders(dataset), taxonomy, where=str(dataset))
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
-    chosen = choose_part(data, split)
+    chosen = choose_split(data, split)
     with claimed_folder(out, inputs=[dataset]):
         return _evaluated(classifier, found, data, chosen, out, split, progress)
 
@@ -104,7 +104,7 @@ def _evaluated(
         tell(progress, f"Note: {note}")
     (answered,), refused = answer([classifier], chosen, progress)
     answered = found.fold(answered)
-    metrics = judge(answered, found.classes, classifier.trust, _training(data), seed=0)
+    metrics = score_model(answered, found.classes, classifier.trust, _training(data), seed=0)
     metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
     whole = split == "all" or not data.splits
     facts = ReportFacts(
@@ -124,11 +124,11 @@ def _evaluated(
     return EvaluateResult(out, report, metrics, refused)
 
 
-def _training(data: Dataset) -> TrainingPart | None:
+def _training(data: Dataset) -> TrainingSplit | None:
     """Return what the trivial baselines learn from: the dataset's own training part, if any."""
     if "train" not in data.splits:
         return None
-    part = data.part("train")
+    part = data.subset("train")
     samples, labels = part.samples, part.labels
     if len(samples) > _BASELINE_IMAGES:
         some = np.sort(np.random.default_rng(0).permutation(len(samples))[:_BASELINE_IMAGES])
@@ -139,4 +139,4 @@ def _training(data: Dataset) -> TrainingPart | None:
         kept += numbers
         colours.append(images.mean_colours(pixels))
     readable = [samples[i] for i in kept]
-    return TrainingPart(labels[kept], boxes_of(readable), np.concatenate(colours))
+    return TrainingSplit(labels[kept], boxes_of(readable), np.concatenate(colours))

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import DatasetError, ImageError
-from hematovision.model.classifier import Answers, Classifier
+from hematovision.model.classifier import Classifier, RawPredictions
 from hematovision.progress import Progress, no_progress
-from hematovision.workflows.scoring import Answered
+from hematovision.workflows.scoring import LabelledPredictions
 
-__all__ = ["Part", "answer", "batches", "choose_part"]
+__all__ = ["Part", "answer", "batches", "choose_split"]
 
 Part: TypeAlias = Literal["train", "valid", "test", "all"]
 
 _BATCH = 64
 
 
-def choose_part(data: Dataset, split: Part) -> Dataset:
+def choose_split(data: Dataset, split: Part) -> Dataset:
     """Return one part of a dataset; one without parts is taken whole.
 
     Raises
@@ -38,7 +38,7 @@ def choose_part(data: Dataset, split: Part) -> Dataset:
             f"{data.root} has no {split} part; it has: {', '.join(data.splits)}. Choose one with "
             "--split, or --split all."
         )
-    return data.part(split)
+    return data.subset(split)
 
 
 def answer(
@@ -46,7 +46,7 @@ def answer(
     data: Dataset,
     progress: Progress = no_progress,
     what: str = "evaluating",
-) -> tuple[tuple[Answered, ...], tuple[ImageError, ...]]:
+) -> tuple[tuple[LabelledPredictions, ...], tuple[ImageError, ...]]:
     """Let models answer the same images; each is read once, whatever their number.
 
     Parameters
@@ -59,7 +59,7 @@ def answer(
 
     Returns
     -------
-    tuple of tuple of Answered, and tuple of ImageError
+    tuple of tuple of LabelledPredictions, and tuple of ImageError
         Each model's answers to the readable images, and what could not be read.
 
     Raises
@@ -70,7 +70,7 @@ def answer(
     kept: list[int] = []
     refused: list[ImageError] = []
     colours: list[NDArray[np.float64]] = []
-    said: list[list[Answers]] = [[] for _ in classifiers]
+    said: list[list[RawPredictions]] = [[] for _ in classifiers]
     for numbers, pixels, errors in batches(data.samples):
         refused += errors
         if len(numbers):
@@ -90,7 +90,7 @@ def answer(
     for answers in said:
         probabilities = np.concatenate([one.probabilities for one in answers])
         novelty = np.concatenate([one.novelty for one in answers])
-        answered.append(Answered(samples, labels, probabilities, novelty, seen))
+        answered.append(LabelledPredictions(samples, labels, probabilities, novelty, seen))
     return tuple(answered), tuple(refused)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from hematovision.data.samples import Dataset, Split
 from hematovision.data.splits import write_splits
 from hematovision.errors import needs_extra
-from hematovision.evaluation import Metrics, TrainingPart
+from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.files import write_text
 from hematovision.model.bundle import (
     H5,
@@ -23,21 +23,27 @@ from hematovision.model.bundle import (
     Bundle,
     finish_bundle,
     stage_bundle,
-    with_golden,
+    with_self_test,
 )
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef, Manifest
 from hematovision.names import shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card
 from hematovision.reporting.claim import NOTHING_SAID, Statements, preprocessing
-from hematovision.workflows.scoring import Answered, boxes_of, judge, split_counts, write_evaluation
+from hematovision.workflows.scoring import (
+    LabelledPredictions,
+    boxes_of,
+    score_model,
+    split_counts,
+    write_evaluation,
+)
 
 with needs_extra("train", "Training"):
     from hematovision.model.graph import classifier_graph
     from hematovision.training.curve import CurvePoint
-    from hematovision.training.trainer import Learned
+    from hematovision.training.trainer import TrainedModel
 
-__all__ = ["Recipe", "judged_part", "write_figures", "write_model"]
+__all__ = ["Recipe", "evaluated_split", "write_figures", "write_model"]
 
 _ARCHITECTURE = (
     "images of 224x224x3, MobileNetV2 (at {side}x{side}, frozen unless fine-tuned, BatchNorm in "
@@ -79,7 +85,7 @@ class Recipe:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> Bundle:
+def write_model(out: Path, data: Dataset, learned: TrainedModel, recipe: Recipe) -> Bundle:
     """Write the model itself, its history and split, but no ``bundle.json``.
 
     Only `write_figures` makes the folder a bundle: what a killed training leaves opens nowhere.
@@ -112,10 +118,10 @@ def write_model(out: Path, data: Dataset, learned: Learned, recipe: Recipe) -> B
     )
     graph = classifier_graph(learned.weights, learned.head, learned.novelty)
     models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
-    return with_golden(stage_bundle(out, manifest, models))
+    return with_self_test(stage_bundle(out, manifest, models))
 
 
-def judged_part(learned: Learned) -> Split:
+def evaluated_split(learned: TrainedModel) -> Split:
     """Return the part that a model is judged on: the test part, or validation without one."""
     tested = "test" in learned.parts and bool(learned.parts["test"].samples)
     return "test" if tested else "valid"
@@ -124,7 +130,7 @@ def judged_part(learned: Learned) -> Split:
 def write_figures(
     bundle: Bundle,
     data: Dataset,
-    learned: Learned,
+    learned: TrainedModel,
     recipe: Recipe,
     curve: Sequence[CurvePoint] = (),
 ) -> tuple[Path, Metrics]:
@@ -141,19 +147,19 @@ def write_figures(
         If something cannot be written.
     """
     out, data = bundle.folder, _readable(data, learned)
-    name = judged_part(learned)
+    name = evaluated_split(learned)
     part, training = learned.parts[name], learned.parts["train"]
-    answered = Answered(
+    answered = LabelledPredictions(
         part.samples,
         part.labels,
         learned.head.probabilities(part.features),
         learned.novelty.score(part.features),
         part.colours,
     )
-    baseline = TrainingPart(
+    baseline = TrainingSplit(
         training.labels, boxes_of(training.samples), training.colours.astype(np.float64)
     )
-    metrics = judge(answered, data.taxonomy.classes, learned.trust, baseline, recipe.seed)
+    metrics = score_model(answered, data.taxonomy.classes, learned.trust, baseline, recipe.seed)
     metrics = replace(metrics, warnings=(*metrics.warnings, *recipe.notes))
     facts = ReportFacts(
         title=f"{shown(data.root.name)}: {name} part",
@@ -182,13 +188,15 @@ def write_figures(
     return report, metrics
 
 
-def _card(data: Dataset, learned: Learned, recipe: Recipe, bundle: Bundle, metrics: Metrics) -> str:
+def _card(
+    data: Dataset, learned: TrainedModel, recipe: Recipe, bundle: Bundle, metrics: Metrics
+) -> str:
     facts = CardFacts(
         name=bundle.name,
         architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes), side=learned.weights.side),
         weights=bundle.manifest.backbone.name,
         split=split_counts(data),
-        part=judged_part(learned),
+        part=evaluated_split(learned),
         fingerprint=learned.fingerprint,
         how_split=_HOW_SPLIT,
         preprocessing=preprocessing(learned.weights.side),
@@ -198,13 +206,13 @@ def _card(data: Dataset, learned: Learned, recipe: Recipe, bundle: Bundle, metri
         labs=_labs(data),
         details=_details(learned, recipe, bundle),
         about=recipe.about,
-        groups={part: [sample.group for sample in data.part(part)] for part in data.splits},
+        groups={part: [sample.group for sample in data.subset(part)] for part in data.splits},
         refused=len(learned.refused),
     )
     return model_card(facts, metrics)
 
 
-def _details(learned: Learned, recipe: Recipe, bundle: Bundle) -> dict[str, str]:
+def _details(learned: TrainedModel, recipe: Recipe, bundle: Bundle) -> dict[str, str]:
     versions = bundle.manifest.versions
     return {
         "Weights": recipe.weights,
@@ -216,7 +224,7 @@ def _details(learned: Learned, recipe: Recipe, bundle: Bundle) -> dict[str, str]
     }
 
 
-def _readable(data: Dataset, learned: Learned) -> Dataset:
+def _readable(data: Dataset, learned: TrainedModel) -> Dataset:
     kept = {sample.path for part in learned.parts.values() for sample in part.samples}
     return data.with_samples(sample for sample in data if sample.path in kept)
 

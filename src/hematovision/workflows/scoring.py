@@ -15,7 +15,7 @@ from hematovision.data.samples import Box, Dataset, Sample
 from hematovision.errors import ImageError
 from hematovision.evaluation import (
     Metrics,
-    TrainingPart,
+    TrainingSplit,
     evaluate,
     most_confident_errors,
     write_metrics,
@@ -24,21 +24,28 @@ from hematovision.model.overlay import draw_overlay
 from hematovision.model.trust import Decision, Trust, accepts, decide
 from hematovision.names import shown
 from hematovision.reporting import (
-    ErrorPicture,
+    ErrorExample,
     ReportFacts,
     write_figure_files,
     write_predictions,
     write_report,
 )
 
-__all__ = ["Answered", "Looked", "boxes_of", "judge", "split_counts", "write_evaluation"]
+__all__ = [
+    "AttentionFunction",
+    "LabelledPredictions",
+    "boxes_of",
+    "score_model",
+    "split_counts",
+    "write_evaluation",
+]
 
-Looked: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+AttentionFunction: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """From images (N, 224, 224, 3) to maps (N, K, K): `Classifier.attention`."""
 
 
 @dataclass(frozen=True)
-class Answered:
+class LabelledPredictions:
     """Labelled images and what a model said about them.
 
     Parameters
@@ -76,11 +83,15 @@ def boxes_of(samples: Sequence[Sample]) -> NDArray[np.float64]:
 
 def split_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Return the images per class for each part of a dataset."""
-    return {split: dataset.part(split).counts() for split in dataset.splits}
+    return {split: dataset.subset(split).counts() for split in dataset.splits}
 
 
-def judge(
-    answered: Answered, classes: Sequence[str], trust: Trust, train: TrainingPart | None, seed: int
+def score_model(
+    answered: LabelledPredictions,
+    classes: Sequence[str],
+    trust: Trust,
+    train: TrainingSplit | None,
+    seed: int,
 ) -> Metrics:
     """Score answers; groups, labs and boxes come from the samples."""
     return evaluate(
@@ -101,12 +112,12 @@ def write_evaluation(
     folder: Path,
     metrics: Metrics,
     facts: ReportFacts,
-    answered: Answered,
+    answered: LabelledPredictions,
     dataset: Dataset,
     trust: Trust,
     history: Sequence[Mapping[str, float]] = (),
     *,
-    looked: Looked | None = None,
+    looked: AttentionFunction | None = None,
 ) -> Path:
     """Write ``metrics.json``, ``predictions.csv``, ``report.html`` and figures into `folder`.
 
@@ -140,12 +151,12 @@ def write_evaluation(
 
 
 def _pictures(
-    answered: Answered,
+    answered: LabelledPredictions,
     classes: Sequence[str],
     dataset: Dataset,
     decisions: Sequence[Decision],
-    looked: Looked | None,
-) -> list[ErrorPicture]:
+    looked: AttentionFunction | None,
+) -> list[ErrorExample]:
     """Return the most confident errors, each with where the model looked, if that can be told."""
     worst = map(int, most_confident_errors(answered.labels, answered.probabilities))
     read = {i: image for i in worst if (image := _pixels(answered.samples[i])) is not None}
@@ -155,7 +166,7 @@ def _pictures(
         overlays = {i: draw_overlay(read[i], seen) for i, seen in zip(read, maps, strict=True)}
     said = answered.probabilities.argmax(axis=1)
     return [
-        ErrorPicture(
+        ErrorExample(
             image=image,
             true=answered.samples[i].label,
             said=classes[said[i]],

@@ -17,14 +17,14 @@ from hematovision.extras import require
 from hematovision.progress import Progress, no_progress, tell
 from hematovision.taxonomy import PBC8, names_pbc8
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.run_folder import Recipe, judged_part, write_figures, write_model
+from hematovision.workflows.run_folder import Recipe, evaluated_split, write_figures, write_model
 
 with needs_extra("train", "Training"):
     from hematovision.training.curve import CurvePoint, learning_curve
     from hematovision.training.pictures import Pictures
     from hematovision.training.pretrained import load_weights
     from hematovision.training.recipe import FineTuning, HeadTraining
-    from hematovision.training.trainer import Learned, learn
+    from hematovision.training.trainer import TrainedModel, train_model
 
 __all__ = ["TrainOptions", "TrainResult", "train"]
 
@@ -135,7 +135,7 @@ def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) 
     notes = (*_notes(found, data, class_folders(dataset)), *warnings)
     weights = load_weights(options.weights)
     how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
-    learned = learn(Pictures(data, progress), weights, how, _fine_tuning(options))
+    learned = train_model(Pictures(data, progress), weights, how, _fine_tuning(options))
     recipe = Recipe(_weights_name(options), options.seed, options.epochs, asdict(options), notes)
     bundle = write_model(out, data, learned, recipe)
     curve = _curve(learned, how, progress) if options.learning_curve else ()
@@ -173,9 +173,9 @@ def _fine_tuning(options: TrainOptions) -> FineTuning | None:
     return FineTuning(blocks=options.fine_tune_blocks, patience=options.patience, seed=options.seed)
 
 
-def _curve(learned: Learned, how: HeadTraining, progress: Progress) -> tuple[CurvePoint, ...]:
+def _curve(learned: TrainedModel, how: HeadTraining, progress: Progress) -> tuple[CurvePoint, ...]:
     train, valid = learned.parts["train"], learned.parts["valid"]
-    judged = learned.parts[judged_part(learned)]
+    judged = learned.parts[evaluated_split(learned)]
     return learning_curve(train, valid, judged, learned.head.n_classes, how, progress)
 
 

@@ -348,7 +348,7 @@ def test_class_folders_are_copied_byte_by_byte(tmp_path: Path, draw):
     assert {c.source for c in cells} == {*files, "rbc/broken.jpg"}
     assert {(c.lab, c.box, c.field) for c in cells} == {("here", None, "")}
     dataset = read_dataset(report.dest)
-    assert {part: len(dataset.part(part)) for part in dataset.splits} == {
+    assert {part: len(dataset.subset(part)) for part in dataset.splits} == {
         "train": 29, "valid": 6, "test": 6,
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ from hematovision import images
 from hematovision.app import state
 from hematovision.app.charts import counts_chart, show_chart
 from hematovision.app.pictures import heat_picture, plain_picture
-from hematovision.app.theme import answer_html, refusals_html
+from hematovision.app.theme import prediction_html, refusals_html
 from hematovision.model.classifier import Classifier
 from hematovision.review.batches import Batch, Row
 
@@ -120,7 +120,7 @@ def _card(batch: Batch, row: Row, explaining: Classifier | None) -> None:
         alt=f"{prediction.path}: {prediction.headline}",
         width="stretch",
     )
-    st.html(answer_html(prediction, prediction.path))
+    st.html(prediction_html(prediction, prediction.path))
     if row.known is not None and not row.known.is_waiting:
         decided = row.known.label or "not usable"
         st.caption(f"Already decided by {row.known.reviewer}: {decided}")

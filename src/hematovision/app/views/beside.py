@@ -10,7 +10,7 @@ import streamlit as st
 from hematovision.errors import HematoVisionError
 from hematovision.evaluation.paired import Difference
 from hematovision.home import data_folder
-from hematovision.retraining.library import ShelfModel
+from hematovision.retraining.library import LibraryModel
 from hematovision.workflows.compare import CompareResult, compare
 
 __all__ = ["show_side_by_side"]
@@ -24,7 +24,7 @@ _FIGURES = {
 }
 
 
-def show_side_by_side(models: list[ShelfModel]) -> None:
+def show_side_by_side(models: list[LibraryModel]) -> None:
     """Ask which models and cells, and draw the comparison."""
     datasets = sorted(
         (path for path in (data_folder() / "exports").glob("*") if path.is_dir()), reverse=True
@@ -45,7 +45,7 @@ def show_side_by_side(models: list[ShelfModel]) -> None:
         _draw(result)
 
 
-def _compared(first: ShelfModel, second: ShelfModel, dataset: Path) -> CompareResult | None:
+def _compared(first: LibraryModel, second: LibraryModel, dataset: Path) -> CompareResult | None:
     bar = st.progress(0.0, "Both models answer …")
 
     def progress(done: int, total: int, _: str, /) -> None:

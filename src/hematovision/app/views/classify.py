@@ -9,10 +9,10 @@ from typing import BinaryIO
 import streamlit as st
 
 from hematovision.app import state
-from hematovision.app.samples import drawn_samples
+from hematovision.app.samples import synthetic_samples
 from hematovision.app.views.batch import show_batch
-from hematovision.retraining.library import ShelfModel
-from hematovision.review.batches import answer_batch
+from hematovision.retraining.library import LibraryModel
+from hematovision.review.batches import classify_batch
 
 __all__ = ["show"]
 
@@ -38,14 +38,14 @@ def show() -> None:
         _answer(model, uploads)
 
 
-def _ask() -> tuple[ShelfModel, list[tuple[str, BinaryIO]]]:
+def _ask() -> tuple[LibraryModel, list[tuple[str, BinaryIO]]]:
     model = _choose_model()
     # Opened now, so that the first answer does not wait for it.
     state.classifier(model)
     return model, _uploads()
 
 
-def _choose_model() -> ShelfModel:
+def _choose_model() -> LibraryModel:
     models = state.shelf().models()
     names = [model.name for model in models]
     chosen = st.selectbox(
@@ -72,7 +72,7 @@ def _uploads() -> list[tuple[str, BinaryIO]]:
     return [(file.name, file) for file in files]
 
 
-def _answer(model: ShelfModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]) -> None:
+def _answer(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]) -> None:
     bar = st.progress(0.0, "Looking at the images …")
     drawn = 0.0
 
@@ -84,7 +84,7 @@ def _answer(model: ShelfModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]) 
             bar.progress(min(share, 1.0), f"{done} images answered")
 
     began = time.monotonic()
-    batch = answer_batch(
+    batch = classify_batch(
         state.classifier(model),
         uploads,
         state.service(),
@@ -98,13 +98,13 @@ def _answer(model: ShelfModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]) 
     st.rerun()
 
 
-def _invite(model: ShelfModel) -> None:
+def _invite(model: LibraryModel) -> None:
     st.markdown(
         f"**{model.name}** tells {_listed(state.classifier(model).classes)} apart. "
         "Each image should show one cell, as cut out of a smear."
     )
     if st.button("Try it with synthetic cells", icon=":material/draw:"):
-        _answer(model, drawn_samples())
+        _answer(model, synthetic_samples())
     st.caption("Drawn cells are pictures made by this program; they show no patient.")
 
 

@@ -16,7 +16,7 @@ from hematovision.app.pictures import heat_picture
 from hematovision.app.theme import bars_html
 from hematovision.errors import ReviewConflictError
 from hematovision.model.prediction import headline
-from hematovision.model.trust import is_unlike
+from hematovision.model.trust import is_out_of_distribution
 from hematovision.review.records import Answer, ModelRef, Waiting
 
 __all__ = ["show_grid", "show_undo"]
@@ -114,7 +114,7 @@ def _keys(page: _Page) -> None:
         f"**What is the highlighted cell?** Model: {answer.label} ({answer.confidence:.0%}), "
         f"{flagged}"
     )
-    suggested = None if is_unlike(answer.reason) else answer.label
+    suggested = None if is_out_of_distribution(answer.reason) else answer.label
     with st.container(horizontal=True, gap="small"):
         # Classes beyond the keys are clicked.
         for key, name in zip_longest(_KEYS[: len(page.model.classes)], page.model.classes):
@@ -198,7 +198,7 @@ def _card(page: _Page, cell: Waiting, *, heat: bool) -> None:
 
 
 def _bars(answer: Answer) -> str:
-    is_known = not is_unlike(answer.reason)
+    is_known = not is_out_of_distribution(answer.reason)
     bars = bars_html(answer.model.classes, answer.probabilities, most=3, is_known=is_known)
     if is_known:
         return bars

@@ -12,10 +12,10 @@ from typing import Literal
 import streamlit as st
 
 from hematovision.app import state
-from hematovision.app.views.learning import show_learning
+from hematovision.app.views.learning import show_retraining
 from hematovision.home import data_folder
 from hematovision.retraining.dataset import export_reviewed
-from hematovision.retraining.run import start_learning
+from hematovision.retraining.run import start_retraining
 from hematovision.review.records import Agreement
 
 __all__ = ["show"]
@@ -41,7 +41,7 @@ def show() -> None:
         return
     _export(found)
     _start(_datasets())
-    show_learning()
+    show_retraining()
 
 
 def _folder() -> Path:
@@ -105,7 +105,7 @@ def _start(datasets: list[Path]) -> None:
         name = st.text_input("Name of the new model", "my-laboratory", max_chars=40)
         if st.form_submit_button("Learn", type="primary", icon=":material/model_training:"):
             out = state.shelf().fresh(name)
-            start_learning(kind, dataset, out, model=models[names.index(old)].folder)
+            start_retraining(kind, dataset, out, model=models[names.index(old)].folder)
             st.rerun()
     st.download_button(
         "Download the newest dataset",

@@ -6,18 +6,18 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.charts import curves_chart, figures_of, show_chart
-from hematovision.retraining.run import Epoch, Learning, SideBySide, learnings
+from hematovision.retraining.run import Epoch, Retraining, SideBySide, retrainings
 
-__all__ = ["epoch_text", "show_learning"]
+__all__ = ["epoch_text", "show_retraining"]
 
 _KEPT = "kept-instead-of"
 
 _EVERY = 1.0  # Seconds between two looks at a learning that goes on.
 
 
-def show_learning() -> None:
+def show_retraining() -> None:
     """Draw the newest learning, if there is one."""
-    newest = next(iter(learnings(state.shelf().folder)), None)
+    newest = next(iter(retrainings(state.shelf().folder)), None)
     if newest is None:
         return
     st.subheader("3. Look, then choose")
@@ -29,7 +29,7 @@ def show_learning() -> None:
 
 @st.fragment(run_every=_EVERY)
 def _running() -> None:
-    learning = next(iter(learnings(state.shelf().folder)), None)
+    learning = next(iter(retrainings(state.shelf().folder)), None)
     if learning is None or learning.state != "running":
         # The whole page: what can be chosen has changed.
         st.rerun()
@@ -43,7 +43,7 @@ def _running() -> None:
         learning.stop()
 
 
-def _ended(learning: Learning) -> None:
+def _ended(learning: Retraining) -> None:
     if learning.state == "failed":
         st.error(learning.error or "Training ended without a message.", icon=":material/error:")
         return
@@ -71,7 +71,7 @@ def epoch_text(epoch: Epoch) -> str:
     return f"Epoch {int(epoch['epoch'])}: {', '.join(figures)}"
 
 
-def _choose(learning: Learning) -> None:
+def _choose(learning: Retraining) -> None:
     """Offer both models; the primary button is the one that scored no lower."""
     new, used = learning.folder.name, state.model_in_use().name
     if used == new:
@@ -118,7 +118,7 @@ def _side_by_side(found: SideBySide) -> None:
         st.caption(found.note)
 
 
-def _curves(learning: Learning) -> None:
+def _curves(learning: Retraining) -> None:
     figures = figures_of(learning.epochs)
     for figure, column in zip(figures, st.columns(2), strict=False):
         with column:

@@ -11,7 +11,7 @@ from hematovision.app import state
 from hematovision.app.charts import confusion_chart, curves_chart, figures_of, show_chart
 from hematovision.app.views.beside import show_side_by_side
 from hematovision.evaluation.schema import read_metrics
-from hematovision.retraining.library import ShelfModel
+from hematovision.retraining.library import LibraryModel
 
 __all__ = ["show"]
 
@@ -37,7 +37,7 @@ def show() -> None:
         show_side_by_side(models)
 
 
-def _use(model: ShelfModel, used: str) -> None:
+def _use(model: LibraryModel, used: str) -> None:
     if model.name == used:
         st.caption("This model answers on every page.")
     elif st.button("Let this model answer", icon=":material/check:"):
@@ -45,7 +45,7 @@ def _use(model: ShelfModel, used: str) -> None:
         st.rerun()
 
 
-def _figures(model: ShelfModel) -> None:
+def _figures(model: LibraryModel) -> None:
     path = model.folder / "metrics.json"
     if not path.is_file():
         st.info("This model has no metrics: it was not evaluated on labelled images.")
@@ -90,7 +90,7 @@ def _curves(path: Path) -> None:
         show_chart(curves_chart(epochs, figure))
 
 
-def _card(model: ShelfModel) -> None:
+def _card(model: LibraryModel) -> None:
     path = model.folder / "MODEL_CARD.md"
     if path.is_file():
         st.markdown(path.read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def _card(model: ShelfModel) -> None:
         st.info("This model has no card.")
 
 
-def _report(model: ShelfModel) -> None:
+def _report(model: LibraryModel) -> None:
     if model.report is None:
         st.info(
             "Models that come with the program have a card instead of a report. Those that you "

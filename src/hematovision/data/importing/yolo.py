@@ -92,7 +92,7 @@ def read(
     for place, images in opened:
         for file in files[place]:
             reader.read(file, place, images)
-    reader.tell_polygons()
+    reader.report_polygons()
     return found.result((images for _, images in opened), "label file", reader.names)
 
 
@@ -168,7 +168,7 @@ class _Reader:
         splits = self.lists.find(image.relative_to(self.source).as_posix())
         return splits[0] if len(splits) == 1 else None
 
-    def tell_polygons(self) -> None:
+    def report_polygons(self) -> None:
         """Note how many polygons were replaced by their bounding boxes."""
         if self.polygons:
             self.found.notes.append(

@@ -12,15 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from hematovision.errors import DatasetError
 from hematovision.evaluation.uncertainty import Uncertainty
 
-__all__ = ["Answers"]
+__all__ = ["Predictions"]
 
 UNKNOWN_LAB = "unknown"
 SUM_TOLERANCE = 1e-3  # a softmax over a thousand classes in float32 is within 1e-4
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Answers beside the truth, checked; make them with `checked`.
+class Predictions:
+    """Predictions beside the truth, checked; make them with `checked`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Answers:
         accepted: ArrayLike,
         groups: Sequence[str] | None,
         labs: Sequence[str | None] | None,
-    ) -> Answers:
+    ) -> Predictions:
         """Check what `evaluate` was given; its docstring has the parameters and errors."""
         truth, table = np.asarray(labels), np.asarray(probabilities, np.float64)
         taken = np.asarray(accepted, np.bool_)
