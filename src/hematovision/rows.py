@@ -1,0 +1,101 @@
+"""Rows: what an image yields, and the columns that a table of them has.
+
+A single-cell image yields one row, a field one per cell, an unreadable file one with an error. A
+result type states its `Schema` once; tables, resuming, the HTTP server, its client, uploads, the
+Ray engine and the review database work with any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol, TypeAlias
+
+__all__ = ["ERROR", "Column", "Row", "Schema", "Value"]
+
+Value: TypeAlias = str | float | int | bool | None
+
+ERROR = "error"
+"""The column that every schema has: why an image could not be read; empty in all other rows."""
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "text": (str,),
+    "number": (float, int),
+    "integer": (int,),
+    "flag": (bool,),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Parameters
+    ----------
+    name : str
+    type : {"text", "number", "integer", "flag"}
+        Text is never null, but may be empty. The others are null in the row of an unreadable image.
+    required : bool
+        Whether the rows of readable images always have a value.
+    """
+
+    name: str
+    type: Literal["text", "number", "integer", "flag"] = "text"
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a result type, in order.
+
+    Parameters
+    ----------
+    columns : tuple of Column
+        The first one names the image; one of them is `ERROR`.
+    """
+
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def key(self) -> str:
+        """The column that names the image."""
+        return self.columns[0].name
+
+    def check(self, values: Mapping[str, Value]) -> None:
+        """Check that `values` are a row of this schema.
+
+        Raises
+        ------
+        ValueError
+            If the names or their order differ, a value has the wrong type, or is null where it
+            may not be.
+        """
+        if tuple(values) != self.names:
+            raise ValueError(f"a row must have the columns {self.names}. Received: {tuple(values)}")
+        failed = bool(values[ERROR])
+        for column in self.columns:
+            value = values[column.name]
+            if value is None:
+                if column.type == "text" or (column.required and not failed):
+                    raise ValueError(f"the column {column.name!r} must have a value")
+            elif not isinstance(value, _TYPES[column.type]) or (
+                isinstance(value, bool) and column.type != "flag"
+            ):
+                raise ValueError(f"the column {column.name!r} must be {column.type}: {value!r}")
+
+
+class Row(Protocol):
+    """One row of a result type."""
+
+    @property
+    def schema(self) -> Schema:
+        """The columns."""
+
+    def values(self) -> dict[str, Value]:
+        """Return the values by column, in the schema's order."""
