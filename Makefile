@@ -84,6 +84,7 @@ static: $(VENV)/ready-dev
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
 
 .PHONY: format
 format: $(VENV)/ready-dev ## put the code into shape
