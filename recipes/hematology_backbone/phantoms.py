@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hematovision import images
-from hematovision.data.cells import MIN_SIDE, Cell, write_cells
+from hematovision.data.cells import Cell, write_cells
+from hematovision.images.boxes import MIN_SIDE
 from hematovision.synthetic import LABS, Field, RenderedCell, render_field
 
 __all__ = ["RESEMBLES", "draw_phantoms"]

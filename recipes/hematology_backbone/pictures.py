@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.data.cells import MIN_SIDE, clip_box, crop, read_cells
-from hematovision.data.samples import Box, Split
+from hematovision.data.cells import read_cells
+from hematovision.data.samples import Split
+from hematovision.images.boxes import MIN_SIDE, Box, clip_box
+from hematovision.images.crops import crop
 from hematovision.training.augment import Augmentation, augment
 
 __all__ = ["Batch", "Batches", "Framing", "Picture", "Task", "cells_of", "power_weights"]

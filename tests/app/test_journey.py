@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from hematovision import images
 from hematovision.app.samples import synthetic_samples
-from hematovision.data.cells import crop
+from hematovision.images.crops import crop
 from hematovision.review.service import ReviewService
 from hematovision.synthetic import render_field
 

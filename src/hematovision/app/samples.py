@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hematovision import images
-from hematovision.data.cells import crop
+from hematovision.images.crops import crop
 from hematovision.synthetic import render_field
 
 __all__ = ["synthetic_samples"]

@@ -1,12 +1,14 @@
 """Images of cells as datasets: reading, splitting, importing."""
 
-from hematovision.data.cells import CONTEXT, Cell, crop, read_cells, write_cells
+from hematovision.data.cells import Cell, read_cells, write_cells
 from hematovision.data.converting import ConvertReport, convert_dataset
 from hematovision.data.folders import read_dataset
 from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.importing import ImportReport, import_dataset
-from hematovision.data.samples import SPLITS, Box, Dataset, Sample, Split
+from hematovision.data.samples import SPLITS, Dataset, Sample, Split
 from hematovision.data.splits import complete_splits, split_dataset, write_splits
+from hematovision.images.boxes import Box
+from hematovision.images.crops import CONTEXT, crop
 
 __all__ = [
     "CONTEXT",

@@ -11,17 +11,15 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision.images.boxes import Box
 from hematovision.names import escape_name
 from hematovision.taxonomy import Taxonomy
 
-__all__ = ["SPLITS", "SPLIT_FOLDERS", "Box", "Dataset", "Sample", "Split"]
+__all__ = ["SPLITS", "SPLIT_FOLDERS", "Dataset", "Sample", "Split"]
 
 Split: TypeAlias = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 SPLIT_FOLDERS: Mapping[Split, str] = {"train": "Train", "valid": "Valid", "test": "Test"}
-
-Box: TypeAlias = tuple[float, float, float, float]
-"""``(xmin, ymin, xmax, ymax)`` in pixels of the field, ``xmax`` and ``ymax`` exclusive."""
 
 
 @dataclass(frozen=True, slots=True)

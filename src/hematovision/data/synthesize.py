@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from hematovision.data.cells import CELLS_FILE, Cell, crop, write_cells
+from hematovision.data.cells import CELLS_FILE, Cell, write_cells
 from hematovision.data.samples import SPLIT_FOLDERS, Dataset, Sample, Split
 from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, write_bytes, write_text
+from hematovision.images.crops import crop
 from hematovision.progress import Progress, no_progress
 from hematovision.synthetic.field import Field, RenderedCell, render_cell, render_field
 from hematovision.synthetic.scene import KINDS

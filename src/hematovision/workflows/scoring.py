@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.data.samples import Box, Dataset, Sample
+from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import ImageError
 from hematovision.evaluation import (
     Metrics,
@@ -20,6 +20,7 @@ from hematovision.evaluation import (
     most_confident_errors,
     write_metrics,
 )
+from hematovision.images.boxes import Box
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.trust import Decision, Trust, accepts, decide
 from hematovision.names import shown

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from hematovision import images
-from hematovision.data.cells import crop, read_cells
+from hematovision.data.cells import read_cells
 from hematovision.data.converting import convert_dataset
 from hematovision.data.folders import read_dataset
 from hematovision.data.importing import import_dataset
 from hematovision.errors import DatasetError, MissingExtraError
+from hematovision.images.crops import crop
 
 BOXES = (("RBC", (10, 8, 26, 24)), ("WBC", (40, 30, 70, 55)))
 SPLITS = ("train", "valid", "test")

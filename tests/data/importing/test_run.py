@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hematovision import images
-from hematovision.data.cells import crop, read_cells
+from hematovision.data.cells import read_cells
 from hematovision.data.folders import read_dataset
 from hematovision.data.importing import import_dataset
 from hematovision.errors import (
@@ -22,6 +22,7 @@ from hematovision.errors import (
     SplitError,
     TaxonomyError,
 )
+from hematovision.images.crops import crop
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 
 

@@ -32,10 +32,10 @@ from hematovision.data.importing.reading import (
     detect_format,
     read_fields,
 )
-from hematovision.data.samples import Box
 from hematovision.errors import AnnotationError, DatasetError, ImageError
 from hematovision.files import copy_file, write_text
 from hematovision.images import is_image_name
+from hematovision.images.boxes import Box, intersect_box
 from hematovision.names import shown, valid_text, valid_value
 from hematovision.progress import Progress, no_progress
 
@@ -261,7 +261,7 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
     notes = {frame.said} - {""}
     for named in field.boxes:
         exact = _exact(field, named.box, frame)
-        box = _clipped(exact, width, height) if clip else exact
+        box = intersect_box(exact, width, height) if clip else exact
         if not (box[0] < box[2] and box[1] < box[3] and all(abs(side) < 1e9 for side in box)):
             problems.append(f"{named.where}: the box {box} has no area; it was left out")
             continue
@@ -276,11 +276,6 @@ def _exact(field: AnnotatedField, box: Box, frame: Frame) -> Box:
     inside = field.box_in_pixels(box, frame.width, frame.height, digits=9)
     xmin, ymin, xmax, ymax = map(tidy, frame.upright(inside))
     return xmin, ymin, xmax, ymax
-
-
-def _clipped(box: Box, width: int, height: int) -> Box:
-    xmin, ymin, xmax, ymax = box
-    return max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(width)), min(ymax, float(height))
 
 
 def _stems(fields: Sequence[AnnotatedField], *, by_split: bool) -> list[str]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from hematovision.data.importing.annotations import Size, tidy
+from hematovision.data.importing.annotations import tidy
 from hematovision.data.importing.reading import BoxFormat
-from hematovision.data.samples import SPLITS, Box, Split
+from hematovision.data.samples import SPLITS, Split
 from hematovision.files import ensure_folder, write_text
+from hematovision.images.boxes import Box, Size
 from hematovision.names import csv_cell
 
 __all__ = ["IMAGE_FOLDERS", "WRITERS", "FieldToWrite", "Writer"]

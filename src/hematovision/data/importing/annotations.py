@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 from hematovision import images
 from hematovision.data.folders import find_split
 from hematovision.data.lookup import Lookup, without_suffix
-from hematovision.data.samples import Box, Split
+from hematovision.data.samples import Split
+from hematovision.images.boxes import Box, Size, round_box, scale_box
 
 __all__ = [
     "AnnotatedField",
@@ -19,16 +19,12 @@ __all__ = [
     "Collector",
     "FieldImages",
     "NamedBox",
-    "Size",
     "counted",
     "some",
     "split_of",
     "then",
     "tidy",
 ]
-
-Size: TypeAlias = tuple[int, int]
-"""Width and height in pixels."""
 
 _MOST_PER_FILE = 3
 _DIGITS = 9  # a billionth of a pixel: the noise of floating-point numbers, and nothing else
@@ -90,14 +86,8 @@ class AnnotatedField:
         The rounding makes the box in ``cells.csv`` the one that the cell was cropped by, and keeps
         the noise of fractions (``0.7 * 480``) out of the file.
         """
-        x, y = (width, height) if self.fractions else (1, 1)
-        xmin, ymin, xmax, ymax = box
-        return (
-            round(xmin * x, digits),
-            round(ymin * y, digits),
-            round(xmax * x, digits),
-            round(ymax * y, digits),
-        )
+        scale = (width, height) if self.fractions else (1, 1)
+        return round_box(scale_box(box, *scale), digits)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from hematovision.data.importing.annotations import (
     Collector,
     FieldImages,
     NamedBox,
-    Size,
     counted,
     some,
     split_of,
@@ -33,10 +32,11 @@ from hematovision.data.importing.annotations import (
     tidy,
 )
 from hematovision.data.importing.places import Place, find_places, image_folder, open_places
-from hematovision.data.samples import Box, Split
+from hematovision.data.samples import Split
 from hematovision.data.tables import Row, Table, read_table
 from hematovision.errors import AnnotationError, DatasetError
 from hematovision.images import is_image_name
+from hematovision.images.boxes import Box, Size
 from hematovision.taxonomy import normalise
 
 __all__ = ["find_table", "read"]

@@ -25,7 +25,6 @@ from hematovision.data.importing.annotations import (
     Collector,
     FieldImages,
     NamedBox,
-    Size,
     counted,
     some,
     split_of,
@@ -39,9 +38,10 @@ from hematovision.data.importing.places import (
     open_places,
     visible_files,
 )
-from hematovision.data.samples import Box, Split
+from hematovision.data.samples import Split
 from hematovision.data.texts import read_text
 from hematovision.errors import AnnotationError, DatasetError
+from hematovision.images.boxes import Box, Size
 from hematovision.names import valid_text
 
 __all__ = ["MAX_JSON_BYTES", "find_files", "read"]

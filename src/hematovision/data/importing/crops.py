@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hematovision import images
-from hematovision.data.cells import Cell, clip_box, crop
+from hematovision.data.cells import Cell
 from hematovision.data.importing.annotations import AnnotatedField, counted, some, then
 from hematovision.data.importing.frames import find_frame
 from hematovision.data.importing.names import safe_name, unique_names
 from hematovision.data.importing.parts import NoParts, Parts, apply_parts
 from hematovision.data.importing.report import LeftOut
-from hematovision.data.samples import SPLIT_FOLDERS, SPLITS, Box, Dataset, Sample, Split
+from hematovision.data.samples import SPLIT_FOLDERS, SPLITS, Dataset, Sample, Split
 from hematovision.errors import AnnotationError, DatasetError, ImageError
 from hematovision.files import ensure_folder, writing
+from hematovision.images.boxes import clip_box, round_box
+from hematovision.images.crops import crop
 from hematovision.names import escape_name
 from hematovision.progress import Progress
 from hematovision.taxonomy import Taxonomy
@@ -128,7 +130,7 @@ def _crop_field(
     cells: list[Cell] = []
     left_out: list[LeftOut] = []
     for number, named in enumerate(field.boxes, start=1):
-        box = _rounded(frame.upright(field.box_in_pixels(named.box, width, height)))
+        box = round_box(frame.upright(field.box_in_pixels(named.box, width, height)), 3)
         try:
             image, touches = crop(pixels, box)
         except AnnotationError as error:
@@ -153,11 +155,6 @@ def _crop_field(
 
 def _left_out(field: AnnotatedField) -> str:
     return f"Left out: {counted(len(field.boxes), 'box', 'boxes')}."
-
-
-def _rounded(box: Box) -> Box:
-    xmin, ymin, xmax, ymax = (round(value, 3) for value in box)
-    return xmin, ymin, xmax, ymax
 
 
 def sort_into_parts(

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hematovision.data.importing.annotations import Size
-from hematovision.data.samples import Box
 from hematovision.errors import AnnotationError, ImageError
 from hematovision.images import MAX_PIXELS
+from hematovision.images.boxes import Box, Size, scale_box, turn_box
 from hematovision.images.formats import Source, inspect
 from hematovision.images.formats.exif import read_orientation
 
@@ -53,19 +52,10 @@ class Frame:
     said: str = ""
 
     def upright(self, box: Box) -> Box:
-        """Return a box in pixels of the upright image; see Exif 2.32, section 4.6.4."""
+        """Return a box in pixels of the upright image."""
         if self.scale == (1.0, 1.0) and self.orientation == 1:
             return box
-        x, y = self.scale
-        xmin, ymin, xmax, ymax = box[0] * x, box[1] * y, box[2] * x, box[3] * y
-        if self.orientation > 4:
-            xmin, ymin, xmax, ymax = ymin, xmin, ymax, xmax
-        flips = (self.orientation - 1) % 4
-        if flips in (1, 2):
-            xmin, xmax = self.width - xmax, self.width - xmin
-        if flips in (2, 3):
-            ymin, ymax = self.height - ymax, self.height - ymin
-        return xmin, ymin, xmax, ymax
+        return turn_box(scale_box(box, *self.scale), self.orientation, self.width, self.height)
 
 
 def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hematovision.data.cells import BORDER, CONTEXT, MIN_SIDE
-from hematovision.data.samples import Box
+from hematovision.images.boxes import MIN_SIDE, Box
+from hematovision.images.crops import BORDER, CONTEXT
 from hematovision.names import valid_text
 from hematovision.taxonomy import Taxonomy
 

@@ -20,7 +20,6 @@ from hematovision.data.importing.annotations import (
     Collector,
     FieldImages,
     NamedBox,
-    Size,
     some,
     split_of,
     then,
@@ -31,9 +30,9 @@ from hematovision.data.importing.places import (
     open_places,
     visible_files,
 )
-from hematovision.data.samples import Box
 from hematovision.data.texts import MAX_TEXT_BYTES
 from hematovision.errors import AnnotationError, DatasetError
+from hematovision.images.boxes import Box, Size
 
 __all__ = ["SPLIT_LISTS", "read"]
 

@@ -35,9 +35,10 @@ from hematovision.data.importing.places import (
     visible_folders,
 )
 from hematovision.data.lookup import Lookup
-from hematovision.data.samples import Box, Split
+from hematovision.data.samples import Split
 from hematovision.data.texts import read_text
 from hematovision.errors import AnnotationError, DatasetError
+from hematovision.images.boxes import Box
 
 __all__ = ["is_label_file", "read"]
 
