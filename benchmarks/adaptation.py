@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from hematovision.evaluation import evaluate
 from hematovision.model.trust import accepts
-from hematovision.training.adapt import Known, adapt_labelled, adapt_unlabelled
-from hematovision.training.adapt_correction import Examples
+from hematovision.training.adapting import FeatureModel, adapt_labelled, adapt_unlabelled
+from hematovision.training.correction import Examples
 
 KINDS = (("none", 0), ("unlabelled", 30), ("labelled", 30), ("labelled", 100))
 OF_A_FIELD = 4
@@ -53,7 +53,7 @@ class Row:
 
 
 def adaptation_rows(
-    model: Known,
+    model: FeatureModel,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     groups: Sequence[str],
@@ -65,7 +65,7 @@ def adaptation_rows(
 
     Parameters
     ----------
-    model : Known
+    model : FeatureModel
         Head, novelty, thresholds and class proportions of a model without this laboratory.
     features : ndarray of float32, shape (N, 1280)
         Of all cells of the laboratory.
@@ -84,7 +84,7 @@ def adaptation_rows(
 
 
 def _row(
-    model: Known,
+    model: FeatureModel,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     fields: NDArray[np.str_],
@@ -103,7 +103,7 @@ def _row(
         seen = features[drawn][:, None] if views is None else views(drawn)
         examples = Examples(seen, labels[drawn], tuple(fields[drawn].tolist()))
         adapted, strength = adapt_labelled(model, examples, seed)
-    probabilities, novelty = adapted.answers(features[tested])
+    probabilities, novelty = adapted.predict(features[tested])
     names = [str(i) for i in range(model.head.n_classes)]
     metrics = evaluate(
         labels[tested],

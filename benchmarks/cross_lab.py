@@ -37,7 +37,7 @@ from hematovision.evaluation import Metrics, evaluate
 from hematovision.model.backbone import Backbone
 from hematovision.model.trust import accepts
 from hematovision.taxonomy import RBC_WBC_PLATELETS
-from hematovision.training.adapt import Known
+from hematovision.training.adapting import FeatureModel
 from hematovision.training.feature_cache import open_cache
 from hematovision.training.features import extract
 from hematovision.training.head import HeadTraining, TrainedHead
@@ -158,7 +158,7 @@ def _adaptation(
     seed: int,
 ) -> list[Row]:
     frequent = np.bincount(learned.parts["valid"].labels, minlength=len(CLASSES)) + 1.0
-    known = Known(learned.head, learned.novelty, learned.trust, frequent)
+    known = FeatureModel(learned.head, learned.novelty, learned.trust, frequent)
 
     def views(drawn: NDArray[np.int64]) -> NDArray[np.float32]:
         return _seen([samples[i] for i in drawn], backbone, N_VIEWS)

@@ -121,15 +121,15 @@ class Prediction:
 
 
 class RawPredictions(NamedTuple):
-    """What a model says about N images.
+    """A model's predictions for N images.
 
     Parameters
     ----------
-    probabilities : array of float32, (N, C)
+    probabilities : array of float, (N, C)
     novelty : array of float32, (N,)
     """
 
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.floating]
     novelty: NDArray[np.float32]
 
 

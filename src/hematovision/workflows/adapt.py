@@ -38,14 +38,14 @@ from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions, boxes_of, score_model, split_counts
 
 with needs_extra("train", "Adapting a model"):
-    from hematovision.training.adapt import (
-        Answers,
-        Known,
+    from hematovision.model.prediction import RawPredictions
+    from hematovision.training.adapting import (
+        FeatureModel,
         adapt_labelled,
         adapt_unlabelled,
         out_of_fold_predictions,
     )
-    from hematovision.training.adapt_correction import Examples
+    from hematovision.training.correction import Examples
     from hematovision.workflows.adapt_writing import (
         Lab,
         labelled_notes,
@@ -166,7 +166,7 @@ def _to_unlabelled(
             "better. Add some."
         )
     adapted = adapt_unlabelled(source.known, seen.features)
-    before, after = source.known.answers(seen.features), adapted.answers(seen.features)
+    before, after = source.known.predict(seen.features), adapted.predict(seen.features)
     changes = prediction_changes(
         source.bundle.taxonomy.classes,
         before.probabilities.argmax(axis=1),
@@ -213,8 +213,8 @@ class _Judgement:
 
     part: str
     rows: NDArray[np.bool_]
-    before: Answers
-    after: Answers
+    before: RawPredictions
+    after: RawPredictions
 
 
 def _to_labelled(
@@ -272,8 +272,8 @@ def _parted(data: Dataset) -> Dataset:
 
 
 def _judgement(
-    known: Known,
-    adapted: Known,
+    known: FeatureModel,
+    adapted: FeatureModel,
     examples: Examples,
     seen: Seen,
     is_test: NDArray[np.bool_],
@@ -283,13 +283,13 @@ def _judgement(
     """Answer the Test part, or without one each image by a model adapted without its group."""
     if is_test.any():
         tested = seen.features[is_test]
-        return _Judgement("test", is_test, known.answers(tested), adapted.answers(tested))
+        return _Judgement("test", is_test, known.predict(tested), adapted.predict(tested))
     after = out_of_fold_predictions(known, examples, seed, progress)
-    return _Judgement("cross-validation", ~is_test, known.answers(seen.features), after)
+    return _Judgement("cross-validation", ~is_test, known.predict(seen.features), after)
 
 
 def _answered(
-    data: Dataset, seen: Seen, rows: NDArray[np.bool_], answers: Answers
+    data: Dataset, seen: Seen, rows: NDArray[np.bool_], answers: RawPredictions
 ) -> LabelledPredictions:
     samples = tuple(sample for sample, chosen in zip(data, rows, strict=True) if chosen)
     return LabelledPredictions(samples, data.labels[rows], *answers, seen.colours[rows])

@@ -26,7 +26,7 @@ from hematovision.taxonomy import Taxonomy
 
 with needs_extra("train", "Adapting a model"):
     from hematovision.model.backbone import Backbone
-    from hematovision.training.adapt import Answers
+    from hematovision.model.prediction import RawPredictions
     from hematovision.training.feature_cache import open_cache
     from hematovision.training.features import extract
     from hematovision.training.views import N_VIEWS, View
@@ -202,7 +202,7 @@ def check_labelled(data: Dataset) -> None:
 
 
 def predictions_table(
-    files: Sequence[str], classes: Sequence[str], before: Answers, after: Answers
+    files: Sequence[str], classes: Sequence[str], before: RawPredictions, after: RawPredictions
 ) -> str:
     """Return ``answers.csv``: for each image its answers, by the old and by the adapted model."""
     stream = io.StringIO(newline="")
@@ -227,8 +227,8 @@ def changed_examples(
     folder: Path,
     files: Sequence[str],
     classes: Sequence[str],
-    before: Answers,
-    after: Answers,
+    before: RawPredictions,
+    after: RawPredictions,
     max_novelty: float,
 ) -> list[ChangedExample]:
     """Return the images whose answers changed, the surest new answer first; at most 24.

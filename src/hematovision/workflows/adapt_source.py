@@ -18,7 +18,7 @@ from hematovision.model.weights import bundled_weights
 with needs_extra("train", "Adapting a model"):
     from hematovision.model.backbone import Backbone
     from hematovision.model.graph import ClassifierParts, read_classifier_graph
-    from hematovision.training.adapt import Known
+    from hematovision.training.adapting import FeatureModel
 
 __all__ = ["Source", "open_source"]
 
@@ -33,14 +33,14 @@ class Source:
     parts : ClassifierParts
         What its graph was written from.
     backbone : Backbone
-    known : Known
+    known : FeatureModel
         What is adapted.
     """
 
     bundle: Bundle
     parts: ClassifierParts
     backbone: Backbone
-    known: Known
+    known: FeatureModel
 
     @property
     def lineage(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def open_source(model: str | Path) -> Source:
             "version, or adapt one of `hematovision models`."
         ) from error
     backbone = Backbone(parts.weights, white_balance=parts.white_balance)
-    known = Known(parts.head, parts.novelty, bundle.trust, _proportions(bundle))
+    known = FeatureModel(parts.head, parts.novelty, bundle.trust, _proportions(bundle))
     return Source(bundle, parts, backbone, known)
 
 

@@ -37,7 +37,7 @@ from hematovision.workflows.scoring import LabelledPredictions, write_evaluation
 
 with needs_extra("train", "Adapting a model"):
     from hematovision.model.graph import classifier_graph
-    from hematovision.training.adapt import Known
+    from hematovision.training.adapting import FeatureModel
 
 __all__ = ["Lab", "labelled_notes", "write_adapted", "write_judged", "write_unjudged"]
 
@@ -80,7 +80,7 @@ class Lab:
     refused: int
 
 
-def write_adapted(out: Path, source: Source, adapted: Known, lab: Lab, seed: int) -> Bundle:
+def write_adapted(out: Path, source: Source, adapted: FeatureModel, lab: Lab, seed: int) -> Bundle:
     """Write the model itself, but no ``bundle.json``: the folder is not yet a bundle.
 
     Raises
