@@ -10,7 +10,14 @@ import pytest
 
 from hematovision import files
 from hematovision.errors import OutputError
-from hematovision.files import write_new
+from hematovision.files import (
+    delete_held,
+    hold,
+    is_held,
+    try_hold,
+    try_hold_at,
+    write_new,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -193,3 +200,39 @@ def test_a_copy_is_made_into_new_folders_and_a_failure_names_both_places(tmp_pat
     assert target.read_bytes() == b"\x00content"
     with pytest.raises(OutputError, match=r"missing\.bin to .*c\.bin: No such file"):
         files.copy_file(tmp_path / "missing.bin", tmp_path / "c.bin")
+
+
+def test_a_file_is_held_until_it_is_closed_and_checking_does_not_hold_it(tmp_path):
+    path = tmp_path / "file"
+    assert not is_held(path)
+    with path.open("ab", buffering=0) as stream:
+        assert not is_held(path)
+        hold(stream)
+        assert is_held(path)
+        stream.write(b"still written")
+        assert path.read_bytes() == b"still written"
+    assert not is_held(path)
+
+
+def test_only_one_process_gets_a_free_lock(tmp_path):
+    path = tmp_path / "file"
+    with path.open("ab") as first, path.open("ab") as second:
+        assert try_hold(first)
+        assert is_held(path)
+        assert not try_hold(second)
+        first.close()
+        assert try_hold(second)
+
+
+def test_a_file_deleted_before_it_is_locked_is_not_held(tmp_path):
+    path = tmp_path / "file"
+    with path.open("ab") as first, path.open("ab") as second:
+        assert try_hold_at(path, first)
+        assert not try_hold_at(path, second)
+        delete_held(path, first)
+        assert not path.exists()
+        first.close()
+        assert not try_hold_at(path, second)
+        with path.open("ab") as third:
+            assert not try_hold_at(path, second)
+            assert try_hold_at(path, third)

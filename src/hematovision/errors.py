@@ -34,11 +34,7 @@ Every message says what was received, what was expected, and what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from hematovision.installation import install_command
 
 __all__ = [
     "AnnotationError",
@@ -67,7 +63,6 @@ __all__ = [
     "TruncatedImageError",
     "UnreadableFileError",
     "WeightsError",
-    "needs_extra",
 ]
 
 
@@ -211,38 +206,19 @@ class OutputError(HematoVisionError):
 
 
 class MissingExtraError(HematoVisionError):
-    """An optional dependency is not installed."""
-
-    def __init__(self, extra: str, module: str, purpose: str) -> None:
-        self.extra = extra
-        self.module = module
-        super().__init__(
-            f"{purpose} needs the module {module!r}, which is not installed. "
-            f"Install it with: {install_command(extra, module)}"
-        )
-
-
-@contextmanager
-def needs_extra(extra: str, purpose: str) -> Iterator[None]:
-    """Turn a failed import of a third-party module inside the block into a `MissingExtraError`.
+    """An optional dependency is not installed; see `hematovision.extras.missing_extra`.
 
     Parameters
     ----------
     extra : str
-        The extra of this package that brings the module, for instance ``"train"``.
-    purpose : str
-        What the module is needed for, as the beginning of a sentence: ``"Training"``.
-
-    Raises
-    ------
-    MissingExtraError
-        If a module outside this package cannot be found. A missing module of HematoVision itself
-        is a defect, not a missing extra, and passes through.
+        The extra of this package that installs it.
+    module : str
+        The module that was not found.
+    message : str
+        What needs it, and the command that installs it.
     """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if not module or module == "hematovision":
-            raise
-        raise MissingExtraError(extra, module, purpose) from error
+
+    def __init__(self, extra: str, module: str, message: str) -> None:
+        self.extra = extra
+        self.module = module
+        super().__init__(message)

@@ -1,36 +1,55 @@
-"""The optional modules that each command needs, checked before it starts.
+"""Optional dependencies: what each command needs, checked before it starts, and how to install it.
 
-Nothing is imported here: a missing module is found in milliseconds, not after a training.
+HematoVision is in no package index, so ``pip install 'hematovision[serve]'`` finds nothing there.
+The requirements of its extras are, and the installed metadata of this package list them.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
 import os
+import shlex
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from hematovision.errors import MissingExtraError
 
-__all__ = ["NEEDS", "Need", "require"]
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+__all__ = [
+    "NEEDS",
+    "Need",
+    "install_command",
+    "missing_extra",
+    "missing_requirements",
+    "needs_extra",
+    "require",
+]
+
+_DISTRIBUTION = "hematovision"
 
 
 @dataclass(frozen=True)
 class Need:
-    """What one kind of work needs besides the core dependencies.
+    """The modules that a command needs in addition to the core dependencies.
 
     Parameters
     ----------
     extra : str
-        The extra of this package that brings the modules.
+        The extra of this package that installs the modules.
     purpose : str
-        The work, as the beginning of a sentence.
+        The work, as the subject of a sentence: ``"Training"``.
     modules : tuple of str
-        Top-level modules, by the names under which they are imported.
+        Names of top-level modules.
     """
 
     extra: str
@@ -64,13 +83,13 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         ),
     }
 )
-"""The modules that each kind of work needs, by the name of its command."""
+"""The modules that each command needs, by command."""
 
 
 def require(work: str) -> None:
-    """Refuse `work` at once if a module that it needs is not installed.
+    """Check, without importing them, that the modules a command needs are installed.
 
-    Every job calls this first: before it reads an image, and before it makes a folder.
+    Call it before reading images or creating folders.
 
     Parameters
     ----------
@@ -80,7 +99,7 @@ def require(work: str) -> None:
     Raises
     ------
     MissingExtraError
-        If a module cannot be found; it names the first one.
+        For the first module that is not installed.
 
     Examples
     --------
@@ -91,18 +110,18 @@ def require(work: str) -> None:
     if "keras" in modules:
         modules = (*modules, _keras_backend())
     for module in modules:
-        if not _is_there(module):
-            raise MissingExtraError(need.extra, module, need.purpose)
+        if not _is_installed(module):
+            raise missing_extra(need.extra, module, need.purpose)
 
 
-def _is_there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     if module in sys.modules:
         return sys.modules[module] is not None
-    return find_spec(module) is not None
+    return importlib.util.find_spec(module) is not None
 
 
 def _keras_backend() -> str:
-    """Return the module of the backend that Keras will choose, by Keras' own rules."""
+    """Return the backend that Keras will use: ``KERAS_BACKEND``, keras.json, or TensorFlow."""
     chosen = os.environ.get("KERAS_BACKEND")
     if not chosen:
         home = os.environ.get("KERAS_HOME")
@@ -112,3 +131,115 @@ def _keras_backend() -> str:
         except (OSError, ValueError, AttributeError):
             chosen = None
     return chosen if isinstance(chosen, str) and chosen else "tensorflow"
+
+
+def missing_extra(extra: str, module: str, purpose: str) -> MissingExtraError:
+    """Return the error for a missing module, with the command that installs its extra."""
+    return MissingExtraError(
+        extra,
+        module,
+        f"{purpose} needs the module {module!r}, which is not installed. "
+        f"Install it with: {install_command(extra, module)}",
+    )
+
+
+@contextmanager
+def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Turn a failed import of a third-party module in the block into a `MissingExtraError`.
+
+    Parameters
+    ----------
+    extra : str
+        The extra of this package that installs the module, for instance ``"train"``.
+    purpose : str
+        The work, as the subject of a sentence: ``"Training"``.
+
+    Raises
+    ------
+    MissingExtraError
+        If a third-party module is not installed. A missing module of HematoVision is a defect, and
+        its error passes through.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if not module or module == "hematovision":
+            raise
+        raise missing_extra(extra, module, purpose) from error
+
+
+def install_command(extra: str, module: str) -> str:
+    """Return a shell command that installs the missing requirements of `extra` here.
+
+    Parameters
+    ----------
+    extra : str
+        An extra of this package, for instance ``"train"``.
+    module : str
+        The module to install if this package has no metadata.
+
+    Examples
+    --------
+    >>> install_command("serve", "fastapi")  # doctest: +SKIP
+    "python -m pip install 'fastapi>=0.121' 'uvicorn>=0.38'"
+    """
+    requirements = missing_requirements(extra) or [module]
+    python = _python()
+    if importlib.util.find_spec("pip") is not None:
+        words = [python, "-m", "pip", "install", *requirements]
+    else:  # an environment created by uv has no pip
+        words = ["uv", "pip", "install", "--python", python, *requirements]
+    return _quoted(words)
+
+
+def missing_requirements(extra: str) -> list[str]:
+    """Return the requirements of `extra` that this environment does not meet, sorted.
+
+    The list is also empty if this package is on the path but not installed.
+    """
+    try:
+        return sorted({str(r) for r in _requirements(extra) if not _is_met(r)})
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _requirements(extra: str) -> Iterator[Requirement]:
+    """Yield the requirements of an extra on this platform, its own extras resolved."""
+    from packaging.requirements import Requirement
+
+    for text in importlib.metadata.requires(_DISTRIBUTION) or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
+            continue
+        if requirement.name == _DISTRIBUTION:
+            for nested in sorted(requirement.extras):
+                yield from _requirements(nested)
+        else:
+            requirement.marker = None  # this platform meets it
+            yield requirement
+
+
+def _is_met(requirement: Requirement) -> bool:
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return requirement.specifier.contains(version, prereleases=True)
+
+
+def _python() -> str:
+    """Return the shortest name of this interpreter that works in the current folder."""
+    named = shutil.which("python")
+    if named and Path(named).absolute() == Path(sys.executable).absolute():
+        return "python"
+    try:
+        return str(Path(sys.executable).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # not below the current folder, or that folder is gone
+        return sys.executable
+
+
+def _quoted(words: Sequence[str]) -> str:
+    if os.name == "nt":
+        return " ".join(f'"{word}"' if set(word) & set(' <>[];"') else word for word in words)
+    return shlex.join(words)

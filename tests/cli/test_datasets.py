@@ -12,7 +12,7 @@ from hematovision import images
 from hematovision.data.cells import read_cells
 from hematovision.data.download import Downloaded
 from hematovision.data.public_sets import SETS
-from hematovision.names import unescape_name
+from hematovision.paths import unescape_name
 from hematovision.synthetic import render_cell
 
 

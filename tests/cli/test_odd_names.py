@@ -10,7 +10,7 @@ import pytest
 
 from colour_squares import COLOURS, write_square
 from hematovision import images
-from hematovision.names import escape_name, from_csv_cell, unescape_name
+from hematovision.paths import escape_name, from_csv_cell, unescape_name
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 

@@ -9,7 +9,7 @@ from hematovision.data.cells import Cell, write_cells
 from hematovision.data.folders import class_folders, find_split, read_dataset
 from hematovision.data.splits import split_dataset, write_splits
 from hematovision.errors import AnnotationError, DatasetError, TaxonomyError
-from hematovision.names import escape_name
+from hematovision.paths import escape_name
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 
 

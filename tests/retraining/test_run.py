@@ -17,7 +17,7 @@ from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.errors import DatasetError, OutputError, TrainingError
 from hematovision.evaluation import read_metrics
 from hematovision.evaluation.comparison import read_comparison
-from hematovision.liveness import is_held
+from hematovision.files import is_held
 from hematovision.model.bundle import read_bundle, seal
 from hematovision.retraining import run as module
 from hematovision.retraining.comparison import _seen_note, compare_models

@@ -312,7 +312,7 @@ def test_a_journal_that_is_deleted_while_it_is_opened_is_not_used(tmp_path: Path
         journal_path(tmp_path / "t.csv").unlink()
         return True
 
-    monkeypatch.setattr("hematovision.liveness.try_hold", hold_late)
+    monkeypatch.setattr("hematovision.files.try_hold", hold_late)
     with (
         pytest.raises(OutputError, match="Another process"),
         open_journal(tmp_path / "t.csv", GOOD_HEAD, resume=True),
@@ -326,7 +326,7 @@ def test_a_journal_where_files_cannot_be_locked_is_an_error_that_names_it(
     def refuse(stream):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("hematovision.liveness.try_hold", refuse)
+    monkeypatch.setattr("hematovision.files.try_hold", refuse)
     with (
         pytest.raises(OutputError, match=r"Cannot write .*t\.csv\.journal: No locks available"),
         open_journal(tmp_path / "t.csv", GOOD_HEAD, resume=True),

@@ -12,7 +12,7 @@ import pytest
 
 from hematovision.errors import MissingExtraError, OutputError
 from hematovision.model.classifier import Prediction, columns
-from hematovision.names import from_csv_cell, unescape_name
+from hematovision.paths import from_csv_cell, unescape_name
 from hematovision.tables import sinks as tables
 
 CLASSES = ("RBC", "WBC")

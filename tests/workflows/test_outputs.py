@@ -196,7 +196,7 @@ def test_a_lock_that_was_deleted_while_it_was_opened_is_not_held(tmp_path, monke
         (tmp_path / LOCK).unlink()
         return True
 
-    monkeypatch.setattr("hematovision.liveness.try_hold", last_moment)
+    monkeypatch.setattr("hematovision.files.try_hold", last_moment)
     with pytest.raises(OutputError, match="Another run"), held_folder(tmp_path):
         pytest.fail("entered")
 
@@ -205,7 +205,7 @@ def test_a_file_system_without_locks_is_an_error_that_names_the_place(tmp_path, 
     def refuse(stream):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("hematovision.liveness.try_hold", refuse)
+    monkeypatch.setattr("hematovision.files.try_hold", refuse)
     with pytest.raises(OutputError, match=r"Cannot write .*lock: No locks available"):
         held_folder(tmp_path).__enter__()
 

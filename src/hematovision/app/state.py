@@ -8,9 +8,9 @@ from typing import cast
 import streamlit as st
 
 from hematovision.app.settings import MAX_IMAGES, MAX_PIXELS, MODELS
-from hematovision.home import data_folder
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.model.classifier import Classifier
+from hematovision.paths import data_folder
 from hematovision.retraining.library import LibraryModel, ModelLibrary
 from hematovision.review.batches import Batch
 from hematovision.review.service import ReviewService

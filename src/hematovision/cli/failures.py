@@ -12,7 +12,7 @@ import typer
 
 from hematovision.cli.terminal import Styled, drop_output, say
 from hematovision.errors import DownloadError, HematoVisionError
-from hematovision.names import shown
+from hematovision.paths import shown
 
 __all__ = ["CLOSED_PIPE", "DONE", "FAILED", "FINDINGS", "INTERRUPTED", "USAGE", "reported"]
 

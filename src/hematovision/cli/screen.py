@@ -18,7 +18,7 @@ import typer
 from hematovision.cli.failures import FINDINGS
 from hematovision.cli.terminal import say
 from hematovision.errors import ImageError
-from hematovision.names import shown
+from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from hematovision.cli.terminal import say
-from hematovision.errors import needs_extra
-from hematovision.extras import require
+from hematovision.extras import needs_extra, require
 from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, url_of
 

@@ -1,7 +1,7 @@
 """Terminal output: all text that a command prints goes through `say`.
 
 File names and class names come from outside and may hold characters that steer a terminal. `say`
-shows them escaped (`hematovision.names.shown`); colours are added here, behind the escaping.
+shows them escaped (`hematovision.paths.shown`); colours are added here, behind the escaping.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import typer
 
-from hematovision.names import shown
+from hematovision.paths import shown
 
 __all__ = ["Styled", "drop_output", "open_standard_streams", "say"]
 

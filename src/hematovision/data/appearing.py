@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hematovision.errors import DatasetError
-from hematovision.files import ensure_folder, writing
-from hematovision.liveness import hold, is_held
+from hematovision.files import ensure_folder, hold, is_held, writing
 
 __all__ = ["appearing", "check_free", "check_outside"]
 

@@ -22,7 +22,7 @@ from hematovision.data.samples import SPLITS, Split
 from hematovision.data.tables import Row, read_table
 from hematovision.files import write_text
 from hematovision.images.boxes import Box, show_box
-from hematovision.names import csv_row
+from hematovision.paths import csv_row
 
 __all__ = ["CELLS_FILE", "COLUMNS", "Cell", "read_cells", "write_cells"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hematovision.errors import TaxonomyError
-from hematovision.names import shown
+from hematovision.paths import shown
 from hematovision.taxonomy import (
     FOLDERS,
     TAXONOMIES,

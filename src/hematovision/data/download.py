@@ -29,8 +29,8 @@ from pathlib import Path
 from hematovision.archives import unpack
 from hematovision.data.fetching import ResumingDownloader
 from hematovision.data.public_sets import SETS, PublicSet, get_set
-from hematovision.errors import DownloadError, needs_extra
-from hematovision.extras import require
+from hematovision.errors import DownloadError
+from hematovision.extras import needs_extra, require
 from hematovision.files import ensure_folder, sha256_file, write_text
 from hematovision.progress import Progress, no_progress
 

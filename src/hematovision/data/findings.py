@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import ImageError
 from hematovision.files import sha256_file
-from hematovision.names import escape_name
+from hematovision.paths import escape_name
 
 __all__ = [
     "ADVICE",

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hematovision import images
-from hematovision.errors import ImageError, needs_extra
+from hematovision.errors import ImageError
+from hematovision.extras import needs_extra
 from hematovision.progress import Progress, no_progress
 
 __all__ = [

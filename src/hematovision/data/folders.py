@@ -31,8 +31,8 @@ from hematovision.data.splits import SPLIT_FILE
 from hematovision.data.tables import read_table
 from hematovision.errors import DatasetError
 from hematovision.images import is_image_name, list_images, unsupported_format
-from hematovision.names import escape_name
-from hematovision.progress import Progress, no_progress, tell
+from hematovision.paths import escape_name
+from hematovision.progress import Progress, no_progress, notify
 from hematovision.taxonomy import TAXONOMIES, Taxonomy, normalise
 
 __all__ = ["OnUnlistable", "class_folders", "find_split", "read_dataset"]
@@ -122,7 +122,7 @@ def read_dataset(
         )
     spellings = Counter(image.spelling for image in found)
     choice = choose_classes(spellings, taxonomy, where=str(base))
-    tell(progress, choice.sentence)
+    notify(progress, choice.sentence)
     taxonomy = choice.taxonomy
     labels = {spelling: taxonomy.resolve(spelling) for spelling in spellings}
     cells = _cells(base)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.images.boxes import Box
-from hematovision.names import escape_name
+from hematovision.paths import escape_name
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["SPLITS", "SPLIT_FOLDERS", "Dataset", "Sample", "Split"]

@@ -23,7 +23,7 @@ from pathlib import Path
 from hematovision.data.samples import SPLITS, Dataset, Split
 from hematovision.errors import SplitError
 from hematovision.files import write_text
-from hematovision.names import csv_row, name_bytes
+from hematovision.paths import csv_row, name_bytes
 
 __all__ = [
     "FRACTIONS",

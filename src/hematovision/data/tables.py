@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hematovision.data.texts import Text, read_text
 from hematovision.errors import AnnotationError
-from hematovision.names import from_csv_cell
+from hematovision.paths import from_csv_cell
 
 __all__ = ["MAX_TABLE_BYTES", "Row", "Table", "read_table"]
 

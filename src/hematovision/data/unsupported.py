@@ -8,7 +8,7 @@ from hematovision.data.findings import ADVICE
 from hematovision.data.folders import find_split
 from hematovision.data.samples import Dataset
 from hematovision.images import is_image_name, list_images, unsupported_format
-from hematovision.names import escape_name
+from hematovision.paths import escape_name
 
 __all__ = ["find_unplaced_files", "find_unsupported_files", "unsupported_warnings"]
 

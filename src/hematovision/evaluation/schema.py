@@ -14,7 +14,7 @@ from hematovision.evaluation.baselines import Baseline
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
 from hematovision.evaluation.intervals import Interval
 from hematovision.files import write_text
-from hematovision.names import valid_value
+from hematovision.paths import valid_value
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hematovision.errors import BundleError, needs_extra
+from hematovision.errors import BundleError
+from hematovision.extras import needs_extra
 from hematovision.model.architecture import FEATURES, INPUT_SIZE, REDUCTION, weight_specs
 from hematovision.model.graph_builder import GraphBuilder
 from hematovision.model.graph_layers import (

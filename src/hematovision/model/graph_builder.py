@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 from hematovision.model.architecture import INPUT_SIZE
 from hematovision.model.weights import layout
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 from hematovision.model.architecture import (
     BATCH_NORM_EPSILON,
     BLOCKS,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.evaluation.schema import Metrics
-from hematovision.names import csv_row
+from hematovision.paths import csv_row
 
 __all__ = ["COLUMNS", "classification_report"]
 

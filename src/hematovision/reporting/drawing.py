@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

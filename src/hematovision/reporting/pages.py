@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 from hematovision.reporting import wording
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hematovision.files import write_text
-from hematovision.names import csv_row
+from hematovision.paths import csv_row
 
 __all__ = ["write_predictions"]
 

@@ -14,7 +14,7 @@ from hematovision.data.splits import SPLIT_FILE
 from hematovision.evaluation import Metrics
 from hematovision.model.bundle import Bundle, read_bundle
 from hematovision.model.registry import find_model
-from hematovision.names import from_csv_cell
+from hematovision.paths import from_csv_cell
 from hematovision.progress import Progress, no_progress
 from hematovision.retraining.events import Figures, SideBySide
 from hematovision.workflows.compare import compare

@@ -14,7 +14,7 @@ from pathlib import Path
 from hematovision.data.appearing import appearing
 from hematovision.errors import DatasetError, OutputError
 from hematovision.files import ensure_folder, write_text, writing
-from hematovision.names import csv_row, is_reserved
+from hematovision.paths import csv_row, is_reserved
 from hematovision.review.records import Reviewed
 
 __all__ = ["COLUMNS", "TABLE", "Exported", "export_reviewed"]

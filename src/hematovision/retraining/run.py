@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hematovision.errors import DatasetError, OutputError, TrainingError
-from hematovision.files import ensure_folder, writing
-from hematovision.liveness import is_held
+from hematovision.files import ensure_folder, is_held, writing
 from hematovision.retraining.events import (
     Epoch,
     Figures,

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hematovision.errors import HematoVisionError
-from hematovision.files import ensure_folder, writing
-from hematovision.liveness import hold
+from hematovision.files import ensure_folder, hold, writing
 from hematovision.retraining.events import EventLog, SideBySide, read_events
 from hematovision.retraining.run import work_folder
 

@@ -17,7 +17,7 @@ from hematovision import images
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
 from hematovision.model.prediction import Prediction, columns
-from hematovision.names import csv_row
+from hematovision.paths import csv_row
 from hematovision.progress import Progress, no_progress
 from hematovision.review.records import Keeping, Known, ModelRef, NewPrediction
 from hematovision.review.service import ReviewService

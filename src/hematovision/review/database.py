@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from hematovision.errors import DatabaseError, ReviewConflictError
-from hematovision.home import data_folder
+from hematovision.paths import data_folder
 from hematovision.review.migrating import migrate
 from hematovision.review.sqlite import BEGIN, READING, prepare_sqlite
 

@@ -71,7 +71,7 @@ class ReviewService:
         url : str, optional
             ``sqlite:///PATH`` or ``postgresql://user:password@host/name``. Without it
             ``HEMATOVISION_DATABASE_URL`` says it; without that it is ``records.sqlite3`` in the
-            user's data folder (`hematovision.home.data_folder`).
+            user's data folder (`hematovision.paths.data_folder`).
         clock : callable returning datetime, optional
 
         Raises

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hematovision.errors import DatasetError, needs_extra
+from hematovision.errors import DatasetError
+from hematovision.extras import needs_extra
 from hematovision.images import list_images
 from hematovision.images.finding import is_any_image_name, is_hidden
 

@@ -18,7 +18,8 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from hematovision import __version__
-from hematovision.errors import ClusterError, HematoVisionError, needs_extra
+from hematovision.errors import ClusterError, HematoVisionError
+from hematovision.extras import needs_extra
 from hematovision.scale.opened import Packed, opened
 
 __all__ = ["Cluster", "Connection", "Done", "connected"]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import ClusterError, ImageError, needs_extra
-from hematovision.extras import require
+from hematovision.errors import ClusterError, ImageError
+from hematovision.extras import needs_extra, require
 from hematovision.files import sha256_bytes
 from hematovision.model.inference import ahead
 from hematovision.progress import Progress, no_progress

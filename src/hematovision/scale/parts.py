@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hematovision.errors import OutputError, needs_extra
-from hematovision.files import ensure_folder, open_own, sha256_bytes, writing
-from hematovision.liveness import try_hold
+from hematovision.errors import OutputError
+from hematovision.extras import needs_extra
+from hematovision.files import ensure_folder, open_own, sha256_bytes, try_hold, writing
 from hematovision.model.prediction import Prediction
-from hematovision.names import name_bytes, unescape_name
+from hematovision.paths import name_bytes, unescape_name
 from hematovision.scale.addresses import Source, filesystem, is_uri
 from hematovision.tables.journal import Head
 from hematovision.tables.sinks import parquet_table

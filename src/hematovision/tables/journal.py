@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hematovision.errors import OutputError
-from hematovision.files import ensure_folder, open_own, writing
-from hematovision.liveness import delete_held, try_hold_at
+from hematovision.files import delete_held, ensure_folder, open_own, try_hold_at, writing
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier, columns
 

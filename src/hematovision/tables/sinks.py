@@ -2,10 +2,10 @@ r"""Tables of predictions: CSV, JSON lines or Parquet, row by row, in memory tha
 
 All three say the same: the columns of `hematovision.model.classifier.columns`, numbers rounded to
 six digits after the point, and nothing (an empty cell, a null) where a refused image has no number.
-Text is UTF-8. A path is written by `hematovision.names.escape_name`: a byte that is not UTF-8 or a
+Text is UTF-8. A path is written by `hematovision.paths.escape_name`: a byte that is not UTF-8 or a
 control character becomes a backslash and its code, ``caf\xe9.png``, and `unescape_name` leads back
 to the file. In CSV, text that a spreadsheet would take for a formula has an apostrophe in front
-(`hematovision.names.csv_cell`).
+(`hematovision.paths.csv_cell`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hematovision.errors import OutputError
 from hematovision.extras import require
 from hematovision.files import replacing, writing
 from hematovision.model.classifier import Prediction, columns
-from hematovision.names import csv_row, escape_name, valid_text
+from hematovision.paths import csv_row, escape_name, valid_text
 
 __all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table", "parquet_table"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.data.samples import Sample
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 from hematovision.training.augment import MILD, augment
 
 with needs_extra("train", "Fine-tuning"):

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from hematovision.errors import OutputError
 from hematovision.files import ensure_folder
-from hematovision.home import cache_folder
 from hematovision.model.architecture import FEATURES
+from hematovision.paths import cache_folder
 
 __all__ = ["FeatureCache", "open_cache"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from hematovision.progress import Progress, no_progress

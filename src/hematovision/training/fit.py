@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hematovision.errors import TrainingError, needs_extra
+from hematovision.errors import TrainingError
+from hematovision.extras import needs_extra
 from hematovision.progress import EpochProgress, Progress, no_progress
 from hematovision.training.recipe import Epoch
 

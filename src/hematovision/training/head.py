@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import TrainingError, needs_extra
+from hematovision.errors import TrainingError
+from hematovision.extras import needs_extra
 from hematovision.progress import Progress, no_progress
 from hematovision.training.fit import fit_best
 from hematovision.training.keras_model import head_model, head_of

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from hematovision.training.keras_model import classifier_model

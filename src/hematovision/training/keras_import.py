@@ -14,7 +14,7 @@ import importlib.util
 import sys
 from typing import Any
 
-from hematovision.errors import MissingExtraError, needs_extra
+from hematovision.extras import missing_extra, needs_extra
 
 __all__ = ["import_keras", "require_keras"]
 
@@ -28,7 +28,7 @@ def require_keras() -> None:
         If it is not.
     """
     if importlib.util.find_spec("keras") is None:
-        raise MissingExtraError("train", "keras", "Training")
+        raise missing_extra("train", "keras", "Training")
 
 
 def import_keras() -> Any:

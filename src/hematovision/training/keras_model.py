@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hematovision.errors import needs_extra
+from hematovision.extras import needs_extra
 from hematovision.images import SIZE
 from hematovision.model.architecture import BLOCKS, FEATURES, STEM, TOP, weight_specs
 from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import WeightsError, needs_extra
+from hematovision.errors import WeightsError
+from hematovision.extras import needs_extra
 from hematovision.images import SIZE
 from hematovision.model.architecture import weight_specs
 from hematovision.model.weights import BUNDLED_WEIGHTS, BackboneWeights, bundled_weights

@@ -17,7 +17,7 @@ from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty, fit_novelty
 from hematovision.model.trust import Trust, fit_thresholds
 from hematovision.model.weights import BackboneWeights
-from hematovision.names import name_bytes
+from hematovision.paths import name_bytes
 from hematovision.progress import Progress
 from hematovision.training.decoys import decoy_features
 from hematovision.training.keras_import import import_keras, require_keras

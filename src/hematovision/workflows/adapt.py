@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.data.samples import Dataset
-from hematovision.errors import DatasetError, ImageError, TrainingError, needs_extra
+from hematovision.errors import DatasetError, ImageError, TrainingError
 from hematovision.evaluation import Metrics, TrainingSplit
-from hematovision.extras import require
+from hematovision.extras import needs_extra, require
 from hematovision.model.trust import accepts
-from hematovision.names import shown
+from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.adaptation import PredictionChanges, prediction_changes
 from hematovision.workflows.adapt_images import (

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
-from hematovision.errors import DatasetError, ImageError, TaxonomyError, needs_extra
+from hematovision.errors import DatasetError, ImageError, TaxonomyError
+from hematovision.extras import needs_extra
 from hematovision.files import sha256_bytes
 from hematovision.images import find_images
-from hematovision.names import csv_row, escape_name, name_bytes, shown
+from hematovision.paths import csv_row, escape_name, name_bytes, shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import GALLERY
 from hematovision.reporting.adaptation import ChangedExample

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import BundleError, needs_extra
+from hematovision.errors import BundleError
+from hematovision.extras import needs_extra
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.registry import find_model
 from hematovision.model.weights import bundled_weights

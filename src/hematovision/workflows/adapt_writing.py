@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import write_splits
-from hematovision.errors import needs_extra
 from hematovision.evaluation import Metrics
 from hematovision.evaluation.schema import write_json
+from hematovision.extras import needs_extra
 from hematovision.files import write_text
 from hematovision.model.bundle import (
     H5,
@@ -24,7 +24,7 @@ from hematovision.model.bundle import (
 )
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef
-from hematovision.names import shown
+from hematovision.paths import shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card, wording
 from hematovision.reporting.adaptation import (
     ChangedExample,

@@ -19,7 +19,7 @@ from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.trust import accepts
-from hematovision.names import shown
+from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import ReportFacts
 from hematovision.reporting.comparison_report import write_comparison_report

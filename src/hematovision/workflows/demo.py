@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hematovision.data.synthesize import NOTE_FILE, write_synthetic_cells
-from hematovision.errors import OutputError, needs_extra
+from hematovision.errors import OutputError
 from hematovision.evaluation import Metrics
-from hematovision.extras import require
+from hematovision.extras import needs_extra, require
 from hematovision.progress import Progress, no_progress
 from hematovision.workflows.outputs import LOCK, held_folder
 

@@ -13,7 +13,7 @@ from hematovision import images
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import ImageError
 from hematovision.evaluation.comparing import ModelPredictions
-from hematovision.names import csv_row, shown
+from hematovision.paths import csv_row, shown
 from hematovision.reporting.comparison_report import Differing, PairExample
 from hematovision.reporting.report import GALLERY
 

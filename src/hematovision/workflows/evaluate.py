@@ -17,8 +17,8 @@ from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import require
 from hematovision.model.classifier import Classifier
-from hematovision.names import shown
-from hematovision.progress import Progress, no_progress, tell
+from hematovision.paths import shown
+from hematovision.progress import Progress, no_progress, notify
 from hematovision.reporting import ReportFacts
 from hematovision.workflows.dataset_classes import DatasetClasses, classes_for
 from hematovision.workflows.labelled import Part, answer, batches, choose_split
@@ -101,7 +101,7 @@ def _evaluated(
 ) -> EvaluateResult:
     notes = (*found.notes, *unsupported_warnings(data), *copy_warnings(data))
     for note in notes:
-        tell(progress, f"Note: {note}")
+        notify(progress, f"Note: {note}")
     (answered,), refused = answer([classifier], chosen, progress)
     answered = found.fold(answered)
     metrics = score_model(answered, found.classes, classifier.trust, _training(data), seed=0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from hematovision.errors import OutputError, needs_extra
-from hematovision.extras import require
+from hematovision.errors import OutputError
+from hematovision.extras import needs_extra, require
 from hematovision.files import write_new, writing
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.registry import find_model

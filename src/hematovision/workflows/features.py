@@ -8,8 +8,8 @@ from pathlib import Path
 from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
-from hematovision.errors import ImageError, needs_extra
-from hematovision.extras import require
+from hematovision.errors import ImageError
+from hematovision.extras import needs_extra, require
 from hematovision.progress import Progress, no_progress
 
 with needs_extra("train", "Computing features"):

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hematovision.errors import OutputError
-from hematovision.files import ensure_folder, open_own, writing
-from hematovision.liveness import delete_held, try_hold_at
+from hematovision.files import delete_held, ensure_folder, open_own, try_hold_at, writing
 from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
 __all__ = ["LOCK", "claimed_folder", "fresh_folder", "held_folder", "refuse_inside"]

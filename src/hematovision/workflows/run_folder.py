@@ -13,8 +13,8 @@ import numpy as np
 
 from hematovision.data.samples import Dataset, Split
 from hematovision.data.splits import write_splits
-from hematovision.errors import needs_extra
 from hematovision.evaluation import Metrics, TrainingSplit
+from hematovision.extras import needs_extra
 from hematovision.files import write_text
 from hematovision.model.bundle import (
     H5,
@@ -27,7 +27,7 @@ from hematovision.model.bundle import (
 )
 from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef, Manifest
-from hematovision.names import shown
+from hematovision.paths import shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card
 from hematovision.reporting.claim import NOTHING_SAID, Statements, preprocessing
 from hematovision.workflows.scoring import (

@@ -23,7 +23,7 @@ from hematovision.evaluation import (
 from hematovision.images.boxes import Box
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.trust import Decision, Trust, accepts, decide
-from hematovision.names import shown
+from hematovision.paths import shown
 from hematovision.reporting import (
     ErrorExample,
     ReportFacts,

@@ -11,10 +11,10 @@ from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import complete_splits
 from hematovision.data.unsupported import unsupported_warnings
-from hematovision.errors import ImageError, needs_extra
+from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics
-from hematovision.extras import require
-from hematovision.progress import Progress, no_progress, tell
+from hematovision.extras import needs_extra, require
+from hematovision.progress import Progress, no_progress, notify
 from hematovision.taxonomy import PBC8, names_pbc8
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.run_folder import Recipe, evaluated_split, write_figures, write_model
@@ -131,7 +131,7 @@ def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) 
     data = complete_splits(found, options.seed)
     warnings = (*unsupported_warnings(data), *copy_warnings(data))
     for warning in warnings:
-        tell(progress, f"Warning: {warning}")
+        notify(progress, f"Warning: {warning}")
     notes = (*_notes(found, data, class_folders(dataset)), *warnings)
     weights = load_weights(options.weights)
     how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from hematovision.errors import HematoVisionError
 from hematovision.evaluation.paired import Difference
-from hematovision.home import data_folder
+from hematovision.paths import data_folder
 from hematovision.retraining.library import LibraryModel
 from hematovision.workflows.compare import CompareResult, compare
 

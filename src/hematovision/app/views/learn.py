@@ -13,7 +13,7 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.views.learning import show_retraining
-from hematovision.home import data_folder
+from hematovision.paths import data_folder
 from hematovision.retraining.dataset import export_reviewed
 from hematovision.retraining.run import start_retraining
 from hematovision.review.records import Agreement

@@ -36,7 +36,7 @@ from hematovision.errors import AnnotationError, DatasetError, ImageError
 from hematovision.files import copy_file, write_text
 from hematovision.images import is_image_name
 from hematovision.images.boxes import Box, intersect_box
-from hematovision.names import shown, valid_text, valid_value
+from hematovision.paths import shown, valid_text, valid_value
 from hematovision.progress import Progress, no_progress
 
 __all__ = ["REPORT_FILE", "ConvertReport", "convert_dataset"]

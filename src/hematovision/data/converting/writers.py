@@ -16,7 +16,7 @@ from hematovision.data.importing.reading import BoxFormat
 from hematovision.data.samples import SPLITS, Split
 from hematovision.files import ensure_folder, write_text
 from hematovision.images.boxes import Box, Size
-from hematovision.names import csv_cell
+from hematovision.paths import csv_cell
 
 __all__ = ["IMAGE_FOLDERS", "WRITERS", "FieldToWrite", "Writer"]
 

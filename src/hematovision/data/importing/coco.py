@@ -42,7 +42,7 @@ from hematovision.data.samples import Split
 from hematovision.data.texts import read_text
 from hematovision.errors import AnnotationError, DatasetError
 from hematovision.images.boxes import Box, Size
-from hematovision.names import valid_text
+from hematovision.paths import valid_text
 
 __all__ = ["MAX_JSON_BYTES", "find_files", "read"]
 

@@ -21,7 +21,7 @@ from hematovision.errors import AnnotationError, DatasetError, ImageError
 from hematovision.files import ensure_folder, writing
 from hematovision.images.boxes import clip_box, round_box
 from hematovision.images.crops import crop
-from hematovision.names import escape_name
+from hematovision.paths import escape_name
 from hematovision.progress import Progress
 from hematovision.taxonomy import Taxonomy
 

@@ -19,7 +19,7 @@ from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import complete_splits
 from hematovision.data.unsupported import unsupported_warnings
 from hematovision.files import copy_file
-from hematovision.names import escape_name
+from hematovision.paths import escape_name
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
 

@@ -19,7 +19,7 @@ from hematovision.data.importing.parts import (
     find_given,
 )
 from hematovision.data.samples import SPLITS, Split
-from hematovision.names import escape_name
+from hematovision.paths import escape_name
 
 __all__ = ["Located", "find_leaks", "locate", "tell_copies", "tell_made"]
 

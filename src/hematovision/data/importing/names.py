@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from hematovision.names import is_reserved
+from hematovision.paths import is_reserved
 
 __all__ = ["safe_folder", "safe_name", "unique_names"]
 

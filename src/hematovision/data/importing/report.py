@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hematovision.images.boxes import MIN_SIDE, Box
 from hematovision.images.crops import BORDER, CONTEXT
-from hematovision.names import valid_text
+from hematovision.paths import valid_text
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["REPORT_FILE", "ImportReport", "LeftOut"]

@@ -22,8 +22,8 @@ from hematovision.data.importing.report import REPORT_FILE, ImportReport
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, write_text
-from hematovision.names import valid_text
-from hematovision.progress import Progress, no_progress, tell
+from hematovision.paths import valid_text
+from hematovision.progress import Progress, no_progress, notify
 from hematovision.taxonomy import FOLDERS, Taxonomy
 
 __all__ = ["import_dataset"]
@@ -242,7 +242,7 @@ def _box_taxonomy(task: _Task, found: Annotations) -> Taxonomy:
         spellings = usable
     what = "labels in the table" if found.whole else "names of the boxes"
     choice = choose_classes(spellings, task.taxonomy, where=str(task.source), what=what)
-    tell(task.progress, choice.sentence)
+    notify(task.progress, choice.sentence)
     return choice.taxonomy
 
 

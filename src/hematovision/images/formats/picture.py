@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import (
-    MissingExtraError,
     NotAnImageError,
     TooManyPixelsError,
     TruncatedImageError,
 )
+from hematovision.extras import missing_extra
 
 __all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source"]
 
@@ -105,7 +105,7 @@ class Source:
     def require_module(self, module: str, kind: str) -> None:
         """Raise `NotAnImageError` if the extra that reads this kind of image is not installed."""
         if importlib.util.find_spec(module) is None:
-            missing = MissingExtraError("formats", module, f"it is {kind}. Reading it")
+            missing = missing_extra("formats", module, f"it is {kind}. Reading it")
             raise NotAnImageError(self.name, str(missing))
 
     def damaged(self, reason: str) -> TruncatedImageError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hematovision import names
+from hematovision import paths
 
 AWKWARD = [
     b"caf\xe9.png",
@@ -25,14 +25,14 @@ AWKWARD = [
 @pytest.mark.parametrize("raw", AWKWARD)
 def test_a_written_name_leads_back_to_its_file(raw: bytes):
     name = raw.decode("utf-8", "surrogateescape")
-    written = names.escape_name(name)
+    written = paths.escape_name(name)
     written.encode("utf-8")
-    assert names.unescape_name(written) == name
+    assert paths.unescape_name(written) == name
 
 
 def test_no_two_names_are_written_alike():
     decoded = [raw.decode("utf-8", "surrogateescape") for raw in AWKWARD]
-    assert len({names.escape_name(name) for name in decoded}) == len(AWKWARD)
+    assert len({paths.escape_name(name) for name in decoded}) == len(AWKWARD)
 
 
 @pytest.mark.parametrize(
@@ -47,22 +47,22 @@ def test_no_two_names_are_written_alike():
     ],
 )
 def test_every_file_name_can_be_written_as_text_and_read_back(name, escaped):
-    assert names.escape_name(name) == escaped
-    assert names.unescape_name(escaped) == name
+    assert paths.escape_name(name) == escaped
+    assert paths.unescape_name(escaped) == name
     escaped.encode("utf-8")
 
 
 def test_on_windows_a_backslash_stays(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(names.os, "sep", "\\")
+    monkeypatch.setattr(paths.os, "sep", "\\")
     path = r"C:\Program Files\x86\cell.png"
-    assert names.escape_name(path) == path
-    assert names.unescape_name(path) == path
+    assert paths.escape_name(path) == path
+    assert paths.unescape_name(path) == path
 
 
 @pytest.mark.skipif(os.sep == "\\", reason="file names are text on Windows")
 def test_a_lone_surrogate_that_is_no_byte_can_be_written():
-    assert names.valid_text("\ud800") == r"\ud800"
-    assert names.name_bytes("a\udce9") != names.name_bytes("aé")
+    assert paths.valid_text("\ud800") == r"\ud800"
+    assert paths.name_bytes("a\udce9") != paths.name_bytes("aé")
 
 
 @pytest.mark.parametrize(
@@ -81,36 +81,36 @@ def test_a_lone_surrogate_that_is_no_byte_can_be_written():
     ],
 )
 def test_what_steers_a_terminal_is_shown_escaped(name: str, expected: str):
-    assert names.shown(name) == expected
+    assert paths.shown(name) == expected
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "'=", "''@"])
 def test_a_formula_in_a_cell_is_text_and_is_read_back(start: str):
     text = f"{start}cmd|' /C calc'!A0"
-    cell = names.csv_cell(text)
+    cell = paths.csv_cell(text)
     assert cell == f"'{text}"
-    assert names.from_csv_cell(cell) == text
+    assert paths.from_csv_cell(cell) == text
 
 
 def test_no_text_comes_back_as_another():
     texts = ["-1", "'-1", "''-1", "=1", "'=1", "-1\n", "-1a", "@", "'", "''"]
-    assert [names.from_csv_cell(names.csv_cell(text)) for text in texts] == texts
+    assert [paths.from_csv_cell(paths.csv_cell(text)) for text in texts] == texts
 
 
 def test_a_row_keeps_what_is_no_text():
-    assert names.csv_row(["=1+1", 0.5, None, -2, "x"]) == ["'=1+1", 0.5, None, -2, "x"]
+    assert paths.csv_row(["=1+1", 0.5, None, -2, "x"]) == ["'=1+1", 0.5, None, -2, "x"]
 
 
 @pytest.mark.parametrize(
     "text", ["cell.png", "'quoted'", "a=b", "", "'", "it's", "-1.5", "+2", "-1e-05"]
 )
 def test_other_cells_stay_as_they_are(text: str):
-    assert names.csv_cell(text) == text
-    assert names.from_csv_cell(text) == text
+    assert paths.csv_cell(text) == text
+    assert paths.from_csv_cell(text) == text
 
 
 def test_every_csv_file_is_written_without_formulas():
-    root = Path(names.__file__).parent
+    root = Path(paths.__file__).parent
     written_plain = {
         path.relative_to(root).as_posix()
         for path in root.rglob("*.py")
@@ -123,7 +123,7 @@ def test_every_csv_file_is_written_without_formulas():
 
 def test_a_value_with_any_name_is_json_that_every_reader_takes():
     value = {"caf\udce9": ["\udcff", ("a\udce9", 1.5, None, True)], "plain": "ä"}
-    text = json.dumps(names.valid_value(value), ensure_ascii=False)
+    text = json.dumps(paths.valid_value(value), ensure_ascii=False)
     text.encode("utf-8")
     expected = {r"caf\xe9": [r"\xff", [r"a\xe9", 1.5, None, True]], "plain": "ä"}
     assert json.loads(text) == expected
@@ -131,8 +131,58 @@ def test_a_value_with_any_name_is_json_that_every_reader_takes():
 
 def test_names_that_windows_keeps_for_devices_are_told_whatever_their_suffix_or_case():
     assert all(
-        names.is_reserved(name) for name in ("con", "NUL.png", "Com1.tar.gz", "lpt9", "prn.")
+        paths.is_reserved(name) for name in ("con", "NUL.png", "Com1.tar.gz", "lpt9", "prn.")
     )
     assert not any(
-        names.is_reserved(name) for name in ("cone", "com0", "com10", ".con", "a.con", "")
+        paths.is_reserved(name) for name in ("cone", "com0", "com10", ".con", "a.con", "")
     )
+
+
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own, xdg = ("HEMATOVISION_HOME", "HEMATOVISION_CACHE"), ("XDG_DATA_HOME", "XDG_CACHE_HOME")
+    for name in (*own, *xdg, "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+
+
+@pytest.mark.usefixtures("no_variables")
+def test_data_and_cache_folders_follow_the_variables_of_hematovision(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEMATOVISION_HOME", str(tmp_path / "mine"))
+    monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path / "fast"))
+    assert paths.data_folder() == tmp_path / "mine"
+    assert paths.cache_folder() == tmp_path / "fast"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("no_variables")
+@pytest.mark.parametrize(
+    ("platform", "data", "cache"),
+    [
+        ("linux", ".local/share/hematovision", ".cache/hematovision"),
+        (
+            "darwin",
+            "Library/Application Support/hematovision",
+            "Library/Caches/hematovision",
+        ),
+        ("win32", "AppData/Local/hematovision", "AppData/Local/hematovision"),
+    ],
+)
+def test_default_folders_are_those_of_the_platform(monkeypatch, tmp_path, platform, data, cache):
+    monkeypatch.setattr(paths.sys, "platform", platform)
+    assert paths.data_folder() == tmp_path / data
+    assert paths.cache_folder() == tmp_path / cache
+
+
+@pytest.mark.usefixtures("no_variables")
+@pytest.mark.parametrize(
+    ("platform", "data", "cache"),
+    [("linux", "XDG_DATA_HOME", "XDG_CACHE_HOME"), ("win32", "LOCALAPPDATA", "LOCALAPPDATA")],
+)
+def test_default_folders_follow_the_variables_of_the_platform(
+    monkeypatch, tmp_path, platform, data, cache
+):
+    monkeypatch.setattr(paths.sys, "platform", platform)
+    for variable, found in ((data, paths.data_folder), (cache, paths.cache_folder)):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+        assert found() == tmp_path / variable / "hematovision"
