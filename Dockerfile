@@ -1,9 +1,9 @@
-# The service in a container: the core and the extra `serve`, pinned by hash, as a user without rights.
+# The HTTP server in a container: the core and the extra `serve`, pinned by hash, as an unprivileged user.
 #
 #   docker build -t hematovision .
 #   docker run --rm --init --read-only --cap-drop ALL -p 127.0.0.1:8000:8000 hematovision
 #
-# More in docs/service.md. tests/test_container.py runs these lines without Docker.
+# More in docs/server.md. tests/test_container.py runs these lines without Docker.
 
 FROM python:3.13-slim AS build
 WORKDIR /build
@@ -23,5 +23,5 @@ ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=4); c.request('GET', '/v2/health/ready'); raise SystemExit(c.getresponse().status != 200)"]
-# Without a shell in between, so that SIGTERM reaches the service: it answers what it took, and ends.
+# Without a shell, so that SIGTERM reaches the server, which finishes pending requests and exits.
 CMD ["hematovision", "serve", "--address", "0.0.0.0", "--port", "8000"]

@@ -1,5 +1,5 @@
-# What one can do here; `make help` lists it. A bare machine needs Python 3.11 to 3.13, make, and a
-# package index that pip can reach; everything else is set up in .venv by the first target that needs it.
+# `make help` lists the targets. You need Python 3.11 to 3.13, make, and a package index that pip can
+# reach; the first target that needs it sets up everything else in .venv.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && echo $$p && break; done)
 
-# Real images, where they are at hand; tests that need them are skipped elsewhere, saying so.
+# Real images. Tests that need them are skipped without them, with the reason.
 ifndef HEMATOVISION_DATA
 REAL_IMAGES := $(shell cd ../shared/data 2>/dev/null && pwd)
 ifneq ($(REAL_IMAGES),)
@@ -27,11 +27,11 @@ export HEMATOVISION_DATA := $(REAL_IMAGES)
 endif
 endif
 
-# What the recipes learn from.
+# The datasets that the recipes train on.
 DATA ?= $(HEMATOVISION_DATA)
 
-# glibc gives the large blocks of a training step back to the system and asks for them again, every
-# step; keeping them makes training on a processor half as fast again. Ignored elsewhere.
+# glibc returns the large memory blocks of a training step to the system and requests them again in
+# every step. Keeping them makes training on the CPU 1.5 times as fast. Ignored elsewhere.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 \
 	MALLOC_TOP_PAD_=268435456
 
@@ -45,7 +45,7 @@ help: ## list the targets
 	  /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: $(VENV)/ready-project ## the whole job on drawn cells: import, train, evaluate, classify
+demo: $(VENV)/ready-project ## the full pipeline on synthetic cells: import, train, evaluate, classify
 	$(PY) -m hematovision demo
 
 .PHONY: install
@@ -53,7 +53,7 @@ install: $(VENV)/ready-app $(VENV)/ready-serve $(VENV)/ready-scale $(VENV)/ready
 	@printf '%s\n' 'Done. Activate it: . $(BIN)/activate   (Windows: $(VENV)\Scripts\activate)'
 
 .PHONY: app
-app: $(VENV)/ready-app ## the web app: classify, review, train again
+app: $(VENV)/ready-app ## the web app: classify, review, train
 	$(PY) -m hematovision app
 
 .PHONY: serve
@@ -66,18 +66,18 @@ test: static ## all that check does, then the tests, with coverage
 	$(PYTEST) -m "not slow and not install" --cov --durations=20
 
 .PHONY: test-install
-test-install: $(VENV)/ready-dev ## the tests that install: requirement files, package, container
+test-install: $(VENV)/ready-dev ## tests that install: requirement files, package, container
 	$(PYTEST) -m "install and not slow"
 
 .PHONY: test-slow
-test-slow: $(VENV)/ready-dev ## the tests that take minutes
+test-slow: $(VENV)/ready-dev ## tests that take minutes
 	$(PYTEST) -m slow
 
 .PHONY: check
-check: static ## style, types, floors and the rules of the house
+check: static ## style, types, layers, spelling and the project's own rules
 	$(PY) -m pytest -q tests/test_house.py
 
-# What needs no test run; `test` takes the rules of the house with all other tests.
+# Checks without a test run; `test` runs tests/test_house.py with all other tests.
 .PHONY: static
 static: $(VENV)/ready-dev
 	$(PY) -m ruff check .
@@ -87,7 +87,7 @@ static: $(VENV)/ready-dev
 	$(BIN)/codespell
 
 .PHONY: format
-format: $(VENV)/ready-dev ## put the code into shape
+format: $(VENV)/ready-dev ## format the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
@@ -102,40 +102,40 @@ bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of doc
 	$(PY) -m benchmarks.resume
 
 .PHONY: cross-lab
-cross-lab: $(VENV)/ready-dev ## judge the default model in laboratories it has never seen (hours)
+cross-lab: $(VENV)/ready-dev ## evaluate the default model in labs it has never seen (hours)
 	$(PIP) install --quiet --no-deps --require-hashes -r recipes/hematology_backbone/requirements.txt
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m benchmarks.cross_lab --data "$(DATA)" --work runs/recipes
 
 .PHONY: backbone
-backbone: $(VENV)/ready-dev ## make the shipped weights anew from real images (hours)
+backbone: $(VENV)/ready-dev ## train the shipped weights from real images (hours)
 	$(PIP) install --quiet --no-deps --require-hashes -r recipes/hematology_backbone/requirements.txt
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m recipes.hematology_backbone.recipe --data "$(DATA)" --work runs/recipes
 
 .PHONY: pbc8-backbone
-pbc8-backbone: $(VENV)/ready-dev ## make the weights of pbc8 from the shipped ones (an hour)
+pbc8-backbone: $(VENV)/ready-dev ## train the weights of pbc8 from the shipped ones (an hour)
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m recipes.hematology_backbone.pbc8 --data "$(DATA)" --work runs/recipes
 
 .PHONY: bundled-models
-bundled-models: $(VENV)/ready-dev ## make the bundled models anew from the shipped weights (minutes to an hour)
+bundled-models: $(VENV)/ready-dev ## train the bundled models from the shipped weights (minutes to an hour)
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(PY) -m recipes.bundled_models.recipe --data "$(DATA)" --work runs/recipes
 
 .PHONY: pins
-pins: ## compile the requirement files anew from pyproject.toml
+pins: ## compile the requirement files from pyproject.toml
 	PINS="$(PINS)" UV="$(or $(UV),uv)" sh scripts/compile-pins.sh
 
 .PHONY: clean
-clean: ## remove what these targets made, the environment included
+clean: ## remove everything these targets made, including .venv
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage \
 	  build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment -----------------------------------------------------------------------------
-# Each stamp is newer than the files it was made from, or it is made again; pip then only installs
-# what changed. `make -j` must not run two installations into one environment.
+# A stamp file is updated when the files it depends on change; pip then installs only what changed.
+# `make -j` must not run two installations in one environment.
 .NOTPARALLEL:
 
 $(VENV)/ready-python:
@@ -143,14 +143,14 @@ $(VENV)/ready-python:
 	  echo "HematoVision needs Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip, and none was found." >&2; \
 	  echo "Install one (on Debian and Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
-	  echo "$(PYTHON) does not fit: Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip is needed. It says:" >&2; \
+	  echo "$(PYTHON) does not fit: Python 3.11, 3.12 or 3.13 with the modules venv and ensurepip is needed. Its version:" >&2; \
 	  "$(PYTHON)" --version >&2; \
 	  echo "Install one (on Debian and Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
 $(VENV)/ready-train: requirements/train.txt requirements/build.txt $(VENV)/ready-python
-	@echo "Installing what learning needs; the first time takes some minutes."
+	@echo "Installing the packages for training; the first time takes a few minutes."
 	$(PIP) install --quiet --require-hashes -r requirements/train.txt -r requirements/build.txt
 	@touch $@
 
