@@ -17,9 +17,9 @@ from hematovision.synthetic import LABS, Field, RenderedCell, render_field
 __all__ = ["RESEMBLES", "draw_phantoms"]
 
 RESEMBLES = {
-    "pbc": ("phantom-a",),
-    "bccd": ("phantom-b",),
-    "raabin": ("phantom-c", "phantom-d"),
+    "pbc": ("synthetic-a",),
+    "bccd": ("synthetic-b",),
+    "raabin": ("synthetic-c", "synthetic-d"),
     "draaslan": (),
 }
 """Phantom labs whose look was modelled on a real one: they leave with it."""

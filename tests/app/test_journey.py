@@ -67,7 +67,7 @@ def many_cells(fields: int) -> bytes:
     with zipfile.ZipFile(packed, "w") as archive:
         for seed in range(fields):
             kinds = {"rbc": 6, "platelet": 5, "neutrophil": 2, "lymphocyte": 2}
-            field = render_field(seed, lab="phantom-a", cells=kinds)
+            field = render_field(seed, lab="synthetic-a", cells=kinds)
             for number, cell in enumerate(field.cells):
                 xmin, ymin, xmax, ymax = map(float, cell.box)
                 pixels, cut = crop(field.image, (xmin, ymin, xmax, ymax))

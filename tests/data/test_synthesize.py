@@ -56,7 +56,7 @@ def test_a_field_is_a_group_and_stays_in_one_part(written):
 
 def test_pbc8_draws_the_classes_by_turns_and_changes_labs(eight):
     assert set(eight.counts().values()) == {4}
-    assert {s.lab for s in eight} == {"phantom-a", "phantom-b", "phantom-c", "phantom-d"}
+    assert {s.lab for s in eight} == {"synthetic-a", "synthetic-b", "synthetic-c", "synthetic-d"}
     assert all(s.box is None for s in eight)
     assert len({s.group for s in eight}) == 32
 
@@ -74,7 +74,7 @@ def test_every_file_says_that_it_is_drawn(written, eight):
         assert NOTE in (dataset.root / NOTE_FILE).read_text(encoding="utf-8")
         for sample in dataset:
             assert "phantom" in sample.path.name
-            assert sample.lab.startswith("phantom")
+            assert sample.lab.startswith("synthetic")
             with Image.open(sample.path) as image:
                 assert image.text["Comment"] == NOTE == "HematoVision phantom: drawn, not a patient"
 

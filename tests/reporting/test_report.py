@@ -117,7 +117,13 @@ def test_class_names_and_paths_are_escaped(undrawn, facts):
 
 
 @pytest.mark.parametrize(
-    ("labs", "shown"), [(["phantom"] * 300, True), (["Phantom 2"] * 300, True), (None, False)]
+    ("labs", "shown"),
+    [
+        (["phantom"] * 300, True),
+        (["synthetic-a"] * 300, True),
+        (["Phantom 2"] * 300, True),
+        (None, False),
+    ],
 )
 def test_drawn_images_are_called_drawn(undrawn, answers, facts, labs, shown):
     found = evaluate(classes=("RBC", "WBC", "Platelets"), **{**answers, "labs": labs})

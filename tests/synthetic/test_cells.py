@@ -18,7 +18,7 @@ from hematovision.taxonomy import PBC8
 WHITE = sorted(set(WHITE_KINDS) - {"erythroblast"})
 
 
-def look(lab="phantom-a"):
+def look(lab="synthetic-a"):
     return replace(sample_appearance(random_generator(0), lab), scale=10.0, oval=1.0, pallor=0.9)
 
 
@@ -136,10 +136,10 @@ def test_a_nucleus_is_darker_than_a_red_cell_and_that_darker_than_the_background
 def test_unknown_kinds_and_labs_are_refused_by_name():
     with pytest.raises(ValueError, match=r"`kind` must be one of .*rbc. Received: 'blast'"):
         paint("blast", random_generator(0), look())
-    with pytest.raises(ValueError, match=r"`lab` must be one of phantom-a.* Received: 'oslo'"):
+    with pytest.raises(ValueError, match=r"`lab` must be one of synthetic-a.* Received: 'oslo'"):
         sample_appearance(random_generator(0), "oslo")
 
 
-def test_every_lab_says_that_it_is_drawn():
+def test_the_name_of_every_lab_marks_it_as_synthetic():
     assert len(LABS) >= 3
-    assert all(name.startswith("phantom-") for name in LABS)
+    assert all(name.startswith("synthetic-") for name in LABS)

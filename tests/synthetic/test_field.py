@@ -41,10 +41,10 @@ def test_the_same_seed_gives_the_same_pixels_in_another_process():
 
 def test_other_seeds_labs_and_kinds_give_other_pixels():
     images = [
-        render_cell("neutrophil", 1, lab="phantom-a", size=96),
-        render_cell("neutrophil", 2, lab="phantom-a", size=96),
-        render_cell("neutrophil", 1, lab="phantom-b", size=96),
-        render_cell("eosinophil", 1, lab="phantom-a", size=96),
+        render_cell("neutrophil", 1, lab="synthetic-a", size=96),
+        render_cell("neutrophil", 2, lab="synthetic-a", size=96),
+        render_cell("neutrophil", 1, lab="synthetic-b", size=96),
+        render_cell("eosinophil", 1, lab="synthetic-a", size=96),
     ]
     assert len({digest(image) for image in images}) == 4
 
@@ -112,7 +112,7 @@ def test_by_chance_a_field_is_mostly_red_cells(fields):
 
 def test_a_larger_field_shows_more_cells_not_larger_ones():
     small, large = (
-        render_field(5, size=size, lab="phantom-a") for size in ((240, 320), (960, 640))
+        render_field(5, size=size, lab="synthetic-a") for size in ((240, 320), (960, 640))
     )
     assert len(large.cells) > 4 * len(small.cells)
     small_area, large_area = (
@@ -124,7 +124,7 @@ def test_a_larger_field_shows_more_cells_not_larger_ones():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cell_image_shows_its_cell_in_the_middle(kind):
-    image = render_cell(kind, 1, lab="phantom-a", size=128)
+    image = render_cell(kind, 1, lab="synthetic-a", size=128)
     assert image.shape == (128, 128, 3)
     assert image.dtype == np.uint8
     background = np.percentile(image.reshape(-1, 3), 95, axis=0)
@@ -133,7 +133,9 @@ def test_a_cell_image_shows_its_cell_in_the_middle(kind):
 
 
 def test_a_cell_image_shows_the_same_at_any_size():
-    small, large = (render_cell("lymphocyte", 4, lab="phantom-a", size=size) for size in (112, 224))
+    small, large = (
+        render_cell("lymphocyte", 4, lab="synthetic-a", size=size) for size in (112, 224)
+    )
     shrunk = np.asarray(Image.fromarray(large).resize((112, 112), Image.Resampling.BOX))
     middle = slice(40, 72)
     difference = small[middle, middle].astype(float) - shrunk[middle, middle]
@@ -143,7 +145,7 @@ def test_a_cell_image_shows_the_same_at_any_size():
 def test_some_platelets_come_in_clumps():
     dark = []
     for seed in range(20):
-        image = render_cell("platelet", seed, lab="phantom-a", size=72).astype(float)
+        image = render_cell("platelet", seed, lab="synthetic-a", size=72).astype(float)
         dark.append((image[..., 0] < 150).sum())
     assert max(dark) > 2.5 * np.median(dark)
 
@@ -166,9 +168,9 @@ def test_wrong_arguments_are_refused(arguments, message):
 @pytest.mark.parametrize(
     ("lab", "folder", "pattern"),
     [
-        ("phantom-a", "pbc/train", "*/*.jpg"),
-        ("phantom-b", "bccd/JPEGImages", "*.jpg"),
-        ("phantom-c", "txl/raabin/images", "*.jpg"),
+        ("synthetic-a", "pbc/train", "*/*.jpg"),
+        ("synthetic-b", "bccd/JPEGImages", "*.jpg"),
+        ("synthetic-c", "txl/raabin/images", "*.jpg"),
     ],
 )
 def test_colours_are_those_of_real_smears(real_data, lab, folder, pattern):
@@ -181,3 +183,19 @@ def test_colours_are_those_of_real_smears(real_data, lab, folder, pattern):
         there = statistic(np.stack(real).reshape(-1, 3), axis=0)
         here = statistic(np.stack(drawn).reshape(-1, 3), axis=0)
         assert np.abs(there - here).max() < 30
+
+
+@pytest.mark.parametrize(
+    ("lab", "mean", "deviation"),
+    [
+        ("synthetic-a", 184.99, 52.28),
+        ("synthetic-b", 176.77, 30.83),
+        ("synthetic-c", 119.23, 51.33),
+        ("synthetic-d", 133.60, 49.52),
+    ],
+)
+def test_fields_look_as_in_version_0_1(lab, mean, deviation):
+    """Recorded results and the self-tests of bundled models rely on it."""
+    image = render_field(3, size=(160, 200), lab=lab).image.astype(float)
+    assert image.mean() == pytest.approx(mean, abs=0.02)
+    assert image.std() == pytest.approx(deviation, abs=0.02)

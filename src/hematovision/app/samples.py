@@ -9,7 +9,7 @@ from hematovision.synthetic import render_field
 __all__ = ["synthetic_samples"]
 
 _KINDS = {"rbc": 5, "platelet": 3, "neutrophil": 2, "lymphocyte": 2, "eosinophil": 1}
-_LABS = ("phantom-a", "phantom-b")
+_LABS = ("synthetic-a", "synthetic-b")
 _SEED = 8
 
 

@@ -84,5 +84,5 @@ def p_value(p: float) -> str:
 
 
 def are_synthetic(labs: Iterable[str]) -> bool:
-    """Tell whether any of these labs draws its images: its name begins with ``phantom``."""
-    return any(lab.casefold().startswith("phantom") for lab in labs)
+    """Whether any lab is synthetic: its name begins with ``synthetic`` (``phantom`` before 0.3)."""
+    return any(lab.casefold().startswith(("synthetic", "phantom")) for lab in labs)

@@ -91,7 +91,7 @@ class Lab:
 
 LABS: Mapping[str, Lab] = {
     # An analyser's evenly lit, sharpened pictures: cream background, violet nuclei.
-    "phantom-a": Lab(
+    "synthetic-a": Lab(
         white=(252, 230, 202),
         absorbance=(
             (1.20, 2.00, 0.45),
@@ -114,7 +114,7 @@ LABS: Mapping[str, Lab] = {
         pallor=(0.55, 0.95),
     ),
     # An older camera on a teaching microscope: grey-white, soft, blue-violet nuclei, salmon cells.
-    "phantom-b": Lab(
+    "synthetic-b": Lab(
         white=(206, 207, 202),
         absorbance=(
             (0.46, 0.82, -0.02),
@@ -137,7 +137,7 @@ LABS: Mapping[str, Lab] = {
         pallor=(0.6, 1.0),
     ),
     # A telephone on an eyepiece: pink from too much eosin, magenta nuclei.
-    "phantom-c": Lab(
+    "synthetic-c": Lab(
         white=(216, 180, 168),
         absorbance=(
             (0.62, 1.80, 0.40),
@@ -160,7 +160,7 @@ LABS: Mapping[str, Lab] = {
         pallor=(0.3, 0.75),
     ),
     # A yellowish lamp and an alkaline buffer: blue-grey red cells, fringes of colour.
-    "phantom-d": Lab(
+    "synthetic-d": Lab(
         white=(206, 196, 160),
         absorbance=(
             (0.62, 1.75, 0.22),
@@ -183,7 +183,7 @@ LABS: Mapping[str, Lab] = {
         pallor=(0.25, 0.75),
     ),
 }
-"""The labs there are, by name. Every name begins with ``phantom``: no laboratory is called so."""
+"""Labs by name. Every name begins with ``synthetic``, which marks their images in reports."""
 
 
 @dataclass(frozen=True, eq=False)
