@@ -72,13 +72,13 @@ def upload(folder: Path) -> None:
     """Upload all files; print how many were given, predicted and refused."""
     from hematovision.model.classifier import Classifier
     from hematovision.review.batches import classify_batch
-    from hematovision.review.service import ReviewService
+    from hematovision.review.store import ReviewStore
 
     classifier = Classifier.load("rbc-wbc-platelets", max_pixels=UPLOAD_PIXELS)
     given = answered = refused = 0
-    with ReviewService.open() as service:
+    with ReviewStore.open() as store:
         for count, uploads in uploads_of(sorted(folder.iterdir())):
-            batch = classify_batch(classifier, uploads, service, name="model")
+            batch = classify_batch(classifier, uploads, store, name="model")
             given += count
             answered += len(batch.answered)
             refused += len(batch.refused)

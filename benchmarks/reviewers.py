@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 from hematovision.files import sha256_bytes
 from hematovision.model.prediction import Prediction
 from hematovision.review.records import ModelRef, NewPrediction
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ("RBC", "WBC", "Platelets")
@@ -59,8 +59,8 @@ class Together:
 
 def two_reviewers(url: str, cells: int) -> Together:
     """Let two processes review `cells` cells until none wait, and look what the records hold."""
-    with ReviewService.open(url) as service:
-        service.record(service.start_batch(MODEL), [doubtful(i) for i in range(cells)])
+    with ReviewStore.open(url) as store:
+        store.record(store.start_batch(MODEL), [doubtful(i) for i in range(cells)])
     people = [start("review", url, who) for who in REVIEWERS]
     for person in people:
         person.stdout.readline()  # has opened the records
@@ -70,10 +70,12 @@ def two_reviewers(url: str, cells: int) -> Together:
         person.stdin.flush()
     said = [json.loads(person.communicate()[0]) for person in people]
     seconds = max(one["ended"] for one in said) - began
-    with ReviewService.open(url) as service:
-        steps = Counter(step.answer for who in REVIEWERS for step in service.recent(who, 3 * cells))
-        kept = {(cell.answer.id, cell.reviewer) for cell in service.reviewed(MODEL.sha256)}
-        waiting = sum(queue.waiting for queue in service.queues())
+    with ReviewStore.open(url) as store:
+        steps = Counter(
+            step.prediction_id for who in REVIEWERS for step in store.recent(who, 3 * cells)
+        )
+        kept = {(cell.prediction.id, cell.reviewer) for cell in store.reviewed(MODEL.sha256)}
+        waiting = sum(queue.waiting for queue in store.queues())
     confirmed = {(i, who) for who, one in zip(REVIEWERS, said, strict=True) for i in one["decided"]}
     missing = len(confirmed - kept) + waiting + max(0, cells - len(steps))
     doubled = sum(n - 1 for n in steps.values())
@@ -96,14 +98,14 @@ def start(job: str, url: str, *arguments: str) -> subprocess.Popen:
 def review(who: str) -> None:
     """Claim twelve cells at a time and decide on each, until none wait."""
     claimed, decided = [], []
-    with ReviewService.open() as service:
+    with ReviewStore.open() as store:
         print("ready", flush=True)
         sys.stdin.readline()
-        while cells := service.claim(who, MODEL.sha256, 12):
-            claimed += [cell.answer.id for cell in cells]
+        while cells := store.claim(who, MODEL.sha256, 12):
+            claimed += [cell.prediction.id for cell in cells]
             for cell in cells:
-                label = CLASSES[cell.answer.id % len(CLASSES)]
-                decided.append(service.decide(cell.answer.id, who, label).answer)
+                label = CLASSES[cell.prediction.id % len(CLASSES)]
+                decided.append(store.decide(cell.prediction.id, who, label).prediction_id)
     print(json.dumps({"claimed": claimed, "decided": decided, "ended": time.time()}))
 
 
@@ -122,9 +124,9 @@ def kill_often(times: int) -> None:
     confirmed: list[list[Any]] = []
     for life in range(times):
         confirmed += one_life(life, generator.randint(1, 12), generator.uniform(0, 0.02))
-    with ReviewService.open() as service:
-        lost = sum(not is_there(service, step) for step in confirmed)
-        waits = len(service.claim("afterwards", MODEL.sha256))
+    with ReviewStore.open() as store:
+        lost = sum(not is_there(store, step) for step in confirmed)
+        waits = len(store.claim("afterwards", MODEL.sha256))
     kinds = Counter(step[0] for step in confirmed)
     print(json.dumps({"confirmed": kinds, "lost": lost, "goes on": waits > 0}))
 
@@ -149,9 +151,9 @@ def one_life(life: int, least: int, seconds: float) -> list[list[Any]]:
 def work_until_killed(life: int, into: int) -> NoReturn:
     """Record, decide and undo for ever; say so of each step when it has been confirmed."""
     try:
-        with ReviewService.open() as service:
-            batch = service.start_batch(MODEL)
-            for step in steps(service, batch, f"reviewer {life}"):
+        with ReviewStore.open() as store:
+            batch = store.start_batch(MODEL)
+            for step in steps(store, batch, f"reviewer {life}"):
                 os.write(into, (json.dumps(step) + "\n").encode())
     except Exception:  # noqa: BLE001
         traceback.print_exc()
@@ -159,28 +161,28 @@ def work_until_killed(life: int, into: int) -> NoReturn:
         os._exit(1)  # never back into what the parent does next
 
 
-def steps(service: ReviewService, batch: int, who: str) -> Iterator[list[Any]]:
+def steps(store: ReviewStore, batch: int, who: str) -> Iterator[list[Any]]:
     """Give what was done, each as kind, number of the answer, and what tells it from others."""
     for i in count():
         new = [doubtful(f"{who} {i} {j}") for j in range(3)]
-        for number, answer in zip(service.record(batch, new), new, strict=True):
+        for number, answer in zip(store.record(batch, new), new, strict=True):
             yield ["recorded", number, batch, answer.sha256]
-        for cell in service.claim(who, MODEL.sha256, 2):
-            done = service.decide(cell.answer.id, who, "WBC")
-            yield ["decided", done.answer, done.number, who, done.after]
+        for cell in store.claim(who, MODEL.sha256, 2):
+            done = store.decide(cell.prediction.id, who, "WBC")
+            yield ["decided", done.prediction_id, done.number, who, done.after]
         if i % 2:
-            undone = service.undo(who)
+            undone = store.undo(who)
             assert undone is not None
-            yield ["undone", undone.answer, undone.number, who, undone.after]
+            yield ["undone", undone.prediction_id, undone.number, who, undone.after]
 
 
-def is_there(service: ReviewService, step: list[Any]) -> bool:
+def is_there(store: ReviewStore, step: list[Any]) -> bool:
     """Whether the records hold a step that had been confirmed."""
     kind, answer, *what = step
     if kind == "recorded":
         batch, sha256 = what
-        return any(one.id == answer and one.image == sha256 for one in service.answers(batch))
-    history = service.history(answer)
+        return any(one.id == answer and one.image == sha256 for one in store.predictions(batch))
+    history = store.history(answer)
     return any([one.number, one.reviewer, one.after] == what for one in history)
 
 

@@ -22,7 +22,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from hematovision import images
 from hematovision.app.samples import synthetic_samples
 from hematovision.images.crops import crop
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 from hematovision.synthetic import render_field
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -125,29 +125,29 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
     other = "2" if "Model: RBC" in said else "1"
     page.keyboard.press(other)
     quiet(page)
-    service = ReviewService.open(f"sqlite+pysqlite:///{home / 'records.sqlite3'}")
-    (corrected,) = service.recent("Ana")
+    store = ReviewStore.open(f"sqlite+pysqlite:///{home / 'records.sqlite3'}")
+    (corrected,) = store.recent("Ana")
     assert (corrected.before, corrected.after) == (
         ("RBC", "WBC") if other == "2" else (corrected.before, "RBC")
     )
-    waiting = sum(queue.waiting for queue in service.queues())
+    waiting = sum(queue.waiting for queue in store.queues())
     for left in range(waiting, 0, -1):
         page.get_by_text(f"{left} wait · deciding as Ana").wait_for()
         quiet(page)
         page.keyboard.press("Enter")
     page.get_by_text(re.compile("Nothing (waits|of this model waits)")).first.wait_for()
-    assert len(service.recent("Ana", 500)) == waiting + 1
+    assert len(store.recent("Ana", 500)) == waiting + 1
 
     # It is in the export, in the folder of the corrected class.
     page.get_by_role("link", name="Learn").click()
     page.get_by_role("button", name="Make a dataset of them").click()
     page.get_by_text("cells in").first.wait_for()
     (folder,) = (home / "exports").iterdir()
-    found = service.reviewed()
-    sha256 = next(r.answer.image for r in found if r.answer.id == corrected.answer)
+    found = store.reviewed()
+    sha256 = next(r.prediction.image for r in found if r.prediction.id == corrected.prediction_id)
     (file,) = folder.rglob(f"{sha256[:16]}*.png")
     assert file.parent.name == corrected.after
-    service.close()
+    store.close()
 
     # A model learns from them, beside the old one, and answers.
     page.get_by_text("Train a new model").click()

@@ -10,10 +10,10 @@ import pytest
 from hematovision.app import serving
 from hematovision.app.launch import launch
 from hematovision.app.settings import MODELS, Settings
-from hematovision.app.state import shelf
+from hematovision.app.state import library
 from hematovision.errors import ListeningError, MissingExtraError, ModelNotFoundError
 from hematovision.model.registry import find_model
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 
 
 def test_only_this_computer_reaches_it_and_nothing_is_reported_or_advertised():
@@ -62,8 +62,8 @@ def test_a_given_model_is_in_use_when_the_page_opens(
     for name in ("HEMATOVISION_HOME", MODELS):
         monkeypatch.setenv(name, "")
     assert launch(Settings(), {"HEMATOVISION_HOME": str(tmp_path), MODELS: str(run)}) == 0
-    with ReviewService.open() as service:
-        assert shelf().in_use(service).folder == run.resolve()
+    with ReviewStore.open() as store:
+        assert library().in_use(store).folder == run.resolve()
 
 
 def test_a_given_model_that_is_none_stops_before_anything_is_served(

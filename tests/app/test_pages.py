@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from hematovision import images
 from hematovision.app.samples import synthetic_samples
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 
 
 def draw(name: str) -> None:
@@ -74,8 +74,8 @@ def metrics(at: AppTest) -> dict[str, str]:
 
 
 @pytest.fixture
-def service(fresh: None) -> ReviewService:
-    return ReviewService.open()
+def store(fresh: None) -> ReviewStore:
+    return ReviewStore.open()
 
 
 def test_a_newcomer_is_told_what_to_do_and_can_try_drawn_cells():
@@ -89,7 +89,7 @@ def test_a_newcomer_is_told_what_to_do_and_can_try_drawn_cells():
 
 
 def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
-    service: ReviewService,
+    store: ReviewStore,
 ):
     cells = synthetic_samples()[:3]
     packed = io.BytesIO()
@@ -108,7 +108,7 @@ def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
     assert set(refused) == {"page.png", "evil.png"}
     assert min(map(len, refused.values())) > 20
     assert "begins with &quot;&lt;html&gt;&lt;s&quot;" in refused["page.png"]
-    (batch,) = service.batches()
+    (batch,) = store.batches()
     assert batch.n == 4
 
 
@@ -143,11 +143,11 @@ def test_the_table_has_what_classify_writes_and_can_be_narrowed():
 
 
 @pytest.fixture
-def waiting(service: ReviewService) -> ReviewService:
+def waiting(store: ReviewStore) -> ReviewStore:
     at = click(page("classify"), "Try it with synthetic cells")
     (send,) = [button for button in at.button if button.label.startswith("Review the ")]
     ok(send.click().run())
-    return service
+    return store
 
 
 def test_a_reviewer_is_asked_for_a_name_once_and_told_that_it_is_no_login():
@@ -158,7 +158,7 @@ def test_a_reviewer_is_asked_for_a_name_once_and_told_that_it_is_no_login():
     assert "Nothing waits" in texts(at)
 
 
-def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewService):
+def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewStore):
     at = page("review")
     n = len(synthetic_samples())
     assert f"{n} wait · deciding as Ana" in texts(at)
@@ -167,7 +167,7 @@ def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewService):
     second = at.session_state["review-page"].active
     assert second != first
     at = ok(at.button(key="unusable").click().run())
-    assert [(d.answer, d.kind, d.after) for d in waiting.recent("Ana")] == [
+    assert [(d.prediction_id, d.kind, d.after) for d in waiting.recent("Ana")] == [
         (second, "unusable", None),
         (first, "class", "WBC"),
     ]
@@ -179,9 +179,9 @@ def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewService):
     assert at.session_state["review-page"].active not in {first, second}
 
 
-def test_a_cell_can_be_chosen_and_looked_into(waiting: ReviewService):
+def test_a_cell_can_be_chosen_and_looked_into(waiting: ReviewStore):
     at = page("review")
-    third = at.session_state["review-page"].cells[2].answer.id
+    third = at.session_state["review-page"].cells[2].prediction.id
     at = ok(at.button(key=f"choose-{third}").click().run())
     assert at.session_state["review-page"].active == third
     plain = [image.value[0] for image in at.image]
@@ -189,7 +189,7 @@ def test_a_cell_can_be_chosen_and_looked_into(waiting: ReviewService):
     assert not {image.value[0] for image in at.image} & set(plain)
 
 
-def test_a_cell_that_somebody_else_has_decided_meanwhile_is_passed_over(waiting: ReviewService):
+def test_a_cell_that_somebody_else_has_decided_meanwhile_is_passed_over(waiting: ReviewStore):
     at = page("review", "Ana")
     first = at.session_state["review-page"].active
     waiting.release("Ana")
@@ -202,7 +202,7 @@ def test_a_cell_that_somebody_else_has_decided_meanwhile_is_passed_over(waiting:
     assert [decision.reviewer for decision in waiting.history(first)] == ["Ben"]
 
 
-def test_all_cells_come_by_and_then_nothing_waits(waiting: ReviewService):
+def test_all_cells_come_by_and_then_nothing_waits(waiting: ReviewStore):
     at = page("review")
     n = len(synthetic_samples())
     for _ in range(n):
@@ -217,16 +217,17 @@ def test_all_cells_come_by_and_then_nothing_waits(waiting: ReviewService):
     assert "1 wait · deciding as Ana" in texts(at)
 
 
-def test_two_people_do_not_see_the_same_cells(waiting: ReviewService):
+def test_two_people_do_not_see_the_same_cells(waiting: ReviewStore):
     one, other = page("review", "Ana"), page("review", "Ben")
     seen = [
-        {cell.answer.id for cell in at.session_state["review-page"].cells} for at in (one, other)
+        {cell.prediction.id for cell in at.session_state["review-page"].cells}
+        for at in (one, other)
     ]
     assert seen[0]
     assert not seen[0] & seen[1]
 
 
-def test_reviewed_cells_become_a_dataset(waiting: ReviewService, home: Path):
+def test_reviewed_cells_become_a_dataset(waiting: ReviewStore, home: Path):
     at = page("review")
     for _ in range(3):
         at = ok(at.button(key="agree").click().run())
@@ -236,7 +237,7 @@ def test_reviewed_cells_become_a_dataset(waiting: ReviewService, home: Path):
     assert "3 cells in" in texts(at)
 
 
-def test_two_models_are_compared_on_reviewed_cells(waiting: ReviewService):
+def test_two_models_are_compared_on_reviewed_cells(waiting: ReviewStore):
     at = page("review")
     for _ in range(8):
         at = ok(at.button(key="agree").click().run())
@@ -258,25 +259,23 @@ def test_models_show_figures_and_card_of_each():
     assert page("classify").selectbox(key="classify-model").value == "pbc8"
 
 
-def test_records_say_what_is_kept_and_where_and_forget_on_demand(
-    waiting: ReviewService, home: Path
-):
+def test_records_say_what_is_kept_and_where_and_forget_on_demand(waiting: ReviewStore, home: Path):
     at = page("records")
     assert str(home) in texts(at)
     at.radio[0].set_value("none")
     at = click(at, "Keep it so")
-    assert waiting.keeping().images == "none"
+    assert waiting.retention().images == "none"
     at = click(at, "Delete")
     assert any("Tick the box" in warning.value for warning in at.warning)
     at.checkbox[-1].check()
     at = click(at, "Delete")
     assert waiting.batches() == []
     trace = waiting.deletions()[0]
-    assert (trace.by, trace.answers) == ("Ana", len(synthetic_samples()))
+    assert (trace.by, trace.predictions) == ("Ana", len(synthetic_samples()))
     assert "Ana" in list(at.dataframe[-1].value["by"])
 
 
-def test_an_image_is_deleted_by_itself(service: ReviewService):
+def test_an_image_is_deleted_by_itself(store: ReviewStore):
     name, content = synthetic_samples()[0]
     upload(page("classify"), (name, content), synthetic_samples()[1])
     at = page("records")
@@ -284,9 +283,9 @@ def test_an_image_is_deleted_by_itself(service: ReviewService):
     at.file_uploader[0].set_value((name, content, "image/png"))
     at.checkbox[-1].check()
     click(at, "Delete")
-    (batch,) = service.batches()
+    (batch,) = store.batches()
     assert batch.n == 1
-    assert service.deletions()[0].answers == 1
+    assert store.deletions()[0].predictions == 1
 
 
 def test_no_more_images_are_taken_than_allowed(monkeypatch: pytest.MonkeyPatch):
@@ -327,7 +326,7 @@ def is_primary(button: object) -> bool:
     return button.proto.type == "primary"
 
 
-def test_what_is_asked_of_a_cell_that_the_model_knows(waiting: ReviewService):
+def test_what_is_asked_of_a_cell_that_the_model_knows(waiting: ReviewStore):
     at = page("review")
     while "unlike" in (asked := question(at)):
         at = ok(at.button(key="unusable").click().run())
@@ -341,21 +340,21 @@ def question(at: AppTest) -> str:
     return asked
 
 
-def test_an_image_asks_a_person_once_and_its_decision_is_shown(service: ReviewService):
+def test_an_image_asks_a_person_once_and_its_decision_is_shown(store: ReviewStore):
     upload(page("classify"), ("noise.png", noise()))
     at = upload(page("classify"), ("again.png", noise()), ("more.png", noise(1)))
     assert "Of those for review, 1 already in the queue: not queued again." in texts(at)
-    assert sum(queue.waiting for queue in service.queues()) == 2
+    assert sum(queue.waiting for queue in store.queues()) == 2
     at = page("review")
     for _ in range(2):
         at = ok(at.button(key="unusable").click().run())
     at = upload(page("classify"), ("third.png", noise()), ("fourth.png", noise(1)))
     assert "Of those for review, 2 already decided by a person: not queued again." in texts(at)
     assert "Already decided by Ana: not usable" in texts(at)
-    assert service.queues() == []
+    assert store.queues() == []
 
 
-def test_accepted_cells_that_were_decided_are_not_sent_again(waiting: ReviewService):
+def test_accepted_cells_that_were_decided_are_not_sent_again(waiting: ReviewStore):
     at = page("review")
     ok(at.button(key="agree").click().run())
     at = click(page("classify"), "Try it with synthetic cells")
@@ -386,7 +385,7 @@ def test_the_footer_names_the_model_of_the_page():
     assert "model pbc8" in footer(at)  # whose predictions are on the page
 
 
-def test_deleting_a_batch_that_does_not_exist_leaves_the_page(service: ReviewService):
+def test_deleting_a_batch_that_does_not_exist_leaves_the_page(store: ReviewStore):
     at = page("records")
     at.number_input[-1].set_value(77)
     at.checkbox[-1].check()

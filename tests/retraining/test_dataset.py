@@ -13,7 +13,7 @@ from hematovision.data.folders import read_dataset
 from hematovision.errors import DatasetError, OutputError
 from hematovision.files import sha256_bytes
 from hematovision.retraining.dataset import COLUMNS, Exported, export_reviewed
-from hematovision.review.records import Answer, ModelRef, Reviewed
+from hematovision.review.records import ModelRef, RecordedPrediction, Reviewed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MODEL = ModelRef("mine", "ab" * 32, ("RBC", "WBC", "Platelets"))
@@ -26,7 +26,7 @@ def picture(shade: int) -> bytes:
 def decided(
     shade: int, label: str, *, number: int = 1, hours: int = 0, by: str = "Ada"
 ) -> Reviewed:
-    answer = Answer(
+    answer = RecordedPrediction(
         id=number,
         batch=1,
         name=f"cell {shade}.png",

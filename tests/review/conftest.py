@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 from hematovision.review.tables import Base
 from postgresql_server import NoServerError, postgresql
 
@@ -65,14 +65,14 @@ def url(request: pytest.FixtureRequest, quick_folder: Path) -> str:
 @pytest.fixture(scope="session")
 def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "records.sqlite3"
-    ReviewService.open(f"sqlite:///{path}").close()
+    ReviewStore.open(f"sqlite:///{path}").close()
     return path
 
 
 @pytest.fixture(scope="session")
 def postgresql_with_tables(new_database: Callable[[], str]) -> str:
     url = new_database()
-    ReviewService.open(url).close()
+    ReviewStore.open(url).close()
     return url
 
 
@@ -108,7 +108,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def service(ready_url: str, clock: Clock) -> Iterator[ReviewService]:
+def store(ready_url: str, clock: Clock) -> Iterator[ReviewStore]:
     """An open service on an empty database, of each kind in turn."""
-    with closing(ReviewService.open(ready_url, clock=clock)) as service:
-        yield service
+    with closing(ReviewStore.open(ready_url, clock=clock)) as store:
+        yield store

@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from hematovision import images
 from hematovision.model.classifier import Classifier
 from hematovision.review.batches import Batch, classify_batch, model_ref
-from hematovision.review.records import Keeping
-from hematovision.review.service import ReviewService
+from hematovision.review.records import Retention
+from hematovision.review.store import ReviewStore
 from hematovision.synthetic import render_cell
 from hematovision.workflows.classify import classify
 
@@ -26,8 +26,8 @@ def classifier() -> Classifier:
 
 @pytest.fixture
 def records(tmp_path: Path):
-    with ReviewService.open(f"sqlite+pysqlite:///{tmp_path / 'records.sqlite3'}") as service:
-        yield service
+    with ReviewStore.open(f"sqlite+pysqlite:///{tmp_path / 'records.sqlite3'}") as store:
+        yield store
 
 
 def drawn(count: int) -> list[tuple[str, bytes]]:
@@ -39,7 +39,7 @@ def drawn(count: int) -> list[tuple[str, bytes]]:
 
 
 def test_answers_are_those_of_classify(
-    classifier: Classifier, records: ReviewService, tmp_path: Path
+    classifier: Classifier, records: ReviewStore, tmp_path: Path
 ):
     cells = [*drawn(5), ("broken.png", b"\x89PNG\r\n\x1a\nnothing")]
     for name, content in cells:
@@ -61,13 +61,13 @@ def test_answers_are_those_of_classify(
 
 
 def test_every_answer_is_recorded_and_refused_files_are_not(
-    classifier: Classifier, records: ReviewService
+    classifier: Classifier, records: ReviewStore
 ):
     batch = classify_batch(classifier, [*drawn(4), ("x.png", b"")], records, name="mine")
     (kept,) = records.batches()
     assert (kept.id, kept.n, kept.model.name) == (batch.number, 4, "mine")
     assert kept.model == model_ref(classifier, "mine")
-    assert [answer.id for answer in records.answers(batch.number)] == [
+    assert [answer.id for answer in records.predictions(batch.number)] == [
         row.answer for row in batch.answered
     ]
     assert [row.prediction.path for row in batch.refused] == ["x.png"]
@@ -75,9 +75,9 @@ def test_every_answer_is_recorded_and_refused_files_are_not(
 
 @pytest.mark.parametrize("keep", ["review", "all", "none"])
 def test_pictures_are_kept_as_the_setting_says_without_metadata(
-    classifier: Classifier, records: ReviewService, keep: str
+    classifier: Classifier, records: ReviewStore, keep: str
 ):
-    records.keep(Keeping(keep, None), "Ana")
+    records.set_retention(Retention(keep, None), "Ana")
     note = PngInfo()
     note.add_text("Patient", "Doe, Jane")
     with io.BytesIO() as stream:
@@ -90,12 +90,12 @@ def test_pictures_are_kept_as_the_setting_says_without_metadata(
     waiting = records.claim("Ana", batch.model.sha256)
     assert len(waiting) == (keep != "none")
     for cell in waiting:
-        assert b"Doe" not in cell.picture
-        np.testing.assert_array_equal(images.read(cell.picture), noise)
+        assert b"Doe" not in cell.png
+        np.testing.assert_array_equal(images.read(cell.png), noise)
 
 
 def test_a_batch_gives_its_images_back_until_it_is_closed(
-    classifier: Classifier, records: ReviewService
+    classifier: Classifier, records: ReviewStore
 ):
     cells = drawn(3)
     batch = classify_batch(classifier, cells, records, name="mine")
@@ -107,7 +107,7 @@ def test_a_batch_gives_its_images_back_until_it_is_closed(
 
 
 def test_rows_are_chosen_by_decision_and_class_the_least_certain_first(
-    classifier: Classifier, records: ReviewService
+    classifier: Classifier, records: ReviewStore
 ):
     batch = classify_batch(classifier, [*drawn(9), ("x.png", b"")], records, name="mine")
     rows = batch.chosen()
@@ -126,7 +126,7 @@ def test_rows_are_chosen_by_decision_and_class_the_least_certain_first(
 
 
 def test_progress_is_told_with_the_number_of_images_in_archives(
-    classifier: Classifier, records: ReviewService
+    classifier: Classifier, records: ReviewStore
 ):
     told = []
     classify_batch(
@@ -139,7 +139,7 @@ def test_progress_is_told_with_the_number_of_images_in_archives(
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_no_file_is_left_behind(records: ReviewService, classifier: Classifier):
+def test_no_file_is_left_behind(records: ReviewStore, classifier: Classifier):
     batch = Batch(1, model_ref(classifier, "mine"))
     place = batch.put(b"abc")
     assert batch.put(b"de") == (3, 2)
@@ -149,16 +149,16 @@ def test_no_file_is_left_behind(records: ReviewService, classifier: Classifier):
 
 
 def test_large_files_are_not_gathered_in_memory(
-    classifier: Classifier, records: ReviewService, monkeypatch: pytest.MonkeyPatch
+    classifier: Classifier, records: ReviewStore, monkeypatch: pytest.MonkeyPatch
 ):
     gathered: list[int] = []
-    record = ReviewService.record
+    record = ReviewStore.record
 
-    def spied(self: ReviewService, batch: int, answers: list) -> list[int]:
+    def spied(self: ReviewStore, batch: int, answers: list) -> list[int]:
         gathered.append(len(answers))
         return record(self, batch, answers)
 
-    monkeypatch.setattr(ReviewService, "record", spied)
+    monkeypatch.setattr(ReviewStore, "record", spied)
     # Bytes behind the end of an image are ignored.
     cells = [(name, content + bytes(2**24)) for name, content in drawn(5)]
     batch = classify_batch(classifier, cells, records, name="mine")

@@ -13,12 +13,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, make_url, select, text
 
-from answers_to_review import MODEL, new
 from hematovision.errors import DatabaseError, ReviewConflictError, ReviewError
 from hematovision.review import migrating
 from hematovision.review.database import Database, database_url
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 from hematovision.review.tables import Base, BatchRow, DecisionRow, SettingRow
+from review_predictions import MODEL, new
 
 
 def test_the_url_comes_from_the_caller_then_the_environment_then_the_data_folder(
@@ -35,8 +35,8 @@ def test_the_url_comes_from_the_caller_then_the_environment_then_the_data_folder
 def test_the_data_folder_is_made_for_its_owner_alone(monkeypatch, tmp_path):
     monkeypatch.delenv("HEMATOVISION_DATABASE_URL", raising=False)
     monkeypatch.setenv("HEMATOVISION_HOME", str(tmp_path / "new" / "hematovision"))
-    with ReviewService.open() as service:
-        assert service.where.endswith("records.sqlite3")
+    with ReviewStore.open() as store:
+        assert store.where.endswith("records.sqlite3")
     folder = tmp_path / "new" / "hematovision"
     assert (folder / "records.sqlite3").is_file()
     if sys.platform != "win32":
@@ -57,7 +57,7 @@ def test_the_data_folder_is_made_for_its_owner_alone(monkeypatch, tmp_path):
 )
 def test_other_databases_are_refused(url, message):
     with pytest.raises(DatabaseError, match=message) as caught:
-        ReviewService.open(url)
+        ReviewStore.open(url)
     assert "secret" not in str(caught.value)
 
 
@@ -71,20 +71,20 @@ def test_the_tables_are_those_that_the_program_knows(url):
 
 
 def test_opening_again_finds_what_was_recorded(url):
-    with ReviewService.open(url) as service:
-        [a] = service.record(service.start_batch(MODEL), [new("a")])
-    with ReviewService.open(url) as service:
-        assert [cell.answer.id for cell in service.claim("Ana", MODEL.sha256)] == [a]
+    with ReviewStore.open(url) as store:
+        [a] = store.record(store.start_batch(MODEL), [new("a")])
+    with ReviewStore.open(url) as store:
+        assert [cell.prediction.id for cell in store.claim("Ana", MODEL.sha256)] == [a]
 
 
 OPEN = """
 import sys
-from hematovision.review import migrating, service
+from hematovision.review import migrating, store
 print("ready", flush=True)
 url = sys.stdin.readline().strip()
 upgrade, upgraded = migrating.command.upgrade, []
 migrating.command.upgrade = lambda *a: (upgraded.append(1), upgrade(*a))
-opened = service.ReviewService.open(url)
+opened = store.ReviewStore.open(url)
 opened.set_setting("opened", "yes", "process")
 opened.close()
 print(len(upgraded))
@@ -113,11 +113,11 @@ def test_one_process_waits_for_another_that_makes_the_tables(url, monkeypatch):
     def answer(*arguments: object) -> bool:
         asked.append(is_current(*arguments))
         if len(asked) == 1:  # the second comes when the first has looked but does not hold the lock
-            ReviewService.open(url).close()
+            ReviewStore.open(url).close()
         return asked[-1]
 
     monkeypatch.setattr(migrating, "_is_current", answer)
-    ReviewService.open(url).close()
+    ReviewStore.open(url).close()
     assert asked == [False, False, False, True]
 
 
@@ -125,7 +125,7 @@ def test_records_of_a_newer_version_are_refused_and_left_alone(url):
     with closing(Database.open(url)) as database, database.writing() as session:
         session.execute(text(f"UPDATE {migrating.VERSION_TABLE} SET version_num = '0999'"))
     with pytest.raises(DatabaseError, match=r"'0999', which a newer.*up to '0001'.*Update") as e:
-        ReviewService.open(url)
+        ReviewStore.open(url)
     assert (make_url(url).password or "***") not in str(e.value)
 
 
@@ -134,8 +134,8 @@ def test_other_programs_tables_may_be_in_the_same_database(url):
     with closing(Database(parsed)) as database, database.writing() as session:
         session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
         session.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
-    with ReviewService.open(url) as service:
-        assert service.batches() == []
+    with ReviewStore.open(url) as store:
+        assert store.batches() == []
 
 
 @pytest.mark.parametrize(
@@ -153,20 +153,20 @@ def test_a_file_that_is_no_database_is_refused(sqlite_with_tables: Path, tmp_pat
     shutil.copy(sqlite_with_tables, path)
     spoil(path)
     with pytest.raises(DatabaseError, match=r"could not be opened: .*HEMATOVISION_DATABASE_URL"):
-        ReviewService.open(f"sqlite:///{path}")
+        ReviewStore.open(f"sqlite:///{path}")
 
 
 def test_a_file_where_the_folder_should_be_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DatabaseError, match="could not be opened"):
-        ReviewService.open(f"sqlite:///{tmp_path / 'file' / 'records.sqlite3'}")
+        ReviewStore.open(f"sqlite:///{tmp_path / 'file' / 'records.sqlite3'}")
 
 
 @pytest.mark.parametrize("where", ["", "?password=hunter2"])
 def test_a_server_that_cannot_be_reached_is_told_without_the_password(where):
     url = f"postgresql://ana:hunter2@127.0.0.1:9/records{where}"
     with pytest.raises(DatabaseError, match="Check that the server runs") as caught:
-        ReviewService.open(url)
+        ReviewStore.open(url)
     error: BaseException | None = caught.value
     while error is not None:
         assert "hunter2" not in str(error)
@@ -176,7 +176,7 @@ def test_a_server_that_cannot_be_reached_is_told_without_the_password(where):
 def test_a_wrong_password_is_not_repeated(new_database):
     url = make_url(new_database()).set(password="hunter2")
     with pytest.raises(DatabaseError, match="could not be opened") as caught:
-        ReviewService.open(url.render_as_string(hide_password=False))
+        ReviewStore.open(url.render_as_string(hide_password=False))
     assert "hunter2" not in str(caught.value)
     assert ":***@127.0.0.1" in str(caught.value)
 
@@ -221,13 +221,13 @@ def test_a_file_locked_while_it_is_set_up_is_asked_again(tmp_path, monkeypatch):
         monkeypatch.setattr(sqlite, "_PRAGMAS", pragmas)
         timer = threading.Timer(0.3, other.execute, ("ROLLBACK",))
         timer.start()
-        ReviewService.open(f"sqlite:///{path}").close()
+        ReviewStore.open(f"sqlite:///{path}").close()
         timer.join()
         other.execute("BEGIN EXCLUSIVE")
         monkeypatch.setattr(sqlite, "_PATIENCE", 0.0)
         monkeypatch.setattr(sqlite, "_PRAGMAS", (*pragmas, "PRAGMA journal_mode = DELETE"))
         with pytest.raises(DatabaseError, match="locked"):
-            ReviewService.open(f"sqlite:///{path}")
+            ReviewStore.open(f"sqlite:///{path}")
 
 
 def test_sqlite_is_told_to_be_safe(tmp_path):
@@ -239,11 +239,11 @@ def test_sqlite_is_told_to_be_safe(tmp_path):
 
 
 def test_the_database_itself_refuses_a_second_decision_of_the_same_number(ready_url):
-    with ReviewService.open(ready_url) as service:
-        [a] = service.record(service.start_batch(MODEL), [new("a")])
-        service.claim("Ana", MODEL.sha256)
-        service.decide(a, "Ana", "WBC")
-        at = service.history(a)[0].at
+    with ReviewStore.open(ready_url) as store:
+        [a] = store.record(store.start_batch(MODEL), [new("a")])
+        store.claim("Ana", MODEL.sha256)
+        store.decide(a, "Ana", "WBC")
+        at = store.history(a)[0].at
     double = DecisionRow(answer_id=a, number=1, kind="class", reviewer="Ben", at=at, after="RBC")
     with closing(Database.open(ready_url)) as database:
         match = "at the same moment"

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from answers_to_review import MODEL, new, png
 from hematovision.errors import ReviewError
 from hematovision.files import sha256_bytes
-from hematovision.review.records import Deletion, Keeping
-from hematovision.review.service import ReviewService
+from hematovision.review.records import Deletion, Retention
+from hematovision.review.store import ReviewStore
+from review_predictions import MODEL, new, png
 
 
 def rows(url: str, table: str) -> int:
@@ -28,13 +28,13 @@ def contents(url: str, query: str) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture
-def two_batches(service: ReviewService) -> tuple[int, int]:
+def two_batches(store: ReviewStore) -> tuple[int, int]:
     """The image a in both, b in the first, c in the second; a is decided in the first."""
-    first, second = service.start_batch(MODEL), service.start_batch(MODEL)
-    [a, _] = service.record(first, [new("a", confidence=0.4), new("b")])
-    service.record(second, [new("a", confidence=0.8), new("c", confidence=0.7)])
-    service.claim("Ana", MODEL.sha256, 2)
-    service.decide(a, "Ana", "WBC")
+    first, second = store.start_batch(MODEL), store.start_batch(MODEL)
+    [a, _] = store.record(first, [new("a", confidence=0.4), new("b")])
+    store.record(second, [new("a", confidence=0.8), new("c", confidence=0.7)])
+    store.claim("Ana", MODEL.sha256, 2)
+    store.decide(a, "Ana", "WBC")
     return first, second
 
 
@@ -43,86 +43,86 @@ def sha256(key: str) -> str:
 
 
 def test_an_image_is_deleted_from_every_batch_with_all_that_hangs_on_it(
-    service, ready_url, clock, two_batches
+    store, ready_url, clock, two_batches
 ):
-    deletion = service.delete_image(sha256("a"), "Ana")
+    deletion = store.delete_image(sha256("a"), "Ana")
     assert deletion == Deletion(1, clock.now, "Ana", "an image", 1, 2)
-    assert [a.name for b in two_batches for a in service.answers(b)] == ["b.png", "c.png"]
+    assert [a.name for b in two_batches for a in store.predictions(b)] == ["b.png", "c.png"]
     counted = {table: rows(ready_url, table) for table in ("answer", "picture", "waiting")}
     assert counted == {"answer": 2, "picture": 2, "waiting": 2}
     assert rows(ready_url, "decision") == 0
-    assert service.recent("Ana") == []
-    assert service.agreement(MODEL.sha256).matrix.sum() == 0
-    assert service.deleted_images(deletion.id) == [sha256("a")]
-    assert service.deletions() == [deletion]
+    assert store.recent("Ana") == []
+    assert store.agreement(MODEL.sha256).matrix.sum() == 0
+    assert store.deleted_images(deletion.id) == [sha256("a")]
+    assert store.deletions() == [deletion]
     with pytest.raises(ReviewError, match="no answer to an image"):
-        service.delete_image(sha256("a"), "Ana")
+        store.delete_image(sha256("a"), "Ana")
     with pytest.raises(ReviewError, match="64 lower-case"):
-        service.delete_image("a.png", "Ana")
+        store.delete_image("a.png", "Ana")
 
 
-def test_a_batch_is_deleted_and_its_number_does_not_come_back(service, ready_url, two_batches):
+def test_a_batch_is_deleted_and_its_number_does_not_come_back(store, ready_url, two_batches):
     first, second = two_batches
-    numbers = [answer.id for answer in service.answers(second)]
-    deletion = service.delete_batch(second, "Ben")
-    assert (deletion.by, deletion.what, deletion.images, deletion.answers) == (
+    numbers = [answer.id for answer in store.predictions(second)]
+    deletion = store.delete_batch(second, "Ben")
+    assert (deletion.by, deletion.what, deletion.images, deletion.predictions) == (
         "Ben",
         f"batch {second}",
         2,
         2,
     )
-    assert [batch.id for batch in service.batches()] == [first]
-    assert len(service.answers(first)) == 2
+    assert [batch.id for batch in store.batches()] == [first]
+    assert len(store.predictions(first)) == 2
     with pytest.raises(ReviewError, match=f"no batch {second}"):
-        service.answers(second)
+        store.predictions(second)
     with pytest.raises(ReviewError, match=f"no batch {second}"):
-        service.delete_batch(second, "Ben")
-    again = service.start_batch(MODEL)
+        store.delete_batch(second, "Ben")
+    again = store.start_batch(MODEL)
     assert again > second
-    assert service.record(again, [new("d")])[0] > max(numbers)
-    assert service.deleted_images(deletion.id) == sorted([sha256("a"), sha256("c")])
-    assert service.deleted_images(deletion.id + 1) == []
+    assert store.record(again, [new("d")])[0] > max(numbers)
+    assert store.deleted_images(deletion.id) == sorted([sha256("a"), sha256("c")])
+    assert store.deleted_images(deletion.id + 1) == []
 
 
-def test_everything_older_is_deleted(service, clock, two_batches):
+def test_everything_older_is_deleted(store, clock, two_batches):
     clock.advance(days=30)
-    young = service.start_batch(MODEL)
-    service.record(young, [new("young")])
-    service.record(two_batches[0], [new("late")])
+    young = store.start_batch(MODEL)
+    store.record(young, [new("young")])
+    store.record(two_batches[0], [new("late")])
     clock.advance(hours=1)
-    deletion = service.delete_older(30, "Ana")
-    assert (deletion.what, deletion.images, deletion.answers) == (
+    deletion = store.delete_older(30, "Ana")
+    assert (deletion.what, deletion.images, deletion.predictions) == (
         "everything older than 30 days",
         3,
         4,
     )
-    assert [(batch.id, batch.n) for batch in service.batches()] == [(young, 1), (two_batches[0], 1)]
-    assert service.delete_older(10**9, "Ana").answers == 0
-    assert service.delete_older(0, "Ana").answers == 2
-    assert service.batches() == []
+    assert [(batch.id, batch.n) for batch in store.batches()] == [(young, 1), (two_batches[0], 1)]
+    assert store.delete_older(10**9, "Ana").predictions == 0
+    assert store.delete_older(0, "Ana").predictions == 2
+    assert store.batches() == []
     with pytest.raises(ReviewError, match="0 or more"):
-        service.delete_older(-1, "Ana")
+        store.delete_older(-1, "Ana")
 
 
-def test_a_trace_holds_neither_names_nor_pictures(service, ready_url, two_batches):
+def test_a_trace_holds_neither_names_nor_pictures(store, ready_url, two_batches):
     for batch in two_batches:
-        service.delete_batch(batch, "Ana")
+        store.delete_batch(batch, "Ana")
     for table in ("deletion", "deleted_image", "batch", "answer", "picture", "waiting"):
         assert "png" not in repr(contents(ready_url, f"SELECT * FROM {table}")).lower()
 
 
 def test_nothing_of_a_deleted_picture_is_left_in_the_files_of_sqlite(tmp_path):
-    with ReviewService.open(f"sqlite:///{tmp_path / 'records.sqlite3'}") as service:
+    with ReviewStore.open(f"sqlite:///{tmp_path / 'records.sqlite3'}") as store:
         secret = png("once seen " * 2000)
-        batch = service.start_batch(MODEL)
-        service.record(batch, [new("a", picture=secret, name="Jane Doe.png"), new("b")])
+        batch = store.start_batch(MODEL)
+        store.record(batch, [new("a", png=secret, name="Jane Doe.png"), new("b")])
 
         def left(what: bytes) -> list[str]:
             return [p.name for p in Path(tmp_path).iterdir() if what in p.read_bytes()]
 
         assert left(b"once seen once seen")
         assert left(b"Jane Doe")
-        service.delete_image(sha256("a"), "Ana")
+        store.delete_image(sha256("a"), "Ana")
         assert left(b"once seen once seen") == []
         assert left(b"Jane Doe") == []
 
@@ -136,81 +136,81 @@ def pictures(url: str) -> list[str]:
     ("images", "kept", "waiting"),
     [("review", ["doubtful"], 1), ("all", ["sure", "doubtful"], 1), ("none", [], 0)],
 )
-def test_pictures_are_kept_as_chosen(service, ready_url, images, kept, waiting):
-    service.keep(Keeping(images), "Ana")
+def test_pictures_are_kept_as_chosen(store, ready_url, images, kept, waiting):
+    store.set_retention(Retention(images), "Ana")
     both = [new("sure", decision="accepted"), new("doubtful")]
-    assert len(service.record(service.start_batch(MODEL), both)) == 2
+    assert len(store.record(store.start_batch(MODEL), both)) == 2
     assert pictures(ready_url) == kept
-    assert len(service.claim("Ana", MODEL.sha256)) == waiting
-    assert service.keeping() == Keeping(images)
+    assert len(store.claim("Ana", MODEL.sha256)) == waiting
+    assert store.retention() == Retention(images)
 
 
-def test_by_default_pictures_of_answers_for_review_are_kept(service):
-    assert service.keeping() == Keeping("review", None)
-    assert service.apply_keeping() is None
-    assert service.deletions() == []
+def test_by_default_pictures_of_answers_for_review_are_kept(store):
+    assert store.retention() == Retention("review", None)
+    assert store.apply_retention() is None
+    assert store.deletions() == []
 
 
-def test_a_choice_of_what_is_kept_applies_to_what_is_there_already(service, ready_url, clock):
-    service.keep(Keeping("all"), "Ana")
-    assert service.apply_keeping() is None
+def test_a_choice_of_what_is_kept_applies_to_what_is_there_already(store, ready_url, clock):
+    store.set_retention(Retention("all"), "Ana")
+    assert store.apply_retention() is None
     doubtful = [new("waits", confidence=0.6), new("decided", confidence=0.5)]
     sure = new("sure", decision="accepted")
-    numbers = service.record(service.start_batch(MODEL), [*doubtful, sure])
-    service.claim("Ana", MODEL.sha256, 1)
-    service.decide(numbers[1], "Ana", "WBC")
-    service.keep(Keeping("review"), "Ana")
-    deletion = service.apply_keeping()
-    assert (deletion.by, deletion.images, deletion.answers) == ("automatic", 1, 0)
+    numbers = store.record(store.start_batch(MODEL), [*doubtful, sure])
+    store.claim("Ana", MODEL.sha256, 1)
+    store.decide(numbers[1], "Ana", "WBC")
+    store.set_retention(Retention("review"), "Ana")
+    deletion = store.apply_retention()
+    assert (deletion.by, deletion.images, deletion.predictions) == ("automatic", 1, 0)
     assert "review" in deletion.what
     assert pictures(ready_url) == ["waits", "decided"]
-    assert service.apply_keeping() is None
-    service.keep(Keeping("none"), "Ana")
-    assert service.apply_keeping().images == 2
+    assert store.apply_retention() is None
+    store.set_retention(Retention("none"), "Ana")
+    assert store.apply_retention().images == 2
     assert pictures(ready_url) == []
-    assert service.queues() == []
-    assert len(service.answers(1)) == 3
-    assert service.agreement(MODEL.sha256).matrix.sum() == 1
-    assert list(service.reviewed()) == []
+    assert store.queues() == []
+    assert len(store.predictions(1)) == 3
+    assert store.agreement(MODEL.sha256).matrix.sum() == 1
+    assert list(store.reviewed()) == []
     with pytest.raises(ReviewError, match="No pictures are kept"):
-        service.send_to_review({numbers[2]: png("x")})
+        store.send_to_review({numbers[2]: png("x")})
 
 
 @pytest.mark.parametrize("images", ["review", "all"])
-def test_pictures_go_after_so_many_days_and_answers_stay(service, ready_url, clock, images):
-    service.keep(Keeping(images, 7), "Ana")
-    service.record(service.start_batch(MODEL), [new("old")])
+def test_pictures_go_after_so_many_days_and_answers_stay(store, ready_url, clock, images):
+    store.set_retention(Retention(images, 7), "Ana")
+    store.record(store.start_batch(MODEL), [new("old")])
     clock.advance(days=7)
-    service.record(service.start_batch(MODEL), [new("young")])
-    assert service.apply_keeping() is None
+    store.record(store.start_batch(MODEL), [new("young")])
+    assert store.apply_retention() is None
     clock.advance(minutes=1)
-    assert service.apply_keeping().images == 1
+    assert store.apply_retention().images == 1
     assert pictures(ready_url) == ["young"]
-    assert [queue.waiting for queue in service.queues()] == [1]
-    assert len(service.batches()) == 2
+    assert [queue.waiting for queue in store.queues()] == [1]
+    assert len(store.batches()) == 2
 
 
-def test_an_undone_cell_without_its_picture_does_not_wait(service, clock):
-    service.keep(Keeping("review", 7), "Ana")
-    [a] = service.record(service.start_batch(MODEL), [new("a")])
-    service.claim("Ana", MODEL.sha256)
-    service.decide(a, "Ana", "WBC")
+def test_an_undone_cell_without_its_picture_does_not_wait(store, clock):
+    store.set_retention(Retention("review", 7), "Ana")
+    [a] = store.record(store.start_batch(MODEL), [new("a")])
+    store.claim("Ana", MODEL.sha256)
+    store.decide(a, "Ana", "WBC")
     clock.advance(days=8)
-    service.apply_keeping()
-    assert service.undo("Ana").after == "RBC"
-    assert service.queues() == []
-    assert service.undo("Ana") is None
-    assert service.agreement(MODEL.sha256).matrix.sum() == 0
+    store.apply_retention()
+    assert store.undo("Ana").after == "RBC"
+    assert store.queues() == []
+    assert store.undo("Ana") is None
+    assert store.agreement(MODEL.sha256).matrix.sum() == 0
 
 
-def test_settings_are_appended_with_who_and_when(service, ready_url, clock):
-    assert service.setting("model") is None
-    service.set_setting("model", "pbc8", "Ana")
+def test_settings_are_appended_with_who_and_when(store, ready_url, clock):
+    assert store.setting("model") is None
+    store.set_setting("model", "pbc8", "Ana")
     clock.advance(days=1)
-    service.set_setting("model", "runs/größer", "Ben")
-    service.keep(Keeping("all", 30), "Ben")
-    assert service.setting("model") == "runs/größer"
-    assert service.keeping() == Keeping("all", 30)
+    store.set_setting("model", "runs/größer", "Ben")
+    store.set_retention(Retention("all", 30), "Ben")
+    assert store.setting("model") == "runs/größer"
+    assert store.retention() == Retention("all", 30)
     assert contents(ready_url, "SELECT key, value, by FROM setting ORDER BY id") == [
         ("model", "pbc8", "Ana"),
         ("model", "runs/größer", "Ben"),
@@ -221,7 +221,7 @@ def test_settings_are_appended_with_who_and_when(service, ready_url, clock):
 @pytest.mark.parametrize(
     ("key", "value"), [("", "x"), ("k" * 101, "x"), ("a\0b", "x"), ("k", "a\0b"), ("k", "\udcff")]
 )
-def test_a_setting_that_is_no_text_is_refused(service, key, value):
+def test_a_setting_that_is_no_text_is_refused(store, key, value):
     with pytest.raises(ReviewError, match="A setting has a key"):
-        service.set_setting(key, value, "Ana")
-    assert service.setting("k") is None
+        store.set_setting(key, value, "Ana")
+    assert store.setting("k") is None

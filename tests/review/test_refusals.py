@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from answers_to_review import CLASSES, MODEL, new, said
 from hematovision.errors import ReviewError
-from hematovision.review.records import LEASE, Keeping, ModelRef, NewPrediction
-from hematovision.review.service import ReviewService
+from hematovision.review.records import LEASE, ModelRef, NewPrediction, Retention
+from hematovision.review.store import ReviewStore
+from review_predictions import CLASSES, MODEL, new, predicted
 
 
 @pytest.mark.parametrize(
@@ -23,34 +23,34 @@ from hematovision.review.service import ReviewService
     ],
     ids=["unicode", "path", "control", "surrogate", "sql", "empty", "long"],
 )
-def test_names_are_kept_for_people_whatever_is_in_them(service, name, kept):
-    batch = service.start_batch(MODEL)
-    service.record(batch, [new("a", name=name)])
-    assert service.answers(batch)[0].name == kept
+def test_names_are_kept_for_people_whatever_is_in_them(store, name, kept):
+    batch = store.start_batch(MODEL)
+    store.record(batch, [new("a", name=name)])
+    assert store.predictions(batch)[0].name == kept
 
 
-def test_one_person_is_one_name(service):
-    service.record(service.start_batch(MODEL), [new("a")])
-    [cell] = service.claim("  Zoe\u0308  Ång ", MODEL.sha256)
-    decided = service.decide(cell.answer.id, "Zoë Ång", "RBC")
+def test_one_person_is_one_name(store):
+    store.record(store.start_batch(MODEL), [new("a")])
+    [cell] = store.claim("  Zoe\u0308  Ång ", MODEL.sha256)
+    decided = store.decide(cell.prediction.id, "Zoë Ång", "RBC")
     assert decided.reviewer == "Zoë Ång"
 
 
 @pytest.mark.parametrize("name", ["", "  \n", "a" * 101])
-def test_a_person_without_a_name_cannot_review(service, name):
+def test_a_person_without_a_name_cannot_review(store, name):
     for call in (
-        lambda: service.claim(name, MODEL.sha256),
-        lambda: service.decide(1, name, "RBC"),
-        lambda: service.undo(name),
-        lambda: service.keep(Keeping(), name),
-        lambda: service.delete_older(1, name),
+        lambda: store.claim(name, MODEL.sha256),
+        lambda: store.decide(1, name, "RBC"),
+        lambda: store.undo(name),
+        lambda: store.set_retention(Retention(), name),
+        lambda: store.delete_older(1, name),
     ):
         with pytest.raises(ReviewError, match="1 to 100 characters"):
             call()
 
 
-def recording(service: ReviewService, *answers: NewPrediction) -> None:
-    service.record(service.start_batch(MODEL), answers)
+def recording(store: ReviewStore, *answers: NewPrediction) -> None:
+    store.record(store.start_batch(MODEL), answers)
 
 
 @pytest.mark.parametrize(
@@ -64,36 +64,36 @@ def recording(service: ReviewService, *answers: NewPrediction) -> None:
     ],
 )
 def test_an_answer_that_is_not_of_the_batchs_model_is_refused_with_all_others(
-    service, values, message
+    store, values, message
 ):
-    wrong = NewPrediction("wrong.png", "0" * 64, said(**values), None)
+    wrong = NewPrediction("wrong.png", "0" * 64, predicted(**values), None)
     with pytest.raises(ReviewError, match=message):
-        recording(service, new("a"), wrong)
-    assert service.queues() == []
-    assert service.batches()[0].n == 0
+        recording(store, new("a"), wrong)
+    assert store.queues() == []
+    assert store.batches()[0].n == 0
 
 
-def test_a_batch_that_is_not_there_is_refused(service):
+def test_a_batch_that_is_not_there_is_refused(store):
     with pytest.raises(ReviewError, match="no batch 7"):
-        service.record(7, [new("a")])
+        store.record(7, [new("a")])
     with pytest.raises(ReviewError, match="no batch 7"):
-        service.answers(7)
+        store.predictions(7)
 
 
-def test_one_model_has_one_list_of_classes(service):
-    service.start_batch(MODEL)
+def test_one_model_has_one_list_of_classes(store):
+    store.start_batch(MODEL)
     with pytest.raises(ReviewError, match="with the classes RBC, WBC, Platelets"):
-        service.start_batch(ModelRef("three", MODEL.sha256, CLASSES[::-1]))
-    service.start_batch(ModelRef("renamed", MODEL.sha256, CLASSES))
-    assert service.models() == [MODEL]
+        store.start_batch(ModelRef("three", MODEL.sha256, CLASSES[::-1]))
+    store.start_batch(ModelRef("renamed", MODEL.sha256, CLASSES))
+    assert store.models() == [MODEL]
 
 
-def test_counts_and_leases_are_positive(service):
+def test_counts_and_leases_are_positive(store):
     for call in (
-        lambda: service.claim("Ana", MODEL.sha256, 0),
-        lambda: service.batches(0),
-        lambda: service.recent("Ana", -1),
-        lambda: service.claim("Ana", MODEL.sha256, lease=-LEASE),
+        lambda: store.claim("Ana", MODEL.sha256, 0),
+        lambda: store.batches(0),
+        lambda: store.recent("Ana", -1),
+        lambda: store.claim("Ana", MODEL.sha256, lease=-LEASE),
     ):
         with pytest.raises(ReviewError, match="must be"):
             call()
@@ -103,9 +103,9 @@ def test_values_that_cannot_be_are_refused_where_they_are_made():
     with pytest.raises(ReviewError, match="Model 'x' has a SHA-256"):
         ModelRef("x", "ABC", CLASSES)
     with pytest.raises(ReviewError, match=r"Image 'x\.png' has a SHA-256"):
-        NewPrediction("x.png", "", said(), None)
+        NewPrediction("x.png", "", predicted(), None)
     with pytest.raises(ReviewError, match="must be a PNG"):
-        new(picture=b"\xff\xd8\xff\xe0")
+        new(png=b"\xff\xd8\xff\xe0")
     for images, days in (("some", None), ("all", 0)):
         with pytest.raises(ReviewError, match="`images` must be"):
-            Keeping(images, days)
+            Retention(images, days)

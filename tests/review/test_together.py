@@ -8,13 +8,13 @@ from contextlib import closing
 import pytest
 from sqlalchemy import select
 
-from answers_to_review import MODEL, new, png
 from benchmarks.reviewers import kills, two_reviewers
 from hematovision.review import deciding
 from hematovision.review.database import Database
 from hematovision.review.repository import find_prediction
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 from hematovision.review.tables import DecisionRow
+from review_predictions import MODEL, new, png
 
 CELLS = 240  # `benchmarks/reviewers.py` takes a thousand.
 
@@ -57,85 +57,85 @@ def in_threads(*calls):
     return errors
 
 
-def test_one_service_serves_several_threads(service):
-    numbers = service.record(service.start_batch(MODEL), [new(i) for i in range(40)])
+def test_one_service_serves_several_threads(store):
+    numbers = store.record(store.start_batch(MODEL), [new(i) for i in range(40)])
 
     def review(who):
-        while cells := service.claim(who, MODEL.sha256, 3):
+        while cells := store.claim(who, MODEL.sha256, 3):
             for cell in cells:
-                service.decide(cell.answer.id, who, "WBC")
+                store.decide(cell.prediction.id, who, "WBC")
 
     assert in_threads(*(lambda who=who: review(who) for who in ("Ana", "Ben", "Zoe"))) == []
-    assert [len(service.history(number)) for number in numbers] == [1] * 40
+    assert [len(store.history(number)) for number in numbers] == [1] * 40
 
 
-def test_one_person_in_two_windows_does_not_wait_for_themselves(service):
-    numbers = service.record(service.start_batch(MODEL), [new(i) for i in range(30)])
-    service.claim("Ana", MODEL.sha256, 30)
+def test_one_person_in_two_windows_does_not_wait_for_themselves(store):
+    numbers = store.record(store.start_batch(MODEL), [new(i) for i in range(30)])
+    store.claim("Ana", MODEL.sha256, 30)
 
     def window(mine):
         for number in mine:
-            service.decide(number, "Ana", "WBC")
-            service.claim("Ana", MODEL.sha256, 5)
+            store.decide(number, "Ana", "WBC")
+            store.claim("Ana", MODEL.sha256, 5)
 
     assert in_threads(lambda: window(numbers[::2]), lambda: window(numbers[1::2])) == []
-    assert service.agreement(MODEL.sha256).matrix.sum() == 30
+    assert store.agreement(MODEL.sha256).matrix.sum() == 30
 
 
-def test_the_same_model_and_the_same_cells_come_from_several_at_once(service):
-    batch = service.start_batch(MODEL)
-    numbers = service.record(batch, [new(i, decision="accepted") for i in range(20)])
+def test_the_same_model_and_the_same_cells_come_from_several_at_once(store):
+    batch = store.start_batch(MODEL)
+    numbers = store.record(batch, [new(i, decision="accepted") for i in range(20)])
     queued = []
 
     def send(order):
-        queued.append(service.send_to_review({i: png(i) for i in order}))
+        queued.append(store.send_to_review({i: png(i) for i in order}))
 
     assert in_threads(*(lambda o=o: send(numbers[::o]) for o in (1, -1, 1))) == []
     assert sum(queued) == 20
 
     def other(i):
-        service.start_batch(type(MODEL)("new", f"{i % 2:064}", ("a", "b")))
+        store.start_batch(type(MODEL)("new", f"{i % 2:064}", ("a", "b")))
 
     assert in_threads(*(lambda i=i: other(i) for i in range(6))) == []
-    assert len(service.models()) == 3
+    assert len(store.models()) == 3
 
 
-def test_what_is_recorded_while_everything_is_deleted_is_whole(service):
+def test_what_is_recorded_while_everything_is_deleted_is_whole(store):
     def record():
         for i in range(10):
-            service.record(service.start_batch(MODEL), [new(f"{i} {j}") for j in range(3)])
-            for cell in service.claim("Ana", MODEL.sha256, 2):
-                service.decide(cell.answer.id, "Ana", "WBC")
+            store.record(store.start_batch(MODEL), [new(f"{i} {j}") for j in range(3)])
+            for cell in store.claim("Ana", MODEL.sha256, 2):
+                store.decide(cell.prediction.id, "Ana", "WBC")
 
     def delete():
         for _ in range(5):
-            service.delete_batch(service.start_batch(MODEL), "Ben")
-            service.apply_keeping()
+            store.delete_batch(store.start_batch(MODEL), "Ben")
+            store.apply_retention()
 
     assert in_threads(record, delete) == []
-    assert sum(batch.n for batch in service.batches()) == 30
-    assert service.agreement(MODEL.sha256).matrix.sum() == 20
+    assert sum(batch.n for batch in store.batches()) == 30
+    assert store.agreement(MODEL.sha256).matrix.sum() == 20
 
 
 def test_undo_looks_again_when_it_had_to_wait(new_database):
     """Ana undoes in two windows: the second waits, and then takes back the one before."""
-    with ReviewService.open(new_database()) as service:
-        a, b = service.record(service.start_batch(MODEL), [new("a"), new("b")])
-        service.claim("Ana", MODEL.sha256)
-        service.decide(a, "Ana", "WBC")
-        service.decide(b, "Ana", "WBC")
-        assert in_threads(lambda: service.undo("Ana"), lambda: service.undo("Ana")) == []
-        assert [len(service.history(number)) for number in (a, b)] == [2, 2]
+    with ReviewStore.open(new_database()) as store:
+        a, b = store.record(store.start_batch(MODEL), [new("a"), new("b")])
+        store.claim("Ana", MODEL.sha256)
+        store.decide(a, "Ana", "WBC")
+        store.decide(b, "Ana", "WBC")
+        assert in_threads(lambda: store.undo("Ana"), lambda: store.undo("Ana")) == []
+        assert [len(store.history(number)) for number in (a, b)] == [2, 2]
 
 
 def test_undo_of_what_somebody_replaced_meanwhile_does_nothing(new_database):
     url = new_database()
-    with ReviewService.open(url) as service, closing(Database.open(url)) as database:
-        [a] = service.record(service.start_batch(MODEL), [new("a")])
-        service.claim("Ana", MODEL.sha256)
-        at = service.decide(a, "Ana", "WBC").at
+    with ReviewStore.open(url) as store, closing(Database.open(url)) as database:
+        [a] = store.record(store.start_batch(MODEL), [new("a")])
+        store.claim("Ana", MODEL.sha256)
+        at = store.decide(a, "Ana", "WBC").at
         undone = []
-        thread = threading.Thread(target=lambda: undone.append(service.undo("Ana")))
+        thread = threading.Thread(target=lambda: undone.append(store.undo("Ana")))
         with database.writing() as session:
             find_prediction(session, a)
             assert deciding._newest(session, "Ana").number == 1

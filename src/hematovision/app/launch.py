@@ -57,10 +57,10 @@ def _use_given_model() -> None:
     """Put the first model that was given to use, until somebody chooses another."""
     if not os.environ.get(MODELS):
         return
-    from hematovision.app.state import shelf
-    from hematovision.review.service import ReviewService
+    from hematovision.app.state import library
+    from hematovision.review.store import ReviewStore
 
-    models = shelf()
+    models = library()
     first = find_model(os.environ[MODELS].split(os.pathsep)[0])
-    with ReviewService.open() as service:
-        models.use(models.find(first.name), service, "--model")
+    with ReviewStore.open() as store:
+        models.use(models.find(first.name), store, "--model")

@@ -13,35 +13,35 @@ from hematovision.model.classifier import Classifier
 from hematovision.paths import data_folder
 from hematovision.retraining.library import LibraryModel, ModelLibrary
 from hematovision.review.batches import Batch
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 from hematovision.uploads.receiving import Limits
 
 __all__ = [
     "classifier",
     "current_batch",
+    "library",
     "limits",
     "model_in_use",
     "put_batch",
     "reviewer",
-    "service",
     "set_reviewer",
-    "shelf",
     "show_model",
     "shown_model",
+    "store",
 ]
 
 _BATCH, _REVIEWER, _MODEL = "batch", "who", "shown-model"
 
 
 @st.cache_resource(show_spinner="Opening the records …")
-def service() -> ReviewService:
+def store() -> ReviewStore:
     """Return the records; opened once for all who use the page."""
-    opened = ReviewService.open()
-    opened.apply_keeping()
+    opened = ReviewStore.open()
+    opened.apply_retention()
     return opened
 
 
-def shelf() -> ModelLibrary:
+def library() -> ModelLibrary:
     """Return the models."""
     given = os.environ.get(MODELS, "")
     return ModelLibrary(data_folder() / "models", filter(None, given.split(os.pathsep)))
@@ -60,7 +60,7 @@ def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - a part of 
 
 def model_in_use() -> LibraryModel:
     """Return the model that answers on every page."""
-    return shelf().in_use(service())
+    return library().in_use(store())
 
 
 def show_model(name: str) -> None:

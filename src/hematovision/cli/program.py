@@ -8,7 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from hematovision import __version__
-from hematovision.cli import answering, comparing, datasets, learning, page, scaling, serving
+from hematovision.cli import answering, comparing, datasets, learning, scaling, serving
+from hematovision.cli import app as app_command
 from hematovision.cli.failures import reported
 from hematovision.cli.terminal import open_standard_streams, say
 
@@ -93,7 +94,7 @@ program.command("adapt")(learning.adapt)
 program.command("compare")(comparing.compare)
 program.command("export")(learning.export)
 program.command("models")(answering.models)
-program.command("app")(page.app)
+program.command("app")(app_command.app)
 program.command("serve")(serving.serve)
 
 

@@ -95,7 +95,7 @@ class _Export:
         self._said: dict[str, set[str]] = {}
 
     def add(self, one: Reviewed) -> None:
-        image, decided = one.answer.image, (one.at, one.answer.id)
+        image, decided = one.prediction.image, (one.at, one.prediction.id)
         self._said.setdefault(image, set()).add(one.label)
         if image in self.rows:
             if self._decided[image] > decided:
@@ -106,7 +106,7 @@ class _Export:
         path = self.folder / row["file"]
         ensure_folder(path.parent)
         with writing(path):
-            path.write_bytes(one.picture)
+            path.write_bytes(one.png)
         self.rows[image], self._decided[image] = row, decided
 
     def notes(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class _Export:
 
 
 def _row(one: Reviewed) -> dict[str, str]:
-    answer = one.answer
+    answer = one.prediction
     return {
         "sha256": answer.image,
         "file": f"{_folder(one.label)}/{answer.image[:_DIGITS]}.png",

@@ -12,7 +12,7 @@ from pathlib import Path
 from hematovision.errors import ModelNotFoundError
 from hematovision.model.bundle import MANIFEST
 from hematovision.model.registry import bundled_models, find_model
-from hematovision.review.service import ReviewService
+from hematovision.review.store import ReviewStore
 
 __all__ = ["DEFAULT_MODEL", "LibraryModel", "ModelLibrary"]
 
@@ -111,12 +111,12 @@ class ModelLibrary:
             number += 1
         return self.folder / chosen
 
-    def in_use(self, service: ReviewService) -> LibraryModel:
+    def in_use(self, store: ReviewStore) -> LibraryModel:
         """Return the model that answers; where the chosen one is gone, the one that came along."""
-        chosen = service.setting(_IN_USE)
+        chosen = store.setting(_IN_USE)
         names = {model.name for model in self.models()}
         return self.find(chosen if chosen in names else DEFAULT_MODEL)
 
-    def use(self, model: LibraryModel, service: ReviewService, by: str) -> None:
+    def use(self, model: LibraryModel, store: ReviewStore, by: str) -> None:
         """Let a model answer from now on, for everybody; who chose it is kept."""
-        service.set_setting(_IN_USE, model.name, by)
+        store.set_setting(_IN_USE, model.name, by)

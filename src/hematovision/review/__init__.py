@@ -1,4 +1,4 @@
 """What people decide about doubtful answers: kept, corrected, exported, learnt from again.
 
-Knows no screen: `service.ReviewService` is what the page stands on, and another front end could.
+Knows no screen: `store.ReviewStore` is what the page stands on, and another front end could.
 """

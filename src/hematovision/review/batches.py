@@ -19,8 +19,8 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.prediction import Prediction, columns
 from hematovision.paths import csv_row
 from hematovision.progress import Progress, no_progress
-from hematovision.review.records import Keeping, Known, ModelRef, NewPrediction
-from hematovision.review.service import ReviewService
+from hematovision.review.records import Known, ModelRef, NewPrediction, Retention
+from hematovision.review.store import ReviewStore
 from hematovision.uploads.receiving import ClassifiedUpload, Limits, answer, expected, receive
 
 __all__ = ["Batch", "Row", "classify_batch", "model_ref"]
@@ -158,7 +158,7 @@ def model_ref(classifier: Classifier, name: str) -> ModelRef:
 def classify_batch(
     classifier: Classifier,
     uploads: Sequence[tuple[str, bytes | BinaryIO]],
-    service: ReviewService,
+    store: ReviewStore,
     *,
     name: str,
     limits: Limits | None = None,
@@ -171,7 +171,7 @@ def classify_batch(
     classifier : Classifier
     uploads : sequence of (str, bytes or binary file)
         Names for people, and contents.
-    service : ReviewService
+    store : ReviewStore
     name : str
         What the model is called here.
     limits : Limits, optional
@@ -191,20 +191,20 @@ def classify_batch(
         If the records cannot be written.
     """
     model = model_ref(classifier, name)
-    batch = Batch(service.start_batch(model), model)
-    keeping, limits = service.keeping(), limits or Limits()
+    batch = Batch(store.start_batch(model), model)
+    retention, limits = store.retention(), limits or Limits()
     total = expected(uploads, limits)
     answers = answer(classifier, receive(uploads, limits), total=total, progress=progress)
     for some in _groups(answers):
         kept = [one for one in some if one.prediction.decision != "refused"]
-        known = service.known({one.sha256 for one in kept}, model)
-        numbers = iter(service.record(batch.number, [_new_answer(one, keeping) for one in kept]))
+        known = store.known({one.sha256 for one in kept}, model)
+        numbers = iter(store.record(batch.number, [_new_answer(one, retention) for one in kept]))
         for one in some:
             row = Row(one.prediction, one.sha256, batch.put(one.content))
             if one.prediction.decision != "refused":
                 row = replace(row, answer=next(numbers), known=known.get(one.sha256))
             batch.rows.append(row)
-            if one.prediction.decision == "review" and keeping.images != "none":
+            if one.prediction.decision == "review" and retention.images != "none":
                 # The same image further on in this group.
                 known.setdefault(one.sha256, Known(is_waiting=True))
     return batch
@@ -222,9 +222,9 @@ def _groups(items: Iterable[ClassifiedUpload]) -> Iterator[list[ClassifiedUpload
         yield some
 
 
-def _new_answer(one: ClassifiedUpload, keeping: Keeping) -> NewPrediction:
-    wanted = keeping.images == "all" or (
-        keeping.images == "review" and one.prediction.decision == "review"
+def _new_answer(one: ClassifiedUpload, retention: Retention) -> NewPrediction:
+    wanted = retention.images == "all" or (
+        retention.images == "review" and one.prediction.decision == "review"
     )
     # Encoded anew: a file's metadata may name a patient, its pixels do not.
     picture = images.encode_png(images.read(one.content)) if wanted else None

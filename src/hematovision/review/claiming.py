@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
-from hematovision.review.records import Keeping, ModelRef, Queue, Waiting, check_picture
+from hematovision.review.records import ModelRef, Queue, Retention, Waiting, check_png
 from hematovision.review.repository import (
     certainty,
     find_prediction,
@@ -96,15 +96,15 @@ def release(session: Session, reviewer: str) -> int:
     return len(released.all())
 
 
-def send_to_review(session: Session, pictures: Mapping[int, bytes], keeping: Keeping) -> int:
+def send_to_review(session: Session, pictures: Mapping[int, bytes], retention: Retention) -> int:
     """Queue answers that do not wait yet, with their pictures; return how many."""
-    if keeping.images == "none":
+    if retention.images == "none":
         raise ReviewError(
             "No pictures are kept, and without a picture nobody can review a cell. Choose to keep "
             "those of reviewed answers in the settings first."
         )
     for picture in pictures.values():
-        check_picture(picture)
+        check_png(picture)
     # In one order for everybody, so that no two wait for each other.
     return sum(
         enqueue(session, *find_prediction(session, answer), pictures[answer])

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select,
 from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
-from hematovision.review.records import Deletion, Keeping
+from hematovision.review.records import Deletion, Retention, clean_sha256
 from hematovision.review.repository import find_batch
 from hematovision.review.tables import (
     BatchRow,
@@ -19,11 +19,10 @@ from hematovision.review.tables import (
     PredictionRow,
     WaitingRow,
 )
-from hematovision.review.text import clean_sha256
 
 __all__ = [
     "AUTOMATIC",
-    "apply_keeping",
+    "apply_retention",
     "delete_batch",
     "delete_image",
     "delete_older",
@@ -87,12 +86,12 @@ def delete_older(session: Session, days: int, by: str, now: datetime) -> Deletio
     return deletion
 
 
-def apply_keeping(session: Session, keeping: Keeping, now: datetime) -> Deletion | None:
+def apply_retention(session: Session, retention: Retention, now: datetime) -> Deletion | None:
     """Delete the pictures that are not to be kept; return None if there are none.
 
     Answers and decisions stay. A cell without its picture cannot be reviewed and leaves the queue.
     """
-    condition = _not_kept(keeping, now)
+    condition = _not_kept(retention, now)
     if condition is None:
         return None
     pictures = select(PredictionRow.image).join(ImageRow, ImageRow.answer_id == PredictionRow.id)
@@ -103,21 +102,21 @@ def apply_keeping(session: Session, keeping: Keeping, now: datetime) -> Deletion
     # condition, too: one taken out here meets it all the more.
     for row in (WaitingRow, ImageRow):
         _delete_of(session, row, condition)
-    limits = f"{keeping.images}, {keeping.days or 'any number of'} days"
+    limits = f"{retention.images}, {retention.days or 'any number of'} days"
     return _trace(session, f"pictures that are not kept ({limits})", images, 0, AUTOMATIC, now)
 
 
-def _not_kept(keeping: Keeping, now: datetime) -> ColumnElement[bool] | None:
+def _not_kept(retention: Retention, now: datetime) -> ColumnElement[bool] | None:
     """Return the condition that an answer's picture is not to be kept; None if all are."""
-    if keeping.images == "none":
+    if retention.images == "none":
         return true()
     conditions: list[ColumnElement[bool]] = []
-    if keeping.images == "review":
+    if retention.images == "review":
         waits = exists().where(WaitingRow.answer_id == PredictionRow.id)
         decided = exists().where(DecisionRow.answer_id == PredictionRow.id)
         conditions.append(~or_(waits, decided))
-    if keeping.days is not None:
-        conditions.append(PredictionRow.at < _days_ago(keeping.days, now))
+    if retention.days is not None:
+        conditions.append(PredictionRow.at < _days_ago(retention.days, now))
     return or_(*conditions) if conditions else None
 
 

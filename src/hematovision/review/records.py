@@ -1,7 +1,9 @@
-"""The values that the records of reviews take and give; none of them knows a database."""
+"""The values that the review store takes and returns, and checks on text from outside."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,53 +13,60 @@ from numpy.typing import NDArray
 
 from hematovision.errors import ReviewError
 from hematovision.model.prediction import Prediction
-from hematovision.review.text import clean_sha256
 
 __all__ = [
     "LEASE",
     "Agreement",
-    "Answer",
     "Batch",
     "Decision",
     "Deletion",
-    "Keeping",
     "Kind",
     "Known",
     "ModelRef",
     "NewPrediction",
     "Queue",
+    "RecordedPrediction",
+    "Retention",
     "Reviewed",
     "Waiting",
-    "check_picture",
+    "check_png",
+    "clean_name",
+    "clean_person",
+    "clean_sha256",
 ]
 
 LEASE = timedelta(minutes=10)
-"""How long a claimed cell is nobody else's; every decision of its reviewer renews it."""
+"""How long a claimed cell is reserved; each decision of its reviewer renews the lease."""
 
 Kind = Literal["class", "unusable", "undo"]
 
+_MAX_NAME = 255  # characters; most file systems allow no more
+_MAX_PERSON = 100
+# Control characters (PostgreSQL rejects NUL), lone surrogates (file names that are not UTF-8), and
+# line and paragraph separators.
+_UNSAFE_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The model that gave an answer.
+    """A model whose predictions are recorded.
 
     Parameters
     ----------
     name : str
-        What people call it.
+        Display name.
     sha256 : str
-        Of the bundle's ONNX file; this is what tells models apart.
+        Of the bundle's ONNX file; identifies the model.
     classes : tuple of str
         In the order of the model's outputs.
     max_novelty : float
-        The novelty above which it sends an image to a person.
+        Predictions with a higher novelty score are sent for review.
 
     Raises
     ------
     ReviewError
-        If `sha256` is none.
+        If `sha256` is not a SHA-256.
     """
 
     name: str
@@ -71,57 +80,57 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class NewPrediction:
-    """An answer that is to be recorded.
+    """A prediction to record.
 
     Parameters
     ----------
     name : str
-        The file's name as received, for people only; never used as a path.
+        File name as received, for display; never used as a path.
     sha256 : str
         Of the bytes received.
     prediction : Prediction
-    picture : bytes or None
-        The cell as PNG, metadata stripped; None where there is nothing to keep.
+    png : bytes or None
+        The image as PNG without metadata; None if it is not kept.
 
     Raises
     ------
     ReviewError
-        If `sha256` is none, or `picture` is no PNG.
+        If `sha256` is not a SHA-256, or `png` is not a PNG.
     """
 
     name: str
     sha256: str
     prediction: Prediction
-    picture: bytes | None
+    png: bytes | None
 
     def __post_init__(self) -> None:
         clean_sha256(self.sha256, f"Image {self.name!r}")
-        if self.picture is not None:
-            check_picture(self.picture)
+        if self.png is not None:
+            check_png(self.png)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A recorded answer.
+class RecordedPrediction:
+    """A prediction in the records.
 
     Parameters
     ----------
     id, batch : int
     name : str
-        The file's name, for people.
+        File name, for display.
     image : str
         SHA-256 of the bytes received.
     model : ModelRef
     label : str
-        The model's answer.
+        The predicted class.
     probabilities : tuple of float
         One per class of the model.
     confidence, novelty : float
         See `Prediction`.
     decision : {"accepted", "review"}
-        The model's own, whatever people said later.
+        The model's own, whatever reviewers decided later.
     reason : str
-        Why a person should look; else empty.
+        Why a person should review it; else empty.
     at : datetime
         UTC.
     """
@@ -142,23 +151,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Decision:
-    """One step in what people said of an answer; steps are only ever appended.
+    """One step in the review of a prediction; steps are only ever appended.
 
     Parameters
     ----------
-    answer : int
+    prediction_id : int
     number : int
-        1, 2, ... within the answer.
+        1, 2, ... within the prediction.
     kind : {"class", "unusable", "undo"}
     reviewer : str
     at : datetime
         UTC.
     before, after : str or None
-        What the cell was taken for before this step and after it: a class, or None for unusable.
-        Before the first step that is the model's label.
+        The cell's label before and after this step: a class, or None if unusable. Before the first
+        step it is the predicted class.
     """
 
-    answer: int
+    prediction_id: int
     number: int
     kind: Kind
     reviewer: str
@@ -169,24 +178,24 @@ class Decision:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A cell that waits for a decision, claimed for the one who asked; `picture` is a PNG."""
+    """A cell in the queue, claimed by the caller, with its image (PNG)."""
 
-    answer: Answer
-    picture: bytes
+    prediction: RecordedPrediction
+    png: bytes
 
 
 @dataclass(frozen=True)
 class Known:
-    """What people have to do with an image already, by its content.
+    """The review state of an image, by its content.
 
     Parameters
     ----------
     is_waiting : bool
-        Whether it waits for a decision; else it was decided.
+        Whether it is in the queue; else it was decided.
     label : str or None
-        What a person decided; None if that it is unusable, or while it waits.
+        The decided class; None if unusable or waiting.
     reviewer : str
-        Who decided; empty while it waits.
+        Who decided; empty while it is waiting.
     """
 
     is_waiting: bool
@@ -196,7 +205,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Queue:
-    """How many cells of a model wait, and how many of these somebody is looking at just now."""
+    """How many cells of a model are waiting, and how many of these are claimed."""
 
     model: ModelRef
     waiting: int
@@ -205,7 +214,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Batch:
-    """Answers recorded together: `n` of them, so many accepted and so many for review."""
+    """Predictions recorded together: their number, and how many were accepted or need review."""
 
     id: int
     at: datetime
@@ -217,16 +226,16 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How far a model and people agree, by the decisions that stand.
+    """Agreement of a model with its reviewers, by the decisions in force.
 
     Parameters
     ----------
     model : ModelRef
     classes : tuple of str
     matrix : array of int64, (C, C)
-        Rows are the model's answer, columns the person's.
+        Rows are predicted classes, columns the reviewers'.
     unusable : int
-        Cells that a person found unusable; they are not in the matrix.
+        Cells that reviewers marked as unusable; not in the matrix.
     """
 
     model: ModelRef
@@ -237,38 +246,38 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """A cell on whose class a person has settled, with its picture (PNG), for export."""
+    """A cell that a person has labelled, with its image (PNG), for export."""
 
-    answer: Answer
+    prediction: RecordedPrediction
     label: str
     reviewer: str
     at: datetime
-    picture: bytes
+    png: bytes
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """Which pictures are kept, and how long.
+class Retention:
+    """Which images are kept, and how long.
 
     Parameters
     ----------
     images : {"review", "all", "none"}
-        Of answers that wait for a person or that a person decided; of every answer; none at all.
+        Images that are waiting for review or were decided; all images; none.
     days : int or None
-        Pictures of older answers are deleted by `apply_keeping`; None keeps them.
+        `ReviewStore.apply_retention` deletes older images; None keeps them.
 
     Raises
     ------
     ReviewError
-        If `images` is none of the three, or `days` is not positive.
+        If `images` is another word, or `days` is not positive.
     """
 
     images: Literal["review", "all", "none"] = "review"
     days: int | None = None
 
     def __post_init__(self) -> None:
-        known = self.images in {"review", "all", "none"}
-        if not known or (self.days is not None and self.days < 1):
+        is_valid = self.images in {"review", "all", "none"}
+        if not is_valid or (self.days is not None and self.days < 1):
             raise ReviewError(
                 "`images` must be 'review', 'all' or 'none', and `days` at least 1 or None. "
                 f"Received: images={self.images!r}, days={self.days!r}"
@@ -277,7 +286,7 @@ class Keeping:
 
 @dataclass(frozen=True)
 class Deletion:
-    """The trace of a deletion: how much, by whom and when; never a name or a picture.
+    """The trace of a deletion: how much, by whom and when, without file names or images.
 
     Parameters
     ----------
@@ -287,11 +296,11 @@ class Deletion:
     by : str
         A person's name, or ``"automatic"``.
     what : str
-        What was asked to be deleted.
+        What was to be deleted.
     images : int
-        Different images of which something was deleted; their SHA-256 are kept with the trace.
-    answers : int
-        Answers deleted, with their decisions; 0 where only pictures were.
+        Distinct images affected; their SHA-256 are kept with the trace.
+    predictions : int
+        Predictions deleted, with their decisions; 0 if only images were.
     """
 
     id: int
@@ -299,13 +308,59 @@ class Deletion:
     by: str
     what: str
     images: int
-    answers: int
+    predictions: int
 
 
-def check_picture(picture: bytes) -> None:
-    """Raise a `ReviewError` if `picture` does not begin as a PNG does."""
-    if not picture.startswith(_PNG):
+def check_png(content: bytes) -> None:
+    """Raise a `ReviewError` if `content` does not start with the PNG signature."""
+    if not content.startswith(_PNG):
         raise ReviewError(
-            f"A picture to keep must be a PNG. Received {len(picture)} bytes beginning with "
-            f"{picture[:8]!r}. Write it with hematovision.images first."
+            f"An image to keep must be a PNG. Received {len(content)} bytes beginning with "
+            f"{content[:8]!r}. Encode it with hematovision.images first."
         )
+
+
+def clean_name(name: str) -> str:
+    r"""Return a file name fit to store and show: unsafe characters replaced, the middle cut.
+
+    >>> clean_name("cell\n1.png")
+    'cell\ufffd1.png'
+    """
+    text = "".join("\ufffd" if unicodedata.category(c) in _UNSAFE_CATEGORIES else c for c in name)
+    if len(text) <= _MAX_NAME:
+        return text
+    half = (_MAX_NAME - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def clean_person(name: str) -> str:
+    """Return a person's name, normalised so that one person has one name.
+
+    Raises
+    ------
+    ReviewError
+        If it is empty or longer than 100 characters.
+    """
+    text = clean_name(" ".join(unicodedata.normalize("NFC", name).split()))
+    if not text or len(text) > _MAX_PERSON:
+        raise ReviewError(
+            f"A person's name must have 1 to {_MAX_PERSON} characters. Received: {text[:40]!r} "
+            f"({len(text)} characters). Enter the name that colleagues know you by."
+        )
+    return text
+
+
+def clean_sha256(value: str, what: str) -> str:
+    """Return `value` if it is a SHA-256 in lower-case hexadecimal.
+
+    Raises
+    ------
+    ReviewError
+        If it is not; the message starts with `what`.
+    """
+    if not re.fullmatch("[0-9a-f]{64}", value):
+        raise ReviewError(
+            f"{what} has a SHA-256 of 64 lower-case hexadecimal digits. Received: {value[:80]!r}. "
+            "Compute it with hematovision.files.sha256_bytes."
+        )
+    return value

@@ -13,9 +13,15 @@ from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
 from hematovision.model.prediction import Prediction
-from hematovision.review.records import Answer, Batch, Keeping, ModelRef, NewPrediction
+from hematovision.review.records import (
+    Batch,
+    ModelRef,
+    NewPrediction,
+    RecordedPrediction,
+    Retention,
+    clean_name,
+)
 from hematovision.review.tables import BatchRow, ImageRow, ModelRow, PredictionRow, WaitingRow
-from hematovision.review.text import clean_name
 
 __all__ = [
     "batches",
@@ -47,9 +53,9 @@ def to_model(row: ModelRow) -> ModelRef:
     return ModelRef(row.name, row.sha256, tuple(row.classes), row.max_novelty)
 
 
-def to_prediction(row: PredictionRow, model: ModelRow) -> Answer:
+def to_prediction(row: PredictionRow, model: ModelRow) -> RecordedPrediction:
     """Return a row as a value."""
-    return Answer(
+    return RecordedPrediction(
         id=row.id,
         batch=row.batch_id,
         name=row.name,
@@ -159,7 +165,7 @@ def record(
     session: Session,
     batch: int,
     answers: Sequence[NewPrediction],
-    keeping: Keeping,
+    retention: Retention,
     now: datetime,
     known: Collection[str] = (),
 ) -> list[int]:
@@ -178,12 +184,10 @@ def record(
     kept = [
         (i, new, is_queued)
         for i, new, is_queued in zip(ids, said, queued, strict=True)
-        if _is_kept(new, keeping, is_queued=is_queued)
+        if _is_kept(new, retention, is_queued=is_queued)
     ]
     if kept:
-        session.execute(
-            insert(ImageRow), [{"answer_id": i, "png": new.picture} for i, new, _ in kept]
-        )
+        session.execute(insert(ImageRow), [{"answer_id": i, "png": new.png} for i, new, _ in kept])
     waiting = [_waiting_values(i, new, model) for i, new, is_queued in kept if is_queued]
     if waiting:
         session.execute(insert(WaitingRow), waiting)
@@ -200,10 +204,10 @@ def _to_queue(answers: Sequence[NewPrediction], known: Collection[str]) -> list[
     return queued
 
 
-def _is_kept(new: NewPrediction, keeping: Keeping, *, is_queued: bool) -> bool:
-    if new.picture is None or keeping.images == "none":
+def _is_kept(new: NewPrediction, retention: Retention, *, is_queued: bool) -> bool:
+    if new.png is None or retention.images == "none":
         return False
-    return keeping.images == "all" or is_queued
+    return retention.images == "all" or is_queued
 
 
 def _numbers(prediction: Prediction) -> tuple[float, float]:
@@ -267,7 +271,7 @@ def batches(session: Session, limit: int) -> list[Batch]:
     ]
 
 
-def predictions_of(session: Session, batch: int) -> list[Answer]:
+def predictions_of(session: Session, batch: int) -> list[RecordedPrediction]:
     """Return the answers of a batch, in the order in which they were recorded."""
     find_batch(session, batch)
     query = (

@@ -10,11 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
-from hematovision.review.records import Keeping
+from hematovision.review.records import Retention, clean_name
 from hematovision.review.tables import SettingRow
-from hematovision.review.text import clean_name
 
-__all__ = ["get_keeping", "get_setting", "set_keeping", "set_setting"]
+__all__ = ["get_retention", "get_setting", "set_retention", "set_setting"]
 
 _KEEPING = "keeping"
 _MOST_KEY = 100
@@ -50,12 +49,12 @@ def _is_text(value: str) -> bool:
         return False
 
 
-def get_keeping(session: Session) -> Keeping:
+def get_retention(session: Session) -> Retention:
     """Return which pictures are kept; the default of `Keeping` until somebody chose."""
     value = get_setting(session, _KEEPING)
-    return Keeping() if value is None else Keeping(**json.loads(value))
+    return Retention() if value is None else Retention(**json.loads(value))
 
 
-def set_keeping(session: Session, keeping: Keeping, by: str, now: datetime) -> None:
+def set_retention(session: Session, retention: Retention, by: str, now: datetime) -> None:
     """Append which pictures are kept from now on."""
-    set_setting(session, _KEEPING, json.dumps(asdict(keeping)), by, now)
+    set_setting(session, _KEEPING, json.dumps(asdict(retention)), by, now)

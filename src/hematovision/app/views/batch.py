@@ -102,7 +102,7 @@ def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
     # Another number of pages is another list of them, which begins at its first.
     page = st.pagination(pages, key=f"page-{batch.number}-{pages}") if pages > 1 else 1
     shown = rows[(page - 1) * _ON_A_PAGE : page * _ON_A_PAGE]
-    model = state.classifier(state.shelf().find(batch.model.name)) if heat else None
+    model = state.classifier(state.library().find(batch.model.name)) if heat else None
     explaining = model if model is not None and model.explains else None
     with st.grid(4, min_column_width=210):
         for row in shown:
@@ -164,7 +164,7 @@ def _actions(batch: Batch) -> None:
             icon=":material/fact_check:",
             help="Adds the accepted cells to the queue, so that a person checks every cell.",
         ):
-            sent = state.service().send_to_review(_pictures_to_send(batch, accepted))
+            sent = state.store().send_to_review(_pictures_to_send(batch, accepted))
             known = len(accepted) - sent
             rest = f" {known} are already waiting or decided." if known else ""
             st.toast(f"{sent} cells added to the review queue.{rest}")
@@ -175,7 +175,7 @@ def _actions(batch: Batch) -> None:
 
 def _pictures_to_send(batch: Batch, rows: Sequence[Row]) -> Mapping[int, bytes]:
     """Return the pictures of answers that nobody has looked at or will anyway, each image once."""
-    known = state.service().known({row.sha256 for row in rows}, batch.model)
+    known = state.store().known({row.sha256 for row in rows}, batch.model)
     unknown = {row.sha256: row for row in rows if row.sha256 not in known}
     return {
         row.answer: images.encode_png(batch.pixels(row))

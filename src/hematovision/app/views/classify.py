@@ -46,7 +46,7 @@ def _ask() -> tuple[LibraryModel, list[tuple[str, BinaryIO]]]:
 
 
 def _choose_model() -> LibraryModel:
-    models = state.shelf().models()
+    models = state.library().models()
     names = [model.name for model in models]
     chosen = st.selectbox(
         "Model",
@@ -87,7 +87,7 @@ def _answer(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]
     batch = classify_batch(
         state.classifier(model),
         uploads,
-        state.service(),
+        state.store(),
         name=model.name,
         limits=state.limits(),
         progress=progress,

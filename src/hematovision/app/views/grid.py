@@ -17,7 +17,7 @@ from hematovision.app.theme import bars_html
 from hematovision.errors import ReviewConflictError
 from hematovision.model.prediction import headline
 from hematovision.model.trust import is_out_of_distribution
-from hematovision.review.records import Answer, ModelRef, Waiting
+from hematovision.review.records import ModelRef, RecordedPrediction, Waiting
 
 __all__ = ["show_grid", "show_undo"]
 
@@ -38,13 +38,13 @@ class _Page:
 
     def fill(self) -> None:
         """Ask for cells: those that this person holds, then further ones."""
-        self.cells = state.service().claim(self.who, self.model.sha256, _ON_A_PAGE)
+        self.cells = state.store().claim(self.who, self.model.sha256, _ON_A_PAGE)
         self.done = {}
         self.step()
 
     def step(self) -> None:
         """Go on to the next cell that is not decided."""
-        ids = [cell.answer.id for cell in self.cells]
+        ids = [cell.prediction.id for cell in self.cells]
         place = ids.index(self.active) + 1 if self.active in ids else 0
         turned = ids[place:] + ids[:place]
         self.active = next((number for number in turned if number not in self.done), None)
@@ -52,7 +52,7 @@ class _Page:
     @property
     def cell(self) -> Waiting | None:
         """The cell that the keys decide on."""
-        return next((cell for cell in self.cells if cell.answer.id == self.active), None)
+        return next((cell for cell in self.cells if cell.prediction.id == self.active), None)
 
 
 @st.fragment
@@ -71,7 +71,7 @@ def show_grid(who: str, model: ModelRef) -> None:
             _card(page, cell, heat=heat)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.toggle("Show where the model looked", key="review-heat")
-        waiting = {queue.model.sha256: queue.waiting for queue in state.service().queues()}
+        waiting = {queue.model.sha256: queue.waiting for queue in state.store().queues()}
         st.caption(f"{waiting.get(model.sha256, 0)} wait · deciding as {who}")
 
 
@@ -83,7 +83,7 @@ def _page(who: str, model: ModelRef) -> _Page:
 
 
 def _nothing_left(model: ModelRef) -> None:
-    claimed = {queue.model.sha256: queue.claimed for queue in state.service().queues()}
+    claimed = {queue.model.sha256: queue.claimed for queue in state.store().queues()}
     if others := claimed.get(model.sha256, 0):
         st.info(f"{others} cells are waiting; other reviewers are working on them.")
         st.button("Look again", icon=":material/refresh:")
@@ -95,20 +95,20 @@ def _nothing_left(model: ModelRef) -> None:
 def show_undo() -> None:
     """Draw the button that takes the last decision back, where no cell is on the screen."""
     who = state.reviewer()
-    if state.service().recent(who, 1) and st.button(
+    if state.store().recent(who, 1) and st.button(
         "Undo my last decision", icon=":material/undo:", on_click=_undo_last, args=(who,)
     ):
         st.rerun()
 
 
 def _undo_last(who: str) -> None:
-    state.service().undo(who)
+    state.store().undo(who)
 
 
 def _keys(page: _Page) -> None:
     cell = page.cell
     assert cell is not None
-    answer = cell.answer
+    answer = cell.prediction
     flagged = f"flagged: {answer.reason}" if answer.reason else "accepted"
     st.markdown(
         f"**What is the highlighted cell?** Model: {answer.label} ({answer.confidence:.0%}), "
@@ -151,42 +151,42 @@ def _decide(page: _Page, label: str | None) -> None:
         return
     try:
         if label is None:
-            state.service().decide_unusable(cell.answer.id, page.who)
+            state.store().decide_unusable(cell.prediction.id, page.who)
         else:
-            state.service().decide(cell.answer.id, page.who, label)
+            state.store().decide(cell.prediction.id, page.who, label)
     except ReviewConflictError as error:
         st.toast(str(error), icon=":material/group:")
-        page.done[cell.answer.id] = "decided by somebody else"
+        page.done[cell.prediction.id] = "decided by somebody else"
     else:
-        page.done[cell.answer.id] = label or "not usable"
+        page.done[cell.prediction.id] = label or "not usable"
     page.step()
 
 
 def _undo(page: _Page) -> None:
-    undone = state.service().undo(page.who)
+    undone = state.store().undo(page.who)
     if undone is None:
         st.toast("There is nothing of yours to undo.")
         return
-    if undone.answer in {cell.answer.id for cell in page.cells}:
-        page.done.pop(undone.answer, None)
+    if undone.prediction_id in {cell.prediction.id for cell in page.cells}:
+        page.done.pop(undone.prediction_id, None)
     else:
         page.fill()
-    page.active = undone.answer
+    page.active = undone.prediction_id
 
 
 def _card(page: _Page, cell: Waiting, *, heat: bool) -> None:
-    number = cell.answer.id
+    number = cell.prediction.id
     state_of = "done" if number in page.done else "active" if number == page.active else "waits"
     with st.container(border=True, key=f"cell-{state_of}-{number}"):
         st.image(
-            _heat(page.model, cell.picture) if heat else cell.picture,
-            alt=f"cell {number}, model: {headline(cell.answer.label, cell.answer.reason)}",
+            _heat(page.model, cell.png) if heat else cell.png,
+            alt=f"cell {number}, model: {headline(cell.prediction.label, cell.prediction.reason)}",
             width="stretch",
         )
         if number in page.done:
             st.html(f'<div class="hv-note">✓ {escape(page.done[number])}</div>')
             return
-        st.html(_bars(cell.answer))
+        st.html(_bars(cell.prediction))
         st.button(
             "Select",
             key=f"choose-{number}",
@@ -197,7 +197,7 @@ def _card(page: _Page, cell: Waiting, *, heat: bool) -> None:
         )
 
 
-def _bars(answer: Answer) -> str:
+def _bars(answer: RecordedPrediction) -> str:
     is_known = not is_out_of_distribution(answer.reason)
     bars = bars_html(answer.model.classes, answer.probabilities, most=3, is_known=is_known)
     if is_known:
@@ -210,7 +210,7 @@ def _choose(page: _Page, number: int) -> None:
 
 
 def _heat(model: ModelRef, picture: bytes) -> bytes | NDArray[np.uint8]:
-    known = [shown for shown in state.shelf().models() if shown.name == model.name]
+    known = [shown for shown in state.library().models() if shown.name == model.name]
     pixels = images.read(picture)
     if not known or not (opened := state.classifier(known[0])).explains:
         return picture

@@ -30,8 +30,8 @@ _KINDS: dict[_Kind, str] = {
 def show() -> None:
     """Draw the page."""
     st.title("Learn from reviewed cells")
-    service = state.service()
-    found = [service.agreement(model.sha256) for model in service.models()]
+    store = state.store()
+    found = [store.agreement(model.sha256) for model in store.models()]
     found = [agreement for agreement in found if agreement.matrix.sum()]
     if not found and not _datasets():
         st.info(
@@ -67,7 +67,7 @@ def _export(found: list[Agreement]) -> None:
             st.metric(name, count, width=120)
     if st.button("Make a dataset of them", icon=":material/folder:"):
         out = _folder() / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
-        exported = export_reviewed(state.service().reviewed(chosen.model.sha256), out)
+        exported = export_reviewed(state.store().reviewed(chosen.model.sha256), out)
         st.session_state["exported"] = (
             f"{exported.n} cells in `{exported.folder}`: class folders, as `hematovision train` "
             "and `adapt` take them."
@@ -91,7 +91,7 @@ def _start(datasets: list[Path]) -> None:
     if not datasets:
         st.caption("Make a dataset first.")
         return
-    models = state.shelf().models()
+    models = state.library().models()
     names = [model.name for model in models]
     with st.form("learn", width=620):
         dataset = st.selectbox("Dataset", datasets, format_func=_dataset_title)
@@ -104,7 +104,7 @@ def _start(datasets: list[Path]) -> None:
         )
         name = st.text_input("Name of the new model", "my-laboratory", max_chars=40)
         if st.form_submit_button("Learn", type="primary", icon=":material/model_training:"):
-            out = state.shelf().fresh(name)
+            out = state.library().fresh(name)
             start_retraining(kind, dataset, out, model=models[names.index(old)].folder)
             st.rerun()
     st.download_button(

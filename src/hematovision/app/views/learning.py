@@ -17,7 +17,7 @@ _EVERY = 1.0  # Seconds between two looks at a learning that goes on.
 
 def show_retraining() -> None:
     """Draw the newest learning, if there is one."""
-    newest = next(iter(retrainings(state.shelf().folder)), None)
+    newest = next(iter(retrainings(state.library().folder)), None)
     if newest is None:
         return
     st.subheader("3. Look, then choose")
@@ -29,7 +29,7 @@ def show_retraining() -> None:
 
 @st.fragment(run_every=_EVERY)
 def _running() -> None:
-    learning = next(iter(retrainings(state.shelf().folder)), None)
+    learning = next(iter(retrainings(state.library().folder)), None)
     if learning is None or learning.state != "running":
         # The whole page: what can be chosen has changed.
         st.rerun()
@@ -85,8 +85,8 @@ def _choose(learning: Retraining) -> None:
             type="secondary" if is_worse else "primary",
             icon=":material/check:",
         ):
-            shelf = state.shelf()
-            shelf.use(shelf.find(new), state.service(), state.reviewer() or "somebody")
+            library = state.library()
+            library.use(library.find(new), state.store(), state.reviewer() or "somebody")
             st.rerun()
         if st.button(f"Keep {used}", type="primary" if is_worse else "secondary"):
             st.session_state[_KEPT] = new

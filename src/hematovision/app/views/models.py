@@ -19,7 +19,7 @@ __all__ = ["show"]
 def show() -> None:
     """Draw the page."""
     st.title("Models and reports")
-    models = state.shelf().models()
+    models = state.library().models()
     names = [model.name for model in models]
     used = state.model_in_use().name
     chosen = st.selectbox("Model", names, index=names.index(used), width=420, key="models-model")
@@ -41,7 +41,7 @@ def _use(model: LibraryModel, used: str) -> None:
     if model.name == used:
         st.caption("This model answers on every page.")
     elif st.button("Let this model answer", icon=":material/check:"):
-        state.shelf().use(model, state.service(), state.reviewer() or "somebody")
+        state.library().use(model, state.store(), state.reviewer() or "somebody")
         st.rerun()
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from hematovision.app import state
 from hematovision.errors import ReviewError
 from hematovision.files import sha256_bytes
-from hematovision.review.records import Batch, Deletion, Keeping
+from hematovision.review.records import Batch, Deletion, Retention
 
 __all__ = ["show"]
 
@@ -34,30 +34,30 @@ def show() -> None:
     )
     _keeping()
     st.subheader("Batches")
-    _batches(state.service().batches())
+    _batches(state.store().batches())
     st.subheader("Delete")
     _delete()
     st.subheader("What was deleted")
-    _trace(state.service().deletions())
+    _trace(state.store().deletions())
 
 
 def _keeping() -> None:
-    keeping = state.service().keeping()
+    retention = state.store().retention()
     st.subheader("What is kept")
-    with st.form("keeping", width=620):
+    with st.form("retention", width=620):
         choices: list[_Images] = list(get_args(_Images))
         chosen = st.radio(
             "Pictures",
             choices,
-            index=choices.index(keeping.images),
+            index=choices.index(retention.images),
             format_func=lambda choice: _CHOICES[choice],
         )
-        limited = st.checkbox("Delete everything after some days", value=keeping.days is not None)
-        days = st.number_input("Days", 1, 3650, keeping.days or 365, width=160)
+        limited = st.checkbox("Delete everything after some days", value=retention.days is not None)
+        days = st.number_input("Days", 1, 3650, retention.days or 365, width=160)
         if st.form_submit_button("Keep it so", type="primary"):
-            wanted = Keeping(chosen, int(days) if limited else None)
-            state.service().keep(wanted, _who())
-            state.service().apply_keeping()
+            wanted = Retention(chosen, int(days) if limited else None)
+            state.store().set_retention(wanted, _who())
+            state.store().apply_retention()
             st.rerun()
 
 
@@ -107,16 +107,16 @@ def _delete() -> None:
         # Here, so that the rest of the page stays.
         st.error(str(error), icon=":material/error:")
         return
-    st.toast(f"Deleted: {done.answers} predictions, {done.images} images.")
+    st.toast(f"Deleted: {done.predictions} predictions, {done.images} images.")
     st.rerun()
 
 
 def _deleted(image: str | None, days: int | None, batch: int | None) -> Deletion:
     if image is not None:
-        return state.service().delete_image(image, _who())
+        return state.store().delete_image(image, _who())
     if days is not None:
-        return state.service().delete_older(int(days), _who())
-    return state.service().delete_batch(int(batch or 0), _who())
+        return state.store().delete_older(int(days), _who())
+    return state.store().delete_batch(int(batch or 0), _who())
 
 
 def _trace(deletions: list[Deletion]) -> None:
@@ -129,7 +129,7 @@ def _trace(deletions: list[Deletion]) -> None:
                 "when (UTC)": deletion.at.strftime("%Y-%m-%d %H:%M"),
                 "by": deletion.by,
                 "what": deletion.what,
-                "answers": deletion.answers,
+                "answers": deletion.predictions,
                 "pictures": deletion.images,
             }
             for deletion in deletions
@@ -140,7 +140,7 @@ def _trace(deletions: list[Deletion]) -> None:
 
 def _place() -> str:
     """Return where the records are: a file's path, or the address of a server."""
-    where = state.service().where
+    where = state.store().where
     return where.partition(":///")[2] if where.startswith("sqlite") else where
 
 

@@ -24,7 +24,7 @@ def show() -> None:
         ["Waiting", "Agreement", "My decisions"], key="review-tab", on_change="rerun"
     )
     with grid:
-        queue = _choose_queue(state.service().queues())
+        queue = _choose_queue(state.store().queues())
         if queue is None:
             st.success("Nothing waits for a person.", icon=":material/done_all:")
             st.caption(
@@ -62,7 +62,7 @@ def _choose_queue(queues: list[Queue]) -> Queue | None:
 
 
 def _agreement() -> None:
-    found = [state.service().agreement(model.sha256) for model in state.service().models()]
+    found = [state.store().agreement(model.sha256) for model in state.store().models()]
     found = [agreement for agreement in found if agreement.matrix.sum() or agreement.unusable]
     if not found:
         st.info("Nothing has been decided yet.")
@@ -86,7 +86,7 @@ def _agreement() -> None:
 
 
 def _history(who: str) -> None:
-    decisions = state.service().recent(who, 50)
+    decisions = state.store().recent(who, 50)
     if not decisions:
         st.info("You have decided nothing yet.")
         return
@@ -94,7 +94,7 @@ def _history(who: str) -> None:
         [
             {
                 "when (UTC)": decision.at.strftime("%Y-%m-%d %H:%M:%S"),
-                "answer": decision.answer,
+                "answer": decision.prediction_id,
                 "what": decision.kind,
                 "from": decision.before or "not usable",
                 "to": decision.after or "not usable",

@@ -15,21 +15,21 @@ from hematovision.review.database import Database
 from hematovision.review.records import (
     LEASE,
     Agreement,
-    Answer,
     Batch,
     Decision,
     Deletion,
-    Keeping,
     Known,
     ModelRef,
     NewPrediction,
     Queue,
+    RecordedPrediction,
+    Retention,
     Reviewed,
     Waiting,
+    clean_person,
 )
-from hematovision.review.text import clean_person
 
-__all__ = ["ReviewService"]
+__all__ = ["ReviewStore"]
 
 _PAGE = 100  # reviewed cells read at once: their pictures are in memory
 
@@ -38,12 +38,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class ReviewService:
+class ReviewStore:
     """The records of answers and of what people decided about them.
 
     Every method is one transaction: when it returns, what it did is on disk; when it raises,
     nothing was done. Threads and processes may use one database at the same time, each process
-    by a service of its own. A `DatabaseError` may come from every method.
+    by a store of its own. A `DatabaseError` may come from every method.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class ReviewService:
 
     Examples
     --------
-    >>> with ReviewService.open("sqlite:///records.sqlite3") as service:  # doctest: +SKIP
-    ...     for cell in service.claim("Ana", service.queues()[0].model.sha256):
-    ...         service.decide(cell.answer.id, "Ana", "lymphocyte")
+    >>> with ReviewStore.open("sqlite:///records.sqlite3") as store:  # doctest: +SKIP
+    ...     for cell in store.claim("Ana", store.queues()[0].model.sha256):
+    ...         store.decide(cell.prediction.id, "Ana", "lymphocyte")
     """
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = _now) -> None:
@@ -63,7 +63,7 @@ class ReviewService:
         self._clock = clock
 
     @classmethod
-    def open(cls, url: str | None = None, *, clock: Callable[[], datetime] = _now) -> ReviewService:
+    def open(cls, url: str | None = None, *, clock: Callable[[], datetime] = _now) -> ReviewStore:
         """Open the records; make them, or bring them up to date, if need be.
 
         Parameters
@@ -90,7 +90,7 @@ class ReviewService:
         """Close all connections to the database."""
         self._database.close()
 
-    def __enter__(self) -> ReviewService:
+    def __enter__(self) -> ReviewStore:
         return self
 
     def __exit__(
@@ -131,10 +131,10 @@ class ReviewService:
             If there is no such batch, or an answer is not of its model; nothing is recorded then.
         """
         with self._database.writing() as session:
-            keeping = settings.get_keeping(session)
+            retention = settings.get_retention(session)
             _, model = repository.find_batch(session, batch)
             known = settled.known(session, {new.sha256 for new in answers}, model)
-            return repository.record(session, batch, answers, keeping, self._clock(), known)
+            return repository.record(session, batch, answers, retention, self._clock(), known)
 
     def send_to_review(self, answers: Mapping[int, bytes]) -> int:
         """Queue answers that a person wants to look at, also such as were decided before.
@@ -155,7 +155,7 @@ class ReviewService:
             If there is no such answer, a picture is no PNG, or no pictures are kept at all.
         """
         with self._database.writing() as session:
-            return claiming.send_to_review(session, answers, settings.get_keeping(session))
+            return claiming.send_to_review(session, answers, settings.get_retention(session))
 
     def known(self, images: Collection[str], model: ModelRef) -> dict[str, Known]:
         """Return which images wait for a person or were decided, by their SHA-256.
@@ -180,7 +180,7 @@ class ReviewService:
         with self._database.reading() as session:
             return repository.batches(session, _at_least_one(limit, "limit"))
 
-    def answers(self, batch: int) -> list[Answer]:
+    def predictions(self, batch: int) -> list[RecordedPrediction]:
         """Return the answers of a batch in the order in which they were recorded.
 
         Raises
@@ -292,19 +292,19 @@ class ReviewService:
             yield from page
             if len(page) < _PAGE:
                 return
-            last = page[-1].answer.id
+            last = page[-1].prediction.id
 
     # --- settings and deletions --------------------------------------------------------------
 
-    def keeping(self) -> Keeping:
+    def retention(self) -> Retention:
         """Return which pictures are kept."""
         with self._database.reading() as session:
-            return settings.get_keeping(session)
+            return settings.get_retention(session)
 
-    def keep(self, keeping: Keeping, by: str) -> None:
+    def set_retention(self, retention: Retention, by: str) -> None:
         """Choose which pictures are kept from now on; `apply_keeping` deletes older ones."""
         with self._database.writing() as session:
-            settings.set_keeping(session, keeping, clean_person(by), self._clock())
+            settings.set_retention(session, retention, clean_person(by), self._clock())
 
     def setting(self, key: str) -> str | None:
         """Return a setting, or None if it was never set."""
@@ -355,15 +355,15 @@ class ReviewService:
         with self._deleting() as session:
             return deleting.delete_older(session, days, clean_person(by), self._clock())
 
-    def apply_keeping(self) -> Deletion | None:
+    def apply_retention(self) -> Deletion | None:
         """Delete pictures that are not to be kept, with a trace; None if there are none.
 
         Answers and decisions stay; a cell without its picture leaves the queue. To be called when
         a page starts and after `keep`.
         """
         with self._deleting() as session:
-            keeping = settings.get_keeping(session)
-            return deleting.apply_keeping(session, keeping, self._clock())
+            retention = settings.get_retention(session)
+            return deleting.apply_retention(session, retention, self._clock())
 
     def deletions(self) -> list[Deletion]:
         """Return the traces of all deletions, newest first."""

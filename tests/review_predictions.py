@@ -1,4 +1,4 @@
-"""Answers as a model would give them, to record and review."""
+"""Predictions as a model would give them, to record and review."""
 
 import hashlib
 from typing import Any
@@ -12,12 +12,12 @@ OTHER = ModelRef("two", hashlib.sha256(b"two").hexdigest(), ("a", "b"))
 
 
 def png(text: object) -> bytes:
-    """What stands for a picture: it begins as a PNG does, and can be told from others."""
+    """A stand-in for an image: it starts with the PNG signature and contains `text`."""
     return b"\x89PNG\r\n\x1a\n" + str(text).encode()
 
 
-def said(label: str | None = "RBC", confidence: float = 0.6, **values: Any) -> Prediction:
-    """A prediction of one of `CLASSES`, for review unless told otherwise."""
+def predicted(label: str | None = "RBC", confidence: float = 0.6, **values: Any) -> Prediction:
+    """A prediction of one of `CLASSES`, by default for review."""
     rest = (1 - confidence) / 2
     return Prediction(
         **{
@@ -37,8 +37,8 @@ def said(label: str | None = "RBC", confidence: float = 0.6, **values: Any) -> P
 def new(
     key: object = "x", label: str = "RBC", confidence: float = 0.6, **values: Any
 ) -> NewPrediction:
-    """An answer to the image `key`, with the picture ``png(key)``."""
-    picture = values.pop("picture", png(key))
+    """A prediction for the image `key`, whose content is ``png(key)``."""
+    content = values.pop("png", png(key))
     name = values.pop("name", f"{key}.png")
     sha256 = hashlib.sha256(str(key).encode()).hexdigest()
-    return NewPrediction(name, sha256, said(label, confidence, **values), picture)
+    return NewPrediction(name, sha256, predicted(label, confidence, **values), content)
