@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.evaluation import evaluate
-from hematovision.model.trust import accepts
+from hematovision.model.thresholds import accepts
 from hematovision.training.adapting import FeatureModel, adapt_labelled, adapt_unlabelled
 from hematovision.training.correction import Examples
 
@@ -109,7 +109,7 @@ def _row(
         labels[tested],
         probabilities,
         names,
-        accepted=accepts(probabilities, novelty, adapted.trust),
+        accepted=accepts(probabilities, novelty, adapted.thresholds),
     )
     return Row(
         kind,

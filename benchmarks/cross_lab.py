@@ -35,7 +35,7 @@ from benchmarks.adaptation import table as adaptation_table
 from hematovision.data.samples import Dataset, Sample
 from hematovision.evaluation import Metrics, evaluate
 from hematovision.model.backbone import Backbone
-from hematovision.model.trust import accepts
+from hematovision.model.thresholds import accepts
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.adapting import FeatureModel
 from hematovision.training.feature_cache import open_cache
@@ -158,7 +158,7 @@ def _adaptation(
     seed: int,
 ) -> list[Row]:
     frequent = np.bincount(learned.parts["valid"].labels, minlength=len(CLASSES)) + 1.0
-    known = FeatureModel(learned.head, learned.novelty, learned.trust, frequent)
+    known = FeatureModel(learned.head, learned.novelty, learned.thresholds, frequent)
 
     def views(drawn: NDArray[np.int64]) -> NDArray[np.float32]:
         return _seen([samples[i] for i in drawn], backbone, N_VIEWS)
@@ -177,7 +177,7 @@ def _answered(
     labs: Sequence[str],
 ) -> Answered:
     probabilities = learned.head.probabilities(features)
-    accepted = accepts(probabilities, learned.novelty.score(features), learned.trust)
+    accepted = accepts(probabilities, learned.novelty.score(features), learned.thresholds)
     return Answered(labels, probabilities, accepted, np.array(fields), np.array(labs))
 
 

@@ -32,11 +32,11 @@ from hematovision.data.importing import import_dataset
 from hematovision.images import find_images
 from hematovision.model.backbone import Backbone
 from hematovision.model.classifier import Classifier
+from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.model.weights import bundled_weights
 from hematovision.training.feature_cache import FeatureCache
 from hematovision.training.features import extract
 from hematovision.training.views import View
-from hematovision.workflows.classify import DEFAULT_MODEL
 
 NAME = "features"
 VIEWS = 4

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from benchmarks.machine import describe, markdown_table
 from benchmarks.options import parse, publish, results_options
 from benchmarks.resume import Difference, command, compare, draw_images, finish
-from hematovision.workflows.classify import DEFAULT_MODEL
+from hematovision.model.registry import DEFAULT_MODEL
 
 DEADLINE = 180.0
 """Seconds by which a run must have ended, with an error or without."""

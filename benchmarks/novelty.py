@@ -37,7 +37,7 @@ from hematovision.model.backbone import Backbone
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
 from hematovision.model.graph import read_classifier_graph
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import bundled_weights
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.head import HeadTraining
@@ -58,13 +58,13 @@ class Answered:
     confidence: NDArray[np.float64]
     novelty: NDArray[np.float64]
 
-    def known(self, trust: Trust) -> NDArray[np.bool_]:
+    def known(self, thresholds: Thresholds) -> NDArray[np.bool_]:
         """Tell which are not too novel."""
-        return self.novelty <= trust.max_novelty
+        return self.novelty <= thresholds.max_novelty
 
-    def accepted(self, trust: Trust) -> NDArray[np.bool_]:
+    def accepted(self, thresholds: Thresholds) -> NDArray[np.bool_]:
         """Tell which are accepted."""
-        return self.known(trust) & (self.confidence >= trust.min_confidence)
+        return self.known(thresholds) & (self.confidence >= thresholds.min_confidence)
 
 
 def main() -> None:
@@ -91,16 +91,16 @@ def report(
     classifier: Classifier, sets: Mapping[str, Dataset], others: Sequence[NonCell], most: int
 ) -> None:
     """Print the tables of one bundled model."""
-    trust = classifier.trust
-    print(f"Accepted from a confidence of {trust.min_confidence:.3f} on, up to a novelty of "
-          f"{trust.max_novelty:.3f}.\n")  # fmt: skip
+    thresholds = classifier.thresholds
+    print(f"Accepted from a confidence of {thresholds.min_confidence:.3f} on, up to a novelty of "
+          f"{thresholds.max_novelty:.3f}.\n")  # fmt: skip
     strange = answered(classifier, np.stack([other.pixels for other in others]))
     kinds = np.array([other.kind for other in others])
     of_three = classifier.taxonomy.name == RBC_WBC_PLATELETS.name
     names = CELL_SETS if of_three else ("pbc-test",)
     rows = [score_model(classifier, some(sets[name], most), strange, kinds, name) for name in names]
     print_cells(rows)
-    print_kinds(strange, kinds, trust)
+    print_kinds(strange, kinds, thresholds)
     if of_three:
         print_wide(classifier, sets["pbc-test"], most)
 
@@ -113,7 +113,7 @@ class Judged:
     cells: Answered
     labels: NDArray[np.int64]
     strange: Answered
-    trust: Trust
+    thresholds: Thresholds
 
 
 def score_model(
@@ -127,7 +127,7 @@ def score_model(
     cells = answered(classifier, load(samples))
     labels = np.array([classifier.classes.index(sample.label) for sample in samples])
     return Judged(name, cells, labels, chosen(strange, ~np.isin(kinds, list(EXTRA))),
-                  classifier.trust)  # fmt: skip
+                  classifier.thresholds)  # fmt: skip
 
 
 def print_cells(rows: Sequence[Judged]) -> None:
@@ -147,18 +147,18 @@ def print_line(name: str, rows: Sequence[Judged]) -> None:
     strange = rows[0].strange.novelty
     is_strange = np.repeat([0, 1], [len(novelty), len(strange)])
     area = roc_auc_score(is_strange, np.concatenate([novelty, strange]))
-    known = np.concatenate([row.cells.known(row.trust) for row in rows])
-    accepted = np.concatenate([row.cells.accepted(row.trust) for row in rows])
+    known = np.concatenate([row.cells.known(row.thresholds) for row in rows])
+    accepted = np.concatenate([row.cells.accepted(row.thresholds) for row in rows])
     right = np.concatenate([row.cells.said == row.labels for row in rows])
     print(f"| {name} | {len(novelty)} | {area:.4f} | {1 - known.mean():.1%} "
           f"| {1 - accepted.mean():.1%} | {right[accepted].mean():.2%} |")  # fmt: skip
 
 
-def print_kinds(strange: Answered, kinds: NDArray[np.str_], trust: Trust) -> None:
+def print_kinds(strange: Answered, kinds: NDArray[np.str_], thresholds: Thresholds) -> None:
     """Print how many images of each kind are accepted."""
     print("\n| images without a cell | n | accepted by novelty | accepted | upper 95 % bound |")
     print("|---|---|---|---|---|")
-    by_novelty, accepted = strange.known(trust), strange.accepted(trust)
+    by_novelty, accepted = strange.known(thresholds), strange.accepted(thresholds)
     rows = {str(kind): kinds == kind for kind in dict.fromkeys(kinds)}
     rows["all but whole fields"] = ~np.isin(kinds, list(EXTRA))
     for kind, chosen_rows in rows.items():
@@ -173,7 +173,7 @@ def print_wide(classifier: Classifier, data: Dataset, most: int) -> None:
     names = ["Platelets" if s.label == "platelet" else "WBC" for s in samples]
     labels = np.array([classifier.classes.index(name) for name in names])
     wide = answered(classifier, load(samples))
-    accepted, right = wide.accepted(classifier.trust), wide.said == labels
+    accepted, right = wide.accepted(classifier.thresholds), wide.said == labels
     print(f"\nSingle-cell images amid other cells: {len(samples)}, right {right.mean():.1%}, "
           f"review {1 - accepted.mean():.1%}, "
           f"accuracy of accepted {right[accepted].mean():.1%}.")  # fmt: skip
@@ -202,19 +202,19 @@ def report_left_out(
 
         cells = answers(backbone.features(load(samples)))
         strange = answers(features[~is_extra])
-        print_left_out(lab, cells, labels, strange, learned.trust)
+        print_left_out(lab, cells, labels, strange, learned.thresholds)
 
 
 def print_left_out(
-    lab: str, cells: Answered, labels: NDArray[np.int64], strange: Answered, trust: Trust
+    lab: str, cells: Answered, labels: NDArray[np.int64], strange: Answered, thresholds: Thresholds
 ) -> None:
     """Print one line of the table of laboratories left out."""
     is_strange = np.repeat([0, 1], [len(cells.novelty), len(strange.novelty)])
     area = roc_auc_score(is_strange, np.concatenate([cells.novelty, strange.novelty]))
-    accepted, taken = cells.accepted(trust), int(strange.accepted(trust).sum())
+    accepted, taken = cells.accepted(thresholds), int(strange.accepted(thresholds).sum())
     bound = binomtest(taken, len(strange.novelty)).proportion_ci(0.95, "exact").high
     right = (cells.said == labels)[accepted].mean()
-    print(f"| {lab} | {len(labels)} | {area:.4f} | {1 - cells.known(trust).mean():.1%} "
+    print(f"| {lab} | {len(labels)} | {area:.4f} | {1 - cells.known(thresholds).mean():.1%} "
           f"| {1 - accepted.mean():.1%} | {right:.2%} | {taken} | {bound:.1%} |")  # fmt: skip
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hematovision import images
+from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.synthetic import KINDS, render_cell
 from hematovision.tables.journal import journal_path
 from hematovision.tables.sinks import SUFFIXES
-from hematovision.workflows.classify import DEFAULT_MODEL
 
 PROGRAM = (sys.executable, "-m", "hematovision")
 BROKEN = 50

@@ -42,7 +42,7 @@ from typing import Any, NamedTuple
 from benchmarks.machine import describe, markdown_table
 from benchmarks.options import images_option, parse, publish, results_options
 from hematovision import Classifier
-from hematovision.workflows.classify import DEFAULT_MODEL
+from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.workflows.export import export
 
 NAME = "service"

@@ -43,9 +43,8 @@ from benchmarks.options import images_option, parse, publish, results_options
 from hematovision import images
 from hematovision.data.importing import import_dataset
 from hematovision.model.bundle import ONNX, read_bundle
-from hematovision.model.registry import find_model
+from hematovision.model.registry import DEFAULT_MODEL, find_model
 from hematovision.model.session import Session, open_session, run_one, usable_cpus
-from hematovision.workflows.classify import DEFAULT_MODEL
 
 NAME = "throughput"
 PROGRAM = (sys.executable, "-m", "hematovision")

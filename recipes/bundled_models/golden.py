@@ -16,7 +16,7 @@ from hematovision.model.registry import bundled_models, find_model
 def main() -> None:
     """Ask each model and write down what it says."""
     for name in bundled_models():
-        print(name, seal_self_test(read_bundle(find_model(name))).manifest.golden)
+        print(name, seal_self_test(read_bundle(find_model(name))).manifest.self_test)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from hematovision.model.graph import classifier_graph
 from hematovision.model.head import Head
 from hematovision.model.manifest import BackboneRef, Manifest
 from hematovision.model.novelty import Novelty
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import BackboneWeights
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
@@ -91,7 +91,8 @@ def manifest(weights: BackboneWeights) -> Manifest:
     return Manifest(
         name="drawn",
         taxonomy=RBC_WBC_PLATELETS,
-        trust=Trust(temperature=1.25, min_confidence=0.4, max_novelty=100.0),
+        temperature=1.25,
+        thresholds=Thresholds(min_confidence=0.4, max_novelty=100.0),
         backbone=BackboneRef("random", weights.sha256),
         data={"fingerprint": "0" * 64, "splits": {"train": 70, "valid": 15, "test": 15}},
         seed=0,

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hematovision.model.bundle import ONNX, write_bundle
 from hematovision.model.manifest import BackboneRef, Manifest
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.taxonomy import Taxonomy
 
 
@@ -66,7 +66,8 @@ def main() -> None:
     manifest = Manifest(
         name="strongest-colour",
         taxonomy=Taxonomy("colours", ("red", "green", "blue"), {"red": ("rouge",)}),
-        trust=Trust(temperature=1.5, min_confidence=0.75, max_novelty=0.8),
+        temperature=1.5,
+        thresholds=Thresholds(min_confidence=0.75, max_novelty=0.8),
         backbone=BackboneRef("none", "0" * 64),
         data={"fingerprint": "0" * 64, "splits": {"train": 7, "valid": 2, "test": 1}},
         seed=3,

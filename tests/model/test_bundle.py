@@ -26,7 +26,7 @@ def test_a_written_bundle_is_read_back(run_folder, manifest, model_bytes):
     bundle = read_bundle(run_folder)
     assert bundle.name == "drawn"
     assert bundle.taxonomy == manifest.taxonomy
-    assert bundle.trust == manifest.trust
+    assert bundle.thresholds == manifest.thresholds
     assert bundle.manifest.data == manifest.data
     assert bundle.read(ONNX) == model_bytes
     assert bundle.external_weights() == {}

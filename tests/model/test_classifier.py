@@ -55,7 +55,7 @@ def files(tmp_path):
 def test_a_bundle_of_schema_1_still_opens_and_answers(colours, files):
     assert colours.classes == ("red", "green", "blue")
     assert colours.taxonomy.find("rouge") == "red"
-    assert colours.trust.min_confidence == 0.75
+    assert colours.thresholds.min_confidence == 0.75
     red, _, green, blue = colours.predict(files)
     assert (red.label, green.label, blue.label) == ("red", "green", "blue")
     assert red.decision == "accepted"

@@ -17,13 +17,14 @@ from hematovision.model.manifest import (
     parse_manifest,
 )
 from hematovision.model.self_test import SelfTest
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.taxonomy import PBC8
 
 MANIFEST = Manifest(
     name="eight",
     taxonomy=PBC8,
-    trust=Trust(1.3, 0.85, 2.25),
+    temperature=1.3,
+    thresholds=Thresholds(0.85, 2.25),
     backbone=BackboneRef("hematology", "a" * 64, shared=True),
     data={"fingerprint": "b" * 64, "splits": {"train": 10}},
     seed=7,
@@ -31,7 +32,7 @@ MANIFEST = Manifest(
     versions={"numpy": "2"},
     created="2026-01-01T00:00:00+00:00",
     files={"hematovision_model.onnx": "c" * 64},
-    golden=SelfTest((0.125,) * 8, 1.5),
+    self_test=SelfTest((0.125,) * 8, 1.5),
 )
 
 
@@ -136,7 +137,7 @@ def test_a_value_that_cannot_be_right_is_refused(key, value):
 
 @pytest.mark.parametrize("value", [..., None])
 def test_a_bundle_of_schema_1_has_no_golden_answer(value):
-    assert parse_manifest(altered("golden", value)).golden is None
+    assert parse_manifest(altered("golden", value)).self_test is None
 
 
 def test_a_missing_seed_is_none():
@@ -203,6 +204,8 @@ def test_names_that_lead_elsewhere_are_not(name):
 
 
 def test_what_json_cannot_say_is_not_written():
-    strange = Manifest("x", PBC8, MANIFEST.trust, MANIFEST.backbone, options={"rate": float("nan")})
+    strange = Manifest(
+        "x", PBC8, MANIFEST.thresholds, MANIFEST.backbone, options={"rate": float("nan")}
+    )
     with pytest.raises(BundleError, match="JSON"):
         strange.to_text()

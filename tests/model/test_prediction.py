@@ -3,9 +3,9 @@
 import pytest
 
 from hematovision.model.prediction import NOT_READ, NOT_RECOGNISED, Prediction, headline
-from hematovision.model.trust import Trust, decide, is_out_of_distribution
+from hematovision.model.thresholds import Thresholds, decide, is_out_of_distribution
 
-TRUST = Trust(temperature=1.0, min_confidence=0.9, max_novelty=1.2)
+THRESHOLDS = Thresholds(min_confidence=0.9, max_novelty=1.2)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ TRUST = Trust(temperature=1.0, min_confidence=0.9, max_novelty=1.2)
 def test_an_image_unlike_the_training_images_is_not_called_by_a_class(
     confidence: float, novelty: float, expected: str
 ):
-    decision, reason = decide(confidence, novelty, TRUST)
+    decision, reason = decide(confidence, novelty, THRESHOLDS)
     one = Prediction("x", ("WBC",), "WBC", (confidence,), confidence, novelty, decision, reason)
     assert one.headline == expected
     assert one.row()["label"] == "WBC"

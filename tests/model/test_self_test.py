@@ -38,7 +38,7 @@ def test_the_cell_is_the_same_bytes_everywhere():
 
 @pytest.mark.parametrize("name", bundled_models())
 def test_the_bundled_models_still_say_what_they_said(name):
-    golden = read_bundle(find_model(name)).manifest.golden
+    golden = read_bundle(find_model(name)).manifest.self_test
     found = Classifier.load(name).predict_images([self_test_cell()])[0]
     assert golden.agrees(found.probabilities, found.novelty)
     assert max(golden.probabilities) < 0.99  # A certain answer would hide small differences.
@@ -89,31 +89,31 @@ def test_it_is_read_back_as_written():
 
 def test_bundles_of_every_schema_open():
     first, second = (read_bundle(DATA / f"bundle_v{i}") for i in (1, 2))
-    assert first.manifest.golden is None
-    assert second.manifest.golden == run_self_test(first.read(ONNX), {})
+    assert first.manifest.self_test is None
+    assert second.manifest.self_test == run_self_test(first.read(ONNX), {})
     assert first.taxonomy == second.taxonomy
     # The mean of each colour decides, and the strongest by 255 is the novelty.
     means = self_test_cell().astype(np.float64).mean(axis=(0, 1))
-    assert second.manifest.golden.novelty == pytest.approx(means.max() / 255, abs=1e-5)
+    assert second.manifest.self_test.novelty == pytest.approx(means.max() / 255, abs=1e-5)
 
 
 def test_sealing_keeps_it_with_its_model_and_drops_it_with_another(run_folder):
-    golden = seal_self_test(read_bundle(run_folder)).manifest.golden
+    golden = seal_self_test(read_bundle(run_folder)).manifest.self_test
     assert golden is not None
-    assert read_bundle(run_folder).manifest.golden == golden
+    assert read_bundle(run_folder).manifest.self_test == golden
     (run_folder / "metrics.json").write_text("{}")
-    assert seal(run_folder).manifest.golden == golden
+    assert seal(run_folder).manifest.self_test == golden
     (run_folder / ONNX).write_bytes(tiny_graph())
-    assert seal(run_folder).manifest.golden is None
+    assert seal(run_folder).manifest.self_test is None
     assert json.loads((run_folder / MANIFEST).read_text())["golden"] is None
 
 
 def test_another_model_does_not_inherit_it(tmp_path):
     manifest = read_bundle(DATA / "bundle_v2").manifest
     same = write_bundle(tmp_path / "same", manifest, {ONNX: tiny_graph()})
-    assert same.manifest.golden == manifest.golden
+    assert same.manifest.self_test == manifest.self_test
     other = write_bundle(tmp_path / "other", manifest, {ONNX: explaining_graph()})
-    assert other.manifest.golden is None
+    assert other.manifest.self_test is None
 
 
 def test_a_model_whose_weights_are_no_numbers_has_none(tmp_path):
@@ -126,4 +126,4 @@ def test_a_model_whose_weights_are_no_numbers_has_none(tmp_path):
     bundle = write_bundle(tmp_path, manifest, {ONNX: graph.SerializeToString()})
     with pytest.raises(BundleError, match="not all finite"):
         seal_self_test(bundle)
-    assert parse_manifest((tmp_path / MANIFEST).read_bytes()).golden is None
+    assert parse_manifest((tmp_path / MANIFEST).read_bytes()).self_test is None

@@ -42,10 +42,10 @@ def test_a_report_is_added_and_the_card_says_where_errors_are(tmp_path: Path):
     card = folder / "MODEL_CARD.md"
     card.write_text(card.read_text("utf-8").replace(PACKAGED, WHERE_ERRORS_ARE), "utf-8")
     seal(folder)
-    golden = read_bundle(folder).manifest.golden
+    golden = read_bundle(folder).manifest.self_test
     bundle = add_report(folder)
     assert read_bundle(folder) == bundle
-    assert bundle.manifest.golden == golden
+    assert bundle.manifest.self_test == golden
     assert "report.html" in bundle.manifest.files
     text = card.read_text("utf-8")
     assert PACKAGED in text

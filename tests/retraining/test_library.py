@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hematovision.errors import ModelNotFoundError
-from hematovision.model.registry import find_model
-from hematovision.retraining.library import DEFAULT_MODEL, ModelLibrary
+from hematovision.model.registry import DEFAULT_MODEL, find_model
+from hematovision.retraining.library import ModelLibrary
 from hematovision.review.store import ReviewStore
 
 

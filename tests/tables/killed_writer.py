@@ -17,7 +17,7 @@ from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.model.architecture import FEATURES
 from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import bundled_weights
 from hematovision.training.pictures import Part
 from hematovision.training.trainer import TrainedModel
@@ -41,7 +41,8 @@ def learned(dataset) -> TrainedModel:
         weights=bundled_weights(),
         head=Head(((rng.normal(0, 0.1, (FEATURES, n)), np.zeros(n)),)),
         novelty=Novelty(np.ones((n, FEATURES), np.float32), np.ones(FEATURES, np.float32)),
-        trust=Trust(1.0, 0.8, 10.0),
+        temperature=1.0,
+        thresholds=Thresholds(0.8, 10.0),
         history=({"epoch": 1.0, "loss": 0.5, "accuracy": 0.9},),
         parts=parts,
         refused=(),

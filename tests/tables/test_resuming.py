@@ -236,9 +236,11 @@ def test_other_thresholds_of_the_same_model_are_noticed(squares: Path, tmp_path:
     from dataclasses import replace
 
     bundle = read_bundle(COLOUR_MODEL)
-    trust = replace(bundle.trust, min_confidence=0.99)
+    thresholds = replace(bundle.thresholds, min_confidence=0.99)
     files = {name: bundle.read(name) for name in bundle.manifest.files}
-    other = write_bundle(tmp_path / "m", replace(bundle.manifest, trust=trust), files).folder
+    other = write_bundle(
+        tmp_path / "m", replace(bundle.manifest, thresholds=thresholds), files
+    ).folder
     run(squares, tmp_path / "t.csv", resume=True)
     with pytest.raises(OutputError, match="another threshold of confidence"):
         run(squares, tmp_path / "t.csv", resume=True, model=other)

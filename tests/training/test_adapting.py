@@ -6,7 +6,7 @@ import pytest
 from hematovision.errors import TrainingError
 from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.training.adapting import (
     FeatureModel,
     adapt_labelled,
@@ -19,7 +19,7 @@ from hematovision.training.adapting import (
 from hematovision.training.correction import Examples
 
 WIDTH = 1280
-OLD = Trust(temperature=1.5, min_confidence=0.6, max_novelty=1.2)
+OLD = Thresholds(min_confidence=0.6, max_novelty=1.2)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_images_of_the_lab_are_no_longer_novel(model):
 
 def test_unlabelled_images_shift_the_features_and_keep_the_thresholds(model):
     adapted = adapt_unlabelled(model, cells(UNSEEN[:60], shift=-0.45))
-    assert adapted.trust is OLD
+    assert adapted.thresholds is OLD
     there = cells(UNSEEN, shift=-0.45, seed=1)
     novelty = [one.predict(there).novelty.mean() for one in (model, adapted)]
     assert novelty[1] < novelty[0]
@@ -84,19 +84,19 @@ def test_unlabelled_images_shift_the_features_and_keep_the_thresholds(model):
 
 
 def test_a_few_dozen_labels_keep_the_confidence_threshold(model):
-    trust = adapt_labelled(model, examples()).model.trust
-    assert trust.min_confidence == OLD.min_confidence
-    assert trust.max_novelty >= OLD.max_novelty
+    thresholds = adapt_labelled(model, examples()).model.thresholds
+    assert thresholds.min_confidence == OLD.min_confidence
+    assert thresholds.max_novelty >= OLD.max_novelty
 
 
 def test_two_hundred_labels_fit_new_thresholds(model):
-    trust = adapt_labelled(model, examples(200)).model.trust
-    assert trust.min_confidence != OLD.min_confidence
+    thresholds = adapt_labelled(model, examples(200)).model.thresholds
+    assert thresholds.min_confidence != OLD.min_confidence
 
 
 def test_the_temperature_stays_near_the_old_one(model):
-    temperature = adapt_labelled(model, examples()).model.trust.temperature
-    assert 0.4 < temperature / OLD.temperature < 2.5
+    temperature = adapt_labelled(model, examples()).model.temperature
+    assert 0.4 < temperature / model.temperature < 2.5
 
 
 def test_out_of_fold_predictions_do_not_depend_on_their_own_labels(model):

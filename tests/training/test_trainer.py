@@ -48,7 +48,7 @@ def test_twice_the_same_gives_identical_onnx_bytes(
     again = train_model(Pictures(phantoms), weights, HOW)
     one, two = (classifier_graph(run.weights, run.head, run.novelty) for run in (learned, again))
     assert one == two
-    assert learned.trust == again.trust
+    assert learned.thresholds == again.thresholds
     assert learned.fingerprint == again.fingerprint
 
 
@@ -77,7 +77,7 @@ def test_test_labels_change_nothing(
         replace(s, label=swapped[s.label]) if s.split == "test" else s for s in phantoms
     )
     relearned = train_model(Pictures(other), weights, HOW)
-    assert relearned.trust == learned.trust
+    assert relearned.thresholds == learned.thresholds
     np.testing.assert_array_equal(relearned.head.layers[0][0], learned.head.layers[0][0])
 
 
@@ -103,7 +103,7 @@ def test_the_fingerprint_follows_content_and_labels_not_names(
 
 
 def test_the_temperature_is_folded_into_the_head(learned: TrainedModel):
-    assert learned.trust.temperature > 0
+    assert learned.temperature > 0
     valid = learned.parts["valid"]
     loss = -np.log(learned.head.probabilities(valid.features)[np.arange(len(valid.labels)),
                                                               valid.labels]).mean()  # fmt: skip

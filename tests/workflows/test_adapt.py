@@ -108,7 +108,9 @@ def test_the_manifest_says_from_what_and_to_what(labelled):
 def test_the_golden_answer_is_the_new_models_own(labelled, unlabelled):
     for folder in (labelled.folder, unlabelled.folder):
         bundle = read_bundle(folder)
-        assert bundle.manifest.golden == run_self_test(bundle.read(ONNX), bundle.external_weights())
+        assert bundle.manifest.self_test == run_self_test(
+            bundle.read(ONNX), bundle.external_weights()
+        )
 
 
 def test_the_adapted_classifier_tells_the_drawn_cells(labelled, drawn: Path):
@@ -162,7 +164,7 @@ def test_unlabelled_images_give_a_bundle_and_what_can_be_known(unlabelled, loose
     assert unlabelled.n == unlabelled.changes.n == len(list(loose.glob("*.png"))) - 1
     assert [Path(error.path).name for error in unlabelled.refused] == ["cut.png"]
     bundle = read_bundle(unlabelled.folder)
-    assert bundle.trust == read_bundle(find_model(MODEL)).trust
+    assert bundle.thresholds == read_bundle(find_model(MODEL)).thresholds
     assert bundle.manifest.data["adapted_from"]["labelled"] is False
     assert "no figure here tells" in (unlabelled.folder / "MODEL_CARD.md").read_text("utf-8")
     assert {"answers.csv", "adaptation.json"} <= set(bundle.manifest.files)

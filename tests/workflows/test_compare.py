@@ -167,7 +167,9 @@ def test_the_same_model_twice_is_refused(colours, tmp_path: Path):
         compare(MODEL, tmp_path / "again", colours)
     # The same network with other thresholds sends other images to review: that is another model.
     known = read_bundle(MODEL)
-    stricter = replace(known.manifest, trust=replace(known.trust, max_novelty=0.5), files={})
+    stricter = replace(
+        known.manifest, thresholds=replace(known.thresholds, max_novelty=0.5), files={}
+    )
     write_bundle(tmp_path / "strict", stricter, {ONNX: known.read(ONNX)})
     found = compare(MODEL, tmp_path / "strict", colours).comparison
     assert found.models == (str(MODEL), str(tmp_path / "strict"))

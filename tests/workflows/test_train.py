@@ -51,7 +51,7 @@ def test_the_run_folder_has_every_file_under_a_hash(trained):
     assert bundle.taxonomy.name == "rbc-wbc-platelets"
     assert bundle.manifest.backbone.name == "hematology"
     assert bundle.manifest.data["splits"]["test"] == {"RBC": 6, "WBC": 3, "Platelets": 3}
-    assert bundle.manifest.golden == run_self_test(bundle.read("hematovision_model.onnx"), {})
+    assert bundle.manifest.self_test == run_self_test(bundle.read("hematovision_model.onnx"), {})
 
 
 def test_phantoms_are_told_apart(trained):

@@ -13,7 +13,7 @@ from html import escape
 from types import MappingProxyType
 
 from hematovision.model.prediction import Prediction
-from hematovision.model.trust import is_out_of_distribution
+from hematovision.model.thresholds import is_out_of_distribution
 
 __all__ = [
     "ACCEPTED",

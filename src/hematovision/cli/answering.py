@@ -19,6 +19,7 @@ from hematovision.cli.scaling import (
 from hematovision.cli.screen import end_with_refusals, progress_bar, show_table
 from hematovision.cli.terminal import Styled, say
 from hematovision.errors import OutputError
+from hematovision.model.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from hematovision.model.classifier import Classifier, Prediction
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from hematovision.workflows.classify import ClassifySummary
 
 __all__ = ["classify", "models"]
-
-_DEFAULT_MODEL = "rbc-wbc-platelets"
 
 
 def classify(
@@ -37,7 +36,7 @@ def classify(
     *,
     model: Annotated[
         str, typer.Option(metavar="MODEL", help="A bundled model's name, or a run folder.")
-    ] = _DEFAULT_MODEL,
+    ] = DEFAULT_MODEL,
     out: Annotated[
         str | None,
         typer.Option(

@@ -29,8 +29,9 @@ from hematovision.model.manifest import (
     is_safe_name,
     parse_manifest,
 )
+from hematovision.model.registry import MANIFEST
 from hematovision.model.self_test import run_self_test
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
 from hematovision.taxonomy import Taxonomy
 
@@ -53,7 +54,6 @@ __all__ = [
     "write_bundle",
 ]
 
-MANIFEST = "bundle.json"
 ONNX = "hematovision_model.onnx"
 H5 = "hematovision_model.h5"
 KERAS = "hematovision_model.keras"
@@ -108,9 +108,9 @@ class Bundle:
         return self.manifest.taxonomy
 
     @property
-    def trust(self) -> Trust:
-        """The model's calibration and thresholds."""
-        return self.manifest.trust
+    def thresholds(self) -> Thresholds:
+        """The model's thresholds."""
+        return self.manifest.thresholds
 
     def read(self, name: str) -> bytes:
         """Return the content of a listed file, hashed once more: these bytes and no others.
@@ -223,7 +223,7 @@ def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
         created=manifest.created or datetime.now(UTC).isoformat(timespec="seconds"),
         versions=manifest.versions or library_versions(),
         files=hashes,
-        golden=manifest.golden if same else None,
+        self_test=manifest.self_test if same else None,
     )
     return Bundle(folder, complete)
 
@@ -280,8 +280,8 @@ def with_self_test(bundle: Bundle) -> Bundle:
     BundleError
         If the model cannot be opened, or its answer is no number.
     """
-    golden = run_self_test(bundle.read(ONNX), bundle.external_weights())
-    return Bundle(bundle.folder, replace(bundle.manifest, golden=golden))
+    self_test = run_self_test(bundle.read(ONNX), bundle.external_weights())
+    return Bundle(bundle.folder, replace(bundle.manifest, self_test=self_test))
 
 
 def seal_self_test(bundle: Bundle) -> Bundle:
@@ -328,10 +328,10 @@ def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
     if ONNX not in hashes:
         raise BundleError(f"{folder}: there is no {ONNX}; a bundle cannot do without.")
     same = hashes[ONNX] == manifest.files.get(ONNX)
-    golden = manifest.golden if same else None
+    self_test = manifest.self_test if same else None
     for name in hashes:
         sync(folder / name)
-    return _write_manifest(folder, replace(manifest, files=hashes, golden=golden))
+    return _write_manifest(folder, replace(manifest, files=hashes, self_test=self_test))
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> Bundle:

@@ -32,7 +32,7 @@ from hematovision.model.session import (
     run_one,
     usable_cpus,
 )
-from hematovision.model.trust import Trust, decide
+from hematovision.model.thresholds import Thresholds, decide
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["Classifier", "Explained", "ImagePrediction", "Prediction", "RawPredictions", "columns"]
@@ -147,9 +147,9 @@ class Classifier:
         return self.bundle.taxonomy
 
     @property
-    def trust(self) -> Trust:
+    def thresholds(self) -> Thresholds:
         """The thresholds by which answers are accepted."""
-        return self.bundle.trust
+        return self.bundle.thresholds
 
     def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
         """Answer for each image file, in order.
@@ -315,7 +315,7 @@ class Classifier:
     ) -> Prediction:
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
-        decision, reason = decide(confidence, novelty, self.trust)
+        decision, reason = decide(confidence, novelty, self.thresholds)
         return Prediction(
             path=path,
             classes=self.classes,

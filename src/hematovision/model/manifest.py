@@ -18,7 +18,7 @@ from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
 from hematovision.model.json_object import JsonObject
 from hematovision.model.self_test import SelfTest
-from hematovision.model.trust import Trust
+from hematovision.model.thresholds import Thresholds
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
@@ -90,8 +90,7 @@ class Manifest:
         What to call the model.
     taxonomy : Taxonomy
         Its classes, in the order of its outputs.
-    trust : Trust
-        Calibration and thresholds.
+    thresholds : Thresholds
     backbone : BackboneRef
         What it stands on.
     data : mapping
@@ -101,26 +100,29 @@ class Manifest:
         Of the training run.
     options, versions : mapping
         How it was trained and with what. Any JSON objects.
+    temperature : float
+        Of the calibration, which is folded into the head. Above 0.
     created : str
         When, in ISO 8601.
     files : mapping of str to str
         SHA-256 of every other file of the bundle by its name; filled in by `bundle.seal`.
-    golden : SelfTest or None
+    self_test : SelfTest or None
         The model's prediction for `self_test.self_test_cell`; filled in by
         `bundle.seal_self_test`. None in bundles of schema 1.
     """
 
     name: str
     taxonomy: Taxonomy
-    trust: Trust
+    thresholds: Thresholds
     backbone: BackboneRef
     data: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
     created: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
-    golden: SelfTest | None = None
+    self_test: SelfTest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, read back by `from_json`."""
@@ -132,11 +134,11 @@ class Manifest:
             "input": dict(INPUT_CONTRACT),
             "calibration": {
                 "method": "temperature and class biases, folded into the last layer",
-                "temperature": self.trust.temperature,
+                "temperature": self.temperature,
             },
             "review": {
-                "min_confidence": self.trust.min_confidence,
-                "max_novelty": self.trust.max_novelty,
+                "min_confidence": self.thresholds.min_confidence,
+                "max_novelty": self.thresholds.max_novelty,
             },
             "backbone": {
                 "name": self.backbone.name,
@@ -147,7 +149,7 @@ class Manifest:
             "seed": self.seed,
             "options": dict(self.options),
             "versions": dict(self.versions),
-            "golden": None if self.golden is None else self.golden.to_json(),
+            "golden": None if self.self_test is None else self.self_test.to_json(),
             "files": dict(sorted(self.files.items())),
         }
 
@@ -184,7 +186,8 @@ class Manifest:
         return cls(
             name=root.get("name", str),
             taxonomy=taxonomy,
-            trust=_trust(root),
+            thresholds=_thresholds(root),
+            temperature=_temperature(root.object("calibration")),
             backbone=_backbone(root.object("backbone")),
             data=root.object("data").value,
             seed=None if root.value.get("seed") is None else root.get("seed", int),
@@ -192,7 +195,7 @@ class Manifest:
             versions=root.object("versions").value,
             created=root.get("created", str),
             files=_files(root.object("files")),
-            golden=_golden(root, len(taxonomy.classes)),
+            self_test=_self_test(root, len(taxonomy.classes)),
         )
 
 
@@ -220,11 +223,10 @@ def _taxonomy(value: JsonObject) -> Taxonomy:
         raise BundleError(str(error)) from error
 
 
-def _trust(root: JsonObject) -> Trust:
+def _thresholds(root: JsonObject) -> Thresholds:
     review = root.object("review")
     try:
-        return Trust(
-            temperature=root.object("calibration").number("temperature"),
+        return Thresholds(
             min_confidence=review.number("min_confidence"),
             max_novelty=review.number("max_novelty"),
         )
@@ -232,6 +234,13 @@ def _trust(root: JsonObject) -> Trust:
         raise
     except ModelError as error:
         raise BundleError(str(error)) from error
+
+
+def _temperature(value: JsonObject) -> float:
+    temperature = value.number("temperature")
+    if temperature <= 0:
+        raise value.wrong("temperature", "above 0")
+    return temperature
 
 
 def _backbone(value: JsonObject) -> BackboneRef:
@@ -244,7 +253,7 @@ def _backbone(value: JsonObject) -> BackboneRef:
     return BackboneRef(value.get("name", str), sha256, shared=file is not None)
 
 
-def _golden(root: JsonObject, classes: int) -> SelfTest | None:
+def _self_test(root: JsonObject, classes: int) -> SelfTest | None:
     if root.value.get("golden") is None:
         return None
     return SelfTest.from_json(root.object("golden"), classes)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import ImageError
-from hematovision.model.trust import is_out_of_distribution
+from hematovision.model.thresholds import is_out_of_distribution
 
 __all__ = [
     "NOT_READ",

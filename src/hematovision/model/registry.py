@@ -1,4 +1,4 @@
-"""Finding a model by its name or its folder."""
+"""Find a model by its name or its folder. Light: the CLI imports it before anything else."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 from hematovision.errors import ModelNotFoundError
-from hematovision.model.bundle import MANIFEST
 
-__all__ = ["bundled_models", "find_model"]
+__all__ = ["DEFAULT_MODEL", "MANIFEST", "bundled_models", "find_model"]
+
+DEFAULT_MODEL = "rbc-wbc-platelets"
+"""The bundled model that every entry point uses unless another is chosen."""
+
+MANIFEST = "bundle.json"
+"""The file that makes a folder a model."""
 
 
 def _home() -> Path:

@@ -124,7 +124,7 @@ def model_card(facts: CardFacts, metrics: Metrics) -> str:
         _training(facts),
         _figures(facts, metrics),
         _failures(facts, metrics),
-        _trust(facts, metrics),
+        _thresholds(facts, metrics),
         "## Limits\n\n" + _bullets((*facts.limits, *metrics.warnings)),
         "## Licences\n\n" + _bullets(about.licences) if about.licences else "",
     )
@@ -258,7 +258,7 @@ def _failures(facts: CardFacts, metrics: Metrics) -> str:
     return "\n\n".join(parts)
 
 
-def _trust(facts: CardFacts, metrics: Metrics) -> str:
+def _thresholds(facts: CardFacts, metrics: Metrics) -> str:
     kept = "No answer is accepted at these thresholds."
     if metrics.accuracy_accepted is not None:
         kept = f"Of the answers accepted {wording.percent(metrics.accuracy_accepted)} are right."

@@ -11,13 +11,10 @@ from pathlib import Path
 
 from hematovision.errors import ModelNotFoundError
 from hematovision.model.bundle import MANIFEST
-from hematovision.model.registry import bundled_models, find_model
+from hematovision.model.registry import DEFAULT_MODEL, bundled_models, find_model
 from hematovision.review.store import ReviewStore
 
-__all__ = ["DEFAULT_MODEL", "LibraryModel", "ModelLibrary"]
-
-DEFAULT_MODEL = "rbc-wbc-platelets"
-"""What answers until somebody chooses another: as ``hematovision classify`` does."""
+__all__ = ["LibraryModel", "ModelLibrary"]
 
 _IN_USE = "model in use"
 

@@ -151,7 +151,7 @@ def model_ref(classifier: Classifier, name: str) -> ModelRef:
         name,
         classifier.bundle.manifest.files[ONNX],
         classifier.classes,
-        classifier.trust.max_novelty,
+        classifier.thresholds.max_novelty,
     )
 
 

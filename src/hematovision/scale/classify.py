@@ -15,13 +15,14 @@ from pathlib import Path
 from hematovision.errors import ClusterError, ImageError
 from hematovision.extras import require
 from hematovision.model.classifier import Classifier
+from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.progress import Progress, no_progress
 from hematovision.scale.addresses import Source, is_uri, list_sources
 from hematovision.scale.cluster import Cluster, Connection, connected
 from hematovision.scale.parts import Part, Parts, open_parts, part_name
 from hematovision.scale.worker import PackedModel, Shard, classify_shard
 from hematovision.tables.journal import Head
-from hematovision.workflows.classify import DEFAULT_MODEL, ClassifySummary
+from hematovision.workflows.classify import ClassifySummary
 
 __all__ = ["classify_on_cluster", "shard_size"]
 

@@ -96,7 +96,7 @@ class Served:
             If they do not agree (`SelfTest.agrees`).
         """
         content = images.encode_png(self_test_cell())
-        golden, expected = self.classifier.bundle.manifest.golden, "its bundle.json says"
+        golden, expected = self.classifier.bundle.manifest.self_test, "its bundle.json says"
         if golden is None:
             _LOG.warning(
                 "%s has no golden answer: its bundle is of an earlier version. Its first two "

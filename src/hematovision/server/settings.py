@@ -10,8 +10,8 @@ from hematovision.errors import ListeningError
 from hematovision.images import SIZE
 from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, Hosts
+from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.model.session import reading_threads
-from hematovision.workflows.classify import DEFAULT_MODEL
 
 __all__ = ["LONGEST_DEADLINE", "Settings"]
 

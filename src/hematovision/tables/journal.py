@@ -62,8 +62,8 @@ class Head:
             model=manifest.files[ONNX],
             backbone=manifest.backbone.sha256,
             columns=columns(classifier.classes),
-            min_confidence=manifest.trust.min_confidence,
-            max_novelty=manifest.trust.max_novelty,
+            min_confidence=manifest.thresholds.min_confidence,
+            max_novelty=manifest.thresholds.max_novelty,
         )
 
     def to_json(self) -> dict[str, Any]:

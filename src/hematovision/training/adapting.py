@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from hematovision.model.head import Head, log_softmax, softmax
 from hematovision.model.novelty import Novelty
 from hematovision.model.prediction import RawPredictions
-from hematovision.model.trust import Trust, fit_thresholds
+from hematovision.model.thresholds import Thresholds, fit_thresholds
 from hematovision.progress import Progress, no_progress
 from hematovision.training.correction import (
     FOLDS,
@@ -69,15 +69,18 @@ class FeatureModel(NamedTuple):
     head : Head
         Calibrated.
     novelty : Novelty
-    trust : Trust
+    thresholds : Thresholds
     proportions : ndarray of float, shape (C,)
         Frequency of each class in the calibration images, above 0.
+    temperature : float
+        Of the calibration.
     """
 
     head: Head
     novelty: Novelty
-    trust: Trust
+    thresholds: Thresholds
     proportions: NDArray[np.float64]
+    temperature: float = 1.0
 
     def predict(self, features: NDArray[np.float32]) -> RawPredictions:
         """Predict from features (N, 1280)."""
@@ -128,11 +131,12 @@ def adapt_labelled(model: FeatureModel, examples: Examples, seed: int = 0) -> Ad
     unseen = RawPredictions(
         softmax(fitted.unseen_logits / temperature), base.novelty.score(features)
     )
-    trust = replace(
-        _thresholds(model.trust, unseen, labels),
-        temperature=model.trust.temperature * temperature,
+    adapted = base._replace(
+        head=head,
+        thresholds=_thresholds(model.thresholds, unseen, labels),
+        temperature=model.temperature * temperature,
     )
-    return Adapted(base._replace(head=head, trust=trust), fitted.strength)
+    return Adapted(adapted, fitted.strength)
 
 
 def _loss(model: FeatureModel, examples: Examples) -> float:
@@ -159,7 +163,7 @@ def _temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> floa
     return float(choices[int(np.argmin(losses))])
 
 
-def _thresholds(old: Trust, unseen: RawPredictions, labels: NDArray[np.int64]) -> Trust:
+def _thresholds(old: Thresholds, unseen: RawPredictions, labels: NDArray[np.int64]) -> Thresholds:
     """Fit thresholds to out-of-fold predictions; with few images, only raise the novelty threshold.
 
     Among a hundred images, a single wrong label would send a quarter of them to review.

@@ -15,7 +15,7 @@ from hematovision.files import sha256_bytes
 from hematovision.model.calibration import fit_calibration
 from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty, fit_novelty
-from hematovision.model.trust import Trust, fit_thresholds
+from hematovision.model.thresholds import Thresholds, fit_thresholds
 from hematovision.model.weights import BackboneWeights
 from hematovision.paths import name_bytes
 from hematovision.progress import Progress
@@ -39,8 +39,10 @@ class TrainedModel:
         Calibrated: temperature and class biases are folded into its last layer.
     novelty : Novelty
         What the training features look like, and what decoys do.
-    trust : Trust
-        Temperature and thresholds, fitted on validation.
+    temperature : float
+        Of the calibration, fitted on the validation split.
+    thresholds : Thresholds
+        Fitted on the validation split.
     history : tuple of Epoch
         One row an epoch; fine-tuning goes on counting.
     parts : mapping of Split to Part
@@ -53,7 +55,8 @@ class TrainedModel:
     weights: BackboneWeights
     head: Head
     novelty: Novelty
-    trust: Trust
+    temperature: float
+    thresholds: Thresholds
     history: tuple[Epoch, ...]
     parts: Mapping[Split, Part]
     refused: tuple[ImageError, ...]
@@ -164,14 +167,21 @@ def _judged(
     calibration = fit_calibration(trained.head.logits(valid.features), valid.labels)
     head = calibration.fold(trained.head)
     novelty = novelty.scaled_to(valid.features)
-    trust = fit_thresholds(
+    thresholds = fit_thresholds(
         head.probabilities(valid.features),
         novelty.score(valid.features),
         valid.labels,
-        temperature=calibration.temperature,
     )
     return TrainedModel(
-        weights, head, novelty, trust, trained.history, parts, refused, trained.interrupted
+        weights,
+        head,
+        novelty,
+        calibration.temperature,
+        thresholds,
+        trained.history,
+        parts,
+        refused,
+        trained.interrupted,
     )
 
 

@@ -18,7 +18,7 @@ from hematovision.data.samples import Dataset
 from hematovision.errors import DatasetError, ImageError, TrainingError
 from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import needs_extra, require
-from hematovision.model.trust import accepts
+from hematovision.model.thresholds import accepts
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.adaptation import PredictionChanges, prediction_changes
@@ -171,8 +171,8 @@ def _to_unlabelled(
         source.bundle.taxonomy.classes,
         before.probabilities.argmax(axis=1),
         after.probabilities.argmax(axis=1),
-        accepted_before=accepts(*before, source.known.trust),
-        accepted_after=accepts(*after, adapted.trust),
+        accepted_before=accepts(*before, source.known.thresholds),
+        accepted_after=accepts(*after, adapted.thresholds),
     )
     _check_unlabelled(changes)
     lab = Lab(
@@ -187,7 +187,7 @@ def _to_unlabelled(
     bundle = write_adapted(out, source, adapted, lab, seed)
     files = [paths[i].relative_to(folder).as_posix() for i in seen.kept]
     table = predictions_table(files, changes.classes, before, after)
-    most = adapted.trust.max_novelty
+    most = adapted.thresholds.max_novelty
     pictures = changed_examples(folder, files, changes.classes, before, after, most)
     notes = (KEPT_AS_IT_WAS,)
     report = write_unjudged(bundle, source, lab, changes, table, pictures, notes)
@@ -233,13 +233,13 @@ def _to_labelled(
         score_model(
             _answered(readable, seen, judgement.rows, answers),
             readable.taxonomy.classes,
-            trust,
+            thresholds,
             _baseline(readable, seen, is_test),
             seed,
         )
-        for answers, trust in (
-            (judgement.before, source.known.trust),
-            (judgement.after, adapted.trust),
+        for answers, thresholds in (
+            (judgement.before, source.known.thresholds),
+            (judgement.after, adapted.thresholds),
         )
     )
     notes = labelled_notes(source, learnt, before, judgement.part, strength)

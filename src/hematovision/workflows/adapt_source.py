@@ -79,7 +79,13 @@ def open_source(model: str | Path) -> Source:
             "version, or adapt one of `hematovision models`."
         ) from error
     backbone = Backbone(parts.weights, white_balance=parts.white_balance)
-    known = FeatureModel(parts.head, parts.novelty, bundle.trust, _proportions(bundle))
+    known = FeatureModel(
+        parts.head,
+        parts.novelty,
+        bundle.thresholds,
+        _proportions(bundle),
+        bundle.manifest.temperature,
+    )
     return Source(bundle, parts, backbone, known)
 
 

@@ -97,7 +97,8 @@ def write_adapted(out: Path, source: Source, adapted: FeatureModel, lab: Lab, se
     manifest = replace(
         old,
         name=shown(out.resolve().name),
-        trust=adapted.trust,
+        thresholds=adapted.thresholds,
+        temperature=adapted.temperature,
         backbone=BackboneRef(old.backbone.name, parts.weights.sha256),
         data={
             "dataset": lab.name,
@@ -133,7 +134,7 @@ def write_judged(
     Path
         The report.
     """
-    out, trust = bundle.folder, bundle.trust
+    out, thresholds = bundle.folder, bundle.thresholds
     write_splits(data, out / "split.csv")
     facts = ReportFacts(
         title=f"{lab.name}: {part}",
@@ -145,7 +146,7 @@ def write_judged(
         labs=lab.labs,
     )
     looked = Classifier(bundle).attention
-    report = write_evaluation(out, metrics, facts, answered, data, trust, looked=looked)
+    report = write_evaluation(out, metrics, facts, answered, data, thresholds, looked=looked)
     card = CardFacts(
         name=bundle.name,
         architecture=f"As {source.title}, with a linear correction of its logits",
@@ -157,9 +158,9 @@ def write_judged(
         preprocessing=preprocessing(
             source.parts.weights.side, white_balance=source.parts.white_balance
         ),
-        temperature=trust.temperature,
-        min_confidence=trust.min_confidence,
-        max_novelty=trust.max_novelty,
+        temperature=bundle.manifest.temperature,
+        min_confidence=thresholds.min_confidence,
+        max_novelty=thresholds.max_novelty,
         labs=lab.labs,
         details=facts.details,
         about=_about(source),

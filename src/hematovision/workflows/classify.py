@@ -14,15 +14,14 @@ from hematovision.images import list_images
 from hematovision.images.path_list import PathList
 from hematovision.model.classifier import Classifier
 from hematovision.model.prediction import Prediction
+from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.progress import Progress, no_progress
 from hematovision.tables.journal import Head, journal_path, open_journal
 from hematovision.tables.resuming import Answered
 from hematovision.tables.sinks import Table, check_table, open_table
 from hematovision.workflows.overlays import Overlays, open_overlays
 
-__all__ = ["DEFAULT_MODEL", "ClassifySummary", "classify"]
-
-DEFAULT_MODEL = "rbc-wbc-platelets"
+__all__ = ["ClassifySummary", "classify"]
 
 _TOLD_ROWS = 10_000  # so many are written in well under a second
 

@@ -18,7 +18,7 @@ from hematovision.extras import require
 from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
-from hematovision.model.trust import accepts
+from hematovision.model.thresholds import accepts
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import ReportFacts
@@ -156,7 +156,7 @@ def _compared(
 def _refuse_the_same(classifiers: Sequence[Classifier]) -> None:
     one, two = (classifier.bundle for classifier in classifiers)
     same_network = one.manifest.files[ONNX] == two.manifest.files[ONNX]
-    if same_network and (one.taxonomy, one.trust) == (two.taxonomy, two.trust):
+    if same_network and (one.taxonomy, one.thresholds) == (two.taxonomy, two.thresholds):
         raise ModelError(
             f"Both models are the same: {one.folder} and {two.folder} hold one network with one "
             "set of thresholds. Give two different models; `hematovision models` lists those that "
@@ -193,8 +193,8 @@ def _fold(
         ModelPredictions(
             name,
             common.fold(said.probabilities, i),
-            accepts(said.probabilities, said.novelty, classifier.trust),
-            np.asarray(said.novelty) > classifier.trust.max_novelty,
+            accepts(said.probabilities, said.novelty, classifier.thresholds),
+            np.asarray(said.novelty) > classifier.thresholds.max_novelty,
         )
         for i, (name, classifier, said) in enumerate(zip(names, classifiers, answered, strict=True))
     ]

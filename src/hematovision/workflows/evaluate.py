@@ -104,7 +104,7 @@ def _evaluated(
         notify(progress, f"Note: {note}")
     (answered,), refused = answer([classifier], chosen, progress)
     answered = found.fold(answered)
-    metrics = score_model(answered, found.classes, classifier.trust, _training(data), seed=0)
+    metrics = score_model(answered, found.classes, classifier.thresholds, _training(data), seed=0)
     metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
     whole = split == "all" or not data.splits
     facts = ReportFacts(
@@ -120,7 +120,9 @@ def _evaluated(
         ),
     )
     looked = classifier.attention if classifier.explains else None
-    report = write_evaluation(out, metrics, facts, answered, data, classifier.trust, looked=looked)
+    report = write_evaluation(
+        out, metrics, facts, answered, data, classifier.thresholds, looked=looked
+    )
     return EvaluateResult(out, report, metrics, refused)
 
 

@@ -104,7 +104,8 @@ def write_model(out: Path, data: Dataset, learned: TrainedModel, recipe: Recipe)
     manifest = Manifest(
         name=shown(out.resolve().name),
         taxonomy=data.taxonomy,
-        trust=learned.trust,
+        thresholds=learned.thresholds,
+        temperature=learned.temperature,
         backbone=BackboneRef(recipe.weights, learned.weights.sha256),
         data={
             "dataset": shown(data.root.name),
@@ -159,7 +160,9 @@ def write_figures(
     baseline = TrainingSplit(
         training.labels, boxes_of(training.samples), training.colours.astype(np.float64)
     )
-    metrics = score_model(answered, data.taxonomy.classes, learned.trust, baseline, recipe.seed)
+    metrics = score_model(
+        answered, data.taxonomy.classes, learned.thresholds, baseline, recipe.seed
+    )
     metrics = replace(metrics, warnings=(*metrics.warnings, *recipe.notes))
     facts = ReportFacts(
         title=f"{shown(data.root.name)}: {name} part",
@@ -177,7 +180,7 @@ def write_figures(
         facts,
         answered,
         data,
-        learned.trust,
+        learned.thresholds,
         history=learned.history,
         looked=Classifier(bundle).attention,
     )
@@ -200,9 +203,9 @@ def _card(
         fingerprint=learned.fingerprint,
         how_split=_HOW_SPLIT,
         preprocessing=preprocessing(learned.weights.side),
-        temperature=learned.trust.temperature,
-        min_confidence=learned.trust.min_confidence,
-        max_novelty=learned.trust.max_novelty,
+        temperature=learned.temperature,
+        min_confidence=learned.thresholds.min_confidence,
+        max_novelty=learned.thresholds.max_novelty,
         labs=_labs(data),
         details=_details(learned, recipe, bundle),
         about=recipe.about,

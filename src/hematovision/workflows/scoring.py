@@ -22,7 +22,7 @@ from hematovision.evaluation import (
 )
 from hematovision.images.boxes import Box
 from hematovision.model.overlay import draw_overlay
-from hematovision.model.trust import Decision, Trust, accepts, decide
+from hematovision.model.thresholds import Decision, Thresholds, accepts, decide
 from hematovision.paths import shown
 from hematovision.reporting import (
     ErrorExample,
@@ -90,7 +90,7 @@ def split_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 def score_model(
     answered: LabelledPredictions,
     classes: Sequence[str],
-    trust: Trust,
+    thresholds: Thresholds,
     train: TrainingSplit | None,
     seed: int,
 ) -> Metrics:
@@ -99,7 +99,7 @@ def score_model(
         answered.labels,
         answered.probabilities,
         classes,
-        accepted=accepts(answered.confidence[:, np.newaxis], answered.novelty, trust),
+        accepted=accepts(answered.confidence[:, np.newaxis], answered.novelty, thresholds),
         groups=[sample.group for sample in answered.samples],
         labs=[sample.lab for sample in answered.samples],
         boxes=boxes_of(answered.samples),
@@ -115,7 +115,7 @@ def write_evaluation(
     facts: ReportFacts,
     answered: LabelledPredictions,
     dataset: Dataset,
-    trust: Trust,
+    thresholds: Thresholds,
     history: Sequence[Mapping[str, float]] = (),
     *,
     looked: AttentionFunction | None = None,
@@ -131,7 +131,7 @@ def write_evaluation(
     """
     write_metrics(folder / "metrics.json", metrics)
     decisions = [
-        decide(float(c), float(n), trust)
+        decide(float(c), float(n), thresholds)
         for c, n in zip(answered.confidence, answered.novelty, strict=True)
     ]
     write_predictions(

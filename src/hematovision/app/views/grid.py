@@ -16,7 +16,7 @@ from hematovision.app.pictures import heat_picture
 from hematovision.app.theme import bars_html
 from hematovision.errors import ReviewConflictError
 from hematovision.model.prediction import headline
-from hematovision.model.trust import is_out_of_distribution
+from hematovision.model.thresholds import is_out_of_distribution
 from hematovision.review.records import ModelRef, RecordedPrediction, Waiting
 
 __all__ = ["show_grid", "show_undo"]

@@ -19,7 +19,7 @@ __all__ = [
     "LOW_CONFIDENCE",
     "UNLIKE_TRAINING",
     "Decision",
-    "Trust",
+    "Thresholds",
     "accepts",
     "decide",
     "fit_thresholds",
@@ -36,18 +36,15 @@ _NOVELTY_MARGIN_OF_FEW = 1.1
 
 
 @dataclass(frozen=True)
-class Trust:
-    """What turns probabilities and novelty into a decision.
+class Thresholds:
+    """Limits that decide whether a prediction is accepted.
 
     Parameters
     ----------
-    temperature : float
-        By what the logits were divided. It is folded into the model's last layer already; it is
-        kept to be reported.
     min_confidence : float
-        The lowest largest probability that is accepted, from 0 to 1.
+        Least probability of the predicted class, 0 to 1.
     max_novelty : float
-        The highest novelty that is accepted.
+        Largest novelty score, at least 0; see `novelty.Novelty`.
 
     Raises
     ------
@@ -55,21 +52,14 @@ class Trust:
         If a value is not finite or outside its range.
     """
 
-    temperature: float
     min_confidence: float
     max_novelty: float
 
     def __post_init__(self) -> None:
-        values = (self.temperature, self.min_confidence, self.max_novelty)
-        if (
-            not all(math.isfinite(value) for value in values)
-            or self.temperature <= 0
-            or not 0 <= self.min_confidence <= 1
-            or self.max_novelty < 0
-        ):
+        if not (0 <= self.min_confidence <= 1 and 0 <= self.max_novelty < math.inf):
             raise ModelError(
-                "`Trust` must have temperature > 0, 0 <= min_confidence <= 1 and max_novelty >= 0."
-                f" Received: {self}."
+                "`Thresholds` must have 0 <= min_confidence <= 1 and a finite max_novelty >= 0. "
+                f"Received: {self}."
             )
 
 
@@ -80,7 +70,7 @@ class Decision(NamedTuple):
     reason: str
 
 
-def decide(confidence: float, novelty: float, trust: Trust) -> Decision:
+def decide(confidence: float, novelty: float, thresholds: Thresholds) -> Decision:
     """Tell whether an answer is accepted or a person should look.
 
     Parameters
@@ -89,7 +79,7 @@ def decide(confidence: float, novelty: float, trust: Trust) -> Decision:
         The largest probability.
     novelty : float
         As of `Novelty.score`.
-    trust : Trust
+    thresholds : Thresholds
         The thresholds.
 
     Returns
@@ -99,8 +89,8 @@ def decide(confidence: float, novelty: float, trust: Trust) -> Decision:
         that is not a number never passes.
     """
     passes = {
-        LOW_CONFIDENCE: confidence >= trust.min_confidence,
-        UNLIKE_TRAINING: novelty <= trust.max_novelty,
+        LOW_CONFIDENCE: confidence >= thresholds.min_confidence,
+        UNLIKE_TRAINING: novelty <= thresholds.max_novelty,
     }
     reason = "; ".join(text for text, passed in passes.items() if not passed)
     return Decision("review", reason) if reason else Decision("accepted", "")
@@ -118,7 +108,7 @@ def is_out_of_distribution(reason: str) -> bool:
 
 
 def accepts(
-    probabilities: NDArray[np.floating], novelty: NDArray[np.floating], trust: Trust
+    probabilities: NDArray[np.floating], novelty: NDArray[np.floating], thresholds: Thresholds
 ) -> NDArray[np.bool_]:
     """Tell for each of N answers whether `decide` accepts it.
 
@@ -126,7 +116,7 @@ def accepts(
     ----------
     probabilities : array (N, C)
     novelty : array (N,)
-    trust : Trust
+    thresholds : Thresholds
 
     Returns
     -------
@@ -134,7 +124,7 @@ def accepts(
     """
     confidence = np.asarray(probabilities).max(axis=1)
     return np.asarray(
-        (confidence >= trust.min_confidence) & (np.asarray(novelty) <= trust.max_novelty)
+        (confidence >= thresholds.min_confidence) & (np.asarray(novelty) <= thresholds.max_novelty)
     )
 
 
@@ -143,10 +133,9 @@ def fit_thresholds(
     novelty: NDArray[np.floating],
     labels: NDArray[np.integer],
     *,
-    temperature: float = 1.0,
     max_error: float = 0.005,
     max_review: float = 0.2,
-) -> Trust:
+) -> Thresholds:
     """Set the thresholds on validation images.
 
     `min_confidence` is the lowest for which at most `max_error` of the accepted answers are
@@ -160,8 +149,6 @@ def fit_thresholds(
         Calibrated.
     novelty : array (N,)
     labels : array of int, (N,)
-    temperature : float
-        Kept in the result.
     max_error, max_review : float
         Rates from 0 to 1.
 
@@ -181,7 +168,7 @@ def fit_thresholds(
         high = _NOVELTY_MARGIN_OF_FEW * float(distances.max())
     else:
         high = float(np.quantile(distances, _NOVELTY_QUANTILE, method="higher"))
-    return Trust(temperature, max(lowest, _LEAST_CONFIDENCE), high)
+    return Thresholds(max(lowest, _LEAST_CONFIDENCE), high)
 
 
 def _lowest_confidence(

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from hematovision.errors import ModelError
-from hematovision.model.trust import (
-    Trust,
+from hematovision.model.thresholds import (
+    Thresholds,
     accepts,
     decide,
     fit_thresholds,
 )
 
-TRUST = Trust(temperature=1.0, min_confidence=0.9, max_novelty=2.0)
+THRESHOLDS = Thresholds(min_confidence=0.9, max_novelty=2.0)
 
 
 def answers(confidence, wrong):
@@ -26,40 +26,39 @@ def test_the_threshold_lets_as_many_pass_as_the_error_rate_allows():
     wrong = np.zeros(1000, bool)
     wrong[[10, 60, 90, 110, 130, 400]] = True
     probabilities, novelty, labels = answers(confidence, wrong)
-    trust = fit_thresholds(probabilities, novelty, labels, max_error=0.0035)
-    kept = confidence >= trust.min_confidence
+    thresholds = fit_thresholds(probabilities, novelty, labels, max_error=0.0035)
+    kept = confidence >= thresholds.min_confidence
     # Above the error at 90 there are three among 909; with the one at 90 it would be four.
     assert kept.sum() == 909
-    assert confidence[90] < trust.min_confidence < confidence[91]
+    assert confidence[90] < thresholds.min_confidence < confidence[91]
     assert wrong[kept].sum() == 3
 
 
 def test_no_more_is_sent_to_review_than_allowed():
     confidence = np.linspace(0.85, 1.0, 1000)
     wrong = np.ones(1000, bool)
-    trust = fit_thresholds(*answers(confidence, wrong), max_review=0.2)
-    assert (confidence < trust.min_confidence).sum() == 200
+    thresholds = fit_thresholds(*answers(confidence, wrong), max_review=0.2)
+    assert (confidence < thresholds.min_confidence).sum() == 200
 
 
 def test_equal_confidences_are_on_one_side():
     confidence = np.repeat([0.99, 0.9], [100, 100])
     wrong = np.arange(200) >= 199
-    trust = fit_thresholds(*answers(confidence, wrong), max_error=0.001, max_review=0.6)
-    assert trust.min_confidence == pytest.approx(0.945)
+    thresholds = fit_thresholds(*answers(confidence, wrong), max_error=0.001, max_review=0.6)
+    assert thresholds.min_confidence == pytest.approx(0.945)
 
 
 def test_no_answer_is_accepted_that_is_wrong_one_time_in_five():
     confidence = np.linspace(0.6, 1.0, 200)
-    trust = fit_thresholds(*answers(confidence, np.zeros(200)), temperature=1.5)
-    assert trust.min_confidence == 0.8
-    assert trust.temperature == 1.5
+    thresholds = fit_thresholds(*answers(confidence, np.zeros(200)))
+    assert thresholds.min_confidence == 0.8
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1001, 0.98), (101, 0.98), (100, 1.1), (5, 1.1)])
 def test_the_novelty_threshold_is_the_98th_percentile_or_above_all_of_few(count, expected):
     probabilities, _, labels = answers(np.full(count, 0.99), np.zeros(count))
-    trust = fit_thresholds(probabilities, np.linspace(0, 1, count), labels)
-    assert trust.max_novelty == pytest.approx(expected, abs=0.005)
+    thresholds = fit_thresholds(probabilities, np.linspace(0, 1, count), labels)
+    assert thresholds.max_novelty == pytest.approx(expected, abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -76,15 +75,15 @@ def test_the_novelty_threshold_is_the_98th_percentile_or_above_all_of_few(count,
     ],
 )
 def test_decisions(confidence, novelty, expected):
-    assert decide(confidence, novelty, TRUST) == expected
+    assert decide(confidence, novelty, THRESHOLDS) == expected
     both = np.array([[confidence, 0.05]])
-    assert accepts(both, np.array([novelty]), TRUST)[0] == (expected[0] == "accepted")
+    assert accepts(both, np.array([novelty]), THRESHOLDS)[0] == (expected[0] == "accepted")
 
 
-@pytest.mark.parametrize("values", [(0, 0.5, 1), (1, 1.5, 1), (1, 0.5, -1), (1, np.nan, 1)])
+@pytest.mark.parametrize("values", [(1.5, 1), (0.5, -1), (0.5, np.inf), (np.nan, 1)])
 def test_thresholds_outside_their_range_are_refused(values):
-    with pytest.raises(ModelError, match="temperature > 0"):
-        Trust(*values)
+    with pytest.raises(ModelError, match="min_confidence <= 1"):
+        Thresholds(*values)
 
 
 def test_inputs_that_do_not_fit_are_refused():
