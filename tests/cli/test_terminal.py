@@ -37,7 +37,7 @@ def steering(tmp_path: Path) -> Path:
 
 
 def test_what_is_said_is_escaped_and_colours_stay(capsys):
-    terminal.say("a\x1b[31m", terminal.Styled("b\r", "green"), "c\n")
+    terminal.echo("a\x1b[31m", terminal.Styled("b\r", "green"), "c\n")
     assert capsys.readouterr().out == "a\\x1b[31mb\\rc\\n\n"
     assert typer.style("b", fg="green").startswith("\x1b")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hematovision.cli.terminal import say
+from hematovision.cli.terminal import echo
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.listening import LOCAL
 
@@ -78,6 +78,6 @@ def app(
     )
 
     def ready() -> None:
-        say(f"HematoVision: {settings.url} (Ctrl-C stops it)", err=True)
+        echo(f"HematoVision: {settings.url} (Ctrl-C stops it)", err=True)
 
     raise typer.Exit(launch(settings, environment, ready=ready))

@@ -9,8 +9,8 @@ import typer
 
 from hematovision.cli.datasets import DatasetArgument
 from hematovision.cli.results import show_comparison, show_notes
-from hematovision.cli.screen import end_with_refusals, progress_bar
-from hematovision.cli.terminal import say
+from hematovision.cli.screen import exit_if_refused, progress_bar
+from hematovision.cli.terminal import echo
 
 __all__ = ["compare"]
 
@@ -45,5 +45,5 @@ def compare(
     show_comparison(result.comparison, result.verdict)
     show_notes((*result.notes, *result.comparison.warnings))
     if result.report is not None:
-        say(f"Report: {result.report}")
-    end_with_refusals(result.refused)
+        echo(f"Report: {result.report}")
+    exit_if_refused(result.refused)

@@ -11,7 +11,7 @@ import typer
 
 from hematovision.cli.failures import FINDINGS
 from hematovision.cli.screen import progress_bar, show_list, show_next, show_table
-from hematovision.cli.terminal import Styled, say
+from hematovision.cli.terminal import Styled, echo
 from hematovision.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def import_(
             progress=progress,
         )
     _show_counts(report.counts)
-    say(f"{report.total} cell images in {report.dest}")
+    echo(f"{report.total} cell images in {report.dest}")
     for note in report.notes:
-        say(f"  {note}")
+        echo(f"  {note}")
     if report.left_out:
         show_list(
             f"Boxes left out ({len(report.left_out)}):",
@@ -136,7 +136,7 @@ def import_(
     if report.problems:
         show_list(f"Problems ({len(report.problems)}):", report.problems)
     if not report.ok:
-        say(f"The complete list is in {report.dest / 'import.json'}", err=True)
+        echo(f"The complete list is in {report.dest / 'import.json'}", err=True)
         raise typer.Exit(FINDINGS)
     show_next("train", report.dest, "--out", "RUN")
 
@@ -178,9 +178,9 @@ def convert(
             names=[name.strip() for name in names.split(",")] if names else None,
             progress=progress,
         )
-    say(f"{report.fields} fields with {report.boxes} boxes in {report.dest}")
+    echo(f"{report.fields} fields with {report.boxes} boxes in {report.dest}")
     for note in report.notes:
-        say(f"  {note}")
+        echo(f"  {note}")
     if report.problems:
         show_list(f"Problems ({len(report.problems)}):", report.problems)
         raise typer.Exit(FINDINGS)
@@ -211,7 +211,7 @@ def check(
     if not report.ok:
         raise typer.Exit(FINDINGS)
     if not as_json:
-        say(f"{report.files} images checked. No problems that affect training were found.")
+        echo(f"{report.files} images checked. No problems that affect training were found.")
 
 
 def _read_listable(
@@ -245,13 +245,13 @@ def _show_findings(findings: Sequence[Finding]) -> None:
     for (severity, kind), found in groups.items():
         colour = {"error": "red", "warning": "yellow"}.get(severity)
         if len(found) == 1:
-            say(Styled(severity, colour), f" {kind}: {found[0].message}")
+            echo(Styled(severity, colour), f" {kind}: {found[0].message}")
             continue
-        say(Styled(severity, colour), f" {kind}, {len(found)} times. {ADVICE[kind]}")
+        echo(Styled(severity, colour), f" {kind}, {len(found)} times. {ADVICE[kind]}")
         for finding in found[:_EXAMPLES]:
-            say(f"    {finding.detail}")
+            echo(f"    {finding.detail}")
         if len(found) > _EXAMPLES:
-            say(f"    and {len(found) - _EXAMPLES} more; --json lists all")
+            echo(f"    and {len(found) - _EXAMPLES} more; --json lists all")
 
 
 @group.command("phantom")
@@ -279,7 +279,7 @@ def phantom(
             dest, images, seed, taxonomy=taxonomy, fields=fields, progress=progress
         )
     _show_counts({split: dataset.subset(split).counts() for split in dataset.splits})
-    say(f"{len(dataset)} synthetic cell images in {dest}")
+    echo(f"{len(dataset)} synthetic cell images in {dest}")
     show_next("train", dest, "--out", "RUN")
 
 
@@ -295,13 +295,13 @@ def download(
     from hematovision.data.download import download as fetch
     from hematovision.data.download import get_set
 
-    say(get_set(name).notice())
+    echo(get_set(name).notice())
     with progress_bar() as progress:
         done = fetch(name, dest, progress=progress)
-    say(f"The images are in {done.folder}")
+    echo(f"The images are in {done.folder}")
     if done.verified_against == "nothing":
-        say("No hash of this dataset is published; the hash of this download was recorded.")
-    say(f"Next: {done.next_command}")
+        echo("No hash of this dataset is published; the hash of this download was recorded.")
+    echo(f"Next: {done.next_command}")
 
 
 def _show_counts(counts: Mapping[str, Mapping[str, int]]) -> None:

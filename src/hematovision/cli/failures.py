@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import typer
 
-from hematovision.cli.terminal import Styled, drop_output, say
+from hematovision.cli.terminal import Styled, drop_output, echo
 from hematovision.errors import DownloadError, HematoVisionError
 from hematovision.paths import shown
 
@@ -88,9 +88,9 @@ def _say(message: str | HematoVisionError, *, debug: bool) -> None:
     try:
         if debug:
             _say_where()
-        say(Styled("Error:", "red", bold=True), f" {lines[0]}", err=True)
+        echo(Styled("Error:", "red", bold=True), f" {lines[0]}", err=True)
         for line in lines[1:]:
-            say(line, err=True)
+            echo(line, err=True)
     except OSError:  # Nobody can be told; the exit code still tells.
         pass
     drop_output()
@@ -104,7 +104,7 @@ def _say_where() -> None:
     for piece in traceback.TracebackException.from_exception(error).format():
         of_code = piece.startswith(("  ", "\n", "Traceback"))
         for line in piece.rstrip("\n").split("\n") if of_code else [piece.rstrip("\n")]:
-            say(line, err=True)
+            echo(line, err=True)
 
 
 def _system_message(error: OSError) -> str:

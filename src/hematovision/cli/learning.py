@@ -10,8 +10,8 @@ import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
 from hematovision.cli.results import show_changes, show_curve, show_metrics, show_notes
-from hematovision.cli.screen import end_with_refusals, progress_bar, show_next
-from hematovision.cli.terminal import say
+from hematovision.cli.screen import exit_if_refused, progress_bar, show_next
+from hematovision.cli.terminal import echo
 
 __all__ = ["adapt", "demo", "evaluate", "export", "train"]
 
@@ -37,11 +37,11 @@ def demo(
     with progress_bar() as progress:
         result = run(out, progress=progress)
     show_metrics(result.metrics)
-    say(
+    echo(
         "These cells are synthetic: the metrics show that the pipeline works, not how well it does "
         "on blood."
     )
-    say(f"Report: {result.report}")
+    echo(f"Report: {result.report}")
     show_next("classify", result.example, "--model", result.folder)
 
 
@@ -103,11 +103,11 @@ def train(
     if result.curve:
         show_curve(result.curve)
     if result.interrupted:
-        say("Training was stopped by Ctrl-C; this is the best model so far.")
-    say(f"Model: {result.folder}")
-    say(f"Report: {result.report}")
+        echo("Training was stopped by Ctrl-C; this is the best model so far.")
+    echo(f"Model: {result.folder}")
+    echo(f"Report: {result.report}")
     show_next("classify", "IMAGES", "--model", result.folder)
-    end_with_refusals(result.refused)
+    exit_if_refused(result.refused)
 
 
 def evaluate(
@@ -138,8 +138,8 @@ def evaluate(
     with progress_bar() as progress:
         result = run(model, dataset, split=split, taxonomy=taxonomy, out=out, progress=progress)
     show_metrics(result.metrics)
-    say(f"Report: {result.report}")
-    end_with_refusals(result.refused)
+    echo(f"Report: {result.report}")
+    exit_if_refused(result.refused)
 
 
 def adapt(
@@ -175,10 +175,10 @@ def adapt(
     if result.changes is not None:
         show_changes(result.changes)
         show_notes(result.notes)
-    say(f"Model: {result.folder}")
-    say(f"Report: {result.report}")
+    echo(f"Model: {result.folder}")
+    echo(f"Report: {result.report}")
     show_next("classify", "IMAGES", "--model", result.folder)
-    end_with_refusals(result.refused)
+    exit_if_refused(result.refused)
 
 
 def export(
@@ -196,7 +196,7 @@ def export(
     _hush_tensorflow()
     from hematovision.workflows.export import export as run
 
-    say(f"Written: {run(model, to, out)}")
+    echo(f"Written: {run(model, to, out)}")
 
 
 def _hush_tensorflow() -> None:

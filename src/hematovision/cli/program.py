@@ -8,10 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 from hematovision import __version__
-from hematovision.cli import answering, comparing, datasets, learning, scaling, serving
 from hematovision.cli import app as app_command
+from hematovision.cli import classify, comparing, datasets, engines, learning, serve
 from hematovision.cli.failures import reported
-from hematovision.cli.terminal import open_standard_streams, say
+from hematovision.cli.terminal import echo, open_standard_streams
 
 __all__ = ["main", "program"]
 
@@ -59,7 +59,7 @@ def _refuse_empty(args: list[str]) -> None:
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
     if wanted:
-        say(f"hematovision {__version__}")
+        echo(f"hematovision {__version__}")
         raise typer.Exit
 
 
@@ -87,15 +87,15 @@ def _options(
 program.command("demo")(learning.demo)
 program.add_typer(datasets.group, name="data")
 program.command("train")(learning.train)
-program.command("features")(scaling.features)
+program.command("features")(engines.features)
 program.command("evaluate")(learning.evaluate)
-program.command("classify")(answering.classify)
+program.command("classify")(classify.classify)
 program.command("adapt")(learning.adapt)
 program.command("compare")(comparing.compare)
 program.command("export")(learning.export)
-program.command("models")(answering.models)
+program.command("models")(classify.models)
 program.command("app")(app_command.app)
-program.command("serve")(serving.serve)
+program.command("serve")(serve.serve)
 
 
 def main() -> None:

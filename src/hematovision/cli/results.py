@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hematovision.cli.screen import show_table
-from hematovision.cli.terminal import Styled, say
+from hematovision.cli.terminal import Styled, echo
 
 if TYPE_CHECKING:
     from hematovision.evaluation.comparison import Comparison, SubgroupComparison
@@ -63,7 +63,7 @@ def show_metrics(metrics: Metrics) -> None:
     ends = interval(metrics.intervals.get("balanced_accuracy"))
     accepted = metrics.accuracy_accepted
     rest = "" if accepted is None else f"; accuracy on the rest {percent(accepted)}"
-    say(
+    echo(
         f"{metrics.n} images, {metrics.errors} wrong; balanced accuracy "
         f"{percent(metrics.balanced_accuracy)} (95% interval {ends}). "
         f"{percent(metrics.review_rate)} sent for review{rest}."
@@ -76,7 +76,7 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
     from hematovision.reporting.wording import p_value, percent, points, points_interval
 
     first, second = comparison.models
-    say(Styled(verdict, bold=True))
+    echo(Styled(verdict, bold=True))
     show_table(
         ("", f"first: {first}", f"second: {second}", "difference, points", "95% interval"),
         (
@@ -94,7 +94,7 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
     if comparison.per_lab and len(comparison.per_lab) > 1:
         _show_parts("lab", comparison.per_lab)
     counts, test = comparison.agreement, comparison.mcnemar
-    say(
+    echo(
         f"{comparison.n} images: both right {counts.both_right}, only the first "
         f"{counts.only_first}, only the second {counts.only_second}, both wrong "
         f"{counts.both_wrong}. McNemar's test ({test.method}, two-sided): {p_value(test.p)}."
@@ -127,7 +127,7 @@ def show_changes(changes: PredictionChanges) -> None:
         ("class", "before", "after"),
         ((label, str(changes.before[label]), str(n)) for label, n in changes.after.items()),
     )
-    say(
+    echo(
         f"{changes.changed} of {changes.n} predictions changed. Sent for review: "
         f"{percent(changes.review_before / changes.n)} before, "
         f"{percent(changes.review_after / changes.n)} now."
@@ -137,7 +137,7 @@ def show_changes(changes: PredictionChanges) -> None:
 def show_notes(notes: Iterable[str]) -> None:
     """Show caveats."""
     for note in notes:
-        say(Styled("Note:", "yellow"), f" {note}")
+        echo(Styled("Note:", "yellow"), f" {note}")
 
 
 def show_curve(curve: Sequence[CurvePoint]) -> None:
@@ -159,7 +159,7 @@ def show_curve(curve: Sequence[CurvePoint]) -> None:
             for row in curve_rows(curve)
         ),
     )
-    say(curve_sentence(curve))
+    echo(curve_sentence(curve))
 
 
 def _range(counts: Sequence[int]) -> str:

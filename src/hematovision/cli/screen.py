@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hematovision.cli.failures import FINDINGS
-from hematovision.cli.terminal import say
+from hematovision.cli.terminal import echo
 from hematovision.errors import ImageError
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = ["end_with_refusals", "progress_bar", "show_list", "show_next", "show_table"]
+__all__ = ["exit_if_refused", "progress_bar", "show_list", "show_next", "show_table"]
 
 QUIET_SECONDS = 10.0
 """How long work without a terminal is silent before it says a line, and between two lines."""
@@ -119,15 +119,15 @@ class _Lines:
         said = pace.sentence(done, total)
         if time.monotonic() - self._said >= QUIET_SECONDS:
             self._said = time.monotonic()
-            say(said, err=True)
+            echo(said, err=True)
 
     def epoch(self, figures: Mapping[str, float], what: str, /) -> None:
         """Say at once how an epoch went."""
-        say(_epoch_sentence(figures, what), err=True)
+        echo(_epoch_sentence(figures, what), err=True)
 
     def note(self, sentence: str, /) -> None:
         """Say a sentence at once."""
-        say(sentence, err=True)
+        echo(sentence, err=True)
 
 
 class _Pace:
@@ -207,17 +207,17 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
 def show_list(heading: str, lines: Iterable[str], most: int = 20) -> None:
     """Say `heading` and `lines` on stderr; of many, the first `most` and how many are left."""
     listed = list(lines)
-    say(heading, err=True)
+    echo(heading, err=True)
     for line in listed[:most]:
-        say(f"  {line}", err=True)
+        echo(f"  {line}", err=True)
     if len(listed) > most:
-        say(f"  ... and {len(listed) - most} more", err=True)
+        echo(f"  ... and {len(listed) - most} more", err=True)
 
 
 def show_next(*arguments: object) -> None:
     """Say the command to try next, so that it can be copied as it stands."""
     words = [_program(), *map(str, arguments)]
-    say(f"Next: {' '.join(map(_quoted, words))}")
+    echo(f"Next: {' '.join(map(_quoted, words))}")
 
 
 def _quoted(word: str) -> str:
@@ -239,7 +239,7 @@ def _program() -> str:
         return str(program)
 
 
-def end_with_refusals(refused: Sequence[ImageError]) -> None:
+def exit_if_refused(refused: Sequence[ImageError]) -> None:
     """List the images that could not be used, and end with the exit code that says so.
 
     Raises

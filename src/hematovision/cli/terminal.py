@@ -1,6 +1,6 @@
-"""Terminal output: all text that a command prints goes through `say`.
+"""Terminal output: all text that a command prints goes through `echo`.
 
-File names and class names come from outside and may hold characters that steer a terminal. `say`
+File names and class names come from outside and may hold characters that steer a terminal. `echo`
 shows them escaped (`hematovision.paths.shown`); colours are added here, behind the escaping.
 """
 
@@ -15,7 +15,7 @@ import typer
 
 from hematovision.paths import shown
 
-__all__ = ["Styled", "drop_output", "open_standard_streams", "say"]
+__all__ = ["Styled", "drop_output", "echo", "open_standard_streams"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Styled:
     bold: bool = False
 
 
-def say(*pieces: str | Styled, err: bool = False) -> None:
+def echo(*pieces: str | Styled, err: bool = False) -> None:
     """Write one line to stdout, or to stderr; whatever would steer the terminal is escaped.
 
     Parameters

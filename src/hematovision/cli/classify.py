@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hematovision.cli.scaling import (
+from hematovision.cli.engines import (
     EngineOption,
     RayAddressOption,
     classify_on_ray,
     refuse_cluster_words,
 )
-from hematovision.cli.screen import end_with_refusals, progress_bar, show_table
-from hematovision.cli.terminal import Styled, say
+from hematovision.cli.screen import exit_if_refused, progress_bar, show_table
+from hematovision.cli.terminal import Styled, echo
 from hematovision.errors import OutputError
 from hematovision.model.registry import DEFAULT_MODEL
 
@@ -87,7 +87,7 @@ def classify(
             list(map(Path, paths)), model=model, out=table, resume=resume, explain=explain
         )
     _show_summary(summary, out, explain, resume=resume)
-    end_with_refusals(summary.refused)
+    exit_if_refused(summary.refused)
 
 
 def _classify_here(
@@ -116,14 +116,14 @@ def _show_summary(
     summary: ClassifySummary, out: str | None, explain: Path | None, *, resume: bool
 ) -> None:
     if resume:
-        say(_continued(summary))
+        echo(_continued(summary))
     if out is not None:
-        say(f"{_counted(summary)}. Table: {out}")
+        echo(f"{_counted(summary)}. Table: {out}")
     elif summary.n > 1:
-        say(_counted(summary), err=True)
+        echo(_counted(summary), err=True)
     if explain is not None:
         pictures = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
-        say(f"{pictures} in {explain}", err=out is None)
+        echo(f"{pictures} in {explain}", err=out is None)
 
 
 def models() -> None:
@@ -136,7 +136,7 @@ def models() -> None:
 
     found = list_models()
     if not found:
-        say("This installation has no bundled models. Train one: hematovision train --help")
+        echo("This installation has no bundled models. Train one: hematovision train --help")
         return
     show_table(
         ("model", "images", "balanced accuracy", "95% interval", "review"),
@@ -152,8 +152,8 @@ def models() -> None:
         ),
     )
     for entry in found:
-        say(f"{entry.name}: {', '.join(entry.classes)}")
-        say(f"  card: {entry.card}")
+        echo(f"{entry.name}: {', '.join(entry.classes)}")
+        echo(f"  card: {entry.card}")
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _kept(out: Path | None) -> Iterator[None]:
     except (KeyboardInterrupt, OutputError) as error:
         of_system = isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, OSError)
         if out is not None and of_system and journal_path(out).exists():
-            say(
+            echo(
                 f"The results so far are in {journal_path(out)}. Run the same command with "
                 "--resume to continue, or without it to start over.",
                 err=True,
@@ -205,7 +205,7 @@ class _Lines:
             verdict = "accepted" if accepted else f"review: {prediction.reason}"
             colour = "green" if accepted else "yellow"
         start = f"{label:<{self._width}}  {sure:>6}  "
-        say(start, Styled(f"{verdict:<35}", colour), f"  {prediction.path}")
+        echo(start, Styled(f"{verdict:<35}", colour), f"  {prediction.path}")
 
     def finish(self) -> None:
         """Nothing was held back."""

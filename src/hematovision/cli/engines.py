@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
-from hematovision.cli.screen import end_with_refusals, progress_bar, show_next
-from hematovision.cli.terminal import say
+from hematovision.cli.screen import exit_if_refused, progress_bar, show_next
+from hematovision.cli.terminal import echo
 
 if TYPE_CHECKING:
     from hematovision.workflows.classify import ClassifySummary
@@ -72,12 +72,12 @@ def features(
             found = compute_features(
                 dataset, taxonomy=taxonomy, weights=weights, seed=seed, progress=progress
             )
-    say(
+    echo(
         f"{found.images} images, {found.rows} views: {found.computed} computed, the others were "
         f"in the cache. Cache: {found.cache}"
     )
     show_next("train", dataset, "--out", "RUN")
-    end_with_refusals(found.refused)
+    exit_if_refused(found.refused)
 
 
 def classify_on_ray(

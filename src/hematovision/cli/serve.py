@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hematovision.cli.terminal import say
+from hematovision.cli.terminal import echo
 from hematovision.extras import needs_extra, require
 from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, url_of
@@ -88,7 +88,7 @@ def serve(
     except ValueError as error:
         raise typer.BadParameter(_in_words_of_options(str(error))) from error
     where = f"{url_of(address, port)} (documentation: /docs). Press Ctrl-C to stop."
-    if not run(settings, port=port, announce=lambda: say(where, err=True)):
+    if not run(settings, port=port, announce=lambda: echo(where, err=True)):
         # A decoder is stuck in native code; the interpreter's own end could crash under it.
         sys.stdout.flush()
         sys.stderr.flush()
