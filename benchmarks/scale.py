@@ -60,6 +60,7 @@ import logging, os, sys
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray
 from hematovision.model.classifier import Classifier
+from hematovision.model.inference import Item, predict_image
 ray.init(address="local", num_cpus=int(sys.argv[3]), include_dashboard=False, log_to_driver=False,
          logging_level=logging.ERROR)
 ray.data.DataContext.get_current().enable_progress_bars = False
@@ -69,7 +70,8 @@ class Answer:
         self.classifier = Classifier.load("rbc-wbc-platelets", workers=1)
     def __call__(self, batch):
         pairs = zip(batch["bytes"], batch["path"])
-        rows = [self.classifier.picture(data, path).prediction.row() for data, path in pairs]
+        items = (Item(path, data) for data, path in pairs)
+        rows = [predict_image(self.classifier, item).prediction.values() for item in items]
         return {name: [row[name] for row in rows] for name in rows[0]}
 
 files = ray.data.read_binary_files(sys.argv[1], include_paths=True)

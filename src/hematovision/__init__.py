@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hematovision.errors import HematoVisionError
-    from hematovision.model.classifier import Classifier, Prediction
+    from hematovision.model.classifier import Classifier
+    from hematovision.model.prediction import Prediction
     from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
     from hematovision.workflows.adapt import adapt
     from hematovision.workflows.compare import compare
@@ -37,7 +38,7 @@ _HOMES = {
     "RBC_WBC_PLATELETS": "hematovision.taxonomy",
     "Classifier": "hematovision.model.classifier",
     "HematoVisionError": "hematovision.errors",
-    "Prediction": "hematovision.model.classifier",
+    "Prediction": "hematovision.model.prediction",
     "Taxonomy": "hematovision.taxonomy",
     "adapt": "hematovision.workflows.adapt",
     "compare": "hematovision.workflows.compare",

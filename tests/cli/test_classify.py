@@ -132,7 +132,7 @@ def test_a_model_that_cannot_explain_is_an_error(run, colour_model, pictures: Pa
     arguments = ("--model", colour_model, "--explain", tmp_path / "looked")
     result = run("classify", pictures, *arguments)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "cannot say where it looked" in result.stderr
+    assert "has no explanation maps" in result.stderr
     assert not (tmp_path / "looked").exists()
 
 
@@ -230,8 +230,9 @@ def test_json_lines_hold_one_object_a_line(run, colour_model, pictures: Path, tm
 def test_a_recognised_image_shows_its_class_and_how_sure(capsys):
     answer = Prediction("a.png", ("RBC", "WBC"), "WBC", (0.029, 0.971), 0.971, 1.0, "accepted")
     lines = answering._Lines(answer.classes)
-    lines.write(answer)
-    lines.write(replace(answer, decision="review", reason="unlike the training images"))
+    lines.write(answer.values())
+    unlike = replace(answer, decision="review", reason="unlike the training images")
+    lines.write(unlike.values())
     first, second = capsys.readouterr().out.splitlines()
     assert first.split() == ["WBC", "97.1%", "accepted", "a.png"]
     assert second.startswith("Not recognised  ")

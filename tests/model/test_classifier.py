@@ -19,8 +19,10 @@ from hematovision.errors import (
 )
 from hematovision.model import classifier as module
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
-from hematovision.model.classifier import Classifier, Prediction, columns
+from hematovision.model.classifier import Classifier
 from hematovision.model.explain import both_ways, grad_cam
+from hematovision.model.inference import Item, predict_image
+from hematovision.model.prediction import Prediction
 from hematovision.model.session import run_one
 from model.make_bundle_v1 import tiny_graph
 from model.make_explaining import explaining_bundle, explaining_graph
@@ -86,11 +88,11 @@ def test_a_row_has_the_columns_in_their_order(colours, files):
         *("path", "label", "confidence", "decision", "reason", "novelty"),
         *("p_red", "p_green", "p_blue", "error"),
     )
-    assert columns(colours.classes) == expected
-    assert tuple(red.row()) == tuple(refused.row()) == expected
-    assert red.row()["p_red"] == red.confidence
-    assert red.row()["error"] == ""
-    assert refused.row() == {
+    assert colours.schema.names == expected
+    assert tuple(red.values()) == tuple(refused.values()) == expected
+    assert red.values()["p_red"] == red.confidence
+    assert red.values()["error"] == ""
+    assert refused.values() == {
         **dict.fromkeys(expected),
         "path": str(files[1]),
         "label": "",
@@ -189,9 +191,7 @@ def test_maps_of_a_batch_are_grad_cam_of_the_answers(classifier, drawn, head):
 
 def test_a_model_of_the_first_version_says_that_it_cannot_explain(colours, files, drawn):
     assert not colours.explains
-    with pytest.raises(
-        BundleError, match=r"bundle_v1: .*cannot say where it looked.*Train it again"
-    ):
+    with pytest.raises(BundleError, match=r"bundle_v1: .*has no explanation maps.*Train it again"):
         colours.explain(files)
     with pytest.raises(BundleError, match="hematovision train"):
         colours.attention(drawn)
@@ -257,7 +257,7 @@ def test_a_defect_in_reading_is_not_taken_for_a_bad_image(colours, files, monkey
 
 def test_a_score_that_is_no_number_is_sent_to_review(colours, monkeypatch):
     nan = [np.array([[0.9, 0.05, 0.05]], np.float32), np.array([np.nan], np.float32)]
-    monkeypatch.setattr(module, "run_each", lambda *_: nan)
+    monkeypatch.setattr(module, "run_one", lambda *_: nan)
     prediction = colours.predict_images([plain(1, 2, 3)])[0]
     assert prediction.decision == "review"
     assert prediction.reason == "unlike the training images"
@@ -289,10 +289,10 @@ def test_a_classifier_has_a_pixel_limit_of_its_own(old_bundle, tmp_path):
     large = images.write(tmp_path / "large.png", plain(200, 10, 10, size=31))
     strict = Classifier.load(old_bundle, workers=1, max_pixels=900)
     assert [p.label for p in strict.stream([small, large])] == ["red", None]
-    pictured = strict.picture(large.read_bytes(), "upload")
-    assert isinstance(pictured.refusal, TooManyPixelsError)
-    assert "limit is 900" in pictured.refusal.reason
-    assert strict.picture(small).refusal is None
+    rejected = predict_image(strict, Item("upload", large.read_bytes()))
+    assert isinstance(rejected.error, TooManyPixelsError)
+    assert "limit is 900" in rejected.error.reason
+    assert predict_image(strict, Item("small", small)).error is None
 
 
 @pytest.mark.parametrize("place", ["load", "run"])

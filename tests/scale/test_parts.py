@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hematovision.errors import OutputError
-from hematovision.model.prediction import Prediction
+from hematovision.model.prediction import Prediction, prediction_schema
 from hematovision.scale.addresses import Source
 from hematovision.scale.parts import JOB, Part, open_parts, part_name, write_part
 from hematovision.tables.journal import Head
@@ -36,7 +36,7 @@ def write(folder: Path, number: int, *names: str, unread: int = 0, stamp: str = 
         part_name(number, some),
         {s.name: s.stamp for s in some},
         predictions,
-        CLASSES,
+        prediction_schema(CLASSES),
         unread,
     )
 
@@ -185,7 +185,9 @@ def test_a_table_can_lie_at_a_uri(tmp_path: Path):
     uri = (tmp_path / "out").as_uri()
     with open_parts(uri, HEAD, resume=False) as parts:
         some = sources("a")
-        write_part(uri, part_name(0, some), {"a": "1 1"}, [answered("a")], CLASSES, 0)
+        write_part(
+            uri, part_name(0, some), {"a": "1 1"}, [answered("a")], prediction_schema(CLASSES), 0
+        )
         assert len(parts.standing(some)) == 1
 
 

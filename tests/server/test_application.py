@@ -72,17 +72,17 @@ def warmed(model, monkeypatch, *shifts):
     """An engine whose model's answers are wrong by the given shifts, one after the other."""
     engine, left = Engine(Settings(threads=1), Models.load([model])), list(shifts)
     (served,) = engine.models.all
-    picture = served.classifier.picture
+    predict_rows = served.classifier.predict_rows
 
-    def shifted(content, name):
-        seen = picture(content, name)
-        first, *others = seen.prediction.probabilities
+    def shifted(pixels, name, *, explain):
+        (prediction,), _ = predict_rows(pixels, name, explain=explain)
+        first, *others = prediction.probabilities
         moved = (first - left.pop(0), *others)
-        return seen._replace(prediction=replace(seen.prediction, probabilities=moved))
+        return [replace(prediction, probabilities=moved)], None
 
     with pytest.raises(RequestError, match="starting up"):
         engine.check_open()
-    monkeypatch.setattr(served.classifier, "picture", shifted)
+    monkeypatch.setattr(served.classifier, "predict_rows", shifted)
     asyncio.run(engine.warm_up())
     engine.workers.close(1)
     return engine

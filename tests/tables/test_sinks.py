@@ -1,4 +1,4 @@
-"""The three kinds of table say the same, appear whole or not at all, and keep paths as they are."""
+"""The three kinds of table hold the same, appear whole or not at all, and keep paths exactly."""
 
 import csv
 import json
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
+import dots
+from dots import Dot
 from hematovision.errors import MissingExtraError, OutputError
-from hematovision.model.classifier import Prediction, columns
+from hematovision.model.prediction import Prediction, prediction_schema
 from hematovision.paths import from_csv_cell, unescape_name
 from hematovision.tables import sinks as tables
 
 CLASSES = ("RBC", "WBC")
+SCHEMA = prediction_schema(CLASSES)
 AWKWARD = (
     "=1+1.png",
     '"quoted", with comma.png',
@@ -25,7 +29,7 @@ AWKWARD = (
 )
 
 
-def answer(path: str = "a.png", rbc: float = 0.75) -> Prediction:
+def prediction(path: str = "a.png", rbc: float = 0.75) -> Prediction:
     return Prediction(
         path=path,
         classes=CLASSES,
@@ -38,7 +42,7 @@ def answer(path: str = "a.png", rbc: float = 0.75) -> Prediction:
     )
 
 
-def refusal(path: str = "b.png") -> Prediction:
+def refused(path: str = "b.png") -> Prediction:
     return Prediction(
         path=path,
         classes=CLASSES,
@@ -52,9 +56,9 @@ def refusal(path: str = "b.png") -> Prediction:
 
 
 def write(path: Path, predictions) -> Path:
-    with tables.open_table(path, CLASSES) as table:
-        for prediction in predictions:
-            table.write(prediction)
+    with tables.open_table(path, SCHEMA) as table:
+        for row in predictions:
+            table.write(row.values())
     return path
 
 
@@ -79,16 +83,16 @@ def read(path: Path) -> list[dict]:
 
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_the_columns_are_those_of_the_design_in_their_order(tmp_path: Path, suffix):
-    rows = read(write(tmp_path / f"t{suffix}", [answer(), refusal()]))
+    rows = read(write(tmp_path / f"t{suffix}", [prediction(), refused()]))
     expected = ["path", "label", "confidence", "decision", "reason", "novelty"]
     expected += ["p_RBC", "p_WBC", "error"]
     assert [list(row) for row in rows] == [expected, expected]
-    assert list(columns(CLASSES)) == expected
+    assert list(SCHEMA.names) == expected
 
 
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
-def test_what_was_answered_is_read_back(tmp_path: Path, suffix):
-    first, second = read(write(tmp_path / f"t{suffix}", [answer(rbc=1 / 3), refusal()]))
+def test_a_prediction_is_read_back(tmp_path: Path, suffix):
+    first, second = read(write(tmp_path / f"t{suffix}", [prediction(rbc=1 / 3), refused()]))
     assert first == {
         "path": "a.png",
         "label": "RBC",
@@ -105,10 +109,10 @@ def test_what_was_answered_is_read_back(tmp_path: Path, suffix):
     assert [second[name] for name in ("confidence", "novelty", "p_RBC", "p_WBC")] == [None] * 4
 
 
-def test_all_kinds_say_the_same_of_awkward_paths_and_many_rows(tmp_path: Path, monkeypatch):
+def test_all_kinds_hold_the_same_awkward_paths_and_many_rows(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(tables, "ROWS_PER_GROUP", 7)
     paths = [*AWKWARD, *(f"{i}.png" for i in range(20))]
-    predictions = [answer(path, rbc=1 / (i + 2)) for i, path in enumerate(paths)]
+    predictions = [prediction(path, rbc=1 / (i + 2)) for i, path in enumerate(paths)]
     contents = [read(write(tmp_path / f"t{suffix}", predictions)) for suffix in tables.SUFFIXES]
     for row in contents[0]:
         row["path"] = from_csv_cell(row["path"])
@@ -120,8 +124,8 @@ def test_all_kinds_say_the_same_of_awkward_paths_and_many_rows(tmp_path: Path, m
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_a_byte_that_is_no_utf_8_is_written_as_its_code(tmp_path: Path, suffix):
     path = b"cell-\xff.png".decode("utf-8", "surrogateescape")
-    other = replace(refusal(r"cell-\xff.png"), error=f"like {path}")
-    rows = read(write(tmp_path / f"t{suffix}", [answer(path), other]))
+    other = replace(refused(r"cell-\xff.png"), error=f"like {path}")
+    rows = read(write(tmp_path / f"t{suffix}", [prediction(path), other]))
     assert [row["path"] for row in rows] == [r"cell-\xff.png", r"cell-\x5cxff.png"]
     assert [unescape_name(row["path"]) for row in rows] == [path, r"cell-\xff.png"]
     assert rows[1]["error"] == r"like cell-\xff.png"
@@ -129,8 +133,8 @@ def test_a_byte_that_is_no_utf_8_is_written_as_its_code(tmp_path: Path, suffix):
 
 def test_a_formula_in_a_csv_table_is_text(tmp_path: Path):
     formula = "=cmd|' /C calc'!A0"
-    wrong = replace(refusal(f"{formula}.png"), error=f"@{formula}")
-    first, second = read(write(tmp_path / "t.csv", [wrong, answer("-1")]))
+    wrong = replace(refused(f"{formula}.png"), error=f"@{formula}")
+    first, second = read(write(tmp_path / "t.csv", [wrong, prediction("-1")]))
     assert (first["path"], first["error"]) == (f"'{formula}.png", f"'@{formula}")
     assert second["path"] == "-1"
 
@@ -139,18 +143,18 @@ def test_a_formula_in_a_csv_table_is_text(tmp_path: Path):
 def test_a_table_without_rows_still_has_its_columns(tmp_path: Path, suffix):
     path = write(tmp_path / f"t{suffix}", [])
     if suffix == ".csv":
-        assert path.read_text() == ",".join(columns(CLASSES)) + "\n"
+        assert path.read_text() == ",".join(SCHEMA.names) + "\n"
     elif suffix == ".parquet":
-        assert tuple(pd.read_parquet(path).columns) == columns(CLASSES)
+        assert tuple(pd.read_parquet(path).columns) == SCHEMA.names
     assert read(path) == []
 
 
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_after_an_error_the_older_table_is_there_and_nothing_else(tmp_path: Path, suffix):
-    path = write(tmp_path / f"t{suffix}", [answer()])
+    path = write(tmp_path / f"t{suffix}", [prediction()])
     old = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), tables.open_table(path, CLASSES) as table:
-        table.write(answer("new.png"))
+    with pytest.raises(KeyboardInterrupt), tables.open_table(path, SCHEMA) as table:
+        table.write(prediction("new.png").values())
         raise KeyboardInterrupt
     assert path.read_bytes() == old
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
@@ -163,15 +167,15 @@ def test_another_kind_of_table_is_refused_by_its_suffix(tmp_path: Path):
 
 
 def test_a_full_disk_names_the_table(tmp_path: Path, monkeypatch):
-    def full(self, prediction):
+    def full(self, values):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tables._Csv, "write", full)
     with pytest.raises(OutputError, match=r"Cannot write .*t\.csv: No space left on device"):
-        write(tmp_path / "t.csv", [answer()])
+        write(tmp_path / "t.csv", [prediction()])
 
 
-def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch):
+def test_a_table_that_cannot_be_written_is_an_error_before_the_work(tmp_path: Path, monkeypatch):
     (tmp_path / "t.csv").mkdir()
     with pytest.raises(OutputError, match="a folder has that name"):
         tables.check_table(tmp_path / "t.csv")
@@ -187,3 +191,30 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install .*pyarrow|hematovision\[data\]"):
         tables.check_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+def test_rows_of_any_schema_are_written(tmp_path: Path, suffix):
+    rows = [Dot("a", 3, 1 / 3, on_edge=True), Dot("b", error="it is empty")]
+    path = tmp_path / f"t{suffix}"
+    with tables.open_table(path, dots.SCHEMA) as table:
+        for row in rows:
+            table.write(row.values())
+    if suffix == ".csv":
+        assert path.read_text().splitlines() == [
+            "image,x,share,on_edge,error",
+            "a,3,0.333333,true,",
+            "b,,,,it is empty",
+        ]
+        return
+    expected = {"image": "a", "x": 3, "share": 0.333333, "on_edge": True, "error": ""}
+    assert read(path)[0] == expected
+    assert read(path)[1] == dict.fromkeys(expected) | {"image": "b", "error": "it is empty"}
+
+
+def test_parquet_has_the_types_of_the_schema(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    with tables.open_table(path, dots.SCHEMA):
+        pass
+    types = [str(field.type) for field in parquet.read_schema(path)]
+    assert types == ["string", "int64", "double", "bool", "string"]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from archive_files import zip_of
+from colour_squares import COLOUR_MODEL
 from hematovision import images
 from hematovision.files import sha256_bytes
 from hematovision.images import encode_png
@@ -29,8 +30,8 @@ from hematovision.workflows.classify import classify
 
 
 @pytest.fixture(scope="module")
-def classifier(colour_model) -> Classifier:
-    return Classifier.load(colour_model, workers=2)
+def classifier() -> Classifier:
+    return Classifier.load(COLOUR_MODEL, workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -300,17 +301,20 @@ def test_a_long_name_keeps_its_beginning_and_its_suffix():
 # Answers
 
 
-def test_answers_equal_those_of_classify_on_the_same_files(colour_model, classifier, pictures):
+def test_predictions_equal_those_of_classify_on_the_same_files(classifier, red, tmp_path: Path):
     class Kept(list):
         write, finish = list.append, list.clear
 
-    files = sorted(path for path in pictures.rglob("*") if path.is_file())
+    contents = {"cut.png": red[:50], "notes.txt": b"not an image", "red.png": red}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    files = sorted(tmp_path.iterdir())
     kept = Kept()
-    classify(files, model=colour_model, also=lambda classifier: kept)
+    classify(files, model=COLOUR_MODEL, also=lambda classifier: kept)
     uploads = [(str(path), path.read_bytes()) for path in files]
     answers = list(answer(classifier, receive(uploads)))
-    assert [a.prediction.row() | {"path": ""} for a in answers] == [
-        row.row() | {"path": ""} for row in kept
+    assert [a.prediction.values() | {"path": ""} for a in answers] == [
+        row | {"path": ""} for row in kept
     ]
     assert [a.prediction.decision for a in answers].count("refused") == 2
     for path, one in zip(files, answers, strict=True):
@@ -367,10 +371,3 @@ def test_without_a_total_progress_counts_what_there_is(classifier, red):
         answer(classifier, receive([("a.png", red)] * 2), progress=lambda *args: told.append(args))
     )
     assert told == [(1, 1, "Classifying"), (2, 2, "Classifying")]
-
-
-def test_bytes_without_a_name_are_answered_too(classifier, red, tmp_path: Path):
-    assert classifier.picture(red).prediction.path == "<bytes>"
-    path = tmp_path / "a.png"
-    path.write_bytes(red)
-    assert classifier.picture(path).prediction.path == str(path)

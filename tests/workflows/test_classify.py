@@ -12,7 +12,6 @@ from hematovision.errors import (
     OutputError,
     UnreadableFileError,
 )
-from hematovision.model.classifier import Prediction
 from hematovision.workflows import overlays
 from hematovision.workflows.classify import classify
 
@@ -21,11 +20,11 @@ class Kept:
     """A table in memory."""
 
     def __init__(self) -> None:
-        self.rows: list[Prediction] = []
+        self.rows: list[dict] = []
         self.finished = 0
 
-    def write(self, prediction: Prediction) -> None:
-        self.rows.append(prediction)
+    def write(self, values: dict) -> None:
+        self.rows.append(values)
 
     def finish(self) -> None:
         self.finished += 1
@@ -36,7 +35,7 @@ def test_folders_are_searched_and_every_image_is_answered_once(colour_model, pic
     summary = classify(
         [pictures, pictures / "red.png"], model=colour_model, also=lambda classifier: table
     )
-    assert [Path(row.path).name for row in table.rows] == [
+    assert [Path(row["path"]).name for row in table.rows] == [
         "blue.png",
         "cut.png",
         "green.png",
@@ -128,7 +127,7 @@ def test_overlays_never_go_over_something_that_is_there(
 def test_a_model_that_cannot_explain_says_so_before_anything_is_written(
     colour_model, pictures: Path, tmp_path: Path
 ):
-    with pytest.raises(BundleError, match="cannot say where it looked"):
+    with pytest.raises(BundleError, match="has no explanation maps"):
         classify([pictures], model=colour_model, out=tmp_path / "t.csv", explain=tmp_path / "o")
     assert list(tmp_path.iterdir()) == [pictures]
 

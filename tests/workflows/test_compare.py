@@ -179,7 +179,7 @@ def test_the_same_model_twice_is_refused(colours, tmp_path: Path):
 
 def test_what_cannot_be_compared_is_an_error_and_leaves_nothing(colours, reddish, tmp_path: Path):
     out = tmp_path / "out"
-    with pytest.raises(DatasetError, match="no valid part; it has: train, test"):
+    with pytest.raises(DatasetError, match="no valid split; it has: train, test"):
         compare(MODEL, reddish, colours, split="valid", out=out)
     with pytest.raises(ModelNotFoundError):
         compare(MODEL, "no-such-model", colours, out=out)

@@ -56,7 +56,7 @@ def test_all_parts_or_one_part(colours: Path, tmp_path: Path):
 
 
 def test_a_part_that_is_not_there_is_an_error_that_lists_the_parts(colours: Path, tmp_path: Path):
-    with pytest.raises(DatasetError, match="no valid part; it has: train, test"):
+    with pytest.raises(DatasetError, match="no valid split; it has: train, test"):
         evaluate(MODEL, colours, split="valid", out=tmp_path / "out")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +22,8 @@ from hematovision.errors import OutputError
 from hematovision.model.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from hematovision.model.classifier import Classifier, Prediction
+    from hematovision.model.classifier import Classifier
+    from hematovision.rows import Value
     from hematovision.tables.sinks import Table
     from hematovision.workflows.classify import ClassifySummary
 
@@ -183,7 +184,7 @@ def _screen(classifier: Classifier) -> Table:
         return _Lines(classifier.classes)
     from hematovision.tables.sinks import csv_table
 
-    return csv_table(sys.stdout.buffer, classifier.classes)
+    return csv_table(sys.stdout.buffer, classifier.schema)
 
 
 class _Lines:
@@ -194,18 +195,20 @@ class _Lines:
 
         self._width = max(map(len, (*classes, NOT_RECOGNISED)))
 
-    def write(self, prediction: Prediction, /) -> None:
-        if prediction.label is None or prediction.confidence is None:
+    def write(self, values: Mapping[str, Value], /) -> None:
+        from hematovision.model.prediction import headline
+
+        if not values["label"]:
             label, sure, verdict, colour = "refused", "", "", "red"
         else:
-            label = prediction.headline
-            # How sure of a class says nothing of an image that is unlike all classes.
-            sure = f"{prediction.confidence:.1%}" if label == prediction.label else ""
-            accepted = prediction.decision == "accepted"
-            verdict = "accepted" if accepted else f"review: {prediction.reason}"
+            label = headline(str(values["label"]), str(values["reason"]))
+            # The confidence means nothing for an out-of-distribution image.
+            sure = f"{values['confidence']:.1%}" if label == values["label"] else ""
+            accepted = values["decision"] == "accepted"
+            verdict = "accepted" if accepted else f"review: {values['reason']}"
             colour = "green" if accepted else "yellow"
         start = f"{label:<{self._width}}  {sure:>6}  "
-        echo(start, Styled(f"{verdict:<35}", colour), f"  {prediction.path}")
+        echo(start, Styled(f"{verdict:<35}", colour), f"  {values['path']}")
 
     def finish(self) -> None:
         """Nothing was held back."""

@@ -1,27 +1,20 @@
-"""From image files to answers: what every door calls."""
+"""Classifiers: trained models that predict the class of single-cell images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import BundleError, ImageError, TooManyPixelsError
+from hematovision.errors import BundleError
 from hematovision.model.architecture import FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.explain import both_ways
-from hematovision.model.inference import ahead
-from hematovision.model.prediction import (
-    Explained,
-    ImagePrediction,
-    Prediction,
-    RawPredictions,
-    columns,
-)
+from hematovision.model.inference import ImageResult, Item, infer
+from hematovision.model.prediction import Prediction, RawPredictions, prediction_schema
 from hematovision.model.registry import find_model
 from hematovision.model.session import (
     check_ports,
@@ -33,59 +26,37 @@ from hematovision.model.session import (
     usable_cpus,
 )
 from hematovision.model.thresholds import Thresholds, decide
+from hematovision.rows import Schema
 from hematovision.taxonomy import Taxonomy
 
-__all__ = ["Classifier", "Explained", "ImagePrediction", "Prediction", "RawPredictions", "columns"]
+__all__ = ["Classifier"]
 
 _OUTPUTS = ("probabilities", "novelty")
-_ATTENTION = "attention"  # An output that models have which were written since 0.2.
-
-
-@contextmanager
-def _within_memory(name: str) -> Iterator[None]:
-    """Refuse an image for which the memory does not suffice, so that the others go on."""
-    try:
-        yield
-    except MemoryError as error:
-        raise TooManyPixelsError(
-            name,
-            "there is not enough free memory to classify it. Make the image smaller, run fewer "
-            "programs at once, or use another machine.",
-        ) from error
-
-
-def _seen_both_ways(
-    one: NDArray[np.float32],
-    looked: NDArray[np.float32],
-    other: NDArray[np.float32],
-    back: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Join the maps of an image and of it turned by half, where the answer is the same."""
-    return both_ways(looked, back if one.argmax() == other.argmax() else None)
+_ATTENTION = "attention"  # An output that models written before 0.2 lack.
 
 
 class Classifier:
-    """A trained model, ready to answer.
+    """A trained model, ready to predict; a `Predictor` of one `Prediction` per image.
 
     Parameters
     ----------
     bundle : Bundle
-        What `read_bundle` gave.
+        From `read_bundle`.
     workers : int, optional
-        How many images are decoded and run at once; by default as many as there are usable
-        processors, and one more where files are read.
+        How many images are read and run at once; by default the number of usable CPUs, plus one
+        where files are read.
     max_pixels : int
-        Width times height above which an image is refused before it is decoded.
+        Images of more pixels (width times height) are rejected before they are decoded.
 
     Attributes
     ----------
     explains : bool
-        Whether the model can say where it looked; those written before version 0.2 cannot.
+        Whether the model can return explanation maps; those written before 0.2 cannot.
 
     Raises
     ------
     BundleError
-        If the model is not what its manifest says.
+        If the model does not fit its manifest.
 
     Examples
     --------
@@ -101,7 +72,7 @@ class Classifier:
         self.max_pixels = max_pixels
         self._budget = images.PixelBudget()
         self.workers = max(1, workers or usable_cpus())
-        self._threads = max(1, workers or reading_threads())
+        self.threads = max(1, workers or reading_threads())
         name = str(bundle.folder / ONNX)
         self._session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
         places = feature_places(self._session)
@@ -148,17 +119,33 @@ class Classifier:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds by which answers are accepted."""
+        """The thresholds of the decision."""
         return self.bundle.thresholds
 
+    @property
+    def schema(self) -> Schema:
+        """The columns of its predictions."""
+        return prediction_schema(self.classes)
+
+    @property
+    def identity(self) -> Mapping[str, str | float]:
+        """What predictions depend on: hashes of the graph and its weights, and the thresholds."""
+        manifest = self.bundle.manifest
+        return {
+            "model": manifest.files[ONNX],
+            "backbone": manifest.backbone.sha256,
+            "min_confidence": self.thresholds.min_confidence,
+            "max_novelty": self.thresholds.max_novelty,
+        }
+
     def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
-        """Answer for each image file, in order.
+        """Classify image files.
 
         Parameters
         ----------
         paths : path or iterable of paths
-            Image files. One that cannot be read is answered with the decision ``"refused"``; the
-            others go on.
+            Image files. One that cannot be read gets the decision ``"refused"``; the others are
+            processed normally.
 
         Raises
         ------
@@ -167,97 +154,102 @@ class Classifier:
         """
         return list(self.stream([paths] if isinstance(paths, str | Path) else paths))
 
-    def stream(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
-        """Answer for each image file, in order, while only a few are in memory.
+    def stream(self, paths: Iterable[str | Path]) -> Generator[Prediction, None, None]:
+        """Classify image files one after the other, with only a few in memory; see `predict`.
 
-        `paths` is read as far as needed, so that it may be endless; see `predict`.
+        `paths` is read as far as needed, so that it may be endless.
         """
-        return ahead(lambda path: self.picture(path).prediction, paths, self._threads)
+        for result in infer(self, (Item(str(path), path) for path in paths)):
+            yield result.prediction
 
-    def picture(self, source: str | Path | bytes, name: str | None = None) -> ImagePrediction:
-        """Answer for one image, a file or the bytes of one, on the caller's thread.
+    def explain(
+        self, paths: Iterable[str | Path]
+    ) -> Generator[ImageResult[Prediction], None, None]:
+        """Classify image files as `stream` does, with explanation maps (`ImageResult.attention`).
 
-        Several threads may ask at once; `lookahead.ahead` does so for many images.
-
-        Parameters
-        ----------
-        source : str, Path or bytes
-            As `images.read` takes it. What cannot be read is answered with the decision
-            ``"refused"``.
-        name : str, optional
-            What to put into ``path``; by default the path itself, or ``"<bytes>"``.
-
-        Raises
-        ------
-        ModelError
-            If the model itself fails.
-        """
-        label = name or ("<bytes>" if isinstance(source, bytes) else str(source))
-        try:
-            with _within_memory(label):
-                pixels = self._load(source, label)
-                probabilities, novelty = run_one(self._session, _OUTPUTS, pixels[None])
-        except ImageError as error:
-            refused = Prediction.refused(label, self.classes, error.reason)
-            return ImagePrediction(refused, None, error)
-        return ImagePrediction(self._prediction(label, probabilities[0], float(novelty[0])), pixels)
-
-    def explain(self, paths: Iterable[str | Path]) -> Iterator[Explained]:
-        """Answer for each image file as `stream` does, and say where the model looked.
-
-        `overlay.draw_overlay` draws it.
+        `overlay.draw_overlay` draws a map.
 
         Raises
         ------
         BundleError
-            At once, if the model cannot: see `explains`.
+            At once, if the model has none: see `explains`.
         """
         self.check_explains()
-        return ahead(self._explain_file, paths, self._threads)
+        return infer(self, (Item(str(path), path) for path in paths), explain=True)
 
     def check_explains(self) -> None:
-        """Raise a `BundleError` unless the model can say where it looked."""
+        """Raise a `BundleError` unless the model can return explanation maps."""
         if not self.explains:
             raise BundleError(
                 f"{self.bundle.folder}: this model was written by an earlier version of "
-                f"HematoVision and cannot say where it looked: it has no output {_ATTENTION!r}. "
-                "It classifies as ever. Train it again (`hematovision train`) for explanations."
+                f"HematoVision and has no explanation maps (output {_ATTENTION!r}). It can still "
+                "classify. Train it again (`hematovision train`) for explanations."
             )
+
+    def read(self, source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Read an image, or take an RGB array of any size, and fit it to the model's input.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
+        ValueError
+            If an array is not uint8 (H, W, 3).
+        """
+        if isinstance(source, np.ndarray):
+            return images.fit(source)
+        return images.load(source, name=name, max_pixels=self.max_pixels, budget=self._budget)
+
+    def predict_rows(
+        self, pixels: NDArray[np.uint8], name: str, *, explain: bool = False
+    ) -> tuple[tuple[Prediction], NDArray[np.float32] | None]:
+        """Classify one image from `read`, on the caller's thread; see `Predictor`."""
+        if explain:
+            self.check_explains()
+            one, novelty, seen = run_one(self._session, (*_OUTPUTS, _ATTENTION), pixels[None])
+            turned = np.ascontiguousarray(pixels[None, ::-1, ::-1])
+            other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
+            attention = _seen_both_ways(one[0], seen[0], other[0], back[0])
+        else:
+            one, novelty = run_one(self._session, _OUTPUTS, pixels[None])
+            attention = None
+        return (self._prediction(name, one[0], float(novelty[0])),), attention
+
+    def unreadable(self, name: str, reason: str) -> Prediction:
+        """Return the row of an image that could not be read."""
+        return Prediction.refused(name, self.classes, reason)
 
     def predict_images(
         self, arrays: Iterable[NDArray[np.uint8]], names: Iterable[str] | None = None
     ) -> list[Prediction]:
-        """Answer for images in memory.
+        """Classify images in memory.
 
         Parameters
         ----------
-        arrays : iterable of array of uint8, (H, W, 3)
-            RGB images of any size, as `images.read` gives them.
+        arrays : iterable of ndarray of uint8, shape (H, W, 3)
+            RGB images of any size, from `images.read` for instance.
         names : iterable of str, optional
-            What to put into ``path``; by default ``"image 0"``, ``"image 1"``...
+            The ``path`` of each; by default ``"image 0"``, ``"image 1"``...
 
         Raises
         ------
         ValueError
             If an array is not uint8 (H, W, 3).
         """
-        fitted = [images.fit(array) for array in arrays]
-        labels = [f"image {i}" for i in range(len(fitted))] if names is None else list(names)
-        if not fitted:
-            return []
-        answers = self.predict_batch(np.stack(fitted))
-        rows = zip(labels, answers.probabilities, answers.novelty, strict=True)
-        return [self._prediction(name, row, float(novelty)) for name, row, novelty in rows]
+        given = list(arrays)
+        labels = [f"image {i}" for i in range(len(given))] if names is None else list(names)
+        items = [Item(*pair) for pair in zip(labels, given, strict=True)]
+        return [result.prediction for result in infer(self, items, threads=self.workers)]
 
     def predict_batch(self, batch: NDArray[np.uint8]) -> RawPredictions:
-        """Answer for images that have been fitted, without a decision.
+        """Classify images that fit the model's input, without decisions.
 
-        An image's answer does not depend on the others.
+        The result for an image does not depend on the others.
 
         Parameters
         ----------
-        batch : array of uint8, (N, 224, 224, 3)
-            RGB images as `images.fit` gives them.
+        batch : ndarray of uint8, shape (N, 224, 224, 3)
+            RGB images from `images.fit`.
 
         Raises
         ------
@@ -275,15 +267,15 @@ class Classifier:
         return run_each(self._session, ["features"], batch, self.workers)[0]
 
     def attention(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return where the model looked for its answers, float32 (N, K, K); see `predict_batch`.
+        """Return the explanation maps of a batch, float32 (N, K, K); see `predict_batch`.
 
-        It is Grad-CAM of each image's most probable class (`explain.grad_cam`), of the image and of
-        it turned by half (`explain.both_ways`).
+        Grad-CAM of each image's most probable class (`explain.grad_cam`), averaged over the image
+        and its half turn (`explain.both_ways`).
 
         Raises
         ------
         BundleError
-            If the model cannot: see `explains`.
+            If the model has none: see `explains`.
         """
         self.check_explains()
         outputs, turned = ("probabilities", _ATTENTION), batch[:, ::-1, ::-1]
@@ -294,21 +286,6 @@ class Classifier:
         )
         maps = [_seen_both_ways(*pair) for pair in pairs]
         return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
-
-    def _load(self, source: str | Path | bytes, name: str) -> NDArray[np.uint8]:
-        return images.load(source, name=name, max_pixels=self.max_pixels, budget=self._budget)
-
-    def _explain_file(self, path: str | Path) -> Explained:
-        try:
-            with _within_memory(str(path)):
-                image = self._load(path, str(path))
-                one, novelty, looked = run_one(self._session, (*_OUTPUTS, _ATTENTION), image[None])
-                turned = np.ascontiguousarray(image[None, ::-1, ::-1])
-                other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
-        except ImageError as error:
-            return Explained(Prediction.refused(str(path), self.classes, error.reason), None)
-        prediction = self._prediction(str(path), one[0], float(novelty[0]))
-        return Explained(prediction, _seen_both_ways(one[0], looked[0], other[0], back[0]))
 
     def _prediction(
         self, path: str, probabilities: NDArray[np.float32], novelty: float
@@ -326,3 +303,13 @@ class Classifier:
             decision=decision,
             reason=reason,
         )
+
+
+def _seen_both_ways(
+    one: NDArray[np.float32],
+    seen: NDArray[np.float32],
+    other: NDArray[np.float32],
+    back: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Join the maps of an image and its half turn, if both have the same label."""
+    return both_ways(seen, back if one.argmax() == other.argmax() else None)

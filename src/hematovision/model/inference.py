@@ -1,44 +1,273 @@
-"""Work on threads, in order, no further ahead than needed: what every stream of answers is."""
+"""The inference loop: read ahead on threads, predict, yield results in the order of the inputs.
+
+The CLI, the web app, the HTTP server, the Ray engine and the evaluation all predict through
+`predict_image`. `infer` runs it for a stream of images on threads of its own; the HTTP server runs
+it on the threads of its queue.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-__all__ = ["LOOK_AHEAD", "ahead"]
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.errors import ImageError, TooManyPixelsError
+from hematovision.rows import Row, Schema
+
+__all__ = [
+    "LOOK_AHEAD",
+    "ImageResult",
+    "Item",
+    "Predictor",
+    "Source",
+    "Together",
+    "ahead",
+    "infer",
+    "predict_image",
+]
 
 LOOK_AHEAD = 4
-"""Images per worker in flight: enough to hide a slow file, too few to fill memory."""
+"""Images per thread in flight: enough to hide a slow file, too few to fill memory."""
+
+Source: TypeAlias = str | Path | bytes | NDArray[np.uint8] | ImageError
+"""A file, its bytes, an RGB array of shape (H, W, 3), or why there is none of these."""
 
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
+_Row = TypeVar("_Row", bound=Row)
+_RowOut = TypeVar("_RowOut", bound=Row, covariant=True)
+
+
+class Predictor(Protocol[_RowOut]):
+    """Predicts rows for images, from several threads at once.
+
+    Attributes
+    ----------
+    schema : Schema
+        The columns of its rows.
+    classes : tuple of str
+        The labels that it can predict.
+    identity : mapping of str to str or float
+        All that its predictions depend on, such as hashes and thresholds. Rows of predictors with
+        equal identities belong into one table.
+    threads : int
+        How many images to work on at once.
+    explains : bool
+        Whether it can return explanation maps.
+    """
+
+    @property
+    def schema(self) -> Schema: ...  # noqa: D102 - described above
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def identity(self) -> Mapping[str, str | float]: ...  # noqa: D102
+
+    @property
+    def threads(self) -> int: ...  # noqa: D102
+
+    @property
+    def explains(self) -> bool: ...  # noqa: D102
+
+    def read(self, source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Read an image as `predict_rows` takes it.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
+        """
+
+    def predict_rows(
+        self, pixels: NDArray[np.uint8], name: str, *, explain: bool = False
+    ) -> tuple[Sequence[_RowOut], NDArray[np.float32] | None]:
+        """Predict 0 to n rows for an image.
+
+        Returns
+        -------
+        rows : sequence of Row
+        attention : ndarray of float32, shape (K, K), or None
+            The explanation map, with `explain`.
+        """
+
+    def unreadable(self, name: str, reason: str) -> _RowOut:
+        """Return the row of an image that could not be read."""
+
+
+class Item(NamedTuple):
+    """An image to predict.
+
+    Parameters
+    ----------
+    name : str
+        What its rows call it.
+    source : Source
+    """
+
+    name: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult(Generic[_Row]):
+    """The result for one image.
+
+    Parameters
+    ----------
+    name : str
+    source : Source
+        As given.
+    rows : tuple of Row
+        0 to n; one if the image could not be read.
+    error : ImageError, optional
+        Why the image could not be read.
+    pixels : ndarray of uint8, optional
+        The image as the predictor reads it, if asked for.
+    attention : ndarray of float32, shape (K, K), optional
+        The explanation map, if asked for.
+    """
+
+    name: str
+    source: Source
+    rows: tuple[_Row, ...]
+    error: ImageError | None = None
+    pixels: NDArray[np.uint8] | None = None
+    attention: NDArray[np.float32] | None = None
+
+    @property
+    def prediction(self) -> _Row:
+        """The only row, of a predictor that yields one per image."""
+        (row,) = self.rows
+        return row
+
+
+class Together(Generic[_Row]):
+    """Several predictors that read images alike: each image is read once, and has all their rows.
+
+    Parameters
+    ----------
+    predictors : sequence of Predictor
+        At least one. The first gives the schema and the threads.
+    """
+
+    def __init__(self, predictors: Sequence[Predictor[_Row]]) -> None:
+        self._predictors, first = predictors, predictors[0]
+        self.schema, self.classes, self.threads = first.schema, first.classes, first.threads
+        self.identity, self.explains = first.identity, False
+        self.read, self.unreadable = first.read, first.unreadable
+
+    def predict_rows(
+        self, pixels: NDArray[np.uint8], name: str, *, explain: bool = False
+    ) -> tuple[list[_Row], None]:
+        """Return the rows of all predictors, in their order."""
+        found = (one.predict_rows(pixels, name, explain=explain) for one in self._predictors)
+        return [row for rows, _ in found for row in rows], None
+
+
+def predict_image(
+    predictor: Predictor[_Row], item: Item, *, explain: bool = False, keep_pixels: bool = False
+) -> ImageResult[_Row]:
+    """Read one image and predict its rows, on the caller's thread.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    item : Item
+        An image that cannot be read, or does not fit into memory, yields one row with the error.
+    explain : bool
+        Whether to add the explanation map.
+    keep_pixels : bool
+        Whether to add the pixels.
+
+    Raises
+    ------
+    ModelError
+        If the model itself fails.
+    """
+    name, source = item
+    try:
+        if isinstance(source, ImageError):
+            raise source
+        pixels = predictor.read(source, name)
+        rows, attention = predictor.predict_rows(pixels, name, explain=explain)
+    except ImageError as error:
+        failed = error
+    except MemoryError:
+        failed = TooManyPixelsError(
+            name,
+            "there is not enough free memory to classify it. Make the image smaller, run fewer "
+            "programs at once, or use another machine.",
+        )
+    else:
+        kept = pixels if keep_pixels else None
+        return ImageResult(name, source, tuple(rows), None, kept, attention)
+    return ImageResult(name, source, (predictor.unreadable(name, failed.reason),), failed)
+
+
+def infer(
+    predictor: Predictor[_Row],
+    items: Iterable[Item],
+    *,
+    explain: bool = False,
+    keep_pixels: bool = False,
+    threads: int | None = None,
+) -> Generator[ImageResult[_Row], None, None]:
+    """Predict images in parallel; yield the results in their order.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    items : iterable of Item
+        Read as far as needed, so that it may be endless; see `ahead`.
+    explain, keep_pixels : bool
+        As in `predict_image`.
+    threads : int, optional
+        Images worked on at once; by default the predictor's number.
+
+    Raises
+    ------
+    ModelError
+        If the model itself fails.
+    """
+
+    def work(item: Item) -> ImageResult[_Row]:
+        return predict_image(predictor, item, explain=explain, keep_pixels=keep_pixels)
+
+    return ahead(work, items, threads or predictor.threads)
 
 
 def ahead(
-    work: Callable[[_Given], _Made], items: Iterable[_Given], workers: int
+    work: Callable[[_Given], _Made], items: Iterable[_Given], threads: int
 ) -> Generator[_Made, None, None]:
-    """Do `work` on each item on threads, and give the results in the items' order.
+    """Do `work` on each item on threads, and yield the results in the items' order.
+
+    Closing the generator cancels what has not begun and waits for the rest.
 
     Parameters
     ----------
     work : callable
-        Called on a thread of its own; what it raises is raised here, in its turn.
+        Its errors are raised here, in the item's turn.
     items : iterable
         Read on the caller's thread, and only as far as needed, so that it may be endless.
-    workers : int
-        Threads. At most `LOOK_AHEAD` times as many items are in memory.
+    threads : int
+        At most `LOOK_AHEAD` times as many items are in memory.
     """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="classify")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
     waiting: deque[Future[_Made]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= LOOK_AHEAD * workers:
+            if len(waiting) >= LOOK_AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        # Reached too when the caller stops half-way: nothing goes on behind its back.
         pool.shutdown(cancel_futures=True)

@@ -1,45 +1,45 @@
-"""What a model says about images, and the columns of a table of such answers."""
+"""The prediction for one image: a row with the class, its probabilities and the decision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import ImageError
 from hematovision.model.thresholds import is_out_of_distribution
+from hematovision.rows import ERROR, Column, Schema, Value
 
 __all__ = [
     "NOT_READ",
     "NOT_RECOGNISED",
-    "Explained",
-    "ImagePrediction",
     "Prediction",
     "RawPredictions",
-    "columns",
     "headline",
+    "prediction_schema",
 ]
 
 NOT_READ = "Not read"
-"""The headline of a file that could not be used."""
+"""The headline of a file that could not be read."""
 
 NOT_RECOGNISED = "Not recognised"
-"""The headline of an image that is unlike the training images: its class means nothing."""
+"""The headline of an out-of-distribution image, whose label means nothing."""
 
 
 def headline(label: str | None, reason: str) -> str:
-    """Return what stands above an image: its class, unless the model does not know such images.
+    """Return the title to show above an image: its label, unless it is out-of-distribution.
 
-    A class with a high confidence misleads where the image shows no cell at all. Use this wherever
-    a class is shown large; tables keep the label, with its decision and reason.
+    A label with a high confidence misleads if the image shows no cell at all. Use this wherever
+    a label is prominent; tables keep the label, with its decision and reason.
 
     Parameters
     ----------
     label : str or None
-        The most probable class; None where the image was refused.
+        The most probable class; None if the image could not be read.
     reason : str
         `Prediction.reason`.
 
@@ -55,9 +55,32 @@ def headline(label: str | None, reason: str) -> str:
     return NOT_RECOGNISED if is_out_of_distribution(reason) else label
 
 
+@lru_cache(maxsize=64)
+def prediction_schema(classes: tuple[str, ...]) -> Schema:
+    """Return the columns of a table of predictions.
+
+    Examples
+    --------
+    >>> prediction_schema(("RBC", "WBC")).names[-3:]
+    ('p_RBC', 'p_WBC', 'error')
+    """
+    return Schema(
+        (
+            Column("path"),
+            Column("label"),
+            Column("confidence", "number"),
+            Column("decision"),
+            Column("reason"),
+            Column("novelty", "number"),
+            *(Column(f"p_{name}", "number") for name in classes),
+            Column(ERROR),
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one image.
+    """The prediction for one image.
 
     Parameters
     ----------
@@ -66,20 +89,19 @@ class Prediction:
     classes : tuple of str
         The model's classes.
     label : str or None
-        The most probable class; None where the image was refused.
+        The most probable class; None if the image could not be read.
     probabilities : tuple of float
-        One per class, calibrated; empty where refused.
+        One per class, calibrated; empty if the image could not be read.
     confidence : float or None
-        The largest of them.
+        The largest probability.
     novelty : float or None
-        How far the image is from those learnt from; about 1 for ordinary ones.
+        How far the image is from the training images; about 1 for typical ones.
     decision : {"accepted", "review", "refused"}
-        Whether the answer stands, a person should look, or there is none since the image could
-        not be read.
+        Accepted, to be reviewed by a person, or not read.
     reason : str
-        Why a person should look; else empty.
+        Why a person should review it; else empty.
     error : str or None
-        Why the image was refused.
+        Why the image could not be read.
     """
 
     path: str
@@ -94,20 +116,46 @@ class Prediction:
 
     @classmethod
     def refused(cls, path: str, classes: tuple[str, ...], reason: str) -> Prediction:
-        """Return what stands in the place of an answer where an image could not be used."""
+        """Return the row of an image that could not be read."""
         return cls(path, classes, None, (), None, None, "refused", error=reason)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], classes: tuple[str, ...]) -> Prediction:
+        """Return the prediction that `values` came from.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a column is missing or has a value that no prediction has.
+        """
+        if values["decision"] == "refused":
+            return cls.refused(str(values["path"]), classes, str(values[ERROR]))
+        if values["decision"] not in ("accepted", "review") or values["label"] not in classes:
+            raise ValueError(f"no prediction of {classes}: {values}")
+        return cls(
+            path=str(values["path"]),
+            classes=classes,
+            label=values["label"],
+            probabilities=tuple(float(values[f"p_{name}"]) for name in classes),
+            confidence=float(values["confidence"]),
+            novelty=float(values["novelty"]),
+            decision=values["decision"],
+            reason=str(values["reason"]),
+        )
 
     @property
     def headline(self) -> str:
-        """What stands above the image; see `headline`."""
+        """The title to show above the image; see `headline`."""
         return headline(self.label, self.reason)
 
-    def row(self) -> dict[str, str | float | None]:
-        """Return one row of a table with the `columns` of its classes, in that order.
+    @property
+    def schema(self) -> Schema:
+        """The columns; see `prediction_schema`."""
+        return prediction_schema(self.classes)
 
-        Numbers that a refused image does not have are None.
-        """
-        values = self.probabilities or (None,) * len(self.classes)
+    def values(self) -> dict[str, Value]:
+        """Return the values by column; numbers are None if the image could not be read."""
+        numbers = self.probabilities or (None,) * len(self.classes)
         return {
             "path": self.path,
             "label": self.label or "",
@@ -115,65 +163,28 @@ class Prediction:
             "decision": self.decision,
             "reason": self.reason,
             "novelty": self.novelty,
-            **{f"p_{name}": value for name, value in zip(self.classes, values, strict=True)},
-            "error": self.error or "",
+            **{f"p_{name}": value for name, value in zip(self.classes, numbers, strict=True)},
+            ERROR: self.error or "",
         }
+
+    def row(self) -> dict[str, Value]:
+        """Return `values()`; deprecated."""
+        warnings.warn(
+            "Prediction.row() is deprecated; use Prediction.values()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.values()
 
 
 class RawPredictions(NamedTuple):
-    """A model's predictions for N images.
+    """Predictions for N images, without decisions.
 
     Parameters
     ----------
-    probabilities : array of float, (N, C)
-    novelty : array of float32, (N,)
+    probabilities : ndarray of float, shape (N, C)
+    novelty : ndarray of float32, shape (N,)
     """
 
     probabilities: NDArray[np.floating]
     novelty: NDArray[np.float32]
-
-
-class Explained(NamedTuple):
-    """An answer, and where the model looked for it.
-
-    Parameters
-    ----------
-    prediction : Prediction
-    attention : array of float32, (K, K), or None
-        Grad-CAM of the answered class (`explain.grad_cam`); None where the image was refused.
-    """
-
-    prediction: Prediction
-    attention: NDArray[np.float32] | None
-
-
-class ImagePrediction(NamedTuple):
-    """An answer, and the pixels it was given for.
-
-    Parameters
-    ----------
-    prediction : Prediction
-    pixels : array of uint8, (224, 224, 3), or None
-        RGB as `images.fit` gives it; None where the image was refused.
-    refusal : ImageError or None
-        Why the image was refused, as the typed error.
-    """
-
-    prediction: Prediction
-    pixels: NDArray[np.uint8] | None
-    refusal: ImageError | None = None
-
-
-def columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns of a table of predictions, in order."""
-    probabilities = (f"p_{name}" for name in classes)
-    return (
-        "path",
-        "label",
-        "confidence",
-        "decision",
-        "reason",
-        "novelty",
-        *probabilities,
-        "error",
-    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
-from hematovision.model.prediction import Prediction, columns
+from hematovision.model.prediction import Prediction, prediction_schema
 from hematovision.paths import csv_row
 from hematovision.progress import Progress, no_progress
 from hematovision.review.records import Known, ModelRef, NewPrediction, Retention
@@ -140,8 +140,8 @@ class Batch:
         """Return the table as ``hematovision classify`` writes it."""
         stream = io.StringIO(newline="")
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns(self.model.classes))
-        writer.writerows(csv_row(row.prediction.row().values()) for row in self.rows)
+        writer.writerow(prediction_schema(self.model.classes).names)
+        writer.writerows(csv_row(row.prediction.values().values()) for row in self.rows)
         return stream.getvalue()
 
 

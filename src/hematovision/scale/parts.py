@@ -23,6 +23,7 @@ from hematovision.extras import needs_extra
 from hematovision.files import ensure_folder, open_own, sha256_bytes, try_hold, writing
 from hematovision.model.prediction import Prediction
 from hematovision.paths import name_bytes, unescape_name
+from hematovision.rows import Schema
 from hematovision.scale.addresses import Source, filesystem, is_uri
 from hematovision.tables.journal import Head
 from hematovision.tables.sinks import parquet_table
@@ -75,7 +76,7 @@ def write_part(
     name: str,
     stamps: Mapping[str, str],
     predictions: Sequence[Prediction],
-    classes: tuple[str, ...],
+    schema: Schema,
     unread: int,
 ) -> Part:
     """Write one part; whoever looks sees all of it or nothing.
@@ -89,7 +90,7 @@ def write_part(
     stamps : mapping of str to str
         The state of each image, in the order of `predictions`.
     predictions : sequence of Prediction
-    classes : tuple of str
+    schema : Schema
     unread : int
 
     Returns
@@ -103,9 +104,9 @@ def write_part(
     """
     stream = io.BytesIO()
     meta = json.dumps({"stamps": list(stamps.values()), "unread": unread})
-    table = parquet_table(stream, classes, metadata={_META.decode(): meta})
+    table = parquet_table(stream, schema, metadata={_META.decode(): meta})
     for prediction in predictions:
-        table.write(prediction)
+        table.write(prediction.values())
     table.finish()
     system, root = filesystem(folder)
     temporary = f"{root}/{_UNFINISHED}{secrets.token_hex(6)}"

@@ -12,7 +12,7 @@ from hematovision import images
 from hematovision.errors import ImageError, TooManyBytesError, UnreadableFileError
 from hematovision.model.bundle import MANIFEST, ONNX, Bundle, read_bundle
 from hematovision.model.classifier import Classifier
-from hematovision.model.inference import ahead
+from hematovision.model.inference import Item, ahead, infer
 from hematovision.model.prediction import Prediction
 from hematovision.scale.addresses import Source, filesystem
 from hematovision.scale.parts import Part, write_part
@@ -114,19 +114,15 @@ def classify_shard(classifier: Classifier, shard: Shard, out: str) -> Part:
     OutputError
         If the part cannot be written.
     """
+    fetched = ahead(fetch, shard.sources, READERS)
+    items = (Item(source.name, content) for source, content in fetched)
     predictions: list[Prediction] = []
     unread = 0
-    for source, content in ahead(fetch, shard.sources, READERS):
-        predictions.append(_answer(classifier, source, content))
-        unread += isinstance(content, UnreadableFileError)
+    for result in infer(classifier, items):
+        predictions += result.rows
+        unread += isinstance(result.source, UnreadableFileError)
     stamps = _stamps(shard.sources)
-    return write_part(out, shard.part, stamps, predictions, classifier.classes, unread)
-
-
-def _answer(classifier: Classifier, source: Source, content: bytes | ImageError) -> Prediction:
-    if isinstance(content, ImageError):
-        return Prediction.refused(source.name, classifier.classes, content.reason)
-    return classifier.picture(content, source.name).prediction
+    return write_part(out, shard.part, stamps, predictions, classifier.schema, unread)
 
 
 def _stamps(sources: Sequence[Source]) -> dict[str, str]:

@@ -145,5 +145,5 @@ def _named(served: Served) -> ModelNamed:
 
 
 def _row(seen: Seen, *, explain: bool) -> Row:
-    row = seen.prediction.row()
+    row = seen.prediction.values()
     return {**row, "heat_map": seen.heat_map} if explain else row

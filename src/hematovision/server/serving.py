@@ -16,6 +16,7 @@ from hematovision import images
 from hematovision.errors import ImageError, ModelError, NotAnImageError, RequestError
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
+from hematovision.model.inference import Item, predict_image
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
 from hematovision.model.self_test import NOVELTY_TOLERANCE, TOLERANCE, SelfTest, self_test_cell
@@ -70,19 +71,18 @@ class Served:
         ModelError
             If the model itself fails.
         """
-        pictured = self.classifier.picture(content, name)
-        if pictured.pixels is None:
-            return Seen(pictured.prediction, _kind(pictured.refusal))
-        if not explain:
-            return Seen(pictured.prediction)
-        attention = self.classifier.attention(pictured.pixels[None])[0]
+        result = predict_image(self.classifier, Item(name, content), explain=explain)
+        if result.error is not None:
+            return Seen(result.prediction, _kind(result.error))
+        if result.attention is None:
+            return Seen(result.prediction)
         whole = images.read(content, max_pixels=self.classifier.max_pixels)
-        picture = images.encode_png(draw_overlay(whole, attention))
-        return Seen(pictured.prediction, heat_map=base64.b64encode(picture).decode("ascii"))
+        overlay = images.encode_png(draw_overlay(whole, result.attention))
+        return Seen(result.prediction, heat_map=base64.b64encode(overlay).decode("ascii"))
 
     def look_at(self, pixels: NDArray[np.uint8], name: str) -> Seen:
         """Answer for an image that has been fitted, uint8 (224, 224, 3)."""
-        return Seen(self.classifier.predict_images([pixels], [name])[0])
+        return Seen(predict_image(self.classifier, Item(name, pixels)).prediction)
 
     def warm_up(self) -> None:
         """Answer for the golden cell on the way of every request, and compare with the bundle's.

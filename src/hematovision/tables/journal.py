@@ -19,8 +19,7 @@ from typing import Any
 
 from hematovision.errors import OutputError
 from hematovision.files import delete_held, ensure_folder, open_own, try_hold_at, writing
-from hematovision.model.bundle import ONNX
-from hematovision.model.classifier import Classifier, columns
+from hematovision.model.classifier import Classifier
 
 __all__ = ["Head", "Journal", "journal_path", "open_journal"]
 
@@ -57,14 +56,7 @@ class Head:
     @classmethod
     def of(cls, classifier: Classifier) -> Head:
         """Return what answers of `classifier` are made with."""
-        manifest = classifier.bundle.manifest
-        return cls(
-            model=manifest.files[ONNX],
-            backbone=manifest.backbone.sha256,
-            columns=columns(classifier.classes),
-            min_confidence=manifest.thresholds.min_confidence,
-            max_novelty=manifest.thresholds.max_novelty,
-        )
+        return cls(columns=classifier.schema.names, **classifier.identity)  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
         """Return the first line's object."""

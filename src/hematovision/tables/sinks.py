@@ -1,11 +1,10 @@
-r"""Tables of predictions: CSV, JSON lines or Parquet, row by row, in memory that does not grow.
+r"""Tables of rows: CSV, JSON lines or Parquet, row by row, in memory that does not grow.
 
-All three say the same: the columns of `hematovision.model.classifier.columns`, numbers rounded to
-six digits after the point, and nothing (an empty cell, a null) where a refused image has no number.
-Text is UTF-8. A path is written by `hematovision.paths.escape_name`: a byte that is not UTF-8 or a
-control character becomes a backslash and its code, ``caf\xe9.png``, and `unescape_name` leads back
-to the file. In CSV, text that a spreadsheet would take for a formula has an apostrophe in front
-(`hematovision.paths.csv_cell`).
+All three hold the same: the columns of a `Schema`, numbers rounded to six digits after the point,
+and an empty cell or null where a row has no number. Text is UTF-8. The name of the image is
+written by `hematovision.paths.escape_name`: a byte that is not UTF-8 or a control character becomes
+a backslash and its code, ``caf\xe9.png``, and `unescape_name` restores it. In CSV, text that a
+spreadsheet would take for a formula gets an apostrophe in front (`hematovision.paths.csv_cell`).
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol
 
 from hematovision.errors import OutputError
 from hematovision.extras import require
 from hematovision.files import replacing, writing
-from hematovision.model.classifier import Prediction, columns
 from hematovision.paths import csv_row, escape_name, valid_text
+from hematovision.rows import Column, Schema, Value
 
 __all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table", "parquet_table"]
 
@@ -31,28 +30,25 @@ DIGITS = 6
 ROWS_PER_GROUP = 4096
 """Rows that a Parquet file holds back before it writes them together: some hundred kB."""
 
-_NUMBERS = ("confidence", "novelty")
-
-Value: TypeAlias = str | float | None
-
 
 class Table(Protocol):
-    """Something that takes one prediction after the other."""
+    """Takes one row after the other."""
 
-    def write(self, prediction: Prediction, /) -> None:
-        """Add a row."""
+    def write(self, values: Mapping[str, Value], /) -> None:
+        """Add a row, by column."""
 
     def finish(self) -> None:
         """Write what was held back; called once, after the last row."""
 
 
 class _Csv:
-    def __init__(self, stream: BinaryIO, classes: Sequence[str]) -> None:
-        self._stream = stream
-        self._put(columns(classes))
+    def __init__(self, stream: BinaryIO, schema: Schema) -> None:
+        self._stream, self._schema = stream, schema
+        self._put(schema.names)
 
-    def write(self, prediction: Prediction, /) -> None:
-        self._put(tuple(_values(prediction).values()))
+    def write(self, values: Mapping[str, Value], /) -> None:
+        row = _formatted(self._schema, values).values()
+        self._put([str(value).lower() if isinstance(value, bool) else value for value in row])
 
     def finish(self) -> None:
         pass
@@ -64,11 +60,11 @@ class _Csv:
 
 
 class _JsonLines:
-    def __init__(self, stream: BinaryIO, _: Sequence[str]) -> None:
-        self._stream = stream
+    def __init__(self, stream: BinaryIO, schema: Schema) -> None:
+        self._stream, self._schema = stream, schema
 
-    def write(self, prediction: Prediction, /) -> None:
-        text = json.dumps(_values(prediction), ensure_ascii=False)
+    def write(self, values: Mapping[str, Value], /) -> None:
+        text = json.dumps(_formatted(self._schema, values), ensure_ascii=False)
         self._stream.write(text.encode("utf-8") + b"\n")
 
     def finish(self) -> None:
@@ -77,23 +73,29 @@ class _JsonLines:
 
 class _Parquet:
     def __init__(
-        self, stream: BinaryIO, classes: Sequence[str], metadata: Mapping[str, str] | None = None
+        self, stream: BinaryIO, schema: Schema, metadata: Mapping[str, str] | None = None
     ) -> None:
-        _check_parquet()
+        require("parquet")
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
 
-        names = columns(classes)
-        self._schema = pa.schema(
-            ((name, pa.float64() if _is_number(name) else pa.string()) for name in names),
+        types = {
+            "text": pa.string(),
+            "number": pa.float64(),
+            "integer": pa.int64(),
+            "flag": pa.bool_(),
+        }
+        self._schema = schema
+        self._arrow = pa.schema(
+            ((column.name, types[column.type]) for column in schema.columns),
             metadata=dict(metadata or {}),
         )
         self._batch: Callable[..., Any] = pa.RecordBatch.from_pylist
-        self._writer = ParquetWriter(stream, self._schema)
+        self._writer = ParquetWriter(stream, self._arrow)
         self._rows: list[dict[str, Value]] = []
 
-    def write(self, prediction: Prediction, /) -> None:
-        self._rows.append(_values(prediction))
+    def write(self, values: Mapping[str, Value], /) -> None:
+        self._rows.append(_formatted(self._schema, values))
         if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
 
@@ -103,15 +105,11 @@ class _Parquet:
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_batch(self._batch(self._rows, schema=self._schema))
+            self._writer.write_batch(self._batch(self._rows, schema=self._arrow))
             self._rows = []
 
 
-def _check_parquet() -> None:
-    require("parquet")
-
-
-_KINDS: Mapping[str, Callable[[BinaryIO, Sequence[str]], Table]] = {
+_KINDS: Mapping[str, Callable[[BinaryIO, Schema], Table]] = {
     ".csv": _Csv,
     ".jsonl": _JsonLines,
     ".parquet": _Parquet,
@@ -121,36 +119,34 @@ SUFFIXES = tuple(_KINDS)
 """The kinds of table, by the suffix of the file."""
 
 
-def csv_table(stream: BinaryIO, classes: Sequence[str]) -> Table:
+def csv_table(stream: BinaryIO, schema: Schema) -> Table:
     """Return a table that writes CSV to `stream`, its header at once."""
-    return _Csv(stream, classes)
+    return _Csv(stream, schema)
 
 
-def parquet_table(
-    stream: BinaryIO, classes: Sequence[str], *, metadata: Mapping[str, str]
-) -> Table:
-    """Return a table that writes Parquet to `stream`, with `metadata` beside its columns.
+def parquet_table(stream: BinaryIO, schema: Schema, *, metadata: Mapping[str, str]) -> Table:
+    """Return a table that writes Parquet to `stream`, with `metadata` in its footer.
 
     Raises
     ------
     MissingExtraError
         If pyarrow is not installed.
     """
-    return _Parquet(stream, classes, metadata)
+    return _Parquet(stream, schema, metadata)
 
 
 def check_table(path: Path) -> None:
-    """See that a table of this name can be made, before the work and not after it.
+    """Check that a table of this name can be written, before the work begins.
 
     Raises
     ------
     OutputError
-        If the suffix is none of `SUFFIXES`, or something is in the way that is no file.
+        If the suffix is none of `SUFFIXES`, or a folder, device or pipe has that name.
     MissingExtraError
-        If Parquet is asked for and pyarrow is not installed.
+        If it is a Parquet file and pyarrow is not installed.
     """
     if _kind(path) is _Parquet:
-        _check_parquet()
+        require("parquet")
     with writing(path):
         mode = path.stat().st_mode if path.exists() else stat.S_IFREG
     if not stat.S_ISREG(mode):
@@ -161,8 +157,8 @@ def check_table(path: Path) -> None:
 
 
 @contextmanager
-def open_table(path: Path, classes: Sequence[str]) -> Iterator[Table]:
-    """Open a table of predictions whose kind the suffix of `path` tells.
+def open_table(path: Path, schema: Schema) -> Iterator[Table]:
+    """Open a table; the suffix of `path` decides its kind.
 
     The file takes its place when the block ends without an error; until then nothing, or an older
     table, is there. Its memory does not grow with its rows.
@@ -171,31 +167,30 @@ def open_table(path: Path, classes: Sequence[str]) -> Iterator[Table]:
     ----------
     path : Path
         ``.csv``, ``.jsonl`` or ``.parquet``, in any case.
-    classes : sequence of str
-        The model's classes, for the columns.
+    schema : Schema
 
     Raises
     ------
     OutputError
         If the suffix is another, or the file cannot be written.
     MissingExtraError
-        If Parquet is asked for and pyarrow is not installed.
+        If it is a Parquet file and pyarrow is not installed.
     """
     kind = _kind(path)
     with replacing(path) as stream:
-        table = _Guarded(path, kind(stream, classes))
+        table = _Guarded(path, kind(stream, schema))
         try:
             yield table
         finally:
             table.finish()  # after an error too: Parquet's writer must not outlive its stream
 
 
-def _kind(path: Path) -> Callable[[BinaryIO, Sequence[str]], Table]:
+def _kind(path: Path) -> Callable[[BinaryIO, Schema], Table]:
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise OutputError(
             f"The table {path} ends in {path.suffix or 'nothing'!r}; expected one of "
-            f"{', '.join(SUFFIXES)}, which tells what to write. Rename it."
+            f"{', '.join(SUFFIXES)}, which decides its format. Rename it."
         )
     return kind
 
@@ -207,25 +202,21 @@ class _Guarded:
         self._path = path
         self._table = table
 
-    def write(self, prediction: Prediction, /) -> None:
+    def write(self, values: Mapping[str, Value], /) -> None:
         with writing(self._path):
-            self._table.write(prediction)
+            self._table.write(values)
 
     def finish(self) -> None:
         with writing(self._path):
             self._table.finish()
 
 
-def _is_number(column: str) -> bool:
-    return column in _NUMBERS or column.startswith("p_")
+def _formatted(schema: Schema, values: Mapping[str, Value]) -> dict[str, Value]:
+    formatted = {column.name: _value(column, values[column.name]) for column in schema.columns}
+    return {**formatted, schema.key: escape_name(str(values[schema.key]))}
 
 
-def _values(prediction: Prediction) -> dict[str, Value]:
-    values = {name: _value(value) for name, value in prediction.row().items()}
-    return {**values, "path": escape_name(prediction.path)}
-
-
-def _value(value: Value) -> Value:
+def _value(column: Column, value: Value) -> Value:
     if isinstance(value, str):
         return valid_text(value)
-    return value if value is None else round(float(value), DIGITS)
+    return round(float(value), DIGITS) if column.type == "number" and value is not None else value

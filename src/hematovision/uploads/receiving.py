@@ -19,7 +19,7 @@ from hematovision.errors import ImageError, TooManyBytesError, UnreadableFileErr
 from hematovision.files import sha256_bytes
 from hematovision.images import MAX_BYTES
 from hematovision.model.classifier import Classifier
-from hematovision.model.inference import ahead
+from hematovision.model.inference import Item, ahead, predict_image
 from hematovision.model.prediction import Prediction
 from hematovision.progress import Progress, no_progress
 from hematovision.uploads.unzipping import check_entry, is_zip, opened_zip, read_entry
@@ -304,6 +304,6 @@ def _answered(classifier: Classifier, item: Received | Refused) -> ClassifiedUpl
     if isinstance(item, Refused):
         prediction = Prediction.refused(item.name, classifier.classes, item.reason)
         return ClassifiedUpload(item.name, "", prediction, None, b"")
-    seen = classifier.picture(item.content, item.name)
+    seen = predict_image(classifier, Item(item.name, item.content), keep_pixels=True)
     digest = sha256_bytes(item.content)
     return ClassifiedUpload(item.name, digest, seen.prediction, seen.pixels, item.content)

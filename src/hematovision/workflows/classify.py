@@ -13,9 +13,11 @@ from hematovision.errors import ImageError, OutputError
 from hematovision.images import list_images
 from hematovision.images.path_list import PathList
 from hematovision.model.classifier import Classifier
+from hematovision.model.inference import Item, infer
 from hematovision.model.prediction import Prediction
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.progress import Progress, no_progress
+from hematovision.rows import Schema
 from hematovision.tables.journal import Head, journal_path, open_journal
 from hematovision.tables.resuming import Answered
 from hematovision.tables.sinks import Table, check_table, open_table
@@ -143,7 +145,7 @@ def _to_table(
         with closing(answered.predictions()) as predictions:
             counted = tally.counted(predictions)
             if answered.changed or not out.exists():
-                _write_table(out, counted, classifier.classes, len(files), progress)
+                _write_table(out, counted, classifier.schema, len(files), progress)
                 answered.finish()
             else:
                 deque(counted, maxlen=0)
@@ -175,20 +177,20 @@ def _told(
     for done, prediction in enumerate(answers, 1):
         yield prediction
         if listener is not None:
-            listener.write(prediction)
+            listener.write(prediction.values())
         progress(done, total, "Classifying")
 
 
 def _write_table(
     out: Path,
     answers: Iterable[Prediction],
-    classes: tuple[str, ...],
+    schema: Schema,
     total: int,
     progress: Progress,
 ) -> None:
-    with open_table(out, classes) as table:
+    with open_table(out, schema) as table:
         for row, prediction in enumerate(answers, 1):
-            table.write(prediction)
+            table.write(prediction.values())
             if row % _TOLD_ROWS == 0:
                 progress(row, total, "Writing the table")
 
@@ -197,12 +199,11 @@ def _answers(
     classifier: Classifier, files: Iterable[Path], overlays: Overlays | None
 ) -> Iterator[Prediction]:
     """Give the answers, each after its overlay, if any, is written."""
-    if overlays is None:
-        yield from classifier.stream(files)
-        return
-    for explained in classifier.explain(files):
-        overlays.write(explained)
-        yield explained.prediction
+    items = (Item(str(path), path) for path in files)
+    for result in infer(classifier, items, explain=overlays is not None):
+        if overlays is not None:
+            overlays.write(result)
+        yield result.prediction
 
 
 class _Tally:

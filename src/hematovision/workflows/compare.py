@@ -30,7 +30,7 @@ from hematovision.workflows.differing import (
     find_differing,
     gallery,
 )
-from hematovision.workflows.labelled import Part, answer, choose_split
+from hematovision.workflows.labelled import Part, choose_split, predict_labelled
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions
 
@@ -138,7 +138,7 @@ def _compared(
     notes: tuple[str, ...],
     progress: Progress,
 ) -> CompareResult:
-    answered, refused = answer(classifiers, kept, progress, "comparing")
+    answered, refused = predict_labelled(classifiers, kept, progress, "comparing")
     one, two = _fold(names, classifiers, answered, common)
     samples = answered[0].samples
     comparison = compare_predictions(

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hematovision import images
 from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
@@ -21,7 +19,7 @@ from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress, notify
 from hematovision.reporting import ReportFacts
 from hematovision.workflows.dataset_classes import DatasetClasses, classes_for
-from hematovision.workflows.labelled import Part, answer, batches, choose_split
+from hematovision.workflows.labelled import Part, choose_split, predict_labelled, read_colours
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import boxes_of, score_model, split_counts, write_evaluation
 
@@ -102,7 +100,7 @@ def _evaluated(
     notes = (*found.notes, *unsupported_warnings(data), *copy_warnings(data))
     for note in notes:
         notify(progress, f"Note: {note}")
-    (answered,), refused = answer([classifier], chosen, progress)
+    (answered,), refused = predict_labelled([classifier], chosen, progress)
     answered = found.fold(answered)
     metrics = score_model(answered, found.classes, classifier.thresholds, _training(data), seed=0)
     metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
@@ -135,10 +133,5 @@ def _training(data: Dataset) -> TrainingSplit | None:
     if len(samples) > _BASELINE_IMAGES:
         some = np.sort(np.random.default_rng(0).permutation(len(samples))[:_BASELINE_IMAGES])
         samples, labels = tuple(samples[i] for i in some), labels[some]
-    kept: list[int] = []
-    colours: list[NDArray[np.float64]] = []
-    for numbers, pixels, _ in batches(samples):
-        kept += numbers
-        colours.append(images.mean_colours(pixels))
-    readable = [samples[i] for i in kept]
-    return TrainingSplit(labels[kept], boxes_of(readable), np.concatenate(colours))
+    kept, colours = read_colours(samples)
+    return TrainingSplit(labels[kept], boxes_of([samples[i] for i in kept]), colours)

@@ -1,9 +1,8 @@
-"""Labelled images on their way to judgement: a part of a dataset, read once, answered by models."""
+"""Predictions for labelled images: one split of a dataset, each image read once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -12,42 +11,43 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import DatasetError, ImageError
-from hematovision.model.classifier import Classifier, RawPredictions
+from hematovision.model.classifier import Classifier
+from hematovision.model.inference import Item, Together, ahead, infer
+from hematovision.model.prediction import Prediction
+from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
 from hematovision.workflows.scoring import LabelledPredictions
 
-__all__ = ["Part", "answer", "batches", "choose_split"]
+__all__ = ["Part", "choose_split", "predict_labelled", "read_colours"]
 
 Part: TypeAlias = Literal["train", "valid", "test", "all"]
 
-_BATCH = 64
-
 
 def choose_split(data: Dataset, split: Part) -> Dataset:
-    """Return one part of a dataset; one without parts is taken whole.
+    """Return one split of a dataset; a dataset without splits is taken whole.
 
     Raises
     ------
     DatasetError
-        If it has parts, but not this one.
+        If it has splits, but not this one.
     """
     if split == "all" or not data.splits:
         return data
     if split not in data.splits:
         raise DatasetError(
-            f"{data.root} has no {split} part; it has: {', '.join(data.splits)}. Choose one with "
+            f"{data.root} has no {split} split; it has: {', '.join(data.splits)}. Choose one with "
             "--split, or --split all."
         )
     return data.subset(split)
 
 
-def answer(
+def predict_labelled(
     classifiers: Sequence[Classifier],
     data: Dataset,
     progress: Progress = no_progress,
     what: str = "evaluating",
 ) -> tuple[tuple[LabelledPredictions, ...], tuple[ImageError, ...]]:
-    """Let models answer the same images; each is read once, whatever their number.
+    """Predict the same images by several models; each image is read once.
 
     Parameters
     ----------
@@ -55,63 +55,63 @@ def answer(
     data : Dataset
         With the labels.
     progress : Progress
-        Told after every batch; `what` is what it is told.
+        Called after every image, with `what`.
 
     Returns
     -------
     tuple of tuple of LabelledPredictions, and tuple of ImageError
-        Each model's answers to the readable images, and what could not be read.
+        Each model's predictions for the readable images, and the errors of the others.
 
     Raises
     ------
     DatasetError
-        If not one image can be read.
+        If no image can be read.
     """
     kept: list[int] = []
     refused: list[ImageError] = []
     colours: list[NDArray[np.float64]] = []
-    said: list[list[RawPredictions]] = [[] for _ in classifiers]
-    for numbers, pixels, errors in batches(data.samples):
-        refused += errors
-        if len(numbers):
-            for classifier, answers in zip(classifiers, said, strict=True):
-                answers.append(classifier.predict_batch(pixels))
-            colours.append(images.mean_colours(pixels))
-            kept += numbers
-        progress(len(kept) + len(refused), len(data), what)
+    predictions: list[tuple[Prediction, ...]] = []
+    items = (Item(str(sample.path), sample.path) for sample in data.samples)
+    for i, result in enumerate(infer(Together(classifiers), items, keep_pixels=True)):
+        if result.error is not None:
+            refused.append(result.error)
+        elif result.pixels is not None:
+            kept.append(i)
+            colours.append(images.mean_colours(result.pixels[None])[0])
+            predictions.append(result.rows)
+        progress(i + 1, len(data), what)
     if not kept:
         raise DatasetError(
             f"None of the {len(data)} images can be read. The first: {refused[0]}. "
-            "`hematovision data check` tells more."
+            "`hematovision data check` lists more."
         )
     samples, labels = tuple(data.samples[i] for i in kept), data.labels[kept]
-    seen = np.concatenate(colours)
-    answered = []
-    for answers in said:
-        probabilities = np.concatenate([one.probabilities for one in answers])
-        novelty = np.concatenate([one.novelty for one in answers])
-        answered.append(LabelledPredictions(samples, labels, probabilities, novelty, seen))
-    return tuple(answered), tuple(refused)
+    seen = np.array(colours)
+    return tuple(
+        LabelledPredictions(samples, labels, *_arrays(rows), seen)
+        for rows in zip(*predictions, strict=True)
+    ), tuple(refused)
 
 
-def batches(
-    samples: Sequence[Sample],
-) -> Iterator[tuple[list[int], NDArray[np.uint8], list[ImageError]]]:
-    """Decode samples batch by batch: positions and pixels of the readable ones, and the errors."""
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(samples), _BATCH):
-            chunk = range(start, min(start + _BATCH, len(samples)))
-            loaded = list(pool.map(_load, (samples[i] for i in chunk)))
-            errors = [item for item in loaded if isinstance(item, ImageError)]
-            pixels = [item for item in loaded if not isinstance(item, ImageError)]
-            pairs = zip(chunk, loaded, strict=True)
-            numbers = [i for i, item in pairs if not isinstance(item, ImageError)]
-            shape = (0, images.SIZE, images.SIZE, 3)
-            yield numbers, np.stack(pixels) if pixels else np.zeros(shape, np.uint8), errors
+def read_colours(samples: Sequence[Sample]) -> tuple[list[int], NDArray[np.float64]]:
+    """Return the positions of readable samples and their mean colours, shape (N, 3)."""
+    found = ahead(_mean_colour, samples, reading_threads())
+    readable = [(i, colour) for i, colour in enumerate(found) if colour is not None]
+    return [i for i, _ in readable], np.array([c for _, c in readable]).reshape(-1, 3)
 
 
-def _load(sample: Sample) -> NDArray[np.uint8] | ImageError:
+def _mean_colour(sample: Sample) -> NDArray[np.float64] | None:
     try:
-        return images.load(sample.path)
-    except ImageError as error:
-        return error
+        colour: NDArray[np.float64] = images.mean_colours(images.load(sample.path)[None])[0]
+    except ImageError:
+        return None
+    return colour
+
+
+def _arrays(
+    rows: Sequence[Prediction],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return (
+        np.array([row.probabilities for row in rows], np.float32),
+        np.array([row.novelty for row in rows], np.float32),
+    )

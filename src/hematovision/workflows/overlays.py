@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
-from hematovision.model.classifier import Explained
+from hematovision.model.inference import ImageResult
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
 from hematovision.workflows.outputs import claimed_folder
@@ -69,7 +69,7 @@ class Overlays:
         self._folder = folder
         self._names = iter(overlay_names(paths))
 
-    def write(self, explained: Explained) -> None:
+    def write(self, result: ImageResult[Prediction]) -> None:
         """Write the overlay of the next image; a refused one has none.
 
         Raises
@@ -78,11 +78,11 @@ class Overlays:
             If it cannot be written.
         """
         name = next(self._names)
-        if explained.attention is None:
+        if result.attention is None:
             return
         try:
-            image = images.read(explained.prediction.path)
-            picture = draw_overlay(image, explained.attention, _caption(explained.prediction))
+            image = images.read(result.prediction.path)
+            picture = draw_overlay(image, result.attention, _caption(result.prediction))
         except (ImageError, MemoryError):  # It could be read a moment ago; its answer stands.
             return
         images.write(self._folder / name, picture)

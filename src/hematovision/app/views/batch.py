@@ -127,7 +127,7 @@ def _card(batch: Batch, row: Row, explaining: Classifier | None) -> None:
 
 
 def _table(batch: Batch, rows: Sequence[Row]) -> None:
-    values = [{**row.prediction.row(), "sha256": row.sha256} for row in rows]
+    values = [{**row.prediction.values(), "sha256": row.sha256} for row in rows]
     table = pd.DataFrame(values).drop(columns="error", errors="ignore")
     names = batch.model.classes
     st.dataframe(
