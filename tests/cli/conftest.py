@@ -16,7 +16,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the program with these arguments, and return what it said and its exit code."""
-    monkeypatch.setattr("hematovision.cli.screen._program", lambda: "hematovision")
+    monkeypatch.setattr("hematovision.cli.terminal._program", lambda: "hematovision")
 
     def call(*arguments: object) -> Result:
         return CliRunner().invoke(

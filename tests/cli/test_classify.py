@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hematovision.cli import answering
+from hematovision.cli import classify as command
 from hematovision.model.prediction import Prediction
 from hematovision.workflows.models import ModelEntry
 
@@ -46,7 +46,7 @@ def test_in_a_terminal_each_answer_is_a_line_to_read(
     run, colour_model, pictures: Path, monkeypatch
 ):
     (pictures / "cut.png").write_bytes((pictures / "red.png").read_bytes()[:50])
-    monkeypatch.setattr(answering, "_is_terminal", lambda: True)
+    monkeypatch.setattr(command, "_is_terminal", lambda: True)
     result = run("classify", pictures, "--model", colour_model)
     lines = {line.split()[-1]: line for line in result.stdout.splitlines()}
     assert re.match(
@@ -158,7 +158,7 @@ def test_whoever_stops_a_table_is_told_how_to_go_on(
         if done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(answering, "progress_bar", lambda hidden: nullcontext(stop))
+    monkeypatch.setattr(command, "progress_bar", lambda hidden: nullcontext(stop))
     arguments = ("classify", pictures, "--model", colour_model, "--out", tmp_path / "t.csv")
     stopped = run(*arguments)
     assert stopped.exit_code == 130
@@ -229,7 +229,7 @@ def test_json_lines_hold_one_object_a_line(run, colour_model, pictures: Path, tm
 
 def test_a_recognised_image_shows_its_class_and_how_sure(capsys):
     answer = Prediction("a.png", ("RBC", "WBC"), "WBC", (0.029, 0.971), 0.971, 1.0, "accepted")
-    lines = answering._Lines(answer.classes)
+    lines = command._Lines(answer.classes)
     lines.write(answer.values())
     unlike = replace(answer, decision="review", reason="unlike the training images")
     lines.write(unlike.values())

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import hematovision
-from hematovision.cli import datasets, failures, learning
+from hematovision.cli import datasets, learning, terminal
 from hematovision.cli.program import main
 from hematovision.errors import DatasetError
 
@@ -214,7 +214,7 @@ def test_what_the_system_refuses_is_said_without_a_traceback(run, monkeypatch):
 def test_control_c_exits_as_shells_expect(run, monkeypatch):
     fail_with(monkeypatch, KeyboardInterrupt())
     result = run("data", "check", "x")
-    assert result.exit_code == failures.INTERRUPTED == 130
+    assert result.exit_code == terminal.INTERRUPTED == 130
     assert result.stderr == "Error: Stopped by Ctrl-C before the work was done.\n"
 
 
@@ -229,7 +229,7 @@ def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
 def test_a_broken_pipe_is_no_error_to_speak_of(run, monkeypatch):
     fail_with(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
     result = run("data", "check", "x")
-    assert (result.exit_code, result.output) == (failures.CLOSED_PIPE, "")
+    assert (result.exit_code, result.output) == (terminal.CLOSED_PIPE, "")
 
 
 def test_too_little_memory_is_no_defect(run, monkeypatch):
@@ -245,7 +245,7 @@ def test_a_reader_that_has_read_enough_ends_the_program_quietly(colour_model, pi
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait() == failures.CLOSED_PIPE == 141
+        assert process.wait() == terminal.CLOSED_PIPE == 141
 
 
 def test_control_c_while_the_program_loads_is_no_traceback():

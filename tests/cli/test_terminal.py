@@ -1,4 +1,4 @@
-"""Nothing from outside steers the terminal, and a closed or full stream is no defect."""
+"""Untrusted names can't control the terminal, and closed or full streams are handled."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from colour_squares import COLOURS, write_square
-from hematovision.cli import answering, failures, screen, terminal
+from hematovision.cli import classify, progress_bar, terminal
 from hematovision.errors import DatasetError
 
 STEERING = "\x1b[2K\x1b[1A\r\x9b31m\x07\u202egnp"
@@ -22,7 +22,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows allows no such names
 
 
 def plain(text: str) -> bool:
-    """Tell whether text steers nothing."""
+    """Whether text has no control characters."""
     return CONTROLS.search(text) is None
 
 
@@ -43,12 +43,10 @@ def test_what_is_said_is_escaped_and_colours_stay(capsys):
 
 
 @posix
-def test_the_lines_and_the_refusals_of_classify_are_escaped(
-    run, steering, colour_model, monkeypatch
-):
-    monkeypatch.setattr(answering, "_is_terminal", lambda: True)
+def test_lines_and_refused_images_of_classify_are_escaped(run, steering, colour_model, monkeypatch):
+    monkeypatch.setattr(classify, "_is_terminal", lambda: True)
     result = run("classify", steering, "--model", colour_model)
-    assert result.exit_code == failures.FINDINGS
+    assert result.exit_code == terminal.FINDINGS
     assert plain(result.output)
     assert r"a\x1b[2K\x1b[1A\r\x9b31m\x07\u202egnp.png" in result.stdout
     assert r"\nAll images were read.png" in result.stderr
@@ -82,7 +80,7 @@ def test_messages_of_errors_are_escaped(run, arguments, tmp_path, monkeypatch):
 
 
 def test_a_traceback_is_escaped_line_by_line(capsys):
-    with pytest.raises(typer.Exit), failures.reported(debug=True):
+    with pytest.raises(typer.Exit), terminal.reported(debug=True):
         raise DatasetError(f"no{STEERING}\nError: all is well")
     lines = capsys.readouterr().err.splitlines()
     assert all(map(plain, lines))
@@ -91,10 +89,10 @@ def test_a_traceback_is_escaped_line_by_line(capsys):
 
 
 def test_tables_lists_and_progress_are_escaped(capsys, monkeypatch):
-    screen.show_table(["class", STEERING], [(f"x{STEERING}\ny", "1")], title=STEERING)
-    screen.show_list(STEERING, [f"x\n{STEERING}"])
-    monkeypatch.setattr(screen, "QUIET_SECONDS", -1.0)
-    with screen.progress_bar() as progress:
+    terminal.show_table(["class", STEERING], [(f"x{STEERING}\ny", "1")], title=STEERING)
+    terminal.show_list(STEERING, [f"x\n{STEERING}"])
+    monkeypatch.setattr(progress_bar, "LOG_SECONDS", -1.0)
+    with progress_bar.progress_bar() as progress:
         progress(1, 2, f"copying{STEERING}")
     out, err = capsys.readouterr()
     assert plain(out)
@@ -102,14 +100,14 @@ def test_tables_lists_and_progress_are_escaped(capsys, monkeypatch):
 
 
 def test_the_next_command_can_be_pasted_even_with_an_odd_name(capsys, monkeypatch):
-    monkeypatch.setattr(screen, "_program", lambda: "printf")
+    monkeypatch.setattr(terminal, "_program", lambda: "printf")
     name = "it's \\ caf\udce9\x1b\n"
-    screen.show_next("%s", name)
+    terminal.show_next("%s", name)
     line = capsys.readouterr().out.removeprefix("Next: ").rstrip("\n")
     assert plain(line)
     if Path("/bin/bash").exists():
-        said = subprocess.run(["/bin/bash", "-c", line], capture_output=True, check=True).stdout
-        assert said == os.fsencode(name)
+        message = subprocess.run(["/bin/bash", "-c", line], capture_output=True, check=True).stdout
+        assert message == os.fsencode(name)
 
 
 def python(code: str, closing: str = "") -> subprocess.CompletedProcess[bytes]:
@@ -123,7 +121,7 @@ def python(code: str, closing: str = "") -> subprocess.CompletedProcess[bytes]:
 
 @posix
 @pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_change_nothing_but_what_is_seen(closing, pictures, colour_model, tmp_path):
+def test_closed_streams_only_hide_the_output(closing, pictures, colour_model, tmp_path):
     table = tmp_path / "t.csv"
     arguments = ["hematovision", "classify", str(pictures), "--model", str(colour_model)]
     done = python(f"sys.argv = {[*arguments, '--out', str(table)]!r}", closing)
@@ -140,14 +138,14 @@ def test_closed_streams_change_nothing_but_what_is_seen(closing, pictures, colou
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("arguments", [["models"], ["classify", "."], ["--version"]])
-def test_a_full_disk_behind_stdout_is_said_once(arguments, pictures, colour_model, monkeypatch):
+def test_a_full_disk_behind_stdout_is_one_message(arguments, pictures, colour_model, monkeypatch):
     monkeypatch.chdir(pictures)
     extra = ["--model", str(colour_model)] if arguments[0] == "classify" else []
     done = python(f"sys.argv = {['hematovision', *arguments, *extra]!r}", "> /dev/full")
     assert done.returncode == 1
-    said = done.stderr.decode()
-    assert said.startswith("Error: standard output: No space left on device."), said
-    assert len(said.splitlines()) == 1
+    message = done.stderr.decode()
+    assert message.startswith("Error: standard output: No space left on device."), message
+    assert len(message.splitlines()) == 1
 
 
 @posix
@@ -157,7 +155,7 @@ def test_a_reader_that_leaves_early_is_no_error(arguments):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait() == failures.CLOSED_PIPE
+        assert process.wait() == terminal.CLOSED_PIPE
 
 
 @posix
@@ -170,18 +168,16 @@ def test_a_locale_without_the_characters_of_a_name_is_no_defect(tmp_path, colour
         capture_output=True,
         check=False,
     )
-    assert done.returncode == failures.FINDINGS
+    assert done.returncode == terminal.FINDINGS
     assert rb"caf\xe9.png: the file is empty" in done.stderr
     assert "細胞.png,red" in done.stdout.decode()
 
 
-def test_no_command_writes_to_the_terminal_but_through_say():
+def test_commands_print_only_through_echo():
     writes = re.compile(r"typer\.(echo|secho|style)\(|\bprint\(|\.std(out|err)\.write\(")
     allowed = (
-        "typer.echo(json.dumps(",  # escapes by itself
+        "typer.echo(json.dumps(",  # JSON escapes control characters
         "console.print(shown(",
-        "drawing.print(table)",  # of cells that were escaped
-        "typer.echo(drawn.get()",
     )
     others = [
         f"{path.name}: {line.strip()}"

@@ -16,8 +16,8 @@ from hematovision.cli.engines import (
     classify_on_ray,
     refuse_cluster_words,
 )
-from hematovision.cli.screen import exit_if_refused, progress_bar, show_table
-from hematovision.cli.terminal import Styled, echo
+from hematovision.cli.progress_bar import progress_bar
+from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
 from hematovision.errors import OutputError
 from hematovision.model.registry import DEFAULT_MODEL
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument
+from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.results import show_comparison, show_notes
-from hematovision.cli.screen import exit_if_refused, progress_bar
-from hematovision.cli.terminal import echo
+from hematovision.cli.terminal import echo, exit_if_refused
 
 __all__ = ["compare"]
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hematovision.cli.failures import FINDINGS
-from hematovision.cli.screen import progress_bar, show_list, show_next, show_table
-from hematovision.cli.terminal import Styled, echo
+from hematovision.cli.progress_bar import progress_bar
+from hematovision.cli.terminal import FINDINGS, Styled, echo, show_list, show_next, show_table
 from hematovision.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
-from hematovision.cli.screen import exit_if_refused, progress_bar, show_next
-from hematovision.cli.terminal import echo
+from hematovision.cli.progress_bar import progress_bar
+from hematovision.cli.terminal import echo, exit_if_refused, show_next
 
 if TYPE_CHECKING:
     from hematovision.workflows.classify import ClassifySummary

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
+from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.results import show_changes, show_curve, show_metrics, show_notes
-from hematovision.cli.screen import exit_if_refused, progress_bar, show_next
-from hematovision.cli.terminal import echo
+from hematovision.cli.terminal import echo, exit_if_refused, show_next
 
 __all__ = ["adapt", "demo", "evaluate", "export", "train"]
 

@@ -10,8 +10,7 @@ from typer.core import TyperGroup
 from hematovision import __version__
 from hematovision.cli import app as app_command
 from hematovision.cli import classify, comparing, datasets, engines, learning, serve
-from hematovision.cli.failures import reported
-from hematovision.cli.terminal import echo, open_standard_streams
+from hematovision.cli.terminal import echo, open_standard_streams, reported
 
 __all__ = ["main", "program"]
 

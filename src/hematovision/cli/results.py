@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hematovision.cli.screen import show_table
-from hematovision.cli.terminal import Styled, echo
+from hematovision.cli.terminal import Styled, echo, show_table
 
 if TYPE_CHECKING:
     from hematovision.evaluation.comparison import Comparison, SubgroupComparison

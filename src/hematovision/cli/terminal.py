@@ -1,21 +1,54 @@
-"""Terminal output: all text that a command prints goes through `echo`.
+"""Terminal output and exit codes: everything a command prints, and how it ends.
 
-File names and class names come from outside and may hold characters that steer a terminal. `echo`
-shows them escaped (`hematovision.paths.shown`); colours are added here, behind the escaping.
+File and class names are untrusted and may contain control characters. `echo` escapes them
+(`hematovision.paths.shown`); colours are added after the escaping.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import shlex
+import shutil
 import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 
+from hematovision.errors import DownloadError, HematoVisionError, ImageError
 from hematovision.paths import shown
 
-__all__ = ["Styled", "drop_output", "echo", "open_standard_streams"]
+__all__ = [
+    "CLOSED_PIPE",
+    "DONE",
+    "FAILED",
+    "FINDINGS",
+    "INTERRUPTED",
+    "USAGE",
+    "Styled",
+    "echo",
+    "exit_if_refused",
+    "open_standard_streams",
+    "reported",
+    "show_list",
+    "show_next",
+    "show_table",
+]
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+FINDINGS = 3
+"""Done, with findings that a person should look at, each listed."""
+INTERRUPTED = 130
+"""128 plus the number of SIGINT, as in shells."""
+CLOSED_PIPE = 141
+"""128 plus the number of SIGPIPE: the reader closed the pipe."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +69,187 @@ class Styled:
 
 
 def echo(*pieces: str | Styled, err: bool = False) -> None:
-    """Write one line to stdout, or to stderr; whatever would steer the terminal is escaped.
+    """Print one line to stdout or stderr, with control characters escaped.
 
     Parameters
     ----------
     *pieces : str or Styled
-        Written one after the other, without spaces between them.
+        Joined without spaces.
     err : bool
-        Whether to write to stderr.
+        Print to stderr.
     """
-    typer.echo("".join(map(_drawn, pieces)), err=err)
+    typer.echo("".join(map(_styled, pieces)), err=err)
 
 
-def _drawn(piece: str | Styled) -> str:
+def _styled(piece: str | Styled) -> str:
     if isinstance(piece, Styled):
         return typer.style(shown(piece.text), fg=piece.colour, bold=piece.bold or None)
     return shown(piece)
 
 
-def open_standard_streams() -> None:
-    """Make sure that stdin, stdout and stderr are open and can write any character.
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Print a table to stdout; all columns but the first are right-aligned."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
 
-    A caller may have closed one (``2>&-``): then the next file that is opened gets its number, and
-    what a library prints would land in a table. A locale's encoding may lack characters of a name.
+    table = Table(
+        title=shown(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for position, column in enumerate(map(shown, columns)):
+        table.add_column(column, justify="right" if position else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(shown, row))
+    # A log has no width; a table in it is as wide as its content.
+    width = None if sys.stdout.isatty() else 200
+    console = Console(markup=False, highlight=False, width=width)
+    with console.capture() as captured:
+        console.print(table)
+    typer.echo(captured.get(), nl=False)
+
+
+def show_list(heading: str, lines: Iterable[str], most: int = 20) -> None:
+    """Print `heading` and at most `most` lines to stderr, then how many are left."""
+    listed = list(lines)
+    echo(heading, err=True)
+    for line in listed[:most]:
+        echo(f"  {line}", err=True)
+    if len(listed) > most:
+        echo(f"  ... and {len(listed) - most} more", err=True)
+
+
+def show_next(*arguments: object) -> None:
+    """Print the command to try next, ready to copy."""
+    words = [_program(), *map(str, arguments)]
+    echo(f"Next: {' '.join(map(_quoted, words))}")
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for a shell; unprintable ones are written as ``$'...'``."""
+    if shown(word) == word:
+        return shlex.quote(word)
+    escaped = shown(word.replace("\\", r"\\").replace("'", r"\'"))
+    return f"$'{escaped}'"
+
+
+def _program() -> str:
+    """Return how to call the program: by its name, or by its path if it is not on PATH."""
+    if shutil.which("hematovision"):
+        return "hematovision"
+    program = Path(sys.executable).with_name("hematovision")
+    try:
+        return str(program.relative_to(Path.cwd()))
+    except ValueError:
+        return str(program)
+
+
+def exit_if_refused(refused: Sequence[ImageError]) -> None:
+    """List the images that could not be read, and exit with `FINDINGS` if there are any.
+
+    Raises
+    ------
+    typer.Exit
+        If there are any.
+    """
+    if refused:
+        lines = (f"{error.path}: {error.reason}" for error in refused)
+        show_list(f"Images that could not be used ({len(refused)}):", lines, most=len(refused))
+        raise typer.Exit(FINDINGS)
+
+
+@contextmanager
+def reported(*, debug: bool) -> Iterator[None]:
+    """Turn any exception in the block into a message on stderr and an exit code.
+
+    Parameters
+    ----------
+    debug : bool
+        Also print the traceback of expected errors.
+
+    Raises
+    ------
+    typer.Exit
+        With the exit code. Usage errors pass through: typer prints them with the usage line.
+    """
+    try:
+        with _escaped_usage_errors():
+            yield
+            sys.stdout.flush()
+    except (typer.Exit, typer.Abort, typer.TyperException):
+        raise
+    except HematoVisionError as error:
+        _report(error, debug=debug)
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        _report("Stopped by Ctrl-C before the work was done.", debug=debug)
+        raise typer.Exit(INTERRUPTED) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            _discard_output()
+            raise typer.Exit(CLOSED_PIPE) from error
+        _report(_system_message(error), debug=debug)
+        raise typer.Exit(FAILED) from error
+    except MemoryError as error:
+        _report(
+            "There is not enough memory. Close other programs, or use fewer or smaller images.",
+            debug=debug,
+        )
+        raise typer.Exit(FAILED) from error
+    except Exception as error:  # The outermost handler: print everything.
+        _report("This is a defect in HematoVision. Please report it with these lines.", debug=True)
+        raise typer.Exit(FAILED) from error
+
+
+@contextmanager
+def _escaped_usage_errors() -> Iterator[None]:
+    """Escape what usage errors quote from the command line; typer prints it unchanged."""
+    try:
+        yield
+    except typer.TyperException as error:
+        if type(error).__name__ != "NoArgsIsHelpError":  # Its message is the help, in lines.
+            error.message = shown(error.message)
+        raise
+
+
+def _report(message: str | HematoVisionError, *, debug: bool) -> None:
+    # Only download errors have several lines; they quote nothing untrusted.
+    text = str(message)
+    lines = text.split("\n") if isinstance(message, DownloadError) else [text]
+    try:
+        if debug:
+            _echo_traceback()
+        echo(Styled("Error:", "red", bold=True), f" {lines[0]}", err=True)
+        for line in lines[1:]:
+            echo(line, err=True)
+    except OSError:  # stderr is closed or full; the exit code remains.
+        pass
+    _discard_output()
+
+
+def _echo_traceback() -> None:
+    """Print the traceback, with the message of the error on one line."""
+    error = sys.exception()
+    if error is None:
+        return
+    for piece in traceback.TracebackException.from_exception(error).format():
+        is_code = piece.startswith(("  ", "\n", "Traceback"))
+        for line in piece.rstrip("\n").split("\n") if is_code else [piece.rstrip("\n")]:
+            echo(line, err=True)
+
+
+def _system_message(error: OSError) -> str:
+    place = error.filename or ("" if error.errno != errno.ENOSPC else "standard output")
+    return (
+        f"{place}{': ' if place else ''}{error.strerror or error}. Check that the location "
+        "exists, is accessible and has free space (details with hematovision --debug)."
+    )
+
+
+def open_standard_streams() -> None:
+    """Make sure that stdin, stdout and stderr are open and can encode any character.
+
+    If the caller closed one (``2>&-``), the next file opened would get its number, and what a
+    library prints would end up in a table. A locale's encoding may lack characters of a name.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -76,10 +267,10 @@ def open_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def drop_output() -> None:
-    """Send what stdout or stderr cannot take nowhere, so that leaving the program says nothing.
+def _discard_output() -> None:
+    """Discard what stdout or stderr can't take, so that exiting prints nothing.
 
-    Whoever read the pipe has read enough, or the disk behind it is full.
+    The reader of the pipe has closed it, or the disk is full.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

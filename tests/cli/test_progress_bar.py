@@ -1,4 +1,4 @@
-"""Progress is drawn where somebody looks, told now and then where nobody does, never on stdout."""
+"""Progress is shown in terminals, logged elsewhere, and never on stdout."""
 
 import io
 import re
@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from hematovision.cli import screen
+from hematovision.cli import progress_bar as module
+from hematovision.cli import terminal as output
+from hematovision.cli.progress_bar import progress_bar
 from hematovision.progress import EpochProgress, no_progress
 
 
@@ -17,14 +19,14 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
-    """The time, to be set."""
+    """The current time, which the test sets."""
     now = [0.0]
-    monkeypatch.setattr(screen.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     return now
 
 
 def open_terminal(monkeypatch, columns: int = 100) -> Terminal:
-    """Put a terminal into the place of stderr; not a fixture, as pytest has its own at a call."""
+    """Replace stderr by a terminal; no fixture, because pytest replaces stderr again per call."""
     found = Terminal()
     monkeypatch.setattr(sys, "stderr", found)
     monkeypatch.setenv("TERM", "xterm")
@@ -32,21 +34,21 @@ def open_terminal(monkeypatch, columns: int = 100) -> Terminal:
     return found
 
 
-def test_in_a_terminal_each_piece_of_work_has_its_bar(monkeypatch, capsys):
+def test_each_task_has_a_bar_in_a_terminal(monkeypatch, capsys):
     terminal = open_terminal(monkeypatch)
-    with screen.progress_bar() as progress:
+    with progress_bar() as progress:
         progress(1, 4, "computing features")
         progress(4, 4, "computing features")
         progress(3, 15, "training")
-    drawn = terminal.getvalue()
-    assert "Computing features 4 of 4" in drawn
-    assert "Training 3 of 15" in drawn
+    lines_shown = terminal.getvalue()
+    assert "Computing features 4 of 4" in lines_shown
+    assert "Training 3 of 15" in lines_shown
     assert capsys.readouterr().out == ""
 
 
-def test_a_total_that_becomes_known_late_is_taken(monkeypatch):
+def test_a_total_may_become_known_later(monkeypatch):
     terminal = open_terminal(monkeypatch)
-    with screen.progress_bar() as progress:
+    with progress_bar() as progress:
         progress(1, 0, "downloading")
         progress(2, 9, "downloading")
     assert "Downloading 2 of 9" in terminal.getvalue()
@@ -55,32 +57,32 @@ def test_a_total_that_becomes_known_late_is_taken(monkeypatch):
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 def test_no_terminal_is_too_narrow_for_one_line(clock, monkeypatch, columns):
     terminal = open_terminal(monkeypatch, columns)
-    with screen.progress_bar() as progress:
+    with progress_bar() as progress:
         progress(0, 20_000, "Classifying")
         clock[0] = 10.0
         progress(2_100, 20_000, "Classifying")
     lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", terminal.getvalue()).splitlines()
-    drawn = [line for line in lines if line.strip()]
-    assert all(line.startswith(("\rClassif", "Classif")) for line in drawn)
-    assert all(len(line.strip("\r")) <= columns for line in drawn)
+    lines_shown = [line for line in lines if line.strip()]
+    assert all(line.startswith(("\rClassif", "Classif")) for line in lines_shown)
+    assert all(len(line.strip("\r")) <= columns for line in lines_shown)
     if columns >= 60:
-        assert "Classifying 2,100 of 20,000, 210 images/s, 1:26 left" in drawn[-1]
+        assert "Classifying 2,100 of 20,000, 210 images/s, 1:26 left" in lines_shown[-1]
 
 
 def test_the_pace_is_that_of_the_last_half_minute(clock):
-    pace = screen._Pace("classifying")
-    assert pace.sentence(1, 20_000) == "Classifying 1 of 20,000"
+    rate = module._Rate("classifying")
+    assert rate.sentence(1, 20_000) == "Classifying 1 of 20,000"
     for second in range(1, 101):
         clock[0] = float(second)
         done = min(second, 50) * 10 + max(0, second - 50) * 100
-        said = pace.sentence(done, 20_000)
-    assert said == "Classifying 5,500 of 20,000, 100 images/s, 2:25 left"
+        line = rate.sentence(done, 20_000)
+    assert line == "Classifying 5,500 of 20,000, 100 images/s, 2:25 left"
     clock[0] = 245.2
-    assert pace.sentence(20_000, 20_000) == "Classifying 20,000 of 20,000, 82 images/s, took 4:06"
+    assert rate.sentence(20_000, 20_000) == "Classifying 20,000 of 20,000, 82 images/s, took 4:06"
 
 
 def test_slow_work_and_work_without_a_total_have_a_pace_too(clock):
-    slow, endless = screen._Pace("training"), screen._Pace("downloading")
+    slow, endless = module._Rate("training"), module._Rate("downloading")
     assert slow.sentence(0, 4000) == "Training 0 of 4,000"
     assert endless.sentence(0, 0) == "Downloading 0"
     clock[0] = 4.0
@@ -88,31 +90,31 @@ def test_slow_work_and_work_without_a_total_have_a_pace_too(clock):
     assert endless.sentence(80, 0) == "Downloading 80, 20/s"
 
 
-def test_in_a_log_short_work_says_nothing(capsys):
-    with screen.progress_bar() as progress:
+def test_short_tasks_log_nothing(capsys):
+    with progress_bar() as progress:
         for done in range(100):
             progress(done, 100, "training")
     assert capsys.readouterr() == ("", "")
 
 
-def test_in_a_log_long_work_says_a_line_now_and_then(capsys, clock):
-    with screen.progress_bar() as progress:
+def test_long_tasks_log_a_line_every_ten_seconds(capsys, clock):
+    with progress_bar() as progress:
         for done, now in enumerate([5.0, 11.0, 12.0, 22.0], 1):
             clock[0] = now
             progress(done, 100, "training")
-    said = "Training 2 of 100, 0.2/s, 9:48 left\nTraining 4 of 100, 0.2/s, 9:04 left\n"
-    assert capsys.readouterr() == ("", said)
+    line = "Training 2 of 100, 0.2/s, 9:48 left\nTraining 4 of 100, 0.2/s, 9:04 left\n"
+    assert capsys.readouterr() == ("", line)
 
 
-def test_hidden_progress_tells_nobody():
-    with screen.progress_bar(hidden=True) as progress:
+def test_hidden_progress_shows_nothing():
+    with progress_bar(hidden=True) as progress:
         assert progress is no_progress
         progress(1, 2, "anything")
 
 
 @pytest.mark.parametrize(("count", "last"), [(3, "  c2"), (5, "  ... and 2 more")])
-def test_a_long_list_says_how_many_more_there_are(capsys, count, last):
-    screen.show_list("Found:", (f"c{i}" for i in range(count)), most=3)
+def test_a_long_list_ends_with_the_number_left_out(capsys, count, last):
+    output.show_list("Found:", (f"c{i}" for i in range(count)), most=3)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[0] == "Found:"
@@ -120,25 +122,23 @@ def test_a_long_list_says_how_many_more_there_are(capsys, count, last):
 
 
 def test_brackets_in_a_table_are_text_not_markup(capsys):
-    screen.show_table(("class", "n"), [("[bold]RBC", "3")])
+    output.show_table(("class", "n"), [("[bold]RBC", "3")])
     assert "[bold]RBC" in capsys.readouterr().out
 
 
 def test_the_next_command_can_be_copied_as_it_stands(capsys, monkeypatch):
-    monkeypatch.setattr(screen.shutil, "which", lambda name: "somewhere")
-    screen.show_next("train", "my cells", "--out", "RUN")
+    monkeypatch.setattr(output.shutil, "which", lambda name: "somewhere")
+    output.show_next("train", "my cells", "--out", "RUN")
     assert capsys.readouterr().out == "Next: hematovision train 'my cells' --out RUN\n"
 
 
-def test_the_program_is_named_by_its_place_where_its_name_alone_is_not_found(
-    capsys, monkeypatch, tmp_path
-):
-    monkeypatch.setattr(screen.shutil, "which", lambda name: None)
+def test_the_next_command_uses_the_path_if_the_program_is_not_found(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(output.shutil, "which", lambda name: None)
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
-    screen.show_next("models")
+    output.show_next("models")
     assert capsys.readouterr().out == f"Next: {tmp_path / '.venv/bin/hematovision'} models\n"
     monkeypatch.chdir(tmp_path)
-    screen.show_next("models")
+    output.show_next("models")
     assert capsys.readouterr().out == "Next: .venv/bin/hematovision models\n"
 
 
@@ -150,33 +150,33 @@ EPOCH = {
     "val_loss": 0.25,
     "val_accuracy": 0.5,
 }
-SAID = (
+EPOCH_LINE = (
     "Training the head: epoch 3/15, loss 0.2134, accuracy 93.1%, validation loss 0.2500, "
     "validation accuracy 50.0%\n"
 )
 
 
-def test_every_epoch_is_told_with_its_figures(capsys):
-    with screen.progress_bar() as progress:
+def test_every_epoch_is_shown_with_its_metrics(capsys):
+    with progress_bar() as progress:
         assert isinstance(progress, EpochProgress)
         progress.epoch(EPOCH, "head")
         progress.epoch({"epoch": 1.0, "epochs": 2.0, "loss": 1.5}, "fine-tuning")
     captured = capsys.readouterr()
-    assert captured.err == SAID + "Fine-tuning: epoch 1/2, loss 1.5000\n"
+    assert captured.err == EPOCH_LINE + "Fine-tuning: epoch 1/2, loss 1.5000\n"
     assert captured.out == ""
 
 
 def test_in_a_terminal_epochs_stay_above_the_bars(monkeypatch):
     terminal = open_terminal(monkeypatch)
-    with screen.progress_bar() as progress:
+    with progress_bar() as progress:
         progress(30, 150, "head")
         assert isinstance(progress, EpochProgress)
         progress.epoch(EPOCH, "head")
-    assert SAID.strip() in re.sub(r"\s+", " ", terminal.getvalue())
+    assert EPOCH_LINE.strip() in re.sub(r"\s+", " ", terminal.getvalue())
 
 
 def test_batches_are_called_batches(clock, capsys):
-    with screen.progress_bar() as progress:
+    with progress_bar() as progress:
         progress(0, 100, "head")
         clock[0] = 20.0
         progress(50, 100, "head")
