@@ -185,7 +185,7 @@ def test_a_folder_without_images_is_an_error(run, colour_model, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     result = run("classify", tmp_path / "empty", "--model", colour_model)
     assert result.exit_code == 1
-    assert "no image in the folder" in result.stderr
+    assert "no images in the folder" in result.stderr
 
 
 def test_a_table_that_cannot_be_written_is_an_error(run, colour_model, pictures: Path, tmp_path):

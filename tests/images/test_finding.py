@@ -69,12 +69,12 @@ def test_nothing_given_is_nothing_found():
 
 
 def test_a_path_that_does_not_exist(folder):
-    with pytest.raises(UnreadableFileError, match="there is no such file or folder"):
+    with pytest.raises(UnreadableFileError, match="the file or folder does not exist"):
         images.find_images([folder / "gone"])
 
 
 def test_a_folder_without_images(tmp_path):
-    with pytest.raises(DatasetError, match=r"no image in the folder .*Expected.*\.bmp, .*\.webp"):
+    with pytest.raises(DatasetError, match=r"no images in the folder .*Expected.*\.bmp, .*\.webp"):
         images.find_images([tmp_path])
 
 
@@ -160,7 +160,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("name", ["cell.tif", "cell"])
     def test_another_suffix_is_refused(self, tmp_path, name):
-        with pytest.raises(OutputError, match=r"written as \.png or \.jpg"):
+        with pytest.raises(OutputError, match=r"must be \.png, \.jpg or"):
             images.write(tmp_path / name, noise(4, 4, 3))
         assert not list(tmp_path.iterdir())
 

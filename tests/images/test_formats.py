@@ -425,7 +425,7 @@ class TestOthers:
 
     @pytest.mark.parametrize("name", ["cell.NEF", "slide.svs", "photo.dng", "slide.ndpi"])
     def test_a_preview_inside_a_raw_image_or_slide_is_not_taken_for_it(self, name):
-        with pytest.raises(NotAnImageError, match="which HematoVision can't read"):
+        with pytest.raises(NotAnImageError, match="which HematoVision cannot read"):
             images.read(save(scene(), "TIFF"), name=name)
 
     def test_an_image_under_a_wrong_name_is_read(self):

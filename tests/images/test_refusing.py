@@ -34,7 +34,7 @@ def refused(error, source, match=None, **options):
 
 class TestFiles:
     def test_missing(self, tmp_path):
-        error = refused(UnreadableFileError, tmp_path / "a.png", "there is no such file")
+        error = refused(UnreadableFileError, tmp_path / "a.png", "the file does not exist")
         assert error.path == str(tmp_path / "a.png")
 
     def test_folder(self, tmp_path):
@@ -108,12 +108,12 @@ class TestContent:
 
     @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX"])
     def test_kinds_that_pillow_knows_and_we_do_not_accept(self, kind):
-        refused(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG|can't read")
+        refused(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG|cannot read")
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint32, np.int16, np.int8])
     def test_samples_without_a_range_are_refused_rather_than_clipped(self, dtype):
         data = tiff(np.array([[0, 1, 100]], dtype))
-        refused(NotAnImageError, data, "do not say what is black.*Choose the range")
+        refused(NotAnImageError, data, "black and white levels are undefined.*Set the range")
 
     @pytest.mark.parametrize(
         "data",
@@ -202,7 +202,7 @@ class TestLimits:
             raise MemoryError
 
         monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", no_memory)
-        refused(TooManyPixelsError, KINDS["rgb.png"], "does not fit into this machine")
+        refused(TooManyPixelsError, KINDS["rgb.png"], "does not fit into the free memory")
 
     def test_thousands_of_empty_scans_are_not_decoded(self):
         data = jpeg(progressive=True)
@@ -287,23 +287,23 @@ class TestDamage:
         data = jpeg()
         frame = data.index(b"\xff\xc0")
         refused(
-            TruncatedImageError, data[:frame] + data[frame : frame + 19] + data[frame:], "twice"
+            TruncatedImageError, data[:frame] + data[frame : frame + 19] + data[frame:], "repeated"
         )
 
     def test_gif_frame_outside_of_any_screen(self):
         data = bytearray(save(Image.new("P", (4, 3)), "GIF"))
         frame = data.rindex(b",\0\0\0\0")
         data[frame + 1 : frame + 3] = b"\xff\xff"
-        refused(TruncatedImageError, bytes(data), "outside of any screen")
+        refused(TruncatedImageError, bytes(data), "outside its screen")
 
     @pytest.mark.parametrize(
         ("entry", "match"),
         [
             ((256, 4, 1, 0), "declares 0 x 24 pixels"),
-            ((256, 3, 0, 0), "must hold whole numbers"),
-            ((258, 3, 0, 0), "must hold whole numbers"),
+            ((256, 3, 0, 0), "must hold integers"),
+            ((258, 3, 0, 0), "must hold integers"),
             ((256, 3, 2, 65), "has 2 values, not one"),
-            ((256, 2, 1, 65), "must hold whole numbers"),
+            ((256, 2, 1, 65), "must hold integers"),
             ((257, 4, 1, 999), "its size needs"),
             ((279, 4, 2, 8), "1 strip or tile offsets, but 2 lengths"),
             ((273, 4, 1, 99_999), "ends early"),
@@ -325,7 +325,7 @@ class TestDamage:
         (start,) = struct.unpack_from("<I", data, 4)
         (count,) = struct.unpack_from("<H", data, start)
         struct.pack_into("<I", data, start + 2 + 12 * count, start)
-        refused(TruncatedImageError, bytes(data), "run in a circle")
+        refused(TruncatedImageError, bytes(data), "chain of pages is circular")
 
     def test_what_pillow_is_told_globally_does_not_let_cut_images_in(self, monkeypatch):
         monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
@@ -337,5 +337,5 @@ def test_real_jpegs_cut_anywhere_are_refused(real_data):
     path = sorted((real_data / "bccd" / "JPEGImages").glob("*.jpg"))[0]
     data = path.read_bytes()
     for share in (0.01, 0.1, 0.5, 0.9, 0.99):
-        refused(TruncatedImageError, data[: int(share * len(data))], "Copy it again")
+        refused(TruncatedImageError, data[: int(share * len(data))], "Copy the file again")
     refused(TruncatedImageError, data[:-2], "end-of-image marker")

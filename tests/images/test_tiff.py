@@ -16,6 +16,7 @@ from PIL import Image
 
 from hematovision import images
 from hematovision.errors import NotAnImageError, TruncatedImageError
+from hematovision.images.formats.tiff import tags
 from image_files import noise, save, scene, tiff
 from tiff_files import (
     channels,
@@ -157,11 +158,11 @@ class TestChannelsAsPages:
             (ome(channels(), Channel={"Name": ["DAPI", "FITC", "Cy5"]}), "DAPI, FITC, Cy5"),
             (
                 ome(channels(), Channel={"Color": [65535, -65281, 16777215]}),
-                "does not tell which is red, green and blue",
+                "do not show which are red, green and blue",
             ),
             (
                 ome(channels(), Channel={**NAMES["Channel"], "Color": [BLUE, GREEN, RED]}),
-                "does not tell which is red",
+                "do not show which are red",
             ),
             (described(channels()[:1], ome_xml()), "1 of the 3 channels"),
             (described(channels(), ome_xml(blocks='<TiffData IFD="1"/>')), "1 of the 3 channels"),
@@ -193,7 +194,7 @@ class TestChannelsAsPages:
         expected = np.floor(image / np.iinfo(dtype).max * 255 + 0.5)
         np.testing.assert_array_equal(read(data), expected)
         bare = tiff(stored, planarconfig=planar, metadata=None)
-        refused(NotAnImageError, bare, "3 grey samples per pixel, and nothing in it")
+        refused(NotAnImageError, bare, "3 grey samples per pixel that are not declared")
 
 
 class TestStacks:
@@ -473,7 +474,7 @@ class TestJpeg:
         stop = start + int(share * length)
         data = self.WHOLE[:stop] + end.ljust(start + length - stop, b"\0")
         data += self.WHOLE[start + length :]
-        refused(TruncatedImageError, data, "Copy it again")
+        refused(TruncatedImageError, data, "Copy the file again")
 
     def test_that_is_smaller_than_its_strip_is_damaged(self):
         small = save(self.IMAGE[:100, :100], "JPEG", quality=90, subsampling=0)
@@ -507,7 +508,7 @@ class TestCompressions:
 
     def test_that_libtiff_was_built_without_is_named(self, monkeypatch):
         monkeypatch.setattr(
-            "hematovision.images.formats.page.can_decode", lambda number: number == 1
+            "hematovision.images.formats.tiff.tags.can_decode", lambda number: number == 1
         )
         refused(NotAnImageError, save(scene(), "TIFF", compression="zstd"), "with Zstandard")
 
@@ -641,7 +642,7 @@ class TestTime:
     def test_pages_in_a_circle_of_any_length(self):
         data = bytearray(b"II*\0" + struct.pack("<I", 8) + self.empty_pages(3000, 8))
         struct.pack_into("<I", data, len(data) - 4, 8 + 6 * 1000)
-        self.timed(TruncatedImageError, bytes(data), "run in a circle")
+        self.timed(TruncatedImageError, bytes(data), "chain of pages is circular")
 
     def test_millions_of_strips(self):
         fields = fields_of(np.zeros((9, 9), np.uint8), t273=(4, (16,) * 2_000_000))
@@ -697,3 +698,23 @@ class TestTime:
         start = time.perf_counter()
         np.testing.assert_array_equal(read(data), scene())
         assert time.perf_counter() - start < 2
+
+
+def test_what_is_built_in_is_known():
+    assert tags.can_decode(1)
+    assert tags.can_decode(5)
+
+
+def test_where_libtiff_cannot_be_asked_every_compression_is_tried(monkeypatch):
+    monkeypatch.setattr(tags, "_library", lambda: None)
+    assert tags.can_decode(50000)
+
+
+def test_a_pillow_without_a_libtiff_of_its_own_is_no_error(monkeypatch):
+    def missing(_):
+        raise OSError
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    assert tags._library.__wrapped__() is None
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    assert tags._library.__wrapped__() is None

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hematovision import images
 from hematovision.errors import ImageError, TruncatedImageError
-from hematovision.images.formats.wording import shown_bytes
+from hematovision.images.formats.source import shown_bytes
 from image_files import HEIC
 
 
@@ -63,7 +63,7 @@ def test_a_damaged_heic_is_to_be_copied_again_in_one_line(content: bytes):
     with pytest.raises(TruncatedImageError) as refused:
         images.read(content)
     assert "\n" not in refused.value.reason
-    assert refused.value.reason.endswith("Copy it again from where it came from, or leave it out.")
+    assert refused.value.reason.endswith("Copy the file again from its source, or leave it out.")
 
 
 def test_what_a_decoder_says_in_lines_becomes_one(monkeypatch: pytest.MonkeyPatch):

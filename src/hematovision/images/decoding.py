@@ -1,4 +1,4 @@
-"""From a checked picture to RGB: Pillow decodes, the rules for depth and alpha are ours."""
+"""From a checked image to RGB: Pillow decodes; depth, alpha and orientation follow our rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.images.formats import Picture, Source
+from hematovision.images.formats import EncodedImage, Source
 
 __all__ = ["decode"]
 
@@ -31,8 +31,7 @@ _PLUGINS = {
     "HEIF": ("pi_heif.as_plugin", "HeifImageFile"),
 }
 
-# What Pillow's decoders raise on damaged files; hostile ones also lead them into plain Python
-# mistakes, which stand for the same thing here.
+# What Pillow's decoders raise on damaged files, including errors of their own code on hostile ones.
 _DECODER_ERRORS = (
     OSError, ValueError, struct.error, zlib.error, EOFError, LookupError, TypeError,
     AttributeError, ArithmeticError, AssertionError, RuntimeError,
@@ -41,17 +40,17 @@ _DECODER_ERRORS = (
 _BROKEN_HEADER = ("Invalid", "Malformed", "no marker found")
 
 _BAND_PIXELS = 2**18
-_LARGE = 2**22  # pixels above which memory counts for more than the time of taking bands
+_LARGE = 2**22  # pixels above which memory matters more than the extra time of bands
 _LARGEST = 2**16 - 1
-_MOST_UNUSED_BITS = 14  # of cameras whose samples are stored in 16
+_MOST_CAMERA_BITS = 14  # of cameras that store their samples in 16 bits
 
-# Changes whatever blocks are decoded from it; no byte is 0xFF, which begins a JPEG's marker.
+# Changes any block decoded from it; no byte is 0xFF, which begins a JPEG's marker.
 _NOISE = bytes((151 * i + i * i // 7) % 255 for i in range(256))
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
-    """Decode a picture that `formats.inspect` described, upright and on white.
+def decode(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
+    """Decode an image that `formats.inspect` described: upright, on a white background.
 
     Returns
     -------
@@ -63,102 +62,102 @@ def decode(picture: Picture, source: Source) -> NDArray[np.uint8]:
     TruncatedImageError
         If the decoder finds the pixel data damaged.
     NotAnImageError
-        If it is of a variant that the decoder does not know.
+        If the decoder does not know the variant.
     MemoryError
         If the memory does not suffice.
     """
-    if picture.pixels is not None:
-        return np.require(picture.pixels, requirements=["C", "W"])
+    if encoded.pixels is not None:
+        return np.require(encoded.pixels, requirements=["C", "W"])
     try:
-        if picture.bits == 16:
-            pixels = _deep(picture, source)
+        if encoded.bits == 16:
+            pixels = _deep(encoded, source)
         else:
-            pixels = _on_white(*_shallow(picture), associated=picture.associated)
-    except SyntaxError as error:  # how Pillow says that it does not know a variant, or a header
+            pixels = _on_white(*_shallow(encoded), associated=encoded.associated)
+    except SyntaxError as error:  # Pillow does not know the variant, or cannot read the header
         if any(word in str(error) for word in _BROKEN_HEADER):
             raise source.damaged(f"its header cannot be read ({_line(error)})") from error
         raise source.unsupported(f"it cannot be decoded ({_line(error)})") from error
     except _DECODER_ERRORS as error:
         if "truncated" in str(error):
-            raise source.damaged("it is incomplete: its pixels end early") from error
+            raise source.damaged("its pixel data end early") from error
         raise source.damaged(f"its pixels cannot be decoded ({_line(error)})") from error
-    upright = np.require(_upright(pixels, picture.orientation), requirements=["C", "W"])
-    return np.subtract(255, upright, out=upright) if picture.negative else upright
+    upright = np.require(_upright(pixels, encoded.orientation), requirements=["C", "W"])
+    return np.subtract(255, upright, out=upright) if encoded.negative else upright
 
 
 def _line(error: Exception) -> str:
-    """Return what a decoder says as one line."""
+    """Return a decoder's message on one line."""
     return " ".join(str(error).split())
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn pixels as their EXIF orientation says (Exif 2.32, section 4.6.4, tag Orientation)."""
+    """Apply the EXIF orientation (Exif 2.32, section 4.6.4, tag Orientation)."""
     if orientation > 4:
         pixels = pixels.swapaxes(0, 1)
     down, across = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
     return pixels[::down, ::across]
 
 
-def _open(picture: Picture, page: int = 0) -> Any:
-    """Open a page of a picture with its own plug-in.
+def _open(encoded: EncodedImage, page: int = 0) -> Any:
+    """Open a page of an image with its own plug-in.
 
-    `PIL.Image.open` would try others, warn on large images by a limit that is global, and
-    register every format on first use.
+    `PIL.Image.open` would try others, warn about large images by a global limit, and register
+    every format on first use.
     """
-    module, name = _PLUGINS[picture.format]
-    image = getattr(importlib.import_module(module), name)(io.BytesIO(picture.data))
+    module, name = _PLUGINS[encoded.format]
+    image = getattr(importlib.import_module(module), name)(io.BytesIO(encoded.data))
     if page:
         image.seek(page)
-    if picture.format == "HEIF" and image.width * image.height <= picture.width * picture.height:
-        return image  # turned and cropped already, as the file says
-    if image.size != (picture.width, picture.height):
+    if encoded.format == "HEIF" and image.width * image.height <= encoded.width * encoded.height:
+        return image  # already rotated and cropped
+    if image.size != (encoded.width, encoded.height):
         raise ValueError(
-            f"declared {picture.width} x {picture.height}, found {image.width} x {image.height}"
+            f"declared {encoded.width} x {encoded.height}, found {image.width} x {image.height}"
         )
     return image
 
 
 def _set_raw_mode(image: Any, raw_mode: str) -> None:
-    """Have the decoder lay out its bytes as another of Pillow's raw modes."""
+    """Make the decoder lay out its bytes as another of Pillow's raw modes."""
     image.tile = [
         tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *tile.args[1:]))
         for tile in image.tile
     ]
 
 
-def _shallow(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Decode samples of up to 8 bits to colours (H, W, 3) and alpha (H, W), where there is one."""
-    for part in picture.parts:
+def _shallow(encoded: EncodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Decode samples of up to 8 bits to colours (H, W, 3) and alpha (H, W), if any."""
+    for part in encoded.parts:
         _shallow(part)
-    if picture.planes > 1:
-        greys = [_array(_open(picture, page), "L") for page in range(picture.planes)]
+    if encoded.planes > 1:
+        greys = [_array(_open(encoded, page), "L") for page in range(encoded.planes)]
         samples = np.stack(greys, axis=2)
-        return samples[..., :3], samples[..., 3] if picture.planes > 3 else None
-    image = _whole(picture) if picture.open_ended else _loaded(picture)
+        return samples[..., :3], samples[..., 3] if encoded.planes > 3 else None
+    image = _whole(encoded) if encoded.open_ended else _loaded(encoded)
     if image.has_transparency_data:
         rgba = _array(image.convert("LA") if image.mode == "La" else image, "RGBA")
         colours, alpha = rgba[..., :3], rgba[..., 3]
         # Screenshots are often BMPs whose unused fourth byte is declared as alpha and left at 0.
-        return colours, None if picture.format == "BMP" and not alpha.any() else alpha
+        return colours, None if encoded.format == "BMP" and not alpha.any() else alpha
     colours = _array(image, "RGB")
-    levels = 2**picture.bits - 1
-    key = [(value & levels) * 255 // levels for value in picture.transparent]
+    levels = 2**encoded.bits - 1
+    key = [(value & levels) * 255 // levels for value in encoded.transparent]
     return colours, _keyed(colours, key)
 
 
-def _loaded(picture: Picture) -> Any:
-    image = _open(picture)
-    if picture.format == "JPEG" and image.mode == "CMYK" and not picture.inverted:
+def _loaded(encoded: EncodedImage) -> Any:
+    image = _open(encoded)
+    if encoded.format == "JPEG" and image.mode == "CMYK" and not encoded.inverted:
         _set_raw_mode(image, "CMYK")  # Pillow takes every CMYK JPEG for an inverted one
     image.load()
     return image
 
 
-def _whole(picture: Picture) -> Any:
+def _whole(encoded: EncodedImage) -> Any:
     """Load a JPEG; raise `ValueError` if noise behind its coded data changes it: they end early."""
-    noisy = picture.data[:-2] + _NOISE + picture.data[-2:]
-    expected = _digest(_loaded(replace(picture, data=noisy)))  # not kept: only one is in memory
-    image = _loaded(picture)
+    noisy = encoded.data[:-2] + _NOISE + encoded.data[-2:]
+    expected = _digest(_loaded(replace(encoded, data=noisy)))  # not kept: only one is in memory
+    image = _loaded(encoded)
     if _digest(image) != expected:
         raise ValueError("truncated")
     return image
@@ -172,10 +171,10 @@ def _digest(image: Any) -> bytes:
 
 
 def _bands(image: Any, mode: str = "") -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Give the rows of a picture, converted to `mode`: a large one's in bands.
+    """Yield the rows of an image, converted to `mode`; those of a large image in bands.
 
-    Pillow takes four bytes for three, and copies all that it converts or hands out: as a whole, a
-    picture would be in memory four times.
+    Pillow takes four bytes for three, and copies whatever it converts or hands out: a whole image
+    would be in memory four times.
     """
     width, height = image.size
     rows = height if width * height <= _LARGE else max(1, _BAND_PIXELS // width)
@@ -186,7 +185,7 @@ def _bands(image: Any, mode: str = "") -> Iterator[tuple[slice, NDArray[Any]]]:
 
 
 def _array(image: Any, mode: str = "") -> NDArray[Any]:
-    """Return a picture's pixels, converted to `mode`."""
+    """Return an image's pixels, converted to `mode`."""
     image.load()
     bands = _bands(image, mode)
     rows, first = next(bands)
@@ -199,59 +198,59 @@ def _array(image: Any, mode: str = "") -> NDArray[Any]:
     return result
 
 
-def _deep(picture: Picture, source: Source) -> NDArray[np.uint8]:
+def _deep(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
     """Decode 16-bit samples, all bits kept, and scale them by their range."""
-    samples = [_deep_samples(picture, page) for page in range(picture.planes)]
+    samples = [_deep_samples(encoded, page) for page in range(encoded.planes)]
     joined = samples[0] if len(samples) == 1 else np.concatenate(samples, axis=2)
     colours = joined[..., : joined.shape[2] - (joined.shape[2] + 1) % 2]
-    white = _white(colours, picture, source)
+    white = _white(colours, encoded, source)
     has_alpha = joined.shape[2] % 2 == 0
-    key = list(picture.transparent)
+    key = list(encoded.transparent)
     alpha = _in_range(joined[..., -1], white) if has_alpha else _keyed(colours, key)
-    if picture.inverted:
+    if encoded.inverted:
         colours = white - colours
-    return _on_white(colours, alpha, associated=picture.associated, largest=white)
+    return _on_white(colours, alpha, associated=encoded.associated, largest=white)
 
 
-def _white(colours: NDArray[np.uint16], picture: Picture, source: Source) -> int:
-    """Return the value that is white: the declared one, or else the largest of 16 bits.
+def _white(colours: NDArray[np.uint16], encoded: EncodedImage, source: Source) -> int:
+    """Return the value of white: the declared one, or else the largest of 16 bits.
 
     Raises
     ------
     NotAnImageError
-        If none is declared and the samples use fewer than 15 bits: cameras of 10 to 14 bits leave
-        the others empty, and a guess per image would give equal greys unequal numbers.
+        If none is declared and the samples use fewer than 15 bits. Cameras of 10 to 14 bits leave
+        the others empty, and a guess per image would map equal greys to different numbers.
     """
-    brightest, declared = int(colours.max()), picture.white
+    brightest, declared = int(colours.max()), encoded.white
     is_range = declared > brightest or declared == 2 ** max(8, brightest.bit_length()) - 1
-    if declared and is_range:  # else it is a statistic of this image, or wrong
+    if declared and is_range:  # otherwise it is a statistic of this image, or wrong
         return declared
     bits = max(8, brightest.bit_length())
-    if bits > _MOST_UNUSED_BITS:
+    if bits > _MOST_CAMERA_BITS:
         return _LARGEST
     raise source.unsupported(
         f"its samples have 16 bits, but none is above {brightest:,}: it looks like an image of "
         f"{bits} bits that does not declare its range, and would be read far too dark",
-        f"Save it with 8 bits, {2**bits - 1:,} as white; or as TIFF that declares its range "
+        f"Save it with 8 bits, {2**bits - 1:,} as white, or as a TIFF that declares its range "
         f"(MaxSampleValue {2**bits - 1}, or SignificantBits {bits} in OME-XML; MaxSampleValue "
-        f"{_LARGEST} if it is that dark).",
+        f"{_LARGEST} if the image really is that dark).",
     )
 
 
 def _in_range(alpha: NDArray[np.uint16], white: int) -> NDArray[Any]:
-    """Bring alpha to the range of the colours; some writers give it all 16 bits nevertheless."""
+    """Scale alpha to the range of the colours; some writers use all 16 bits for it anyway."""
     if int(alpha.max()) <= white:
         return alpha
     return (alpha.astype(np.uint64) * white + _LARGEST // 2) // _LARGEST
 
 
-def _deep_samples(picture: Picture, page: int) -> NDArray[np.uint16]:
+def _deep_samples(encoded: EncodedImage, page: int) -> NDArray[np.uint16]:
     """Decode 16-bit samples (H, W, 1 to 4), although Pillow keeps only the high byte of colours.
 
-    Its raw modes for either byte order read the high or the low byte, so two passes give both.
-    Grey with alpha has no such pair, but four bytes a pixel, as RGBA has.
+    Its raw modes for either byte order read the high or the low byte, so two passes yield both.
+    Grey with alpha has no such pair of modes, but four bytes a pixel, as RGBA has.
     """
-    image = _open(picture, page)
+    image = _open(encoded, page)
     args = image.tile[0].args
     raw_mode = args if isinstance(args, str) else args[0]
     if image.mode.startswith("I;16"):
@@ -261,7 +260,7 @@ def _deep_samples(picture: Picture, page: int) -> NDArray[np.uint16]:
         pairs = _array(image)
         return _join(pairs[..., ::2], pairs[..., 1::2])
     high = _array(image)
-    image = _open(picture, page)
+    image = _open(encoded, page)
     _set_raw_mode(image, raw_mode[:-1] + _SWAPPED[raw_mode[-1]])
     return _join(high, _array(image))
 
@@ -274,7 +273,7 @@ def _join(high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def _keyed(colours: NDArray[Any], key: list[int]) -> NDArray[Any] | None:
-    """Return the alpha of pictures in which one colour stands for "nothing here"."""
+    """Return the alpha of an image in which one colour is transparent."""
     if not key:
         return None
     opaque = np.any(colours != np.array(key), axis=2)
@@ -284,11 +283,10 @@ def _keyed(colours: NDArray[Any], key: list[int]) -> NDArray[Any] | None:
 def _on_white(
     colours: NDArray[Any], alpha: NDArray[Any] | None, *, associated: bool, largest: int = 255
 ) -> NDArray[np.uint8]:
-    """Lay colours over white by their alpha and scale them to 8 bits by their range.
+    """Blend colours with white by their alpha and scale them to 8 bits by their range.
 
-    ``round(255 * (c * a + m * (m - a)) / m**2)`` with ``m`` the `largest` value that there can be,
-    in whole numbers and in bands of rows, so that large pictures need little memory beside their
-    own.
+    ``round(255 * (c * a + m * (m - a)) / m**2)`` with ``m`` the `largest` possible value, in
+    integers and in bands of rows, so that large images need little extra memory.
     """
     height, width = colours.shape[:2]
     if colours.dtype == np.uint8 and (alpha is None or alpha.min() == 255):

@@ -19,20 +19,20 @@ SUFFIXES = frozenset(
     | {".avif", ".dcm", ".dicom", ".heic", ".heif", ".hif"}
     | {".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"}
 )
-_LEFT_OUT = "__MACOSX"  # what macOS adds to archives: a shadow of every file, with its suffix
+_LEFT_OUT = "__MACOSX"  # in archives made by macOS: a copy of every name, without an image
 
 
 def is_image_name(path: str | Path) -> bool:
-    """Tell by its suffix, in any case, whether a file is called an image; it is not opened."""
+    """Whether a file has the suffix of a supported image format, in any case; it is not opened."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
     """List image files: those given, and those in folders given, at any depth.
 
-    A file that is given stays, whatever it is called, so that reading it can say what is wrong.
-    In folders, files are told by their suffix; hidden ones (a leading dot, ``__MACOSX``) are left
-    out, and links to folders are followed, each folder being visited once.
+    A given file is kept whatever it is called, so that reading it can report the problem. In
+    folders, files are selected by suffix; hidden ones (a leading dot, ``__MACOSX``) are skipped,
+    and links to folders are followed, each folder being visited once.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     Returns
     -------
     list of Path
-        In the order given, each folder's images sorted by path, nothing twice.
+        In the order given, each folder's images sorted by path, without duplicates.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def list_images(paths: Iterable[Path]) -> PathList:
 
 
 def is_any_image_name(path: str | Path) -> bool:
-    """Tell by its suffix whether a file is called an image, of a format that is read or not."""
+    """Whether a file has the suffix of an image format, supported or not."""
     return is_image_name(path) or unsupported_format(path) is not None
 
 
@@ -87,8 +87,8 @@ def _listed(
             _add_folder(found, path, refuse, wanted)
             if len(found) == before:
                 raise DatasetError(
-                    f"There is no image in the folder {path} or below it. Expected files ending in "
-                    f"{', '.join(sorted(SUFFIXES))}; hidden files are ignored."
+                    f"There are no images in the folder {path} or below it. Expected files ending "
+                    f"in {', '.join(sorted(SUFFIXES))}; hidden files are ignored. Check the path."
                 )
         else:
             found.add(path)
@@ -107,11 +107,13 @@ def _existing(path: Path) -> Path:
         path.stat()
     except FileNotFoundError as error:
         raise UnreadableFileError(
-            path, "there is no such file or folder. Check the path."
+            path, "the file or folder does not exist. Check the path."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
-        raise UnreadableFileError(path, f"it cannot be accessed: {reason}.") from error
+        raise UnreadableFileError(
+            path, f"it cannot be accessed: {reason}. Check its path and permissions."
+        ) from error
     return path
 
 
@@ -167,7 +169,7 @@ def _add_listing(
 
 
 def is_hidden(name: str) -> bool:
-    """Tell by its name whether a file or folder is left out where folders are searched."""
+    """Whether a file or folder of that name is skipped in a search."""
     return name.startswith(".") or name == _LEFT_OUT
 
 

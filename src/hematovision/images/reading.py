@@ -1,8 +1,9 @@
-"""The one decoder: any image file a microscope or a person makes, as RGB, or a typed error."""
+"""Read any image file that a microscope or a person makes, as RGB, or raise a typed error."""
 
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,14 +18,15 @@ from hematovision.errors import (
     UnreadableFileError,
 )
 from hematovision.images import formats
-from hematovision.images.budget import PixelBudget
 from hematovision.images.decoding import decode
 from hematovision.images.geometry import fit
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
-__all__ = ["load", "read", "read_bytes"]
+__all__ = ["PixelBudget", "load", "read", "read_bytes"]
 
-# Pillow itself warns beyond this size (`PIL.Image.MAX_IMAGE_PIXELS`), and later refuses.
+_SMALL = 2**20  # pixels
+
+# Pillow warns above this size (`PIL.Image.MAX_IMAGE_PIXELS`), and fails above twice of it.
 _PILLOW_PIXELS = 89_478_485
 
 
@@ -37,50 +39,47 @@ def read(
 ) -> NDArray[np.uint8]:
     """Read an image as upright RGB.
 
-    The kind is told by the content, whatever the file is called. Rules, for every door alike:
+    The format is recognised by the content, whatever the file is called:
 
     - JPEG (baseline and progressive; grey, RGB, YCbCr, CMYK and YCCK, inverted if Adobe's marker
-      says so), PNG, TIFF (also big), BMP, WebP and GIF; the first frame. JPEG 2000 and AVIF where
+      is present), PNG, TIFF (also big), BMP, WebP and GIF; the first frame. JPEG 2000 and AVIF if
       Pillow has their libraries; HEIC and DICOM with the extra ``formats``.
     - TIFF: three grey pages, or grey samples of one page, that the metadata (OME-XML, ImageJ,
-      tifffile) call the channels of one picture become its red, green and blue, in the order that
-      their names or colours say. Other stacks (slices, time points, several grey pages) are
-      refused. Else the first page is read that is no thumbnail or mask; smaller copies and
+      tifffile) declare to be the channels of one image become its red, green and blue, in the order
+      of their names or colours. Other stacks (slices, time points, several grey pages) are
+      rejected. Otherwise the first page is read that is not a thumbnail or mask; smaller copies and
       further pages in colour are ignored.
-    - DICOM: one frame. The stored bits are the range of greys, or the window where there is one.
-    - Grey, 1-bit and palette images become RGB. Transparent parts are laid over white.
-    - 16-bit samples are scaled by their range, ``round(value / 65535 * 255)``, not by what the
-      picture uses of it: the same grey is the same number in every file. Another range than 65535
-      counts where a TIFF declares it: OME's SignificantBits; MaxSampleValue or SMaxSampleValue,
-      unless it is the picture's brightest sample and not ``2**n - 1`` (then it is a statistic);
-      ImageJ's display range, if it is 0 to ``2**n - 1``. A range that a sample exceeds is not used.
-      16-bit samples that use at most 14 bits and declare no range are refused, as they would be
-      read nearly black.
-    - 32-bit, signed and floating-point samples are refused, as they do not say what is black and
-      what is white, unless a DICOM's window says it. So are TIFFs in CIELab, 16-bit CMYK or 16-bit
+    - DICOM: one frame. The stored bits are the range of greys, or the window if there is one.
+    - Grey, 1-bit and palette images become RGB. Transparent pixels are blended with white.
+    - 16-bit samples are scaled by their range, ``round(value / 65535 * 255)``, not by the values in
+      the image: the same grey is the same number in every file. A TIFF may declare another range:
+      OME's SignificantBits; MaxSampleValue or SMaxSampleValue, unless it is the image's brightest
+      sample and not ``2**n - 1`` (then it is a statistic); ImageJ's display range, if it is 0 to
+      ``2**n - 1``. A range that a sample exceeds is ignored. 16-bit samples that use at most 14
+      bits and declare no range are rejected, as they would be read nearly black.
+    - 32-bit, signed and floating-point samples are rejected, as their black and white levels are
+      undefined, unless a DICOM's window defines them. So are TIFFs in CIELab, 16-bit CMYK or 16-bit
       grey with alpha, run-length coded BMPs, and DICOMs of several frames.
     - The EXIF orientation is applied. Colour profiles are not.
-    - A file that is cut anywhere, or fails a checksum, is refused: half a cell is not a cell.
-      Bytes behind the end of the image are ignored. In TIFF, lengths of strips or tiles that are
-      missing or 0 are found from the size, or from where the next begins; doubled fields matter
-      only where pixels need them.
+    - A file that is cut anywhere, or fails a checksum, is rejected. Bytes behind the end of the
+      image are ignored. In TIFF, lengths of strips or tiles that are missing or 0 are derived from
+      the size, or from the next offset; repeated fields matter only if the pixels need them.
 
-    Nothing is changed outside of this call, so that threads may read at once; only the libtiff
-    inside Pillow is told, once, to print nothing. While a DICOM file is read, which one thread at a
-    time does, Python's warnings are ignored in the whole process, and what pydicom logs goes to
-    handlers of its own logger only; both are put back at the end.
+    The function is thread-safe. libtiff inside Pillow is silenced once. While a DICOM file is read,
+    by one thread at a time, Python's warnings are ignored in the whole process, and pydicom's log
+    records reach only the handlers of its own logger; both are restored at the end.
 
     Parameters
     ----------
     source : str, Path or bytes
         A file's path, or the content of a file.
     name : str, optional
-        What errors call the image; by default the path, or ``"<bytes>"``.
+        The image's name in errors; by default the path, or ``"<bytes>"``.
     max_pixels : int
-        Width times height above which an image is refused before it is decoded; values above
-        89,478,485, Pillow's own limit, act like that number.
+        Limit on width times height, checked before decoding; at most 89,478,485, Pillow's own
+        limit.
     max_bytes : int
-        Size above which a file is refused before it is read.
+        Limit on the file size, checked before reading.
 
     Returns
     -------
@@ -90,14 +89,14 @@ def read(
     Raises
     ------
     UnreadableFileError
-        If the file is missing, a folder, a broken link, a device, or may not be read.
+        If the file is missing, a folder, a broken link, a device, or not readable.
     EmptyImageError
         If it has no bytes.
     TooManyBytesError, TooManyPixelsError
-        If it is above a limit, has a side above `MAX_SIDE` or sides further apart than
-        `MAX_ASPECT`, or does not fit into memory.
+        If it exceeds a limit, has a side above `MAX_SIDE` or sides of a ratio above `MAX_ASPECT`,
+        or does not fit into memory.
     NotAnImageError
-        If the content is no image of an accepted kind.
+        If the content is not an image of an accepted kind.
     TruncatedImageError
         If the image is cut or damaged.
 
@@ -114,17 +113,19 @@ def read(
 
 def _described(
     source: str | Path | bytes, label: str, max_pixels: int, max_bytes: int
-) -> tuple[formats.Picture, formats.Source]:
-    """Check an image within its limits, without decoding it."""
+) -> tuple[formats.EncodedImage, formats.Source]:
+    """Check that an image is complete and within the limits, without decoding it."""
     data = source if isinstance(source, bytes) else read_bytes(Path(source), label, max_bytes)
     if len(data) > max_bytes:
         raise _too_many_bytes(label, len(data), max_bytes)
     if not data:
-        raise EmptyImageError(label, "the file is empty (0 bytes). Copy it again or leave it out.")
+        raise EmptyImageError(
+            label, "the file is empty (0 bytes). Copy it again from its source, or leave it out."
+        )
     content = formats.Source(data, label, min(max_pixels, _PILLOW_PIXELS))
-    picture = formats.inspect(content)
-    content.check_size(picture.width, picture.height)
-    return picture, content
+    encoded = formats.inspect(content)
+    content.check_size(encoded.width, encoded.height)
+    return encoded, content
 
 
 def load(
@@ -136,15 +137,55 @@ def load(
 ) -> NDArray[np.uint8]:
     """Read an image and fit it to the model's input, uint8 of shape (224, 224, 3).
 
-    See `read` for what is accepted and raised, and `fit` for the resize. Threads that load images
-    at once share a `budget`, so that few large ones are in memory together.
+    See `read` for accepted files and errors, and `fit` for the resize. Threads that load images at
+    the same time share a `budget`, which limits the memory of large ones.
     """
     label = _label(source, name)
     with _within_memory(label):
-        picture, content = _described(source, label, max_pixels, MAX_BYTES)
-        room = budget.taken(picture.width * picture.height) if budget else nullcontext()
-        with room:
-            return fit(decode(picture, content))
+        encoded, content = _described(source, label, max_pixels, MAX_BYTES)
+        with budget.taken(encoded.width * encoded.height) if budget else nullcontext():
+            return fit(decode(encoded, content))
+
+
+class PixelBudget:
+    """A number of pixels that threads share while they decode images.
+
+    Images of ordinary cells never wait. Large ones are decoded together as long as they fit; one
+    that exceeds the budget is decoded alone.
+
+    Parameters
+    ----------
+    pixels : int
+        By default three images of five megapixels.
+
+    Examples
+    --------
+    >>> budget = PixelBudget()
+    >>> with budget.taken(8192 * 8192):
+    ...     pass
+    """
+
+    def __init__(self, pixels: int = 2**24) -> None:
+        self._pixels = self._free = pixels
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait until an image of that size fits, and reserve its pixels for the block."""
+        if pixels <= _SMALL:
+            yield
+            return
+        share = min(pixels, self._pixels)
+        with self._turn, self._changed:  # in turn: smaller images do not overtake a large one
+            self._changed.wait_for(lambda: self._free >= share)
+            self._free -= share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += share
+                self._changed.notify()
 
 
 def _label(source: str | Path | bytes, name: str | None) -> str:
@@ -157,46 +198,46 @@ def _label(source: str | Path | bytes, name: str | None) -> str:
 
 @contextmanager
 def _within_memory(label: str) -> Iterator[None]:
-    """Refuse one image for which the memory does not suffice, so that the others go on."""
+    """Report one image that does not fit into memory, so that the rest are processed normally."""
     try:
         yield
     except MemoryError as error:
         raise TooManyPixelsError(
             label,
-            "it does not fit into this machine's free memory. Make the image smaller, run fewer "
-            "programs at once, or use another machine.",
+            "it does not fit into the free memory of this computer. Scale the image down, close "
+            "other programs, or use a computer with more memory.",
         ) from error
 
 
 def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the content of an image file, undecoded, for `read` to take.
+    """Return the content of an image file, undecoded, for `read`.
 
-    Only a regular file within the limit is read; anything else might never end, or never begin.
+    Only a regular file within the limit is read; a pipe or device might never end.
 
     Parameters
     ----------
     path : Path
     name : str, optional
-        What errors call the image; by default the path.
+        The image's name in errors; by default the path.
     max_bytes : int
-        Size above which a file is refused before it is read.
+        Limit on the file size, checked before reading.
 
     Raises
     ------
     UnreadableFileError
-        If the file is missing, a folder, a broken link, a device, or may not be read.
+        If the file is missing, a folder, a broken link, a device, or not readable.
     TooManyBytesError
-        If it is above the limit.
+        If it exceeds the limit.
     """
     label = name or str(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableFileError(label, _what_it_is(path, status.st_mode))
+            raise UnreadableFileError(label, _not_a_file(path, status.st_mode))
         if status.st_size > max_bytes:
             raise _too_many_bytes(label, status.st_size, max_bytes)
         with path.open("rb") as stream:
-            # Asking for more sets aside that much memory, for every file.
+            # `read` reserves as much memory as it is asked for.
             return stream.read(status.st_size + 1)
     except FileNotFoundError as error:
         raise UnreadableFileError(label, _why_missing(path)) from error
@@ -207,28 +248,28 @@ def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) 
         ) from error
 
 
-def _what_it_is(path: Path, mode: int) -> str:
+def _not_a_file(path: Path, mode: int) -> str:
     if stat.S_ISDIR(mode):
         try:
             next(path.iterdir(), None)
         except OSError as error:
             return (
-                f"the folder cannot be listed: {error.strerror}. The images in it were left out. "
-                "Check its permissions."
+                f"the folder cannot be listed: {error.strerror}. Its images were skipped. Check "
+                "its permissions."
             )
-        return "it is a folder, not an image. Give the images in it, or use `find_images`."
-    return "it is a device, pipe or socket, not a file. Give the path of an image file."
+        return "it is a folder, not an image. Pass its images, or use `find_images`."
+    return "it is a device, pipe or socket, not a file. Pass the path of an image file."
 
 
 def _why_missing(path: Path) -> str:
     if path.is_symlink():
-        return f"it is a broken link: {path.readlink()} does not exist. Restore what it points to."
-    return "there is no such file. Check the path."
+        return f"it is a broken link: {path.readlink()} does not exist. Restore that file."
+    return "the file does not exist. Check the path."
 
 
 def _too_many_bytes(label: str, size: int, limit: int) -> TooManyBytesError:
     return TooManyBytesError(
         label,
-        f"the file has {size:,} bytes; the limit is {limit:,}. Save it compressed, for instance "
-        "as PNG.",
+        f"the file has {size:,} bytes; the limit is {limit:,}. Save it in a compressed format, for "
+        "instance as PNG.",
     )

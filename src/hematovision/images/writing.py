@@ -1,4 +1,4 @@
-"""Saving pixels as an image file."""
+"""Writing pixels to image files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JPEG_QUALITY = 95  # Pillow's highest sensible value; colours are not subsample
 
 
 def write(path: Path, image: NDArray[np.uint8]) -> Path:
-    """Write an image as PNG (without loss) or JPEG (quality 95, 4:4:4), by the suffix of `path`.
+    """Write an image as PNG (lossless) or JPEG (quality 95, 4:4:4), by the suffix of `path`.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
     Raises
     ------
     OutputError
-        If the suffix is another, or the place cannot be written.
+        If the suffix is another, or the file cannot be written.
     ValueError
         If the image is of another shape or type.
     """
@@ -49,13 +49,13 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
         check_rgb(image)
         return write_bytes(path, _encode(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4"))
     raise OutputError(
-        f"Cannot write {path}: images are written as .png or .jpg, not {suffix or 'without'} "
-        "suffix. Choose one of these."
+        f"Cannot write {path}: the suffix must be .png, .jpg or .jpeg. "
+        f"Received: {suffix or 'no suffix'}"
     )
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Return an image as the bytes of a PNG file, which says nothing but its pixels.
+    """Return an image as the bytes of a PNG file without metadata.
 
     Parameters
     ----------

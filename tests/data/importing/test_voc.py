@@ -171,7 +171,7 @@ def test_a_folder_without_boxes_or_images_says_what_was_expected(tmp_path: Path,
         read(tmp_path)
     xml(tmp_path / "Annotations" / "a.xml", [])
     (tmp_path / "JPEGImages").mkdir()
-    with pytest.raises(DatasetError, match=r"no image in the folder .*JPEGImages"):
+    with pytest.raises(DatasetError, match=r"no images in the folder .*JPEGImages"):
         read(tmp_path)
 
 

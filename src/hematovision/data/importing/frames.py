@@ -13,8 +13,7 @@ from pathlib import Path
 from hematovision.errors import AnnotationError, ImageError
 from hematovision.images import MAX_PIXELS
 from hematovision.images.boxes import Box, Size, scale_box, turn_box
-from hematovision.images.formats import Source, inspect
-from hematovision.images.formats.exif import read_orientation
+from hematovision.images.formats import Source, inspect, read_orientation
 
 __all__ = ["Frame", "find_frame"]
 

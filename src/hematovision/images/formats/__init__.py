@@ -1,77 +1,188 @@
-"""What each container says about its picture, and whether it is whole, before a pixel is decoded.
+"""Image formats: each file is checked from its first byte to its last, and described, undecoded.
 
-Every module has one function, ``inspect(source) -> Picture``. It walks the container from its first
-byte to its last, so that a file cut anywhere is noticed (decoders fill the missing part with grey
-and say nothing), and hands on only what the pixels need: no text, colour profile, thumbnail or
-further page ever reaches the decoder, so none of them can be inflated, misread or warned about.
+Decoders paint what is missing from a cut file grey and report nothing, so every module walks its
+container to the end. It passes on only what the pixels need: no text, colour profile, thumbnail or
+further page reaches the decoder, where it could be inflated, misread or warned about.
 """
 
 from __future__ import annotations
 
 import importlib
+from pathlib import PurePath
+from typing import Final
 
-from hematovision.images.formats import bmp, gif, isobmff, jpeg, jpeg2000, png, tiff, webp
-from hematovision.images.formats.foreign import (
-    is_raw_or_slide,
-    name_content,
-    unsupported_format,
+from hematovision.images.formats import bitmaps, isobmff, jpeg, tiff
+from hematovision.images.formats.source import (
+    MAX_ASPECT,
+    MAX_SIDE,
+    EncodedImage,
+    Source,
+    read_orientation,
+    shown_bytes,
 )
-from hematovision.images.formats.picture import MAX_ASPECT, MAX_SIDE, Picture, Source
-from hematovision.images.formats.wording import shown_bytes
 
-__all__ = ["MAX_ASPECT", "MAX_SIDE", "Picture", "Source", "inspect", "unsupported_format"]
+__all__ = [
+    "MAX_ASPECT",
+    "MAX_SIDE",
+    "EncodedImage",
+    "Source",
+    "inspect",
+    "read_orientation",
+    "unsupported_format",
+]
 
 _EXPORT = "Export it as TIFF or PNG from the program that made it."
 
+_SLIDE, _RAW = "a whole slide image", "a camera's raw image"
+
+_SUFFIXES: Final = {
+    ".czi": "a Zeiss image (CZI)",
+    ".lsm": "a Zeiss LSM image",
+    ".zvi": "a Zeiss image (ZVI)",
+    ".nd2": "a Nikon image (ND2)",
+    ".lif": "a Leica image (LIF)",
+    ".lof": "a Leica image (LOF)",
+    ".xlif": "a Leica image (XLIF)",
+    ".oib": "an Olympus image (OIB)",
+    ".oif": "an Olympus image (OIF)",
+    ".oir": "an Olympus image (OIR)",
+    ".vsi": "an Olympus slide (VSI)",
+    ".ims": "an Imaris image (IMS)",
+    **{f".{name}": f"{_SLIDE} ({name.upper()})" for name in ("svs", "ndpi", "scn", "mrxs")},
+    **{f".{name}": f"{_SLIDE} ({name.upper()})" for name in ("bif", "svslide", "ndpis", "isyntax")},
+    **{f".{name}": f"{_RAW} ({name.upper()})" for name in ("cr2", "cr3", "crw", "nef", "nrw")},
+    **{f".{name}": f"{_RAW} ({name.upper()})" for name in ("dng", "arw", "orf", "raf", "rw2")},
+    **{f".{name}": f"{_RAW} ({name.upper()})" for name in ("pef", "srw")},
+    ".raw": "raw data (RAW)",
+    ".psd": "a Photoshop document (PSD)",
+    ".psb": "a Photoshop document (PSB)",
+    ".xcf": "a GIMP document (XCF)",
+    ".kra": "a Krita document (KRA)",
+    ".svg": "a vector drawing (SVG)",
+    ".svgz": "a vector drawing (SVGZ)",
+    ".eps": "a PostScript drawing (EPS)",
+    ".pdf": "a PDF document",
+    ".jxl": "a JPEG XL image",
+    ".jxr": "a JPEG XR image",
+    ".wdp": "a JPEG XR image",
+    ".jls": "a JPEG-LS image",
+    ".exr": "an OpenEXR image",
+    ".hdr": "a Radiance image (HDR)",
+    ".tga": "a Targa image",
+    ".fits": "a FITS image",
+    ".mrc": "an MRC image",
+    **{f".{name}": "a Netpbm image" for name in ("pbm", "pgm", "ppm", "pnm", "pam")},
+    ".ico": "an icon (ICO)",
+    ".heics": "a HEIC sequence",
+    ".avifs": "an AVIF sequence",
+}
+
+_CONTENTS: Final = (
+    (b"ZISRAWFILE", "a Zeiss image (CZI)"),
+    (b"\xda\xce\xbe\x0a", "a Nikon image (ND2)"),
+    (b"\x70\0\0\0", "a Leica image (LIF)"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a compound file (Olympus OIB, Zeiss ZVI or other)"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Imaris or other)"),
+    (b"8BPS", "a Photoshop document (PSD)"),
+    (b"gimp xcf", "a GIMP document (XCF)"),
+    (b"%PDF-", "a PDF document"),
+    (b"%!PS", "a PostScript drawing (EPS)"),
+    (b"<svg", "a vector drawing (SVG)"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+    (b"II\xbc\x01", "a JPEG XR image"),
+    (b"FUJIFILMCCD-RAW", f"{_RAW} (RAF)"),
+    (b"IIU\0", f"{_RAW} (RW2)"),
+    (b"IIRO", f"{_RAW} (ORF)"),
+    (b"v/1\x01", "an OpenEXR image"),
+    (b"#?RADIANCE", "a Radiance image (HDR)"),
+    (b"SIMPLE  =", "a FITS image"),
+    *((b"P%d\n" % number, "a Netpbm image") for number in range(1, 8)),
+    (b"\0\0\1\0", "an icon (ICO)"),
+)
+
 _SIGNATURES = (
     (b"\xff\xd8\xff", jpeg.inspect),
-    (b"\x89PNG\r\n\x1a\n", png.inspect),
+    (b"\x89PNG\r\n\x1a\n", bitmaps.inspect_png),
     (b"II*\0", tiff.inspect),
     (b"MM\0*", tiff.inspect),
     (b"II+\0", tiff.inspect),
     (b"MM\0+", tiff.inspect),
-    (b"BM", bmp.inspect),
-    (b"GIF87a", gif.inspect),
-    (b"GIF89a", gif.inspect),
-    (jpeg2000.CODESTREAM, jpeg2000.inspect),
-    (jpeg2000.CONTAINER, jpeg2000.inspect),
+    (b"BM", bitmaps.inspect_bmp),
+    (b"GIF87a", bitmaps.inspect_gif),
+    (b"GIF89a", bitmaps.inspect_gif),
+    (isobmff.JPEG2000_CODESTREAM, isobmff.inspect_jpeg2000),
+    (isobmff.JPEG2000_CONTAINER, isobmff.inspect_jpeg2000),
 )
 
 
-def inspect(source: Source) -> Picture:
-    """Tell the kind of image by its first bytes, check that it is whole, and describe it.
+def inspect(source: Source) -> EncodedImage:
+    """Recognise the format by the first bytes, check that the file is complete, and describe it.
 
     Raises
     ------
     NotAnImageError
-        If the bytes are of no accepted kind, or of a variant that cannot be shown faithfully.
+        If the format is not accepted, or is a variant that cannot be decoded faithfully.
     TruncatedImageError
         If the container ends early, contradicts itself or fails its checksums.
     """
     data, called = source.data, unsupported_format(source.name)
-    if called and is_raw_or_slide(source.name):
-        raise source.unsupported(f"it is {called}, which HematoVision can't read", _EXPORT)
+    if called and _is_raw_or_slide(source.name):
+        raise source.unsupported(f"it is {called}, which HematoVision cannot read", _EXPORT)
     for signature, inspect_format in _SIGNATURES:
         if data.startswith(signature):
             return inspect_format(source)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return webp.inspect(source)
+        return bitmaps.inspect_webp(source)
     if data[4:8] == b"ftyp":
-        return isobmff.inspect(source)
+        return isobmff.inspect_heif(source)
     if data[128:132] == b"DICM":
         return _inspect_dicom(source)
-    if known := name_content(data) or called:
-        raise source.unsupported(f"it is {known}, which HematoVision can't read", _EXPORT)
+    if known := _name_content(data) or called:
+        raise source.unsupported(f"it is {known}, which HematoVision cannot read", _EXPORT)
     raise source.unsupported(
         f"its content is not an image (it begins with {shown_bytes(data[:8])})",
-        "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF, HEIC, AVIF, JPEG 2000 or DICOM file; leave "
-        "this one out or convert it.",
+        "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF, HEIC, AVIF, JPEG 2000 or DICOM file. "
+        "Convert this file, or leave it out.",
     )
 
 
-def _inspect_dicom(source: Source) -> Picture:
-    """Import what reads DICOM when there is one: it is an extra, and takes time to load."""
+def _inspect_dicom(source: Source) -> EncodedImage:
+    """Import the DICOM reader on first use: it is an extra, and slow to import."""
     source.require_module("pydicom", "a DICOM image")
     module = importlib.import_module("hematovision.images.formats.dicom")
-    picture: Picture = module.inspect(source)
-    return picture
+    encoded: EncodedImage = module.inspect(source)
+    return encoded
+
+
+def unsupported_format(path: str | PurePath) -> str | None:
+    """Return the name of an unsupported image format by a file's suffix.
+
+    Parameters
+    ----------
+    path : str or PurePath
+        The file is not opened.
+
+    Returns
+    -------
+    str or None
+        A noun phrase; None for supported formats and for files that are not images.
+
+    Examples
+    --------
+    >>> unsupported_format("slide 3/cell.czi")
+    'a Zeiss image (CZI)'
+    >>> unsupported_format("cell.png") is unsupported_format("notes.txt") is None
+    True
+    """
+    return _SUFFIXES.get(PurePath(path).suffix.lower())
+
+
+def _name_content(data: bytes) -> str | None:
+    """Return the name of an unsupported image format by a file's first bytes."""
+    return next((name for start, name in _CONTENTS if data.startswith(start)), None)
+
+
+def _is_raw_or_slide(path: str | PurePath) -> bool:
+    """Whether the suffix is that of a raw image or slide: TIFFs whose first page is a preview."""
+    return (unsupported_format(path) or "").startswith((_RAW, _SLIDE, "an Olympus slide"))

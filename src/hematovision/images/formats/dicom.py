@@ -1,6 +1,6 @@
 """DICOM: one frame, read by pydicom within limits, as 8-bit greys or colours (PS3.3).
 
-Only `formats.inspect` imports this module, and only for a DICOM file: pydicom is an extra.
+`formats.inspect` imports this module when it meets a DICOM file: pydicom is an extra.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from pydicom.uid import (
 )
 
 from hematovision.errors import ImageError
-from hematovision.images.formats import jpeg, jpeg2000
-from hematovision.images.formats.picture import Picture, Source
+from hematovision.images.formats import jpeg
+from hematovision.images.formats.isobmff import inspect_jpeg2000
+from hematovision.images.formats.source import EncodedImage, Source
 
 __all__ = ["inspect"]
 
@@ -68,28 +69,28 @@ _WANTED: list[BaseTag | int] = [
     )),
 ]  # fmt: skip
 
-# Each read costs a few microseconds, and each element takes two to four. Headers have some
-# hundred elements; the limit is reached in a second.
+# A read takes a few microseconds, and an element two to four reads. Headers have about a hundred
+# elements; the limit is reached in a second.
 _MAX_READS = 2**16
 _MAX_VALUE, _MAX_TABLE = 2**10, 2**17  # bytes of a value: pydicom converts lists one by one
 _CHARACTER_SET = (b"\x08\0\x05\0", b"\0\x08\0\x05")
 _RUN_PADDING = 2**8
 _BAND_SAMPLES = 2**20
 
-# What pydicom raises on damaged files; hostile ones also lead it into plain Python mistakes.
+# What pydicom raises on damaged files, including errors of its own code on hostile ones.
 _PYDICOM_ERRORS = (
     OSError, ValueError, struct.error, EOFError, LookupError, TypeError, AttributeError,
     ArithmeticError, AssertionError, RuntimeError, BytesLengthException, InvalidDicomError,
 )  # fmt: skip
 
-# Python's filters of warnings and pydicom's logger belong to the whole process: one thread at a
-# time may change them, and puts them back.
+# Python's warning filters and pydicom's logger are global: one thread at a time changes and
+# restores them.
 _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A file's only frame, as its header describes it."""
+    """The only frame of a file, as its header describes it."""
 
     dataset: Dataset
     syntax: UID
@@ -104,7 +105,7 @@ class _Frame:
 
 
 class _Elements(io.BytesIO):
-    """A file that counts how often it is read from."""
+    """A file that limits the number of reads."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -112,10 +113,10 @@ class _Elements(io.BytesIO):
         self._in_character_set = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as `io.BytesIO` does; raise `ValueError` once there were too many reads.
+        """Read as `io.BytesIO` does; raise `ValueError` after too many reads.
 
-        pydicom looks up a character set entry by entry, also inside of sequences, so that each of
-        its bytes counts.
+        pydicom looks up a character set entry by entry, also inside sequences, so each of its bytes
+        counts as a read.
         """
         self.reads_left -= max(size or 0, 1) if self._in_character_set else 1
         if self.reads_left < 0:
@@ -127,10 +128,10 @@ class _Elements(io.BytesIO):
         return data
 
 
-def inspect(source: Source) -> Picture:
-    """Read a DICOM file's header, check that its one frame is whole, and decode it.
+def inspect(source: Source) -> EncodedImage:
+    """Read a DICOM file's header, check that its one frame is complete, and decode it.
 
-    Greys are scaled by the window that the header declares, else by the range of its bits.
+    Greys are scaled by the window that the header declares, else by the range of their bits.
     """
     with _quiet(source, "header"):
         frame = _read_frame(source)
@@ -143,9 +144,9 @@ def inspect(source: Source) -> Picture:
 
 @contextmanager
 def _quiet(source: Source, part: str) -> Iterator[None]:
-    """Show nothing of what pydicom warns about or logs, and make its errors typed ones.
+    """Silence pydicom's warnings and log records, and convert its errors.
 
-    Its records go no further than to its own logger, so that who wants them adds a handler there.
+    Log records still reach the handlers of pydicom's own logger.
     """
     logger = logging.getLogger("pydicom")
     with _LOCK, warnings.catch_warnings():
@@ -186,7 +187,7 @@ def _read_frame(source: Source) -> _Frame:
 
 
 def _read_elements(source: Source) -> tuple[Dataset, UID]:
-    """Read what is needed of the elements up to the pixels, and the transfer syntax."""
+    """Read the needed elements up to the pixels, and the transfer syntax."""
     elements = _Elements(source.data)
     elements.seek(_START)
     try:
@@ -202,19 +203,19 @@ def _read_elements(source: Source) -> tuple[Dataset, UID]:
         raise
     if not dataset.get("PixelData"):
         raise source.unsupported(
-            "it is a DICOM file without an image, or ends before it",
-            "Copy it again or leave it out.",
+            "it is a DICOM file without an image, or it ends before the image",
+            "Copy the file again from its source, or leave it out.",
         )
     dataset.file_meta = FileMetaDataset(meta)
     return dataset, syntax
 
 
 def _up_to_pixels(elements: _Elements, syntax: UID) -> Dataset:
-    """Keep the wanted elements; what follows the pixels is not read."""
+    """Keep the wanted elements; nothing after the pixels is read."""
     kept = dict[BaseTag, RawDataElement | DataElement]()
     for element in data_element_generator(
         elements, syntax.is_implicit_VR, syntax.is_little_endian,
-        stop_when=_refuse_long, specific_tags=_WANTED,
+        stop_when=_check_length, specific_tags=_WANTED,
     ):  # fmt: skip
         kept[element.tag] = element
         if element.tag == _PIXELS:
@@ -222,8 +223,8 @@ def _up_to_pixels(elements: _Elements, syntax: UID) -> Dataset:
     return Dataset(kept)
 
 
-def _refuse_long(tag: BaseTag, _: str | None, length: int) -> bool:
-    """Raise `ValueError` for values longer than any real one; pydicom asks this of each element."""
+def _check_length(tag: BaseTag, _: str | None, length: int) -> bool:
+    """Raise `ValueError` for a value longer than any real one; called for each element."""
     most = _MAX_TABLE if tag in _TABLES else _MAX_VALUE
     if tag in _WANTED and tag != _PIXELS and length > most:
         raise ValueError("a value that is too long")
@@ -231,10 +232,10 @@ def _refuse_long(tag: BaseTag, _: str | None, length: int) -> bool:
 
 
 def _check_syntax(source: Source, name: str) -> UID:
-    """Refuse transfer syntaxes that are not read, and those that inflate to any size."""
+    """Reject unsupported transfer syntaxes, and those that inflate to any size."""
     syntax = UID(name)
     if not name:
-        raise source.damaged("the DICOM file has no transfer syntax, which says how it is coded")
+        raise source.damaged("the DICOM file has no transfer syntax, which defines its encoding")
     if syntax == DeflatedExplicitVRLittleEndian:
         raise source.unsupported("it is a deflated DICOM file", "Save it uncompressed.")
     if syntax not in (*_PLAIN, *JPEG2000TransferSyntaxes, JPEGBaseline8Bit, RLELossless):
@@ -247,7 +248,7 @@ def _check_syntax(source: Source, name: str) -> UID:
 
 
 def _first(dataset: Dataset, keyword: str) -> Any:
-    """Return an element's first value; None where there is none."""
+    """Return an element's first value, or None."""
     value = dataset.get(keyword)
     if isinstance(value, MutableSequence):
         value = value[0] if value else None
@@ -260,7 +261,7 @@ def _whole(dataset: Dataset, keyword: str, default: int = 0) -> int:
 
 
 def _check_samples(source: Source, frame: _Frame) -> None:
-    """Refuse samples that are not of 8 or 16 bits, or do not say what is black and white."""
+    """Reject samples that are not of 8 or 16 bits, or whose black and white are undefined."""
     inside = 1 <= frame.stored <= frame.high + 1 <= frame.allocated
     if frame.allocated not in (8, 16) or not inside:
         raise source.unsupported(
@@ -273,23 +274,23 @@ def _check_samples(source: Source, frame: _Frame) -> None:
     grey = frame.photometric in (_GREY, _INVERTED_GREY)
     if frame.signed and not (grey and _has_window(frame)):
         raise source.unsupported(
-            "it is a DICOM image of signed samples without a window, which do not say what is "
-            "black and what is white",
-            "Choose the window in the program that made it and save 8 bits, unsigned.",
+            "it is a DICOM image of signed samples without a window, so black and white are "
+            "undefined",
+            "Set the window in the program that made it and save 8 bits, unsigned.",
         )
 
 
 def _has_window(frame: _Frame) -> bool:
-    """Tell whether the header has a window that can be used (PS3.3, C.11.2.1.2)."""
+    """Whether the header has a usable window (PS3.3, C.11.2.1.2)."""
     names = ("WindowCenter", "WindowWidth")
     centre, width = (_first(frame.dataset, name) for name in names)
     return centre is not None and width is not None and bool(np.isfinite(centre) and width >= 1)
 
 
-def _coded(source: Source, frame: _Frame) -> Picture:
-    """Describe the JPEG or JPEG 2000 inside; it has to be what the header says.
+def _coded(source: Source, frame: _Frame) -> EncodedImage:
+    """Describe the JPEG or JPEG 2000 inside, which must match the header.
 
-    Our own decoder takes it: the one of pydicom paints what is missing grey.
+    Our own decoder reads it: pydicom's paints missing parts grey.
     """
     data = get_frame(frame.dataset.PixelData, 0, number_of_frames=1)
     grey = frame.photometric in (_GREY, _INVERTED_GREY)
@@ -298,24 +299,24 @@ def _coded(source: Source, frame: _Frame) -> Picture:
     if frame.syntax == JPEGBaseline8Bit:
         if not grey:
             data = _with_colours(data, ybr=frame.photometric != _RGB)
-        picture = jpeg.inspect(replace(source, data=data))
+        encoded = jpeg.inspect(replace(source, data=data))
     else:
-        picture = jpeg2000.inspect(replace(source, data=data))
-    if (picture.width, picture.height) != (frame.width, frame.height):
+        encoded = inspect_jpeg2000(replace(source, data=data))
+    if (encoded.width, encoded.height) != (frame.width, frame.height):
         raise source.damaged("its DICOM header and the image inside differ in size")
     if grey and frame.stored > 8:
         raise source.unsupported(
             "it is a DICOM image of compressed 16-bit greys",
             "Save it uncompressed (gdcmconv --raw), or as an 8-bit PNG.",
         )
-    return replace(picture, negative=frame.photometric == _INVERTED_GREY)
+    return replace(encoded, negative=frame.photometric == _INVERTED_GREY)
 
 
 def _with_colours(data: bytes, *, ybr: bool) -> bytes:
-    """Put Adobe's marker into a JPEG, which says whether it is YCbCr, if it has none and no JFIF's.
+    """Add Adobe's marker, which declares RGB or YCbCr, to a JPEG without it or JFIF's.
 
-    Inside DICOM, the header says it; the decoder would guess YCbCr. Markers that are too short for
-    the decoder count for none.
+    Inside DICOM the header declares the colours; without a marker the decoder assumes YCbCr. It
+    ignores markers that are too short.
     """
     start = data[: 2**12]
     if _ADOBE.search(start) or b"JFIF\0" in start:
@@ -324,8 +325,8 @@ def _with_colours(data: bytes, *, ybr: bool) -> bytes:
     return data[:2] + marker + data[2:]
 
 
-def _rendered(source: Source, frame: _Frame) -> Picture:
-    """Decode samples and look each one up in a table of all that there can be."""
+def _rendered(source: Source, frame: _Frame) -> EncodedImage:
+    """Decode samples and look each one up in a table of all possible values."""
     samples = _decoded(source, frame)
     if frame.photometric == _PALETTE:
         pixels = _looked_up(samples, _palette(source, frame))
@@ -339,11 +340,11 @@ def _rendered(source: Source, frame: _Frame) -> Picture:
         pixels = np.broadcast_to(
             _looked_up(samples, greys)[..., None], (frame.height, frame.width, 3)
         )
-    return Picture("DICOM", frame.width, frame.height, b"", pixels=pixels)
+    return EncodedImage("DICOM", frame.width, frame.height, b"", pixels=pixels)
 
 
 def _looked_up(samples: NDArray[Any], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Look samples up in bands of rows: NumPy makes eight bytes of each."""
+    """Look samples up in bands of rows: NumPy's indices take eight bytes per sample."""
     result = np.empty((*samples.shape, *table.shape[1:]), np.uint8)
     rows = max(1, _BAND_SAMPLES // samples[0].size)
     for top in range(0, len(samples), rows):
@@ -361,7 +362,7 @@ def _decoded(source: Source, frame: _Frame) -> NDArray[Any]:
         index=0,
         raw=True,
         decoding_plugin="pydicom" if run_lengths else "",
-        # pydicom takes the highest stored bit for BitsStored - 1, whatever HighBit says.
+        # pydicom takes BitsStored - 1 as the highest stored bit and ignores HighBit.
         correct_unused_bits=False,
         pixel_representation=0,
         planar_configuration=_whole(frame.dataset, "PlanarConfiguration"),
@@ -373,7 +374,7 @@ def _decoded(source: Source, frame: _Frame) -> NDArray[Any]:
 
 
 def _check_runs(source: Source, frame: _Frame) -> None:
-    """Refuse run lengths of more than the picture's bytes, to which pydicom sets no limit."""
+    """Check that run lengths do not exceed the image's bytes; pydicom sets no limit."""
     content = replace(source, data=get_frame(frame.dataset.PixelData, 0, number_of_frames=1))
     segments, *offsets = content.unpack("<16I", 0)
     stops = [*offsets[1:segments], len(content.data)]
@@ -385,7 +386,7 @@ def _check_runs(source: Source, frame: _Frame) -> None:
 
 
 def _run_bytes(segment: bytes, most: int) -> int:
-    """Return how many bytes a segment stands for (PackBits; PS3.5, G.3), counted to `most`."""
+    """Return the decoded size of a segment (PackBits; PS3.5, G.3), counted up to `most`."""
     position = found = 0
     while position < len(segment) and found <= most:
         control = segment[position]
@@ -406,7 +407,7 @@ def _full_range(frame: _Frame) -> NDArray[np.uint8]:
 
 
 def _windowed(frame: _Frame) -> NDArray[np.uint8]:
-    """Return the table that brings the window to black and white (PS3.3, C.11.2)."""
+    """Return the table that maps the window to black and white (PS3.3, C.11.2)."""
     numbers = np.arange(1 << frame.stored)
     if frame.signed:
         numbers -= (numbers >> frame.stored - 1) << frame.stored

@@ -1,4 +1,4 @@
-"""HEIC and AVIF: boxes of the ISO base media file format (ISO/IEC 14496-12 and 23008-12)."""
+"""HEIC, AVIF and JPEG 2000: files made of boxes (ISO/IEC 14496-12, 23008-12 and 15444-1)."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from dataclasses import dataclass
 
 from PIL import features
 
-from hematovision.images.formats.exif import read_orientation
-from hematovision.images.formats.picture import Picture, Source
-from hematovision.images.formats.wording import shown_bytes
+from hematovision.images.formats.source import (
+    EncodedImage,
+    Source,
+    read_orientation,
+    shown_bytes,
+)
 
-__all__ = ["Box", "boxes", "inspect"]
+__all__ = ["JPEG2000_CODESTREAM", "JPEG2000_CONTAINER", "inspect_heif", "inspect_jpeg2000"]
 
 _AVIF = frozenset({b"avif", b"avis"})
 _HEIF = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 _IMAGES = frozenset({b"hvc1", b"grid", b"iden", b"iovl"})
-# Each box costs a loop's round; an image has some ten, and one more for each of its tiles.
+# Each box takes an iteration; an image has about ten, and one for each of its tiles.
 _MAX_BOXES = 2**14
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A box: what it is called, and where its content begins and ends."""
+class _Box:
+    """A box: its type, and the start and end of its content."""
 
     kind: bytes
     start: int
     stop: int
 
 
-def inspect(source: Source) -> Picture:
+def inspect_heif(source: Source) -> EncodedImage:
     """Check that all boxes of a HEIC or AVIF are there and describe its primary image.
 
     The size is the largest that a property declares: that of the image, whatever its tiles are.
     """
-    top = {box.kind: box for box in reversed(list(boxes(source, 0, len(source.data))))}
+    top = {box.kind: box for box in reversed(list(_boxes(source, 0, len(source.data))))}
     brands = _brands(source, top[b"ftyp"])
     if not brands & (_AVIF | _HEIF):
         raise source.unsupported(
@@ -56,18 +59,18 @@ def inspect(source: Source) -> Picture:
     kind = "AVIF" if brands & _AVIF else "HEIF"
     _check_reader(source, kind)
     if kind == "AVIF":
-        return Picture(kind, width, height, source.data, orientation=_orientation(source))
-    # Turned by libheif itself.
-    return Picture(kind, width, height, _without_metadata(source, top[b"meta"]))
+        return EncodedImage(kind, width, height, source.data, orientation=_orientation(source))
+    # libheif applies the orientation itself.
+    return EncodedImage(kind, width, height, _without_metadata(source, top[b"meta"]))
 
 
-def boxes(source: Source, start: int, stop: int) -> Iterator[Box]:
-    """Give the boxes between two places, which they have to fill.
+def _boxes(source: Source, start: int, stop: int) -> Iterator[_Box]:
+    """Yield the boxes between `start` and `stop`, which they must fill.
 
     Raises
     ------
     TruncatedImageError
-        If one reaches beyond, or there are too many.
+        If a box ends beyond `stop`, or there are too many.
     """
     for _ in range(_MAX_BOXES):
         if start >= stop:
@@ -84,15 +87,15 @@ def boxes(source: Source, start: int, stop: int) -> Iterator[Box]:
             )
         if end > stop:
             raise source.damaged(
-                f"the file ends early: its box {shown_bytes(kind)} reaches to byte {end:,}, and "
-                f"there are {stop:,}"
+                f"the file ends early: its box {shown_bytes(kind)} reaches to byte {end:,} of only "
+                f"{stop:,}"
             )
-        yield Box(kind, content, end)
+        yield _Box(kind, content, end)
         start = end
     raise source.overloaded("file", _MAX_BOXES, "boxes")
 
 
-def _brands(source: Source, box: Box) -> set[bytes]:
+def _brands(source: Source, box: _Box) -> set[bytes]:
     content = source.data[box.start : min(box.stop, box.start + 256)]
     return {content[:4], *(content[i : i + 4] for i in range(8, len(content) - 3, 4))}
 
@@ -101,8 +104,8 @@ def _shown(brands: set[bytes]) -> str:
     return ", ".join(sorted(brand.decode("ascii", "replace") for brand in brands)[:4])
 
 
-def _sizes(source: Source, meta: Box) -> Iterator[tuple[int, int]]:
-    """Give the sizes among the properties of a file's images (ISO/IEC 23008-12, 6.5.3)."""
+def _sizes(source: Source, meta: _Box) -> Iterator[tuple[int, int]]:
+    """Yield the sizes among the properties of a file's images (ISO/IEC 23008-12, 6.5.3)."""
     for properties in _inside(source, meta.start + 4, meta.stop, b"iprp"):
         for container in _inside(source, properties.start, properties.stop, b"ipco"):
             for extent in _inside(source, container.start, container.stop, b"ispe"):
@@ -110,10 +113,10 @@ def _sizes(source: Source, meta: Box) -> Iterator[tuple[int, int]]:
                 yield width, height
 
 
-def _without_metadata(source: Source, meta: Box) -> bytes:
-    """Rename the items of a HEIC that are no images, so that nobody looks into them.
+def _without_metadata(source: Source, meta: _Box) -> bytes:
+    """Rename the items of a HEIC that are not images, so that the decoder ignores them.
 
-    pi-heif ends the process where the name of an item's type is no text.
+    pi-heif ends the process if the name of an item's type is not text.
     """
     data = bytearray(source.data)
     for items in _inside(source, meta.start + 4, meta.stop, b"iinf"):
@@ -128,12 +131,12 @@ def _without_metadata(source: Source, meta: Box) -> bytes:
     return bytes(data)
 
 
-def _inside(source: Source, start: int, stop: int, kind: bytes) -> Iterator[Box]:
-    return (box for box in boxes(source, start, stop) if box.kind == kind)
+def _inside(source: Source, start: int, stop: int, kind: bytes) -> Iterator[_Box]:
+    return (box for box in _boxes(source, start, stop) if box.kind == kind)
 
 
 def _check_reader(source: Source, kind: str) -> None:
-    """Raise a `NotAnImageError` if what reads the format is not installed."""
+    """Raise a `NotAnImageError` if the decoder of the format is not installed."""
     if kind == "HEIF":
         source.require_module("pi_heif", "a HEIC image")
     if kind == "AVIF" and not features.check("avif"):
@@ -143,10 +146,81 @@ def _check_reader(source: Source, kind: str) -> None:
 
 
 def _orientation(source: Source) -> int:
-    """Return which way up an AVIF is: Pillow gives its properties the form of EXIF."""
+    """Return the orientation of an AVIF: Pillow translates its properties to EXIF."""
     plugin = importlib.import_module("PIL.AvifImagePlugin")
     try:
         exif = plugin.AvifImageFile(io.BytesIO(source.data)).info.get("exif", b"")
     except (OSError, ValueError, SyntaxError, RuntimeError) as error:
         raise source.damaged(f"the AVIF cannot be opened ({error})") from error
     return read_orientation(exif)
+
+
+JPEG2000_CODESTREAM, JPEG2000_CONTAINER = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
+
+_SIZE, _TILE_PART = 0xFF51, 0xFF90
+_SIGNED = 0x80
+# Each segment and tile-part takes an iteration. A tile has a few parts, and the largest image has
+# 1,024 tiles of 256 x 256.
+_MAX_SEGMENTS = 2**15
+
+
+def inspect_jpeg2000(source: Source) -> EncodedImage:
+    """Check that the parts of a codestream follow each other up to its end, and describe the image.
+
+    The decoder would leave missing parts grey or blurred without an error.
+    """
+    start, stop = 0, len(source.data)
+    if source.data.startswith(JPEG2000_CONTAINER):
+        found = [box for box in _boxes(source, 0, stop) if box.kind == b"jp2c"]
+        if not found:
+            raise source.damaged("the JPEG 2000 contains no codestream")
+        start, stop = found[0].start, found[0].stop
+    marker, _, _, right, bottom, left, top = source.unpack(">HHHIIII", start + 2)
+    if marker != _SIZE:
+        raise source.damaged("the JPEG 2000 does not begin with its size")
+    width, height = right - left, bottom - top
+    source.check_size(width, height)
+    bits = _check_components(source, start)
+    _check_parts(source, start + 2, stop)
+    if not features.check("jpg_2000"):
+        raise source.unsupported(
+            "it is a JPEG 2000 image, which this installation of Pillow cannot read"
+        )
+    # Greys of more than 8 bits come in the high bits of 16, colours in 8.
+    deep = bits > 8 and source.unpack(">H", start + 40) == (1,)
+    white = ((1 << bits) - 1) << (16 - bits) if deep else 0
+    return EncodedImage("JPEG2000", width, height, source.data, bits=16 if deep else 8, white=white)
+
+
+def _check_components(source: Source, start: int) -> int:
+    """Reject signed samples and more than 16 bits; return the bits of a sample."""
+    (count,) = source.unpack(">H", start + 40)
+    if not 1 <= count <= 4:
+        raise source.unsupported(f"it is a JPEG 2000 of {count} components, not 1 to 4")
+    parts = [source.unpack("BBB", start + 42 + 3 * i) for i in range(count)]
+    bits = {(depth & ~_SIGNED) + 1 for depth, _, _ in parts}
+    if any(depth & _SIGNED for depth, _, _ in parts) or max(bits) > 16:
+        raise source.unsupported(
+            "it is a JPEG 2000 with signed samples or more than 16 bits, whose black and white "
+            "levels are undefined",
+            "Set the range in the program that made it and save 8 or 16 bits, unsigned.",
+        )
+    if len(bits) > 1:
+        raise source.unsupported(f"it is a JPEG 2000 of mixed depths ({sorted(bits)} bits)")
+    return bits.pop()
+
+
+def _check_parts(source: Source, position: int, stop: int) -> None:
+    for _ in range(_MAX_SEGMENTS):
+        marker, length = source.unpack(">HH", position) if position + 4 <= stop else (0, 0)
+        if source.data[position : position + 2] == b"\xff\xd9" and position + 2 <= stop:
+            return
+        if marker == _TILE_PART:
+            (size,) = source.unpack(">I", position + 6)
+            if not size:  # The last part, which reaches to the end.
+                size = source.data.rfind(b"\xff\xd9", position, stop) - position
+            length = size - 2
+        if marker < 0xFF01 or length < 2 or position + 2 + length > stop:
+            raise source.damaged(f"the JPEG 2000 ends early or is damaged at byte {position:,}")
+        position += 2 + length
+    raise source.overloaded("JPEG 2000", _MAX_SEGMENTS, "parts")

@@ -6,8 +6,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from hematovision.images.formats.exif import read_orientation
-from hematovision.images.formats.picture import Picture, Source
+from hematovision.images.formats.source import EncodedImage, Source, read_orientation
 
 __all__ = ["inspect"]
 
@@ -23,23 +22,23 @@ _READABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # not lossless or 
 _COMPONENTS = (1, 3, 4)
 _PROGRESSIVE, _ARITHMETIC = frozenset({0xC2, 0xCA}), frozenset({0xC9, 0xCA})
 
-# A JPEG cut anywhere and given an end marker looks whole: the decoder paints missing blocks grey
-# and says nothing. Without the marker it stops and asks for more data instead. It looks up to 8
-# bytes ahead of the bits it needs, so that many follow: all ones, which is no Huffman code (T.81,
-# C.2) and ends two blocks at most.
+# A JPEG that is cut and then given an end marker looks complete: the decoder paints the missing
+# blocks grey without an error. Without the marker it asks for more data instead. It reads up to 8
+# bytes ahead, so that many follow: all ones, which is no Huffman code (T.81, C.2) and ends at most
+# two blocks.
 _LOOK_AHEAD = b"\xff\0" * 8
 
-# Each scan of a progressive JPEG passes over the whole picture, so a file of a few kB with
-# thousands of empty scans keeps a decoder busy for minutes. Encoders write about 10 scans.
+# Each scan of a progressive JPEG passes over the whole image: a file of a few kB with thousands of
+# empty scans keeps a decoder busy for minutes. Encoders write about 10 scans.
 _MAX_SCANS = 100
 
-# Each marker costs a loop's round, and a file has room for 134 million. `MAX_BYTES` of metadata
-# come in 4,096 segments; restart markers are not among them.
+# Each marker takes an iteration, and a file has room for 134 million. `MAX_BYTES` of metadata need
+# 4,096 segments; restart markers are not counted.
 _MAX_SEGMENTS = 2**14
 
 
 class _Walk:
-    """The segments of one JPEG, gathered from start to end."""
+    """Visits the segments of one JPEG and collects what the pixels need."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -85,13 +84,13 @@ class _Walk:
         elif code == _APP14 and content.startswith(b"Adobe") and len(content) >= 12:
             self.adobe = True
             return True
-        if code == _APP0:  # JFIF says that three components are YCbCr
+        if code == _APP0:  # JFIF: three components are YCbCr
             return content.startswith(b"JFIF\0")
         return code not in _APPLICATION and code not in _STANDALONE and code != _COMMENT
 
     def _read_frame(self, code: int, content: bytes) -> None:
         if len(content) < 6 or self.frame:
-            raise self.source.damaged("the JPEG's frame header is cut or given twice")
+            raise self.source.damaged("the JPEG's frame header is cut or repeated")
         bits, components = content[0], content[5]
         if code not in _READABLE_FRAMES or bits != 8 or components not in _COMPONENTS:
             raise self.source.unsupported(
@@ -108,13 +107,15 @@ class _Walk:
         self.missing = {name: set(bands) for name, _, _ in self.frame.components}
 
     def _read_scan(self, content: bytes) -> None:
-        """Count a scan, and note which coefficients it brings to their last bit."""
+        """Count a scan, and record which coefficients it completes."""
         self.scans += 1
         if self.scans > _MAX_SCANS:
             raise self.source.overloaded("JPEG", _MAX_SCANS, "scans")
         count = content[0] if content else 0
         if self.frame is None or len(content) != 4 + 2 * count:
-            raise self.source.damaged("the JPEG has a scan that is truncated or precedes its frame")
+            raise self.source.damaged(
+                "the JPEG has a scan that is cut or precedes its frame header"
+            )
         first, last, bits = content[-3:]
         for name in content[1:-3:2]:
             if self.frame.code not in _PROGRESSIVE:
@@ -125,7 +126,7 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What a frame header says; components are (name, across, down): name and sampling factors."""
+    """A frame header; components are (name, across, down): name and sampling factors."""
 
     code: int
     width: int
@@ -133,10 +134,10 @@ class _Frame:
     components: tuple[tuple[int, int, int], ...]
 
     def least_bytes(self) -> int:
-        """Return how many bytes the blocks take at the very least, all of one colour.
+        """Return the least number of bytes that the blocks of an image of one colour take.
 
-        Each block of 8 x 8 takes a Huffman code for its mean, and one for the end of the rest,
-        which progressive JPEGs share among blocks; arithmetic codes may be shorter than a bit.
+        Each block of 8 x 8 takes a Huffman code for its mean and one for the end of the rest, which
+        progressive JPEGs share among blocks; arithmetic codes may be shorter than a bit.
         """
         if self.code in _ARITHMETIC:
             return 0
@@ -149,7 +150,7 @@ class _Frame:
         return blocks * (1 if self.code in _PROGRESSIVE else 2) // 8
 
 
-def inspect(source: Source) -> Picture:
+def inspect(source: Source) -> EncodedImage:
     """Check a JPEG from start to end and describe it; bytes after its end are ignored."""
     walk = _Walk(source)
     walk.run()
@@ -163,14 +164,14 @@ def inspect(source: Source) -> Picture:
             f"of its {frame.width} x {frame.height} pixels"
         )
     at_once = walk.scans == 1 and frame.code not in _PROGRESSIVE | _ARITHMETIC
-    return Picture(
+    return EncodedImage(
         format="JPEG",
         width=frame.width,
         height=frame.height,
         data=data + (_LOOK_AHEAD if at_once else _END_MARKER),
         orientation=walk.orientation,
-        # Adobe's programs store CMYK inverted and say so by their marker (libjpeg.txt, "Special
-        # color spaces").
+        # Adobe's programs store CMYK inverted, with their marker (libjpeg.txt, "Special color
+        # spaces").
         inverted=walk.adobe and len(frame.components) == 4,
         open_ended=not at_once and frame.code not in _ARITHMETIC,
     )

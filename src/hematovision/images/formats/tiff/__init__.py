@@ -1,4 +1,4 @@
-"""TIFF: which page or pages are the picture, what range they have, and whether they are whole."""
+"""TIFF: which page or pages are the image, what range they have, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -8,38 +8,40 @@ from itertools import chain
 from typing import Final
 
 from hematovision.errors import NotAnImageError
-from hematovision.images.formats import directory as tags
-from hematovision.images.formats import page as kind
-from hematovision.images.formats.blocks import Blocks, check_places, read_blocks
-from hematovision.images.formats.imagej import read_imagej
-from hematovision.images.formats.jpeg_blocks import read_jpegs
-from hematovision.images.formats.ome import read_ome
-from hematovision.images.formats.page import Page, check_kind
-from hematovision.images.formats.picture import Picture, Source
-from hematovision.images.formats.stack import Stack, colour_order, read_shaped
+from hematovision.images.formats.source import EncodedImage, Source
+from hematovision.images.formats.tiff import tags
+from hematovision.images.formats.tiff.blocks import Blocks, check_places, read_blocks, read_jpegs
+from hematovision.images.formats.tiff.stacks import (
+    Stack,
+    colour_order,
+    read_imagej,
+    read_ome,
+    read_shaped,
+)
+from hematovision.images.formats.tiff.tags import Page, check_kind
 
 __all__ = ["inspect"]
 
 _DESCRIPTION, _IMAGEJ_LENGTHS, _IMAGEJ, _METAMORPH = 270, 50838, 50839, 33629
 _MAX_DESCRIPTIONS, _MAX_TEXT, _MAX_PARTS = 3, 2**22, 2**14
-_INLINE = 8  # bytes that may stand in an entry itself, where no text of use fits
+_INLINE = 8  # bytes that fit into an entry itself, too few for a useful text
 _MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 281, 341
 
-# All that decoding needs besides what is written anew: fill order, fax options, predictor, colour
-# map, JPEG tables and YCbCr. Nothing else reaches the decoder; we apply the orientation ourselves.
+# The fields copied for the decoder: fill order, fax options, predictor, colour map, JPEG tables and
+# YCbCr. The rest are written again or left out; we apply the orientation ourselves.
 _NEEDED: Final = (
-    kind.WIDTH, kind.HEIGHT, kind.COMPRESSION, kind.PREDICTOR, 266, 292, 293, 320, 347, 529, 530,
+    tags.WIDTH, tags.HEIGHT, tags.COMPRESSION, tags.PREDICTOR, 266, 292, 293, 320, 347, 529, 530,
     532,
 )  # fmt: skip
 _SINGLE: Final = (
-    kind.WIDTH, kind.HEIGHT, kind.COMPRESSION, kind.PHOTOMETRIC, kind.SAMPLES, kind.PLANES,
-    kind.ROWS_PER_STRIP, kind.TILE_WIDTH, kind.TILE_HEIGHT, kind.ORIENTATION, 266, kind.PREDICTOR,
+    tags.WIDTH, tags.HEIGHT, tags.COMPRESSION, tags.PHOTOMETRIC, tags.SAMPLES, tags.PLANES,
+    tags.ROWS_PER_STRIP, tags.TILE_WIDTH, tags.TILE_HEIGHT, tags.ORIENTATION, 266, tags.PREDICTOR,
 )  # fmt: skip
-_ALPHAS: Final = ((), (kind.ALPHA,), (kind.ASSOCIATED_ALPHA,))
+_ALPHAS: Final = ((), (tags.ALPHA,), (tags.ASSOCIATED_ALPHA,))
 
 
-def inspect(source: Source) -> Picture:
-    """Find the picture in a TIFF, check that every page is whole, and describe it."""
+def inspect(source: Source) -> EncodedImage:
+    """Find the image in a TIFF, check that every page is complete, and describe it."""
     layout = tags.read_layout(source)
     pages = [Page(source, layout, d) for d in tags.read_directories(source, layout)]
     if not pages:
@@ -56,11 +58,11 @@ def inspect(source: Source) -> Picture:
 
 
 def _read_stack(page: Page) -> Stack:
-    """Read what the first page's metadata say; OME-XML counts more than other descriptions."""
+    """Read the metadata of the first page; OME-XML takes precedence over other descriptions."""
     planes = page.fields.get(_METAMORPH, ())
     if planes and planes[0].count > 1:
         return Stack("MetaMorph's metadata", slices=planes[0].count, total=planes[0].count)
-    samples = (*page.all(kind.SAMPLES), 1)[0]
+    samples = (*page.all(tags.SAMPLES), 1)[0]
     entries = page.fields.get(_DESCRIPTION, ())[:_MAX_DESCRIPTIONS]
     texts = [page.source.take(e.place, e.count) for e in entries if _INLINE < e.count <= _MAX_TEXT]
     parts = _imagej_parts(page)
@@ -83,30 +85,30 @@ def _imagej_parts(page: Page) -> tuple[bytes, tuple[int, ...]]:
 
 
 def _choose(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
-    """Choose the page that is the picture, or three that are its red, green and blue.
+    """Choose the page that is the image, or three that are its red, green and blue.
 
-    Pages that say that they are a smaller copy or a mask, or that look like a smaller copy, are
-    left out. Of several in colour the first is taken. Several in grey are no picture, unless the
-    metadata say that they are the channels of one; slices and time points never are.
+    Smaller copies and masks are left out. Of several pages in colour the first is taken. Several
+    grey pages are one image only if the metadata declare them to be its channels; slices and time
+    points never are.
     """
     full = [page for page in pages if not page.is_reduced] or [pages[0]]
     first = full[0]
     same = [page for page in full if not _is_copy(page, first)]
     number = max(len(same), stack.total)
-    is_single = first.all(kind.SAMPLES, (1,)) == (1,)
+    is_single = first.all(tags.SAMPLES, (1,)) == (1,)
     if number > 1 and stack.slices * stack.frames > 1:
-        raise _refused(first, number, stack)
+        raise _not_one_image(first, number, stack)
     if stack.channels == 3 and is_single and (number > 1 or first.is_grey):
         return _channels(pages if stack.pages else same, stack)
     is_several = number > 1 and (first.is_grey or stack.channels > 1)
     is_part = stack.total > len(same) or (first.is_grey and is_single and stack.channels > 1)
     if is_several or is_part:
-        raise _refused(first, number, stack)
+        raise _not_one_image(first, number, stack)
     return [first]
 
 
 def _is_copy(page: Page, first: Page) -> bool:
-    """Tell whether a page has the shape of the first one made smaller, or has no pixels at all."""
+    """Whether a page has the shape of the first one scaled down, or has no pixels at all."""
     (width, height), (full_width, full_height) = page.size, first.size
     if not width * height:
         return page is not first
@@ -126,52 +128,51 @@ def _channels(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
         )
     order = colour_order(stack)
     if order is None:
-        names = ", ".join(stack.names) or "not red, green and blue"
         raise source.unsupported(
-            f"it is a TIFF of 3 channels, and {stack.origin} does not tell which is red, green "
-            f"and blue (it calls or shows them: {names})",
+            f"it is a TIFF of 3 channels, and the names and colours in {stack.origin} do not show "
+            "which are red, green and blue",
             "Merge the channels to RGB in the program that made it.",
         )
     return [pages[here[index]] for index in order]
 
 
-def _refused(page: Page, number: int, stack: Stack) -> NotAnImageError:
-    """Make the error for several pages that are no picture."""
+def _not_one_image(page: Page, number: int, stack: Stack) -> NotAnImageError:
+    """Return the error for several pages that are not one image."""
     width, height = page.size
-    look = ("grey " if page.is_grey else "") + ("page" if number == 1 else "pages")
+    kind = ("grey " if page.is_grey else "") + ("page" if number == 1 else "pages")
     sizes = {"channels": stack.channels, "slices": stack.slices, "time points": stack.frames}
     found = ", ".join(f"{size} {name}" for name, size in sizes.items() if size > 1)
     declares = (
         f"{stack.origin} declares {found or f'{stack.total} images'}"
         if found or stack.total > 1
-        else "nothing in it says that they are the channels of one image"
+        else "nothing in it declares them to be the channels of one image"
     )
     return page.source.unsupported(
-        f"it is a TIFF of {number} {look}, the first of {width} x {height} pixels, and {declares}",
+        f"it is a TIFF of {number} {kind}, the first of {width} x {height} pixels, and {declares}",
         "Expected one image: save the slice or time point that shows the cell, with its "
         "channels merged to RGB.",
     )
 
 
-def _single(page: Page, stack: Stack) -> Picture:
-    """Describe a picture that is one page."""
-    if page.is_grey and stack.samples == 3 and page.all(kind.SAMPLES) == (3,):
+def _single(page: Page, stack: Stack) -> EncodedImage:
+    """Describe an image that is one page."""
+    if page.is_grey and stack.samples == 3 and page.all(tags.SAMPLES) == (3,):
         page = replace(page, is_rgb=True)
     bits = check_kind(page)
     blocks = read_blocks(page, bits)
     deep, extra = bits[0] == 16, page.extra[:1]
-    colours = 3 if page.photometric == kind.RGB else 1
+    colours = 3 if page.photometric == tags.RGB else 1
     parts = [(page, blocks)]
     if page.is_planar and (deep or colours == 3 < len(bits)):  # Pillow does not know such planes
         has_alpha = len(bits) > colours and extra in _ALPHAS
         parts = [(page, blocks.plane(index)) for index in range(colours + has_alpha)]
-    picture = _describe(parts, bits, stack)
+    encoded = _describe(parts, bits, stack)
     is_ours = deep or len(parts) > 1  # Pillow divides by alpha itself
-    return replace(picture, associated=is_ours and extra == (kind.ASSOCIATED_ALPHA,))
+    return replace(encoded, associated=is_ours and extra == (tags.ASSOCIATED_ALPHA,))
 
 
-def _joined(pages: Sequence[Page], stack: Stack) -> Picture:
-    """Describe a picture whose red, green and blue are pages of their own."""
+def _joined(pages: Sequence[Page], stack: Stack) -> EncodedImage:
+    """Describe an image whose red, green and blue are pages of their own."""
     kinds = [(check_kind(page), page.size, page.photometric) for page in pages]
     if kinds != [kinds[0]] * 3 or len(kinds[0][0]) > 1:
         raise pages[0].source.unsupported(
@@ -182,21 +183,23 @@ def _joined(pages: Sequence[Page], stack: Stack) -> Picture:
     return _describe([(page, read_blocks(page, bits)) for page in pages], bits, stack)
 
 
-def _describe(parts: Sequence[tuple[Page, Blocks]], bits: tuple[int, ...], stack: Stack) -> Picture:
+def _describe(
+    parts: Sequence[tuple[Page, Blocks]], bits: tuple[int, ...], stack: Stack
+) -> EncodedImage:
     page = parts[0][0]
-    orientation = page.one(kind.ORIENTATION, 1)
+    orientation = page.one(tags.ORIENTATION, 1)
     deep = bits[0] == 16
     directories = [
         _fields(page, blocks, bits, is_plane=len(parts) > 1, deep=deep) for page, blocks in parts
     ]
-    return Picture(
+    return EncodedImage(
         format="TIFF",
-        width=page.one(kind.WIDTH),
-        height=page.one(kind.HEIGHT),
+        width=page.one(tags.WIDTH),
+        height=page.one(tags.HEIGHT),
         data=tags.append_directories(page.source, page.layout, directories),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         bits=bits[0],
-        inverted=deep and page.photometric == kind.WHITE_IS_ZERO,
+        inverted=deep and page.photometric == tags.WHITE_IS_ZERO,
         planes=len(parts),
         parts=tuple(chain.from_iterable(read_jpegs(page, blocks) for page, blocks in parts)),
         white=max(_white(page, stack) for page, _ in parts) if deep else 0,
@@ -204,10 +207,10 @@ def _describe(parts: Sequence[tuple[Page, Blocks]], bits: tuple[int, ...], stack
 
 
 def _white(page: Page, stack: Stack) -> int:
-    """Return the largest value that a sample of 16 bits can have, 0 if that is not declared.
+    """Return the declared maximum of 16-bit samples; 0 if there is none.
 
-    OME's SignificantBits and ImageJ's range count first. The fields MaxSampleValue and
-    SMaxSampleValue are meant as statistics, but are the only way to declare a range in plain TIFF.
+    OME's SignificantBits and ImageJ's range take precedence. The fields MaxSampleValue and
+    SMaxSampleValue are meant as statistics, but plain TIFF has no other way to declare a range.
     """
     if stack.white:
         return stack.white
@@ -226,24 +229,24 @@ def _white(page: Page, stack: Stack) -> int:
 def _fields(
     page: Page, blocks: Blocks, bits: tuple[int, ...], *, is_plane: bool, deep: bool
 ) -> dict[int, tags.Field]:
-    """Keep what the decoder needs; planes and 16 bits as plain as can be, for our own rules."""
+    """Keep what the decoder needs, with planes and 16 bits simplified for our own rules."""
     layout = page.layout
     entries = {tag: entry for tag in _NEEDED if (entry := page.entry(tag)) is not None}
     fields = {tag: tags.field(page.source, layout, entry) for tag, entry in entries.items()}
     photometric, extra = page.photometric, page.extra
-    if deep and photometric == kind.WHITE_IS_ZERO:
-        photometric = kind.BLACK_IS_ZERO
+    if deep and photometric == tags.WHITE_IS_ZERO:
+        photometric = tags.BLACK_IS_ZERO
     if is_plane:
-        photometric = min(photometric, kind.BLACK_IS_ZERO)
+        photometric = min(photometric, tags.BLACK_IS_ZERO)
         bits, extra = bits[:1], ()
-    if deep and extra == (kind.ASSOCIATED_ALPHA,):
-        extra = (kind.ALPHA,)
+    if deep and extra == (tags.ASSOCIATED_ALPHA,):
+        extra = (tags.ALPHA,)
     if extra:
-        fields[kind.EXTRA_SAMPLES] = tags.shorts(layout, *extra)
-    fields[kind.PHOTOMETRIC] = tags.shorts(layout, photometric)
-    fields[kind.BITS] = tags.shorts(layout, *bits)
-    fields[kind.SAMPLES] = tags.shorts(layout, len(bits))
-    fields[kind.PLANES] = tags.shorts(layout, kind.SEPARATE if blocks.planes > 1 else 1)
+        fields[tags.EXTRA_SAMPLES] = tags.shorts(layout, *extra)
+    fields[tags.PHOTOMETRIC] = tags.shorts(layout, photometric)
+    fields[tags.BITS] = tags.shorts(layout, *bits)
+    fields[tags.SAMPLES] = tags.shorts(layout, len(bits))
+    fields[tags.PLANES] = tags.shorts(layout, tags.SEPARATE if blocks.planes > 1 else 1)
     return fields | _block_fields(layout, blocks)
 
 
@@ -251,13 +254,13 @@ def _block_fields(layout: tags.Layout, blocks: Blocks) -> dict[int, tags.Field]:
     offsets, lengths = tags.longs(layout, blocks.offsets), tags.longs(layout, blocks.lengths)
     if blocks.tiled:
         return {
-            kind.TILE_WIDTH: tags.longs(layout, (blocks.across,)),
-            kind.TILE_HEIGHT: tags.longs(layout, (blocks.down,)),
-            kind.TILES: offsets,
-            kind.TILE_BYTES: lengths,
+            tags.TILE_WIDTH: tags.longs(layout, (blocks.across,)),
+            tags.TILE_HEIGHT: tags.longs(layout, (blocks.down,)),
+            tags.TILES: offsets,
+            tags.TILE_BYTES: lengths,
         }
     return {
-        kind.ROWS_PER_STRIP: tags.longs(layout, (blocks.down,)),
-        kind.STRIPS: offsets,
-        kind.STRIP_BYTES: lengths,
+        tags.ROWS_PER_STRIP: tags.longs(layout, (blocks.down,)),
+        tags.STRIPS: offsets,
+        tags.STRIP_BYTES: lengths,
     }

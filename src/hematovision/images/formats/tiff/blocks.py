@@ -1,4 +1,4 @@
-"""The strips or tiles of a TIFF's page: where they lie, and whether they hold all pixels."""
+"""The strips or tiles of a TIFF"s page: where they lie, and whether they hold all pixels."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from hematovision.images.formats import page as kind
-from hematovision.images.formats.page import Page
+from hematovision.images.formats import jpeg
+from hematovision.images.formats.source import MAX_SIDE, EncodedImage, Source
+from hematovision.images.formats.tiff import tags
+from hematovision.images.formats.tiff.tags import Page
 
-__all__ = ["Blocks", "check_places", "read_blocks"]
+__all__ = ["Blocks", "check_places", "read_blocks", "read_jpegs"]
 
-# Each strip or tile costs the decoder a call, and those of all pages are read. 8192 x 8192 pixels
-# in tiles of 32 x 32 are as many as one page may have.
+# Each strip or tile takes the decoder a call, and those of all pages are read. The largest image
+# in tiles of 32 x 32 pixels has 65,536.
 _MAX_BLOCKS: Final = 2**16
 _MAX_BLOCKS_OF_ALL: Final = 2**18
 
-_PLACES: Final = (kind.TILES, kind.STRIPS, kind.TILE_BYTES, kind.STRIP_BYTES)
+_PLACES: Final = (tags.TILES, tags.STRIPS, tags.TILE_BYTES, tags.STRIP_BYTES)
 
-# A tile may be larger than the picture, and two may share their bytes, but not by any amount.
+# A tile may be larger than the image, and two may share their bytes, but within limits.
 _SPARE_PIXELS: Final = 2**25
 _SPARE_BYTES: Final = 2**20
 
@@ -36,7 +38,7 @@ class Blocks:
     offsets, lengths : tuple of int
         In bytes; plane after plane, each from the top.
     planes : int
-        1, or the number of samples where each has its own.
+        1, or the number of samples if each is stored separately.
     """
 
     tiled: bool
@@ -82,21 +84,21 @@ def check_places(pages: Iterable[Page]) -> None:
 
 
 def _places(page: Page) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Read offsets and lengths; writers of tiles sometimes use the fields of strips."""
+    """Return offsets and lengths; writers of tiles sometimes use the fields of strips."""
     tiles, strips, tile_bytes, strip_bytes = (page.all(tag, most=_MAX_BLOCKS) for tag in _PLACES)
     return tiles or strips, tile_bytes or strip_bytes
 
 
 def _is_tiled(page: Page) -> bool:
     fields = page.fields
-    return kind.TILES in fields or (kind.TILE_WIDTH in fields and kind.ROWS_PER_STRIP not in fields)
+    return tags.TILES in fields or (tags.TILE_WIDTH in fields and tags.ROWS_PER_STRIP not in fields)
 
 
 def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
     """Find the strips or tiles of a page, and check that they hold all of its pixels.
 
-    Lengths that are missing or 0 are found as common readers do: uncompressed ones by what the
-    pixels need, compressed ones up to where the next begins, or up to the end of the file.
+    Lengths that are missing or 0 are derived as common readers do: uncompressed ones from the
+    number of pixels, compressed ones from the offset of the next, or from the end of the file.
 
     Parameters
     ----------
@@ -108,13 +110,13 @@ def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
     Raises
     ------
     TruncatedImageError
-        If there are too few, if they are too short, or out of proportion to the picture.
+        If there are too few, if they are too short, or out of proportion to the image.
     """
-    width, height = page.one(kind.WIDTH), page.one(kind.HEIGHT)
+    width, height = page.one(tags.WIDTH), page.one(tags.HEIGHT)
     page.source.check_size(width, height)
     tiled = _is_tiled(page)
-    across = page.one(kind.TILE_WIDTH) if tiled else width
-    rows = page.one(kind.TILE_HEIGHT) if tiled else page.one(kind.ROWS_PER_STRIP, height)
+    across = page.one(tags.TILE_WIDTH) if tiled else width
+    rows = page.one(tags.TILE_HEIGHT) if tiled else page.one(tags.ROWS_PER_STRIP, height)
     down = rows if tiled else min(rows or height, height)
     if not (across and down):
         raise page.source.damaged("the TIFF declares tiles of impossible size")
@@ -130,9 +132,9 @@ def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
 
 
 def _complete(page: Page, needed: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return offset and length of each block, with `needed` bytes once decoded."""
+    """Return offset and length of each block; `needed` are the bytes of each once decoded."""
     offsets, lengths = _places(page)
-    raw = page.one(kind.COMPRESSION, kind.RAW) == kind.RAW
+    raw = page.one(tags.COMPRESSION, tags.RAW) == tags.RAW
     if len(offsets) >= len(needed):
         offsets = offsets[: len(needed)]
         lengths = _lengths(page, offsets, lengths[: len(needed)], needed if raw else [])
@@ -152,10 +154,10 @@ def _complete(page: Page, needed: list[int]) -> tuple[tuple[int, ...], tuple[int
 def _lengths(
     page: Page, offsets: tuple[int, ...], lengths: tuple[int, ...], needed: list[int]
 ) -> tuple[int, ...]:
-    """Fill in lengths that are missing or 0; `needed` is empty where pixels are compressed."""
+    """Fill in lengths that are missing or 0; `needed` is empty for compressed pixels."""
     if lengths and all(lengths):
         return lengths
-    if not all(offsets):  # a sparse file: what is not there was never written
+    if not all(offsets):  # a sparse file: some blocks were never written
         raise page.source.damaged("the TIFF lacks some of its strips or tiles")
     places = sorted({*offsets, len(page.source.data)})
     filled = []
@@ -164,3 +166,53 @@ def _lengths(
         length = needed[index] if needed else following - offset
         filled.append((lengths[index] if lengths else 0) or length)
     return tuple(filled)
+
+
+_TABLES: Final = 347
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+# The decoder starts once for each. Common tiles have 65,536 pixels, the smallest strips 8 rows.
+_FEW, _LEAST_PIXELS = 1024, 4096
+
+
+def read_jpegs(page: Page, blocks: Blocks) -> tuple[EncodedImage, ...]:
+    """Describe each strip or tile of a page as a JPEG of its own; none for other compressions.
+
+    libtiff paints missing parts of them grey without an error, so each is also decoded by itself.
+
+    Raises
+    ------
+    TruncatedImageError
+        If one is cut or smaller than its part of the page, or if there are too many.
+    NotAnImageError
+        If one is of a kind that cannot be read.
+    """
+    if page.one(tags.COMPRESSION, tags.RAW) != tags.JPEG:
+        return ()
+    width, height = page.one(tags.WIDTH), page.one(tags.HEIGHT)
+    most = _FEW + width * height // _LEAST_PIXELS
+    if len(blocks.offsets) > most:
+        raise page.source.overloaded("TIFF", most, "JPEGs as strips or tiles")
+    entry = page.entry(_TABLES)
+    tables = page.source.take(entry.place, entry.count) if entry else b""
+    places = zip(blocks.offsets, blocks.lengths, strict=True)
+    jpegs = tuple(_read(page.source, tables, *place) for place in places)
+    rows = -(-height // blocks.down)
+    for index, encoded in enumerate(jpegs if blocks.planes == 1 else ()):
+        is_last = not blocks.tiled and index == rows - 1
+        least = height - index * blocks.down if is_last else blocks.down
+        if encoded.width < blocks.across or encoded.height < least:
+            raise page.source.damaged(
+                f"the TIFF has a JPEG of {encoded.width} x {encoded.height} pixels where "
+                f"{blocks.across} x {least} are needed"
+            )
+    return jpegs
+
+
+def _read(source: Source, tables: bytes, offset: int, length: int) -> EncodedImage:
+    """Describe one JPEG, with the shared tables put in front."""
+    content = source.take(offset, length)
+    if not content.startswith(_START):
+        raise source.damaged("the TIFF has a strip or tile that is not a JPEG")
+    if tables.startswith(_START):
+        content = tables[: tables.rfind(_END)] + content[len(_START) :]
+    return jpeg.inspect(Source(content, source.name, source.max_pixels, max_aspect=MAX_SIDE))

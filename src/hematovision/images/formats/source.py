@@ -1,0 +1,225 @@
+"""The bytes of an image file, read with bounds checks, and the description of its image."""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.errors import NotAnImageError, TooManyPixelsError, TruncatedImageError
+from hematovision.extras import missing_extra
+
+__all__ = ["MAX_ASPECT", "MAX_SIDE", "EncodedImage", "Source", "read_orientation", "shown_bytes"]
+
+MAX_SIDE = 65_535
+"""Longest side in pixels: the limit of JPEG and GIF, and more than any microscope camera has."""
+
+MAX_ASPECT = 100
+"""Longer side over shorter side: no cell is recognisable in an image this uneven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The bytes of one image file, read with bounds checks.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    name : str
+        The image's name in errors.
+    max_pixels : int
+        Largest accepted width times height.
+    max_aspect : int
+        Largest accepted longer side over shorter side.
+    """
+
+    data: bytes
+    name: str
+    max_pixels: int
+    max_aspect: int = MAX_ASPECT
+
+    def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
+        """Read integers at `offset`, laid out as `struct` describes.
+
+        Raises
+        ------
+        TruncatedImageError
+            If they are not all inside the file.
+        """
+        self.require(offset, struct.calcsize(layout))
+        return struct.unpack_from(layout, self.data, offset)
+
+    def take(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; raises as `unpack` does."""
+        self.require(offset, length)
+        return self.data[offset : offset + length]
+
+    def require(self, offset: int, length: int) -> None:
+        """Raise `TruncatedImageError` unless the file holds `length` bytes from `offset`."""
+        if offset < 0 or length < 0 or offset + length > len(self.data):
+            raise self.damaged(
+                f"the file ends early: it has {len(self.data):,} bytes, but its header declares "
+                f"at least {offset + length:,}"
+            )
+
+    def check_size(self, width: int, height: int) -> None:
+        """Check that an image has pixels, and that its size is within the limits.
+
+        Decoders and `fit` spend time and memory on each row and column: a file of 1 kB with a side
+        of millions of pixels would cost more than any real image.
+
+        Raises
+        ------
+        TruncatedImageError, TooManyPixelsError
+        """
+        if width < 1 or height < 1:
+            raise self.damaged(f"it declares {width} x {height} pixels")
+        short, long = sorted((width, height))
+        if width * height > self.max_pixels:
+            reason = (
+                f"{width} x {height} = {width * height:,} pixels; the limit is "
+                f"{self.max_pixels:,}. Crop it or scale it down."
+            )
+        elif long > MAX_SIDE:
+            reason = (
+                f"{width} x {height} pixels; the limit for each side is {MAX_SIDE:,}. Crop it or "
+                "scale it down."
+            )
+        elif long > self.max_aspect * short:
+            reason = (
+                f"{width} x {height} pixels; one side may be at most {self.max_aspect} times the "
+                "other. Crop it to regions that show whole cells."
+            )
+        else:
+            return
+        raise TooManyPixelsError(self.name, f"it declares {reason}")
+
+    def require_module(self, module: str, kind: str) -> None:
+        """Raise `NotAnImageError` if the module that reads this kind of image is not installed."""
+        if importlib.util.find_spec(module) is None:
+            missing = missing_extra("formats", module, f"it is {kind}. Reading it")
+            raise NotAnImageError(self.name, str(missing))
+
+    def damaged(self, reason: str) -> TruncatedImageError:
+        """Return the error for an image that is cut or altered."""
+        return TruncatedImageError(
+            self.name, f"{reason}. Copy the file again from its source, or leave it out."
+        )
+
+    def overloaded(self, kind: str, limit: int, parts: str) -> TruncatedImageError:
+        """Return the error for a file of more parts than any encoder writes.
+
+        Each part takes time, however small it is, so parts are counted before work is done on them.
+        """
+        return TruncatedImageError(
+            self.name,
+            f"the {kind} has more than {limit:,} {parts}, far more than its pixels need. Save it "
+            "again in an image editor, or leave it out.",
+        )
+
+    def unsupported(self, reason: str, advice: str = "Save it as an 8-bit PNG.") -> NotAnImageError:
+        """Return the error for content that is not an image of an accepted kind."""
+        return NotAnImageError(self.name, f"{reason}. {advice}")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image as its container describes it, ready for the decoder.
+
+    Parameters
+    ----------
+    format : {"JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "HEIF", "JPEG2000", "DICOM"}
+        Selects the decoder.
+    width, height : int
+        In pixels as stored, before the orientation is applied.
+    data : bytes
+        The file, reduced to what the pixels need.
+    orientation : int
+        1 to 8, as in Exif 2.32, section 4.6.4, tag Orientation.
+    bits : int
+        Per sample, as stored: 16, or anything else for images that are 8 bits once decoded.
+    transparent : tuple of int
+        The grey or RGB value of transparent pixels, in stored units; empty if there is none.
+    inverted : bool
+        Whether the decoded numbers run from white to black.
+    associated : bool
+        Whether stored colours are already multiplied by alpha.
+    open_ended : bool
+        Whether the decoder accepts coded data that end early: a JPEG in several scans. Such data
+        are complete if bytes inserted before the end marker change nothing in the decoded image.
+    planes : int
+        How many pages of `data` hold one sample each, in order; 1 if the image is one page.
+    parts : tuple of EncodedImage
+        The JPEGs inside a TIFF, which the TIFF decoder does not check; each must decode by itself.
+    white : int
+        The declared maximum of 16-bit samples; 0 if none is declared.
+    negative : bool
+        Whether black and white are swapped after decoding.
+    pixels : array of uint8, (H, W, 3), or None
+        The decoded image, if reading the container yields it.
+    """
+
+    format: str
+    width: int
+    height: int
+    data: bytes
+    orientation: int = 1
+    bits: int = 8
+    transparent: tuple[int, ...] = ()
+    inverted: bool = False
+    associated: bool = False
+    open_ended: bool = False
+    planes: int = 1
+    parts: tuple[EncodedImage, ...] = ()
+    white: int = 0
+    negative: bool = False
+    pixels: NDArray[np.uint8] | None = None
+
+
+_ORIENTATION = 0x0112
+_SHORT = 3
+_PREFIX = b"Exif\0\0"
+
+
+def read_orientation(block: bytes) -> int:
+    """Return the orientation in an EXIF block: 1 to 8; 1 (upright) if it is missing or damaged.
+
+    Parameters
+    ----------
+    block : bytes
+        The content of JPEG's APP1, PNG's ``eXIf`` or WebP's ``EXIF``: a small TIFF directory
+        (Exif 2.32, section 4.5.2), with or without the prefix ``Exif``.
+    """
+    block = block.removeprefix(_PREFIX)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, directory)
+        for position in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, position)
+            if tag == _ORIENTATION and kind == _SHORT:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def shown_bytes(data: bytes) -> str:
+    """Return bytes for a message: plain text quoted, everything else in hexadecimal.
+
+    Examples
+    --------
+    >>> shown_bytes(b"<html>")
+    '"<html>"'
+    >>> shown_bytes(bytes([0, 255]))
+    'the bytes 00 ff'
+    """
+    if data and all(32 <= byte < 127 for byte in data):
+        return f'"{data.decode("ascii")}"'
+    return f"the bytes {data.hex(' ')}"
