@@ -1,4 +1,4 @@
-"""The program run in this process, and the small model that says which colour is strongest."""
+"""The program run in this process, and a small model that predicts the strongest colour."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the program with these arguments, and return what it said and its exit code."""
+    """Run the program with these arguments, and return its output and exit code."""
     monkeypatch.setattr("hematovision.cli.terminal._program", lambda: "hematovision")
 
     def call(*arguments: object) -> Result:
@@ -28,20 +28,20 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture(scope="session")
 def colour_model() -> Path:
-    """A bundle whose answers can be worked out by hand: the strongest of red, green and blue."""
+    """A bundle with predictions worked out by hand: the strongest of red, green and blue."""
     return COLOUR_MODEL
 
 
 @pytest.fixture(scope="session")
 def explaining_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model, able to say where it looked."""
+    """The same model, with attention maps."""
     return explaining_bundle(tmp_path_factory.mktemp("explaining") / "run")
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def cell_images(tmp_path: Path) -> Path:
     """A folder with a red, a green and a blue image."""
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "cell_images"
     folder.mkdir()
     for name, colour in COLOURS.items():
         write_square(folder / f"{name}.png", colour, side=40)

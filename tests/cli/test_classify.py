@@ -20,8 +20,8 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_in_a_pipe_the_answers_are_csv(run, colour_model, pictures: Path):
-    result = run("classify", pictures, "--model", colour_model)
+def test_predictions_are_csv_in_a_pipe(run, colour_model, cell_images: Path):
+    result = run("classify", cell_images, "--model", colour_model)
     assert result.exit_code == 0
     found = {Path(row["path"]).stem: row for row in rows(result.stdout)}
     assert {name: row["label"] for name, row in found.items()} == {
@@ -36,31 +36,32 @@ def test_in_a_pipe_the_answers_are_csv(run, colour_model, pictures: Path):
     assert result.stderr == "3 images: 1 red, 1 green, 1 blue; 3 to review, 0 refused\n"
 
 
-def test_one_image_is_answered_in_one_row_and_nothing_else(run, colour_model, pictures: Path):
-    result = run("classify", pictures / "green.png", "--model", colour_model)
+def test_one_image_gives_one_row_and_nothing_else(run, colour_model, cell_images: Path):
+    result = run("classify", cell_images / "green.png", "--model", colour_model)
     assert [row["label"] for row in rows(result.stdout)] == ["green"]
     assert result.stderr == ""
 
 
-def test_in_a_terminal_each_answer_is_a_line_to_read(
-    run, colour_model, pictures: Path, monkeypatch
+def test_each_prediction_is_one_line_in_a_terminal(
+    run, colour_model, cell_images: Path, monkeypatch
 ):
-    (pictures / "cut.png").write_bytes((pictures / "red.png").read_bytes()[:50])
+    (cell_images / "cut.png").write_bytes((cell_images / "red.png").read_bytes()[:50])
     monkeypatch.setattr(command, "_is_terminal", lambda: True)
-    result = run("classify", pictures, "--model", colour_model)
+    result = run("classify", cell_images, "--model", colour_model)
     lines = {line.split()[-1]: line for line in result.stdout.splitlines()}
     assert re.match(
-        r"Not recognised +review: unlike the training images +", lines[str(pictures / "green.png")]
+        r"Not recognised +review: unlike the training images +",
+        lines[str(cell_images / "green.png")],
     )
-    assert lines[str(pictures / "cut.png")].startswith("refused ")
+    assert lines[str(cell_images / "cut.png")].startswith("refused ")
 
 
 def test_images_of_other_formats_are_listed_by_name_and_the_rest_goes_on(
-    run, colour_model, pictures: Path
+    run, colour_model, cell_images: Path
 ):
     for name in ("cell.czi", "cell.lif", "notes.txt", "cells.csv"):
-        (pictures / name).write_bytes(b"no image that is read")
-    result = run("classify", pictures, "--model", colour_model)
+        (cell_images / name).write_bytes(b"no image that is read")
+    result = run("classify", cell_images, "--model", colour_model)
     assert result.exit_code == 3
     assert "5 images: 1 red, 1 green, 1 blue; 3 to review, 2 refused" in result.stderr
     assert "Zeiss image (CZI)" in result.stderr
@@ -69,29 +70,29 @@ def test_images_of_other_formats_are_listed_by_name_and_the_rest_goes_on(
 
 
 def test_a_dicom_file_without_its_extra_is_refused_with_the_command_to_install_it(
-    run, colour_model, pictures: Path, monkeypatch
+    run, colour_model, cell_images: Path, monkeypatch
 ):
     find = importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name, *a: None if name == "pydicom" else find(name)
     )
-    (pictures / "cell.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
-    result = run("classify", pictures, "--model", colour_model)
+    (cell_images / "cell.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    result = run("classify", cell_images, "--model", colour_model)
     assert result.exit_code == 3
     assert "1 refused" in result.stderr
     assert re.search(r"cell\.dcm: it is a DICOM image\..*'pydicom'.*install", result.stderr)
 
 
 def test_refused_files_are_each_listed_and_the_exit_code_is_three(
-    run, colour_model, pictures: Path
+    run, colour_model, cell_images: Path
 ):
-    (pictures / "empty.png").write_bytes(b"")
-    (pictures / "text.jpg").write_text("not an image")
-    result = run("classify", pictures, pictures / "gone.png", "--model", colour_model)
+    (cell_images / "empty.png").write_bytes(b"")
+    (cell_images / "text.jpg").write_text("not an image")
+    result = run("classify", cell_images, cell_images / "gone.png", "--model", colour_model)
     assert result.exit_code == 3
     assert "Images that could not be used (3):" in result.stderr
     for name in ("empty.png", "text.jpg", "gone.png"):
-        assert f"  {pictures / name}: " in result.stderr
+        assert f"  {cell_images / name}: " in result.stderr
     assert "Traceback" not in result.output
     refused = [row for row in rows(result.stdout) if row["decision"] == "refused"]
     assert len(refused) == 3
@@ -99,11 +100,11 @@ def test_refused_files_are_each_listed_and_the_exit_code_is_three(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".CSV"])
-def test_a_table_is_written_and_its_place_is_said(
-    run, colour_model, pictures: Path, tmp_path: Path, suffix
+def test_a_table_is_written_and_its_path_printed(
+    run, colour_model, cell_images: Path, tmp_path: Path, suffix
 ):
-    table = tmp_path / f"answers{suffix}"
-    result = run("classify", pictures, "--model", colour_model, "--out", table)
+    table = tmp_path / f"predictions{suffix}"
+    result = run("classify", cell_images, "--model", colour_model, "--out", table)
     assert result.exit_code == 0
     assert table.stat().st_size > 0
     assert result.stdout == (
@@ -111,35 +112,39 @@ def test_a_table_is_written_and_its_place_is_said(
     )
 
 
-def test_overlays_are_written_and_counted(run, explaining_model, pictures: Path, tmp_path: Path):
-    (pictures / "cut.png").write_bytes((pictures / "red.png").read_bytes()[:50])
+def test_overlays_are_written_and_counted(run, explaining_model, cell_images: Path, tmp_path: Path):
+    (cell_images / "cut.png").write_bytes((cell_images / "red.png").read_bytes()[:50])
     folder = tmp_path / "looked"
-    result = run("classify", pictures, "--model", explaining_model, "--explain", folder)
+    result = run("classify", cell_images, "--model", explaining_model, "--explain", folder)
     assert result.exit_code == 3
     assert f"3 overlays in {folder}\n" in result.stderr
     assert {row["label"] for row in rows(result.stdout)} == {"red", "green", "blue", ""}
     assert sorted(p.name for p in folder.iterdir()) == ["blue.png", "green.png", "red.png"]
     table, folder = tmp_path / "t.csv", tmp_path / "one"
     result = run(
-        *("classify", pictures / "red.png", "--model", explaining_model),
+        *("classify", cell_images / "red.png", "--model", explaining_model),
         *("--out", table, "--explain", folder),
     )
     assert result.exit_code == 0
     assert f"Table: {table}\n1 overlay in {folder}" in result.stdout
 
 
-def test_a_model_that_cannot_explain_is_an_error(run, colour_model, pictures: Path, tmp_path: Path):
+def test_a_model_that_cannot_explain_is_an_error(
+    run, colour_model, cell_images: Path, tmp_path: Path
+):
     arguments = ("--model", colour_model, "--explain", tmp_path / "looked")
-    result = run("classify", pictures, *arguments)
+    result = run("classify", cell_images, *arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "has no explanation maps" in result.stderr
     assert not (tmp_path / "looked").exists()
 
 
-def test_resuming_says_what_was_there_before(run, colour_model, pictures: Path, tmp_path: Path):
-    arguments = ("classify", pictures, "--model", colour_model, "--out", tmp_path / "t.csv")
+def test_resuming_reports_what_was_classified_before(
+    run, colour_model, cell_images: Path, tmp_path: Path
+):
+    arguments = ("classify", cell_images, "--model", colour_model, "--out", tmp_path / "t.csv")
     first, second = run(*arguments, "--resume"), run(*arguments, "--resume")
-    (pictures / "cut.png").write_bytes((pictures / "red.png").read_bytes()[:50])
+    (cell_images / "cut.png").write_bytes((cell_images / "red.png").read_bytes()[:50])
     third, fourth = run(*arguments, "--resume"), run(*arguments, "--resume")
     assert [result.exit_code for result in (first, second, third, fourth)] == [0, 0, 3, 3]
     assert [result.stdout.splitlines()[0] for result in (first, second, third, fourth)] == [
@@ -151,15 +156,15 @@ def test_resuming_says_what_was_there_before(run, colour_model, pictures: Path, 
     assert "cut.png: " in fourth.stderr
 
 
-def test_whoever_stops_a_table_is_told_how_to_go_on(
-    run, colour_model, pictures: Path, tmp_path: Path, monkeypatch
+def test_stopping_a_table_prints_how_to_resume(
+    run, colour_model, cell_images: Path, tmp_path: Path, monkeypatch
 ):
     def stop(done, total, what):
         if done == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "progress_bar", lambda hidden: nullcontext(stop))
-    arguments = ("classify", pictures, "--model", colour_model, "--out", tmp_path / "t.csv")
+    arguments = ("classify", cell_images, "--model", colour_model, "--out", tmp_path / "t.csv")
     stopped = run(*arguments)
     assert stopped.exit_code == 130
     assert "Run the same command with --resume to continue" in stopped.stderr
@@ -168,14 +173,14 @@ def test_whoever_stops_a_table_is_told_how_to_go_on(
 
 
 @pytest.mark.parametrize("others", [(), ("--out", "t.csv", "--explain", "folder")])
-def test_only_a_table_can_be_resumed(run, colour_model, pictures: Path, others):
-    result = run("classify", pictures, "--model", colour_model, "--resume", *others)
+def test_only_a_table_can_be_resumed(run, colour_model, cell_images: Path, others):
+    result = run("classify", cell_images, "--model", colour_model, "--resume", *others)
     assert result.exit_code == 2
     assert "--resume" in result.stderr
 
 
-def test_a_model_that_does_not_exist_is_an_error_never_an_answer(run, pictures: Path):
-    result = run("classify", pictures, "--model", "no-such-model")
+def test_a_model_that_does_not_exist_is_an_error_never_a_prediction(run, cell_images: Path):
+    result = run("classify", cell_images, "--model", "no-such-model")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: There is no model 'no-such-model'")
     assert "Traceback" not in result.stderr
@@ -188,10 +193,10 @@ def test_a_folder_without_images_is_an_error(run, colour_model, tmp_path: Path):
     assert "no images in the folder" in result.stderr
 
 
-def test_a_table_that_cannot_be_written_is_an_error(run, colour_model, pictures: Path, tmp_path):
+def test_a_table_that_cannot_be_written_is_an_error(run, colour_model, cell_images: Path, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    table = tmp_path / "file" / "answers.csv"
-    result = run("classify", pictures, "--model", colour_model, "--out", table)
+    table = tmp_path / "file" / "predictions.csv"
+    result = run("classify", cell_images, "--model", colour_model, "--out", table)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: Cannot create the folder")
 
@@ -207,31 +212,31 @@ def test_models_are_listed_with_their_figures_and_cards(run, monkeypatch, tmp_pa
         card=tmp_path / "MODEL_CARD.md",
     )
     monkeypatch.setattr("hematovision.workflows.models.list_models", lambda: [entry])
-    said = run("models").stdout
-    assert re.search(r"colours +945 +99\.4\s% +98\.1 to 99\.96\s% +5\.0\s%", said)
-    assert "colours: red, green" in said
-    assert "MODEL_CARD.md" in said.replace("\n", "")
+    printed = run("models").stdout
+    assert re.search(r"colours +945 +99\.4\s% +98\.1 to 99\.96\s% +5\.0\s%", printed)
+    assert "colours: red, green" in printed
+    assert "MODEL_CARD.md" in printed.replace("\n", "")
 
 
-def test_an_installation_without_models_says_what_to_do(run, monkeypatch):
+def test_without_bundled_models_the_next_step_is_printed(run, monkeypatch):
     monkeypatch.setattr("hematovision.workflows.models.list_models", list)
     result = run("models")
     assert result.exit_code == 0
     assert "no bundled models. Train one" in result.stdout
 
 
-def test_json_lines_hold_one_object_a_line(run, colour_model, pictures: Path, tmp_path: Path):
-    table = tmp_path / "answers.jsonl"
-    run("classify", pictures, "--model", colour_model, "--out", table)
+def test_json_lines_hold_one_object_a_line(run, colour_model, cell_images: Path, tmp_path: Path):
+    table = tmp_path / "predictions.jsonl"
+    run("classify", cell_images, "--model", colour_model, "--out", table)
     objects = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
     assert [Path(row["path"]).stem for row in objects] == ["blue", "green", "red"]
 
 
 def test_a_recognised_image_shows_its_class_and_how_sure(capsys):
-    answer = Prediction("a.png", ("RBC", "WBC"), "WBC", (0.029, 0.971), 0.971, 1.0, "accepted")
-    lines = command._Lines(answer.classes)
-    lines.write(answer.values())
-    unlike = replace(answer, decision="review", reason="unlike the training images")
+    prediction = Prediction("a.png", ("RBC", "WBC"), "WBC", (0.029, 0.971), 0.971, 1.0, "accepted")
+    lines = command._Lines(prediction.classes)
+    lines.write(prediction.values())
+    unlike = replace(prediction, decision="review", reason="unlike the training images")
     lines.write(unlike.values())
     first, second = capsys.readouterr().out.splitlines()
     assert first.split() == ["WBC", "97.1%", "accepted", "a.png"]

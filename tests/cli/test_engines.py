@@ -18,9 +18,11 @@ def _ray_here():
         yield
 
 
-def test_a_cluster_fills_a_folder_and_says_so(run, colour_model, pictures: Path, tmp_path: Path):
-    out = tmp_path / "answers"
-    arguments = ("classify", pictures, "--model", colour_model, "--engine", "ray", "--out", out)
+def test_a_cluster_fills_a_folder_and_prints_its_path(
+    run, colour_model, cell_images: Path, tmp_path: Path
+):
+    out = tmp_path / "predictions"
+    arguments = ("classify", cell_images, "--model", colour_model, "--engine", "ray", "--out", out)
     result = run(*arguments)
     assert result.exit_code == 0
     assert result.stdout == (
@@ -39,28 +41,28 @@ def test_a_cluster_fills_a_folder_and_says_so(run, colour_model, pictures: Path,
     assert resumed.stdout.startswith("Nothing to do: all images were classified before\n3 images:")
 
 
-def test_refused_images_are_listed_there_too(run, colour_model, pictures: Path, tmp_path: Path):
-    (pictures / "empty.png").write_bytes(b"")
+def test_refused_images_are_listed_there_too(run, colour_model, cell_images: Path, tmp_path: Path):
+    (cell_images / "empty.png").write_bytes(b"")
     result = run(
-        *("classify", pictures.as_uri(), "--model", colour_model),
-        *("--engine", "ray", "--out", tmp_path / "answers"),
+        *("classify", cell_images.as_uri(), "--model", colour_model),
+        *("--engine", "ray", "--out", tmp_path / "predictions"),
     )
     assert result.exit_code == 3
-    assert f"file://{pictures / 'empty.png'}: the file is empty" in result.stderr
+    assert f"file://{cell_images / 'empty.png'}: the file is empty" in result.stderr
 
 
-def test_the_address_reaches_the_cluster(run, colour_model, pictures, tmp_path, monkeypatch):
+def test_the_address_reaches_the_cluster(run, colour_model, cell_images, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(on_cluster, "connected", lambda cluster: asked.append(cluster) or 1 / 0)
     run(
-        *("classify", pictures, "--model", colour_model, "--out", tmp_path / "answers"),
+        *("classify", cell_images, "--model", colour_model, "--out", tmp_path / "predictions"),
         *("--engine", "ray", "--ray-address", "head:6379"),
     )
     assert asked == [Cluster("head:6379")]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("--engine", "ray"), "--out"),
         (("--engine", "ray", "--out", "a.csv"), "a table in parts"),
@@ -69,13 +71,13 @@ def test_the_address_reaches_the_cluster(run, colour_model, pictures, tmp_path, 
         (("--engine", "spark"), "--engine"),
     ],
 )
-def test_words_that_do_not_go_together_are_wrong_usage(run, pictures, arguments, says: str):
-    result = run("classify", pictures, *arguments)
+def test_options_that_exclude_each_other_are_wrong_usage(run, cell_images, arguments, message: str):
+    result = run("classify", cell_images, *arguments)
     assert result.exit_code == 2
-    assert says in result.stderr
+    assert message in result.stderr
 
 
-def test_an_address_needs_a_cluster_and_the_message_says_how(run):
+def test_an_address_needs_a_cluster_and_the_message_explains_how(run):
     result = run("classify", "s3://bucket/cells")
     assert result.exit_code == 2
     assert "--engine ray" in result.stderr

@@ -83,9 +83,9 @@ def test_overlays_are_written_for_every_name(run, odd, explaining_model, tmp_pat
     result = run("classify", odd, "--model", explaining_model, "--explain", tmp_path / "seen")
     assert result.exit_code == 3
     assert f"{len(ODD)} overlays in " in result.output
-    pictures = list((tmp_path / "seen").iterdir())
-    assert len(pictures) == len(ODD)
-    assert all(images.read(picture).ndim == 3 for picture in pictures)
+    overlays = list((tmp_path / "seen").iterdir())
+    assert len(overlays) == len(ODD)
+    assert all(images.read(overlay).ndim == 3 for overlay in overlays)
 
 
 def test_an_evaluation_names_every_file(run, dataset, colour_model, tmp_path):

@@ -1,4 +1,4 @@
-"""The program as a whole: its help, its exit codes, and what it says when something goes wrong."""
+"""The program as a whole: its help, its exit codes and its error messages."""
 
 import errno
 import runpy
@@ -102,7 +102,7 @@ def test_the_program_runs_as_a_module_too(monkeypatch, capsys):
         ["classify", "a.jpg", "--out", "table.xlsx"],
     ],
 )
-def test_wrong_usage_exits_with_two_and_says_how_to_use_it(run, arguments):
+def test_wrong_usage_exits_with_two_and_prints_the_usage(run, arguments):
     result = run(*arguments)
     assert result.exit_code == 2
     assert "Usage: hematovision" in result.stderr
@@ -203,7 +203,7 @@ def test_an_unexpected_error_is_called_a_defect_and_shown_in_full(run, monkeypat
     assert "This is a defect in HematoVision" in result.stderr
 
 
-def test_what_the_system_refuses_is_said_without_a_traceback(run, monkeypatch):
+def test_system_errors_are_reported_without_a_traceback(run, monkeypatch):
     fail_with(monkeypatch, PermissionError(13, "Permission denied", "secret.png"))
     result = run("data", "check", "x")
     assert result.exit_code == 1
@@ -240,8 +240,16 @@ def test_too_little_memory_is_no_defect(run, monkeypatch):
     assert "defect" not in result.stderr
 
 
-def test_a_reader_that_has_read_enough_ends_the_program_quietly(colour_model, pictures: Path):
-    command = [sys.executable, "-m", "hematovision", "classify", pictures, "--model", colour_model]
+def test_a_closed_pipe_ends_the_program_quietly(colour_model, cell_images: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "hematovision",
+        "classify",
+        cell_images,
+        "--model",
+        colour_model,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""

@@ -1,11 +1,11 @@
-"""``serve``: what was typed reaches the service."""
+"""``serve``: the options reach the server."""
 
 import socket
 
 import pytest
 
-pytest.importorskip("fastapi", reason="the service needs the extra 'serve'")
-pytest.importorskip("uvicorn", reason="the service needs the extra 'serve'")
+pytest.importorskip("fastapi", reason="the server needs the extra 'serve'")
+pytest.importorskip("uvicorn", reason="the server needs the extra 'serve'")
 
 from hematovision.server import running
 from hematovision.server.settings import Settings
@@ -26,7 +26,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return seen
 
 
-def test_by_default_this_computer_alone_is_answered_by_the_bundled_model(run, served):
+def test_the_bundled_model_is_served_to_this_computer_only_by_default(run, served):
     assert run("serve").exit_code == 0
     assert served == [(Settings(), 8000)]
     assert served[0][0].models == ("rbc-wbc-platelets",)
@@ -59,7 +59,7 @@ def test_the_key_comes_from_the_environment_and_is_not_shown(run, served, monkey
     assert run("serve", "--api-key", "sesame").exit_code == 2
 
 
-def test_an_unknown_model_is_said_before_anything_listens(run):
+def test_an_unknown_model_is_reported_before_the_port_is_opened(run):
     result = run("serve", "--model", "no-such-model", "--port", free_port())
     assert result.exit_code == 1
     assert "no-such-model" in result.stderr
@@ -94,7 +94,7 @@ def test_a_key_that_would_let_everybody_in_is_wrong_usage(run, served, monkeypat
     assert "HEMATOVISION_API_KEY" in result.stderr
 
 
-def test_a_port_that_is_taken_is_said_before_any_model_is_opened(run, monkeypatch):
+def test_a_port_in_use_is_reported_before_a_model_is_opened(run, monkeypatch):
     monkeypatch.delenv("HEMATOVISION_API_KEY", raising=False)
     monkeypatch.setattr(running, "create_app", lambda _: pytest.fail("a model was opened"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_is_said_before_any_model_is_opened(run, monkeypatc
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "a..b", "no such host"])
-def test_an_address_of_another_computer_is_said(run, monkeypatch, address):
+def test_an_address_of_another_computer_is_reported(run, monkeypatch, address):
     monkeypatch.delenv("HEMATOVISION_API_KEY", raising=False)
     result = run("serve", "--address", address, "--port", free_port())
     assert result.exit_code == 1

@@ -36,7 +36,7 @@ def steering(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_said_is_escaped_and_colours_stay(capsys):
+def test_output_is_escaped_and_colours_are_kept(capsys):
     terminal.echo("a\x1b[31m", terminal.Styled("b\r", "green"), "c\n")
     assert capsys.readouterr().out == "a\\x1b[31mb\\rc\\n\n"
     assert typer.style("b", fg="green").startswith("\x1b")
@@ -121,9 +121,9 @@ def python(code: str, closing: str = "") -> subprocess.CompletedProcess[bytes]:
 
 @posix
 @pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_only_hide_the_output(closing, pictures, colour_model, tmp_path):
+def test_closed_streams_only_hide_the_output(closing, cell_images, colour_model, tmp_path):
     table = tmp_path / "t.csv"
-    arguments = ["hematovision", "classify", str(pictures), "--model", str(colour_model)]
+    arguments = ["hematovision", "classify", str(cell_images), "--model", str(colour_model)]
     done = python(f"sys.argv = {[*arguments, '--out', str(table)]!r}", closing)
     assert (done.returncode, done.stderr) == (0, b"")
     assert [line.split(",")[1] for line in table.read_text().splitlines()[1:]] == [
@@ -138,8 +138,10 @@ def test_closed_streams_only_hide_the_output(closing, pictures, colour_model, tm
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("arguments", [["models"], ["classify", "."], ["--version"]])
-def test_a_full_disk_behind_stdout_is_one_message(arguments, pictures, colour_model, monkeypatch):
-    monkeypatch.chdir(pictures)
+def test_a_full_disk_behind_stdout_is_one_message(
+    arguments, cell_images, colour_model, monkeypatch
+):
+    monkeypatch.chdir(cell_images)
     extra = ["--model", str(colour_model)] if arguments[0] == "classify" else []
     done = python(f"sys.argv = {['hematovision', *arguments, *extra]!r}", "> /dev/full")
     assert done.returncode == 1

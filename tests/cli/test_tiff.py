@@ -1,4 +1,4 @@
-"""``classify`` on TIFFs: rows like those of the same cells as PNG, or refusals that say why."""
+"""``classify`` on TIFFs: the rows of the same cells as PNG, or an error with the reason."""
 
 import csv
 import io

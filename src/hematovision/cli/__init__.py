@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the program; Ctrl-C while it still loads ends it quietly, with the usual exit code."""
+    """Run the program; Ctrl-C during imports exits quietly with the usual code."""
     try:
         from hematovision.cli.program import main as run
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from hematovision.cli.engines import (
     EngineOption,
     RayAddressOption,
     classify_on_ray,
-    refuse_cluster_words,
+    refuse_cluster_options,
 )
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
@@ -82,7 +82,7 @@ def classify(
             paths, model=model, out=out, resume=resume, ray_address=ray_address
         )
     else:
-        refuse_cluster_words(paths, ray_address)
+        refuse_cluster_options(paths, ray_address)
         table = None if out is None else Path(out)
         summary = _classify_here(
             list(map(Path, paths)), model=model, out=table, resume=resume, explain=explain
@@ -123,8 +123,8 @@ def _show_summary(
     elif summary.n > 1:
         echo(_counted(summary), err=True)
     if explain is not None:
-        pictures = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
-        echo(f"{pictures} in {explain}", err=out is None)
+        overlays = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
+        echo(f"{overlays} in {explain}", err=out is None)
 
 
 def models() -> None:
@@ -159,7 +159,7 @@ def models() -> None:
 
 @contextmanager
 def _kept(out: Path | None) -> Iterator[None]:
-    """Say how to resume if Ctrl-C or a full disk ends the block while a table is being made."""
+    """Print how to resume if Ctrl-C or a full disk interrupts a table."""
     from hematovision.tables.journal import journal_path
 
     try:

@@ -1,4 +1,4 @@
-"""``features``, and what every command with ``--engine`` has in common."""
+"""``features``, and the options of all commands with ``--engine``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "RayAddressOption",
     "classify_on_ray",
     "features",
-    "refuse_cluster_words",
+    "refuse_cluster_options",
 ]
 
 EngineOption = Annotated[
@@ -65,7 +65,7 @@ def features(
                 progress=progress,
             )
     else:
-        refuse_cluster_words((), ray_address)
+        refuse_cluster_options((), ray_address)
         from hematovision.workflows.features import compute_features
 
         with progress_bar() as progress:
@@ -88,7 +88,7 @@ def classify_on_ray(
     Raises
     ------
     typer.BadParameter
-        If there is no place for a table in parts.
+        If `out` is no folder for a table in parts.
     """
     if out is None or out.lower().endswith((".csv", ".jsonl")):
         raise typer.BadParameter(
@@ -109,8 +109,8 @@ def classify_on_ray(
         )
 
 
-def refuse_cluster_words(paths: Iterable[str], ray_address: str | None) -> None:
-    """Refuse addresses where no cluster is asked for.
+def refuse_cluster_options(paths: Iterable[str], ray_address: str | None) -> None:
+    """Refuse options and addresses that need a cluster.
 
     Raises
     ------

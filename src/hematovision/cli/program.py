@@ -1,4 +1,4 @@
-"""The program: its commands, in the order of the work, and the options of all of them."""
+"""The program: its commands and common options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["main", "program"]
 
 
 class _Program(TyperGroup):
-    """A group of commands whose failures are reported rather than thrown."""
+    """A group of commands that reports exceptions instead of raising them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with reported(debug=False):
@@ -28,7 +28,7 @@ class _Program(TyperGroup):
             return super().invoke(ctx)
 
 
-# Plain help: drawing it with rich would double the time of `hematovision --help`.
+# Plain help: rendering it with rich would double the time of `hematovision --help`.
 program = typer.Typer(
     name="hematovision",
     cls=_Program,
@@ -44,7 +44,7 @@ _PLACES = frozenset({"--out", "--model", "--explain", "--annotations", "--fields
 
 
 def _refuse_empty(args: list[str]) -> None:
-    """Refuse an empty path, as an unset variable of a shell gives: it would mean this folder."""
+    """Refuse an empty path, as from an unset shell variable: it would mean the current folder."""
     for before, arg in zip(["", *args], args, strict=False):
         option, _, value = arg.partition("=")
         is_path = before in _PLACES if before.startswith("--") else True
@@ -98,6 +98,6 @@ program.command("serve")(serve.serve)
 
 
 def main() -> None:
-    """Run the program with the arguments of the process, and leave with its exit code."""
+    """Run the program with the arguments of the process, and exit."""
     open_standard_streams()
     program(prog_name="hematovision")

@@ -16,7 +16,7 @@ from hematovision.listening import LOCAL, url_of
 __all__ = ["API_KEY", "serve"]
 
 API_KEY = "HEMATOVISION_API_KEY"
-"""The environment variable with the key that callers have to show: no flag, which others see."""
+"""The environment variable with the API key: unlike an option, it is not in the process list."""
 
 
 def serve(
@@ -64,7 +64,7 @@ def serve(
     """Serve predictions over HTTP.
 
     If HEMATOVISION_API_KEY is set, requests must send that key. Ctrl-C or SIGTERM stops the server
-    after it has answered pending requests.
+    after it has finished pending requests.
     """
     require("serve")
     with needs_extra("serve", "The HTTP server"):
@@ -86,18 +86,18 @@ def serve(
             allowed_hosts=tuple(allowed_host or ()),
         )
     except ValueError as error:
-        raise typer.BadParameter(_in_words_of_options(str(error))) from error
+        raise typer.BadParameter(_with_option_names(str(error))) from error
     where = f"{url_of(address, port)} (documentation: /docs). Press Ctrl-C to stop."
     if not run(settings, port=port, announce=lambda: echo(where, err=True)):
-        # A decoder is stuck in native code; the interpreter's own end could crash under it.
+        # A decoder hangs in native code; a normal exit of the interpreter could crash.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
 
 
-def _in_words_of_options(message: str) -> str:
-    """Name the option or variable, where a message names the field of `Settings`."""
+def _with_option_names(message: str) -> str:
+    """Replace the field of `Settings` in a message by its option or variable."""
     name = message.partition("`")[2].partition("`")[0]
     special = {"api_key": API_KEY, "allowed_hosts": "--allowed-host"}
-    said = special.get(name, "--" + name.replace("_", "-"))
-    return message.replace(f"`{name}`", said)
+    option = special.get(name, "--" + name.replace("_", "-"))
+    return message.replace(f"`{name}`", option)
