@@ -39,12 +39,11 @@ from hematovision.model.thresholds import accepts
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 from hematovision.training.adapting import FeatureModel
 from hematovision.training.feature_cache import open_cache
-from hematovision.training.features import extract
-from hematovision.training.head import HeadTraining, TrainedHead
-from hematovision.training.pictures import Pictures
+from hematovision.training.features import N_VIEWS, View, extract
+from hematovision.training.inputs import FeatureReader
 from hematovision.training.pretrained import read_weights_file
+from hematovision.training.recipe import HeadTraining, TrainedHead
 from hematovision.training.trainer import TrainedModel, train_model
-from hematovision.training.views import N_VIEWS, View
 from recipes.bundled_models.data import cells_dataset
 from recipes.hematology_backbone.made import Made
 from recipes.sets import LABS, prepare
@@ -124,8 +123,8 @@ def _answer(sets: Mapping[str, Dataset], lab: str, seed: int, made: Made, kept: 
     how = HeadTraining(seed=seed)
     head = made.heads.get("cells")
     trained = None if head is None else TrainedHead(head, ())
-    learned = train_model(Pictures(dataset), made.weights, how, trained=trained)
-    test = learned.parts["test"]
+    learned = train_model(FeatureReader(dataset), made.weights, how, trained=trained)
+    test = learned.splits["test"]
     fields = [sample.group for sample in test.samples]
     labs = [sample.lab or "" for sample in test.samples]
     _save(
@@ -157,7 +156,7 @@ def _adaptation(
     backbone: Backbone,
     seed: int,
 ) -> list[Row]:
-    frequent = np.bincount(learned.parts["valid"].labels, minlength=len(CLASSES)) + 1.0
+    frequent = np.bincount(learned.splits["valid"].labels, minlength=len(CLASSES)) + 1.0
     known = FeatureModel(learned.head, learned.novelty, learned.thresholds, frequent)
 
     def views(drawn: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -35,8 +35,7 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.model.weights import bundled_weights
 from hematovision.training.feature_cache import FeatureCache
-from hematovision.training.features import extract
-from hematovision.training.views import View
+from hematovision.training.features import View, extract
 
 NAME = "features"
 VIEWS = 4

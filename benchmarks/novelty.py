@@ -40,8 +40,8 @@ from hematovision.model.graph import read_classifier_graph
 from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import bundled_weights
 from hematovision.taxonomy import RBC_WBC_PLATELETS
-from hematovision.training.head import HeadTraining
-from hematovision.training.pictures import Pictures
+from hematovision.training.inputs import FeatureReader
+from hematovision.training.recipe import HeadTraining
 from hematovision.training.trainer import train_model
 from recipes.bundled_models.data import cells_dataset
 from recipes.sets import CELL_SETS, LABS, prepare
@@ -193,7 +193,9 @@ def report_left_out(
           "| accuracy of accepted | accepted non-cells | upper 95 % bound |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     for lab, names in LABS.items():
-        learned = train_model(Pictures(cells_dataset(sets, without=lab)), weights, HeadTraining())
+        learned = train_model(
+            FeatureReader(cells_dataset(sets, without=lab)), weights, HeadTraining()
+        )
         samples = [s for name in names if name in CELL_SETS for s in some(sets[name], most)]
         labels = np.array([RBC_WBC_PLATELETS.classes.index(s.label) for s in samples])
 

@@ -24,8 +24,7 @@ from hematovision.data.samples import Dataset
 from hematovision.model.backbone import Backbone
 from hematovision.model.novelty import Novelty, fit_novelty
 from hematovision.model.weights import BackboneWeights, bundled_weights
-from hematovision.training.decoys import decoy_features
-from hematovision.training.pictures import Part, Pictures
+from hematovision.training.inputs import FeatureReader, SplitFeatures, decoy_features
 from recipes.bundled_models.data import cells_dataset
 from recipes.sets import LABS, prepare
 
@@ -41,7 +40,7 @@ class Fold:
     """What is fitted to, and the cells that are scored."""
 
     name: str
-    train: Part
+    train: SplitFeatures
     decoys: Rows
     cells: Rows
 
@@ -72,15 +71,15 @@ def main() -> None:
 
 def whole(sets: dict[str, Dataset], weights: BackboneWeights) -> Fold:
     """Fit to all laboratories and score the Test parts of all."""
-    parts = Pictures(cells_dataset(sets)).look(weights, more_views=False).parts
+    parts = FeatureReader(cells_dataset(sets)).read(weights, more_views=False).splits
     train = parts["train"]
     return Fold("all", train, decoy_features(train, weights), parts["test"].features)
 
 
 def without(sets: dict[str, Dataset], lab: str, weights: BackboneWeights) -> Fold:
     """Fit without a laboratory and score its Test part."""
-    known = Pictures(cells_dataset(sets, without=lab)).look(weights, more_views=False).parts
-    every = Pictures(cells_dataset(sets)).look(weights, more_views=False).parts["test"]
+    known = FeatureReader(cells_dataset(sets, without=lab)).read(weights, more_views=False).splits
+    every = FeatureReader(cells_dataset(sets)).read(weights, more_views=False).splits["test"]
     of_lab = [sample.lab == lab for sample in every.samples]
     train = known["train"]
     return Fold(lab, train, decoy_features(train, weights), every.features[of_lab])

@@ -23,6 +23,6 @@ def real_data() -> Path:
 def _few_decoys() -> Iterator[None]:
     """Let training draw a seventh of its decoys: each costs a pass through the backbone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hematovision.training.decoys.RENDERED_DECOYS", 22)
-        patch.setattr("hematovision.training.decoys.SPOILT_DECOYS", 12)
+        patch.setattr("hematovision.training.inputs.RENDERED_DECOYS", 22)
+        patch.setattr("hematovision.training.inputs.SPOILT_DECOYS", 12)
         yield

@@ -29,9 +29,8 @@ from hematovision.model.graph import classifier_graph, read_classifier_graph
 from hematovision.model.manifest import SHARED_WEIGHTS, BackboneRef
 from hematovision.model.weights import bundled_weights, bundled_weights_path
 from hematovision.reporting.claim import Statements
-from hematovision.training.fit import Epoch
-from hematovision.training.head import HeadTraining, TrainedHead
-from hematovision.training.pictures import Pictures
+from hematovision.training.inputs import FeatureReader
+from hematovision.training.recipe import Epoch, HeadTraining, TrainedHead
 from hematovision.training.trainer import train_model
 from hematovision.workflows.run_folder import Recipe, write_figures, write_model
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
@@ -79,7 +78,7 @@ def _make(data: Dataset, about: Statements, work: Path, made: Made, task: str, l
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     how, trained = HeadTraining(), TrainedHead(made.heads[task], _curve(log))
-    learned = train_model(Pictures(data, _say), made.weights, how, trained=trained)
+    learned = train_model(FeatureReader(data, _say), made.weights, how, trained=trained)
     made_by = {"recipe": "recipes/bundled_models"}
     details = {"Epochs": WITH_THE_BACKBONE.format(log.name)}
     shared = made.weights.sha256 == bundled_weights().sha256

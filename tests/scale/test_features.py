@@ -12,7 +12,7 @@ from hematovision.scale.cluster import Done
 from hematovision.scale.features import compute_rows, features_on_cluster
 from hematovision.training.feature_cache import FeatureCache
 from hematovision.training.features import row_keys
-from hematovision.training.pictures import views_of
+from hematovision.training.inputs import views_of
 from hematovision.workflows.features import compute_features, dataset_to_see
 
 

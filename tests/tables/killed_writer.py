@@ -19,7 +19,7 @@ from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty
 from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import bundled_weights
-from hematovision.training.pictures import Part
+from hematovision.training.inputs import SplitFeatures
 from hematovision.training.trainer import TrainedModel
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.run_folder import Recipe, write_figures, write_model
@@ -36,7 +36,7 @@ def learned(dataset) -> TrainedModel:
         features = rng.uniform(0, 2, (len(part), FEATURES)).astype(np.float32)
         colours = rng.uniform(0, 255, (len(part), 3)).astype(np.float32)
         digests = tuple(f"{i:064x}" for i in range(len(part)))
-        parts[split] = Part(part.samples, part.labels, features, colours, digests)
+        parts[split] = SplitFeatures(part.samples, part.labels, features, colours, digests)
     return TrainedModel(
         weights=bundled_weights(),
         head=Head(((rng.normal(0, 0.1, (FEATURES, n)), np.zeros(n)),)),
@@ -44,7 +44,7 @@ def learned(dataset) -> TrainedModel:
         temperature=1.0,
         thresholds=Thresholds(0.8, 10.0),
         history=({"epoch": 1.0, "loss": 0.5, "accuracy": 0.9},),
-        parts=parts,
+        splits=parts,
         refused=(),
     )
 

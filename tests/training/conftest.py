@@ -1,4 +1,4 @@
-"""Drawn cells, the shipped weights, and a cache of its own for every test."""
+"""Synthetic cells, the shipped weights, and a separate cache for every test."""
 
 import os
 from pathlib import Path
@@ -24,8 +24,8 @@ def weights() -> BackboneWeights:
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """60 drawn cells with Train, Valid and Test."""
-    root = tmp_path_factory.mktemp("phantoms") / "cells"
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """60 synthetic cells with Train, Valid and Test."""
+    root = tmp_path_factory.mktemp("synthetic") / "cells"
     write_synthetic_cells(root, 60, seed=3)
     return read_dataset(root)

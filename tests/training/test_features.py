@@ -9,8 +9,7 @@ import pytest
 from hematovision import images
 from hematovision.errors import NotAnImageError, UnreadableFileError
 from hematovision.training.feature_cache import open_cache
-from hematovision.training.features import extract, row_keys, rows_of
-from hematovision.training.views import View
+from hematovision.training.features import View, extract, plan_views, row_keys, rows_of
 
 
 class Counting:
@@ -27,30 +26,30 @@ class Counting:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     return images.write(tmp_path / "a.png", pixels)
 
 
-def test_an_image_is_computed_once_even_under_another_name(picture: Path, tmp_path: Path):
+def test_an_image_is_computed_once_even_under_another_name(image: Path, tmp_path: Path):
     copy = tmp_path / "copy.png"
-    copy.write_bytes(picture.read_bytes())
+    copy.write_bytes(image.read_bytes())
     backbone = Counting()
     with open_cache(backbone.sha256) as cache:
-        first = extract([View(picture)], backbone, cache)
+        first = extract([View(image)], backbone, cache)
     with open_cache(backbone.sha256) as cache:
-        second = extract([View(copy), View(picture)], backbone, cache)
+        second = extract([View(copy), View(image)], backbone, cache)
     assert backbone.seen == 1
     assert (first.computed, second.computed) == (1, 0)
     np.testing.assert_array_equal(second.values, np.repeat(first.values, 2, axis=0))
     np.testing.assert_array_equal(second.mean_colours[0], first.mean_colours[0])
 
 
-def test_a_view_is_the_turned_image_and_has_a_row_of_its_own(picture: Path):
+def test_a_view_is_the_turned_image_and_has_a_row_of_its_own(image: Path):
     backbone = Counting()
     with open_cache(backbone.sha256) as cache:
-        found = extract([View(picture, 3), View(picture, 0)], backbone, cache)
-    fitted = images.load(picture)
+        found = extract([View(image, 3), View(image, 0)], backbone, cache)
+    fitted = images.load(image)
     for row, index in zip(found.values, (3, 0), strict=True):
         expected = images.view(fitted, index).reshape(-1)[:1280]
         np.testing.assert_array_equal(row, expected.astype(np.float32))
@@ -58,17 +57,17 @@ def test_a_view_is_the_turned_image_and_has_a_row_of_its_own(picture: Path):
     assert found.digests[0] == found.digests[1]
 
 
-def test_another_backbone_does_not_see_these_features(picture: Path):
+def test_another_backbone_does_not_see_these_features(image: Path):
     with open_cache("ab" * 32) as cache:
-        extract([View(picture)], Counting(), cache)
+        extract([View(image)], Counting(), cache)
     with open_cache("cd" * 32) as cache:
-        assert extract([View(picture)], Counting(), cache).computed == 1
+        assert extract([View(image)], Counting(), cache).computed == 1
 
 
-def test_what_cannot_be_read_is_left_out_and_listed_once(picture: Path, tmp_path: Path):
+def test_what_cannot_be_read_is_left_out_and_listed_once(image: Path, tmp_path: Path):
     text = tmp_path / "text.jpg"
     text.write_text("no image")
-    views = [View(text), View(picture), View(tmp_path / "gone.png"), View(text, 1)]
+    views = [View(text), View(image), View(tmp_path / "gone.png"), View(text, 1)]
     with open_cache("ab" * 32) as cache:
         found = extract(views, Counting(), cache)
     assert found.kept.tolist() == [1]
@@ -77,7 +76,7 @@ def test_what_cannot_be_read_is_left_out_and_listed_once(picture: Path, tmp_path
 
 
 def test_an_image_is_read_and_decoded_once_for_all_its_views(
-    picture: Path, monkeypatch: pytest.MonkeyPatch
+    image: Path, monkeypatch: pytest.MonkeyPatch
 ):
     reads, decodes = [], []
     read_bytes, load = images.read_bytes, images.load
@@ -87,21 +86,21 @@ def test_an_image_is_read_and_decoded_once_for_all_its_views(
     )
     backbone = Counting()
     with open_cache(backbone.sha256) as cache:
-        extract([View(picture, index) for index in (2, 0, 5, 2)], backbone, cache)
-        assert (len(reads), decodes, backbone.seen) == (1, [str(picture)], 3)
-        known = extract([View(picture, index) for index in (5, 2)], backbone, cache)
+        extract([View(image, index) for index in (2, 0, 5, 2)], backbone, cache)
+        assert (len(reads), decodes, backbone.seen) == (1, [str(image)], 3)
+        known = extract([View(image, index) for index in (5, 2)], backbone, cache)
     assert (len(reads), len(decodes), known.computed) == (2, 1, 0)
 
 
-def test_rows_can_be_computed_elsewhere_and_put_into_the_cache(picture: Path):
-    data, backbone = picture.read_bytes(), Counting()
+def test_rows_can_be_computed_elsewhere_and_put_into_the_cache(image: Path):
+    data, backbone = image.read_bytes(), Counting()
     rows = rows_of(data, (0, 6), backbone, "a.png")
     assert [key for key, _ in rows] == row_keys(data, (0, 6))
     assert {row.shape for _, row in rows} == {(1283,)}
     with open_cache(backbone.sha256) as cache:
         cache.put(rows)
         assert cache.known(row_keys(data, range(8))) == set(row_keys(data, (0, 6)))
-        found = extract([View(picture, 6)], backbone, cache)
+        found = extract([View(image, 6)], backbone, cache)
     assert (found.computed, backbone.seen) == (0, 2)
     np.testing.assert_array_equal(found.values[0], rows[1][1][:1280])
 
@@ -130,13 +129,13 @@ def test_many_images_keep_their_order_across_batches(tmp_path: Path):
     paths = [
         images.write(tmp_path / f"{i}.png", np.full((8, 8, 3), i, np.uint8)) for i in range(70)
     ]
-    said = []
+    calls = []
     with open_cache("ab" * 32) as cache:
         found = extract(
-            [View(p) for p in paths], Counting(), cache, lambda *told: said.append(told)
+            [View(p) for p in paths], Counting(), cache, lambda *step: calls.append(step)
         )
     assert found.values[:, 0].tolist() == list(range(70))
-    assert said[-1] == (70, 70, "features")
+    assert calls[-1] == (70, 70, "features")
 
 
 def test_no_images_give_no_rows():
@@ -144,11 +143,30 @@ def test_no_images_give_no_rows():
         assert extract([], Counting(), cache).values.shape == (0, 1280)
 
 
-def test_a_row_of_a_wrong_length_is_computed_again(picture: Path):
+def test_a_row_of_a_wrong_length_is_computed_again(image: Path):
     with open_cache("ab" * 32) as cache:
-        extract([View(picture)], Counting(), cache)
+        extract([View(image)], Counting(), cache)
         path = cache.path
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE features SET row = x'0000'")
     with open_cache("ab" * 32) as cache:
-        assert extract([View(picture)], Counting(), cache).computed == 1
+        assert extract([View(image)], Counting(), cache).computed == 1
+
+
+def test_rare_classes_get_more_views_within_the_budget():
+    labels = np.array([0] * 85 + [1] * 10 + [2] * 5)
+    views = plan_views(labels)
+    assert set(views[labels == 0]) == {1}
+    assert views.sum() <= 125
+    assert views[labels == 2][0] > 1
+    rows = np.bincount(labels, weights=views)
+    assert rows[1] == rows[2] == 20
+
+
+def test_balanced_classes_get_no_further_views():
+    assert plan_views(np.array([0, 1] * 20)).tolist() == [1] * 40
+
+
+def test_an_image_has_eight_views_at_most():
+    labels = np.array([0] * 200 + [1])
+    assert plan_views(labels)[-1] == 8

@@ -38,21 +38,21 @@ def files(weights: BackboneWeights, head: Head) -> dict[str, bytes]:
     return keras_bytes(weights, head, "h5", "keras", "litert")
 
 
-def pictures(phantoms: Dataset, request: pytest.FixtureRequest) -> np.ndarray:
+def pictures(dataset: Dataset, request: pytest.FixtureRequest) -> np.ndarray:
     """Real cell images where they are at hand, drawn ones elsewhere."""
     try:
         folder: Path = request.getfixturevalue("real_data")
     except pytest.skip.Exception:
-        return np.stack([images.load(sample.path) for sample in phantoms.samples[::10]])
+        return np.stack([images.load(sample.path) for sample in dataset.samples[::10]])
     paths = sorted((folder / "pbc" / "train").rglob("*.jpg"))[::900]
     return np.stack([images.load(path) for path in paths])
 
 
 @pytest.mark.parametrize("kind", ["h5", "keras"])
 def test_plain_keras_gives_the_probabilities_of_onnx_runtime(
-    files, kind, weights, head, phantoms, tmp_path, request
+    files, kind, weights, head, dataset, tmp_path, request
 ):
-    batch = pictures(phantoms, request)
+    batch = pictures(dataset, request)
     (tmp_path / f"m.{kind}").write_bytes(files[kind])
     np.save(tmp_path / "images.npy", batch)
     command = [sys.executable, "-c", PLAIN_KERAS, f"m.{kind}", "images.npy", "said.npy"]
@@ -62,10 +62,10 @@ def test_plain_keras_gives_the_probabilities_of_onnx_runtime(
     np.testing.assert_allclose(np.load(tmp_path / "said.npy"), expected, atol=1e-4)
 
 
-def test_litert_gives_the_same_probabilities(files, weights, head, phantoms):
+def test_litert_gives_the_same_probabilities(files, weights, head, dataset):
     import tensorflow as tf
 
-    batch = np.stack([images.load(sample.path) for sample in phantoms.samples[:2]])
+    batch = np.stack([images.load(sample.path) for sample in dataset.samples[:2]])
     interpreter = tf.lite.Interpreter(model_content=files["litert"])
     run = interpreter.get_signature_runner()
     (said,) = run(images=batch.astype(np.float32)).values()

@@ -10,8 +10,8 @@ import pytest
 from hematovision.errors import MissingExtraError
 from hematovision.model.weights import BackboneWeights
 from hematovision.training import keras_import
+from hematovision.training.inputs import FeatureReader
 from hematovision.training.keras_import import import_keras, require_keras
-from hematovision.training.pictures import Pictures
 from hematovision.training.recipe import HeadTraining
 from hematovision.training.trainer import train_model
 
@@ -34,12 +34,12 @@ def test_a_misspelt_dataset_is_told_before_keras_is_imported(tmp_path):
 
 
 def test_without_keras_training_ends_before_an_image_is_read(
-    phantoms, weights: BackboneWeights, monkeypatch: pytest.MonkeyPatch
+    dataset, weights: BackboneWeights, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "keras", None)
-    monkeypatch.setattr(Pictures, "look", lambda *_, **__: pytest.fail("looked at images"))
+    monkeypatch.setattr(FeatureReader, "read", lambda *_, **__: pytest.fail("images were read"))
     with pytest.raises(MissingExtraError, match="Training needs the module 'keras'"):
-        train_model(Pictures(phantoms), weights, HeadTraining())
+        train_model(FeatureReader(dataset), weights, HeadTraining())
 
 
 def test_the_garbage_collector_rests_only_while_keras_is_imported(monkeypatch: pytest.MonkeyPatch):

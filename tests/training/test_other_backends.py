@@ -1,4 +1,4 @@
-"""Training code speaks Keras' backend-neutral language: a head also learns on JAX."""
+"""Training uses only what every Keras backend has: a head can be trained on JAX."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 JAX = """
 import numpy as np
-from hematovision.training.head import HeadTraining, train_head
+from hematovision.training.fitting import HeadTraining, train_head
 import keras
 
 assert keras.backend.backend() == "jax"
@@ -21,7 +21,7 @@ print("accuracy", (trained.head.logits(features).argmax(axis=1) == labels).mean(
 """
 
 
-def test_a_head_learns_on_jax():
+def test_a_head_is_trained_on_jax():
     pytest.importorskip("jax", reason="jax is not installed; it is a development dependency")
     done = subprocess.run(
         [sys.executable, "-c", JAX],

@@ -30,10 +30,9 @@ with needs_extra("train", "Computing features"):
     from hematovision.model.backbone import Backbone
     from hematovision.model.graph import backbone_graph
     from hematovision.training.feature_cache import FeatureCache, open_cache
-    from hematovision.training.features import row_keys, rows_of
-    from hematovision.training.pictures import views_of
+    from hematovision.training.features import View, row_keys, rows_of
+    from hematovision.training.inputs import views_of
     from hematovision.training.pretrained import load_weights
-    from hematovision.training.views import View
 
 __all__ = ["PackedBackbone", "Rows", "Wanted", "compute_rows", "features_on_cluster"]
 

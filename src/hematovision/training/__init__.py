@@ -1,1 +1,1 @@
-"""Learning: features, heads, fine-tuning, and adapting a model to a laboratory."""
+"""Training: features, heads, fine-tuning, and adapting a model to another lab."""

@@ -1,8 +1,7 @@
-"""What a cell image could have looked like in another laboratory.
+"""Augmentation of cell images, for fine-tuning only.
 
-Used only while fine-tuning, on the fly; prediction and evaluation never augment. Geometry comes
-first (one of the eight rotations and flips, then a random crop resized in one step), then optics
-(blur, lost resolution), then colour, then the sensor and the file (noise, JPEG).
+The order is that of a microscope: geometry (one of the eight rotations and flips, then a random
+crop resized in one step), optics (blur, lost resolution), colour, sensor and file (noise, JPEG).
 
 Colour is varied in optical density, where the amounts of dye add up (Beer-Lambert law; Ruifrok and
 Johnston 2001, "Quantification of histochemical staining by color deconvolution"): a random mixing
@@ -25,7 +24,7 @@ __all__ = ["MILD", "Augmentation", "augment"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images may be changed.
+    """The ranges of random changes.
 
     Parameters
     ----------
@@ -60,12 +59,12 @@ MILD = Augmentation()
 """For fine-tuning on one laboratory's own images: its microscope varies, its stain little."""
 
 
-# Optical density of each pixel value; 256 and the added 1 keep the logarithm finite on black.
+# Optical density of each pixel value, finite on black.
 _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1.0) / 256.0)
 
 
 def augment(
-    image: NDArray[np.uint8], size: int, how: Augmentation, rng: np.random.Generator
+    image: NDArray[np.uint8], size: int, ranges: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Return one random variant of a cell image.
 
@@ -75,68 +74,68 @@ def augment(
         RGB.
     size : int
         Side of the result in pixels.
-    how : Augmentation
-        How far it may be changed.
+    ranges : Augmentation
     rng : numpy.random.Generator
-        Source of all chance.
 
     Returns
     -------
     ndarray of uint8, shape (size, size, 3)
     """
     turned = images.view(image, int(rng.integers(8)))
-    picture = _optics(_crop(Image.fromarray(turned), size, how, rng), how, rng)
-    coloured = _colour(np.asarray(picture), how, rng)
-    return _recorded(coloured, how, rng)
+    optical = _optics(_crop(Image.fromarray(turned), size, ranges, rng), ranges, rng)
+    coloured = _colour(np.asarray(optical), ranges, rng)
+    return _recorded(coloured, ranges, rng)
 
 
 def _crop(
-    picture: Image.Image, size: int, how: Augmentation, rng: np.random.Generator
+    image: Image.Image, size: int, ranges: Augmentation, rng: np.random.Generator
 ) -> Image.Image:
-    width, height = picture.size
-    w, h = rng.uniform(how.min_crop, 1.0, size=2) * (width, height)
+    width, height = image.size
+    w, h = rng.uniform(ranges.min_crop, 1.0, size=2) * (width, height)
     left, top = rng.uniform(0.0, 1.0, size=2) * (width - w, height - h)
     box = (left, top, left + w, top + h)
-    return picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
-def _optics(picture: Image.Image, how: Augmentation, rng: np.random.Generator) -> Image.Image:
-    size = picture.size
-    if rng.random() < how.resolution:
+def _optics(image: Image.Image, ranges: Augmentation, rng: np.random.Generator) -> Image.Image:
+    size = image.size
+    if rng.random() < ranges.resolution:
         side = max(8, int(size[0] * rng.uniform(0.25, 0.8)))
-        small = picture.resize((side, side), Image.Resampling.BOX)
-        picture = small.resize(size, Image.Resampling.BILINEAR)
-    if rng.random() < how.blur:
+        small = image.resize((side, side), Image.Resampling.BOX)
+        image = small.resize(size, Image.Resampling.BILINEAR)
+    if rng.random() < ranges.blur:
         radius = rng.uniform(0.3, 2.0) * size[0] / images.SIZE
-        picture = picture.filter(ImageFilter.GaussianBlur(radius))
-    if rng.random() < how.sharpen:
+        image = image.filter(ImageFilter.GaussianBlur(radius))
+    if rng.random() < ranges.sharpen:
         radius = rng.uniform(0.8, 3.0) * size[0] / images.SIZE
         strength = int(rng.integers(50, 250))
-        picture = picture.filter(ImageFilter.UnsharpMask(radius, strength, threshold=0))
-    return picture
+        image = image.filter(ImageFilter.UnsharpMask(radius, strength, threshold=0))
+    return image
 
 
 def _colour(
-    image: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator
+    image: NDArray[np.uint8], ranges: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     density = _DENSITY[image]
-    mixing = np.eye(3) * np.exp(rng.normal(0.0, how.gain)) + rng.normal(0.0, how.mixing, (3, 3))
-    offset = rng.normal(0.0, how.tint, 3)
+    mixing = np.eye(3) * np.exp(rng.normal(0.0, ranges.gain)) + rng.normal(
+        0.0, ranges.mixing, (3, 3)
+    )
+    offset = rng.normal(0.0, ranges.tint, 3)
     density = density @ mixing.astype(np.float32) + offset.astype(np.float32)
     changed = 256.0 * np.exp(-density) - 1.0
-    if rng.random() < how.grey:
+    if rng.random() < ranges.grey:
         changed = np.repeat(changed.mean(axis=-1, keepdims=True), 3, axis=-1)
     return np.asarray(np.clip(changed, 0.0, 255.0), np.float32)
 
 
 def _recorded(
-    image: NDArray[np.float32], how: Augmentation, rng: np.random.Generator
+    image: NDArray[np.float32], ranges: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    if rng.random() < how.noise:
+    if rng.random() < ranges.noise:
         sigma = rng.uniform(1.0, 8.0)
         image = image + rng.normal(0.0, sigma, image.shape).astype(np.float32)
     recorded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    if rng.random() < how.jpeg:
+    if rng.random() < ranges.jpeg:
         stream = io.BytesIO()
         Image.fromarray(recorded).save(stream, "JPEG", quality=int(rng.integers(30, 90)))
         recorded = np.array(Image.open(stream), dtype=np.uint8)

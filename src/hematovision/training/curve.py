@@ -1,4 +1,4 @@
-"""The learning curve: how good the model would be with fewer labelled images."""
+"""The learning curve: balanced accuracy against the number of training images."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.progress import Progress, no_progress
-from hematovision.training.pictures import Part
+from hematovision.training.inputs import SplitFeatures
 from hematovision.training.recipe import HeadTraining
 
-__all__ = ["DRAWS", "FRACTIONS", "CurvePoint", "learning_curve"]
+__all__ = ["FRACTIONS", "ORDERS", "CurvePoint", "learning_curve"]
 
 FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Shares of the training images; doubling shows what twice the labelling would bring."""
 
-DRAWS = 4
-"""How many random orders of the images are tried, each with a seed of its own: a single one is
-luck, and with four the interval of their mean is 1.6 times their standard deviation to each side.
+ORDERS = 4
+"""Random orders of the images, each with its own seed. With four, the interval of their mean is 1.6
+times their standard deviation to each side.
 """
 
-_LEAST = 2  # images of a class, where there are two
+_LEAST = 2  # Images of a class, where it has two.
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What a number of training images leads to.
+    """Scores with a number of training images.
 
     Parameters
     ----------
     images : int
-        Labelled training images, each seen from one side.
+        Labelled training images, one view each.
     balanced_accuracy : tuple of float
-        On the judged part, one for each random order. The images of a point hold those of the
-        point before it in the same order, so that the scores of two points can be paired.
+        On the evaluated split, for each random order. A point's images include those of the point
+        before it in the same order, so that the scores of two points are paired.
     per_class : tuple of int
-        The images of each class, in the taxonomy's order.
+        Images of each class, in the taxonomy's order.
     """
 
     images: int
@@ -46,26 +46,26 @@ class CurvePoint:
 
 
 def learning_curve(
-    train: Part,
-    valid: Part,
-    judged: Part,
+    train: SplitFeatures,
+    valid: SplitFeatures,
+    evaluated: SplitFeatures,
     n_classes: int,
-    how: HeadTraining,
+    options: HeadTraining,
     progress: Progress = no_progress,
 ) -> tuple[CurvePoint, ...]:
-    """Train heads on growing parts of the training images and judge each.
+    """Train heads on growing subsets of the training images and score each.
 
-    Nothing is chosen by the result, so that the test part may be the judge.
+    The test split may be evaluated, because nothing is chosen by the result.
 
     Parameters
     ----------
-    train, valid, judged : Part
-        Where to learn, stop, and be judged.
+    train, valid, evaluated : SplitFeatures
+        For training, early stopping, and scores.
     n_classes : int
-    how : HeadTraining
-        As for the model itself; the seed decides the orders, too.
+    options : HeadTraining
+        As for the model itself; the seed also decides the orders.
     progress : Progress
-        Told after every head.
+        Called after every head.
 
     Returns
     -------
@@ -73,21 +73,22 @@ def learning_curve(
         By growing number of images; every class keeps its share, and at least two images.
     """
     counts = np.bincount(train.labels, minlength=n_classes)
-    places = [_places(train.labels, how.seed, draw) for draw in range(DRAWS)]
+    ranks = [_ranks(train.labels, options.seed, order) for order in range(ORDERS)]
     sizes = list(_sizes(counts))
     points: list[CurvePoint] = []
     for size in sizes:
         scores: list[float] = []
-        for draw, place in enumerate(places):
-            rows = np.flatnonzero(place < size[train.labels])
-            scores.append(_score(train, rows, valid, judged, n_classes, _seeded(how, draw)))
-            progress(len(points) * DRAWS + draw + 1, len(sizes) * DRAWS, "learning curve")
+        for order, rank in enumerate(ranks):
+            rows = np.flatnonzero(rank < size[train.labels])
+            seeded = replace(options, seed=options.seed + order)
+            scores.append(_score(train, rows, valid, evaluated, n_classes, seeded))
+            progress(len(points) * ORDERS + order + 1, len(sizes) * ORDERS, "learning curve")
         points.append(CurvePoint(int(size.sum()), tuple(scores), tuple(size.tolist())))
     return tuple(points)
 
 
 def _sizes(counts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Give how many images of each class a point has; of points that are equal, one."""
+    """Yield the images of each class for every point, without duplicates."""
     before = -1
     for fraction in FRACTIONS:
         size = np.minimum(counts, np.maximum(_LEAST, np.rint(fraction * counts).astype(np.int64)))
@@ -96,34 +97,30 @@ def _sizes(counts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         before = int(size.sum())
 
 
-def _places(labels: NDArray[np.int64], seed: int, draw: int) -> NDArray[np.int64]:
-    """Return each image's place in a random order of its class."""
-    order = np.random.default_rng([seed, draw]).permutation(len(labels))
-    places = np.empty(len(labels), np.int64)
+def _ranks(labels: NDArray[np.int64], seed: int, order: int) -> NDArray[np.int64]:
+    """Return each image's rank in a random order of its class."""
+    shuffled = np.random.default_rng([seed, order]).permutation(len(labels))
+    ranks = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
-        rows = order[labels[order] == label]
-        places[rows] = np.arange(len(rows))
-    return places
-
-
-def _seeded(how: HeadTraining, draw: int) -> HeadTraining:
-    return replace(how, seed=how.seed + draw)
+        rows = shuffled[labels[shuffled] == label]
+        ranks[rows] = np.arange(len(rows))
+    return ranks
 
 
 def _score(
-    train: Part,
+    train: SplitFeatures,
     rows: NDArray[np.int64],
-    valid: Part,
-    judged: Part,
+    valid: SplitFeatures,
+    evaluated: SplitFeatures,
     n_classes: int,
-    how: HeadTraining,
+    options: HeadTraining,
 ) -> float:
-    """Return the balanced accuracy of a head that learnt from some rows."""
-    from hematovision.training.head import train_head
+    """Return the balanced accuracy of a head trained on some rows."""
+    from hematovision.training.fitting import train_head
 
     trained = train_head(
-        train.features[rows], train.labels[rows], valid.features, valid.labels, n_classes, how
+        train.features[rows], train.labels[rows], valid.features, valid.labels, n_classes, options
     )
-    right = trained.head.logits(judged.features).argmax(axis=1) == judged.labels
-    recalls = [right[judged.labels == label].mean() for label in np.unique(judged.labels)]
+    right = trained.head.logits(evaluated.features).argmax(axis=1) == evaluated.labels
+    recalls = [right[evaluated.labels == label].mean() for label in np.unique(evaluated.labels)]
     return float(np.mean(recalls))

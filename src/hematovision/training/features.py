@@ -1,8 +1,4 @@
-"""Features of the frozen backbone: computed once per image and view, then remembered.
-
-The backbone does not change while a head learns, so an epoch needs no pass through it, and the
-next experiment on the same images needs none at all (`feature_cache`).
-"""
+"""Features of the frozen backbone: computed once per image and view, then cached."""
 
 from __future__ import annotations
 
@@ -23,46 +19,93 @@ from hematovision.model.inference import ahead
 from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import FeatureCache
-from hematovision.training.views import View
 
 __all__ = [
+    "N_VIEWS",
     "Extractor",
     "Features",
+    "View",
     "extract",
+    "plan_views",
     "row_keys",
     "row_of",
     "rows_of",
 ]
 
+N_VIEWS = 8
+"""The rotations and flips of a square: all the views that need no interpolation."""
+
 _BATCH = 64
-"""Rows that are remembered, and told of, at once."""
+"""Rows that are cached and reported at once."""
 
 _FILES = 8
-"""Files that a thread takes at once: handing over each by itself took longer than to look it up."""
+"""Files per task of a thread: handing over single files took longer than looking them up."""
 
 Row = tuple[bytes, NDArray[np.float32]]
-"""A key of the cache, and what it stands for: 1280 features, then the mean colour."""
+"""A key of the cache and its value: 1280 features, then the mean colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A rotated or flipped image file, from 0 (unchanged) to 7; see `images.view`."""
+
+    path: Path
+    index: int = 0
+
+
+def plan_views(labels: NDArray[np.int64], extra: float = 0.25) -> NDArray[np.int64]:
+    """Decide how many views of each training image to use.
+
+    The rarest class gets one more view at a time, until every class has as many rows as the
+    largest or all `N_VIEWS`, or the budget is spent.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N,)
+        Class indices.
+    extra : float
+        Budget: rows beyond one for each image, as a fraction of N.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        1 to 8 for each image.
+    """
+    counts = np.bincount(labels)
+    views = np.ones_like(counts)
+    budget = extra * len(labels)
+    while True:
+        rows = counts * views
+        grown = (counts > 0) & (views < N_VIEWS) & (rows + counts <= rows.max())
+        if not grown.any():
+            break
+        rarest = int(np.argmin(np.where(grown, rows, np.iinfo(np.int64).max)))
+        budget -= counts[rarest]
+        if budget < 0:
+            break
+        views[rarest] += 1
+    return views[labels]
 
 
 class Extractor(Protocol):
-    """What turns images into features; `hematovision.model.backbone.Backbone` is one."""
+    """Computes features of images; `hematovision.model.backbone.Backbone` is one."""
 
     sha256: str
 
     def features(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """Return features (N, 1280) of images (N, 224, 224, 3); several threads may ask."""
+        """Return features (N, 1280) of images (N, 224, 224, 3); must be thread-safe."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What `extract` found.
+    """The result of `extract`.
 
     Parameters
     ----------
     values : ndarray of float32, shape (N, 1280)
-        A row for every asked-for view of a readable image, in the order asked for.
+        A row for every requested view of a readable image, in order.
     kept : ndarray of int, shape (N,)
-        The positions of those views among the asked-for ones.
+        The positions of those views among the requested ones.
     mean_colours : ndarray of float32, shape (N, 3)
         Mean red, green and blue of the fitted image, 0 to 255.
     digests : tuple of str
@@ -70,7 +113,7 @@ class Features:
     refused : tuple of ImageError
         One for every image that could not be read.
     computed : int
-        How many rows were not in the cache.
+        Number of rows that were not in the cache.
     """
 
     values: NDArray[np.float32]
@@ -82,7 +125,7 @@ class Features:
 
 
 def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:
-    """Return what the cache calls the views of an image: SHA-256 of the bytes, then the view.
+    """Return the cache keys of views of an image: SHA-256 of the file, then the view.
 
     Parameters
     ----------
@@ -94,7 +137,7 @@ def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:
     Returns
     -------
     list of bytes
-        33 bytes for each view, in the same order.
+        33 bytes for each view.
     """
     digest = bytes.fromhex(sha256_bytes(data))
     return [digest + bytes([index]) for index in views]
@@ -103,10 +146,10 @@ def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:
 def rows_of(
     data: bytes, views: Sequence[int], extractor: Extractor, name: str = "<bytes>"
 ) -> list[Row]:
-    """Compute the rows of some views of one image, on the caller's thread.
+    """Compute the rows of some views of an image on this thread, without the cache.
 
-    The image is hashed and decoded once, whatever the number of views. Nothing is looked up or
-    remembered here, so that any machine may do it; `FeatureCache.put` takes what comes out.
+    The image is hashed and decoded once, whatever the number of views. `FeatureCache.put` takes
+    the result, so any machine may compute it.
 
     Parameters
     ----------
@@ -117,13 +160,13 @@ def rows_of(
     extractor : Extractor
         The backbone.
     name : str
-        What errors call the image.
+        Name of the image in errors.
 
     Returns
     -------
     list of tuple of bytes and ndarray of float32, shape (1283,)
-        For each view, in the same order, its key (`row_keys`) and its row: 1280 features, then the
-        mean red, green and blue of the fitted image, 0 to 255.
+        For each view its key (`row_keys`) and its row: 1280 features, then the mean red, green and
+        blue of the fitted image, 0 to 255.
 
     Raises
     ------
@@ -136,10 +179,7 @@ def rows_of(
 
 
 def row_of(fitted: NDArray[np.uint8], extractor: Extractor) -> NDArray[np.float32]:
-    """Compute the row (1283,) of an image as the backbone takes it, uint8 (224, 224, 3).
-
-    The backbone runs a single image on the caller's thread, which may be one of many.
-    """
+    """Compute the row (1283,) of an image uint8 (224, 224, 3), on this thread."""
     alone = fitted[None]
     colour = images.mean_colours(alone)[0].astype(np.float32)
     return np.concatenate([extractor.features(alone)[0], colour])
@@ -156,50 +196,48 @@ def extract(
     cache: FeatureCache,
     progress: Progress = no_progress,
 ) -> Features:
-    """Return the features of `views`, computing only those that the cache does not know.
+    """Return the features of `views`, computing only those that are not in the cache.
 
-    Each file is read once, and decoded once if any of its views is not known, on one of as many
-    threads as there are processors; the same thread runs the backbone on it.
+    Each file is read once, and decoded at most once. As many threads as there are CPUs read files
+    and run the backbone.
 
     Parameters
     ----------
     views : sequence of View
-        What to look at, in this order.
     extractor : Extractor
         The backbone.
     cache : FeatureCache
-        Where features are remembered.
     progress : Progress
-        Told now and then how many views are done.
+        Called with the number of views done.
 
     Returns
     -------
     Features
-        Unreadable images are left out and listed, once each.
+        Without unreadable images, which are listed once each.
     """
-    found = _Found(len(views))
-    looking = ahead(_looker(extractor, cache), _by_file(views), reading_threads())
+    collector = _Collector(len(views))
+    tasks = ahead(_reader(extractor, cache), _by_file(views), reading_threads())
     fresh: list[Row] = []
     try:
-        with closing(looking):
-            for few in looking:
-                for seen in few:
-                    found.add(seen)
-                    fresh += seen.fresh
+        with closing(tasks):
+            for results in tasks:
+                for result in results:
+                    collector.add(result)
+                    fresh += result.fresh
                 if len(fresh) >= _BATCH:
                     cache.put(fresh)
                     fresh = []
-                if found.is_time():
-                    progress(found.done, len(views), "features")
+                if collector.report_due():
+                    progress(collector.done, len(views), "features")
     finally:
-        cache.put(fresh)  # What Ctrl-C would cost otherwise.
-    progress(found.done, len(views), "features")
-    return found.features()
+        cache.put(fresh)  # Also after Ctrl-C.
+    progress(collector.done, len(views), "features")
+    return collector.features()
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file, the views of it that were asked for, and where their rows belong."""
+    """A file with the requested views of it, and the positions of their rows."""
 
     path: Path
     indices: list[int] = field(default_factory=list)
@@ -207,8 +245,8 @@ class _File:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What came of a file: a row for every view, or an error; `fresh` were not known before."""
+class _FileResult:
+    """A row for every view of a file, or an error; `fresh` rows were not cached."""
 
     file: _File
     rows: Sequence[Row] = ()
@@ -217,59 +255,61 @@ class _Seen:
 
 
 def _by_file(views: Sequence[View]) -> list[list[_File]]:
-    """Put the views of a file together, and a few files together."""
+    """Group the views by file, and the files into tasks."""
     files: dict[Path, _File] = {}
     for place, view in enumerate(views):
         file = files.setdefault(view.path, _File(view.path))
         file.indices.append(view.index)
         file.places.append(place)
-    given = list(files.values())
-    return [given[start : start + _FILES] for start in range(0, len(given), _FILES)]
+    listed = list(files.values())
+    return [listed[start : start + _FILES] for start in range(0, len(listed), _FILES)]
 
 
-def _looker(extractor: Extractor, cache: FeatureCache) -> Callable[[Sequence[_File]], list[_Seen]]:
-    """Return what a thread does with files."""
+def _reader(
+    extractor: Extractor, cache: FeatureCache
+) -> Callable[[Sequence[_File]], list[_FileResult]]:
+    """Return the function that threads run on files."""
 
-    def look(file: _File) -> _Seen:
+    def read(file: _File) -> _FileResult:
         try:
             data = images.read_bytes(file.path)
             keys = row_keys(data, file.indices)
-            known = {key: row for key in keys if (row := cache.get(key)) is not None}
-            missing = [key for key in dict.fromkeys(keys) if key not in known]
+            rows = {key: row for key in keys if (row := cache.get(key)) is not None}
+            missing = [key for key in dict.fromkeys(keys) if key not in rows]
             fresh = _computed(data, missing, extractor, str(file.path)) if missing else []
         except ImageError as error:
-            return _Seen(file, error=error)
-        known.update(fresh)
-        return _Seen(file, [(key, known[key]) for key in keys], fresh)
+            return _FileResult(file, error=error)
+        rows.update(fresh)
+        return _FileResult(file, [(key, rows[key]) for key in keys], fresh)
 
-    return lambda files: [look(file) for file in files]
+    return lambda files: [read(file) for file in files]
 
 
-class _Found:
-    """Gathers rows in the order in which they were asked for."""
+class _Collector:
+    """Collects rows in the requested order."""
 
     def __init__(self, n: int) -> None:
-        self.done = self._computed = self._told = 0
+        self.done = self._computed = self._reported = 0
         self._values = np.zeros((n, FEATURES), np.float32)
         self._colours = np.zeros((n, 3), np.float32)
         self._digests: list[str | None] = [None] * n
         self._refused: list[ImageError] = []
 
-    def add(self, seen: _Seen) -> None:
-        self.done += len(seen.file.places)
-        if seen.error is not None:
-            self._refused.append(seen.error)
+    def add(self, result: _FileResult) -> None:
+        self.done += len(result.file.places)
+        if result.error is not None:
+            self._refused.append(result.error)
             return
-        self._computed += len(seen.fresh)
-        for place, (key, row) in zip(seen.file.places, seen.rows, strict=True):
+        self._computed += len(result.fresh)
+        for place, (key, row) in zip(result.file.places, result.rows, strict=True):
             self._values[place], self._colours[place] = row[:FEATURES], row[FEATURES:]
             self._digests[place] = key[:-1].hex()
 
-    def is_time(self) -> bool:
-        """Tell whether a batch was done since this last said so."""
-        if self.done - self._told < _BATCH:
+    def report_due(self) -> bool:
+        """Return whether a batch was done since the last True."""
+        if self.done - self._reported < _BATCH:
             return False
-        self._told = self.done
+        self._reported = self.done
         return True
 
     def features(self) -> Features:

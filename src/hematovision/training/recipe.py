@@ -1,4 +1,4 @@
-"""What training is told and what it gives back, without Keras, which takes seconds to import."""
+"""Options and results of training, without Keras, which takes seconds to import."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from hematovision.model.head import Head
 __all__ = ["Epoch", "FineTuning", "HeadTraining", "TrainedHead"]
 
 Epoch = dict[str, float]
-"""One line of a training history: ``epoch`` from 1, ``loss``, ``accuracy``, ``val_loss``, ..."""
+"""A row of a training history: ``epoch`` from 1, ``loss``, ``accuracy``, ``val_loss``, ..."""
 
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """How to train the head; the defaults are the classic recipe.
+    """Options for training the head; the defaults are the classic recipe.
 
     Parameters
     ----------
     epochs : int
-        At most so many.
+        Maximum number.
     batch_size : int
     patience : int
-        Epochs without a lower validation loss after which to stop.
+        Epochs without a lower validation loss after which training stops.
     hidden : int
-        Width of the hidden layer.
+        Units of the hidden layer.
     learning_rate : float
-        Adam's.
+        Of Adam.
     seed : int
-        Decides the first weights and the order of the images.
+        Of the initial weights and the order of the images.
     """
 
     epochs: int = 15
@@ -41,19 +41,17 @@ class HeadTraining:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How to fine-tune.
+    """Options for fine-tuning.
 
     Parameters
     ----------
     blocks : int or None
-        How many of the 17 blocks, counted from the top, learn; None is all, stem included.
-    epochs, batch_size, seed : int
-        As usual. An epoch draws as many images as there are.
+        How many of the 17 blocks to train, counted from the top; None trains all and the stem.
+    epochs, batch_size, patience, seed : int
+        As in `HeadTraining`. An epoch samples as many images as there are.
     learning_rate : float
-        Peak of a schedule that warms up over the first tenth of the steps and falls to zero with
-        the cosine (Loshchilov and Hutter 2017, SGDR).
-    patience : int
-        Epochs without a better validation loss after which to stop.
+        Peak of a schedule with warm-up over the first tenth of the steps and cosine decay to zero
+        (Loshchilov and Hutter 2017, SGDR).
     label_smoothing : float
         As in Szegedy et al. 2016.
     """
@@ -69,7 +67,7 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """A head with the weights of its best epoch, and its curves."""
+    """A head with the weights of its best epoch, and the training history."""
 
     head: Head
     history: tuple[Epoch, ...]

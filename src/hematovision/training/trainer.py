@@ -1,6 +1,6 @@
-"""The way of learning: dataset -> features -> head (-> fine-tuning -> features) -> trust.
+"""Training a model: dataset -> features -> head (-> fine-tuning -> features) -> thresholds.
 
-The test part is looked at here only to compute its features; nothing is fitted to it.
+Nothing is fitted to the test split; only its features are computed here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from hematovision.model.thresholds import Thresholds, fit_thresholds
 from hematovision.model.weights import BackboneWeights
 from hematovision.paths import name_bytes
 from hematovision.progress import Progress
-from hematovision.training.decoys import decoy_features
+from hematovision.training.inputs import (
+    DatasetFeatures,
+    FeatureReader,
+    SplitFeatures,
+    decoy_features,
+)
 from hematovision.training.keras_import import import_keras, require_keras
-from hematovision.training.pictures import Look, Part, Pictures
 from hematovision.training.recipe import Epoch, FineTuning, HeadTraining, TrainedHead
 
 __all__ = ["TrainedModel", "train_model"]
@@ -29,27 +33,27 @@ __all__ = ["TrainedModel", "train_model"]
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Everything that learning led to.
+    """A trained model with its training history and features.
 
     Parameters
     ----------
     weights : BackboneWeights
-        Those that were given, or fine-tuned ones.
+        The original or fine-tuned ones.
     head : Head
         Calibrated: temperature and class biases are folded into its last layer.
     novelty : Novelty
-        What the training features look like, and what decoys do.
+        Fitted to the training features and those of decoys.
     temperature : float
         Of the calibration, fitted on the validation split.
     thresholds : Thresholds
         Fitted on the validation split.
     history : tuple of Epoch
-        One row an epoch; fine-tuning goes on counting.
-    parts : mapping of Split to Part
+        One row per epoch; fine-tuning continues the numbering.
+    splits : mapping of Split to SplitFeatures
     refused : tuple of ImageError
         Images that could not be read.
     interrupted : bool
-        Whether Ctrl-C ended it early.
+        Whether Ctrl-C ended training early.
     """
 
     weights: BackboneWeights
@@ -58,43 +62,41 @@ class TrainedModel:
     temperature: float
     thresholds: Thresholds
     history: tuple[Epoch, ...]
-    parts: Mapping[Split, Part]
+    splits: Mapping[Split, SplitFeatures]
     refused: tuple[ImageError, ...]
     interrupted: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over part, class and content of every image, whatever the files are called."""
+        """SHA-256 over split, class and content of every image, independent of file names."""
         lines = sorted(
             f"{split} {sample.label} {digest}"
-            for split, part in self.parts.items()
-            for sample, digest in zip(part.samples, part.digests, strict=True)
+            for split, features in self.splits.items()
+            for sample, digest in zip(features.samples, features.digests, strict=True)
         )
         return sha256_bytes(name_bytes("\n".join(lines)))
 
 
 def train_model(
-    pictures: Pictures,
+    reader: FeatureReader,
     weights: BackboneWeights,
-    how: HeadTraining,
+    options: HeadTraining,
     fine_tuning: FineTuning | None = None,
     *,
     trained: TrainedHead | None = None,
 ) -> TrainedModel:
-    """Learn to tell the classes of a dataset.
+    """Train a model on the classes of a dataset.
 
     Parameters
     ----------
-    pictures : Pictures
-        The dataset, with a training and a validation part; a test part is optional.
+    reader : FeatureReader
+        Of a dataset with a training and a validation split; a test split is optional.
     weights : BackboneWeights
-        The backbone to stand on.
-    how : HeadTraining
-        Options of the head.
+    options : HeadTraining
     fine_tuning : FineTuning, optional
-        Options of the second stage, in which the backbone learns too.
+        Options of the second stage, which also trains the backbone.
     trained : TrainedHead, optional
-        A head that has learnt these classes on these weights already; it is only calibrated.
+        A head that was trained on these classes and weights; it is only calibrated.
 
     Raises
     ------
@@ -104,66 +106,71 @@ def train_model(
         At once, if Keras is not installed and a head is to be trained.
     """
     require_keras()
-    progress = pictures.progress
-    look = pictures.look(weights, more_views=trained is None)
-    parts, n_classes = look.parts, len(pictures.dataset.taxonomy.classes)
-    _check(parts, pictures.refused)
-    with ThreadPoolExecutor(1) as aside:
-        novelty = _novelty_aside(aside, parts["train"], weights, n_classes, progress)
+    progress = reader.progress
+    dataset = reader.read(weights, more_views=trained is None)
+    splits, n_classes = dataset.splits, len(reader.dataset.taxonomy.classes)
+    _check(splits, reader.refused)
+    with ThreadPoolExecutor(1) as pool:
+        novelty = _start_novelty(pool, splits["train"], weights, n_classes, progress)
         if trained is None:
-            trained = _first_stage(look, n_classes, how, progress)
+            trained = _train_head(dataset, n_classes, options, progress)
         if fine_tuning is not None and not trained.interrupted:
-            weights, trained = _second_stage(parts, weights, trained, fine_tuning, progress)
-            parts = pictures.look(weights, more_views=False).parts
-            novelty = _novelty_aside(aside, parts["train"], weights, n_classes, progress)
-        return _judged(parts, weights, trained, tuple(pictures.refused.values()), novelty.result())
+            weights, trained = _fine_tune(splits, weights, trained, fine_tuning, progress)
+            splits = reader.read(weights, more_views=False).splits
+            novelty = _start_novelty(pool, splits["train"], weights, n_classes, progress)
+        return _calibrated(
+            splits, weights, trained, tuple(reader.refused.values()), novelty.result()
+        )
 
 
-def _novelty_aside(
-    aside: ThreadPoolExecutor,
-    train: Part,
+def _start_novelty(
+    pool: ThreadPoolExecutor,
+    train: SplitFeatures,
     weights: BackboneWeights,
     n_classes: int,
     progress: Progress,
 ) -> Future[Novelty]:
-    """Fit the novelty on a thread: it needs no head, and importing Keras leaves processors idle."""
+    """Fit the novelty on a thread: it needs no head, and importing Keras leaves CPUs idle."""
     decoys = decoy_features(train, weights, progress)
-    return aside.submit(fit_novelty, train.features, train.labels, n_classes, decoys)
+    return pool.submit(fit_novelty, train.features, train.labels, n_classes, decoys)
 
 
-def _first_stage(look: Look, n_classes: int, how: HeadTraining, progress: Progress) -> TrainedHead:
+def _train_head(
+    dataset: DatasetFeatures, n_classes: int, options: HeadTraining, progress: Progress
+) -> TrainedHead:
     import_keras()
-    from hematovision.training.head import train_head
+    from hematovision.training.fitting import train_head
 
-    valid = look.parts["valid"]
-    return train_head(
-        look.features, look.labels, valid.features, valid.labels, n_classes, how, progress
-    )
+    valid = dataset.splits["valid"]
+    rows, labels = dataset.features, dataset.labels
+    return train_head(rows, labels, valid.features, valid.labels, n_classes, options, progress)
 
 
-def _second_stage(
-    parts: Mapping[Split, Part],
+def _fine_tune(
+    splits: Mapping[Split, SplitFeatures],
     weights: BackboneWeights,
     first: TrainedHead,
-    how: FineTuning,
+    options: FineTuning,
     progress: Progress,
 ) -> tuple[BackboneWeights, TrainedHead]:
-    from hematovision.training.finetune import fine_tune
+    from hematovision.training.fitting import fine_tune
 
-    tuned = fine_tune(parts["train"], parts["valid"], first.head, weights, how, progress=progress)
+    tuned = fine_tune(
+        splits["train"], splits["valid"], first.head, weights, options, progress=progress
+    )
     done = len(first.history)
     later = tuple({**row, "epoch": row["epoch"] + done} for row in tuned.history)
     return tuned.weights, TrainedHead(tuned.head, first.history + later, tuned.interrupted)
 
 
-def _judged(
-    parts: Mapping[Split, Part],
+def _calibrated(
+    splits: Mapping[Split, SplitFeatures],
     weights: BackboneWeights,
     trained: TrainedHead,
     refused: tuple[ImageError, ...],
     novelty: Novelty,
 ) -> TrainedModel:
-    valid = parts["valid"]
+    valid = splits["valid"]
     calibration = fit_calibration(trained.head.logits(valid.features), valid.labels)
     head = calibration.fold(trained.head)
     novelty = novelty.scaled_to(valid.features)
@@ -179,18 +186,21 @@ def _judged(
         calibration.temperature,
         thresholds,
         trained.history,
-        parts,
+        splits,
         refused,
         trained.interrupted,
     )
 
 
-def _check(parts: Mapping[Split, Part], refused: Mapping[str, ImageError]) -> None:
-    for split, purpose in (("train", "learn from"), ("valid", "stop and calibrate by")):
-        part = parts.get(split)  # type: ignore[call-overload]
-        if part is None or not part.samples:
+def _check(splits: Mapping[Split, SplitFeatures], refused: Mapping[str, ImageError]) -> None:
+    for split, purpose in (
+        ("train", "to train on"),
+        ("valid", "for early stopping and calibration"),
+    ):
+        found = splits.get(split)  # type: ignore[call-overload]
+        if found is None or not found.samples:
             raise TrainingError(
-                f"The {split} part has no readable image ({len(refused)} of the dataset's images "
-                f"could not be read); some are needed to {purpose}. `hematovision data check` "
-                "tells more."
+                f"The {split} split has no readable image ({len(refused)} of the dataset's images "
+                f"could not be read); some are needed {purpose}. `hematovision data check` "
+                "has the details."
             )

@@ -29,8 +29,7 @@ with needs_extra("train", "Adapting a model"):
     from hematovision.model.backbone import Backbone
     from hematovision.model.prediction import RawPredictions
     from hematovision.training.feature_cache import open_cache
-    from hematovision.training.features import extract
-    from hematovision.training.views import N_VIEWS, View
+    from hematovision.training.features import N_VIEWS, View, extract
 
 __all__ = [
     "LEAST_GROUPS",

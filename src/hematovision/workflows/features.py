@@ -16,7 +16,7 @@ with needs_extra("train", "Computing features"):
     from hematovision.model.backbone import Backbone
     from hematovision.training.feature_cache import open_cache
     from hematovision.training.features import extract
-    from hematovision.training.pictures import views_of
+    from hematovision.training.inputs import views_of
     from hematovision.training.pretrained import load_weights
 
 __all__ = ["FeaturesSummary", "compute_features", "dataset_to_see"]

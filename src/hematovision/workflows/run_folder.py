@@ -124,7 +124,7 @@ def write_model(out: Path, data: Dataset, learned: TrainedModel, recipe: Recipe)
 
 def evaluated_split(learned: TrainedModel) -> Split:
     """Return the part that a model is judged on: the test part, or validation without one."""
-    tested = "test" in learned.parts and bool(learned.parts["test"].samples)
+    tested = "test" in learned.splits and bool(learned.splits["test"].samples)
     return "test" if tested else "valid"
 
 
@@ -149,7 +149,7 @@ def write_figures(
     """
     out, data = bundle.folder, _readable(data, learned)
     name = evaluated_split(learned)
-    part, training = learned.parts[name], learned.parts["train"]
+    part, training = learned.splits[name], learned.splits["train"]
     answered = LabelledPredictions(
         part.samples,
         part.labels,
@@ -228,7 +228,7 @@ def _details(learned: TrainedModel, recipe: Recipe, bundle: Bundle) -> dict[str,
 
 
 def _readable(data: Dataset, learned: TrainedModel) -> Dataset:
-    kept = {sample.path for part in learned.parts.values() for sample in part.samples}
+    kept = {sample.path for part in learned.splits.values() for sample in part.samples}
     return data.with_samples(sample for sample in data if sample.path in kept)
 
 

@@ -21,7 +21,7 @@ from hematovision.workflows.run_folder import Recipe, evaluated_split, write_fig
 
 with needs_extra("train", "Training"):
     from hematovision.training.curve import CurvePoint, learning_curve
-    from hematovision.training.pictures import Pictures
+    from hematovision.training.inputs import FeatureReader
     from hematovision.training.pretrained import load_weights
     from hematovision.training.recipe import FineTuning, HeadTraining
     from hematovision.training.trainer import TrainedModel, train_model
@@ -135,7 +135,7 @@ def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) 
     notes = (*_notes(found, data, class_folders(dataset)), *warnings)
     weights = load_weights(options.weights)
     how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
-    learned = train_model(Pictures(data, progress), weights, how, _fine_tuning(options))
+    learned = train_model(FeatureReader(data, progress), weights, how, _fine_tuning(options))
     recipe = Recipe(_weights_name(options), options.seed, options.epochs, asdict(options), notes)
     bundle = write_model(out, data, learned, recipe)
     curve = _curve(learned, how, progress) if options.learning_curve else ()
@@ -174,8 +174,8 @@ def _fine_tuning(options: TrainOptions) -> FineTuning | None:
 
 
 def _curve(learned: TrainedModel, how: HeadTraining, progress: Progress) -> tuple[CurvePoint, ...]:
-    train, valid = learned.parts["train"], learned.parts["valid"]
-    judged = learned.parts[evaluated_split(learned)]
+    train, valid = learned.splits["train"], learned.splits["valid"]
+    judged = learned.splits[evaluated_split(learned)]
     return learning_curve(train, valid, judged, learned.head.n_classes, how, progress)
 
 

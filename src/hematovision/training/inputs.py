@@ -1,0 +1,236 @@
+"""What training is fitted to: the features of a dataset's splits and of decoys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.data.samples import Dataset, Sample, Split
+from hematovision.errors import ImageError
+from hematovision.files import sha256_bytes
+from hematovision.model.architecture import FEATURES
+from hematovision.model.backbone import Backbone
+from hematovision.model.inference import ahead
+from hematovision.model.session import usable_cpus
+from hematovision.model.weights import BackboneWeights
+from hematovision.progress import Progress, no_progress
+from hematovision.synthetic.decoys import SPOILT, render_decoy, spoil
+from hematovision.training.feature_cache import FeatureCache, open_cache
+from hematovision.training.features import View, extract, plan_views, row_of
+
+__all__ = [
+    "RENDERED_DECOYS",
+    "SPOILT_DECOYS",
+    "DatasetFeatures",
+    "FeatureReader",
+    "SplitFeatures",
+    "decoy_features",
+    "views_of",
+]
+
+RENDERED_DECOYS = 88
+"""Eight of each kind; more do not improve results measurably."""
+
+SPOILT_DECOYS = 132
+"""Training images with the cell destroyed, equally many of each class."""
+
+_BATCH = 32
+_VERSION = "decoys 1"  # In the cache key; change it if the rendering of decoys changes.
+
+
+@dataclass(frozen=True)
+class SplitFeatures:
+    """The readable images of one split of a dataset, with their features.
+
+    Parameters
+    ----------
+    samples : tuple of Sample
+        N of them.
+    labels : ndarray of int, shape (N,)
+    features : ndarray of float32, shape (N, 1280)
+    colours : ndarray of float32, shape (N, 3)
+        Mean red, green and blue, 0 to 255.
+    digests : tuple of str
+        SHA-256 of each file.
+    """
+
+    samples: tuple[Sample, ...]
+    labels: NDArray[np.int64]
+    features: NDArray[np.float32]
+    colours: NDArray[np.float32]
+    digests: tuple[str, ...]
+
+
+class DatasetFeatures(NamedTuple):
+    """The features of a dataset.
+
+    Parameters
+    ----------
+    splits : dict of Split to SplitFeatures
+    features : ndarray of float32, shape (M, 1280)
+        Rows to train on: the training split, and further views of its rare classes.
+    labels : ndarray of int, shape (M,)
+    """
+
+    splits: dict[Split, SplitFeatures]
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def views_of(dataset: Dataset, *, more_views: bool = True) -> tuple[list[View], NDArray[np.int64]]:
+    """List the views of images that training needs.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With splits.
+    more_views : bool
+        Add further views of rare training images (`features.plan_views`).
+
+    Returns
+    -------
+    views : list of View
+        M of them; all views of a file are consecutive.
+    owners : ndarray of int, shape (M,)
+        The position of each view's sample in the dataset.
+    """
+    samples, labels = dataset.samples, dataset.labels
+    counts = np.ones(len(samples), np.int64)
+    train = np.array([sample.split == "train" for sample in samples], bool)
+    if more_views and train.any():
+        counts[train] = plan_views(labels[train])
+    pairs = [(i, view) for i, count in enumerate(counts) for view in range(count)]
+    views = [View(samples[i].path, view) for i, view in pairs]
+    return views, np.array([i for i, _ in pairs], np.int64)
+
+
+class FeatureReader:
+    """Reads the features of a dataset with one or more backbones.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With splits.
+    progress : Progress
+        Called after every batch.
+    """
+
+    def __init__(self, dataset: Dataset, progress: Progress = no_progress) -> None:
+        self.dataset = dataset
+        self.progress = progress
+        self.refused: dict[str, ImageError] = {}
+
+    def read(self, weights: BackboneWeights, *, more_views: bool) -> DatasetFeatures:
+        """Compute the features of every image, with `more_views` also further views of rare ones.
+
+        Unreadable images are added to `refused`.
+        """
+        backbone = Backbone(weights)
+        views, owner = views_of(self.dataset, more_views=more_views)
+        with open_cache(backbone.sha256) as cache:
+            found = extract(views, backbone, cache, self.progress)
+        self.refused |= {error.path: error for error in found.refused}
+        owners, labels = owner[found.kept], self.dataset.labels
+        is_first = np.array([views[i].index == 0 for i in found.kept], bool)
+        split_of = np.array([sample.split for sample in self.dataset.samples], object)
+        splits: dict[Split, SplitFeatures] = {}
+        for split in self.dataset.splits:
+            rows = np.flatnonzero(is_first & (split_of[owners] == split))
+            splits[split] = SplitFeatures(
+                tuple(self.dataset.samples[i] for i in owners[rows]),
+                labels[owners[rows]],
+                found.values[rows],
+                found.mean_colours[rows],
+                tuple(found.digests[i] for i in rows),
+            )
+        training = split_of[owners] == "train"
+        return DatasetFeatures(splits, found.values[training], labels[owners[training]])
+
+
+class _Decoy(NamedTuple):
+    key: bytes
+    make: Callable[[], NDArray[np.uint8]]
+
+
+def decoy_features(
+    train: SplitFeatures, weights: BackboneWeights, progress: Progress = no_progress
+) -> NDArray[np.float32]:
+    """Return the features of images without a cell: rendered decoys and spoilt training images.
+
+    They are cached like those of images, so decoys are made only by the first training on a
+    backbone. Which training images are spoilt depends on which can be read.
+
+    Parameters
+    ----------
+    train : SplitFeatures
+        The training images, at least one.
+    weights : BackboneWeights
+        The backbone.
+    progress : Progress
+        Called after every batch.
+
+    Returns
+    -------
+    ndarray of float32, shape (M, 1280)
+        M is 220, or less if training images can no longer be read.
+    """
+    backbone = Backbone(weights)
+    decoys = [*_rendered(), *_spoilt(train)]
+    with open_cache(backbone.sha256) as cache:
+        rows = {decoy.key: cache.get(decoy.key) for decoy in decoys}
+        missing = [decoy for decoy in decoys if rows[decoy.key] is None]
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            rows |= _computed(batch, backbone, cache)
+            progress(start + len(batch), len(missing), "decoys")
+    return np.stack([row[:FEATURES] for row in rows.values() if row is not None])
+
+
+def _computed(
+    batch: list[_Decoy], backbone: Backbone, cache: FeatureCache
+) -> dict[bytes, NDArray[np.float32]]:
+    made = ahead(lambda decoy: _row(decoy, backbone), batch, usable_cpus())
+    rows = zip((decoy.key for decoy in batch), made, strict=True)
+    found = {key: row for key, row in rows if row is not None}
+    cache.put(found.items())
+    return found
+
+
+def _row(decoy: _Decoy, backbone: Backbone) -> NDArray[np.float32] | None:
+    try:
+        return row_of(decoy.make(), backbone)
+    except ImageError:  # The file was readable a moment ago; the other decoys are enough.
+        return None
+
+
+def _rendered() -> Iterator[_Decoy]:
+    for number in range(RENDERED_DECOYS):
+        yield _Decoy(_key(f"rendered {number}"), partial(render_decoy, number))
+
+
+def _spoilt(train: SplitFeatures) -> Iterator[_Decoy]:
+    """Take classes in turn, and of each class other images and other ways in turn."""
+    rng = np.random.default_rng(0)
+    classes = [rng.permutation(np.flatnonzero(train.labels == c)) for c in np.unique(train.labels)]
+    for turn in range(SPOILT_DECOYS):
+        of_class = turn // len(classes)
+        members = classes[turn % len(classes)]
+        row = int(members[of_class % len(members)])
+        number = len(SPOILT) * turn + of_class % len(SPOILT)
+        key = _key(f"spoilt {number} {train.digests[row]}")
+        yield _Decoy(key, partial(_spoil, train.samples[row].path, number))
+
+
+def _spoil(path: Path, number: int) -> NDArray[np.uint8]:
+    return spoil(images.load(path), number)
+
+
+def _key(text: str) -> bytes:
+    return bytes.fromhex(sha256_bytes(f"{_VERSION} {text}".encode())) + b"\0"
