@@ -80,7 +80,7 @@ def upload(folder: Path) -> None:
         for count, uploads in uploads_of(sorted(folder.iterdir())):
             batch = classify_batch(classifier, uploads, store, name="model")
             given += count
-            answered += len(batch.answered)
+            answered += len(batch.readable)
             refused += len(batch.refused)
             batch.close()
     print(given, answered, refused)

@@ -56,7 +56,7 @@ def test_several_top_folders_stay(put, tmp_path) -> None:
     assert names(tmp_path / "out") == ["Test/b", "Train/a"]
 
 
-def test_a_file_beside_the_only_folder_keeps_it(put, tmp_path) -> None:
+def test_a_file_next_to_the_only_folder_keeps_it(put, tmp_path) -> None:
     unpack(put(zip_of({"Train/a": b"", "b": b""})), tmp_path / "out")
     assert names(tmp_path / "out") == ["Train/a", "b"]
 
@@ -154,7 +154,7 @@ def test_an_entry_without_content_is_refused(
 
 
 def encrypted(data: bytes) -> bytes:
-    """Set the flag that says an entry is encrypted, in both of a zip's headers."""
+    """Set the flag of an encrypted entry, in both of a zip's headers."""
     changed = bytearray(data)
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         struct.pack_into("<H", changed, changed.index(signature) + offset, 1)

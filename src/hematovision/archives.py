@@ -1,64 +1,71 @@
-"""Unpacking archives that strangers made, so that nothing lands anywhere but in its folder."""
+"""Untrusted archives: unpacked into a new folder (`unpack`), or read in memory (`open_zip`).
+
+Both reject names that lead out of the folder, links, devices and decompression bombs.
+"""
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, NoReturn
+from typing import IO, BinaryIO, NoReturn
 
-from hematovision.errors import DownloadError
+from hematovision.errors import (
+    DownloadError,
+    NotAnImageError,
+    TooManyBytesError,
+    UnreadableFileError,
+)
 from hematovision.files import ensure_folder
 from hematovision.progress import Progress, no_progress
 
-__all__ = [
-    "DAMAGE",
-    "MAX_ENTRIES",
-    "MAX_RATIO",
-    "MAX_UNPACKED",
-    "SLACK",
-    "is_litter",
-    "is_plain_file",
-    "leads_outside",
-    "unpack",
-]
+__all__ = ["check_entry", "is_zip", "open_zip", "read_entry", "unpack"]
 
 MAX_ENTRIES = 200_000
-"""Against archives of millions of empty files, which use up a disk's file entries. The largest set
-known here has 17,092 images."""
+"""Limits archives of millions of empty files, which use up a disk's inodes. The largest known
+dataset has 17,092 images."""
 
 MAX_UNPACKED = 16 * 2**30
-"""Bytes in all, against decompression bombs (a nested one of 42 kB unpacks to petabytes). The
-largest set known here has 0.3 GB."""
+"""Bytes in all; limits decompression bombs (a nested one of 42 kB unpacks to petabytes). The
+largest known dataset has 0.3 GB."""
 
 MAX_RATIO = 100
-"""Unpacked to packed bytes, against the same: DEFLATE reaches 1,032 on nothing but zeros; box files
-compress about 10 to 1, images hardly at all."""
+"""Unpacked to packed bytes: DEFLATE reaches 1,032 on zeros alone; box files compress about 10 to 1,
+images barely."""
 
 SLACK = 2**24
-"""Bytes that may be unpacked whatever the ratio: a small archive of text harms nobody."""
+"""Bytes that may be unpacked whatever the ratio: a small archive of text is harmless."""
 
-DAMAGE = (
+_DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     struct.error,
     EOFError,
     OSError,
-    RuntimeError,  # zipfile's word for an encrypted entry
+    RuntimeError,  # zipfile raises it for an encrypted entry
     NotImplementedError,
     ValueError,
 )
-"""What the standard library raises on damaged and hostile archives."""
+"""The standard library's errors for damaged and hostile archives."""
 
 _BLOCK = 2**20
+_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # APPNOTE.TXT 6.3.10, 4.3.7 and 4.3.16 (an empty zip).
+_ENTRY = b"PK\x01\x02"  # 4.3.12: the signature of each entry in the central directory.
+_LOCAL_HEADER = 30  # Bytes, 4.3.7: the fixed header in front of an entry's name and data.
+_ENTRIES_PER_FILE = 4  # Per allowed file: macOS adds a shadow of each file and folder.
+
+# DEFLATE unpacks in bounded blocks; those of bzip2 and LZMA can have any size.
+_PACKED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_OTHERS = {9: "Deflate64", zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
 
 
 @dataclass(frozen=True)
@@ -73,18 +80,17 @@ class _Entry:
 def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
     """Unpack a zip or tar archive into a new folder.
 
-    If all files are in one folder of the archive, as in those GitHub makes, that folder is left
-    out. What macOS adds (``__MACOSX``, ``.DS_Store``) is left out too. `dest` appears at the end,
-    when everything is there.
+    A single folder around all files, as in GitHub's archives, is left out; so are the entries that
+    macOS adds (``__MACOSX``, ``.DS_Store``). `dest` appears once everything is unpacked.
 
     Parameters
     ----------
     archive : Path
         A ``.zip``, ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz`` file; its content decides.
     dest : Path
-        The folder to make. One of that name is replaced.
+        The folder to make. An existing one is replaced.
     progress : Progress, optional
-        Told after every file.
+        Called after every file.
 
     Returns
     -------
@@ -94,8 +100,8 @@ def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
     Raises
     ------
     DownloadError
-        If it is no such archive or a damaged one, if it holds anything but files and folders, names
-        outside of `dest`, or more than the limits of this module.
+        If it is no such archive or a damaged one, holds anything but files and folders or a name
+        outside of `dest`, or exceeds the limits of this module.
     OutputError
         If the folder cannot be made.
     """
@@ -118,7 +124,7 @@ def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
 def _damage(archive: Path) -> Iterator[None]:
     try:
         yield
-    except DAMAGE as error:
+    except _DAMAGE as error:
         raise DownloadError(
             f"Cannot unpack {archive}: {error}. Expected an undamaged zip or tar archive and "
             "enough free space. Delete the file and run the same command again."
@@ -136,7 +142,7 @@ def _entries(archive: Path) -> Iterator[list[_Entry]]:
 
 
 def _zip_entry(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Entry:
-    is_file = is_plain_file(info)
+    is_file = _is_plain_file(info)
     return _Entry(info.filename, info.file_size, is_file, info.is_dir(), lambda: opened.open(info))
 
 
@@ -162,11 +168,11 @@ def _checked(archive: Path, entries: list[_Entry]) -> list[tuple[PurePosixPath, 
         _refuse(archive, f"would unpack to {total} bytes, the limit is {_allowed(archive)}")
     files = []
     for entry in entries:
-        if leads_outside(entry.name):
+        if _leads_outside(entry.name):
             _refuse(archive, f"holds the name {entry.name!r}, which leads out of its folder")
         if not (entry.is_file or entry.is_folder):
             _refuse(archive, f"holds {entry.name!r}, which is neither a file nor a folder")
-        if entry.is_file and not is_litter(entry.name):
+        if entry.is_file and not _is_litter(entry.name):
             files.append((PurePosixPath(entry.name), entry))
     if not files:
         _refuse(archive, "holds no files")
@@ -175,13 +181,13 @@ def _checked(archive: Path, entries: list[_Entry]) -> list[tuple[PurePosixPath, 
     return [(PurePosixPath(*path.parts[skipped:]), entry) for path, entry in files]
 
 
-def is_plain_file(info: zipfile.ZipInfo) -> bool:
-    """Tell whether a zip's entry is a file, not a folder, a link or a device."""
+def _is_plain_file(info: zipfile.ZipInfo) -> bool:
+    """Return whether a zip's entry is a file, not a folder, a link or a device."""
     return not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
 
 
-def leads_outside(name: str) -> bool:
-    """Tell whether an entry's name could lead out of the folder it is joined to.
+def _leads_outside(name: str) -> bool:
+    """Return whether an entry's name could lead out of the folder it is joined to.
 
     ``../`` and absolute names write anywhere ("zip slip", CVE-2018-1000117 and many more); Windows
     reads a backslash as a separator and a colon as a drive or a hidden stream.
@@ -190,8 +196,8 @@ def leads_outside(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0")
 
 
-def is_litter(name: str) -> bool:
-    """Tell whether an entry is what macOS adds to archives (``__MACOSX``, ``.DS_Store``)."""
+def _is_litter(name: str) -> bool:
+    """Return whether macOS added an entry (``__MACOSX``, ``.DS_Store``)."""
     path = PurePosixPath(name)
     return "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._")
 
@@ -214,7 +220,7 @@ def _write(
         if source is None:
             _refuse(archive, f"holds {entry.name!r} without content")
         with source, target.open("wb") as stream:
-            # The sizes an archive declares may lie: what is written counts.
+            # The declared sizes may be wrong: the written bytes count.
             while block := source.read(_BLOCK):
                 left -= len(block)
                 if left < 0:
@@ -225,6 +231,158 @@ def _write(
 
 def _refuse(archive: Path, what: str) -> NoReturn:
     raise DownloadError(
-        f"{archive} {what}, so nothing of it was unpacked. The published sets are not like that: "
-        "delete the file, and do not use it if it comes from elsewhere."
+        f"{archive} {what}, so nothing of it was unpacked. The published datasets have no such "
+        "archives: delete the file, and do not use it if it comes from elsewhere."
     )
+
+
+def is_zip(stream: BinaryIO) -> bool:
+    """Return whether a stream begins like a zip; rewind it."""
+    stream.seek(0)
+    magic = stream.read(4)
+    stream.seek(0)
+    return magic in _MAGIC
+
+
+@contextmanager
+def open_zip(
+    stream: BinaryIO, name: str, *, most: int, ratio: int
+) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """Open a zip and list its files, without folders and entries that macOS adds; unpack none.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        Seekable.
+    name : str
+        Its name in errors.
+    most : int
+        Files allowed.
+    ratio : int
+        Declared to packed bytes allowed, beyond 16 MiB.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is damaged, or its entries overlap.
+    TooManyBytesError
+        If it holds too many files, or would unpack to too much: a decompression bomb.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    found = _count_entries(stream)
+    if found > most * _ENTRIES_PER_FILE:
+        raise _too_many(name, found, most)
+    try:
+        archive = zipfile.ZipFile(stream)
+    except _DAMAGE as error:
+        raise UnreadableFileError(
+            name,
+            f"the zip archive is damaged or incomplete ({error}). Make it again, or upload the "
+            "images themselves.",
+        ) from error
+    with archive:
+        infos = archive.infolist()
+        files = [info for info in infos if not info.is_dir() and not _is_litter(info.filename)]
+        if len(files) > most:
+            raise _too_many(name, len(files), most)
+        _check_overlap(name, infos, size)
+        _check_ratio(name, sum(info.file_size for info in infos), size, ratio)
+        yield archive, files
+
+
+def check_entry(info: zipfile.ZipInfo, name: str) -> None:
+    """Check that an entry is an ordinary file that can be unpacked.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is not.
+    """
+    if _leads_outside(info.filename):
+        problem = "its name in the archive leads out of the folder. Make the zip of plain names"
+    elif not _is_plain_file(info):
+        problem = "it is a link or a device in the archive, not a file. Put the image itself in"
+    elif info.flag_bits & 1:
+        problem = "it is encrypted. Make the zip without a password"
+    elif info.compress_type not in _PACKED:
+        kind = _OTHERS.get(info.compress_type, f"method {info.compress_type}")
+        problem = f"it is packed with {kind}; the archive must use DEFLATE, as ordinary zips do"
+    else:
+        return
+    raise UnreadableFileError(name, f"{problem}.")
+
+
+def read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
+    """Unpack one entry in memory, never more than it declares.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is damaged, or its size or checksum differs from the archive's.
+    NotAnImageError
+        If it is itself an archive.
+    """
+    try:
+        with archive.open(info) as stream:
+            content = stream.read(info.file_size)
+            more = stream.read(1)  # zipfile compares the checksum at the end.
+    except _DAMAGE as error:
+        raise UnreadableFileError(
+            name, f"it is damaged in the archive ({error}). Make the zip again."
+        ) from error
+    if more or len(content) != info.file_size:
+        raise UnreadableFileError(
+            name,
+            f"the archive declares {info.file_size:,} bytes, but it has another size. Make the zip "
+            "again.",
+        )
+    if content.startswith(_MAGIC):
+        raise NotAnImageError(
+            name, "it is an archive in an archive. Unpack it and upload the images."
+        )
+    return content
+
+
+def _count_entries(stream: BinaryIO) -> int:
+    """Return how many entries a zip has at most, whatever it declares.
+
+    `zipfile` builds an object for each entry at once: half a gigabyte of directory would take ten
+    of memory.
+    """
+    stream.seek(0)
+    found, end = 0, b""
+    while block := stream.read(_BLOCK):
+        found += (end + block).count(_ENTRY)
+        end = block[1 - len(_ENTRY) :]
+    return found
+
+
+def _too_many(name: str, found: int, most: int) -> TooManyBytesError:
+    return TooManyBytesError(
+        name,
+        f"the zip archive holds {found:,} entries; at most {most:,} files are taken at once. "
+        "Nothing of it was unpacked. Split it, or use `hematovision classify`.",
+    )
+
+
+def _check_overlap(name: str, infos: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Reject entries that share their data (Fifield 2019, "A better zip bomb", WOOT)."""
+    ordered = sorted(infos, key=lambda info: info.header_offset)
+    starts = [info.header_offset for info in ordered[1:]]
+    for info, following in zip(ordered, [*starts, size], strict=False):
+        if info.header_offset + _LOCAL_HEADER + info.compress_size > following:
+            raise UnreadableFileError(
+                name,
+                "entries of the zip archive overlap, as in a decompression bomb. "
+                "Nothing of it was unpacked. Make it again, or upload the images themselves.",
+            )
+
+
+def _check_ratio(name: str, unpacked: int, packed: int, ratio: int) -> None:
+    if unpacked > ratio * packed + SLACK:
+        raise TooManyBytesError(
+            name,
+            f"the zip archive of {packed:,} bytes would unpack to {unpacked:,}, as a "
+            f"decompression bomb does; images do not shrink by more than {ratio}. Nothing of it "
+            "was unpacked. Upload the images themselves.",
+        )

@@ -1,4 +1,4 @@
-"""Uploads: every one is an answer or a clear refusal, whatever somebody put into it."""
+"""Uploads: each one yields rows or a clear error, whatever it contains."""
 
 import copy
 import io
@@ -13,17 +13,16 @@ import pytest
 
 from archive_files import zip_of
 from colour_squares import COLOUR_MODEL
-from hematovision import images
-from hematovision.files import sha256_bytes
+from dots import DotCounter, png
+from hematovision.errors import ImageError
 from hematovision.images import encode_png
 from hematovision.model.classifier import Classifier
+from hematovision.model.inference import Item
 from hematovision.uploads.receiving import (
     Limits,
-    Received,
-    Refused,
-    answer,
     display_name,
     expected,
+    predict_uploads,
     receive,
 )
 from hematovision.workflows.classify import classify
@@ -41,16 +40,16 @@ def red() -> bytes:
     return encode_png(image)
 
 
-def received(*uploads, **limits) -> list[Received | Refused]:
+def received(*uploads, **limits) -> list[Item]:
     return list(receive(uploads, Limits(**limits)))
 
 
 def names(items) -> list[str]:
-    return [item.name for item in items if isinstance(item, Received)]
+    return [item.name for item in items if isinstance(item.source, bytes)]
 
 
 def reasons(items) -> dict[str, str]:
-    return {item.name: item.reason for item in items if isinstance(item, Refused)}
+    return {item.name: item.source.reason for item in items if isinstance(item.source, ImageError)}
 
 
 def patched(data: bytes, signature: bytes, offset: int, layout: str, value: int) -> bytes:
@@ -64,30 +63,30 @@ def patched(data: bytes, signature: bytes, offset: int, layout: str, value: int)
 
 def test_files_come_as_they_were_from_bytes_and_from_streams(red):
     stream = io.BytesIO(red)
-    stream.seek(7)  # Somebody looked into it before.
+    stream.seek(7)  # Read before.
     assert received(("a.png", red), ("b.png", stream)) == [
-        Received("a.png", red),
-        Received("b.png", red),
+        Item("a.png", red),
+        Item("b.png", red),
     ]
     assert not stream.closed
 
 
-def test_a_zip_is_told_by_its_content_and_gives_its_files_one_by_one(red):
+def test_a_zip_is_recognised_by_its_content_and_yields_its_files_one_by_one(red):
     packed = zip_of({"cells/": b"", "cells/1.png": red, "cells/2.png": b"second"})
     items = received(("a.png", red), ("cells.jpg", packed))
     assert items[1:] == [
-        Received("cells \u203a 1.png", red),
-        Received("cells \u203a 2.png", b"second"),
+        Item("cells \u203a 1.png", red),
+        Item("cells \u203a 2.png", b"second"),
     ]
 
 
-def test_what_is_only_called_a_zip_is_a_file_like_others():
-    assert received(("cells.zip", b"<html>")) == [Received("cells.zip", b"<html>")]
+def test_a_file_that_is_only_named_zip_is_an_ordinary_file():
+    assert received(("cells.zip", b"<html>")) == [Item("cells.zip", b"<html>")]
 
 
-def test_what_macos_adds_is_passed_over_silently(red):
+def test_entries_that_macos_adds_are_left_out(red):
     packed = zip_of({"a.png": red, "__MACOSX/._a.png": b"x", ".DS_Store": b"x", "._a.png": b"x"})
-    assert received(("cells.zip", packed)) == [Received("a.png", red)]
+    assert received(("cells.zip", packed)) == [Item("a.png", red)]
 
 
 def test_uploads_are_taken_one_at_a_time(red):
@@ -103,7 +102,7 @@ def test_images_of_an_archive_are_not_in_memory_together():
     packed = io.BytesIO(zip_of({f"{i}.png": noise for i in range(24)}))
     tracemalloc.start()
     try:
-        assert sum(len(item.content) for item in receive([("c.zip", packed)])) == 24 * 2**20
+        assert sum(len(item.source) for item in receive([("c.zip", packed)])) == 24 * 2**20
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -131,21 +130,21 @@ def test_ten_thousand_entries_are_refused_before_they_are_listed(monkeypatch):
     monkeypatch.setattr(zipfile, "ZipFile", None)  # Else it would be called, and fail.
     items = received(("many.zip", packed))
     assert len(items) == 1
-    assert "holds 10,000 entries; at most 2,000 files" in items[0].reason
+    assert "holds 10,000 entries; at most 2,000 files" in items[0].source.reason
 
 
 def test_entries_are_counted_across_the_blocks_that_are_read(red):
     padding = {"pad": np.random.default_rng(0).bytes(2**20 - 60)}
     packed = zip_of({**padding, **{f"{i}": b"" for i in range(4000)}})
-    assert "holds 4,001 entries" in received(("c.zip", packed), files=1000)[0].reason
+    assert "holds 4,001 entries" in received(("c.zip", packed), files=1000)[0].source.reason
 
 
-def test_a_file_over_the_limit_is_refused_and_smaller_ones_go_on(red):
+def test_a_file_over_the_limit_is_an_error_and_smaller_ones_are_received(red):
     packed = zip_of({"large.png": bytes(2000), "small.png": b"small"})
     items = received(("large.png", bytes(1001)), ("c.zip", packed), file_bytes=1000)
     assert names(items) == ["small.png"]
-    assert "has 1,001 bytes; the limit is 1,000" in items[0].reason
-    assert "has 2,000 bytes" in items[1].reason
+    assert "has 1,001 bytes; the limit is 1,000" in items[0].source.reason
+    assert "has 2,000 bytes" in items[1].source.reason
 
 
 def test_the_bytes_of_all_files_together_are_limited():
@@ -166,7 +165,7 @@ def test_the_bytes_of_all_files_together_are_limited():
     ],
     ids=["one entry", "many entries"],
 )
-def test_a_zip_bomb_is_refused_whole_and_the_others_go_on(red, files):
+def test_a_zip_bomb_is_refused_whole_and_the_others_are_received(red, files):
     items = received(("bomb.zip", zip_of(files)), ("a.png", red))
     assert names(items) == ["a.png"]
     assert "would unpack to 40,000,000, as a decompression bomb" in reasons(items)["bomb.zip"]
@@ -182,7 +181,7 @@ def test_entries_that_share_their_data_are_refused_whole(red):
             archive.filelist.append(again)
     items = received(("bomb.zip", buffer.getvalue()))
     assert len(items) == 1
-    assert "lie over each other" in items[0].reason
+    assert "overlap" in items[0].source.reason
 
 
 def test_an_entry_that_is_longer_than_it_declares_is_refused_unread():
@@ -203,14 +202,14 @@ def test_an_entry_that_is_longer_than_it_declares_is_refused_unread():
 
 def test_an_entry_that_is_shorter_than_it_declares_is_refused():
     packed = patched(zip_of({"a.png": b"abc"}), b"PK\x01\x02", 24, "<L", 1000)
-    assert "says that it has 1,000 bytes" in reasons(received(("c.zip", packed)))["a.png"]
+    assert "declares 1,000 bytes" in reasons(received(("c.zip", packed)))["a.png"]
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/../../a.png", "C:\\a.png", "a:b"])
-def test_a_name_that_leads_outside_is_refused_and_the_rest_goes_on(red, name):
+def test_a_name_that_leads_outside_is_refused_and_the_rest_is_received(red, name):
     items = received(("c.zip", zip_of({name: b"evil", "good.png": red})))
     assert names(items) == ["good.png"]
-    assert "leads out of the folder" in items[0].reason
+    assert "leads out of the folder" in items[0].source.reason
     assert not set(items[0].name) & set("/\\")
 
 
@@ -234,7 +233,7 @@ def test_encrypted_entries_are_refused():
 @pytest.mark.parametrize(
     ("method", "kind"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA")]
 )
-def test_what_cannot_be_unpacked_bit_by_bit_is_refused(method, kind):
+def test_compression_without_bounded_blocks_is_refused(method, kind):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr("a.png", bytes(10_000_000))
@@ -264,7 +263,7 @@ def test_an_upload_that_cannot_be_read_is_refused():
         def read(self, size=-1):
             raise OSError("the disk is gone")
 
-    assert "the disk is gone" in received(("a.png", Broken()))[0].reason
+    assert "the disk is gone" in received(("a.png", Broken()))[0].source.reason
     assert expected([("a.png", Broken())]) == 1
 
 
@@ -298,7 +297,7 @@ def test_a_long_name_keeps_its_beginning_and_its_suffix():
     assert shown.endswith("a.png")
 
 
-# Answers
+# Predictions
 
 
 def test_predictions_equal_those_of_classify_on_the_same_files(classifier, red, tmp_path: Path):
@@ -312,23 +311,17 @@ def test_predictions_equal_those_of_classify_on_the_same_files(classifier, red, 
     kept = Kept()
     classify(files, model=COLOUR_MODEL, also=lambda classifier: kept)
     uploads = [(str(path), path.read_bytes()) for path in files]
-    answers = list(answer(classifier, receive(uploads)))
-    assert [a.prediction.values() | {"path": ""} for a in answers] == [
+    results = list(predict_uploads(classifier, receive(uploads)))
+    assert [one.prediction.values() | {"path": ""} for one in results] == [
         row | {"path": ""} for row in kept
     ]
-    assert [a.prediction.decision for a in answers].count("refused") == 2
-    for path, one in zip(files, answers, strict=True):
-        assert one.content == path.read_bytes()
-        assert one.sha256 == sha256_bytes(one.content)
+    assert [one.prediction.decision for one in results].count("refused") == 2
+    for path, one in zip(files, results, strict=True):
+        assert one.source == path.read_bytes()
         assert one.name == one.prediction.path == display_name(str(path))
 
 
-def test_the_pixels_of_an_answer_are_those_the_model_saw(classifier, red):
-    (one,) = answer(classifier, receive([("a.png", red)]))
-    assert np.array_equal(one.pixels, images.load(red))
-
-
-def test_every_kind_of_broken_upload_is_refused_with_its_reason(classifier, red):
+def test_every_kind_of_broken_upload_has_an_error(classifier, red):
     bomb = zip_of({"zeros.png": bytes(40_000_000)})
     uploads = [
         ("page.png", b"<!DOCTYPE html><html></html>"),
@@ -337,37 +330,49 @@ def test_every_kind_of_broken_upload_is_refused_with_its_reason(classifier, red)
         ("bomb.zip", bomb),
         ("good.png", red),
     ]
-    answers = {one.name: one for one in answer(classifier, receive(uploads))}
-    decisions = {name: one.prediction.decision for name, one in answers.items()}
-    assert decisions == {**dict.fromkeys(answers, "refused"), "good.png": "accepted"}
-    told = {name: one.prediction.error for name, one in answers.items()}
-    assert 'its content is not an image (it begins with "<!DOCTYP")' in told["page.png"]
-    assert "empty (0 bytes)" in told["empty.png"]
-    assert told["cut.png"]
-    assert "decompression bomb" in told["bomb.zip"]
-    assert answers["bomb.zip"].sha256 == ""
-    assert answers["bomb.zip"].pixels is answers["cut.png"].pixels is None
-    assert answers["cut.png"].sha256 == sha256_bytes(red[:50])
+    results = {one.name: one for one in predict_uploads(classifier, receive(uploads))}
+    decisions = {name: one.prediction.decision for name, one in results.items()}
+    assert decisions == {**dict.fromkeys(results, "refused"), "good.png": "accepted"}
+    errors = {name: one.prediction.error for name, one in results.items()}
+    assert 'its content is not an image (it begins with "<!DOCTYP")' in errors["page.png"]
+    assert "empty (0 bytes)" in errors["empty.png"]
+    assert errors["cut.png"]
+    assert "decompression bomb" in errors["bomb.zip"]
+    assert results["bomb.zip"].source is results["bomb.zip"].error
+    assert results["cut.png"].source == red[:50]
 
 
-def test_progress_knows_how_many_there_are_before_they_are_unpacked(classifier, red):
+def test_rows_of_any_predictor_come_in_the_order_of_the_uploads():
+    packed = zip_of({"three.png": png(0, 2, 7), "none.png": png()})
+    uploads = [("one.png", png(3)), ("c.zip", packed), ("text.png", b"no image")]
+    results = list(predict_uploads(DotCounter(), receive(uploads)))
+    assert [(one.name, len(one.rows)) for one in results] == [
+        ("one.png", 1),
+        ("three.png", 3),
+        ("none.png", 0),
+        ("text.png", 1),
+    ]
+    assert [row.x for one in results for row in one.rows] == [3, 0, 2, 7, None]
+    assert results[-1].prediction.error == results[-1].error.reason
+
+
+def test_progress_has_the_total_before_anything_is_unpacked(classifier, red):
     uploads = [
         ("a.png", red),
         ("c.zip", zip_of({"b.png": red, "c.png": red})),
         ("d.zip", b"PK\3\4"),
     ]
-    told = []
+    seen = []
     total = expected(uploads)
-    answers = answer(
-        classifier, receive(uploads), total=total, progress=lambda *told_: told.append(told_)
+    results = predict_uploads(
+        classifier, receive(uploads), total=total, progress=lambda *args: seen.append(args)
     )
-    assert len(list(answers)) == total == 4
-    assert told == [(done, 4, "Classifying") for done in range(1, 5)]
+    assert len(list(results)) == total == 4
+    assert seen == [(done, 4, "Classifying") for done in range(1, 5)]
 
 
-def test_without_a_total_progress_counts_what_there_is(classifier, red):
-    told = []
-    list(
-        answer(classifier, receive([("a.png", red)] * 2), progress=lambda *args: told.append(args))
-    )
-    assert told == [(1, 1, "Classifying"), (2, 2, "Classifying")]
+def test_without_a_total_progress_counts_the_images_so_far(classifier, red):
+    seen = []
+    uploads = receive([("a.png", red)] * 2)
+    list(predict_uploads(classifier, uploads, progress=lambda *args: seen.append(args)))
+    assert seen == [(1, 1, "Classifying"), (2, 2, "Classifying")]

@@ -1,8 +1,7 @@
-"""A batch of images as somebody brings it: answered, recorded, and looked at for a while."""
+"""A batch of uploaded images: predicted, recorded, and kept while the page shows it."""
 
 from __future__ import annotations
 
-import csv
 import io
 import tempfile
 from collections import Counter
@@ -14,50 +13,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
+from hematovision.files import sha256_bytes
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
+from hematovision.model.inference import ImageResult
 from hematovision.model.prediction import Prediction, prediction_schema
-from hematovision.paths import csv_row
 from hematovision.progress import Progress, no_progress
 from hematovision.review.records import Known, ModelRef, NewPrediction, Retention
 from hematovision.review.store import ReviewStore
-from hematovision.uploads.receiving import ClassifiedUpload, Limits, answer, expected, receive
+from hematovision.tables.sinks import csv_table
+from hematovision.uploads.receiving import Limits, Upload, expected, predict_uploads, receive
 
-__all__ = ["Batch", "Row", "classify_batch", "model_ref"]
+__all__ = ["Batch", "BatchImage", "classify_batch", "model_ref"]
 
-_AT_ONCE = 50  # Answers of one transaction: those that a crash could lose, and nobody was told of.
+_AT_ONCE = 50  # Predictions per transaction: those that a crash could lose, before they are shown.
 _BYTES_AT_ONCE = 2**25  # Of their files.
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchImage:
     """One image of a batch.
 
     Parameters
     ----------
     prediction : Prediction
-        Its ``path`` is the name under which the image came.
+        Its ``path`` is the name of the upload.
     sha256 : str
-        Of the bytes that came.
+        Of the content; empty if there is none.
     place : tuple of int
-        Where the batch keeps its bytes.
-    answer : int or None
-        Its number in the records; None where the image was refused.
+        Start and length of its content in the batch's file.
+    prediction_id : int or None
+        In the records; None if the image could not be read.
     known : Known or None
-        Where the same image waits for a person already, or was decided: it is not queued again.
+        If the same image is already waiting for review or decided: it is not queued again.
     """
 
     prediction: Prediction
     sha256: str
     place: tuple[int, int]
-    answer: int | None = None
+    prediction_id: int | None = None
     known: Known | None = None
 
 
 class Batch:
-    """Images that came together, and what a model says about them.
+    """Images that were uploaded together, and their predictions.
 
-    The images lie in a file without a name, which goes when the batch goes: memory does not grow
+    The images are in a temporary file without a name, deleted with the batch: memory does not grow
     with them, and nothing is left behind.
 
     Parameters
@@ -69,84 +70,85 @@ class Batch:
 
     def __init__(self, number: int, model: ModelRef) -> None:
         self.number, self.model = number, model
-        self.rows: list[Row] = []
+        self.images: list[BatchImage] = []
         self._images: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the batch
 
     def close(self) -> None:
-        """Forget the images."""
+        """Delete the images."""
         self._images.close()
 
     def __del__(self) -> None:
         self.close()
 
     def put(self, content: bytes) -> tuple[int, int]:
-        """Keep the bytes of an image, and return their place."""
+        """Store the content of an image, and return its place."""
         start = self._images.seek(0, io.SEEK_END)
         self._images.write(content)
         return start, len(content)
 
-    def content(self, row: Row) -> bytes:
-        """Return the bytes of an image as they came."""
-        start, length = row.place
+    def content(self, image: BatchImage) -> bytes:
+        """Return the content of an image, exactly as uploaded."""
+        start, length = image.place
         self._images.seek(start)
         return self._images.read(length)
 
-    def pixels(self, row: Row) -> NDArray[np.uint8]:
-        """Return an image as uint8 (H, W, 3); not of a refused one."""
-        return images.read(self.content(row))
+    def pixels(self, image: BatchImage) -> NDArray[np.uint8]:
+        """Return a readable image as uint8 (H, W, 3)."""
+        return images.read(self.content(image))
 
     @property
-    def answered(self) -> list[Row]:
+    def readable(self) -> list[BatchImage]:
         """The images that could be read."""
-        return [row for row in self.rows if row.answer is not None]
+        return [image for image in self.images if image.prediction_id is not None]
 
     @property
-    def refused(self) -> list[Row]:
-        """The images that could not."""
-        return [row for row in self.rows if row.answer is None]
+    def refused(self) -> list[BatchImage]:
+        """The images that could not be read."""
+        return [image for image in self.images if image.prediction_id is None]
 
     def counts(self) -> dict[str, Counter[str]]:
         """Return how many predictions each headline has, by decision: ``accepted``, ``review``.
 
-        Every class of the model is there; `NOT_RECOGNISED` where such images are.
+        Every class of the model is there; `NOT_RECOGNISED` only if there are such images.
         """
         found: dict[str, Counter[str]] = {name: Counter() for name in self.model.classes}
-        for row in self.answered:
-            counts = found.setdefault(row.prediction.headline, Counter())
-            counts[row.prediction.decision] += 1
+        for image in self.readable:
+            counts = found.setdefault(image.prediction.headline, Counter())
+            counts[image.prediction.decision] += 1
         return found
 
     def chosen(
         self, decisions: Sequence[str] = (), labels: Sequence[str] = (), name: str = ""
-    ) -> list[Row]:
-        """Return the rows with one of the decisions and one of the classes; none given means all.
+    ) -> list[BatchImage]:
+        """Return the images with one of the decisions and labels; no decisions or labels mean all.
 
-        With `name` in the file's name, whatever its case. Least certain first, so that what wants a
-        look is seen first; refused ones last.
+        Only those with `name` in their name, whatever its case. Images to review come first, and
+        the least certain of them at the top; unreadable ones last.
         """
-        rows = [
-            row
-            for row in self.rows
-            if (not decisions or row.prediction.decision in decisions)
-            and (not labels or row.prediction.label in labels)
-            and name.casefold() in row.prediction.path.casefold()
+        chosen = [
+            image
+            for image in self.images
+            if (not decisions or image.prediction.decision in decisions)
+            and (not labels or image.prediction.label in labels)
+            and name.casefold() in image.prediction.path.casefold()
         ]
         order = {"review": 0, "accepted": 1, "refused": 2}
-        return sorted(
-            rows, key=lambda r: (order[r.prediction.decision], r.prediction.confidence or 0.0)
-        )
+        found = ((image, image.prediction) for image in chosen)
+        ordered = sorted(found, key=lambda pair: (order[pair[1].decision], pair[1].confidence or 0))
+        return [image for image, _ in ordered]
 
     def csv(self) -> str:
         """Return the table as ``hematovision classify`` writes it."""
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(prediction_schema(self.model.classes).names)
-        writer.writerows(csv_row(row.prediction.values().values()) for row in self.rows)
-        return stream.getvalue()
+        stream = io.BytesIO()
+        table = csv_table(stream, prediction_schema(self.model.classes))
+        for image in self.images:
+            table.write(image.prediction.values())
+        table.finish()
+        return stream.getvalue().decode("utf-8")
 
 
 def model_ref(classifier: Classifier, name: str) -> ModelRef:
-    """Return how the records call a model: its name here, its hash, its classes."""
+    """Return a model as the records identify it: name, hash and classes."""
     return ModelRef(
         name,
         classifier.bundle.manifest.files[ONNX],
@@ -157,31 +159,31 @@ def model_ref(classifier: Classifier, name: str) -> ModelRef:
 
 def classify_batch(
     classifier: Classifier,
-    uploads: Sequence[tuple[str, bytes | BinaryIO]],
+    uploads: Sequence[Upload],
     store: ReviewStore,
     *,
     name: str,
     limits: Limits | None = None,
     progress: Progress = no_progress,
 ) -> Batch:
-    """Answer for images, and for those in zip archives; keep every answer in the records.
+    """Classify images, and those in zip archives, and record every prediction.
 
     Parameters
     ----------
     classifier : Classifier
-    uploads : sequence of (str, bytes or binary file)
+    uploads : sequence of Upload
         Names for people, and contents.
     store : ReviewStore
     name : str
-        What the model is called here.
+        The model's name in the records.
     limits : Limits, optional
     progress : Progress
-        Told after every image.
+        Called after every image.
 
     Returns
     -------
     Batch
-        When it is there, its answers are on disk.
+        All its predictions are on disk.
 
     Raises
     ------
@@ -194,38 +196,62 @@ def classify_batch(
     batch = Batch(store.start_batch(model), model)
     retention, limits = store.retention(), limits or Limits()
     total = expected(uploads, limits)
-    answers = answer(classifier, receive(uploads, limits), total=total, progress=progress)
-    for some in _groups(answers):
-        kept = [one for one in some if one.prediction.decision != "refused"]
-        known = store.known({one.sha256 for one in kept}, model)
-        numbers = iter(store.record(batch.number, [_new_answer(one, retention) for one in kept]))
-        for one in some:
-            row = Row(one.prediction, one.sha256, batch.put(one.content))
-            if one.prediction.decision != "refused":
-                row = replace(row, answer=next(numbers), known=known.get(one.sha256))
-            batch.rows.append(row)
-            if one.prediction.decision == "review" and retention.images != "none":
-                # The same image further on in this group.
-                known.setdefault(one.sha256, Known(is_waiting=True))
+    results = predict_uploads(classifier, receive(uploads, limits), total=total, progress=progress)
+    for group in _groups(results):
+        _record(batch, group, store, retention)
     return batch
 
 
-def _groups(items: Iterable[ClassifiedUpload]) -> Iterator[list[ClassifiedUpload]]:
-    """Group answers for one transaction each: few, and with few bytes in memory."""
-    some: list[ClassifiedUpload] = []
-    for one in items:
-        some.append(one)
-        if len(some) == _AT_ONCE or sum(len(each.content) for each in some) > _BYTES_AT_ONCE:
-            yield some
-            some = []
-    if some:
-        yield some
+def _record(
+    batch: Batch,
+    group: Sequence[ImageResult[Prediction]],
+    store: ReviewStore,
+    retention: Retention,
+) -> None:
+    """Record predictions in one transaction, and add them to the batch."""
+    found = [BatchImage(one.prediction, _sha256(one), batch.put(_content(one))) for one in group]
+    readable = [image for image, one in zip(found, group, strict=True) if one.error is None]
+    known = store.known({image.sha256 for image in readable}, batch.model)
+    new = [_new_prediction(batch, image, retention) for image in readable]
+    ids = iter(store.record(batch.number, new))
+    for image, one in zip(found, group, strict=True):
+        if one.error is not None:
+            batch.images.append(image)
+            continue
+        recorded = replace(image, prediction_id=next(ids), known=known.get(image.sha256))
+        batch.images.append(recorded)
+        if image.prediction.decision == "review" and retention.images != "none":
+            known.setdefault(image.sha256, Known(is_waiting=True))  # It may come again in the group
 
 
-def _new_answer(one: ClassifiedUpload, retention: Retention) -> NewPrediction:
+def _content(result: ImageResult[Prediction]) -> bytes:
+    return result.source if isinstance(result.source, bytes) else b""
+
+
+def _sha256(result: ImageResult[Prediction]) -> str:
+    return sha256_bytes(result.source) if isinstance(result.source, bytes) else ""
+
+
+def _groups(
+    results: Iterable[ImageResult[Prediction]],
+) -> Iterator[list[ImageResult[Prediction]]]:
+    """Group results for one transaction each: few, and with few bytes in memory."""
+    group: list[ImageResult[Prediction]] = []
+    size = 0
+    for one in results:
+        group.append(one)
+        size += len(_content(one))
+        if len(group) == _AT_ONCE or size > _BYTES_AT_ONCE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _new_prediction(batch: Batch, image: BatchImage, retention: Retention) -> NewPrediction:
     wanted = retention.images == "all" or (
-        retention.images == "review" and one.prediction.decision == "review"
+        retention.images == "review" and image.prediction.decision == "review"
     )
-    # Encoded anew: a file's metadata may name a patient, its pixels do not.
-    picture = images.encode_png(images.read(one.content)) if wanted else None
-    return NewPrediction(one.prediction.path, one.sha256, one.prediction, picture)
+    # Encoded from the pixels: a file's metadata may name a patient.
+    png = images.encode_png(batch.pixels(image)) if wanted else None
+    return NewPrediction(image.prediction.path, image.sha256, image.prediction, png)

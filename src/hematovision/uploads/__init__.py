@@ -1,1 +1,1 @@
-"""Untrusted uploads: receiving, unpacking and classifying them."""
+"""Untrusted uploads: receiving, unpacking and predicting them."""

@@ -1,60 +1,49 @@
-"""What strangers upload becomes images or refusals, one at a time.
+"""Untrusted uploads: files and zip archives, received one at a time and predicted.
 
-No name of a file is ever used as a path, and nothing is written: what is not taken from the
-iterators here is not in memory.
+No name of a file is ever used as a path, and nothing is written to disk.
 """
 
 from __future__ import annotations
 
 import io
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from hematovision.archives import check_entry, is_zip, open_zip, read_entry
 from hematovision.errors import ImageError, TooManyBytesError, UnreadableFileError
-from hematovision.files import sha256_bytes
 from hematovision.images import MAX_BYTES
-from hematovision.model.classifier import Classifier
-from hematovision.model.inference import Item, ahead, predict_image
-from hematovision.model.prediction import Prediction
+from hematovision.model.inference import ImageResult, Item, Predictor, infer
 from hematovision.progress import Progress, no_progress
-from hematovision.uploads.unzipping import check_entry, is_zip, opened_zip, read_entry
+from hematovision.rows import Row
 
-__all__ = [
-    "ClassifiedUpload",
-    "Limits",
-    "Received",
-    "Refused",
-    "answer",
-    "display_name",
-    "expected",
-    "receive",
-]
+__all__ = ["Limits", "Upload", "display_name", "expected", "predict_uploads", "receive"]
 
 Upload: TypeAlias = tuple[str, bytes | BinaryIO]
+"""A file's name as received, and its content; streams are seekable and stay open."""
+
+_Row = TypeVar("_Row", bound=Row)
 
 _LONGEST_NAME = 120
 _ENDING = 24  # Characters of a long name that are kept from its end, where the suffix is.
 _UNNAMED = "unnamed"
-_BETWEEN_FOLDERS = " \u203a "  # a small angle, which no system takes for a separator
+_BETWEEN_FOLDERS = " \u203a "  # An angle quote: no system separates folders by it.
+_LATER = "Upload this one after the others, or use `hematovision classify`."
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is taken, over all uploads together.
+    """How much is accepted, over all uploads together.
 
     Parameters
     ----------
     files : int
         Images, those in archives included.
     file_bytes : int
-        Of one image; above `images.MAX_BYTES` that number counts.
+        Bytes of one image, at most `images.MAX_BYTES`.
     total_bytes : int
-        Of all images, unpacked.
+        Bytes of all images, unpacked.
     ratio : int
         Unpacked to packed bytes of an archive, beyond 16 MiB.
     """
@@ -65,107 +54,56 @@ class Limits:
     ratio: int = 100
 
 
-@dataclass(frozen=True)
-class Received:
-    """A file as it came.
-
-    Parameters
-    ----------
-    name : str
-        For people, by `display_name`; never a path.
-    content : bytes
-        Whatever it is: nobody has looked.
-    """
-
-    name: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A file that was not taken.
-
-    Parameters
-    ----------
-    name : str
-        For people, by `display_name`.
-    reason : str
-        Why, and what to do.
-    """
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ClassifiedUpload:
-    """What a model says about one upload.
-
-    Parameters
-    ----------
-    name : str
-        For people.
-    sha256 : str
-        Of `content`; empty where nothing was taken.
-    prediction : Prediction
-        Refused uploads have the decision ``"refused"``.
-    pixels : array of uint8, (224, 224, 3), or None
-        RGB, as the model takes it; None where refused.
-    content : bytes
-        The file as it came; empty where nothing was taken.
-    """
-
-    name: str
-    sha256: str
-    prediction: Prediction
-    pixels: NDArray[np.uint8] | None
-    content: bytes
-
-
 def receive(
     uploads: Iterable[Upload],
     limits: Limits = Limits(),  # frozen
-) -> Iterator[Received | Refused]:
-    """Give the files that were uploaded, and those in zip archives among them, one by one.
+) -> Iterator[Item]:
+    """Yield the uploaded files, and those in zip archives among them, one by one.
 
-    An archive is told by its content. One that looks like a decompression bomb, holds more files
-    than the limit or is damaged is refused whole; of others, single entries: those encrypted, with
-    names that lead out of a folder, links, archives in archives, damaged ones. What lies over a
-    limit is refused, and the rest goes on. Folders and what macOS adds are passed over.
+    Archives are recognised by their content. A damaged one, one that looks like a decompression
+    bomb, and one of more files than the limit yield a single item with the error. In others, the
+    entries that are encrypted, damaged, links or archives, or whose names lead out of the folder
+    yield errors, and so does everything beyond a limit. Folders and entries that macOS adds are
+    left out.
 
     Parameters
     ----------
-    uploads : iterable of (str, bytes or BinaryIO)
-        Names as they came, and contents; streams are seekable, read from their beginning, and not
-        closed.
+    uploads : iterable of Upload
     limits : Limits, optional
+
+    Yields
+    ------
+    Item
+        Its name is fit to be shown (`display_name`); its source is the content, not checked, or
+        the `ImageError` if there is none.
     """
-    room = _Room(limits)
+    allowance = _Allowance(limits)
     for given, content in uploads:
         name = display_name(given)
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         try:
             if is_zip(stream):
-                yield from _unzipped(name, stream, room)
+                yield from _unzipped(name, stream, allowance)
             else:
-                yield _plain(name, stream, room)
+                yield _plain(name, stream, allowance)
         except ImageError as error:
-            yield Refused(name, error.reason)
+            yield Item(name, error)
         except OSError as error:
-            yield Refused(name, f"the upload cannot be read ({error}). Upload it again.")
+            reason = f"the upload cannot be read ({error}). Upload it again."
+            yield Item(name, UnreadableFileError(name, reason))
 
 
 def expected(
     uploads: Iterable[Upload],
     limits: Limits = Limits(),  # frozen
 ) -> int:
-    """Return how many items `receive` will give, so that progress has a total."""
+    """Return how many items `receive` will yield, as the total of a progress."""
     total = 0
     for name, content in uploads:
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         try:
             if is_zip(stream):
-                with opened_zip(stream, name, most=limits.files, ratio=limits.ratio) as (_, files):
+                with open_zip(stream, name, most=limits.files, ratio=limits.ratio) as (_, files):
                     total += len(files)
             else:
                 total += 1
@@ -174,37 +112,33 @@ def expected(
     return total
 
 
-def answer(
-    classifier: Classifier,
-    received: Iterable[Received | Refused],
+def predict_uploads(
+    predictor: Predictor[_Row],
+    items: Iterable[Item],
     *,
     total: int = 0,
     progress: Progress = no_progress,
-) -> Iterator[ClassifiedUpload]:
-    """Answer for uploads in order, as `Classifier.stream` does for files, a few in memory at once.
+) -> Generator[ImageResult[_Row], None, None]:
+    """Predict uploads in order, with only a few in memory; see `infer`.
 
     Parameters
     ----------
-    classifier : Classifier
-    received : iterable of Received or Refused
-        What `receive` gives.
+    predictor : Predictor
+    items : iterable of Item
+        From `receive`.
     total : int
         How many there will be, as far as known (`expected`), for `progress`.
     progress : Progress
-        Told after each.
+        Called after each.
 
     Raises
     ------
     ModelError
         If the model itself fails.
     """
-
-    def look(item: Received | Refused) -> ClassifiedUpload:
-        return _answered(classifier, item)
-
-    for done, answered in enumerate(ahead(look, received, classifier.workers), 1):
+    for done, result in enumerate(infer(predictor, items), 1):
         progress(done, max(done, total), "Classifying")
-        yield answered
+        yield result
 
 
 def display_name(name: str) -> str:
@@ -213,14 +147,14 @@ def display_name(name: str) -> str:
     Parameters
     ----------
     name : str
-        As a browser or an archive gave it.
+        From a browser or an archive.
 
     Returns
     -------
     str
-        1 to 120 characters. Folders stay readable, but are not separated by what a system takes
-        for a separator. Control and format characters are left out: those that turn the direction
-        of writing make ``gpj.exe`` of ``exe.jpg`` (Unicode Technical Report 36, section 2.5).
+        1 to 120 characters. Folders stay readable, but no system takes their separator for one.
+        Control and format characters are left out: those that change the direction of writing
+        make ``gpj.exe`` of ``exe.jpg`` (Unicode Technical Report 36, section 2.5).
 
     Examples
     --------
@@ -240,7 +174,7 @@ def _shows(character: str) -> bool:
     return unicodedata.category(character)[0] != "C" or character in "\t\n\r"
 
 
-class _Room:
+class _Allowance:
     """How much may still come."""
 
     def __init__(self, limits: Limits) -> None:
@@ -270,40 +204,28 @@ class _Room:
         self._bytes -= size
 
 
-_LATER = "Upload this one after the others, or use `hematovision classify`."
-
-
-def _plain(name: str, stream: BinaryIO, room: _Room) -> Received:
+def _plain(name: str, stream: BinaryIO, allowance: _Allowance) -> Item:
     size = stream.seek(0, io.SEEK_END)
-    room.check(name, size)
+    allowance.check(name, size)
     stream.seek(0)
     content = stream.read(size)
-    room.take(len(content))
-    return Received(name, content)
+    allowance.take(len(content))
+    return Item(name, content)
 
 
-def _unzipped(name: str, stream: BinaryIO, room: _Room) -> Iterator[Received | Refused]:
-    most, ratio = room.limits.files, room.limits.ratio
-    with opened_zip(stream, name, most=most, ratio=ratio) as (archive, files):
+def _unzipped(name: str, stream: BinaryIO, allowance: _Allowance) -> Iterator[Item]:
+    most, ratio = allowance.limits.files, allowance.limits.ratio
+    with open_zip(stream, name, most=most, ratio=ratio) as (archive, files):
         if not files:
             raise UnreadableFileError(name, "the zip archive holds no files. Put images into it.")
         for info in files:
             shown = display_name(info.filename)
             try:
                 check_entry(info, shown)
-                room.check(shown, info.file_size)
+                allowance.check(shown, info.file_size)
                 content = read_entry(archive, info, shown)
             except ImageError as error:
-                yield Refused(shown, error.reason)
+                yield Item(shown, error)
                 continue
-            room.take(len(content))
-            yield Received(shown, content)
-
-
-def _answered(classifier: Classifier, item: Received | Refused) -> ClassifiedUpload:
-    if isinstance(item, Refused):
-        prediction = Prediction.refused(item.name, classifier.classes, item.reason)
-        return ClassifiedUpload(item.name, "", prediction, None, b"")
-    seen = predict_image(classifier, Item(item.name, item.content), keep_pixels=True)
-    digest = sha256_bytes(item.content)
-    return ClassifiedUpload(item.name, digest, seen.prediction, seen.pixels, item.content)
+            allowance.take(len(content))
+            yield Item(shown, content)

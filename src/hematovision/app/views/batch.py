@@ -13,7 +13,7 @@ from hematovision.app.charts import counts_chart, show_chart
 from hematovision.app.pictures import heat_picture, plain_picture
 from hematovision.app.theme import prediction_html, refusals_html
 from hematovision.model.classifier import Classifier
-from hematovision.review.batches import Batch, Row
+from hematovision.review.batches import Batch, BatchImage
 
 __all__ = ["show_batch"]
 
@@ -25,17 +25,17 @@ def show_batch(batch: Batch) -> None:
     """Draw a batch."""
     _overview(batch)
     _refusals(batch.refused)
-    if batch.answered:
+    if batch.readable:
         _answers(batch)
     _actions(batch)
 
 
 def _overview(batch: Batch) -> None:
-    answered = batch.answered
+    answered = batch.readable
     review = sum(row.prediction.decision == "review" for row in answered)
     figures, chart = st.columns([2, 3], gap="large", vertical_alignment="center")
     with figures, st.container(horizontal=True):
-        st.metric("Images", len(batch.rows), width=110)
+        st.metric("Images", len(batch.images), width=110)
         st.metric("Accepted", len(answered) - review, width=110)
         st.metric("For review", review, width=110)
         if batch.refused:
@@ -50,7 +50,7 @@ def _overview(batch: Batch) -> None:
 
 def _already(batch: Batch) -> None:
     """Tell how many images are not queued, since people know them."""
-    doubted = [row.known for row in batch.answered if row.prediction.decision == "review"]
+    doubted = [row.known for row in batch.readable if row.prediction.decision == "review"]
     known = [one for one in doubted if one is not None]
     waiting = sum(one.is_waiting for one in known)
     texts = {
@@ -62,7 +62,7 @@ def _already(batch: Batch) -> None:
         st.caption(f"Of those for review, {told}: not queued again.")
 
 
-def _refusals(refused: Sequence[Row]) -> None:
+def _refusals(refused: Sequence[BatchImage]) -> None:
     if not refused:
         return
     title = f"{len(refused)} {'file was' if len(refused) == 1 else 'files were'} not read"
@@ -94,7 +94,7 @@ def _answers(batch: Batch) -> None:
         _table(batch, rows)
 
 
-def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
+def _pictures(batch: Batch, rows: Sequence[BatchImage], *, heat: bool) -> None:
     if not rows:
         st.info("No images match. Change the filters above.")
         return
@@ -106,11 +106,11 @@ def _pictures(batch: Batch, rows: Sequence[Row], *, heat: bool) -> None:
     explaining = model if model is not None and model.explains else None
     with st.grid(4, min_column_width=210):
         for row in shown:
-            with st.container(border=True, key=f"cell-{batch.number}-{row.answer}"):
+            with st.container(border=True, key=f"cell-{batch.number}-{row.prediction_id}"):
                 _card(batch, row, explaining)
 
 
-def _card(batch: Batch, row: Row, explaining: Classifier | None) -> None:
+def _card(batch: Batch, row: BatchImage, explaining: Classifier | None) -> None:
     """Draw a prediction, with where the model looked if there is one that can say so."""
     prediction = row.prediction
     st.image(
@@ -126,7 +126,7 @@ def _card(batch: Batch, row: Row, explaining: Classifier | None) -> None:
         st.caption(f"Already decided by {row.known.reviewer}: {decided}")
 
 
-def _table(batch: Batch, rows: Sequence[Row]) -> None:
+def _table(batch: Batch, rows: Sequence[BatchImage]) -> None:
     values = [{**row.prediction.values(), "sha256": row.sha256} for row in rows]
     table = pd.DataFrame(values).drop(columns="error", errors="ignore")
     names = batch.model.classes
@@ -149,7 +149,7 @@ def _table(batch: Batch, rows: Sequence[Row]) -> None:
 
 
 def _actions(batch: Batch) -> None:
-    accepted = [row for row in batch.answered if row.prediction.decision == "accepted"]
+    accepted = [row for row in batch.readable if row.prediction.decision == "accepted"]
     with st.container(horizontal=True):
         st.download_button(
             "Download the table",
@@ -173,12 +173,12 @@ def _actions(batch: Batch) -> None:
             st.rerun()
 
 
-def _pictures_to_send(batch: Batch, rows: Sequence[Row]) -> Mapping[int, bytes]:
+def _pictures_to_send(batch: Batch, rows: Sequence[BatchImage]) -> Mapping[int, bytes]:
     """Return the pictures of answers that nobody has looked at or will anyway, each image once."""
     known = state.store().known({row.sha256 for row in rows}, batch.model)
     unknown = {row.sha256: row for row in rows if row.sha256 not in known}
     return {
-        row.answer: images.encode_png(batch.pixels(row))
+        row.prediction_id: images.encode_png(batch.pixels(row))
         for row in unknown.values()
-        if row.answer is not None
+        if row.prediction_id is not None
     }
