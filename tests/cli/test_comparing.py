@@ -73,8 +73,8 @@ def test_images_that_cannot_be_read_are_listed_and_the_exit_code_is_three(run, f
     assert "Images that could not be used (1):\n  a.png: it is a text.\n" in said.stderr
 
 
-def test_the_same_model_twice_is_an_error(run, colour_model, pictures: Path):
-    said = run("compare", colour_model, colour_model, pictures)
+def test_the_same_model_twice_is_an_error(run, colour_model, cell_images: Path):
+    said = run("compare", colour_model, colour_model, cell_images)
     assert (said.exit_code, said.stdout) == (1, "")
     assert said.stderr.startswith("Error: Both models are the same")
 
