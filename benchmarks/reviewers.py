@@ -128,7 +128,7 @@ def kill_often(times: int) -> None:
         lost = sum(not is_there(store, step) for step in confirmed)
         waits = len(store.claim("afterwards", MODEL.sha256))
     kinds = Counter(step[0] for step in confirmed)
-    print(json.dumps({"confirmed": kinds, "lost": lost, "goes on": waits > 0}))
+    print(json.dumps({"confirmed": kinds, "lost": lost, "continues": waits > 0}))
 
 
 def one_life(life: int, least: int, seconds: float) -> list[list[Any]]:
@@ -204,7 +204,7 @@ def report(cells: int, times: int) -> None:
             print(f"| PostgreSQL | {error} | | |")
         print("\n| SQLite, killed | steps confirmed | lost | opens again |\n|---|---|---|---|")
         found = kills(f"sqlite:///{folder}/killed.sqlite3", times)
-        confirmed, again = sum(found["confirmed"].values()), "yes" if found["goes on"] else "no"
+        confirmed, again = sum(found["confirmed"].values()), "yes" if found["continues"] else "no"
         print(f"| {times} times | {confirmed} | {found['lost']} | {again} |")
 
 

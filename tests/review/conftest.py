@@ -1,4 +1,4 @@
-"""Both databases: what is said of the records of reviews holds on each."""
+"""Fixtures that run each test of the review store on SQLite and on PostgreSQL."""
 
 import itertools
 import os
@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from hematovision.review.database import Base
 from hematovision.review.store import ReviewStore
-from hematovision.review.tables import Base
 from postgresql_server import NoServerError, postgresql
 
 

@@ -1,4 +1,4 @@
-"""Opening, bringing up to date, and all the ways in which a database can be out of reach."""
+"""Opening a database, creating its tables, and databases that can't be reached."""
 
 import shutil
 import subprocess
@@ -14,10 +14,17 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, make_url, select, text
 
 from hematovision.errors import DatabaseError, ReviewConflictError, ReviewError
-from hematovision.review import migrating
-from hematovision.review.database import Database, database_url
+from hematovision.review import database as module
+from hematovision.review.database import (
+    VERSION_TABLE,
+    Base,
+    BatchRow,
+    Database,
+    DecisionRow,
+    SettingRow,
+    database_url,
+)
 from hematovision.review.store import ReviewStore
-from hematovision.review.tables import Base, BatchRow, DecisionRow, SettingRow
 from review_predictions import MODEL, new
 
 
@@ -32,7 +39,7 @@ def test_the_url_comes_from_the_caller_then_the_environment_then_the_data_folder
     assert database_url("sqlite:///a.db").database == "a.db"
 
 
-def test_the_data_folder_is_made_for_its_owner_alone(monkeypatch, tmp_path):
+def test_the_data_folder_is_created_for_its_owner_only(monkeypatch, tmp_path):
     monkeypatch.delenv("HEMATOVISION_DATABASE_URL", raising=False)
     monkeypatch.setenv("HEMATOVISION_HOME", str(tmp_path / "new" / "hematovision"))
     with ReviewStore.open() as store:
@@ -55,22 +62,22 @@ def test_the_data_folder_is_made_for_its_owner_alone(monkeypatch, tmp_path):
         ("sqlite:///:memory:", "in memory"),
     ],
 )
-def test_other_databases_are_refused(url, message):
+def test_other_databases_are_rejected(url, message):
     with pytest.raises(DatabaseError, match=message) as caught:
         ReviewStore.open(url)
     assert "secret" not in str(caught.value)
 
 
-def test_the_tables_are_those_that_the_program_knows(url):
+def test_a_new_database_has_the_declared_tables(url):
     with closing(Database.open(url)) as database, database.reading() as session:
-        options = {"version_table": migrating.VERSION_TABLE}
+        options = {"version_table": VERSION_TABLE}
         context = MigrationContext.configure(session.connection(), opts=options)
         assert compare_metadata(context, Base.metadata) == []
         names = inspect(session.connection()).get_table_names()
-        assert set(names) == {*Base.metadata.tables, migrating.VERSION_TABLE}
+        assert set(names) == {*Base.metadata.tables, VERSION_TABLE}
 
 
-def test_opening_again_finds_what_was_recorded(url):
+def test_reopening_finds_the_records(url):
     with ReviewStore.open(url) as store:
         [a] = store.record(store.start_batch(MODEL), [new("a")])
     with ReviewStore.open(url) as store:
@@ -79,11 +86,11 @@ def test_opening_again_finds_what_was_recorded(url):
 
 OPEN = """
 import sys
-from hematovision.review import migrating, store
+from hematovision.review import database, store
 print("ready", flush=True)
 url = sys.stdin.readline().strip()
-upgrade, upgraded = migrating.command.upgrade, []
-migrating.command.upgrade = lambda *a: (upgraded.append(1), upgrade(*a))
+upgrade, upgraded = database.command.upgrade, []
+database.command.upgrade = lambda *a: (upgraded.append(1), upgrade(*a))
 opened = store.ReviewStore.open(url)
 opened.set_setting("opened", "yes", "process")
 opened.close()
@@ -91,7 +98,7 @@ print(len(upgraded))
 """
 
 
-def test_several_processes_may_open_an_empty_database_at_once_and_one_makes_the_tables(url):
+def test_several_processes_can_open_an_empty_database_and_one_creates_the_tables(url):
     command = [sys.executable, "-W", "error", "-c", OPEN]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
@@ -106,30 +113,32 @@ def test_several_processes_may_open_an_empty_database_at_once_and_one_makes_the_
         assert session.scalar(select(func.count()).select_from(SettingRow)) == 3
 
 
-def test_one_process_waits_for_another_that_makes_the_tables(url, monkeypatch):
-    """What the race above shows only now and then: it was up to date when the lock came free."""
-    is_current, asked = migrating._is_current, []
+def test_one_process_waits_for_another_that_creates_the_tables(url, monkeypatch):
+    """The race above, made certain: the tables are up to date when the lock is released."""
+    is_current, asked = module._is_current, []
 
-    def answer(*arguments: object) -> bool:
+    def is_current_and_note(*arguments: object) -> bool:
         asked.append(is_current(*arguments))
         if len(asked) == 1:  # the second comes when the first has looked but does not hold the lock
             ReviewStore.open(url).close()
         return asked[-1]
 
-    monkeypatch.setattr(migrating, "_is_current", answer)
+    monkeypatch.setattr(module, "_is_current", is_current_and_note)
     ReviewStore.open(url).close()
     assert asked == [False, False, False, True]
 
 
-def test_records_of_a_newer_version_are_refused_and_left_alone(url):
+def test_records_of_a_newer_version_are_rejected_and_left_unchanged(url):
     with closing(Database.open(url)) as database, database.writing() as session:
-        session.execute(text(f"UPDATE {migrating.VERSION_TABLE} SET version_num = '0999'"))
-    with pytest.raises(DatabaseError, match=r"'0999', which a newer.*up to '0001'.*Update") as e:
+        session.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0999'"))
+    with pytest.raises(
+        DatabaseError, match=r"'0999', written by a newer.*up to '0002'.*Update"
+    ) as e:
         ReviewStore.open(url)
     assert (make_url(url).password or "***") not in str(e.value)
 
 
-def test_other_programs_tables_may_be_in_the_same_database(url):
+def test_other_programs_can_have_tables_in_the_same_database(url):
     parsed = database_url(url)
     with closing(Database(parsed)) as database, database.writing() as session:
         session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
@@ -141,14 +150,14 @@ def test_other_programs_tables_may_be_in_the_same_database(url):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda path: path.write_bytes(b"no database, whatever its name says" * 100),
+        lambda path: path.write_bytes(b"no database, despite its name" * 100),
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(path.read_bytes()[:100] + bytes(10_000)),
         lambda path: (path.unlink(), path.mkdir()),
     ],
     ids=["text", "truncated", "zeros", "folder"],
 )
-def test_a_file_that_is_no_database_is_refused(sqlite_with_tables: Path, tmp_path, spoil):
+def test_a_file_that_is_not_a_database_is_rejected(sqlite_with_tables: Path, tmp_path, spoil):
     path = tmp_path / "records.sqlite3"
     shutil.copy(sqlite_with_tables, path)
     spoil(path)
@@ -156,14 +165,14 @@ def test_a_file_that_is_no_database_is_refused(sqlite_with_tables: Path, tmp_pat
         ReviewStore.open(f"sqlite:///{path}")
 
 
-def test_a_file_where_the_folder_should_be_is_told(tmp_path):
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DatabaseError, match="could not be opened"):
         ReviewStore.open(f"sqlite:///{tmp_path / 'file' / 'records.sqlite3'}")
 
 
 @pytest.mark.parametrize("where", ["", "?password=hunter2"])
-def test_a_server_that_cannot_be_reached_is_told_without_the_password(where):
+def test_an_unreachable_server_is_an_error_that_hides_the_password(where):
     url = f"postgresql://ana:hunter2@127.0.0.1:9/records{where}"
     with pytest.raises(DatabaseError, match="Check that the server runs") as caught:
         ReviewStore.open(url)
@@ -173,7 +182,7 @@ def test_a_server_that_cannot_be_reached_is_told_without_the_password(where):
         error = error.__cause__ or error.__context__
 
 
-def test_a_wrong_password_is_not_repeated(new_database):
+def test_a_wrong_password_is_not_shown(new_database):
     url = make_url(new_database()).set(password="hunter2")
     with pytest.raises(DatabaseError, match="could not be opened") as caught:
         ReviewStore.open(url.render_as_string(hide_password=False))
@@ -181,7 +190,7 @@ def test_a_wrong_password_is_not_repeated(new_database):
     assert ":***@127.0.0.1" in str(caught.value)
 
 
-def test_a_server_that_ended_the_connection_is_told_and_the_next_call_works(new_database):
+def test_a_closed_connection_is_an_error_and_the_next_call_works(new_database):
     ended = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid != pg_backend_pid()"
@@ -196,8 +205,8 @@ def test_a_server_that_ended_the_connection_is_told_and_the_next_call_works(new_
             assert session.scalar(select(func.count()).select_from(BatchRow)) == 0
 
 
-def test_a_locked_sqlite_is_told_when_patience_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr("hematovision.review.sqlite._PRAGMAS", ("PRAGMA busy_timeout = 50",))
+def test_a_locked_sqlite_file_is_an_error_after_the_timeout(tmp_path, monkeypatch):
+    monkeypatch.setattr("hematovision.review.database._PRAGMAS", ("PRAGMA busy_timeout = 50",))
     with closing(Database.open(f"sqlite:///{tmp_path / 'records.sqlite3'}")) as database:
         with database.writing() as first:
             first.execute(select(1))
@@ -208,43 +217,44 @@ def test_a_locked_sqlite_is_told_when_patience_ends(tmp_path, monkeypatch):
             assert third.scalar(select(1)) == 1
 
 
-def test_a_file_locked_while_it_is_set_up_is_asked_again(tmp_path, monkeypatch):
+def test_a_file_locked_during_setup_is_retried(tmp_path, monkeypatch):
     """As when several processes put a new file into WAL mode: SQLite itself does not wait."""
     import sqlite3
 
-    from hematovision.review import sqlite
+    from hematovision.review import database as module
 
     path = tmp_path / "records.sqlite3"
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
         pragmas = ("PRAGMA busy_timeout = 0", "PRAGMA journal_mode = WAL")
-        monkeypatch.setattr(sqlite, "_PRAGMAS", pragmas)
+        monkeypatch.setattr(module, "_PRAGMAS", pragmas)
         timer = threading.Timer(0.3, other.execute, ("ROLLBACK",))
         timer.start()
         ReviewStore.open(f"sqlite:///{path}").close()
         timer.join()
         other.execute("BEGIN EXCLUSIVE")
-        monkeypatch.setattr(sqlite, "_PATIENCE", 0.0)
-        monkeypatch.setattr(sqlite, "_PRAGMAS", (*pragmas, "PRAGMA journal_mode = DELETE"))
+        monkeypatch.setattr(module, "_BUSY_TIMEOUT", 0.0)
+        monkeypatch.setattr(module, "_PRAGMAS", (*pragmas, "PRAGMA journal_mode = DELETE"))
         with pytest.raises(DatabaseError, match="locked"):
             ReviewStore.open(f"sqlite:///{path}")
 
 
-def test_sqlite_is_told_to_be_safe(tmp_path):
+def test_sqlite_settings_are_durable_and_private(tmp_path):
     names = ("foreign_keys", "synchronous", "secure_delete", "journal_mode", "busy_timeout")
     url = f"sqlite:///{tmp_path / 'records.sqlite3'}"
     with closing(Database.open(url)) as database, database.reading() as session:
-        told = [session.scalar(text(f"PRAGMA {name}")) for name in names]
-    assert told == [1, 2, 1, "wal", 30_000]
+        found = [session.scalar(text(f"PRAGMA {name}")) for name in names]
+    assert found == [1, 2, 1, "wal", 30_000]
 
 
-def test_the_database_itself_refuses_a_second_decision_of_the_same_number(ready_url):
+def test_the_database_rejects_a_second_decision_of_the_same_number(ready_url):
     with ReviewStore.open(ready_url) as store:
         [a] = store.record(store.start_batch(MODEL), [new("a")])
         store.claim("Ana", MODEL.sha256)
         store.decide(a, "Ana", "WBC")
         at = store.history(a)[0].at
-    double = DecisionRow(answer_id=a, number=1, kind="class", reviewer="Ben", at=at, after="RBC")
+    values = {"kind": "class", "reviewer": "Ben", "at": at, "after": "RBC"}
+    double = DecisionRow(prediction_id=a, number=1, **values)
     with closing(Database.open(ready_url)) as database:
         match = "at the same moment"
         with pytest.raises(ReviewConflictError, match=match), database.writing() as session:

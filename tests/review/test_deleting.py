@@ -1,4 +1,4 @@
-"""What is kept, and what is deleted for good, on both databases."""
+"""Retention and deletion, on both databases."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def rows(url: str, table: str) -> int:
 
 
 def contents(url: str, query: str) -> list[tuple[object, ...]]:
-    """What another program sees in the database."""
+    """The rows that another program reads from the database."""
     parsed = make_url(url)
     drivers = {"postgresql": "postgresql+psycopg"}
     engine = create_engine(parsed.set(drivername=drivers.get(parsed.drivername, "sqlite")))
@@ -42,28 +42,28 @@ def sha256(key: str) -> str:
     return sha256_bytes(key.encode())
 
 
-def test_an_image_is_deleted_from_every_batch_with_all_that_hangs_on_it(
+def test_an_image_is_deleted_from_every_batch_with_its_decisions(
     store, ready_url, clock, two_batches
 ):
     deletion = store.delete_image(sha256("a"), "Ana")
     assert deletion == Deletion(1, clock.now, "Ana", "an image", 1, 2)
     assert [a.name for b in two_batches for a in store.predictions(b)] == ["b.png", "c.png"]
-    counted = {table: rows(ready_url, table) for table in ("answer", "picture", "waiting")}
-    assert counted == {"answer": 2, "picture": 2, "waiting": 2}
+    counted = {table: rows(ready_url, table) for table in ("prediction", "image", "waiting")}
+    assert counted == {"prediction": 2, "image": 2, "waiting": 2}
     assert rows(ready_url, "decision") == 0
     assert store.recent("Ana") == []
     assert store.agreement(MODEL.sha256).matrix.sum() == 0
     assert store.deleted_images(deletion.id) == [sha256("a")]
     assert store.deletions() == [deletion]
-    with pytest.raises(ReviewError, match="no answer to an image"):
+    with pytest.raises(ReviewError, match="no prediction for an image"):
         store.delete_image(sha256("a"), "Ana")
     with pytest.raises(ReviewError, match="64 lower-case"):
         store.delete_image("a.png", "Ana")
 
 
-def test_a_batch_is_deleted_and_its_number_does_not_come_back(store, ready_url, two_batches):
+def test_a_batch_is_deleted_and_its_number_is_not_reused(store, ready_url, two_batches):
     first, second = two_batches
-    numbers = [answer.id for answer in store.predictions(second)]
+    numbers = [prediction.id for prediction in store.predictions(second)]
     deletion = store.delete_batch(second, "Ben")
     assert (deletion.by, deletion.what, deletion.images, deletion.predictions) == (
         "Ben",
@@ -104,14 +104,14 @@ def test_everything_older_is_deleted(store, clock, two_batches):
         store.delete_older(-1, "Ana")
 
 
-def test_a_trace_holds_neither_names_nor_pictures(store, ready_url, two_batches):
+def test_a_trace_has_neither_names_nor_images(store, ready_url, two_batches):
     for batch in two_batches:
         store.delete_batch(batch, "Ana")
-    for table in ("deletion", "deleted_image", "batch", "answer", "picture", "waiting"):
+    for table in ("deletion", "deleted_image", "batch", "prediction", "image", "waiting"):
         assert "png" not in repr(contents(ready_url, f"SELECT * FROM {table}")).lower()
 
 
-def test_nothing_of_a_deleted_picture_is_left_in_the_files_of_sqlite(tmp_path):
+def test_nothing_of_a_deleted_image_is_left_in_the_files_of_sqlite(tmp_path):
     with ReviewStore.open(f"sqlite:///{tmp_path / 'records.sqlite3'}") as store:
         secret = png("once seen " * 2000)
         batch = store.start_batch(MODEL)
@@ -127,8 +127,8 @@ def test_nothing_of_a_deleted_picture_is_left_in_the_files_of_sqlite(tmp_path):
         assert left(b"Jane Doe") == []
 
 
-def pictures(url: str) -> list[str]:
-    query = "SELECT name FROM answer JOIN picture ON answer_id = id ORDER BY id"
+def stored_images(url: str) -> list[str]:
+    query = "SELECT name FROM prediction JOIN image ON prediction_id = id ORDER BY id"
     return [str(name).removesuffix(".png") for (name,) in contents(url, query)]
 
 
@@ -136,22 +136,22 @@ def pictures(url: str) -> list[str]:
     ("images", "kept", "waiting"),
     [("review", ["doubtful"], 1), ("all", ["sure", "doubtful"], 1), ("none", [], 0)],
 )
-def test_pictures_are_kept_as_chosen(store, ready_url, images, kept, waiting):
+def test_images_are_kept_as_chosen(store, ready_url, images, kept, waiting):
     store.set_retention(Retention(images), "Ana")
     both = [new("sure", decision="accepted"), new("doubtful")]
     assert len(store.record(store.start_batch(MODEL), both)) == 2
-    assert pictures(ready_url) == kept
+    assert stored_images(ready_url) == kept
     assert len(store.claim("Ana", MODEL.sha256)) == waiting
     assert store.retention() == Retention(images)
 
 
-def test_by_default_pictures_of_answers_for_review_are_kept(store):
+def test_by_default_images_for_review_are_kept(store):
     assert store.retention() == Retention("review", None)
     assert store.apply_retention() is None
     assert store.deletions() == []
 
 
-def test_a_choice_of_what_is_kept_applies_to_what_is_there_already(store, ready_url, clock):
+def test_retention_applies_to_existing_records(store, ready_url, clock):
     store.set_retention(Retention("all"), "Ana")
     assert store.apply_retention() is None
     doubtful = [new("waits", confidence=0.6), new("decided", confidence=0.5)]
@@ -163,21 +163,21 @@ def test_a_choice_of_what_is_kept_applies_to_what_is_there_already(store, ready_
     deletion = store.apply_retention()
     assert (deletion.by, deletion.images, deletion.predictions) == ("automatic", 1, 0)
     assert "review" in deletion.what
-    assert pictures(ready_url) == ["waits", "decided"]
+    assert stored_images(ready_url) == ["waits", "decided"]
     assert store.apply_retention() is None
     store.set_retention(Retention("none"), "Ana")
     assert store.apply_retention().images == 2
-    assert pictures(ready_url) == []
+    assert stored_images(ready_url) == []
     assert store.queues() == []
     assert len(store.predictions(1)) == 3
     assert store.agreement(MODEL.sha256).matrix.sum() == 1
     assert list(store.reviewed()) == []
-    with pytest.raises(ReviewError, match="No pictures are kept"):
+    with pytest.raises(ReviewError, match="No images are kept"):
         store.send_to_review({numbers[2]: png("x")})
 
 
 @pytest.mark.parametrize("images", ["review", "all"])
-def test_pictures_go_after_so_many_days_and_answers_stay(store, ready_url, clock, images):
+def test_images_are_deleted_after_some_days_and_predictions_stay(store, ready_url, clock, images):
     store.set_retention(Retention(images, 7), "Ana")
     store.record(store.start_batch(MODEL), [new("old")])
     clock.advance(days=7)
@@ -185,12 +185,12 @@ def test_pictures_go_after_so_many_days_and_answers_stay(store, ready_url, clock
     assert store.apply_retention() is None
     clock.advance(minutes=1)
     assert store.apply_retention().images == 1
-    assert pictures(ready_url) == ["young"]
+    assert stored_images(ready_url) == ["young"]
     assert [queue.waiting for queue in store.queues()] == [1]
     assert len(store.batches()) == 2
 
 
-def test_an_undone_cell_without_its_picture_does_not_wait(store, clock):
+def test_an_undone_cell_without_its_image_is_not_queued(store, clock):
     store.set_retention(Retention("review", 7), "Ana")
     [a] = store.record(store.start_batch(MODEL), [new("a")])
     store.claim("Ana", MODEL.sha256)
@@ -221,7 +221,7 @@ def test_settings_are_appended_with_who_and_when(store, ready_url, clock):
 @pytest.mark.parametrize(
     ("key", "value"), [("", "x"), ("k" * 101, "x"), ("a\0b", "x"), ("k", "a\0b"), ("k", "\udcff")]
 )
-def test_a_setting_that_is_no_text_is_refused(store, key, value):
+def test_a_setting_that_is_not_text_is_rejected(store, key, value):
     with pytest.raises(ReviewError, match="A setting has a key"):
         store.set_setting(key, value, "Ana")
     assert store.setting("k") is None

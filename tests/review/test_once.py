@@ -1,4 +1,4 @@
-"""An image asks a person once, however often it is uploaded; on both databases."""
+"""An image is queued for review once, however often it is uploaded; on both databases."""
 
 from hematovision.review.records import Known, ModelRef, NewPrediction, Retention
 from hematovision.review.store import ReviewStore
@@ -8,8 +8,8 @@ RETRAINED = ModelRef("retrained", "5" * 64, CLASSES)
 OTHER_CLASSES = ModelRef("other", "6" * 64, CLASSES[::-1])
 
 
-def upload(store: ReviewStore, *answers: NewPrediction, model: ModelRef = MODEL) -> list[int]:
-    return store.record(store.start_batch(model), answers)
+def upload(store: ReviewStore, *predictions: NewPrediction, model: ModelRef = MODEL) -> list[int]:
+    return store.record(store.start_batch(model), predictions)
 
 
 def waiting(store: ReviewStore) -> int:
@@ -20,21 +20,21 @@ def sha256(key: object) -> str:
     return new(key).sha256
 
 
-def test_an_image_that_waits_is_not_queued_again(store):
+def test_a_waiting_image_is_not_queued_again(store):
     first = upload(store, new("a"), new("b"))
     upload(store, new("a", name="another name.png"), new("c"))
     upload(store, new("d"), new("d"))
     assert waiting(store) == 4
     held = [cell.prediction.id for cell in store.claim("Ana", MODEL.sha256)]
     assert held[:2] == first
-    assert sum(batch.n for batch in store.batches()) == 6  # every answer is recorded
+    assert sum(batch.n for batch in store.batches()) == 6  # every prediction is recorded
 
 
-def test_a_decided_image_is_not_queued_again_and_who_decided_is_told(store):
+def test_a_decided_image_is_not_queued_again_and_its_reviewer_is_known(store):
     a, b = upload(store, new("a"), new("b"))
     store.claim("Ana", MODEL.sha256)
     store.decide(a, "Ana", "WBC")
-    store.decide_unusable(b, "Ana")
+    store.decide(b, "Ana", None)
     upload(store, new("a"), new("b"), new("c"))
     assert waiting(store) == 1
     assert store.known({sha256("a"), sha256("b"), sha256("c"), sha256("d")}, MODEL) == {
@@ -44,7 +44,7 @@ def test_a_decided_image_is_not_queued_again_and_who_decided_is_told(store):
     }
 
 
-def test_an_undone_decision_waits_again_and_once(store):
+def test_a_cell_is_queued_once_after_an_undo(store):
     (a,) = upload(store, new("a"))
     store.claim("Ana", MODEL.sha256)
     store.decide(a, "Ana", "WBC")
@@ -54,7 +54,7 @@ def test_an_undone_decision_waits_again_and_once(store):
     assert store.known([sha256("a")], MODEL) == {sha256("a"): Known(True)}
 
 
-def test_a_new_model_with_the_same_classes_asks_nobody_again(store):
+def test_a_new_model_with_the_same_classes_queues_no_known_image(store):
     a, _ = upload(store, new("a"), new("b"))
     store.claim("Ana", MODEL.sha256)
     store.decide(a, "Ana", "WBC")
@@ -66,7 +66,7 @@ def test_a_new_model_with_the_same_classes_asks_nobody_again(store):
     assert store.known([sha256("a")], OTHER_CLASSES) == {}
 
 
-def test_a_deleted_image_may_ask_again(store):
+def test_a_deleted_image_can_be_queued_again(store):
     upload(store, new("a"))
     store.delete_image(sha256("a"), "Ana")
     assert store.known([sha256("a")], MODEL) == {}
@@ -74,11 +74,11 @@ def test_a_deleted_image_may_ask_again(store):
     assert waiting(store) == 1
 
 
-def test_no_picture_is_kept_for_what_is_not_queued(store):
+def test_no_image_is_kept_for_a_cell_that_is_not_queued(store):
     upload(store, new("a"))
     (again,) = upload(store, new("a"))
-    assert store.apply_retention() is None  # there is nothing that should not be kept
+    assert store.apply_retention() is None  # no image is kept in excess
     store.set_retention(Retention("all"), "Ana")
     upload(store, new("a"))
     assert waiting(store) == 1
-    assert store.send_to_review({again: new("a").png}) == 1  # a person may still ask for it
+    assert store.send_to_review({again: new("a").png}) == 1  # a person can still send it

@@ -11,8 +11,8 @@ from hematovision.review.store import ReviewStore
 from review_predictions import CLASSES, MODEL, OTHER, new, png, predicted
 
 
-def recorded(store: ReviewStore, *answers: NewPrediction) -> list[int]:
-    return store.record(store.start_batch(MODEL), answers)
+def recorded(store: ReviewStore, *predictions: NewPrediction) -> list[int]:
+    return store.record(store.start_batch(MODEL), predictions)
 
 
 def three_cells(store: ReviewStore) -> list[int]:
@@ -23,13 +23,18 @@ def claimed(store: ReviewStore, who: str, n: int = 12) -> list[int]:
     return [cell.prediction.id for cell in store.claim(who, MODEL.sha256, n)]
 
 
-def test_an_answer_comes_back_as_it_was_recorded(store, clock):
+def test_a_prediction_is_returned_as_it_was_recorded(store, clock):
     batch = store.start_batch(MODEL)
     probabilities = (0.1, 0.6000000000000001, 0.3)
-    answer = new("a", "WBC", 0.6000000000000001, probabilities=probabilities, novelty=1.25)
-    [number] = store.record(batch, [answer])
+    made = new("a", "WBC", 0.6000000000000001, probabilities=probabilities, novelty=1.25)
+    [number] = store.record(batch, [made])
     [kept] = store.predictions(batch)
-    assert (kept.id, kept.batch, kept.name, kept.image) == (number, batch, "a.png", answer.sha256)
+    assert (kept.id, kept.batch, kept.name, kept.image) == (
+        number,
+        batch,
+        "a.png",
+        made.sha256,
+    )
     assert (kept.model, kept.label, kept.decision) == (MODEL, "WBC", "review")
     assert (kept.probabilities, kept.confidence, kept.novelty) == (
         probabilities,
@@ -39,19 +44,19 @@ def test_an_answer_comes_back_as_it_was_recorded(store, clock):
     assert (kept.reason, kept.at, kept.at.tzinfo) == ("low confidence", clock.now, UTC)
 
 
-def test_numbers_come_in_the_order_of_the_answers_and_leave_out_refused_ones(store):
+def test_ids_are_in_the_order_of_predictions_without_refused_ones(store):
     batch = store.start_batch(MODEL)
     refused = NewPrediction(
         "bad", "0" * 64, predicted(None, decision="refused", error="empty"), None
     )
     numbers = store.record(batch, [new("a"), refused, *(new(i) for i in range(30))])
     assert len(numbers) == 31
-    names = {answer.id: answer.name for answer in store.predictions(batch)}
+    names = {each.id: each.name for each in store.predictions(batch)}
     assert [names[n] for n in numbers] == ["a.png", *(f"{i}.png" for i in range(30))]
     assert store.record(batch, [refused]) == []
 
 
-def test_batches_count_their_answers_newest_first(store, clock):
+def test_batches_count_their_predictions_newest_first(store, clock):
     first = store.start_batch(MODEL)
     store.record(first, [new("a"), new("b", decision="accepted"), new("c", decision="accepted")])
     clock.advance(days=1)
@@ -72,7 +77,7 @@ def test_the_queue_hands_out_the_least_certain_first(store):
         new("unsure", confidence=0.45),
         new("ordinary", confidence=0.5, novelty=0.2),
         new("accepted", decision="accepted"),
-        new("without picture", png=None),
+        new("without image", png=None),
     )
     waiting = store.claim("Ana", MODEL.sha256)
     assert [cell.prediction.id for cell in waiting] == [numbers[i] for i in (1, 2, 3, 0)]
@@ -112,14 +117,14 @@ def test_one_who_claims_again_gets_their_own_cells_first(store):
     assert claimed(store, "Ana") == [c]
 
 
-def test_a_lease_that_ran_out_goes_to_the_next_and_a_late_decision_is_refused(store, clock):
+def test_an_expired_claim_goes_to_the_next_and_a_late_decision_is_rejected(store, clock):
     [a] = recorded(store, new("a"))
     store.claim("Ana", MODEL.sha256, lease=timedelta(minutes=5))
     clock.advance(minutes=4)
     assert claimed(store, "Ben") == []
     clock.advance(minutes=1)
     assert claimed(store, "Ben") == [a]
-    with pytest.raises(ReviewConflictError, match=r"looked at by 'Ben'.*claim of 'Ana' ran out"):
+    with pytest.raises(ReviewConflictError, match=r"claimed by 'Ben'.*claim of 'Ana' has expired"):
         store.decide(a, "Ana", "WBC")
     assert store.history(a) == []
     store.decide(a, "Ben", "RBC")
@@ -151,33 +156,33 @@ def test_a_decision_renews_the_other_claims_but_never_shortens_them(store, clock
     assert b not in claimed(store, "Ben")
 
 
-def test_what_is_not_claimed_cannot_be_decided(store):
+def test_a_cell_that_is_not_claimed_cannot_be_decided(store):
     [a, accepted] = recorded(store, new("a"), new("b", decision="accepted"))
     with pytest.raises(ReviewConflictError, match="'Ana' has not claimed it"):
         store.decide(a, "Ana", "RBC")
-    with pytest.raises(ReviewConflictError, match="does not wait"):
-        store.decide_unusable(accepted, "Ana")
-    with pytest.raises(ReviewError, match="no answer 4711"):
+    with pytest.raises(ReviewConflictError, match="is not waiting"):
+        store.decide(accepted, "Ana", None)
+    with pytest.raises(ReviewError, match="no prediction 4711"):
         store.decide(4711, "Ana", "RBC")
 
 
 def test_only_classes_of_the_model_are_decided(store):
     [a] = recorded(store, new("a"))
     claimed(store, "Ana")
-    for label in ("rbc", "a", "", "RBC; DROP TABLE answer"):
+    for label in ("rbc", "a", "", "RBC; DROP TABLE prediction"):
         with pytest.raises(ReviewError, match="Its classes: RBC, WBC, Platelets"):
             store.decide(a, "Ana", label)
     assert claimed(store, "Ana") == [a]
 
 
-def test_a_decision_says_who_when_from_what_to_what(store, clock):
+def test_a_decision_has_its_reviewer_time_and_labels(store, clock):
     a, b, _ = three_cells(store)
     claimed(store, "Ana")
     clock.advance(minutes=1)
     decision = store.decide(a, "Ana", "WBC")
     assert decision == Decision(a, 1, "class", "Ana", clock.now, "RBC", "WBC")
     assert store.history(a) == [decision]
-    unusable = store.decide_unusable(b, "Ana")
+    unusable = store.decide(b, "Ana", None)
     assert (unusable.kind, unusable.before, unusable.after) == ("unusable", "RBC", None)
     assert store.recent("Ana") == [unusable, decision]
     assert store.recent("Ana", 1) == [unusable]
@@ -185,8 +190,8 @@ def test_a_decision_says_who_when_from_what_to_what(store, clock):
     assert store.queues()[0].waiting == 1
 
 
-def steps(store: ReviewStore, answer: int) -> list[tuple[str, str | None, str | None]]:
-    return [(step.kind, step.before, step.after) for step in store.history(answer)]
+def steps(store: ReviewStore, prediction_id: int) -> list[tuple[str, str | None, str | None]]:
+    return [(step.kind, step.before, step.after) for step in store.history(prediction_id)]
 
 
 def test_undo_appends_and_the_cell_waits_again_for_the_one_who_undid(store):
@@ -197,7 +202,7 @@ def test_undo_appends_and_the_cell_waits_again_for_the_one_who_undid(store):
     assert (undone.prediction_id, undone.number, undone.kind) == (a, 2, "undo")
     assert store.queues() == [Queue(MODEL, 3, 1)]
     assert claimed(store, "Ben") != [a]
-    store.decide_unusable(a, "Ana")
+    store.decide(a, "Ana", None)
     store.undo("Ana")
     store.decide(a, "Ana", "RBC")
     assert steps(store, a) == [
@@ -236,7 +241,7 @@ def test_nobody_undoes_what_another_decided(store):
 def test_a_decided_cell_can_be_looked_at_again_and_undo_restores_what_was_there(store):
     [a] = recorded(store, new("a"))
     claimed(store, "Ana")
-    store.decide_unusable(a, "Ana")
+    store.decide(a, "Ana", None)
     assert store.send_to_review({a: png("new")}) == 1
     [cell] = store.claim("Ben", MODEL.sha256)
     assert cell.png == png("a")
@@ -253,7 +258,7 @@ def test_a_decided_cell_can_be_looked_at_again_and_undo_restores_what_was_there(
     assert store.history(a)[-1].after == "RBC"
 
 
-def test_accepted_answers_can_be_sent_to_review(store):
+def test_accepted_predictions_can_be_sent_to_review(store):
     [a, b] = recorded(store, new("a", decision="accepted"), new("b"))
     assert store.send_to_review({a: png("later"), b: png("later")}) == 1
     assert store.send_to_review({a: png("later")}) == 0
@@ -262,18 +267,18 @@ def test_accepted_answers_can_be_sent_to_review(store):
     assert store.predictions(1)[0].decision == "accepted"
     with pytest.raises(ReviewError, match="must be a PNG"):
         store.send_to_review({a: b"GIF89a"})
-    with pytest.raises(ReviewError, match="no answer 99"):
+    with pytest.raises(ReviewError, match="no prediction 99"):
         store.send_to_review({99: png("x")})
 
 
-def test_agreement_counts_only_decisions_that_stand(store):
-    answers = [new(i, label) for i, label in enumerate(("RBC", "RBC", "RBC", "WBC", "WBC"))]
-    a, b, c, d, e = recorded(store, *answers)
+def test_agreement_counts_only_decisions_in_force(store):
+    cells = [new(i, label) for i, label in enumerate(("RBC", "RBC", "RBC", "WBC", "WBC"))]
+    a, b, c, d, e = recorded(store, *cells)
     claimed(store, "Ana")
     store.decide(a, "Ana", "RBC")
     store.decide(b, "Ana", "WBC")
     store.decide(d, "Ana", "WBC")
-    store.decide_unusable(e, "Ana")
+    store.decide(e, "Ana", None)
     store.decide(c, "Ana", "Platelets")
     store.undo("Ana")
     agreement = store.agreement(MODEL.sha256)
@@ -284,13 +289,13 @@ def test_agreement_counts_only_decisions_that_stand(store):
         store.agreement(OTHER.sha256)
 
 
-def test_reviewed_gives_cells_settled_as_a_class_with_their_pictures(store, monkeypatch):
+def test_reviewed_yields_labelled_cells_with_their_images(store, monkeypatch):
     monkeypatch.setattr("hematovision.review.store._PAGE", 2)
     numbers = recorded(store, *(new(i, confidence=0.5 + i / 100) for i in range(6)))
     claimed(store, "Ana")
     for number in numbers[:4]:
         store.decide(number, "Ana", "WBC")
-    store.decide_unusable(numbers[4], "Ana")
+    store.decide(numbers[4], "Ana", None)
     cells = list(store.reviewed())
     assert [cell.prediction.id for cell in cells] == numbers[:4]
     assert [cell.png for cell in cells] == [png(i) for i in range(4)]

@@ -1,4 +1,1 @@
-"""What people decide about doubtful answers: kept, corrected, exported, learnt from again.
-
-Knows no screen: `store.ReviewStore` is what the page stands on, and another front end could.
-"""
+"""Review of uncertain predictions: records, queue and decisions, independent of any front end."""

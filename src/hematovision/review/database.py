@@ -1,47 +1,299 @@
-"""The database that holds the records: SQLite in the user's data folder, or PostgreSQL."""
+"""The database of predictions and reviews: its tables, SQLite or PostgreSQL, and migrations."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    JSON,
+    URL,
+    CheckConstraint,
+    Connection,
+    DateTime,
+    Dialect,
+    Double,
+    Engine,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from hematovision.errors import DatabaseError, ReviewConflictError
+from hematovision.files import sha256_bytes
 from hematovision.paths import data_folder
-from hematovision.review.migrating import migrate
-from hematovision.review.sqlite import BEGIN, READING, prepare_sqlite
 
-__all__ = ["Database", "database_url"]
+__all__ = [
+    "VERSION_TABLE",
+    "Base",
+    "BatchRow",
+    "Database",
+    "DecisionRow",
+    "DeletedImageRow",
+    "DeletionRow",
+    "ImageRow",
+    "ModelRow",
+    "PredictionRow",
+    "SettingRow",
+    "UtcDateTime",
+    "WaitingRow",
+    "database_url",
+    "image_key",
+]
+
+VERSION_TABLE = "hematovision_version"
+"""Alembic's table under our own name, so that other programs can share a server's database."""
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
 }
-_CONNECT_TIMEOUT = 10  # s; without it an address that does not answer is waited for for minutes
-_LOCK = 4_849_317_002  # any number that other programs on the server are unlikely to choose
+_CONNECT_TIMEOUT = 10  # s
+# Advisory locks on PostgreSQL; numbers that other programs are unlikely to use.
+_MIGRATION_LOCK, _WRITE_LOCK = 4_849_317_001, 4_849_317_002
+_BUSY_TIMEOUT = 30.0  # s that a SQLite writer waits for the others
+
+# Foreign keys are off by default. With a write-ahead log readers don't wait for the writer
+# (https://sqlite.org/wal.html); only FULL then makes a commit survive a loss of power. Secure
+# delete overwrites deleted images with zeros (https://sqlite.org/pragma.html).
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {int(_BUSY_TIMEOUT * 1000)}",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+)
+_BEGIN = "hematovision_begin"  # execution option: the statement that begins SQLite transactions
+_READING = {_BEGIN: "BEGIN"}  # readers wait for nobody
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A timezone-aware time stored in UTC; SQLite stores it as text that sorts by time."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the column type of `dialect`."""
+        return dialect.type_descriptor(DateTime(timezone=dialect.name != "sqlite"))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the value to store."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return a stored value in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; constraints have names, so that migrations can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class ModelRow(Base):
+    """A model, under the name it was first recorded with."""
+
+    __tablename__ = "model"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    classes: Mapped[list[str]] = mapped_column(JSON)
+    max_novelty: Mapped[float] = mapped_column(Double)
+
+
+class BatchRow(Base):
+    """Predictions recorded together."""
+
+    __tablename__ = "batch"
+    # A deleted id must not be reused: an open page may still refer to it.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    model_sha256: Mapped[str] = mapped_column(ForeignKey("model.sha256"), index=True)
+
+
+class PredictionRow(Base):
+    """A model's prediction for an image."""
+
+    __tablename__ = "prediction"
+    __table_args__ = (
+        CheckConstraint("decision IN ('accepted', 'review')", name="decision"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id"), index=True)
+    name: Mapped[str] = mapped_column(String(255))
+    image: Mapped[str] = mapped_column(String(64), index=True)
+    label: Mapped[str] = mapped_column(Text)
+    probabilities: Mapped[list[float]] = mapped_column(JSON)
+    confidence: Mapped[float] = mapped_column(Double)
+    novelty: Mapped[float] = mapped_column(Double)
+    decision: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class ImageRow(Base):
+    """A stored image, apart from its prediction so that lists of predictions don't load it."""
+
+    __tablename__ = "image"
+
+    prediction_id: Mapped[int] = mapped_column(
+        ForeignKey("prediction.id"), primary_key=True, autoincrement=False
+    )
+    png: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class WaitingRow(Base):
+    """A cell in the queue; the foreign key requires its image.
+
+    `image_key` is set if the program queued the cell, and NULL if a person did: the program queues
+    an image once.
+    """
+
+    __tablename__ = "waiting"
+    __table_args__ = (
+        Index(None, "model_sha256", "certainty", "prediction_id"),  # the order of claims
+        Index(None, "image_key", unique=True),
+    )
+
+    prediction_id: Mapped[int] = mapped_column(
+        ForeignKey("image.prediction_id"), primary_key=True, autoincrement=False
+    )
+    model_sha256: Mapped[str] = mapped_column(ForeignKey("model.sha256"))
+    certainty: Mapped[float] = mapped_column(Double)
+    claimed_by: Mapped[str | None] = mapped_column(String(100), index=True)
+    claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    image_key: Mapped[str | None] = mapped_column(String(64))
+
+
+class DecisionRow(Base):
+    """One step in the review of a prediction; the primary key prevents duplicates.
+
+    ``stands`` is the number of the decision in force after this step: its own, or after an undo
+    that of the decision before the undone one, if any.
+    """
+
+    __tablename__ = "decision"
+    __table_args__ = (
+        CheckConstraint("kind IN ('class', 'unusable', 'undo')", name="kind"),
+        Index(None, "reviewer", "at"),
+    )
+
+    prediction_id: Mapped[int] = mapped_column(
+        ForeignKey("prediction.id"), primary_key=True, autoincrement=False
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16))
+    reviewer: Mapped[str] = mapped_column(String(100))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    before: Mapped[str | None] = mapped_column(Text)
+    after: Mapped[str | None] = mapped_column(Text)
+    stands: Mapped[int | None]
+
+
+class SettingRow(Base):
+    """A change of a setting; the newest row of a key is in force."""
+
+    __tablename__ = "setting"
+    __table_args__ = (Index(None, "key", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(100))
+    value: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    by: Mapped[str] = mapped_column(String(100))
+
+
+class DeletionRow(Base):
+    """The trace of a deletion."""
+
+    __tablename__ = "deletion"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    by: Mapped[str] = mapped_column(String(100))
+    what: Mapped[str] = mapped_column(Text)
+    images: Mapped[int]
+    predictions: Mapped[int]
+
+
+class DeletedImageRow(Base):
+    """An image affected by a deletion."""
+
+    __tablename__ = "deleted_image"
+
+    deletion_id: Mapped[int] = mapped_column(
+        ForeignKey("deletion.id"), primary_key=True, autoincrement=False
+    )
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+def image_key(image: str, classes: Sequence[str]) -> str:
+    """Return `WaitingRow.image_key` of an image (SHA-256) for models with these classes."""
+    return sha256_bytes("\0".join((image, *classes)).encode())
+
+
+# --- connections ---------------------------------------------------------------------------------
 
 
 def database_url(url: str | None = None) -> URL:
-    """Return which database to use, with the driver that is installed.
+    """Return the URL of the database, with the installed driver.
 
     Parameters
     ----------
     url : str, optional
-        As SQLAlchemy writes it, ``sqlite:///records.sqlite3`` or
-        ``postgresql://user:password@host/name``. Else ``HEMATOVISION_DATABASE_URL`` says it, else
-        it is ``records.sqlite3`` in the user's data folder.
+        ``sqlite:///records.sqlite3`` or ``postgresql://user:password@host/name``. The default is
+        ``HEMATOVISION_DATABASE_URL``, else ``records.sqlite3`` in the user's data folder.
 
     Raises
     ------
     DatabaseError
-        If it is no URL, of another kind of database, or of one in memory.
+        If it is not a URL, or names another kind of database or one in memory.
     """
     given = url or os.environ.get("HEMATOVISION_DATABASE_URL")
     if not given:
@@ -50,45 +302,46 @@ def database_url(url: str | None = None) -> URL:
     try:
         parsed = make_url(given)
         kind = parsed.drivername.partition("+")[0]
-    except (ArgumentError, ValueError):  # its text may hold the password: not passed on
+    except (ArgumentError, ValueError):  # its text may contain the password: not passed on
         parsed, kind = URL.create("none"), ""
     if kind not in _DRIVERS:
         raise DatabaseError(
-            "The database's URL (HEMATOVISION_DATABASE_URL) must begin with sqlite:/// or "
+            "The database URL (HEMATOVISION_DATABASE_URL) must begin with sqlite:/// or "
             f"postgresql://. Received one that begins with {kind or 'neither'!r}."
         )
     name = parsed.database or ":memory:"
     if kind == "sqlite" and name.startswith((":memory:", "file:")):
         raise DatabaseError(
-            "The URL must name the file of a SQLite database, sqlite:///records.sqlite3; in memory "
-            f"records would be lost when the program ends. Received {name!r}."
+            "The URL must name the file of a SQLite database, such as sqlite:///records.sqlite3; "
+            f"records in memory would be lost when the program ends. Received {name!r}."
         )
     return parsed.set(drivername=_DRIVERS[kind])
 
 
 class Database:
-    """An open database, with sessions that read, write, or write while nobody else does.
+    """An open database, shared by threads.
+
+    Errors in a session are raised as `DatabaseError`; if two sessions write the same row, one gets
+    a `ReviewConflictError`.
 
     Parameters
     ----------
     url : URL
         From `database_url`.
-
-    Notes
-    -----
-    Threads may share it. What goes wrong in a session comes out as a `DatabaseError`; two who
-    would have written the same row, as a `ReviewConflictError`.
     """
 
     def __init__(self, url: URL) -> None:
         self.url = url
         self.name = url.set(query={}).render_as_string(hide_password=True)
         self.engine = self._create()
-        self._reading = self.engine.execution_options(**READING)
+        self._reading = self.engine.execution_options(**_READING)
 
     def _create(self) -> Engine:
         if self.is_sqlite:
-            return prepare_sqlite(create_engine(self.url))
+            engine = create_engine(self.url)
+            event.listen(engine, "connect", _connected)
+            event.listen(engine, "begin", _begin)
+            return engine
         timeout = {"connect_timeout": _CONNECT_TIMEOUT, **self.url.query}["connect_timeout"]
         arguments = {"connect_timeout": timeout}
         return create_engine(self.url, pool_pre_ping=True, connect_args=arguments)
@@ -100,28 +353,27 @@ class Database:
 
     @classmethod
     def open(cls, url: str | None = None) -> Database:
-        """Open a database and bring its tables up to date.
+        """Open a database and migrate its tables to this version.
 
         Raises
         ------
         DatabaseError
-            If it cannot be reached, is no database, or of a newer version of this program.
+            If it can't be reached, is not a database, or was written by a newer version.
         """
-        parsed = database_url(url)
-        database = cls(parsed)
+        database = cls(database_url(url))
         try:
-            with database._telling("opened"):
+            with database._converting_errors("opened"):
                 database._make_private()
-                migrate(database.engine, database.name)
+                _migrate(database.engine, database.name)
         except BaseException:
             database.close()
             raise
         return database
 
     def _make_private(self) -> None:
-        """Create a SQLite file and its folder, if they are not there, for their owner's eyes only.
+        """Create a missing SQLite file and its folder, readable by their owner only.
 
-        SQLite gives the files of its log the same permissions (https://sqlite.org/wal.html).
+        SQLite gives its log files the same permissions (https://sqlite.org/wal.html).
         """
         path = Path(str(self.url.database))
         if self.is_sqlite and not path.exists():
@@ -130,33 +382,33 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Give a session that sees one state of the records and changes none."""
-        with self._telling("read"), Session(self._reading) as session:
+        """Yield a read-only session on one state of the records."""
+        with self._converting_errors("read"), Session(self._reading) as session:
             yield session
 
     @contextmanager
-    def writing(self, *, alone: bool = False) -> Iterator[Session]:
-        """Give a session whose changes are on disk when the block ends, or all undone on an error.
+    def writing(self, *, exclusive: bool = False) -> Iterator[Session]:
+        """Yield a session that is committed when the block ends, or rolled back on an error.
 
         Parameters
         ----------
-        alone : bool
-            Wait until nobody else writes, and keep them waiting: for deletions, which must not
-            miss what is being recorded just now. SQLite has one writer at a time anyhow.
+        exclusive : bool
+            Wait for other writers and keep them waiting: deletions must not miss records that are
+            being written. SQLite always has one writer at a time.
         """
-        with self._telling("written"), Session(self.engine) as session, session.begin():
+        with self._converting_errors("written"), Session(self.engine) as session, session.begin():
             if not self.is_sqlite:
-                function = "pg_advisory_xact_lock" + ("" if alone else "_shared")
-                session.execute(text(f"SELECT {function}(:key)"), {"key": _LOCK})
+                function = "pg_advisory_xact_lock" + ("" if exclusive else "_shared")
+                session.execute(text(f"SELECT {function}(:key)"), {"key": _WRITE_LOCK})
             yield session
 
     def wipe(self) -> None:
-        """Let deleted content leave SQLite's log, too; the file itself has it overwritten.
+        """Remove deleted content from SQLite's log (the file itself is overwritten on deletion).
 
-        Somebody who reads or writes all the time keeps the log; it is then emptied the next time.
+        Does nothing while other connections use the log; the next call empties it.
         """
         if self.is_sqlite:
-            outside = self.engine.execution_options(**{BEGIN: ""})  # of a transaction
+            outside = self.engine.execution_options(**{_BEGIN: ""})  # of a transaction
             with suppress(OperationalError), outside.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -165,14 +417,13 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
-        """Turn what the database says against the block into an error of ours."""
+    def _converting_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except IntegrityError as error:
             raise ReviewConflictError(
-                "Somebody else changed the same records at the same moment; nothing of this step "
-                "was kept. Look at them again and repeat it."
+                "Somebody else changed the same records at the same moment, so this step was not "
+                "saved. Check the records and repeat it."
             ) from error
         except DBAPIError as error:
             raise self._error(what, str(error.orig)) from error
@@ -184,7 +435,7 @@ class Database:
         for password in filter(None, (self.url.password, self.url.query.get("password"))):
             reason = reason.replace(str(password), "***")
         advice = (
-            "Check that the file is one of HematoVision's, may be written and has space left; name "
+            "Check that the file is HematoVision's, is writable and has free disk space; choose "
             "another with HEMATOVISION_DATABASE_URL."
             if self.is_sqlite
             else "Check that the server runs and that HEMATOVISION_DATABASE_URL is right."
@@ -192,3 +443,69 @@ class Database:
         return DatabaseError(
             f"The records in {self.name} could not be {what}: {reason.rstrip('.')}. {advice}"
         )
+
+
+def _connected(connection: sqlite3.Connection, _: Any) -> None:
+    # Python's module would begin a transaction at the first change only, and commit before DDL.
+    connection.isolation_level = None
+    try:
+        for pragma in _PRAGMAS:
+            _execute_patiently(connection, pragma)
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+def _execute_patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute `statement`, and retry while the file is locked.
+
+    SQLite itself doesn't wait while several processes switch a new file to WAL mode.
+    """
+    until = time.monotonic() + _BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _begin(connection: Connection) -> None:
+    """Take SQLite's write lock first, so that nothing changes between reading and writing."""
+    if statement := connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"):
+        connection.exec_driver_sql(statement)
+
+
+# --- migrations ----------------------------------------------------------------------------------
+
+
+def _migrate(engine: Engine, name: str) -> None:
+    """Migrate the tables in one transaction; of several processes, one migrates."""
+    config = Config()
+    config.set_main_option("script_location", "hematovision.review:migrations")
+    with engine.execution_options(**_READING).connect() as connection:
+        if _is_current(connection, config, name):
+            return
+    with engine.begin() as connection:  # on SQLite, waits for the others
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        if not _is_current(connection, config, name):
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _is_current(connection: Connection, config: Config, name: str) -> bool:
+    scripts = ScriptDirectory.from_config(config)
+    options = {"version_table": VERSION_TABLE}
+    found = MigrationContext.configure(connection, opts=options).get_current_revision()
+    known = [script.revision for script in scripts.walk_revisions()]
+    if found is not None and found not in known:
+        raise DatabaseError(
+            f"The records in {name} have version {found!r}, written by a newer HematoVision; this "
+            f"one supports versions up to {known[0]!r}. Update HematoVision, or choose another "
+            "database with HEMATOVISION_DATABASE_URL. Nothing was changed."
+        )
+    return found == known[0]

@@ -1,51 +1,95 @@
-"""Answers in the database: written with their pictures, read back as values."""
+"""Queries on predictions, their images and queue, settings and deletions, within a session."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
 from hematovision.model.prediction import Prediction
+from hematovision.review.database import (
+    BatchRow,
+    DecisionRow,
+    DeletedImageRow,
+    DeletionRow,
+    ImageRow,
+    ModelRow,
+    PredictionRow,
+    SettingRow,
+    WaitingRow,
+    image_key,
+)
 from hematovision.review.records import (
     Batch,
+    Deletion,
     ModelRef,
     NewPrediction,
+    Queue,
     RecordedPrediction,
     Retention,
+    Waiting,
+    check_png,
     clean_name,
+    clean_sha256,
 )
-from hematovision.review.tables import BatchRow, ImageRow, ModelRow, PredictionRow, WaitingRow
 
 __all__ = [
+    "apply_retention",
     "batches",
     "certainty",
+    "claim",
+    "delete_batch",
+    "delete_image",
+    "delete_older",
+    "deleted_images",
+    "deletions",
+    "enqueue",
     "find_batch",
     "find_model",
     "find_prediction",
+    "get_retention",
+    "get_setting",
+    "lock_claims",
     "models",
     "predictions_of",
     "predictions_with_models",
+    "queues",
     "record",
+    "release",
+    "send_to_review",
+    "set_retention",
+    "set_setting",
     "start_batch",
     "to_model",
     "to_prediction",
 ]
 
+_RETENTION = "keeping"  # the setting's key since 0.2
+_MAX_KEY = 100
 
-def certainty(confidence: float, novelty: float, max_novelty: float) -> float:
-    """Return how certain an answer is, 0 to 1: the queue hands out the least certain first.
 
-    It is the confidence, or for an unlike image what its novelty is above the model's limit, if
-    that is less: an image twice as novel as is accepted counts as a confidence of 0.5.
-    """
-    return min(confidence, max_novelty / novelty if novelty > max_novelty else 1.0)
+# --- models, batches, predictions ----------------------------------------------------------------
 
 
 def to_model(row: ModelRow) -> ModelRef:
@@ -72,24 +116,18 @@ def to_prediction(row: PredictionRow, model: ModelRow) -> RecordedPrediction:
 
 
 def predictions_with_models() -> Select[PredictionRow, ModelRow]:
-    """Return a query of all answers, each with its model, to narrow down."""
+    """Return a query of all predictions, each with its model."""
     return select(PredictionRow, ModelRow).join_from(PredictionRow, BatchRow).join(ModelRow)
 
 
 def models(session: Session) -> list[ModelRef]:
-    """Return every model that ever started a batch, by name."""
+    """Return all models, by name."""
     rows = session.scalars(select(ModelRow).order_by(ModelRow.name, ModelRow.sha256))
     return [to_model(row) for row in rows]
 
 
 def find_model(session: Session, sha256: str) -> ModelRef:
-    """Return a model.
-
-    Raises
-    ------
-    ReviewError
-        If no batch of it was ever started.
-    """
+    """Return a model; a `ReviewError` if there is none."""
     row = session.get(ModelRow, sha256)
     if row is None:
         raise ReviewError(
@@ -100,44 +138,32 @@ def find_model(session: Session, sha256: str) -> ModelRef:
 
 
 def find_batch(session: Session, batch: int) -> tuple[BatchRow, ModelRef]:
-    """Return a batch and its model.
-
-    Raises
-    ------
-    ReviewError
-        If there is no such batch.
-    """
+    """Return a batch and its model; a `ReviewError` if there is none."""
     row = session.get(BatchRow, batch)
     if row is None:
         raise ReviewError(f"There is no batch {batch}; it may have been deleted. Start a new one.")
     return row, find_model(session, row.model_sha256)
 
 
-def find_prediction(session: Session, answer: int) -> tuple[PredictionRow, ModelRef]:
-    """Return an answer and its model; others who would change what is said of it wait.
-
-    Raises
-    ------
-    ReviewError
-        If there is no such answer.
-    """
-    # Weaker than FOR UPDATE: rows that refer to the answer may be added meanwhile.
-    query = predictions_with_models().where(PredictionRow.id == answer)
+def find_prediction(session: Session, prediction_id: int) -> tuple[PredictionRow, ModelRef]:
+    """Return a prediction, locked for its review, and its model; a `ReviewError` if none."""
+    # Weaker than FOR UPDATE: rows that refer to the prediction may be added meanwhile.
+    query = predictions_with_models().where(PredictionRow.id == prediction_id)
     found = session.execute(query.with_for_update(key_share=True, of=PredictionRow)).first()
     if found is None:
         raise ReviewError(
-            f"There is no answer {answer}; it may have been deleted. Ask for further cells."
+            f"There is no prediction {prediction_id}; it may have been deleted. Request more cells."
         )
     return found[0], to_model(found[1])
 
 
 def start_batch(session: Session, model: ModelRef, now: datetime) -> int:
-    """Make an empty batch of `model`, which is registered if it is new; return its number."""
+    """Add an empty batch of `model`, which is registered if new; return its number."""
     row = session.get(ModelRow, model.sha256) or _register(session, model)
     if tuple(row.classes) != model.classes:
         raise ReviewError(
             f"Model {model.name!r} is recorded with the classes {', '.join(row.classes)}. "
-            f"Received: {', '.join(model.classes)}. One ONNX file has one list of classes; take it "
+            f"Received: {', '.join(model.classes)}. An ONNX file has one list of classes; take it "
             "from the bundle."
         )
     batch = BatchRow(at=now, model_sha256=model.sha256)
@@ -156,112 +182,17 @@ def _register(session: Session, model: ModelRef) -> ModelRow:
     try:
         with session.begin_nested():
             session.add(row)
-    except IntegrityError:  # somebody else was quicker, which is as good
+    except IntegrityError:  # another session has just registered it
         return session.get_one(ModelRow, model.sha256)
     return row
-
-
-def record(
-    session: Session,
-    batch: int,
-    answers: Sequence[NewPrediction],
-    retention: Retention,
-    now: datetime,
-    known: Collection[str] = (),
-) -> list[int]:
-    """Write answers, their pictures as far as they are kept, and queue those for review.
-
-    An image enters the queue once: not if its SHA-256 is among those `known`, nor a second time.
-    """
-    _, model = find_batch(session, batch)
-    said = [new for new in answers if new.prediction.decision != "refused"]
-    if not said:
-        return []
-    queued = _to_queue(said, known)
-    rows = [_answer_values(new, batch, model, now) for new in said]
-    inserted = insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True)
-    ids = list(session.scalars(inserted, rows))
-    kept = [
-        (i, new, is_queued)
-        for i, new, is_queued in zip(ids, said, queued, strict=True)
-        if _is_kept(new, retention, is_queued=is_queued)
-    ]
-    if kept:
-        session.execute(insert(ImageRow), [{"answer_id": i, "png": new.png} for i, new, _ in kept])
-    waiting = [_waiting_values(i, new, model) for i, new, is_queued in kept if is_queued]
-    if waiting:
-        session.execute(insert(WaitingRow), waiting)
-    return ids
-
-
-def _to_queue(answers: Sequence[NewPrediction], known: Collection[str]) -> list[bool]:
-    """Tell of each answer whether a person should look, and nobody has or will anyway."""
-    seen, queued = set(known), []
-    for new in answers:
-        queued.append(new.prediction.decision == "review" and new.sha256 not in seen)
-        if queued[-1]:
-            seen.add(new.sha256)
-    return queued
-
-
-def _is_kept(new: NewPrediction, retention: Retention, *, is_queued: bool) -> bool:
-    if new.png is None or retention.images == "none":
-        return False
-    return retention.images == "all" or is_queued
-
-
-def _numbers(prediction: Prediction) -> tuple[float, float]:
-    """Return confidence and novelty; an answer that was not refused has both."""
-    assert prediction.confidence is not None
-    assert prediction.novelty is not None
-    return float(prediction.confidence), float(prediction.novelty)
-
-
-def _answer_values(
-    new: NewPrediction, batch: int, model: ModelRef, now: datetime
-) -> dict[str, Any]:
-    said = new.prediction
-    confidence, novelty = _numbers(said)
-    probabilities = [float(p) for p in said.probabilities]
-    numbers = (*probabilities, confidence, novelty)
-    if said.classes != model.classes or len(probabilities) != len(model.classes):
-        raise ReviewError(
-            f"The answer to {clean_name(new.name)!r} is of the classes {', '.join(said.classes)}; "
-            f"batch {batch} is of {', '.join(model.classes)}. Start a batch for each model."
-        )
-    if said.label not in model.classes or not all(map(math.isfinite, numbers)):
-        raise ReviewError(
-            f"The answer to {clean_name(new.name)!r} must be one of {', '.join(model.classes)} "
-            f"with finite numbers. Received: {said.label!r} with {numbers}"
-        )
-    return {
-        "batch_id": batch,
-        "name": clean_name(new.name),
-        "image": new.sha256,
-        "label": said.label,
-        "probabilities": probabilities,
-        "confidence": confidence,
-        "novelty": novelty,
-        "decision": said.decision,
-        "reason": said.reason,
-        "at": now,
-    }
-
-
-def _waiting_values(answer: int, new: NewPrediction, model: ModelRef) -> dict[str, Any]:
-    return {
-        "answer_id": answer,
-        "model_sha256": model.sha256,
-        "certainty": certainty(*_numbers(new.prediction), model.max_novelty),
-    }
 
 
 def batches(session: Session, limit: int) -> list[Batch]:
     """Return the newest batches, newest first."""
 
     def count(decision: str) -> Any:
-        answers = select(func.count()).where(PredictionRow.batch_id == BatchRow.id)
-        return answers.where(PredictionRow.decision == decision).scalar_subquery()
+        predictions = select(func.count()).where(PredictionRow.batch_id == BatchRow.id)
+        return predictions.where(PredictionRow.decision == decision).scalar_subquery()
 
     query = select(BatchRow, ModelRow, count("accepted"), count("review")).join(ModelRow)
     rows = session.execute(query.order_by(BatchRow.id.desc()).limit(limit))
@@ -272,9 +203,380 @@ def batches(session: Session, limit: int) -> list[Batch]:
 
 
 def predictions_of(session: Session, batch: int) -> list[RecordedPrediction]:
-    """Return the answers of a batch, in the order in which they were recorded."""
+    """Return the predictions of a batch in the order they were recorded."""
     find_batch(session, batch)
-    query = (
-        predictions_with_models().where(PredictionRow.batch_id == batch).order_by(PredictionRow.id)
+    query = predictions_with_models().where(PredictionRow.batch_id == batch)
+    rows = session.execute(query.order_by(PredictionRow.id))
+    return [to_prediction(row, model) for row, model in rows]
+
+
+def record(
+    session: Session,
+    batch: int,
+    new: Sequence[NewPrediction],
+    retention: Retention,
+    now: datetime,
+    known: Collection[str],
+) -> list[int]:
+    """Insert predictions, the images that are kept, and the queue entries; return the ids.
+
+    An image is queued once, by its SHA-256, and not if it is among those `known`. If another
+    session queues it at the same moment, the unique `image_key` keeps one of the two.
+    """
+    _, model = find_batch(session, batch)
+    usable = [each for each in new if each.prediction.decision != "refused"]
+    if not usable:
+        return []
+    values = [_prediction_values(each, batch, model, now) for each in usable]
+    inserted = insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True)
+    ids = list(session.scalars(inserted, values))
+    keeps_all = retention.images == "all"
+    images = {
+        id_: each
+        for id_, each in zip(ids, usable, strict=True)
+        if each.png is not None and retention.images != "none"
+    }
+    queued = {
+        each.sha256: id_
+        for id_, each in reversed(images.items())
+        if each.prediction.decision == "review" and each.sha256 not in known
+    }
+    kept = list(images if keeps_all else queued.values())
+    if kept:
+        rows = [{"prediction_id": id_, "png": images[id_].png} for id_ in kept]
+        session.execute(insert(ImageRow), rows)
+    lost = set(queued.values()) - _queue(session, {i: images[i] for i in queued.values()}, model)
+    if lost and not keeps_all:
+        session.execute(delete(ImageRow).where(ImageRow.prediction_id.in_(lost)))
+    return ids
+
+
+def _numbers(prediction: Prediction) -> tuple[float, float]:
+    """Return confidence and novelty; a prediction that was not refused has both."""
+    assert prediction.confidence is not None
+    assert prediction.novelty is not None
+    return float(prediction.confidence), float(prediction.novelty)
+
+
+def _prediction_values(
+    new: NewPrediction, batch: int, model: ModelRef, now: datetime
+) -> dict[str, Any]:
+    prediction = new.prediction
+    confidence, novelty = _numbers(prediction)
+    probabilities = [float(p) for p in prediction.probabilities]
+    numbers = (*probabilities, confidence, novelty)
+    if prediction.classes != model.classes or len(probabilities) != len(model.classes):
+        raise ReviewError(
+            f"The prediction for {clean_name(new.name)!r} has the classes "
+            f"{', '.join(prediction.classes)}; batch {batch} has {', '.join(model.classes)}. Start "
+            "a batch for each model."
+        )
+    if prediction.label not in model.classes or not all(map(math.isfinite, numbers)):
+        raise ReviewError(
+            f"The prediction for {clean_name(new.name)!r} must be one of "
+            f"{', '.join(model.classes)} with finite numbers. Received: {prediction.label!r} with "
+            f"{numbers}"
+        )
+    return {
+        "batch_id": batch,
+        "name": clean_name(new.name),
+        "image": new.sha256,
+        "label": prediction.label,
+        "probabilities": probabilities,
+        "confidence": confidence,
+        "novelty": novelty,
+        "decision": prediction.decision,
+        "reason": prediction.reason,
+        "at": now,
+    }
+
+
+# --- queue ---------------------------------------------------------------------------------------
+
+
+def certainty(confidence: float, novelty: float, max_novelty: float) -> float:
+    """Return a prediction's certainty, 0 to 1; the least certain are reviewed first.
+
+    The confidence, but at most ``max_novelty / novelty``: an image twice as novel as the limit has
+    at most 0.5.
+    """
+    return min(confidence, max_novelty / novelty if novelty > max_novelty else 1.0)
+
+
+def _queue(session: Session, new: Mapping[int, NewPrediction], model: ModelRef) -> set[int]:
+    """Queue images that no other session has queued meanwhile; return their prediction ids."""
+    if not new:
+        return set()
+    connection = session.connection()
+    rows = [
+        {
+            "prediction_id": id_,
+            "model_sha256": model.sha256,
+            "certainty": certainty(*_numbers(each.prediction), model.max_novelty),
+            "image_key": image_key(each.sha256, model.classes),
+        }
+        # In one order for all sessions, so that no two wait for each other.
+        for id_, each in sorted(new.items(), key=lambda item: item[1].sha256)
+    ]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(WaitingRow.__table__).on_conflict_do_nothing(
+        index_elements=["image_key"]
     )
-    return [to_prediction(row, model) for row, model in session.execute(query)]
+    return set(connection.scalars(statement.returning(WaitingRow.prediction_id), rows))
+
+
+def queues(session: Session, now: datetime) -> list[Queue]:
+    """Return the queues that are not empty, the longest first."""
+    waiting = func.count()
+    claimed = func.count().filter(WaitingRow.claimed_until > now)
+    query = (
+        select(ModelRow, waiting, claimed)
+        .join_from(WaitingRow, ModelRow)
+        .group_by(WaitingRow.model_sha256, ModelRow.sha256)
+        .order_by(waiting.desc(), ModelRow.sha256)
+    )
+    return [Queue(to_model(model), n, held) for model, n, held in session.execute(query)]
+
+
+def claim(
+    session: Session, reviewer: str, model: str, n: int, lease: timedelta, now: datetime
+) -> list[Waiting]:
+    """Claim up to `n` cells: those the reviewer holds already, then the least certain.
+
+    After the lease, a cell stays its reviewer's until somebody else claims it.
+    """
+
+    def first(count: int) -> Select[int]:
+        query = select(WaitingRow.prediction_id).where(WaitingRow.model_sha256 == model)
+        return query.order_by(WaitingRow.certainty, WaitingRow.prediction_id).limit(count)
+
+    held = lock_claims(session, reviewer)
+    mine = session.scalars(first(n).where(WaitingRow.prediction_id.in_(held))).all()
+    free = or_(
+        WaitingRow.claimed_by.is_(None),
+        and_(WaitingRow.claimed_by != reviewer, WaitingRow.claimed_until <= now),
+    )
+    # PostgreSQL skips rows that another session is claiming or deciding; SQLite has one writer.
+    further = first(n - len(mine)).where(free).with_for_update(skip_locked=True)
+    ids = [*mine, *session.scalars(further)]
+    session.execute(
+        update(WaitingRow)
+        .where(WaitingRow.prediction_id.in_(ids))
+        .values(claimed_by=reviewer, claimed_until=now + lease)
+    )
+    query = predictions_with_models().add_columns(ImageRow.png)
+    query = query.join(ImageRow, ImageRow.prediction_id == PredictionRow.id)
+    rows = session.execute(query.where(PredictionRow.id.in_(ids)))
+    found = {row.id: Waiting(to_prediction(row, model), png) for row, model, png in rows}
+    return [found[i] for i in ids]
+
+
+def lock_claims(session: Session, reviewer: str) -> Sequence[int]:
+    """Return the predictions claimed by a reviewer, of all models, with their rows locked.
+
+    They are locked in one order, so that a person with two windows causes no deadlock.
+    """
+    query = select(WaitingRow.prediction_id).where(WaitingRow.claimed_by == reviewer)
+    return session.scalars(query.order_by(WaitingRow.prediction_id).with_for_update()).all()
+
+
+def release(session: Session, reviewer: str) -> int:
+    """Release all cells of a reviewer; return how many."""
+    released = session.scalars(
+        update(WaitingRow)
+        .where(WaitingRow.claimed_by == reviewer)
+        .values(claimed_by=None, claimed_until=None)
+        .returning(WaitingRow.prediction_id)
+    )
+    return len(released.all())
+
+
+def send_to_review(session: Session, images: Mapping[int, bytes], retention: Retention) -> int:
+    """Queue predictions, by id, with their images (PNG); return how many are new in the queue."""
+    if retention.images == "none":
+        raise ReviewError(
+            "No images are kept, and a cell can't be reviewed without its image. Choose to keep "
+            "images of reviewed cells in the settings first."
+        )
+    for image in images.values():
+        check_png(image)
+    # In one order for all sessions, so that no two wait for each other.
+    return sum(
+        enqueue(session, *find_prediction(session, prediction_id), images[prediction_id])
+        for prediction_id in sorted(images)
+    )
+
+
+def enqueue(session: Session, row: PredictionRow, model: ModelRef, image: bytes | None) -> bool:
+    """Queue a prediction, locked by `find_prediction`, with its stored image or `image`.
+
+    Returns
+    -------
+    bool
+        Whether it was queued: False if it is waiting already, or has no image.
+    """
+    if session.get(WaitingRow, row.id) is not None:
+        return False
+    stored = select(ImageRow.prediction_id).where(ImageRow.prediction_id == row.id)
+    if session.scalar(stored) is None:
+        if image is None:
+            return False
+        session.add(ImageRow(prediction_id=row.id, png=image))
+        session.flush()
+    sure = certainty(row.confidence, row.novelty, model.max_novelty)
+    session.add(WaitingRow(prediction_id=row.id, model_sha256=model.sha256, certainty=sure))
+    session.flush()
+    return True
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def get_setting(session: Session, key: str) -> str | None:
+    """Return a setting, or None if it was never set."""
+    query = select(SettingRow.value).where(SettingRow.key == key)
+    return session.scalar(query.order_by(SettingRow.id.desc()).limit(1))
+
+
+def set_setting(session: Session, key: str, value: str, by: str, now: datetime) -> None:
+    """Append a setting; the newest is in force."""
+    try:
+        is_text = b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        is_text = False
+    if not is_text or clean_name(key) != key or not 1 <= len(key) <= _MAX_KEY:
+        raise ReviewError(
+            f"A setting has a key of 1 to {_MAX_KEY} characters and a value of text without NUL. "
+            f"Received: {key[:40]!r} = {value[:40]!r}"
+        )
+    session.add(SettingRow(key=key, value=value, at=now, by=by))
+
+
+def get_retention(session: Session) -> Retention:
+    """Return which images are kept."""
+    value = get_setting(session, _RETENTION)
+    return Retention() if value is None else Retention(**json.loads(value))
+
+
+def set_retention(session: Session, retention: Retention, by: str, now: datetime) -> None:
+    """Append which images are kept."""
+    set_setting(session, _RETENTION, json.dumps(asdict(retention)), by, now)
+
+
+# --- deletions -----------------------------------------------------------------------------------
+
+
+def delete_image(session: Session, sha256: str, by: str, now: datetime) -> Deletion:
+    """Delete all predictions for an image; a `ReviewError` if there are none."""
+    clean_sha256(sha256, "An image")
+    first = select(PredictionRow.id).where(PredictionRow.image == sha256).limit(1)
+    if session.scalar(first) is None:
+        raise ReviewError(
+            f"There is no prediction for an image with SHA-256 {sha256}; it may have been deleted: "
+            "see the list of deletions."
+        )
+    return _delete(session, PredictionRow.image == sha256, "an image", by, now)
+
+
+def delete_batch(session: Session, batch: int, by: str, now: datetime) -> Deletion:
+    """Delete a batch with its predictions; a `ReviewError` if there is none."""
+    row, _ = find_batch(session, batch)
+    deletion = _delete(session, PredictionRow.batch_id == batch, f"batch {batch}", by, now)
+    session.delete(row)
+    return deletion
+
+
+def delete_older(session: Session, days: int, by: str, now: datetime) -> Deletion:
+    """Delete predictions older than `days` days, and batches that are then empty."""
+    if days < 0:
+        raise ReviewError(f"`days` must be 0 or more. Received: {days}")
+    before = _days_ago(days, now)
+    what = f"everything older than {days} days"
+    deletion = _delete(session, PredictionRow.at < before, what, by, now)
+    empty = ~exists().where(PredictionRow.batch_id == BatchRow.id)
+    session.execute(delete(BatchRow).where(BatchRow.at < before, empty))
+    return deletion
+
+
+def apply_retention(session: Session, retention: Retention, now: datetime) -> Deletion | None:
+    """Delete images that are not to be kept, and their queue entries; None if there are none."""
+    condition = _is_not_kept(retention, now)
+    if condition is None:
+        return None
+    kept = select(PredictionRow.image).join(ImageRow, ImageRow.prediction_id == PredictionRow.id)
+    images = set(session.scalars(kept.where(condition)))
+    if not images:
+        return None
+    # The queue first: its rows refer to images, and leaving it doesn't change the condition.
+    _delete_rows(session, (WaitingRow, ImageRow), condition)
+    limits = f"{retention.images}, {retention.days or 'any number of'} days"
+    return _trace(session, f"images that are not kept ({limits})", images, 0, "automatic", now)
+
+
+def _is_not_kept(retention: Retention, now: datetime) -> ColumnElement[bool] | None:
+    """Return the condition that a prediction's image is not kept; None if all are."""
+    if retention.images == "none":
+        return true()
+    conditions: list[ColumnElement[bool]] = []
+    if retention.images == "review":
+        is_waiting = exists().where(WaitingRow.prediction_id == PredictionRow.id)
+        is_decided = exists().where(DecisionRow.prediction_id == PredictionRow.id)
+        conditions.append(~or_(is_waiting, is_decided))
+    if retention.days is not None:
+        conditions.append(PredictionRow.at < _days_ago(retention.days, now))
+    return or_(*conditions) if conditions else None
+
+
+def deletions(session: Session) -> list[Deletion]:
+    """Return the traces of all deletions, newest first."""
+    rows = session.scalars(select(DeletionRow).order_by(DeletionRow.id.desc()))
+    return [_to_deletion(row) for row in rows]
+
+
+def deleted_images(session: Session, deletion: int) -> list[str]:
+    """Return the SHA-256 of the images affected by a deletion, sorted."""
+    query = select(DeletedImageRow.sha256).where(DeletedImageRow.deletion_id == deletion)
+    return list(session.scalars(query.order_by(DeletedImageRow.sha256)))
+
+
+def _delete(
+    session: Session, condition: ColumnElement[bool], what: str, by: str, now: datetime
+) -> Deletion:
+    images = set(session.scalars(select(PredictionRow.image).where(condition).distinct()))
+    n = session.scalar(select(func.count()).select_from(PredictionRow).where(condition)) or 0
+    _delete_rows(session, (WaitingRow, ImageRow, DecisionRow), condition)
+    session.execute(delete(PredictionRow).where(condition))
+    return _trace(session, what, images, n, by, now)
+
+
+def _delete_rows(
+    session: Session,
+    tables: Sequence[type[WaitingRow | ImageRow | DecisionRow]],
+    condition: ColumnElement[bool],
+) -> None:
+    ids = select(PredictionRow.id).where(condition)
+    for table in tables:
+        session.execute(delete(table).where(table.prediction_id.in_(ids)))
+
+
+def _trace(
+    session: Session, what: str, images: set[str], predictions: int, by: str, now: datetime
+) -> Deletion:
+    row = DeletionRow(at=now, by=by, what=what, images=len(images), predictions=predictions)
+    session.add(row)
+    session.flush()
+    if images:
+        traces = [{"deletion_id": row.id, "sha256": sha256} for sha256 in sorted(images)]
+        session.execute(insert(DeletedImageRow), traces)
+    return _to_deletion(row)
+
+
+def _to_deletion(row: DeletionRow) -> Deletion:
+    return Deletion(row.id, row.at, row.by, row.what, row.images, row.predictions)
+
+
+def _days_ago(days: int, now: datetime) -> datetime:
+    try:
+        return now - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=now.tzinfo)

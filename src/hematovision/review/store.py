@@ -1,4 +1,4 @@
-"""The one thing that pages, tests and other front ends use to keep and review answers."""
+"""The store of predictions and reviews that front ends use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
-from hematovision.review import claiming, deciding, deleting, repository, settings, settled
+from hematovision.review import decisions, repository
 from hematovision.review.database import Database
 from hematovision.review.records import (
     LEASE,
@@ -31,7 +31,7 @@ from hematovision.review.records import (
 
 __all__ = ["ReviewStore"]
 
-_PAGE = 100  # reviewed cells read at once: their pictures are in memory
+_PAGE = 100  # reviewed cells read at once, with their images in memory
 
 
 def _now() -> datetime:
@@ -39,17 +39,17 @@ def _now() -> datetime:
 
 
 class ReviewStore:
-    """The records of answers and of what people decided about them.
+    """Predictions and what reviewers decided about them.
 
-    Every method is one transaction: when it returns, what it did is on disk; when it raises,
-    nothing was done. Threads and processes may use one database at the same time, each process
-    by a store of its own. A `DatabaseError` may come from every method.
+    Every method is one transaction: when it returns, its changes are on disk; when it raises,
+    nothing has changed. Threads may share a store; processes open one each. Every method may raise
+    a `DatabaseError`.
 
     Parameters
     ----------
     database : Database
     clock : callable returning datetime
-        The time, aware of its zone.
+        The current time, timezone-aware.
 
     Examples
     --------
@@ -64,26 +64,25 @@ class ReviewStore:
 
     @classmethod
     def open(cls, url: str | None = None, *, clock: Callable[[], datetime] = _now) -> ReviewStore:
-        """Open the records; make them, or bring them up to date, if need be.
+        """Open the records, and create or migrate them if necessary.
 
         Parameters
         ----------
         url : str, optional
-            ``sqlite:///PATH`` or ``postgresql://user:password@host/name``. Without it
-            ``HEMATOVISION_DATABASE_URL`` says it; without that it is ``records.sqlite3`` in the
-            user's data folder (`hematovision.paths.data_folder`).
+            ``sqlite:///PATH`` or ``postgresql://user:password@host/name``. The default is
+            ``HEMATOVISION_DATABASE_URL``, else ``records.sqlite3`` in the user's data folder.
         clock : callable returning datetime, optional
 
         Raises
         ------
         DatabaseError
-            If the database cannot be opened, or is of a newer version of this program.
+            If the database can't be opened, or was written by a newer version.
         """
         return cls(Database.open(url), clock)
 
     @property
     def where(self) -> str:
-        """The database's URL without its password, to show where records are kept."""
+        """The database's URL without its password."""
         return self._database.name
 
     def close(self) -> None:
@@ -101,10 +100,10 @@ class ReviewStore:
     ) -> None:
         self.close()
 
-    # --- answers -----------------------------------------------------------------------------
+    # --- predictions -------------------------------------------------------------------------
 
     def start_batch(self, model: ModelRef) -> int:
-        """Make an empty batch for the answers of `model`; return its number.
+        """Add an empty batch for predictions of `model`; return its number.
 
         Raises
         ------
@@ -114,64 +113,56 @@ class ReviewStore:
         with self._database.writing() as session:
             return repository.start_batch(session, model, self._clock())
 
-    def record(self, batch: int, answers: Sequence[NewPrediction]) -> list[int]:
-        """Record answers; those for review enter the queue if their picture is kept.
+    def record(self, batch: int, predictions: Sequence[NewPrediction]) -> list[int]:
+        """Record predictions; those for review are queued if their image is kept.
 
-        An image, by its content, enters the queue once, and no more after its decision: see
-        `known`.
+        An image, by its content, is queued once, and not again after its decision: see `known`.
 
         Returns
         -------
         list of int
-            Numbers of the answers in their order, without refused ones: those are not recorded.
+            Ids of the predictions in order, without refused ones, which are not recorded.
 
         Raises
         ------
         ReviewError
-            If there is no such batch, or an answer is not of its model; nothing is recorded then.
+            If there is no such batch, or a prediction is not of its model.
         """
         with self._database.writing() as session:
-            retention = settings.get_retention(session)
+            retention = repository.get_retention(session)
             _, model = repository.find_batch(session, batch)
-            known = settled.known(session, {new.sha256 for new in answers}, model)
-            return repository.record(session, batch, answers, retention, self._clock(), known)
+            known = decisions.known(session, {new.sha256 for new in predictions}, model)
+            now = self._clock()
+            return repository.record(session, batch, predictions, retention, now, known)
 
-    def send_to_review(self, answers: Mapping[int, bytes]) -> int:
-        """Queue answers that a person wants to look at, also such as were decided before.
+    def send_to_review(self, images: Mapping[int, bytes]) -> int:
+        """Queue predictions at a person's request, including decided ones.
 
         Parameters
         ----------
-        answers : mapping of int to bytes
-            Numbers of answers, and their pictures as PNG; a picture already kept stays.
+        images : mapping of int to bytes
+            Image (PNG) by prediction id; an image already stored is kept.
 
         Returns
         -------
         int
-            How many are new in the queue; those that wait already are not.
+            How many are new in the queue.
 
         Raises
         ------
         ReviewError
-            If there is no such answer, a picture is no PNG, or no pictures are kept at all.
+            If there is no such prediction, an image is not a PNG, or no images are kept.
         """
         with self._database.writing() as session:
-            return claiming.send_to_review(session, answers, settings.get_retention(session))
+            return repository.send_to_review(session, images, repository.get_retention(session))
 
     def known(self, images: Collection[str], model: ModelRef) -> dict[str, Known]:
-        """Return which images wait for a person or were decided, by their SHA-256.
-
-        Parameters
-        ----------
-        images : collection of str
-            SHA-256 of the bytes received.
-        model : ModelRef
-            Answers of models with the same classes count.
-        """
+        """Return which images (SHA-256) are waiting or decided, for models with these classes."""
         with self._database.reading() as session:
-            return settled.known(session, images, model)
+            return decisions.known(session, images, model)
 
     def models(self) -> list[ModelRef]:
-        """Return every model that ever started a batch, by name."""
+        """Return all recorded models, by name."""
         with self._database.reading() as session:
             return repository.models(session)
 
@@ -181,7 +172,7 @@ class ReviewStore:
             return repository.batches(session, _at_least_one(limit, "limit"))
 
     def predictions(self, batch: int) -> list[RecordedPrediction]:
-        """Return the answers of a batch in the order in which they were recorded.
+        """Return the predictions of a batch in the order they were recorded.
 
         Raises
         ------
@@ -194,14 +185,14 @@ class ReviewStore:
     # --- review ------------------------------------------------------------------------------
 
     def queues(self) -> list[Queue]:
-        """Return for every model with waiting cells how many there are, the most first."""
+        """Return the queue of every model with waiting cells, the longest first."""
         with self._database.reading() as session:
-            return claiming.queues(session, self._clock())
+            return repository.queues(session, self._clock())
 
     def claim(
         self, reviewer: str, model_sha256: str, n: int = 12, lease: timedelta = LEASE
     ) -> list[Waiting]:
-        """Return up to `n` waiting cells, which are nobody else's while the lease runs.
+        """Claim up to `n` waiting cells, reserved for the reviewer during the lease.
 
         Parameters
         ----------
@@ -210,67 +201,71 @@ class ReviewStore:
         n : int
             At least 1.
         lease : timedelta
-            How long from now; positive.
+            From now; positive.
 
         Returns
         -------
         list of Waiting
-            First the cells that are still this reviewer's, then further ones, each least certain
-            first. Empty if none wait, or the model is not known.
+            First the cells that this reviewer holds already, then others, each least certain
+            first.
         """
         person, now = clean_person(reviewer), self._clock()
         if lease <= timedelta(0):
             raise ReviewError(f"`lease` must be positive. Received: {lease}")
         with self._database.writing() as session:
-            most = _at_least_one(n, "n")
-            return claiming.claim(session, person, model_sha256, most, lease, now)
+            return repository.claim(
+                session, person, model_sha256, _at_least_one(n, "n"), lease, now
+            )
 
     def release(self, reviewer: str) -> int:
-        """Give all cells claimed by a reviewer back to the queue; return how many."""
+        """Return all cells claimed by a reviewer to the queue; return how many."""
         with self._database.writing() as session:
-            return claiming.release(session, clean_person(reviewer))
+            return repository.release(session, clean_person(reviewer))
 
-    def decide(self, answer: int, reviewer: str, label: str) -> Decision:
-        """Record that a claimed cell is of class `label`, and renew the reviewer's other claims.
+    def decide(self, prediction_id: int, reviewer: str, label: str | None) -> Decision:
+        """Record a claimed cell's class, and renew the reviewer's other claims.
+
+        Parameters
+        ----------
+        prediction_id : int
+        reviewer : str
+        label : str or None
+            A class of the model; None if the cell is unusable.
 
         Raises
         ------
         ReviewError
-            If there is no such answer, or `label` is no class of its model.
+            If there is no such prediction, or `label` is not a class of its model.
         ReviewConflictError
             If somebody else holds or has decided the cell, or it was never claimed.
         """
         with self._database.writing() as session:
-            return deciding.decide(session, answer, clean_person(reviewer), label, self._clock())
-
-    def decide_unusable(self, answer: int, reviewer: str) -> Decision:
-        """Record that a claimed cell cannot be told, or is no cell; else as `decide`."""
-        with self._database.writing() as session:
-            return deciding.decide(session, answer, clean_person(reviewer), None, self._clock())
+            person = clean_person(reviewer)
+            return decisions.decide(session, prediction_id, person, label, self._clock())
 
     def undo(self, reviewer: str) -> Decision | None:
-        """Take back the reviewer's newest decision that is in force; None if there is none.
+        """Undo the reviewer's newest decision in force by a further step; None if there is none.
 
-        It is appended as a step of its own. The cell waits again, claimed by the reviewer, unless
-        somebody else already holds it, or its picture is no longer kept.
+        The cell is queued again and claimed by the reviewer, unless somebody else holds it or its
+        image is no longer kept. A decision that somebody else has replaced stays.
         """
         with self._database.writing() as session:
-            return deciding.undo(session, clean_person(reviewer), self._clock())
+            return decisions.undo(session, clean_person(reviewer), self._clock())
 
     def recent(self, reviewer: str, n: int = 12) -> list[Decision]:
-        """Return a reviewer's newest steps, undone ones and undoing included, newest first."""
+        """Return a reviewer's newest steps, including undone ones and undos, newest first."""
         with self._database.reading() as session:
-            return deciding.recent(session, clean_person(reviewer), _at_least_one(n, "n"))
+            return decisions.recent(session, clean_person(reviewer), _at_least_one(n, "n"))
 
-    def history(self, answer: int) -> list[Decision]:
-        """Return all steps of an answer, oldest first; empty if there are none."""
+    def history(self, prediction_id: int) -> list[Decision]:
+        """Return all steps of a prediction, oldest first."""
         with self._database.reading() as session:
-            return deciding.history(session, answer)
+            return decisions.history(session, prediction_id)
 
     def agreement(self, model_sha256: str) -> Agreement:
-        """Count a model's answers against what people settled on.
+        """Count a model's predictions against the decisions in force.
 
-        Decisions that were undone or replaced do not count, nor cells that wait again.
+        Cells that are waiting again don't count.
 
         Raises
         ------
@@ -278,17 +273,14 @@ class ReviewStore:
             If there are no records of the model.
         """
         with self._database.reading() as session:
-            return settled.agreement(session, model_sha256)
+            return decisions.agreement(session, model_sha256)
 
     def reviewed(self, model_sha256: str | None = None) -> Iterator[Reviewed]:
-        """Give every cell settled as a class whose picture is kept, by number of the answer.
-
-        They are read a hundred at a time; whoever takes long with one keeps nobody waiting.
-        """
+        """Yield every labelled cell whose image is kept, by prediction id, a hundred a query."""
         last = 0
         while True:
             with self._database.reading() as session:
-                page = settled.reviewed(session, model_sha256, last, _PAGE)
+                page = decisions.reviewed(session, model_sha256, last, _PAGE)
             yield from page
             if len(page) < _PAGE:
                 return
@@ -297,44 +289,44 @@ class ReviewStore:
     # --- settings and deletions --------------------------------------------------------------
 
     def retention(self) -> Retention:
-        """Return which pictures are kept."""
+        """Return which images are kept."""
         with self._database.reading() as session:
-            return settings.get_retention(session)
+            return repository.get_retention(session)
 
     def set_retention(self, retention: Retention, by: str) -> None:
-        """Choose which pictures are kept from now on; `apply_keeping` deletes older ones."""
+        """Set which images are kept from now on; `apply_retention` deletes older ones."""
         with self._database.writing() as session:
-            settings.set_retention(session, retention, clean_person(by), self._clock())
+            repository.set_retention(session, retention, clean_person(by), self._clock())
 
     def setting(self, key: str) -> str | None:
         """Return a setting, or None if it was never set."""
         with self._database.reading() as session:
-            return settings.get_setting(session, key)
+            return repository.get_setting(session, key)
 
     def set_setting(self, key: str, value: str, by: str) -> None:
-        """Set `key` from now on; what it was stays in the records, with who and when.
+        """Set `key`; earlier values stay in the records.
 
         Raises
         ------
         ReviewError
-            If the key is empty or longer than 100 characters, or either is not text.
+            If the key is empty or longer than 100 characters, or either can't be stored as text.
         """
         with self._database.writing() as session:
-            settings.set_setting(session, key, value, clean_person(by), self._clock())
+            repository.set_setting(session, key, value, clean_person(by), self._clock())
 
     def delete_image(self, sha256: str, by: str) -> Deletion:
-        """Delete all answers to an image, with pictures and decisions, and leave a trace.
+        """Delete all predictions for an image, with its copies and decisions, and leave a trace.
 
         Raises
         ------
         ReviewError
-            If there is no answer to such an image.
+            If there is no prediction for such an image.
         """
         with self._deleting() as session:
-            return deleting.delete_image(session, sha256, clean_person(by), self._clock())
+            return repository.delete_image(session, sha256, clean_person(by), self._clock())
 
     def delete_batch(self, batch: int, by: str) -> Deletion:
-        """Delete a batch with its answers, pictures and decisions, and leave a trace.
+        """Delete a batch with its predictions, images and decisions, and leave a trace.
 
         Raises
         ------
@@ -342,7 +334,7 @@ class ReviewStore:
             If there is no such batch.
         """
         with self._deleting() as session:
-            return deleting.delete_batch(session, batch, clean_person(by), self._clock())
+            return repository.delete_batch(session, batch, clean_person(by), self._clock())
 
     def delete_older(self, days: int, by: str) -> Deletion:
         """Delete everything recorded more than `days` days ago, and leave a trace.
@@ -353,31 +345,31 @@ class ReviewStore:
             If `days` is negative.
         """
         with self._deleting() as session:
-            return deleting.delete_older(session, days, clean_person(by), self._clock())
+            return repository.delete_older(session, days, clean_person(by), self._clock())
 
     def apply_retention(self) -> Deletion | None:
-        """Delete pictures that are not to be kept, with a trace; None if there are none.
+        """Delete images that are not to be kept, with a trace; return None if there are none.
 
-        Answers and decisions stay; a cell without its picture leaves the queue. To be called when
-        a page starts and after `keep`.
+        Predictions and decisions stay; a cell without its image leaves the queue. Call this when a
+        front end starts, and after `set_retention`.
         """
         with self._deleting() as session:
-            retention = settings.get_retention(session)
-            return deleting.apply_retention(session, retention, self._clock())
+            retention = repository.get_retention(session)
+            return repository.apply_retention(session, retention, self._clock())
 
     def deletions(self) -> list[Deletion]:
         """Return the traces of all deletions, newest first."""
         with self._database.reading() as session:
-            return deleting.deletions(session)
+            return repository.deletions(session)
 
     def deleted_images(self, deletion: int) -> list[str]:
-        """Return the SHA-256 of the images of which a deletion removed something, sorted."""
+        """Return the SHA-256 of the images affected by a deletion, sorted."""
         with self._database.reading() as session:
-            return deleting.deleted_images(session, deletion)
+            return repository.deleted_images(session, deletion)
 
     @contextmanager
     def _deleting(self) -> Iterator[Session]:
-        with self._database.writing(alone=True) as session:
+        with self._database.writing(exclusive=True) as session:
             yield session
         self._database.wipe()
 

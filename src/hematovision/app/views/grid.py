@@ -150,10 +150,7 @@ def _decide(page: _Page, label: str | None) -> None:
     if cell is None:
         return
     try:
-        if label is None:
-            state.store().decide_unusable(cell.prediction.id, page.who)
-        else:
-            state.store().decide(cell.prediction.id, page.who, label)
+        state.store().decide(cell.prediction.id, page.who, label)
     except ReviewConflictError as error:
         st.toast(str(error), icon=":material/group:")
         page.done[cell.prediction.id] = "decided by somebody else"

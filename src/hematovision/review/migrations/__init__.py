@@ -1,1 +1,1 @@
-"""How the tables came to be what they are, one step a file; run by `review.migrating`."""
+"""The migrations of the review database, one step a file; run by `review.database`."""

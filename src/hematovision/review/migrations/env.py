@@ -1,9 +1,8 @@
-"""Run by Alembic for every migration, on the connection that `review.migrating` hands over."""
+"""Run by Alembic for every migration, on the connection that `review.database` passes."""
 
 from alembic import context
 
-from hematovision.review.migrating import VERSION_TABLE
-from hematovision.review.tables import Base
+from hematovision.review.database import VERSION_TABLE, Base
 
 context.configure(
     connection=context.config.attributes["connection"],

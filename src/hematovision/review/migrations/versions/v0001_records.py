@@ -1,9 +1,9 @@
-"""The first tables: answers, pictures, the queue, decisions, settings, deletions."""
+"""The tables of HematoVision its first version, under their old names; see v0002."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from hematovision.review.tables import UtcDateTime
+from hematovision.review.database import UtcDateTime
 
 __all__ = ["upgrade"]
 
@@ -12,7 +12,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     _make_answers()
     _make_reviews()
     _make_settings()

@@ -1,4 +1,4 @@
-"""What comes from outside and does not fit: refused, or made to fit; on both databases."""
+"""Names and values from outside: cleaned, or rejected; on both databases."""
 
 import math
 
@@ -17,13 +17,13 @@ from review_predictions import CLASSES, MODEL, new, predicted
         ("../../etc/passwd", "../../etc/passwd"),
         ("a\0b\nc\x1b[31m.png", "a\ufffdb\ufffdc\ufffd[31m.png"),
         ("not utf-8 \udcff.png", "not utf-8 \ufffd.png"),
-        ("'; DROP TABLE answer; --", "'; DROP TABLE answer; --"),
+        ("'; DROP TABLE prediction; --", "'; DROP TABLE prediction; --"),
         ("", ""),
         ("a" * 300 + ".png", "a" * 127 + "…" + "a" * 123 + ".png"),
     ],
     ids=["unicode", "path", "control", "surrogate", "sql", "empty", "long"],
 )
-def test_names_are_kept_for_people_whatever_is_in_them(store, name, kept):
+def test_file_names_are_kept_with_unsafe_characters_replaced(store, name, kept):
     batch = store.start_batch(MODEL)
     store.record(batch, [new("a", name=name)])
     assert store.predictions(batch)[0].name == kept
@@ -49,8 +49,8 @@ def test_a_person_without_a_name_cannot_review(store, name):
             call()
 
 
-def recording(store: ReviewStore, *answers: NewPrediction) -> None:
-    store.record(store.start_batch(MODEL), answers)
+def recording(store: ReviewStore, *predictions: NewPrediction) -> None:
+    store.record(store.start_batch(MODEL), predictions)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,7 @@ def recording(store: ReviewStore, *answers: NewPrediction) -> None:
         ({"label": "WBC?"}, "must be one of RBC, WBC, Platelets"),
     ],
 )
-def test_an_answer_that_is_not_of_the_batchs_model_is_refused_with_all_others(
-    store, values, message
-):
+def test_a_prediction_of_another_model_rejects_the_whole_call(store, values, message):
     wrong = NewPrediction("wrong.png", "0" * 64, predicted(**values), None)
     with pytest.raises(ReviewError, match=message):
         recording(store, new("a"), wrong)
@@ -73,14 +71,14 @@ def test_an_answer_that_is_not_of_the_batchs_model_is_refused_with_all_others(
     assert store.batches()[0].n == 0
 
 
-def test_a_batch_that_is_not_there_is_refused(store):
+def test_a_missing_batch_is_an_error(store):
     with pytest.raises(ReviewError, match="no batch 7"):
         store.record(7, [new("a")])
     with pytest.raises(ReviewError, match="no batch 7"):
         store.predictions(7)
 
 
-def test_one_model_has_one_list_of_classes(store):
+def test_a_model_has_one_list_of_classes(store):
     store.start_batch(MODEL)
     with pytest.raises(ReviewError, match="with the classes RBC, WBC, Platelets"):
         store.start_batch(ModelRef("three", MODEL.sha256, CLASSES[::-1]))
@@ -99,7 +97,7 @@ def test_counts_and_leases_are_positive(store):
             call()
 
 
-def test_values_that_cannot_be_are_refused_where_they_are_made():
+def test_invalid_values_are_rejected_at_construction():
     with pytest.raises(ReviewError, match="Model 'x' has a SHA-256"):
         ModelRef("x", "ABC", CLASSES)
     with pytest.raises(ReviewError, match=r"Image 'x\.png' has a SHA-256"):
