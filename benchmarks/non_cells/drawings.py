@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hematovision.synthetic.decoys import DRAWN
+from hematovision.synthetic.decoys import RENDERED
 
 Part = Literal["tuning", "testing"]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -96,7 +96,7 @@ def maze(draw: ImageDraw.ImageDraw, rng: np.random.Generator, ink: Colour) -> No
 
 def _learnt(names: tuple[str, ...], rng: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
     name = str(rng.choice(names))
-    return name, DRAWN[name](rng)
+    return name, RENDERED[name](rng)
 
 
 def _drawn(

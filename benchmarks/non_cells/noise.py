@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.synthetic.decoys import DRAWN
+from hematovision.synthetic.decoys import RENDERED
 
 Part = Literal["tuning", "testing"]
 Image8 = NDArray[np.uint8]
@@ -20,14 +20,14 @@ SIDE = 224
 
 def blank(part: Part, rng: np.random.Generator, _: object) -> tuple[str, Image8]:
     """Return an image of one colour, evenly lit or not."""
-    learnt = {name: DRAWN[name] for name in ("plain", "sloped")}
+    learnt = {name: RENDERED[name] for name in ("plain", "sloped")}
     return _any(learnt if part == "tuning" else {"vignetted": vignetted, "sensor": sensor}, rng)
 
 
 def noise(part: Part, rng: np.random.Generator, _: object) -> tuple[str, Image8]:
     """Return noise."""
     kinds = ("grain", "grey grain", "clouds", "salt and pepper", "blotches")
-    learnt = {name: DRAWN[name] for name in kinds}
+    learnt = {name: RENDERED[name] for name in kinds}
     others = {maker.__name__: maker for maker in (pink, speckle, mosaic, waves, worms)}
     return _any(learnt if part == "tuning" else others, rng)
 

@@ -1,4 +1,4 @@
-"""Single cells: stain, size and what tells the kinds apart."""
+"""Single cells: stain, size and the features of each kind."""
 
 from dataclasses import replace
 from functools import cache
@@ -7,24 +7,21 @@ import numpy as np
 import pytest
 
 from hematovision.synthetic import KINDS, LABS
-from hematovision.synthetic.camera import expose
-from hematovision.synthetic.cells import disc_thickness
-from hematovision.synthetic.scene import paint
+from hematovision.synthetic.cells import WHITE_KINDS, disc_thickness, paint
+from hematovision.synthetic.labs import AZURE, EOSIN, HAEM, expose, sample_appearance
 from hematovision.synthetic.shapes import random_generator
-from hematovision.synthetic.stain import AZURE, EOSIN, HAEM, sample_appearance
-from hematovision.synthetic.white import WHITE_KINDS
 from hematovision.taxonomy import PBC8
 
 WHITE = sorted(set(WHITE_KINDS) - {"erythroblast"})
 
 
-def look(lab="synthetic-a"):
+def appearance(lab="synthetic-a"):
     return replace(sample_appearance(random_generator(0), lab), scale=10.0, oval=1.0, pallor=0.9)
 
 
 @cache
 def all_stamps(kind):
-    return [paint(kind, random_generator(seed, 5), look()) for seed in range(40)]
+    return [paint(kind, random_generator(seed, 5), appearance()) for seed in range(40)]
 
 
 def stamps(kind, count=16):
@@ -69,7 +66,7 @@ def test_platelets_are_smaller_than_red_cells_and_these_than_white_cells():
     assert sizes["monocyte"] > sizes["neutrophil"] > sizes["lymphocyte"]
 
 
-def test_size_alone_does_not_tell_the_classes_apart():
+def test_size_alone_does_not_separate_the_classes():
     red = [diameter(s) for s in stamps("rbc", 40)]
     assert max(red) > min(diameter(s) for s in stamps("lymphocyte", 40))
     assert min(red) < max(diameter(s) for s in stamps("platelet", 40)) + 0.6
@@ -104,7 +101,7 @@ def test_the_nucleus_holds_more_azure_than_the_cytoplasm(kind):
         assert azure[nucleus].mean() > 3.0 * azure[~nucleus].mean()
 
 
-def test_the_shares_of_the_nucleus_are_those_of_the_kinds():
+def test_each_kind_has_its_nucleus_to_cell_ratio():
     share = {
         kind: np.mean([(s.dyes[AZURE][s.mask] > 0.5).mean() for s in stamps(kind)])
         for kind in WHITE_KINDS
@@ -120,7 +117,7 @@ def test_eosinophils_hold_most_eosin():
 
 @pytest.mark.parametrize("lab", LABS)
 def test_a_nucleus_is_darker_than_a_red_cell_and_that_darker_than_the_background(lab):
-    view = replace(look(lab), vignette=0.0, gradient=0.0)
+    view = replace(appearance(lab), vignette=0.0, gradient=0.0)
     brightness = {}
     for kind in ("lymphocyte", "rbc"):
         stamp = paint(kind, random_generator(3), view)
@@ -133,9 +130,9 @@ def test_a_nucleus_is_darker_than_a_red_cell_and_that_darker_than_the_background
     assert brightness["rbc"] < brightness["background"] - 12
 
 
-def test_unknown_kinds_and_labs_are_refused_by_name():
+def test_unknown_kinds_and_labs_raise_errors_that_list_the_known_ones():
     with pytest.raises(ValueError, match=r"`kind` must be one of .*rbc. Received: 'blast'"):
-        paint("blast", random_generator(0), look())
+        paint("blast", random_generator(0), appearance())
     with pytest.raises(ValueError, match=r"`lab` must be one of synthetic-a.* Received: 'oslo'"):
         sample_appearance(random_generator(0), "oslo")
 

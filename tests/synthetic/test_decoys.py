@@ -1,10 +1,10 @@
-"""Decoys show no cell, are all different, and are the same every time."""
+"""Decoys show no cell, all differ, and are reproducible."""
 
 import numpy as np
 import pytest
 
 from hematovision.synthetic import render_cell
-from hematovision.synthetic.decoys import DRAWN, SPOILT, render_decoy, spoil
+from hematovision.synthetic.decoys import RENDERED, SPOILT, render_decoy, spoil
 
 
 @pytest.fixture(scope="module")
@@ -12,25 +12,25 @@ def cell():
     return render_cell("neutrophil", 0, size=224)
 
 
-def test_each_number_draws_its_own_image_and_always_the_same():
-    drawn = [render_decoy(number) for number in range(3 * len(DRAWN))]
-    assert all(image.shape == (224, 224, 3) and image.dtype == np.uint8 for image in drawn)
-    assert len({image.tobytes() for image in drawn}) == len(drawn)
-    for number in range(len(DRAWN)):
-        np.testing.assert_array_equal(render_decoy(number), drawn[number])
+def test_each_number_gives_its_own_reproducible_image():
+    rendered = [render_decoy(number) for number in range(3 * len(RENDERED))]
+    assert all(image.shape == (224, 224, 3) and image.dtype == np.uint8 for image in rendered)
+    assert len({image.tobytes() for image in rendered}) == len(rendered)
+    for number in range(len(RENDERED)):
+        np.testing.assert_array_equal(render_decoy(number), rendered[number])
 
 
-def test_a_row_of_decoys_has_every_kind():
-    # Plain and sloped ones have no detail, grains have much, drawings have edges and areas.
+def test_consecutive_decoys_are_of_every_kind():
+    # Plain and sloped ones have no detail, noise has much, shapes have edges and areas.
     detail = [
-        np.abs(np.diff(render_decoy(n).astype(int), axis=1)).mean() for n in range(len(DRAWN))
+        np.abs(np.diff(render_decoy(n).astype(int), axis=1)).mean() for n in range(len(RENDERED))
     ]
     assert min(detail) < 0.5
     assert max(detail) > 20
 
 
 @pytest.mark.parametrize("number", range(2 * len(SPOILT)))
-def test_a_spoilt_image_is_made_of_the_cells_image_but_shows_no_cell(cell, number):
+def test_a_spoilt_image_is_derived_from_the_cell_image_but_shows_no_cell(cell, number):
     spoilt = spoil(cell, number)
     assert spoilt.shape == (224, 224, 3)
     assert np.corrcoef(spoilt.ravel(), cell.ravel())[0, 1] < 0.9
@@ -39,7 +39,7 @@ def test_a_spoilt_image_is_made_of_the_cells_image_but_shows_no_cell(cell, numbe
     assert spoilt.max() <= cell.max() + 1
 
 
-def test_the_ways_differ(cell):
+def test_the_ways_to_destroy_a_cell_differ(cell):
     ways = dict(
         zip(SPOILT, (spoil(cell, number).astype(float) for number in range(4)), strict=True)
     )

@@ -26,7 +26,7 @@ def test_depth_is_the_distance_to_the_outline():
     assert relative[middle, middle + 10] == pytest.approx(0.5, abs=1e-4)
 
 
-def test_an_oval_outline_has_the_axes_that_were_asked_for():
+def test_an_oval_outline_has_the_requested_axes():
     radii = shapes.outline(rng(), 2.0, oval=1.44, wobble=0.0)
     assert radii[0] == pytest.approx(2.0 * 1.2, rel=1e-5)
     assert radii[90] == pytest.approx(2.0 / 1.2, rel=1e-5)
@@ -47,7 +47,7 @@ def test_stretch_makes_a_circle_higher_than_wide_without_changing_its_area():
     assert inside.sum() / 100.0 == pytest.approx(np.pi * 4.0, rel=0.01)
 
 
-def test_coverage_runs_from_nothing_to_all_over_the_softness():
+def test_coverage_rises_from_0_to_1_over_the_softness():
     depth = np.array([-0.2, -0.075, 0.0, 0.075, 0.2], np.float32)
     assert shapes.coverage(depth, 10.0, 1.5) == pytest.approx([0.0, 0.0, 0.5, 1.0, 1.0])
 
@@ -70,27 +70,27 @@ def test_two_capsules_melt_into_one_another():
 
 
 def test_grain_is_centred_and_smooth_over_its_size():
-    drawn = shapes.grain(rng(), (400, 400), 8.0)
-    assert drawn.mean() == pytest.approx(0.0, abs=0.1)
-    assert drawn.std() == pytest.approx(1.0, abs=0.15)
-    near = np.corrcoef(drawn[:, :-1].ravel(), drawn[:, 1:].ravel())[0, 1]
-    far = np.corrcoef(drawn[:, :-24].ravel(), drawn[:, 24:].ravel())[0, 1]
+    noise = shapes.grain(rng(), (400, 400), 8.0)
+    assert noise.mean() == pytest.approx(0.0, abs=0.1)
+    assert noise.std() == pytest.approx(1.0, abs=0.15)
+    near = np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]
+    far = np.corrcoef(noise[:, :-24].ravel(), noise[:, 24:].ravel())[0, 1]
     assert near > 0.95
     assert abs(far) < 0.1
 
 
-def test_spots_stand_where_they_were_put_and_are_cut_at_the_border():
+def test_spots_lie_at_their_points_and_end_at_the_border():
     patch = shapes.make_patch(1.0, 10.0)
-    drawn = shapes.spots(
+    noise = shapes.spots(
         patch, np.array([[5.0, 9.0], [0.0, 0.0]], np.float32), np.array([2.0, 1.0], np.float32)
     )
-    assert drawn[9, 5] == 1.0
-    assert drawn[9, 8] == 0.0
-    assert drawn[0, 0] == 1.0
+    assert noise[9, 5] == 1.0
+    assert noise[9, 8] == 0.0
+    assert noise[0, 0] == 1.0
     assert shapes.spots(patch, np.zeros((0, 2)), np.zeros(0)).max() == 0.0
 
 
-def test_streams_of_different_keys_differ_and_a_negative_seed_is_refused():
+def test_streams_of_different_keys_differ_and_a_negative_seed_is_an_error():
     first, second = shapes.random_generator(1, 0), shapes.random_generator(1, 1)
     assert first.integers(2**62) != second.integers(2**62)
     assert shapes.random_generator(1, 0).integers(2**62) == shapes.random_generator(1, 0).integers(

@@ -19,10 +19,10 @@ from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, write_bytes, write_text
 from hematovision.images.crops import crop
 from hematovision.progress import Progress, no_progress
-from hematovision.synthetic.field import Field, RenderedCell, render_cell, render_field
-from hematovision.synthetic.scene import KINDS
+from hematovision.synthetic.cells import KINDS
+from hematovision.synthetic.fields import Field, RenderedCell, render_cell, render_field
+from hematovision.synthetic.labs import LABS
 from hematovision.synthetic.shapes import random_generator
-from hematovision.synthetic.stain import LABS
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy, get_taxonomy
 
 __all__ = ["NOTE", "NOTE_FILE", "write_synthetic_cells"]

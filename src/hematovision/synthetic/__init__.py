@@ -3,8 +3,8 @@
 For the demo, tests and load tests. `hematovision.data.synthesize` writes datasets of them.
 """
 
-from hematovision.synthetic.field import Field, RenderedCell, render_cell, render_field
-from hematovision.synthetic.scene import KINDS
-from hematovision.synthetic.stain import LABS
+from hematovision.synthetic.cells import KINDS
+from hematovision.synthetic.fields import Field, RenderedCell, render_cell, render_field
+from hematovision.synthetic.labs import LABS
 
 __all__ = ["KINDS", "LABS", "Field", "RenderedCell", "render_cell", "render_field"]

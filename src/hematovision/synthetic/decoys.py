@@ -1,11 +1,11 @@
-"""Decoys: images without a cell, from which a model learns what to send to a person.
+"""Decoys: images without a cell, which train a model's novelty score.
 
-A network that has only ever seen cells has an answer for everything. What its features look like
-when there is no cell can be learnt without a collection of other pictures: some decoys are drawn
-(even colours, noise, clouds, text, lines, shapes), others are training images with the cell
-destroyed: blurred beyond recognition, alone or in a crowd, cut down to a corner, or shuffled.
-Training on drawn anomalies carries over to others (Hendrycks, Mazeika & Dietterich 2019, "Deep
-Anomaly Detection with Outlier Exposure", arXiv:1812.04606, section 5).
+A network trained on cells alone predicts a class for everything. Decoys show it features of images
+without cells, with no need for a collection of other images: some are rendered (even colours,
+noise, clouds, text, lines, shapes), others are training images with the cell destroyed: blurred
+beyond recognition, alone or in a crowd, cut down to a corner, or shuffled. Training on synthetic
+anomalies generalises to others (Hendrycks, Mazeika & Dietterich 2019, "Deep Anomaly Detection with
+Outlier Exposure", arXiv:1812.04606, section 5).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from hematovision import images
 
-__all__ = ["DRAWN", "SPOILT", "render_decoy", "spoil"]
+__all__ = ["RENDERED", "SPOILT", "render_decoy", "spoil"]
 
-Picture: TypeAlias = NDArray[np.uint8]
+_Image: TypeAlias = NDArray[np.uint8]
 
 _SIDE = images.SIZE
-_PAGE = 320  # Pixels: what is drawn larger and then fitted has softer edges.
-_BLUR = (0.08, 0.3)  # In sides of the cell: nothing in it is left, then nothing of it.
-_CORNER = (0.04, 0.1)  # In sides: the crop rule leaves a twelfth of the side around a cell.
+_PAGE = 320  # pixels: larger shapes have softer edges once fitted
+_BLUR = (0.08, 0.3)  # in sides of the cell: from no detail to no shape
+_CORNER = (0.04, 0.1)  # in sides: the crop rule leaves a twelfth of the side around a cell
 _TILES = (4, 9)
 _WORDS = (
     "the sample was taken in the morning and kept cool until it was stained counted and seen "
@@ -35,25 +35,25 @@ _WORDS = (
 )
 
 
-def render_decoy(number: int) -> Picture:
-    """Draw an image without a cell.
+def render_decoy(number: int) -> _Image:
+    """Render an image without a cell.
 
     Parameters
     ----------
     number : int
-        Which one: the same number gives the same image (words, by the same version of Pillow), and
-        eleven in a row are of the eleven kinds in `DRAWN`.
+        Selects the image: the same number gives the same image (text, with the same version of
+        Pillow), and eleven consecutive numbers give the eleven kinds in `RENDERED`.
 
     Returns
     -------
     ndarray of uint8, shape (224, 224, 3)
     """
     rng = np.random.default_rng((number, 0))
-    maker = list(DRAWN.values())[number % len(DRAWN)]
+    maker = list(RENDERED.values())[number % len(RENDERED)]
     return _worn(images.fit(maker(rng)), rng)
 
 
-def spoil(image: Picture, number: int) -> Picture:
+def spoil(image: _Image, number: int) -> _Image:
     """Destroy the cell in an image.
 
     Parameters
@@ -61,7 +61,8 @@ def spoil(image: Picture, number: int) -> Picture:
     image : ndarray of uint8, shape (224, 224, 3)
         A cell image, fitted.
     number : int
-        How: the same number does the same, and four in a row take the four ways in `SPOILT`.
+        Selects the way: the same number has the same effect, and four consecutive numbers use the
+        four ways in `SPOILT`.
 
     Returns
     -------
@@ -71,28 +72,28 @@ def spoil(image: Picture, number: int) -> Picture:
     return images.fit(list(SPOILT.values())[number % len(SPOILT)](image, rng))
 
 
-def _plain(rng: np.random.Generator) -> Picture:
+def _plain(rng: np.random.Generator) -> _Image:
     return _bytes(np.broadcast_to(_colour(rng), (_SIDE, _SIDE, 3)))
 
 
-def _sloped(rng: np.random.Generator) -> Picture:
+def _sloped(rng: np.random.Generator) -> _Image:
     start, angle = _colour(rng), rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:_SIDE, :_SIDE] / _SIDE
     slope = x * np.cos(angle) + y * np.sin(angle)
     return _bytes(start + rng.normal(0, 0.08, 3) * slope[..., None])
 
 
-def _grain(rng: np.random.Generator) -> Picture:
+def _grain(rng: np.random.Generator) -> _Image:
     return _bytes(_colour(rng) + rng.normal(0, rng.uniform(0.05, 0.4), (_SIDE, _SIDE, 3)))
 
 
-def _grey_grain(rng: np.random.Generator) -> Picture:
+def _grey_grain(rng: np.random.Generator) -> _Image:
     cells = _SIDE // int(rng.integers(1, 9))
     return _grown(np.repeat(rng.random((cells, cells, 1)), 3, axis=2), Image.Resampling.NEAREST)
 
 
-def _clouds(rng: np.random.Generator) -> Picture:
-    """Lay ever finer and weaker smooth noise over a colour."""
+def _clouds(rng: np.random.Generator) -> _Image:
+    """Add ever finer and weaker smooth noise to a colour."""
     levels = np.zeros((_SIDE, _SIDE, 3))
     for octave in range(2, 7):
         coarse = _grown(rng.random((2**octave, 2**octave, 3)), Image.Resampling.BICUBIC)
@@ -100,14 +101,14 @@ def _clouds(rng: np.random.Generator) -> Picture:
     return _bytes(_colour(rng) + rng.uniform(0.2, 1) * levels)
 
 
-def _salt_and_pepper(rng: np.random.Generator) -> Picture:
+def _salt_and_pepper(rng: np.random.Generator) -> _Image:
     levels = np.array(np.broadcast_to(_colour(rng), (_SIDE, _SIDE, 3)))
     chance, share = rng.random((_SIDE, _SIDE)), rng.uniform(0.02, 0.3)
     levels[chance < share / 2], levels[chance > 1 - share / 2] = 0, 1
     return _bytes(levels)
 
 
-def _blotches(rng: np.random.Generator) -> Picture:
+def _blotches(rng: np.random.Generator) -> _Image:
     noise = Image.fromarray(rng.integers(0, 256, (_SIDE, _SIDE), np.uint8))
     field = np.asarray(noise.filter(ImageFilter.GaussianBlur(rng.uniform(3, 15))), np.float64)
     return _bytes(np.where((field > np.median(field))[..., None], _colour(rng), _colour(rng)))
@@ -144,23 +145,23 @@ def _bars(draw: ImageDraw.ImageDraw, rng: np.random.Generator, ink: Any) -> None
 
 def _on_paper(
     what: Callable[[ImageDraw.ImageDraw, np.random.Generator, Any], None],
-) -> Callable[[np.random.Generator], Picture]:
-    """Draw on a page of one colour, mostly dark on light as pages are, and turn it a little."""
+) -> Callable[[np.random.Generator], _Image]:
+    """Draw on a page of one colour, mostly dark on light, and rotate it a little."""
 
-    def draw(rng: np.random.Generator) -> Picture:
+    def draw(rng: np.random.Generator) -> _Image:
         usual = rng.random() < 0.6
         paper = _ink(rng.uniform(0.88, 1, 3) if usual else _colour(rng))
         ink = _ink(rng.uniform(0, 0.35, 3) if usual else _colour(rng))
-        picture = Image.new("RGB", (_PAGE, _PAGE), paper)
-        what(ImageDraw.Draw(picture), rng, ink)
+        page = Image.new("RGB", (_PAGE, _PAGE), paper)
+        what(ImageDraw.Draw(page), rng, ink)
         turn = float(rng.uniform(-40, 40)) if rng.random() < 0.4 else 0.0
-        return np.array(picture.rotate(turn, fillcolor=paper))
+        return np.array(page.rotate(turn, fillcolor=paper))
 
     return draw
 
 
-def _worn(image: Picture, rng: np.random.Generator) -> Picture:
-    """Leave half of the images as they are; fade and soften the others."""
+def _worn(image: _Image, rng: np.random.Generator) -> _Image:
+    """Fade and soften half of the images."""
     if rng.random() < 0.5:
         return image
     soft = Image.fromarray(image).filter(ImageFilter.GaussianBlur(rng.uniform(0, 6)))
@@ -169,24 +170,24 @@ def _worn(image: Picture, rng: np.random.Generator) -> Picture:
     return _bytes(mean + (levels - mean) * rng.uniform(0.1, 1))
 
 
-def _blurred(image: Picture, rng: np.random.Generator) -> Picture:
+def _blurred(image: _Image, rng: np.random.Generator) -> _Image:
     radius = rng.uniform(*_BLUR) * len(image)
     return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
 
 
-def _crowded(image: Picture, rng: np.random.Generator) -> Picture:
-    """Put four or nine cells out of focus, as in a field."""
+def _crowded(image: _Image, rng: np.random.Generator) -> _Image:
+    """Show four or nine cells out of focus, as in a field."""
     tiles = int(rng.integers(2, 4))
     return images.fit(np.tile(_blurred(image, rng), (tiles, tiles, 1)))
 
 
-def _corner(image: Picture, rng: np.random.Generator) -> Picture:
+def _corner(image: _Image, rng: np.random.Generator) -> _Image:
     side = round(rng.uniform(*_CORNER) * len(image))
     top, left = (len(image) - side) * rng.integers(0, 2, 2)
     return image[top : top + side, left : left + side]
 
 
-def _shuffled(image: Picture, rng: np.random.Generator) -> Picture:
+def _shuffled(image: _Image, rng: np.random.Generator) -> _Image:
     count = int(rng.integers(*_TILES))
     side = len(image) // count
     whole = image[: count * side, : count * side]
@@ -196,7 +197,7 @@ def _shuffled(image: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a colour (3,), levels from 0 to 1; half of them pale and bright, as slides are."""
+    """Sample a colour (3,), levels from 0 to 1; half of them pale and bright, like slides."""
     slide = rng.random() < 0.5
     saturation = rng.uniform(0, 0.3) if slide else rng.uniform(0, 1)
     value = rng.uniform(0.65, 1) if slide else rng.uniform(0, 1)
@@ -208,16 +209,16 @@ def _ink(colour: NDArray[np.float64]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _grown(levels: NDArray[np.float64], how: Image.Resampling) -> Picture:
-    picture = Image.fromarray((levels * 255).astype(np.uint8))
-    return np.asarray(picture.resize((_SIDE, _SIDE), how))
+def _grown(levels: NDArray[np.float64], how: Image.Resampling) -> _Image:
+    page = Image.fromarray((levels * 255).astype(np.uint8))
+    return np.asarray(page.resize((_SIDE, _SIDE), how))
 
 
-def _bytes(levels: NDArray[np.floating]) -> Picture:
+def _bytes(levels: NDArray[np.floating]) -> _Image:
     return np.clip(np.asarray(levels) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-DRAWN: dict[str, Callable[[np.random.Generator], Picture]] = {
+RENDERED: dict[str, Callable[[np.random.Generator], _Image]] = {
     "plain": _plain,
     "sloped": _sloped,
     "grain": _grain,
@@ -230,9 +231,9 @@ DRAWN: dict[str, Callable[[np.random.Generator], Picture]] = {
     "polygons": _on_paper(_polygons),
     "bars": _on_paper(_bars),
 }
-"""The kinds of drawn decoys: what makes one, of any size."""
+"""The kinds of rendered decoys, and the function that renders each, at any size."""
 
-SPOILT: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
+SPOILT: dict[str, Callable[[_Image, np.random.Generator], _Image]] = {
     "blurred": _blurred,
     "crowded": _crowded,
     "corner": _corner,

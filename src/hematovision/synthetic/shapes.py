@@ -1,8 +1,8 @@
 """The geometry of cells: outlines, chains of lobes, grain and spots, on a grid in micrometres.
 
-Everything is a *depth*: how far inside a shape a pixel lies, in micrometres, negative outside
-(a signed distance with its sign turned). `coverage` makes soft-edged masks of depths, so nothing
-is drawn in steps of whole pixels, and `depth >= 0` is the shape's exact truth.
+Every shape is a *depth*: how far inside it a pixel lies, in micrometres, negative outside (a signed
+distance with the opposite sign). `coverage` turns depths into soft-edged masks, so that outlines
+are not stepped, and `depth >= 0` is the exact shape.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _ANGLES = 360
 
 
 def random_generator(seed: int, *key: int) -> np.random.Generator:
-    """Return the stream of random numbers of one thing in one drawing.
+    """Return the random stream of one object in a rendered image.
 
     Parameters
     ----------
     seed : int
-        The drawing's seed, at least 0.
+        The image's seed, at least 0.
     *key : int
-        Which thing it is (which image, which cell). Streams of different keys are independent,
-        so what is drawn first changes nothing in what is drawn later.
+        The object (which image, which cell). Streams of different keys are independent, so objects
+        do not depend on the order in which they are rendered.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class Patch:
     Parameters
     ----------
     x, y : ndarray of float32, shape (n, n)
-        Where each pixel lies from the cell's centre, in micrometres.
+        Position of each pixel relative to the cell's centre, in micrometres.
     scale : float
         Pixels per micrometre.
     """
@@ -81,7 +81,7 @@ def make_patch(
     turn: float = 0.0,
     stretch: float = 1.0,
 ) -> Patch:
-    """Return a grid that reaches `reach` micrometres from the cell's centre to every side.
+    """Return a grid that extends `reach` micrometres from the cell's centre to every side.
 
     Parameters
     ----------
@@ -90,11 +90,12 @@ def make_patch(
     scale : float
         Pixels per micrometre.
     offset : tuple of float
-        Where the cell's centre lies from the middle of the central pixel ``(x, y)``, in pixels.
+        Position of the cell's centre relative to the centre of the middle pixel, ``(x, y)``, in
+        pixels.
     turn : float
-        The cell's own axes are turned by this angle, in radians.
+        Rotation of the cell's own axes, in radians.
     stretch : float
-        Height over width of what should be a circle in the picture.
+        Height over width of a circle in the image.
     """
     half = int(np.ceil(reach * scale * np.sqrt(stretch))) + 2
     steps = np.arange(-half, half + 1, dtype=np.float32)
@@ -105,7 +106,7 @@ def make_patch(
 
 
 def coverage(depth: Array, scale: float, softness: float = 1.5) -> Array:
-    """Return how much of each pixel a shape covers, 0 to 1, smooth over `softness` pixels."""
+    """Return the fraction of each pixel inside a shape, 0 to 1, smooth over `softness` pixels."""
     step = np.clip(depth * np.float32(scale / softness) + np.float32(0.5), 0.0, 1.0)
     return np.asarray(step * step * (3.0 - 2.0 * step), dtype=np.float32)
 
@@ -124,11 +125,10 @@ def outline(
     Parameters
     ----------
     rng : numpy.random.Generator
-        Where the outline's chance comes from.
     radius : float
         Mean radius in micrometres.
     oval : float
-        Long axis over short axis of the ellipse that the outline starts from.
+        Long axis over short axis of the underlying ellipse.
     wobble : float
         Relative size of the slow irregularities (2 to 7 waves a turn).
     spikes : float
@@ -150,9 +150,9 @@ def outline(
 
 
 def outline_depth(patch: Patch, radii: Array) -> tuple[Array, Array]:
-    """Return depth inside an outline, and the distance from the centre over the outline's own.
+    """Return depth inside an outline, and the distance from the centre relative to the outline's.
 
-    The depth is first-order exact: the radial distance divided by the slant of the outline.
+    The depth is exact to first order: the radial distance divided by the slant of the outline.
 
     Returns
     -------
@@ -171,17 +171,16 @@ def outline_depth(patch: Patch, radii: Array) -> tuple[Array, Array]:
 
 
 def capsule_depth(patch: Patch, capsules: Array, blend: float) -> Array:
-    """Return the depth inside capsules that melt into one another.
+    """Return the depth inside a smooth union of capsules.
 
     Parameters
     ----------
     patch : Patch
-        Where to look.
     capsules : ndarray, shape (k, 5)
         ``x0, y0, x1, y1, radius`` of each, in micrometres: all points nearer than `radius` to
         the segment from ``(x0, y0)`` to ``(x1, y1)``.
     blend : float
-        How far they melt, in micrometres (log-sum-exp union of the distances).
+        Width of the transition, in micrometres (log-sum-exp of the distances).
     """
     total = np.zeros(patch.shape, dtype=np.float32)
     for x0, y0, x1, y1, radius in np.asarray(capsules, dtype=np.float32):
@@ -195,7 +194,7 @@ def capsule_depth(patch: Patch, capsules: Array, blend: float) -> Array:
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Array:
-    """Return smooth noise, about mean 0 and deviation 1, whose grains are `size` pixels wide.
+    """Return smooth noise of mean 0, deviation about 1 and a grain size of `size` pixels.
 
     White noise on a coarse grid, enlarged with a bicubic filter.
     """
@@ -210,21 +209,20 @@ def grain(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Arra
 
 
 def spots(patch: Patch, points: Array, radii: Array) -> Array:
-    """Return the coverage of small discs, 0 to 1; where discs meet, the larger value stands.
+    """Return the coverage of small discs, 0 to 1; the maximum where discs overlap.
 
     Parameters
     ----------
     patch : Patch
-        Where to draw.
     points : ndarray, shape (k, 2)
         Column and row of each centre in the patch, in pixels.
     radii : ndarray, shape (k,)
         In pixels.
     """
     height, width = patch.shape
-    drawn = np.zeros(height * width, dtype=np.float32)
+    cover = np.zeros(height * width, dtype=np.float32)
     if len(points) == 0:
-        return drawn.reshape(height, width)
+        return cover.reshape(height, width)
     reach = int(np.ceil(float(np.max(radii)))) + 1
     steps = np.arange(-reach, reach + 1)
     columns = np.floor(points[:, 0]).astype(np.int64)[:, None, None] + steps[None, None, :]
@@ -233,5 +231,5 @@ def spots(patch: Patch, points: Array, radii: Array) -> Array:
     level = np.clip(radii[:, None, None] - away + 0.5, 0.0, 1.0).astype(np.float32)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     place = np.clip(rows, 0, height - 1) * width + np.clip(columns, 0, width - 1)
-    np.maximum.at(drawn, place.ravel(), np.where(inside, level, 0.0).ravel())
-    return drawn.reshape(height, width)
+    np.maximum.at(cover, place.ravel(), np.where(inside, level, 0.0).ravel())
+    return cover.reshape(height, width)

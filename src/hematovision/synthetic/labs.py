@@ -1,20 +1,22 @@
 """Labs: how a stain, a microscope and a camera make the same cells look different.
 
-Colour is modelled as in a microscope. Light passes through the stained smear and is weakened by
-each dye (Beer-Lambert law; Ruifrok & Johnston 2001, Anal. Quant. Cytol. Histol. 23:291-299, use
-the same model to take stains apart): ``intensity = white * exp(-sum(amount * absorbance))``.
-A lab is a family of such parameters; every field draws its own values from its lab's ranges.
+Colour is modelled as in a microscope: light passes through the stained smear, and each dye absorbs
+a part of it (Beer-Lambert law; Ruifrok & Johnston 2001, Anal. Quant. Cytol. Histol. 23:291-299, use
+the same model to separate stains): ``intensity = white * exp(-sum(amount * absorbance))``. A lab is
+a family of such parameters; every field samples its own values from the lab's ranges.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from hematovision.synthetic.shapes import Array
+from hematovision.synthetic.shapes import Array, grain
 
 __all__ = [
     "AZURE",
@@ -24,8 +26,9 @@ __all__ = [
     "EOSIN",
     "HAEM",
     "LABS",
+    "Appearance",
     "Lab",
-    "Look",
+    "expose",
     "sample_appearance",
 ]
 
@@ -48,15 +51,15 @@ class Lab:
     white : tuple of float
         Colour of the empty background, 0 to 255.
     absorbance : tuple of tuple of float
-        One colour for each dye plane: natural-logarithm absorbance of one unit of dye.
+        RGB of each dye plane: natural-logarithm absorbance of one unit of dye.
     scale : tuple of float
         Pixels per micrometre of a field.
     view : tuple of float
-        Width of what a cell image shows.
+        Width shown in a cell image.
     blur : tuple of float
         Standard deviation of the defocus.
     fringe : float
-        How far the red and blue images are shifted apart.
+        Shift of the red and blue channels against each other.
     sharpen : float
         Strength of the camera's sharpening; 0 is none.
     noise : tuple of float
@@ -66,11 +69,11 @@ class Lab:
     quality : tuple of int
         JPEG quality.
     crowding : tuple of float
-        Red cells in 1,000 square micrometres.
+        Red cells per 1,000 square micrometres.
     oval : tuple of float
-        Long over short axis of the whole picture's cells (a smear's pull, or a camera's pixels).
+        Long over short axis of all cells (from smearing, or from the camera's pixels).
     pallor : tuple of float
-        How much of the hollow of a red cell remains after drying, 0 to 1.
+        Fraction of a red cell's hollow that remains after drying, 0 to 1.
     """
 
     white: Colour
@@ -90,7 +93,7 @@ class Lab:
 
 
 LABS: Mapping[str, Lab] = {
-    # An analyser's evenly lit, sharpened pictures: cream background, violet nuclei.
+    # An analyser's evenly lit, sharpened images: cream background, violet nuclei.
     "synthetic-a": Lab(
         white=(252, 230, 202),
         absorbance=(
@@ -187,8 +190,8 @@ LABS: Mapping[str, Lab] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What one field drew from its lab: one smear on one microscope on one day.
+class Appearance:
+    """The values that one field sampled from its lab: one smear on one microscope on one day.
 
     ``absorbance`` has shape (DYES, 3); the scalars are those of `Lab`.
     """
@@ -210,8 +213,8 @@ class Look:
     pallor: float
 
 
-def sample_appearance(rng: np.random.Generator, lab: str | None) -> Look:
-    """Draw a look from a lab, or from any of them.
+def sample_appearance(rng: np.random.Generator, lab: str | None) -> Appearance:
+    """Sample an appearance from a lab, or from any of them.
 
     Raises
     ------
@@ -219,8 +222,8 @@ def sample_appearance(rng: np.random.Generator, lab: str | None) -> Look:
         If there is no lab of that name.
     """
     names = tuple(LABS)
-    drawn = names[int(rng.integers(len(names)))]
-    name = drawn if lab is None else lab
+    sampled = names[int(rng.integers(len(names)))]
+    name = sampled if lab is None else lab
     if name not in LABS:
         raise ValueError(f"`lab` must be one of {', '.join(names)}. Received: {name!r}")
     family = LABS[name]
@@ -231,7 +234,7 @@ def sample_appearance(rng: np.random.Generator, lab: str | None) -> Look:
         key: float(rng.uniform(*getattr(family, key)))
         for key in ("scale", "view", "blur", "noise", "vignette", "gradient", "crowding", "oval")
     }
-    return Look(
+    return Appearance(
         lab=name,
         white=np.clip(np.array(family.white) * balance, 0.0, 253.0).astype(np.float32),
         absorbance=(np.array(family.absorbance) * strength * tint).astype(np.float32),
@@ -241,3 +244,113 @@ def sample_appearance(rng: np.random.Generator, lab: str | None) -> Look:
         pallor=float(rng.uniform(*family.pallor)),
         **scalars,
     )
+
+
+def expose(dyes: Array, appearance: Appearance, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Photograph a smear.
+
+    Absorption, uneven light, defocus with colour fringes, sensor noise, sharpening, eight bits and
+    JPEG, in the order in which they happen.
+
+    Parameters
+    ----------
+    dyes : ndarray of float32, shape (DYES, H, W)
+        Amount of each dye at each pixel.
+    appearance : Appearance
+        Stain, optics and camera.
+    rng : numpy.random.Generator
+        Source of the light's unevenness and the noise.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+    """
+    shape = dyes.shape[1], dyes.shape[2]
+    # Not a matrix product, whose sums depend on the linear algebra library.
+    absorbed = [
+        sum(dye * -amount for dye, amount in zip(dyes, colour, strict=True))
+        for colour in appearance.absorbance.T
+    ]
+    light = _defocus(np.exp(np.stack(absorbed)), appearance) * _illumination(rng, shape, appearance)
+    light_levels = light * appearance.white[:, None, None]
+    noise = rng.standard_normal(light_levels.shape, dtype=np.float32)
+    noise = np.float32(0.7) * (noise + np.roll(noise, 1, axis=2))  # demosaicing correlates pixels
+    light_levels += np.float32(appearance.noise) * noise * np.sqrt(light_levels / 255.0 + 0.1)
+    if appearance.sharpen > 0.0:
+        radius = max(0.7, 0.10 * appearance.scale)
+        light_levels += np.float32(appearance.sharpen) * (
+            light_levels - _blur(light_levels, radius)
+        )
+    levels = np.clip(np.rint(light_levels), 0, 255).astype(np.uint8)
+    return _compress(np.ascontiguousarray(levels.transpose(1, 2, 0)), appearance.quality)
+
+
+def _illumination(
+    rng: np.random.Generator, shape: tuple[int, int], appearance: Appearance
+) -> Array:
+    """Return the light at each pixel: a slope, dim corners and a slow unevenness of the smear."""
+    height, width = shape
+    y = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :]
+    angle = rng.uniform(0.0, 2.0 * np.pi)
+    slope = np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
+    centre = rng.normal(0.0, 0.15, 2).astype(np.float32)
+    corners = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
+    film = 0.004 * grain(rng, shape, 4.0 * appearance.scale)
+    return np.asarray(
+        1.0 - appearance.gradient * 0.5 * slope - appearance.vignette * 0.5 * corners + film,
+        dtype=np.float32,
+    )
+
+
+def _defocus(light: Array, appearance: Appearance) -> Array:
+    """Blur each colour, and shift red and blue apart."""
+    blurred = _blur(light, appearance.blur * appearance.scale)
+    shift = appearance.fringe * appearance.scale
+    if shift > 0.0:
+        blurred[0] = _shift(blurred[0], shift)
+        blurred[2] = _shift(blurred[2], -shift)
+    return blurred
+
+
+def _shift(plane: Array, pixels: float) -> Array:
+    """Move a plane along the diagonal by a fraction of pixels, repeating the border."""
+    kernel = _shift_kernel(pixels)
+    return _filter(_filter(plane, kernel, -2), kernel, -1)
+
+
+def _shift_kernel(pixels: float) -> Array:
+    """Return the kernel of linear interpolation at a distance."""
+    reach = int(np.ceil(abs(pixels)))
+    places = np.arange(-reach, reach + 1)
+    return np.asarray(np.clip(1.0 - np.abs(places - pixels), 0.0, None), dtype=np.float32)
+
+
+def _blur(image: Array, deviation: float) -> Array:
+    """Convolve the last two axes with a Gaussian, repeating the border."""
+    if deviation < 0.2:
+        return image
+    reach = int(np.ceil(2.5 * deviation))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    return _filter(_filter(image, kernel, -2), kernel, -1)
+
+
+def _filter(image: Array, kernel: Array, axis: int) -> Array:
+    """Correlate one axis with an odd kernel, repeating the border."""
+    reach = len(kernel) // 2
+    places = np.arange(-reach, image.shape[axis] + reach).clip(0, image.shape[axis] - 1)
+    padded = np.moveaxis(np.take(image, places, axis=axis), axis, -2)
+    total = np.zeros_like(image)
+    view = np.moveaxis(total, axis, -2)
+    for start, weight in enumerate(kernel):
+        if weight > 0.0:
+            view += weight * padded[..., start : start + image.shape[axis], :]
+    return total
+
+
+def _compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Encode as JPEG and decode."""
+    with io.BytesIO() as stream:
+        Image.fromarray(image).save(stream, format="JPEG", quality=quality)
+        return np.array(Image.open(stream))

@@ -1,4 +1,4 @@
-"""Fields and cell images: the truth is exact, the same seed gives the same pixels."""
+"""Fields and cell images: exact ground truth, reproducible pixels."""
 
 import hashlib
 import subprocess
@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_pixels_in_another_process():
     code = (
         "import hashlib\n"
         "from hematovision.synthetic import render_cell, render_field\n"
-        "render_cell('rbc', 1)\n"  # what was drawn before changes nothing
+        "render_cell('rbc', 1)\n"  # earlier images change nothing
         "field = render_field(11, size=(160, 200))\n"
         "for image in (field.image, render_cell('monocyte', 12, size=96)):\n"
         "    print(hashlib.sha256(image.tobytes()).hexdigest(), end='')\n"
@@ -49,11 +49,11 @@ def test_other_seeds_labs_and_kinds_give_other_pixels():
     assert len({digest(image) for image in images}) == 4
 
 
-def test_without_a_lab_all_of_them_come_up():
+def test_without_a_lab_every_lab_occurs():
     assert {render_field(seed, size=(64, 64)).lab for seed in range(24)} == set(LABS)
 
 
-def test_a_field_is_rgb_of_the_size_asked_for():
+def test_a_field_is_rgb_of_the_requested_size():
     field = render_field(0, size=(100, 150))
     assert field.image.shape == (100, 150, 3)
     assert field.image.dtype == np.uint8
@@ -70,7 +70,7 @@ def test_boxes_bound_the_whole_masks_exactly(fields):
             assert cell.mask.shape == (tight[3] - tight[1], tight[2] - tight[0])
 
 
-def test_labels_show_of_every_pixel_the_cell_drawn_last(fields):
+def test_labels_hold_the_topmost_cell_of_every_pixel(fields):
     for field in fields:
         expected = np.zeros_like(field.labels)
         for index in range(len(field.cells)):
@@ -97,20 +97,20 @@ def test_touching_the_border_means_a_box_that_ends_there(fields):
     assert 0.05 < np.mean(flags) < 0.6
 
 
-def test_a_field_holds_the_cells_asked_for():
-    asked = {"rbc": 7, "platelet": 3, "monocyte": 1, "basophil": 0}
-    field = render_field(3, cells=asked)
-    assert Counter(cell.kind for cell in field.cells) == {k: n for k, n in asked.items() if n}
+def test_a_field_holds_the_requested_cells():
+    wanted = {"rbc": 7, "platelet": 3, "monocyte": 1, "basophil": 0}
+    field = render_field(3, cells=wanted)
+    assert Counter(cell.kind for cell in field.cells) == {k: n for k, n in wanted.items() if n}
 
 
-def test_by_chance_a_field_is_mostly_red_cells(fields):
+def test_a_random_field_is_mostly_red_cells(fields):
     counts = Counter(cell.kind for field in fields for cell in field.cells)
     assert counts["rbc"] / counts.total() > 0.7
     assert counts["platelet"] >= 1
     assert counts.total() - counts["rbc"] - counts["platelet"] >= 3
 
 
-def test_a_larger_field_shows_more_cells_not_larger_ones():
+def test_a_larger_field_shows_more_cells_of_the_same_size():
     small, large = (
         render_field(5, size=size, lab="synthetic-a") for size in ((240, 320), (960, 640))
     )
@@ -160,7 +160,7 @@ def test_some_platelets_come_in_clumps():
         ({"seed": 0, "cells": {"rbc": -3}}, "`cells` must give"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments, message):
+def test_invalid_arguments_raise_value_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         render_field(**arguments)
 
@@ -178,10 +178,10 @@ def test_colours_are_those_of_real_smears(real_data, lab, folder, pattern):
     files = sorted((real_data / folder).glob(pattern))
     files = files[:: max(1, len(files) // 24)]
     real = [np.asarray(Image.open(f).convert("RGB").resize((96, 96))) for f in files]
-    drawn = [render_field(seed, size=(240, 240), lab=lab).image for seed in range(8)]
+    rendered = [render_field(seed, size=(240, 240), lab=lab).image for seed in range(8)]
     for statistic in (np.mean, np.std):
         there = statistic(np.stack(real).reshape(-1, 3), axis=0)
-        here = statistic(np.stack(drawn).reshape(-1, 3), axis=0)
+        here = statistic(np.stack(rendered).reshape(-1, 3), axis=0)
         assert np.abs(there - here).max() < 30
 
 
@@ -194,7 +194,7 @@ def test_colours_are_those_of_real_smears(real_data, lab, folder, pattern):
         ("synthetic-d", 133.60, 49.52),
     ],
 )
-def test_fields_look_as_in_version_0_1(lab, mean, deviation):
+def test_fields_are_rendered_as_in_version_0_1(lab, mean, deviation):
     """Recorded results and the self-tests of bundled models rely on it."""
     image = render_field(3, size=(160, 200), lab=lab).image.astype(float)
     assert image.mean() == pytest.approx(mean, abs=0.02)
