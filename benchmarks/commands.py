@@ -1,9 +1,9 @@
-"""The whole commands that people wait for: help, import, training with an empty and a full cache.
+"""The time of whole commands: help, import, training with an empty and a full cache.
 
     python -m benchmarks.commands --data DATA [--runs 3] [--json FILE] [--fill]
 
-Each is run as a process of its own; times are medians, memory is the most that was resident at
-once. `benchmarks/startup.py` has those of `classify`. Run nothing else beside it.
+Each is run as a separate process; times are medians, memory is the peak resident memory.
+`benchmarks/startup.py` measures `classify`. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def one_round(data: Path, work: Path, found: dict[str, list[Measured]]) -> None:
     crops = work / "bccd"
     given = ("data", "import", data / "bccd", crops, "--format", "voc")
     found["`hematovision --help`"].append(run_measured([*PROGRAM, "--help"]))
-    # Some boxes of the real set give no image, which the exit code tells.
+    # Some boxes of the real set give no image, so the exit code is 3.
     found["`data import`, BCCD"].append(run_measured([*PROGRAM, *given], allowed=(0, 3)))
     for cache in ("empty", "full"):
         words = [*PROGRAM, "train", crops, "--out", work / cache]

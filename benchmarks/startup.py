@@ -1,13 +1,13 @@
-"""How soon `classify` answers, and how much memory it takes for one image and for many.
+"""The cold start of `classify`, and its memory for one image and for many.
 
     python -m benchmarks.startup --data DATA [--images 1 1000 100000] [--tables .csv] [--runs 5]
         [--json FILE] [--fill]
 
-`hematovision classify one.jpg` (a cold start: a whole process for one answer) is run --runs times,
-once more beforehand. Then `hematovision classify FOLDER --out FILE` is run once for each number of
-images and each kind of table named by --tables; times are of whole processes, memory is the most
-that was resident at once. The images are PBC's single cells, linked under new names until there are
-enough. A hundred thousand take some minutes. Run nothing else beside it.
+`hematovision classify one.jpg` (a cold start: a whole process for one prediction) is run --runs
+times after one warm-up. Then `hematovision classify FOLDER --out FILE` is run once for each number
+of images and each kind of table named by --tables; times are of whole processes, memory is the peak
+resident memory. The images are PBC's single cells, linked under new names until there are
+enough. A hundred thousand take some minutes. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     results_options(parser)
     args = parse(parser)
-    pictures = sorted((args.data / "pbc").rglob("*.jpg"))
-    cold = start_cold(pictures[0], args.runs)
+    paths = sorted((args.data / "pbc").rglob("*.jpg"))
+    cold = start_cold(paths[0], args.runs)
     with tempfile.TemporaryDirectory() as name:
         many = {
-            (n, suffix): run_many(pictures, n, Path(name), suffix)
+            (n, suffix): run_many(paths, n, Path(name), suffix)
             for n in args.images
             for suffix in args.tables
         }
@@ -51,18 +51,18 @@ def main() -> None:
     publish(args, NAME, table, figures)
 
 
-def start_cold(picture: Path, runs: int) -> list[Measured]:
-    """Answer for one image in processes of their own; leave out the first, which fills caches."""
-    return [run_measured((*PROGRAM, picture)) for _ in range(runs + 1)][1:]
+def start_cold(path: Path, runs: int) -> list[Measured]:
+    """Classify one image in separate processes; leave out the first, which fills caches."""
+    return [run_measured((*PROGRAM, path)) for _ in range(runs + 1)][1:]
 
 
-def run_many(pictures: list[Path], n: int, work: Path, suffix: str) -> Measured:
-    """Make a table of `n` images in one folder."""
+def run_many(paths: list[Path], n: int, work: Path, suffix: str) -> Measured:
+    """Classify `n` images in one folder."""
     folder = work / str(n)
     if not folder.exists():
         folder.mkdir()
         for number in range(n):
-            (folder / f"{number:07d}.jpg").symlink_to(pictures[number % len(pictures)].resolve())
+            (folder / f"{number:07d}.jpg").symlink_to(paths[number % len(paths)].resolve())
     found = run_measured((*PROGRAM, folder, "--out", work / f"{n}{suffix}"))
     print(f"{n} images, {suffix}: {found[:2]}", file=sys.stderr, flush=True)
     return found
@@ -73,7 +73,7 @@ def table_of(cold: list[Measured], many: dict[tuple[int, str], Measured]) -> str
     times = [run.seconds for run in cold]
     spread = f"{len(cold)} runs, {min(times):.2f} to {max(times):.2f}"
     peak = max(run.peak_mb for run in cold)
-    rows = [["one answer", f"{statistics.median(times):.2f} s", f"{peak:.0f} MB", spread]]
+    rows = [["one prediction", f"{statistics.median(times):.2f} s", f"{peak:.0f} MB", spread]]
     for (n, suffix), run in many.items():
         thousand = many.get((1000, suffix))
         share = f"{run.peak_mb / thousand.peak_mb:.3f} of that at 1,000" if thousand else ""

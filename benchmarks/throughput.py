@@ -1,11 +1,11 @@
-"""How near `classify` is to what the machine can do, and how it compares with Keras.
+"""The rate of `classify` compared with the limit of the machine, and with Keras.
 
     python -m benchmarks.throughput --data DATA [--images 20000] [--rounds 3] [--keras-rounds N]
                                     [--json FILE] [--fill]
 
 One folder holds real JPEGs: the single cells of PBC (360 x 363 pixels) and the cells of BCCD's
-fields, cut out as `hematovision data import` does (30 to 300 pixels); they are linked again and
-again under new names until there are enough. Side by side, in turn, each as often as --rounds says:
+fields, cropped as `hematovision data import` does (30 to 300 pixels); they are linked
+under new names until there are enough. The following run alternately, --rounds times each:
 
 - `hematovision classify FOLDER --out FILE.csv`, the whole process;
 - `keras.utils.image_dataset_from_directory` and `model.predict` in batches of 32, a whole process,
@@ -20,7 +20,7 @@ again under new names until there are enough. Side by side, in turn, each as oft
 Rates are images per second: of the whole process, and without its start, which is the time that
 the same command takes for a single image. Keras takes two thirds of the time of a round; with
 --keras-rounds, it takes part in the first so many rounds only, and is compared with `classify` in
-these. Needs the group ``dev``; run nothing else beside it.
+these. Needs the group ``dev``; run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ import sys, numpy, onnxruntime
 from pathlib import Path
 from PIL import Image
 folder, model = sys.argv[1:]
-session, answers = onnxruntime.InferenceSession(model), []
+session, predictions = onnxruntime.InferenceSession(model), []
 for path in sorted(Path(folder).iterdir()):
-    with Image.open(path) as picture:
-        pixels = numpy.asarray(picture.convert("RGB").resize((224, 224)))
-    answers.append(session.run(["probabilities"], {"images": pixels[None]})[0])
-print(len(answers))
+    with Image.open(path) as image:
+        pixels = numpy.asarray(image.convert("RGB").resize((224, 224)))
+    predictions.append(session.run(["probabilities"], {"images": pixels[None]})[0])
+print(len(predictions))
 """
 
 
@@ -116,8 +116,8 @@ def make_images(data: Path, work: Path, n: int) -> Path:
     import_dataset(data / "bccd", work / "bccd", format="voc")
     fields = sorted((work / "bccd").rglob("*.png"))[:: max(1, 11_000 // n)]
     for path in fields:
-        with Image.open(path) as picture:
-            picture.save(path.with_suffix(".jpg"), quality=92)
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".jpg"), quality=92)
     cells = sorted((data / "pbc").rglob("*.jpg"))[:: max(1, 13_000 // n)]
     both = zip(itertools.cycle(cells), itertools.cycle(fields), strict=False)
     chosen = itertools.chain.from_iterable((a, b.with_suffix(".jpg")) for a, b in both)
@@ -163,7 +163,7 @@ def measure(folder: Path, work: Path, rounds: int, keras_rounds: int) -> dict[st
 
 
 def _out(work: Path) -> tuple[object, ...]:
-    return "--out", work / "answers.csv"
+    return "--out", work / "predictions.csv"
 
 
 def process(folder: Path, words: Callable[[Path], Sequence[object]]) -> Rates:
@@ -209,25 +209,25 @@ def table_of(runs: dict[str, list[Rates]], n: int) -> str:
     middle = {name: medians(found) for name, found in runs.items()}
     limit = 1 / sum(1 / middle[part].whole for part in ("decode", "inference"))
     middle["limit"] = Rates(limit, limit, 0)
-    # Beside each thing, `classify` in the rounds that it took part in.
-    beside = {name: medians(ours[: len(runs.get(name, ours))]) for name in middle}
+    # `classify` in the rounds in which each of the others ran.
+    compared = {name: medians(ours[: len(runs.get(name, ours))]) for name in middle}
     rows = [
         [
             name,
             f"{rates.whole:.0f}",
             f"{rates.steady:.0f}",
             f"{rates.start:.1f} s" if rates.start else "",
-            f"{beside[name].whole / rates.whole:.2f}",
-            f"{beside[name].steady / rates.steady:.2f}",
+            f"{compared[name].whole / rates.whole:.2f}",
+            f"{compared[name].steady / rates.steady:.2f}",
         ]
         for name, rates in middle.items()
     ]
     columns = [f"{n:,} JPEGs", "images/s", "without the start", "start", "classify / it", "(same)"]
     rounds, by_all = len(ours), min(map(len, runs.values()))
-    said = f"Medians of {rounds} round{'s' if rounds > 1 else ''}"
-    said += f"; Keras took part in the first {by_all}" if by_all < rounds else ""
-    said += f". {describe()}."
-    return f"{markdown_table(columns, rows)}\n\n{said}"
+    note = f"Medians of {rounds} round{'s' if rounds > 1 else ''}"
+    note += f"; Keras ran in the first {by_all}" if by_all < rounds else ""
+    note += f". {describe()}."
+    return f"{markdown_table(columns, rows)}\n\n{note}"
 
 
 def medians(rounds: Sequence[Rates]) -> Rates:

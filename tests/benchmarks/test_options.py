@@ -20,19 +20,19 @@ def parsed(monkeypatch, *words: str) -> argparse.Namespace:
     return parse(parser)
 
 
-def test_images_are_looked_for_where_the_environment_says(monkeypatch):
+def test_the_default_data_folder_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("HEMATOVISION_DATA", "here")
     assert parsed(monkeypatch).data == Path("here")
     assert parsed(monkeypatch, "--data", "there").data == Path("there")
 
 
-def test_without_images_a_sentence_says_what_to_give(monkeypatch):
+def test_without_data_the_message_names_the_option(monkeypatch):
     monkeypatch.delenv("HEMATOVISION_DATA", raising=False)
     with pytest.raises(SystemExit, match="give --data or set HEMATOVISION_DATA"):
         parsed(monkeypatch)
 
 
-def test_figures_and_table_go_where_they_are_told_to(monkeypatch, tmp_path: Path):
+def test_results_and_tables_are_written_to_the_given_files(monkeypatch, tmp_path: Path):
     results = tmp_path / "results.md"
     results.write_text("<!-- table:speed -->\nold\n<!-- /table:speed -->\n", encoding="utf-8")
     monkeypatch.setattr(options, "RESULTS", results)

@@ -1,4 +1,4 @@
-"""What the benchmarks of `classify` count and say; the timing itself is theirs alone."""
+"""Counts and tables of the benchmarks of `classify`, without the timing."""
 
 import sys
 import threading
@@ -20,7 +20,7 @@ def test_a_process_is_timed_and_its_output_kept():
     assert 50 < run.peak_mb < 500
 
 
-def test_a_process_that_fails_is_an_error_that_says_why():
+def test_a_failing_process_is_an_error_with_the_reason():
     with pytest.raises(RuntimeError, match=r"(?s)ended with 1.*no such thing"):
         run_measured([sys.executable, "-c", "raise SystemExit('no such thing')"])
 
@@ -83,7 +83,7 @@ def test_memory_is_compared_with_that_of_a_thousand_images():
         (100_000, ".csv"): Measured(400.0, 147.0, ""),
     }
     table = startup.table_of(cold, many)
-    assert "| one answer | 0.60 s | 120 MB | 3 runs, 0.50 to 0.90 |" in table
+    assert "| one prediction | 0.60 s | 120 MB | 3 runs, 0.50 to 0.90 |" in table
     assert "| 100,000 to .csv | 400.0 s | 147 MB | 1.050 of that at 1,000 |" in table
 
 

@@ -1,6 +1,6 @@
-"""A service as tutorials write it: Keras behind FastAPI. What `benchmarks.service` compares with.
+"""A server as in tutorials: Keras behind FastAPI, for comparison in `benchmarks.server`.
 
-    KERAS_MODEL=model.keras uvicorn benchmarks.plain_service:app
+    KERAS_MODEL=model.keras uvicorn benchmarks.keras_server:app
 
 One handler is written with ``async def``, as most are, the other without, so that FastAPI runs it
 on a thread.
@@ -24,17 +24,17 @@ CLASSES = os.environ["KERAS_CLASSES"].split(",")
 
 @app.post("/async")
 async def on_the_loop(files: UploadFile) -> dict[str, Any]:
-    """Answer for one image."""
-    return answer(await files.read())
+    """Classify one image."""
+    return classify(await files.read())
 
 
 @app.post("/thread")
 def on_a_thread(files: UploadFile) -> dict[str, Any]:
-    """Answer for one image."""
-    return answer(files.file.read())
+    """Classify one image."""
+    return classify(files.file.read())
 
 
-def answer(content: bytes) -> dict[str, Any]:
+def classify(content: bytes) -> dict[str, Any]:
     """Decode, resize, predict."""
     image = Image.open(io.BytesIO(content)).convert("RGB").resize((224, 224))
     x = np.asarray(image, np.float32)

@@ -1,4 +1,4 @@
-"""Hostile images through the service: every one gets its row, and others are answered meanwhile."""
+"""Hostile images sent to the server: each gets its row, and other requests are not delayed."""
 
 import sys
 import threading
@@ -13,8 +13,8 @@ from server.conftest import running
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
-def test_a_service_given_hostile_images_loses_none_and_stays_ready(tmp_path: Path):
-    from benchmarks.hostile_service import peak_of, send, watch
+def test_the_server_loses_no_hostile_image_and_stays_ready(tmp_path: Path):
+    from benchmarks.hostile_server import peak_of, send, watch
 
     draw(tmp_path, shapes=9, mutants=60)
     paths = sorted(tmp_path.iterdir())
@@ -28,5 +28,5 @@ def test_a_service_given_hostile_images_loses_none_and_stays_ready(tmp_path: Pat
         peak = peak_of(process.pid)
     assert set(found) == {"predicted", "refused"}
     assert found.total() == 138
-    assert longest[0] < 10  # Under a second on a machine that runs nothing else.
+    assert longest[0] < 10  # Under a second on an idle machine.
     assert peak - largest_within_limits(tmp_path) < 600 * 2**20

@@ -1,10 +1,10 @@
-"""What images made to cost memory and time take from the service, and whether any request is lost.
+"""Memory and time that hostile images cost the HTTP server, and whether any request is lost.
 
-    python -m benchmarks.hostile_service [--shapes 200] [--mutants 2000] [--seed 0] [--callers 8]
+    python -m benchmarks.hostile_server [--shapes 200] [--mutants 2000] [--seed 0] [--callers 8]
 
 The images are those of `hostile_images`. Each is sent by itself, and all once more in batches of
 sixteen, by several callers at once through `hematovision.client`. A request is lost if it gets
-neither a prediction nor a refusal of its image. The memory is that of the whole process, on Linux.
+neither a prediction nor an error for its image. The memory is that of the whole process, on Linux.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.hostile_app import largest_within_limits
 from benchmarks.hostile_images import draw
 from benchmarks.machine import describe, markdown_table
-from benchmarks.service import READY, SERVE, serving
+from benchmarks.server import READY, SERVE, serving
 from hematovision.client import Client
 from hematovision.errors import RequestError
 

@@ -1,22 +1,22 @@
-"""The service beside Keras behind the same kind of handler, and under ten times what it can do.
+"""The HTTP server compared with Keras behind the same handler, and under tenfold overload.
 
-    python -m benchmarks.service --data DATA [--seconds 20] [--rounds 5] [--overload 60]
+    python -m benchmarks.server --data DATA [--seconds 20] [--rounds 5] [--overload 60]
                                  [--json FILE] [--fill]
 
-Needs `wrk` (on Debian and Ubuntu: apt install wrk) and the group ``dev``; run nothing else beside
-it. Real cells of PBC, JPEGs of 360 x 363 pixels, are sent over loopback by 32 connections, one a
-request, in turn to
+Needs `wrk` (on Debian and Ubuntu: apt install wrk) and the group ``dev``; run nothing else
+meanwhile. Real cells of PBC, JPEGs of 360 x 363 pixels, are sent over loopback by 32 connections,
+one per request, in turn to
 
-- `hematovision serve`, as it is by default;
-- `benchmarks/plain_service.py` with the Keras model of the same bundle: FastAPI, Pillow and
+- `hematovision serve` with default options;
+- `benchmarks/keras_server.py` with the Keras model of the same bundle: FastAPI, Pillow and
   `model.predict`, one uvicorn process; a handler with ``async def`` and one without.
 
-Ratios are those of medians over the rounds, against the faster of the two handlers. The generator
-runs on the same processors; its share of them is in the table.
+Ratios are of medians over the rounds, against the faster of the two handlers. The load generator
+runs on the same CPUs; its share of CPU time is in the table.
 
-Overload: twenty times as many connections, which ask again as soon as they are refused: about ten
-times the rate that was measured (the table says how much). Each answer is looked at: right means
-the label, decision and novelty (within 1e-4) that the library gives for that image.
+Overload: twenty times as many connections, which retry as soon as they are refused: about ten times
+the measured rate (the table has the factor). Every response is checked: "right" has the label,
+decision and novelty (within 1e-4) that the library predicts for that image.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from hematovision import Classifier
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.workflows.export import export
 
-NAME = "service"
+NAME = "server"
 CONNECTIONS = 32
 CALLERS = 640
-"""Under overload: ten times as many as the service has room for (64 waiting, and its threads)."""
+"""Under overload: ten times as many as the server accepts (64 waiting, and its threads)."""
 CELLS = 64
 SERVE, READY = ["hematovision", "serve"], "/v2/health/ready"
 PERCENTILES = ("p50", "p95", "p99")
@@ -104,16 +104,16 @@ end
 
 
 class Load(NamedTuple):
-    """What the generator saw."""
+    """The load generator's measurements."""
 
-    said: dict[str, Any]
+    found: dict[str, Any]
     share: float
-    """Of all processors, that the generator itself took."""
+    """The generator's share of all CPU time."""
 
     @property
     def rate(self) -> float:
-        """Answers a second, of whatever status."""
-        return float(self.said["requests"] / self.said["seconds"])
+        """Responses per second, of any status."""
+        return float(self.found["requests"] / self.found["seconds"])
 
 
 def main() -> None:
@@ -129,20 +129,20 @@ def main() -> None:
         raise SystemExit("The load generator wrk is not installed: apt install wrk")
     with tempfile.TemporaryDirectory() as name:
         folder = prepare(Path(name), args.data)
-        beside = side_by_side(folder, args.rounds, args.seconds)
-        print(table(beside), "\n", describe(), sep="", flush=True)
-        figures: dict[str, Any] = {"beside_keras": beside}
+        compared = side_by_side(folder, args.rounds, args.seconds)
+        print(table(compared), "\n", describe(), sep="", flush=True)
+        figures: dict[str, Any] = {"compared_with_keras": compared}
         if args.overload:
-            capacity = beside["hematovision serve"]["rate"]
+            capacity = compared["hematovision serve"]["rate"]
             figures["overload"] = overload(folder, args.overload, capacity)
             print(overload_table(figures["overload"]))
-    tables = [table(beside)]
+    tables = [table(compared)]
     tables += [overload_table(figures["overload"])] if args.overload else []
     publish(args, NAME, "\n\n".join([*tables, describe()]), figures)
 
 
 def prepare(folder: Path, data: Path) -> Path:
-    """Write the bodies of requests, and the scripts that send them and look at the answers."""
+    """Write the request bodies, and the scripts that send them and check the responses."""
     paths = sorted((data / "pbc" / "val").rglob("*.jpg"))
     paths = paths[:: len(paths) // CELLS][:CELLS]
     wanted = []
@@ -160,11 +160,11 @@ def prepare(folder: Path, data: Path) -> Path:
 
 
 def side_by_side(folder: Path, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Ask all services in turn; return the medians of each."""
+    """Send requests to all servers in turn; return the medians of each."""
     model = export(DEFAULT_MODEL, "keras", folder / "model.keras")
     classes = ",".join(Classifier.load(DEFAULT_MODEL).classes)
     plain = {"KERAS_MODEL": str(model), "KERAS_CLASSES": classes, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    app = ["uvicorn", "benchmarks.plain_service:app", "--no-access-log", "--log-level", "warning"]
+    app = ["uvicorn", "benchmarks.keras_server:app", "--no-access-log", "--log-level", "warning"]
     with ExitStack() as stack:
         ours, our_process = stack.enter_context(
             serving(["hematovision", "serve"], "/v2/health/ready")
@@ -178,7 +178,7 @@ def side_by_side(folder: Path, rounds: int, seconds: float) -> dict[str, dict[st
         seen: dict[str, list[Load]] = {name: [] for name in addresses}
         for i in range(rounds + 1):
             for name, (address, process) in addresses.items():
-                # First of all, for threads, caches and compiled functions.
+                # The first round warms up threads, caches and compiled functions.
                 one = load(address, folder / "send.lua", seconds if i else 2, CONNECTIONS)
                 settle(process.pid)
                 seen[name] += [one] if i else []
@@ -186,20 +186,20 @@ def side_by_side(folder: Path, rounds: int, seconds: float) -> dict[str, dict[st
 
 
 def medians(loads: list[Load]) -> dict[str, float]:
-    """Return the medians over rounds; whatever was not answered by 200 is summed."""
-    times = {key: statistics.median(one.said[key] for one in loads) for key in PERCENTILES}
+    """Return the medians over rounds, and the sum of all responses other than 200."""
+    times = {key: statistics.median(one.found[key] for one in loads) for key in PERCENTILES}
     return {
         "rate": statistics.median(one.rate for one in loads),
         "slowest": min(one.rate for one in loads),
         "fastest": max(one.rate for one in loads),
         **times,
         "generator": statistics.median(one.share for one in loads),
-        "not_200": sum(one.said["refused"] + one.said["broken"] for one in loads),
+        "not_200": sum(one.found["refused"] + one.found["broken"] for one in loads),
     }
 
 
 def overload(folder: Path, seconds: float, capacity: float) -> dict[str, Any]:
-    """Ask for more than there can be; look at every answer, and at the memory."""
+    """Send more than the server can handle; check every response, and the memory."""
     with serving(SERVE, READY) as (address, process):
         url, script = f"{address}/v1/classify", folder / "check.lua"
         load(url, script, 3, CALLERS)
@@ -216,7 +216,7 @@ def overload(folder: Path, seconds: float, capacity: float) -> dict[str, Any]:
         watching.join()
         crashed = process.poll() is not None
     return {
-        **seen.said,
+        **seen.found,
         "offered": seen.rate / capacity,
         "crashes": int(crashed),
         "memory_growth_mb": (most[0] - before) / 2**20,
@@ -232,15 +232,15 @@ def load(url: str, script: Path, seconds: float, connections: int) -> Load:
     ended = os.times()
     busy = sum(ended[2:4]) - sum(began[2:4])  # Of children that have ended: wrk alone.
     cores = len(os.sched_getaffinity(0))
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    return Load(said, busy / (ended.elapsed - began.elapsed) / cores)
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return Load(found, busy / (ended.elapsed - began.elapsed) / cores)
 
 
 @contextmanager
 def serving(
     words: list[str], path: str, environment: dict[str, str] | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Start a service and wait until it answers; give its address and process."""
+    """Start a server and wait until it is ready; give its address and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -264,7 +264,7 @@ def serving(
 
 
 def settle(pid: int) -> None:
-    """Wait until a service has done what the generator left behind: it is not to disturb others."""
+    """Wait until a server has finished all requests, so that it does not disturb the next one."""
     before = -1.0
     while (now := seconds_of(pid)) - before > 0.02:
         before = now
@@ -272,22 +272,22 @@ def settle(pid: int) -> None:
 
 
 def seconds_of(pid: int) -> float:
-    """Return the processor time that a process has taken."""
+    """Return the CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:
-    """Return the bytes of memory that a process holds."""
+    """Return the resident memory of a process in bytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-def table(beside: dict[str, dict[str, float]]) -> str:
-    """Return the services side by side."""
-    ours, *others = beside.values()
+def table(compared: dict[str, dict[str, float]]) -> str:
+    """Return the servers side by side."""
+    ours, *others = compared.values()
     best = max(others, key=lambda one: one["rate"])
-    columns = ["service", "requests/s (slowest to fastest round)", "p50 ms", "p95 ms", "p99 ms"]
+    columns = ["server", "requests/s (slowest to fastest round)", "p50 ms", "p95 ms", "p99 ms"]
     columns += ["not 200", "generator's share"]
     rows = [
         [
@@ -297,7 +297,7 @@ def table(beside: dict[str, dict[str, float]]) -> str:
             one["not_200"],
             f"{one['generator']:.1%}",
         ]
-        for name, one in beside.items()
+        for name, one in compared.items()
     ]
     return (
         markdown_table(columns, rows)
@@ -307,8 +307,8 @@ def table(beside: dict[str, dict[str, float]]) -> str:
 
 
 def overload_table(seen: dict[str, Any]) -> str:
-    """Return what happened under overload."""
-    columns = ["overload", "asked, x capacity", "right", "503", "504", "neither", "no answer"]
+    """Return the table of the overload test."""
+    columns = ["overload", "requests, x capacity", "right", "503", "504", "neither", "no response"]
     columns += ["crashes", "memory growth MB", "generator's share"]
     row = [
         f"{seen['seconds']:.0f} s, {CALLERS} connections",
