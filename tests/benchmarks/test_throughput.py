@@ -63,7 +63,7 @@ def test_the_limit_is_that_of_one_part_after_the_other():
     assert "Medians of 3 rounds." in table
 
 
-def test_what_took_part_in_fewer_rounds_is_compared_with_classify_in_these():
+def test_partial_rounds_are_compared_with_classify_in_the_same_rounds():
     runs = {
         "classify": [Rates(100.0, 110.0, 0.5), Rates(200.0, 220.0, 0.5), Rates(200.0, 220.0, 0.5)],
         "decode": [Rates(600.0, 600.0, 0)] * 3,
@@ -73,7 +73,7 @@ def test_what_took_part_in_fewer_rounds_is_compared_with_classify_in_these():
     table = table_of(runs, 20_000)
     assert "| Keras | 50 | 55 | 7.0 s | 2.00 | 2.00 |" in table
     assert "| classify | 200 | 220 | 0.5 s | 1.00 | 1.00 |" in table
-    assert "Medians of 3 rounds; Keras took part in the first 1." in table
+    assert "Medians of 3 rounds; Keras ran in the first 1." in table
 
 
 def test_memory_is_compared_with_that_of_a_thousand_images():
