@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.machine import describe, markdown_table
 from benchmarks.options import parse, publish, results_options
-from benchmarks.resume import Difference, command, compare, draw_images, finish
+from benchmarks.resume import Difference, command, compare, finish, write_images
 from hematovision.model.registry import DEFAULT_MODEL
 
 DEADLINE = 180.0
@@ -79,7 +79,7 @@ def main() -> None:
     moments = random.Random(args.seed)
     rounds = []
     with tempfile.TemporaryDirectory() as name:
-        folder = draw_images(Path(name) / "images", args.images)
+        folder = write_images(Path(name) / "images", args.images)
         whole = Path(name) / "whole.parquet"
         finish(command(folder, DEFAULT_MODEL, whole))
         for number in range(args.rounds):

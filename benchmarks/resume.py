@@ -2,9 +2,9 @@
 
     python -m benchmarks.resume [--images 300] [--kills 20] [--seed 0]
 
-For each kind of table the command runs once undisturbed. Then, as often as asked for, it begins
-anew, is killed (SIGKILL) at a moment between its start and the end of the undisturbed run, and is
-given again. The images are drawn cells, every 50th a broken file; the model is the bundled one.
+For each kind of table the command runs once without interruption. Then, `--kills` times, it starts
+over, is killed (SIGKILL) at a random moment of a run, and is given again to resume. The images are
+synthetic cells, every 50th a broken file; the model is the bundled one.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import NamedTuple
 from hematovision import images
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.synthetic import KINDS, render_cell
-from hematovision.tables.journal import journal_path
 from hematovision.tables.sinks import SUFFIXES
+from hematovision.tables.store import store_path
 
 PROGRAM = (sys.executable, "-m", "hematovision")
 BROKEN = 50
 
 
 class Difference(NamedTuple):
-    """How many rows of a table are not those of another, by path."""
+    """Rows of a table that differ from those of another, by path."""
 
     missing: int
     doubled: int
@@ -47,16 +47,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     moments = random.Random(args.seed)
-    print("| table | images | killed | of which while answering | missing | doubled | different |")
+    print(
+        "| table | images | killed | of which while classifying | missing | doubled | different |"
+    )
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
-        folder = draw_images(Path(name) / "images", args.images)
+        folder = write_images(Path(name) / "images", args.images)
         for suffix in SUFFIXES:
             print(kill_often(folder, Path(name), suffix, args.kills, moments), flush=True)
 
 
-def draw_images(folder: Path, n: int) -> Path:
-    """Draw cells, and some files that only look like images."""
+def write_images(folder: Path, n: int) -> Path:
+    """Write synthetic cells, and some files that are no images."""
     folder.mkdir()
     for i in range(n):
         path = folder / f"{i:05d}.png"
@@ -73,30 +75,31 @@ def kill_often(folder: Path, work: Path, suffix: str, kills: int, moments: rando
     began = time.perf_counter()
     finish(command(folder, DEFAULT_MODEL, whole))
     took = time.perf_counter() - began
-    total, killed, answering = Difference(0, 0, 0), 0, 0
+    total, killed, classifying = Difference(0, 0, 0), 0, 0
     while killed < kills:
         out.unlink(missing_ok=True)
-        journal_path(out).unlink(missing_ok=True)
+        for left in out.parent.glob(f"{store_path(out).name}*"):
+            left.unlink()
         given = command(folder, DEFAULT_MODEL, out)
         if not killed_after(given, moments.uniform(0, took)):
             continue
         killed += 1
-        answering += journal_path(out).exists() and not out.exists()
+        classifying += store_path(out).exists() and not out.exists()
         finish(given)
         found = compare(out, whole)
         total = Difference(*(a + b for a, b in zip(total, found, strict=True)))
-    cells = (suffix, len(list(folder.iterdir())), killed, answering, *total)
+    cells = (suffix, len(list(folder.iterdir())), killed, classifying, *total)
     return f"| {' | '.join(map(str, cells))} |"
 
 
 def command(folder: Path, model: str | Path, out: Path) -> list[str]:
-    """Return the command that is given again and again."""
+    """Return the command."""
     words = ("classify", folder, "--model", model, "--out", out, "--resume")
     return [*PROGRAM, *map(str, words)]
 
 
 def killed_after(words: list[str], seconds: float) -> bool:
-    """Run and kill after so long; tell whether it was still running."""
+    """Run, kill after `seconds`, and return whether it was still running."""
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             process.wait(seconds)
@@ -107,7 +110,7 @@ def killed_after(words: list[str], seconds: float) -> bool:
 
 
 def finish(words: list[str]) -> str:
-    """Run to the end, which may be that some images were refused, and return what it said."""
+    """Run to the end, where some images may have been refused; return the output."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
         raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr}")
@@ -115,7 +118,7 @@ def finish(words: list[str]) -> str:
 
 
 def compare(table: Path, whole: Path) -> Difference:
-    """Compare a table with that of an undisturbed run, row by row."""
+    """Compare a table with that of an uninterrupted run, row by row."""
     found, expected = rows(table), rows(whole)
     times = Counter(path for path, _ in found)
     wanted = dict(expected)
@@ -127,7 +130,7 @@ def compare(table: Path, whole: Path) -> Difference:
 
 
 def rows(table: Path) -> list[tuple[str, str]]:
-    """Read a table of any kind: each row's path, and all of it as text."""
+    """Read a table of any kind: the path of each row, and the row as text."""
     if table.suffix == ".csv":
         with table.open(encoding="utf-8", newline="") as stream:
             found = list(csv.DictReader(stream))

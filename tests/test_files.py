@@ -137,32 +137,32 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path):
 class TestOwnFile:
     def test_it_is_made_and_opened_again_to_append(self, tmp_path: Path):
         for text in (b"one", b"two"):
-            with files.open_own(tmp_path / "a.journal") as stream:
+            with files.open_own(tmp_path / "a.lock") as stream:
                 stream.write(text)
-        assert (tmp_path / "a.journal").read_bytes() == b"onetwo"
-        assert not (tmp_path / "a.journal").stat().st_mode & 0o111
+        assert (tmp_path / "a.lock").read_bytes() == b"onetwo"
+        assert not (tmp_path / "a.lock").stat().st_mode & 0o111
 
     @posix
     @pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
     def test_a_link_is_refused_and_its_target_stays(self, tmp_path: Path, make: str):
         target = files.write_text(tmp_path / "precious.txt", "precious")
-        getattr(tmp_path / "a.journal", make)(target)
-        with pytest.raises(OutputError, match=r"a\.journal is a link.*Delete it"):
-            files.open_own(tmp_path / "a.journal")
+        getattr(tmp_path / "a.lock", make)(target)
+        with pytest.raises(OutputError, match=r"a\.lock is a link.*Delete it"):
+            files.open_own(tmp_path / "a.lock")
         assert target.read_text() == "precious"
 
     @posix
     def test_a_link_to_nothing_makes_no_file(self, tmp_path: Path):
-        (tmp_path / "a.journal").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "a.lock").symlink_to(tmp_path / "elsewhere")
         with pytest.raises(OutputError, match="is a link"):
-            files.open_own(tmp_path / "a.journal")
-        assert names(tmp_path) == ["a.journal"]
+            files.open_own(tmp_path / "a.lock")
+        assert names(tmp_path) == ["a.lock"]
 
     @posix
     def test_a_pipe_is_refused_at_once(self, tmp_path: Path):
-        os.mkfifo(tmp_path / "a.journal")
+        os.mkfifo(tmp_path / "a.lock")
         with pytest.raises(OutputError, match="is not a regular file"):
-            files.open_own(tmp_path / "a.journal")
+            files.open_own(tmp_path / "a.lock")
 
 
 def test_of_two_who_write_one_new_file_at_once_one_is_refused(tmp_path: Path):

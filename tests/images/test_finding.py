@@ -1,6 +1,7 @@
 """Finding image files, and writing them."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,13 +95,33 @@ def test_links_to_folders_are_followed_and_circles_end(folder, tmp_path):
 
 
 def test_a_folder_that_may_not_be_listed(folder, monkeypatch):
-    def walk(top, *, onerror, **_):
-        onerror(PermissionError(13, "Permission denied", os.fspath(top)))
-        return iter(())
+    def scan(top):
+        raise PermissionError(13, "Permission denied", os.fspath(top))
 
-    monkeypatch.setattr("os.walk", walk)
+    monkeypatch.setattr("os.scandir", scan)
     with pytest.raises(UnreadableFileError, match="cannot be listed: Permission denied"):
         images.find_images([folder])
+
+
+def test_folders_come_sorted_by_path_as_a_whole(tmp_path: Path):
+    names = ["a.png", "a/1.png", "a-1/2.png", "a/b/3.png", "a/b.png", "a0.png", "A/4.png", "ä.png"]
+    if sys.platform in ("win32", "darwin"):
+        names.remove("A/4.png")  # where a and A are one folder
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    expected = sorted((tmp_path / name for name in names), key=lambda path: path.as_posix())
+    assert list(images.iter_images([tmp_path])) == expected == images.find_images([tmp_path])
+
+
+def test_what_is_no_folder_is_listed_as_given(tmp_path: Path):
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).touch()
+    gone = tmp_path / "gone.png"
+    given = [tmp_path / "2.png", tmp_path, gone]
+    found = [path.name for path in images.iter_images(given)]
+    assert found == ["2.png", "1.png", "2.png", "gone.png"]
 
 
 @contextmanager
@@ -125,7 +146,7 @@ def closed(folder: Path) -> Iterator[None]:
 class TestClosedFolder:
     def test_it_stands_where_its_images_would_and_the_others_are_found(self, folder):
         with closed(folder / "a" / "b"):
-            found = names(folder, images.list_images([folder]))
+            found = names(folder, images.iter_images([folder]))
             with pytest.raises(UnreadableFileError, match="cannot be listed: Permission denied"):
                 images.read(folder / "a" / "b")
             with pytest.raises(UnreadableFileError, match="cannot be listed: Permission denied"):
@@ -134,13 +155,13 @@ class TestClosedFolder:
 
     def test_it_may_be_the_one_that_is_given(self, folder):
         with closed(folder / "a"):
-            assert list(images.list_images([folder / "a"])) == [folder / "a"]
-            assert list(images.list_images([folder / "a" / "b"])) == [folder / "a" / "b"]
+            assert list(images.iter_images([folder / "a"])) == [folder / "a"]
+            assert list(images.iter_images([folder / "a" / "b"])) == [folder / "a" / "b"]
 
 
 def test_a_path_that_no_system_takes_stays_to_be_refused(tmp_path):
     long = tmp_path / ("x" * 300 + ".png")
-    assert list(images.list_images([long])) == [long]
+    assert list(images.iter_images([long])) == [long]
     with pytest.raises(UnreadableFileError, match="File name too long"):
         images.find_images([long])
 
@@ -154,9 +175,9 @@ class TestWriting:
     @pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])
     def test_jpeg_keeps_full_colour_resolution(self, tmp_path, suffix):
         path = images.write(tmp_path / f"cell{suffix}", noise(16, 16, 3))
-        with Image.open(path) as picture:
-            assert picture.format == "JPEG"
-            assert [layer[1:3] for layer in picture.layer] == [(1, 1)] * 3
+        with Image.open(path) as image:
+            assert image.format == "JPEG"
+            assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
 
     @pytest.mark.parametrize("name", ["cell.tif", "cell"])
     def test_another_suffix_is_refused(self, tmp_path, name):

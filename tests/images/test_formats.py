@@ -435,7 +435,7 @@ class TestOthers:
         names = ("1.png", "2.czi", "3.heic", "4.dcm", "5.jp2", "6.avif", "7.lif")
         for name in (*names, "notes.txt", "cells.csv", "boxes.xml", "coco.json", ".hidden.czi"):
             (tmp_path / name).write_bytes(b"x")
-        assert [path.name for path in images.list_images([tmp_path])] == list(names)
+        assert [path.name for path in images.iter_images([tmp_path])] == list(names)
         assert [p.name for p in images.find_images([tmp_path])] == [
             *("1.png", "3.heic", "4.dcm", "5.jp2", "6.avif")
         ]

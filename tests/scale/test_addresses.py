@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hematovision.errors import DatasetError
-from hematovision.images import find_images, list_images
+from hematovision.images import find_images, iter_images
 from hematovision.scale.addresses import is_uri, list_sources
 
 
@@ -46,7 +46,7 @@ def test_a_uri_is_listed_by_the_same_rules(pictures: Path):
     (pictures / "__MACOSX" / "b.png").write_bytes(b"x")
     (pictures / "c.czi").write_bytes(b"x")
     sources = list_sources([pictures.as_uri()])
-    assert [Path(source.path) for source in sources] == list(list_images([pictures]))
+    assert [Path(source.path) for source in sources] == list(iter_images([pictures]))
     assert any(source.path.endswith("c.czi") for source in sources), "refused by name, not left out"
     assert all(source.name == f"file://{source.path}" for source in sources)
     assert all(source.root == pictures.as_uri() and source.stamp for source in sources)

@@ -153,7 +153,7 @@ def test_a_table_of_another_model_is_not_gone_on_with(
 ):
     out = str(tmp_path / "out")
     classify_on_cluster([str(pictures)], model=colour_model, out=out)
-    with pytest.raises(OutputError, match="another model"):
+    with pytest.raises(OutputError, match="other values of model"):
         classify_on_cluster([str(pictures)], model="pbc8", out=out, resume=True)
 
 

@@ -160,15 +160,15 @@ def models() -> None:
 @contextmanager
 def _kept(out: Path | None) -> Iterator[None]:
     """Print how to resume if Ctrl-C or a full disk interrupts a table."""
-    from hematovision.tables.journal import journal_path
+    from hematovision.tables.store import can_resume, store_path
 
     try:
         yield
     except (KeyboardInterrupt, OutputError) as error:
         of_system = isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, OSError)
-        if out is not None and of_system and journal_path(out).exists():
+        if out is not None and of_system and can_resume(out):
             echo(
-                f"The results so far are in {journal_path(out)}. Run the same command with "
+                f"The results so far are in {store_path(out)}. Run the same command with "
                 "--resume to continue, or without it to start over.",
                 err=True,
             )

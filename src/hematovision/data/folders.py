@@ -30,7 +30,7 @@ from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import SPLIT_FILE
 from hematovision.data.tables import read_table
 from hematovision.errors import DatasetError
-from hematovision.images import is_image_name, list_images, unsupported_format
+from hematovision.images import is_image_name, iter_images, unsupported_format
 from hematovision.paths import escape_name
 from hematovision.progress import Progress, no_progress, notify
 from hematovision.taxonomy import TAXONOMIES, Taxonomy, normalise
@@ -319,12 +319,12 @@ def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
 def _unread(base: Path) -> str:
     """Say which images of formats that are not read lie below a folder without others."""
     try:
-        found = [path for path in list_images([base]) if unsupported_format(path)]
+        found = [path for path in iter_images([base]) if unsupported_format(path)]
     except DatasetError:
         return ""
     if not found:
         return ""
-    first = escape_name(Path(found[0]).name)
+    first = escape_name(found[0].name)
     return (
         f" There are {len(found)} in an unsupported format, such as {first} "
         f"({unsupported_format(found[0])}); convert them to PNG or TIFF."

@@ -7,7 +7,7 @@ from pathlib import Path
 from hematovision.data.findings import ADVICE
 from hematovision.data.folders import find_split
 from hematovision.data.samples import Dataset
-from hematovision.images import is_image_name, list_images, unsupported_format
+from hematovision.images import is_image_name, iter_images, unsupported_format
 from hematovision.paths import escape_name
 
 __all__ = ["find_unplaced_files", "find_unsupported_files", "unsupported_warnings"]
@@ -22,7 +22,7 @@ def find_unsupported_files(dataset: Dataset) -> list[tuple[Path, str]]:
     """
     if not any(sample.path.is_relative_to(dataset.root) for sample in dataset):
         return []
-    paths = map(Path, list_images([dataset.root]))
+    paths = iter_images([dataset.root])
     return [(path, name) for path in paths if (name := unsupported_format(path))]
 
 

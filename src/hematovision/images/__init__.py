@@ -9,10 +9,9 @@
 
 from __future__ import annotations
 
-from hematovision.images.finding import find_images, is_image_name, list_images
+from hematovision.images.finding import find_images, is_image_name, iter_images
 from hematovision.images.formats import MAX_ASPECT, MAX_SIDE, unsupported_format
 from hematovision.images.geometry import SIZE, fit, mean_colours, view
-from hematovision.images.path_list import PathList
 from hematovision.images.reading import PixelBudget, load, read, read_bytes
 from hematovision.images.writing import encode_png, write
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
@@ -23,13 +22,12 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "SIZE",
-    "PathList",
     "PixelBudget",
     "encode_png",
     "find_images",
     "fit",
     "is_image_name",
-    "list_images",
+    "iter_images",
     "load",
     "mean_colours",
     "read",

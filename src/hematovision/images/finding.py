@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from hematovision.errors import DatasetError, UnreadableFileError
 from hematovision.images.formats import unsupported_format
-from hematovision.images.path_list import PathList
 
-__all__ = ["find_images", "is_any_image_name", "is_hidden", "is_image_name", "list_images"]
+__all__ = ["find_images", "is_any_image_name", "is_hidden", "is_image_name", "iter_images"]
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -51,23 +48,22 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     DatasetError
         If a folder has no image in it.
     """
-    return list(_listed(map(_existing, map(Path, paths)), _refuse, is_image_name))
+    found = _iterate(map(_existing, map(Path, paths)), is_image_name, strict=True)
+    return list(dict.fromkeys(found))
 
 
-def list_images(paths: Iterable[Path]) -> PathList:
-    """List image files as `find_images` does, in little memory, those that do not exist, too.
+def iter_images(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield image files as `find_images` does, with a folder's names in memory at most.
 
-    What is no folder stays as it is given, and a folder that cannot be listed stands where its
-    images would stand; so do images of formats that are not read: reading them says what is wrong.
-    Half a million images take 12 MB; besides these, only the names in one folder are in memory at a
-    time.
+    Paths that do not exist, folders that cannot be listed and images of unsupported formats are
+    yielded too: reading them reports what is wrong. An image in two of `paths` comes twice.
 
     Raises
     ------
     DatasetError
         If a folder has no image in it.
     """
-    return _listed(paths, None, is_any_image_name)
+    return _iterate(paths, is_any_image_name, strict=False)
 
 
 def is_any_image_name(path: str | Path) -> bool:
@@ -75,27 +71,25 @@ def is_any_image_name(path: str | Path) -> bool:
     return is_image_name(path) or unsupported_format(path) is not None
 
 
-def _listed(
-    paths: Iterable[Path],
-    refuse: Callable[[OSError], None] | None,
-    wanted: Callable[[str], bool],
-) -> PathList:
-    found, given = PathList(), 0
+def _iterate(
+    paths: Iterable[Path], wanted: Callable[[str], bool], *, strict: bool
+) -> Iterator[Path]:
     for path in paths:
-        given, before = given + 1, len(found)
-        if _is_folder(path):
-            _add_folder(found, path, refuse, wanted)
-            if len(found) == before:
-                raise DatasetError(
-                    f"There are no images in the folder {path} or below it. Expected files ending "
-                    f"in {', '.join(sorted(SUFFIXES))}; hidden files are ignored. Check the path."
-                )
-        else:
-            found.add(path)
-    return found.unique() if given > 1 else found
+        if not _is_folder(path):
+            yield path
+            continue
+        empty = True
+        for image in _walk(path, wanted, set(), strict=strict):
+            empty = False
+            yield image
+        if empty:
+            raise DatasetError(
+                f"There is no image in the folder {path} or below it. Expected files ending in "
+                f"{', '.join(sorted(SUFFIXES))}; hidden files are ignored."
+            )
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(path: Path | os.DirEntry[str]) -> bool:
     try:
         return path.is_dir()
     except OSError:  # A name too long, or a folder above that may not be looked into.
@@ -107,73 +101,41 @@ def _existing(path: Path) -> Path:
         path.stat()
     except FileNotFoundError as error:
         raise UnreadableFileError(
-            path, "the file or folder does not exist. Check the path."
+            path, "there is no such file or folder. Check the path."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
-        raise UnreadableFileError(
-            path, f"it cannot be accessed: {reason}. Check its path and permissions."
-        ) from error
+        raise UnreadableFileError(path, f"it cannot be accessed: {reason}.") from error
     return path
 
 
-def _add_folder(
-    found: PathList,
-    folder: Path,
-    refuse: Callable[[OSError], None] | None,
-    wanted: Callable[[str], bool],
-) -> None:
-    listings, visited = dict[str, _Listing](), set[str]()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        real = os.path.realpath(root)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        images = PathList()
-        shown = (name for name in names if wanted(name) and not is_hidden(name))
-        images.add_names(Path(root), sorted(shown))
-        listings[root] = _Listing(images, tuple(folders))
-    _add_listing(found, str(folder), listings, visited)
-
-
-class _Listing(NamedTuple):
-    """The images and the folders in a folder, both sorted by name."""
-
-    images: PathList
-    folders: tuple[str, ...]
-
-
-def _add_listing(
-    found: PathList, root: str, listings: Mapping[str, _Listing], visited: Set[str]
-) -> None:
-    """Add a folder's images and those below it, sorted by path with forward slashes.
-
-    All that is in a folder stands together, where its name with a slash would stand. A folder that
-    could not be listed is added itself; one that was visited under another name is not.
-    """
-    if root not in listings:
-        if os.path.realpath(root) not in visited:
-            found.add(Path(root))
+def _walk(
+    folder: Path, wanted: Callable[[str], bool], visited: set[str], *, strict: bool
+) -> Iterator[Path]:
+    """Yield the images in and below a folder, sorted by path with forward slashes."""
+    real = os.path.realpath(folder)
+    if real in visited:
         return
-    images, folders = listings[root]
-    start = 0
-    for name in sorted(folders, key=lambda name: f"{name}/"):
-        stop = bisect_left(images, f"{name}/", lo=start, key=lambda path: path.name)
-        found.add_from(images, start, stop)
-        inner = os.path.join(root, name)  # noqa: PTH118, as `os.walk` does
-        _add_listing(found, inner, listings, visited)
-        start = stop
-    found.add_from(images, start, len(images))
+    visited.add(real)
+    try:
+        with os.scandir(folder) as entries:
+            shown = (entry for entry in entries if not is_hidden(entry.name))
+            marked = (entry.name + "/" * _is_folder(entry) for entry in shown)
+            names = sorted(name for name in marked if name.endswith("/") or wanted(name))
+    except OSError as error:
+        if strict:
+            raise UnreadableFileError(
+                folder, f"the folder cannot be listed: {error.strerror}. Check its permissions."
+            ) from error
+        yield folder
+        return
+    for name in names:
+        if name.endswith("/"):
+            yield from _walk(folder / name, wanted, visited, strict=strict)
+        else:
+            yield folder / name
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of that name is skipped in a search."""
     return name.startswith(".") or name == _LEFT_OUT
-
-
-def _refuse(error: OSError) -> None:
-    raise UnreadableFileError(
-        error.filename, f"the folder cannot be listed: {error.strerror}. Check its permissions."
-    ) from error

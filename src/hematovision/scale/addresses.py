@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hematovision.errors import DatasetError
 from hematovision.extras import needs_extra
-from hematovision.images import list_images
+from hematovision.images import iter_images
 from hematovision.images.finding import is_any_image_name, is_hidden
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def list_sources(addresses: Iterable[str]) -> list[Source]:
     ----------
     addresses : iterable of str
         Paths and URIs, of files and folders. Folders are searched at any depth by the rules of
-        `images.list_images`. A file stays, missing or not: reading it says what is wrong.
+        `images.iter_images`. A file stays, missing or not: reading it says what is wrong.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def list_sources(addresses: Iterable[str]) -> list[Source]:
 
 
 def _local(path: Path) -> Iterator[Source]:
-    for image in list_images([path]):
+    for image in iter_images([path]):
         yield Source(str(image), os.path.abspath(image), stamp=_local_stamp(image))  # noqa: PTH100 - links stay
 
 

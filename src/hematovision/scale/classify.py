@@ -21,7 +21,7 @@ from hematovision.scale.addresses import Source, is_uri, list_sources
 from hematovision.scale.cluster import Cluster, Connection, connected
 from hematovision.scale.parts import Part, Parts, open_parts, part_name
 from hematovision.scale.worker import PackedModel, Shard, classify_shard
-from hematovision.tables.journal import Head
+from hematovision.tables.store import run_identity
 from hematovision.workflows.classify import ClassifySummary
 
 __all__ = ["classify_on_cluster", "shard_size"]
@@ -83,7 +83,8 @@ def classify_on_cluster(
     folder = out if is_uri(out) else os.path.abspath(out)  # noqa: PTH100 - links stay
     classifier = Classifier.load(model, workers=1)
     sources = list_sources(addresses)
-    with open_parts(folder, Head.of(classifier), resume=resume) as parts:
+    identity = run_identity(classifier.identity, classifier.schema)
+    with open_parts(folder, identity, resume=resume) as parts:
         standing = parts.standing(sources)
         before = sum(len(part.stamps) for part in standing)
         shards = _shards(sources, standing, parts.next_number())

@@ -25,8 +25,8 @@ from hematovision.model.prediction import Prediction
 from hematovision.paths import name_bytes, unescape_name
 from hematovision.rows import Schema
 from hematovision.scale.addresses import Source, filesystem, is_uri
-from hematovision.tables.journal import Head
 from hematovision.tables.sinks import parquet_table
+from hematovision.tables.store import Identity, check_identity
 
 __all__ = ["JOB", "Part", "Parts", "open_parts", "part_name", "write_part"]
 
@@ -196,22 +196,18 @@ class Parts:
             return True
         return not any(str(path).rpartition("/")[2] != _LOCK for path in found)
 
-    def begin(self, head: Head) -> None:
-        """Write down what the answers are made with; where that is done, see that it is the same.
+    def begin(self, identity: Identity) -> None:
+        """Write down what the rows are computed with; if that is done, check that it is the same.
 
         Raises
         ------
         OutputError
-            If the parts are of another model, or there is no telling.
+            If the parts have another identity, or none.
         """
         path = f"{self._root}/{JOB}"
-        ours = json.dumps(head.to_json()).encode()
         if self._system.exists(path):
-            if self._system.cat_file(path) != ours:
-                raise OutputError(
-                    f"{self.folder} has answers of another model or version ({JOB} says which). "
-                    "Resume with that one, or choose a new folder with --out."
-                )
+            found = json.loads(self._system.cat_file(path))
+            check_identity(f"{self.folder}/{JOB}", found, identity)
             return
         if self.names():
             raise OutputError(
@@ -220,7 +216,7 @@ class Parts:
             )
         with writing(Path(f"{self.folder}/{JOB}")):
             self._system.makedirs(self._root, exist_ok=True)
-            self._system.pipe_file(path, ours)
+            self._system.pipe_file(path, json.dumps(identity).encode())
 
     def _read(self, name: str) -> Part | None:
         """Return what a part holds; None if it is damaged."""
@@ -244,15 +240,15 @@ class Parts:
 
 
 @contextmanager
-def open_parts(folder: str, head: Head, *, resume: bool) -> Iterator[Parts]:
+def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Parts]:
     """Open the folder of a table in parts, for this process alone where the folder is local.
 
     Parameters
     ----------
     folder : str
         A path or a URI.
-    head : Head
-        What the answers are made with.
+    identity : Identity
+        What the rows are computed with.
     resume : bool
         Whether parts may be there.
 
@@ -271,7 +267,7 @@ def open_parts(folder: str, head: Head, *, resume: bool) -> Iterator[Parts]:
                 f"The folder {folder} is not empty; nothing in it was touched. Add --resume to go "
                 "on with it, or choose a new one with --out."
             )
-        parts.begin(head)
+        parts.begin(identity)
         parts.clean()
         yield parts
 

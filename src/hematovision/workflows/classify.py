@@ -1,53 +1,54 @@
-"""The job of classifying: image files and folders in, a table and a summary out."""
+"""Predicting images into a table: the function behind `hematovision classify`."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from hematovision.errors import ImageError, OutputError
-from hematovision.images import list_images
-from hematovision.images.path_list import PathList
+from hematovision.images import iter_images
 from hematovision.model.classifier import Classifier
-from hematovision.model.inference import Item, infer
+from hematovision.model.inference import ImageResult, Item, Predictor, infer
 from hematovision.model.prediction import Prediction
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.progress import Progress, no_progress
-from hematovision.rows import Schema
-from hematovision.tables.journal import Head, journal_path, open_journal
-from hematovision.tables.resuming import Answered
+from hematovision.rows import ERROR, Row, Schema, Value
 from hematovision.tables.sinks import Table, check_table, open_table
-from hematovision.workflows.overlays import Overlays, open_overlays
+from hematovision.tables.store import RunImages, Store, can_resume, open_store, store_path
+from hematovision.workflows.overlays import open_overlays
 
-__all__ = ["ClassifySummary", "classify"]
+__all__ = ["ClassifySummary", "PredictionCounts", "classify", "predict_table"]
 
-_TOLD_ROWS = 10_000  # so many are written in well under a second
+_ROWS_PER_STEP = 10_000
+"""Rows of a table between two calls of the progress; written in well under a second."""
 
-Sink: TypeAlias = Callable[[Classifier], Table]
+_Row = TypeVar("_Row", bound=Row)
+_Values: TypeAlias = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
 class ClassifySummary:
-    """What a run over many images led to.
+    """Counts over the images of a run.
 
     Parameters
     ----------
     n : int
-        Files looked at.
+        Images.
     counts : mapping of str to int
-        Answers of each class, in the model's order; reviewed ones count too.
+        Predictions of each class, in the model's order, including those to review.
     review : int
-        Answers that a person should look at.
+        Predictions sent for review.
     refused : tuple of ImageError
         Files that could not be read, in order.
     explained : int
         Overlays written.
     before : int
-        Files among them whose answer an earlier run had given.
+        Images among them that an earlier run had classified.
     """
 
     n: int
@@ -64,46 +65,45 @@ def classify(
     model: str | Path = DEFAULT_MODEL,
     out: Path | None = None,
     resume: bool = False,
-    also: Sink | None = None,
+    also: Callable[[Classifier], Table] | None = None,
     explain: Path | None = None,
     progress: Progress = no_progress,
 ) -> ClassifySummary:
-    """Answer for image files, one row each, in memory that does not grow with their number.
+    """Classify image files, one row each, in memory that does not grow with their number.
 
     Parameters
     ----------
     paths : iterable of paths
-        Files and folders; folders are searched at any depth. A file that cannot be used, a missing
-        one included, is refused, and the work goes on.
+        Files and folders; folders are searched at any depth. A missing or unreadable file is
+        listed in the summary; the rest are processed normally.
     model : str or Path
         A bundled model's name or a run folder.
     out : Path, optional
-        Where to write the table; ``.csv``, ``.jsonl`` or ``.parquet``. It appears when all is done;
-        until then the answers are in a journal beside it (`journal.journal_path`).
+        The table to write: ``.csv``, ``.jsonl`` or ``.parquet``. It appears when all images are
+        done; until then the rows are in a store next to it (`store.store_path`).
     resume : bool
-        Go on where an interrupted run stopped: the table is the one of a whole run, sooner. Images
-        with an answer in the journal are not read again unless they have changed; refused ones
-        are. The journal then stays, so that a later run does only what is new. Otherwise all begins
-        anew, and the journal goes when the table is there.
+        Continue an interrupted run. Images whose rows are in the store are not read again unless
+        they have changed; unreadable ones are. The table is that of an uninterrupted run. The
+        store stays, so that a later run only processes new images. Without `resume` the run starts
+        over, and deletes the store once the table is written.
     also : callable, optional
-        Given the classifier, returns a further table that takes each row as soon as it is there;
-        rows of an earlier run are not.
+        Given the classifier, returns a second table. It takes every row as soon as it is computed;
+        rows of an earlier run are not repeated.
     explain : Path, optional
-        A new folder to fill with overlays, one PNG for each answered image: where the model looked.
-        It may not lie in a folder that is searched for images. Folders below the one that all
-        images have in common are kept. Cannot be resumed.
+        A new folder for Grad-CAM overlays, one PNG per classified image, outside all folders of
+        `paths`. The folders below the one that all images share are kept. Cannot be resumed.
     progress : Progress, optional
 
     Raises
     ------
     ModelNotFoundError, BundleError
-        If the model cannot be used, or cannot explain itself and is asked to.
+        If the model cannot be used, or has no explanation maps and `explain` is given.
     DatasetError
         If a folder has no image in it.
     OutputError
-        If the table or an overlay cannot be written, or the folder of overlays is not empty; if
-        another process fills the same table or folder; to resume, if there is nothing to resume
-        from, the journal is damaged or of another model, or overlays are asked for too.
+        If the table or an overlay cannot be written, the folder of overlays is not empty, or
+        another process writes the same table or folder; to resume, if there is nothing to resume
+        from, the store is damaged or of another model, or overlays are asked for.
     """
     if out is not None:
         check_table(out)
@@ -113,45 +113,88 @@ def classify(
     if explain is not None:
         classifier.check_explains()
     inputs = list(map(Path, paths))
-    files = list_images(inputs)
-    with open_overlays(explain, files, inputs) as overlays:
-        listener = also(classifier) if also else None
-        if out is not None:
-            return _to_table(classifier, files, out, overlays, listener, progress, resume=resume)
-        tally = _Tally(classifier.classes)
-        answers = _answers(classifier, files, overlays)
-        for prediction in _told(answers, len(files), listener, progress):
-            tally.add(prediction)
-        return tally.summary(overlays.written if overlays else 0)
+    counts = PredictionCounts(classifier.classes)
+    with (
+        closing(RunImages(iter_images(inputs))) as images,
+        open_overlays(explain, list(images) if explain else (), inputs) as overlays,
+    ):
+        second = also(classifier) if also else None
+
+        def each(result: ImageResult[Prediction]) -> None:
+            if overlays is not None:
+                overlays.write(result)
+            if second is not None:
+                second.write(result.prediction.values())
+
+        before = predict_table(
+            classifier,
+            images,
+            out=out,
+            resume=resume,
+            explain=explain is not None,
+            each=each,
+            count=counts.add,
+            progress=progress,
+        )
+        return counts.summary(overlays.written if overlays else 0, before)
 
 
-def _to_table(
-    classifier: Classifier,
-    files: PathList,
-    out: Path,
-    overlays: Overlays | None,
-    listener: Table | None,
-    progress: Progress,
+def predict_table(
+    predictor: Predictor[_Row],
+    images: RunImages,
     *,
+    out: Path | None,
     resume: bool,
-) -> ClassifySummary:
-    tally = _Tally(classifier.classes)
-    with open_journal(out, Head.of(classifier), resume=resume) as journal:
-        answered = Answered(journal, files, classifier.classes)
-        answers = _answers(classifier, answered.todo(), overlays)
-        for prediction in _told(answers, answered.left, listener, progress):
-            answered.add(prediction)
-        # Closed while the journal is open, also where the table cannot be written.
-        with closing(answered.predictions()) as predictions:
-            counted = tally.counted(predictions)
-            if answered.changed or not out.exists():
-                _write_table(out, counted, classifier.schema, len(files), progress)
-                answered.finish()
-            else:
-                deque(counted, maxlen=0)
-        if not resume:
-            journal.remove()
-    return tally.summary(overlays.written if overlays else 0, before=answered.before)
+    explain: bool,
+    each: Callable[[ImageResult[_Row]], None],
+    count: Callable[[_Values], None],
+    progress: Progress,
+) -> int:
+    """Predict the rows of images; write them as a table, with a resumable store.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    images : RunImages
+    out : Path or None
+        The table.
+    resume : bool
+        See `classify`.
+    explain : bool
+        Whether results have explanation maps.
+    each : callable
+        Called with the result of every image as soon as its rows are stored.
+    count : callable
+        Called with the values of every row of the table, in order.
+    progress : Progress
+
+    Returns
+    -------
+    int
+        Number of images that were done before.
+    """
+
+    def predict(paths: Iterable[Path], total: int) -> Iterator[list[dict[str, Value]]]:
+        items = (Item(str(path), path) for path in paths)
+        with closing(infer(predictor, items, explain=explain)) as results:
+            for done, result in enumerate(results, 1):
+                yield [row.values() for row in result.rows]
+                each(result)
+                progress(done, total, "Classifying")
+
+    if out is None:
+        for values in chain.from_iterable(predict(images, len(images))):
+            count(values)
+        return 0
+    with open_store(out, predictor.identity, predictor.schema, images, resume=resume) as store:
+        for rows in predict(store.todo(), store.left):
+            store.add(rows)
+        if store.changed or not out.exists():
+            _write_table(out, store, predictor.schema, len(images), count, progress)
+        else:
+            for values in store.rows():
+                count(values)
+        return store.before
 
 
 def _check_resumable(out: Path | None, explain: Path | None) -> None:
@@ -159,80 +202,55 @@ def _check_resumable(out: Path | None, explain: Path | None) -> None:
         raise OutputError("Only a table can be resumed. Name it with --out, or leave out --resume.")
     if explain is not None:
         raise OutputError(
-            "Overlays cannot be resumed: there is no telling which of them are whole. Finish the "
-            "table without --explain, and run with --explain FOLDER alone."
+            "Overlays cannot be resumed: an interrupted run may have left some incomplete. Finish "
+            "the table without --explain, then run with --explain FOLDER alone."
         )
-    if out.exists() and not journal_path(out).exists():
+    if out.exists() and not can_resume(out):
         raise OutputError(
             f"The table {out} is finished, and was not made with --resume: there is no "
-            f"{journal_path(out)} that says which model it is of. Run without --resume to make it "
-            "anew, or choose another --out."
+            f"{store_path(out)} with its model. Run without --resume to make it again, or choose "
+            "another --out."
         )
-
-
-def _told(
-    answers: Iterable[Prediction], total: int, listener: Table | None, progress: Progress
-) -> Iterator[Prediction]:
-    """Pass answers on, then tell who listens that they are there."""
-    for done, prediction in enumerate(answers, 1):
-        yield prediction
-        if listener is not None:
-            listener.write(prediction.values())
-        progress(done, total, "Classifying")
 
 
 def _write_table(
     out: Path,
-    answers: Iterable[Prediction],
+    store: Store,
     schema: Schema,
     total: int,
+    count: Callable[[_Values], None],
     progress: Progress,
 ) -> None:
-    with open_table(out, schema) as table:
-        for row, prediction in enumerate(answers, 1):
-            table.write(prediction.values())
-            if row % _TOLD_ROWS == 0:
-                progress(row, total, "Writing the table")
+    with store.finishing(), open_table(out, schema) as table:
+        for n, values in enumerate(store.rows(), 1):
+            count(values)
+            table.write(values)
+            if n % _ROWS_PER_STEP == 0:
+                progress(n, total, "Writing the table")
 
 
-def _answers(
-    classifier: Classifier, files: Iterable[Path], overlays: Overlays | None
-) -> Iterator[Prediction]:
-    """Give the answers, each after its overlay, if any, is written."""
-    items = (Item(str(path), path) for path in files)
-    for result in infer(classifier, items, explain=overlays is not None):
-        if overlays is not None:
-            overlays.write(result)
-        yield result.prediction
-
-
-class _Tally:
-    """Counts predictions as they pass."""
+class PredictionCounts:
+    """Counts the rows of a table of predictions, by label and decision."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
-        self._classes = classes
-        self._labels = Counter[str]()
-        self._decisions = Counter[str]()
+        self._labels = Counter[str](dict.fromkeys(classes, 0))
+        self._review = 0
         self._refused: list[ImageError] = []
 
-    def add(self, prediction: Prediction) -> None:
-        self._decisions[prediction.decision] += 1
-        if prediction.label is None:
-            self._refused.append(ImageError(prediction.path, prediction.error or ""))
+    def add(self, values: _Values) -> None:
+        """Count one row."""
+        self._review += values["decision"] == "review"
+        if values[ERROR]:
+            self._refused.append(ImageError(str(values["path"]), str(values[ERROR])))
         else:
-            self._labels[prediction.label] += 1
+            self._labels[str(values["label"])] += 1
 
-    def counted(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Pass predictions on, and count them."""
-        for prediction in predictions:
-            self.add(prediction)
-            yield prediction
-
-    def summary(self, explained: int, before: int = 0) -> ClassifySummary:
+    def summary(self, explained: int = 0, before: int = 0) -> ClassifySummary:
+        """Return the counts."""
         return ClassifySummary(
-            n=self._decisions.total(),
-            counts={label: self._labels[label] for label in self._classes},
-            review=self._decisions["review"],
+            n=self._labels.total() + len(self._refused),
+            counts=dict(self._labels),
+            review=self._review,
             refused=tuple(self._refused),
             explained=explained,
             before=before,
