@@ -224,6 +224,7 @@ def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
         versions=manifest.versions or library_versions(),
         files=hashes,
         self_test=manifest.self_test if same else None,
+        outputs=manifest.outputs if same else {},
     )
     return Bundle(folder, complete)
 
@@ -268,7 +269,7 @@ def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
 
 
 def with_self_test(bundle: Bundle) -> Bundle:
-    """Ask a bundle's model about the golden cell; its answer is in the bundle that is returned.
+    """Return the bundle with its model's self-test and the shapes of its outputs.
 
     Parameters
     ----------
@@ -278,16 +279,23 @@ def with_self_test(bundle: Bundle) -> Bundle:
     Raises
     ------
     BundleError
-        If the model cannot be opened, or its answer is no number.
+        If the model cannot be opened, or its prediction is not finite.
     """
-    self_test = run_self_test(bundle.read(ONNX), bundle.external_weights())
-    return Bundle(bundle.folder, replace(bundle.manifest, self_test=self_test))
+    # Reading a bundle must not import ONNX Runtime.
+    from hematovision.model.session import open_session, read_ports
+
+    name = str(bundle.folder / ONNX)
+    session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
+    manifest = replace(
+        bundle.manifest,
+        self_test=run_self_test(session),
+        outputs=read_ports(session, name=name).outputs,
+    )
+    return Bundle(bundle.folder, manifest)
 
 
 def seal_self_test(bundle: Bundle) -> Bundle:
-    """Ask a bundle's model about the golden cell, and write its answer into ``bundle.json``.
-
-    On a bundle of schema 1 it adds what that did not have.
+    """Run the self-test of a bundle and write it into ``bundle.json``, which gets schema 3.
 
     Parameters
     ----------
@@ -327,11 +335,12 @@ def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
     hashes = {name: _hash(folder / name) for name in candidates if (folder / name).is_file()}
     if ONNX not in hashes:
         raise BundleError(f"{folder}: there is no {ONNX}; a bundle cannot do without.")
-    same = hashes[ONNX] == manifest.files.get(ONNX)
-    self_test = manifest.self_test if same else None
+    sealed = replace(manifest, files=hashes)
+    if hashes[ONNX] != manifest.files.get(ONNX):
+        sealed = replace(sealed, self_test=None, outputs={})
     for name in hashes:
         sync(folder / name)
-    return _write_manifest(folder, replace(manifest, files=hashes, self_test=self_test))
+    return _write_manifest(folder, sealed)
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> Bundle:

@@ -1,78 +1,92 @@
-"""What ``bundle.json`` says about a model.
+"""The content of ``bundle.json``.
 
-``bundle.json`` may come from anywhere, so that nothing in it is taken for granted: every key has a
-type, every file name must stay inside the folder, and the document has a limit.
+A bundle may come from an untrusted source: every key is checked for its type, every file name must
+stay inside the folder, and the document has a limited length.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
-from hematovision.model.json_object import JsonObject
 from hematovision.model.self_test import SelfTest
 from hematovision.model.thresholds import Thresholds
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
     "INPUT_CONTRACT",
+    "INPUT_SIZES",
     "MAX_MANIFEST_BYTES",
+    "SCALING",
     "SCHEMA_VERSION",
     "SHARED_WEIGHTS",
     "BackboneRef",
+    "JsonObject",
     "Manifest",
+    "Shapes",
     "is_safe_name",
     "parse_manifest",
 ]
 
-SCHEMA_VERSION = 2
-"""The newest schema of ``bundle.json`` that this version reads, and the one it writes.
+SCHEMA_VERSION = 3
+"""The newest schema of ``bundle.json`` that this version reads, and the one that it writes.
 
-Schema 2 may have ``golden``; older ones, which have not, are read.
+Schema 3 added ``task`` and ``outputs``, freed the input size, and renamed ``review`` to
+``thresholds`` and ``golden`` (added by schema 2) to ``self_test``.
 """
 
 MAX_MANIFEST_BYTES = 2**20
 """A manifest has a few kB; thousands of classes with aliases stay below 1 MiB."""
 
 SHARED_WEIGHTS = "hematology.weights"
-"""The one name that a bundle may give for weights outside its folder: the packaged ones."""
+"""The only weights outside its folder that a bundle may use: those of the package."""
 
 _MAX_FILES = 1000
 _MAX_CLASSES = 1000
 
-INPUT_CONTRACT: Mapping[str, object] = MappingProxyType(
+INPUT_SIZES = range(32, 1025)
+"""Widths of the square input, in pixels, that a graph may have."""
+
+SCALING = "x / 127.5 - 1, inside the model"
+"""The scaling in graphs that HematoVision writes; others may scale as they like."""
+
+INPUT_CONTRACT: Mapping[str, str] = MappingProxyType(
     {
-        "size": SIZE,
         "dtype": "uint8",
         "layout": "NHWC",
         "colour_order": "RGB",
         "resize": "stretched, area averaging",
-        "scaling": "x / 127.5 - 1, inside the model",
     }
 )
-"""What a model takes. Another contract is another schema."""
+"""The properties of the input that are the same for all models; only its size may differ."""
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Shapes of outputs by name, without N."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class BackboneRef:
-    """Which backbone a model stands on.
+    """The backbone of a model.
 
     Parameters
     ----------
     name : str
-        For instance ``"hematology"`` or ``"imagenet"``.
+        Of its weights, for instance ``"hematology"`` or ``"imagenet"``.
     sha256 : str
-        Of the weights file (`BackboneWeights.sha256`).
+        Of the weights; for MobileNetV2, of the weights file (`BackboneWeights.sha256`).
     shared : bool
-        Whether the ONNX graph takes its weights from the packaged `SHARED_WEIGHTS` instead of
-        holding them. Only the models that are packaged beside them do.
+        Whether the ONNX graph takes its weights from the packaged `SHARED_WEIGHTS`, as only the
+        bundled models do.
     """
 
     name: str
@@ -87,28 +101,36 @@ class Manifest:
     Parameters
     ----------
     name : str
-        What to call the model.
+        Of the model.
     taxonomy : Taxonomy
-        Its classes, in the order of its outputs.
+        The classes, in the order of the outputs.
     thresholds : Thresholds
     backbone : BackboneRef
-        What it stands on.
     data : mapping
-        Where it learnt: ``fingerprint`` of the dataset, ``splits`` with their numbers of images,
-        and whatever else is worth keeping. Any JSON object.
+        The training data: ``fingerprint`` of the dataset, ``splits`` with their numbers of images,
+        and more. Any JSON object.
     seed : int or None
         Of the training run.
     options, versions : mapping
-        How it was trained and with what. Any JSON objects.
+        Of the training run. Any JSON objects.
     temperature : float
         Of the calibration, which is folded into the head. Above 0.
     created : str
-        When, in ISO 8601.
+        Date and time in ISO 8601.
     files : mapping of str to str
         SHA-256 of every other file of the bundle by its name; filled in by `bundle.seal`.
     self_test : SelfTest or None
         The model's prediction for `self_test.self_test_cell`; filled in by
-        `bundle.seal_self_test`. None in bundles of schema 1.
+        `bundle.with_self_test`. None in bundles of schema 1.
+    input_size : int
+        Width and height of the input in pixels, one of `INPUT_SIZES`.
+    scaling : str
+        How the graph scales pixels, for readers.
+    outputs : mapping of str to tuple of int
+        Shapes of the graph's outputs without N; filled in by `bundle.with_self_test`. Empty in
+        bundles of schema 1 and 2.
+    task : str
+        Of the model; this version has no other.
     """
 
     name: str
@@ -123,22 +145,29 @@ class Manifest:
     created: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     self_test: SelfTest | None = None
+    input_size: int = SIZE
+    scaling: str = SCALING
+    outputs: Shapes = field(default_factory=dict)
+    task: Literal["classification"] = "classification"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, read back by `from_json`."""
+        max_novelty = self.thresholds.max_novelty
         return {
             "schema_version": SCHEMA_VERSION,
+            "task": self.task,
             "name": self.name,
             "created": self.created,
             "taxonomy": self.taxonomy.to_json(),
-            "input": dict(INPUT_CONTRACT),
+            "input": {"size": self.input_size, **INPUT_CONTRACT, "scaling": self.scaling},
+            "outputs": {name: list(shape) for name, shape in self.outputs.items()},
             "calibration": {
                 "method": "temperature and class biases, folded into the last layer",
                 "temperature": self.temperature,
             },
-            "review": {
+            "thresholds": {
                 "min_confidence": self.thresholds.min_confidence,
-                "max_novelty": self.thresholds.max_novelty,
+                "max_novelty": max_novelty if math.isfinite(max_novelty) else None,
             },
             "backbone": {
                 "name": self.backbone.name,
@@ -149,7 +178,7 @@ class Manifest:
             "seed": self.seed,
             "options": dict(self.options),
             "versions": dict(self.versions),
-            "golden": None if self.self_test is None else self.self_test.to_json(),
+            "self_test": None if self.self_test is None else self.self_test.to_json(),
             "files": dict(sorted(self.files.items())),
         }
 
@@ -159,7 +188,7 @@ class Manifest:
         Raises
         ------
         BundleError
-            If ``data``, ``options`` or ``versions`` hold what JSON cannot say.
+            If ``data``, ``options`` or ``versions`` can't be written as JSON.
         """
         try:
             return json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -168,38 +197,100 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: object) -> Manifest:
-        """Check a JSON object and take it over.
+        """Check a JSON object of schema 1 to `SCHEMA_VERSION` and return its manifest.
 
         Raises
         ------
         BundleError
-            If its schema is newer than `SCHEMA_VERSION`, or a key is missing or has a value that
-            cannot be right.
+            If its schema is newer, its task is not classification, or a key is missing or has an
+            impossible value.
         """
         root = JsonObject(value, "")
-        _check_schema(root)
-        contract = root.object("input")
-        for key, expected in INPUT_CONTRACT.items():
-            if contract.value.get(key) != expected:
-                raise contract.wrong(key, repr(expected))
+        is_old = _schema(root) < 3
         taxonomy = _taxonomy(root.object("taxonomy"))
+        self_test = "golden" if is_old else "self_test"
         return cls(
             name=root.get("name", str),
             taxonomy=taxonomy,
-            thresholds=_thresholds(root),
-            temperature=_temperature(root.object("calibration")),
+            thresholds=_thresholds(root.object("review" if is_old else "thresholds")),
             backbone=_backbone(root.object("backbone")),
             data=root.object("data").value,
             seed=None if root.value.get("seed") is None else root.get("seed", int),
             options=root.object("options").value,
             versions=root.object("versions").value,
+            temperature=_temperature(root.object("calibration")),
             created=root.get("created", str),
             files=_files(root.object("files")),
-            self_test=_self_test(root, len(taxonomy.classes)),
+            self_test=None
+            if root.value.get(self_test) is None
+            else _self_test(root.object(self_test), len(taxonomy.classes)),
+            input_size=_input_size(root.object("input"), is_old=is_old),
+            scaling=root.object("input").get("scaling", str),
+            outputs={} if is_old else _outputs(root.object("outputs")),
+            task="classification" if is_old else _task(root),
         )
 
 
-def _check_schema(root: JsonObject) -> None:
+class JsonObject:
+    """A JSON object that knows its place in the document, for error messages.
+
+    Parameters
+    ----------
+    value : object
+        As parsed from JSON.
+    place : str
+        ``"taxonomy.aliases"`` for instance; empty for the whole document.
+
+    Raises
+    ------
+    BundleError
+        If it is not a JSON object; by the methods, if a value is missing or has another type.
+    """
+
+    def __init__(self, value: object, place: str) -> None:
+        if not isinstance(value, dict):
+            raise BundleError(
+                f"{place or 'The document'} must be a JSON object. Received: "
+                f"{type(value).__name__}."
+            )
+        self.value: dict[str, Any] = value
+        self.place = f"{place}." if place else ""
+
+    def wrong(self, key: str, expected: str) -> BundleError:
+        """Return the error about `key`."""
+        if key not in self.value:
+            return BundleError(f"`{self.place}{key}` is missing; it must be {expected}.")
+        shown = repr(self.value[key])[:80]
+        return BundleError(f"`{self.place}{key}` must be {expected}. Received: {shown}.")
+
+    def get(self, key: str, kind: type[_T]) -> _T:
+        """Return the value of `key` if it is a `kind`; booleans are not numbers."""
+        value = self.value.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self.wrong(key, f"of type {kind.__name__}")
+        return value
+
+    def number(self, key: str) -> float:
+        """Return the finite number at `key`."""
+        value = self.value.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(key, "a number")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.wrong(key, "a finite number")
+        return number
+
+    def object(self, key: str) -> JsonObject:
+        """Return the object at `key`."""
+        if not isinstance(self.value.get(key), dict):
+            raise self.wrong(key, "a JSON object")
+        return JsonObject(self.value[key], f"{self.place}{key}")
+
+
+def _schema(root: JsonObject) -> int:
     version = root.get("schema_version", int)
     if version > SCHEMA_VERSION:
         raise BundleError(
@@ -208,6 +299,35 @@ def _check_schema(root: JsonObject) -> None:
         )
     if version < 1:
         raise root.wrong("schema_version", "1 or more")
+    return version
+
+
+def _task(root: JsonObject) -> Literal["classification"]:
+    if root.get("task", str) != "classification":
+        raise root.wrong("task", "'classification', the only task that this version can run")
+    return "classification"
+
+
+def _input_size(value: JsonObject, *, is_old: bool) -> int:
+    for key, expected in INPUT_CONTRACT.items():
+        if value.value.get(key) != expected:
+            raise value.wrong(key, repr(expected))
+    if is_old and value.value.get("scaling") != SCALING:
+        raise value.wrong("scaling", repr(SCALING))
+    size = value.get("size", int)
+    if size not in ((SIZE,) if is_old else INPUT_SIZES):
+        known = f"{INPUT_SIZES[0]} to {INPUT_SIZES[-1]} pixels"
+        raise value.wrong("size", str(SIZE) if is_old else known)
+    return size
+
+
+def _outputs(value: JsonObject) -> Shapes:
+    if len(value.value) > _MAX_FILES:
+        raise BundleError(f"`outputs` lists {len(value.value)}; the limit is {_MAX_FILES}.")
+    for name, shape in value.value.items():
+        if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+            raise value.wrong(name, "a list of positive integers, the shape without N")
+    return {name: tuple(cast("list[int]", shape)) for name, shape in value.value.items()}
 
 
 def _taxonomy(value: JsonObject) -> Taxonomy:
@@ -223,13 +343,11 @@ def _taxonomy(value: JsonObject) -> Taxonomy:
         raise BundleError(str(error)) from error
 
 
-def _thresholds(root: JsonObject) -> Thresholds:
-    review = root.object("review")
+def _thresholds(value: JsonObject) -> Thresholds:
+    no_novelty = value.place == "thresholds." and value.value.get("max_novelty", "") is None
+    max_novelty = math.inf if no_novelty else value.number("max_novelty")
     try:
-        return Thresholds(
-            min_confidence=review.number("min_confidence"),
-            max_novelty=review.number("max_novelty"),
-        )
+        return Thresholds(value.number("min_confidence"), max_novelty)
     except BundleError:
         raise
     except ModelError as error:
@@ -253,10 +371,15 @@ def _backbone(value: JsonObject) -> BackboneRef:
     return BackboneRef(value.get("name", str), sha256, shared=file is not None)
 
 
-def _self_test(root: JsonObject, classes: int) -> SelfTest | None:
-    if root.value.get("golden") is None:
-        return None
-    return SelfTest.from_json(root.object("golden"), classes)
+def _self_test(value: JsonObject, classes: int) -> SelfTest:
+    given = value.get("probabilities", list)
+    if len(given) != classes or not all(
+        type(number) in (int, float) and 0 <= number <= 1 for number in given
+    ):
+        raise value.wrong("probabilities", f"{classes} numbers from 0 to 1")
+    no_novelty = value.place == "self_test." and value.value.get("novelty", "") is None
+    novelty = None if no_novelty else value.number("novelty")
+    return SelfTest(tuple(map(float, given)), novelty)
 
 
 def _files(value: JsonObject) -> dict[str, str]:
@@ -278,10 +401,10 @@ def _is_sha256(value: object) -> bool:
 
 
 def is_safe_name(name: str) -> bool:
-    """Tell whether `name` is a relative path that stays inside its folder on every system.
+    """Return whether `name` is a relative path that stays inside its folder on every system.
 
-    Refused are absolute paths, ``..``, backslashes, drives and streams (``C:``, ``a:b``), control
-    characters, and anything that is not written in its shortest form.
+    Absolute paths, ``..``, backslashes, drives and streams (``C:``, ``a:b``), control characters
+    and paths that are not in their shortest form are unsafe.
     """
     parts = PurePosixPath(name).parts
     return (
@@ -300,12 +423,12 @@ def parse_manifest(data: bytes) -> Manifest:
     Raises
     ------
     BundleError
-        If it is too long, no JSON, or not a manifest.
+        If it is too long, not JSON, or not a manifest.
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleError(
-            f"The manifest has more than {MAX_MANIFEST_BYTES:,} bytes; one written by HematoVision "
-            "has a few thousand."
+            f"The manifest has more than {MAX_MANIFEST_BYTES:,} bytes. HematoVision writes a few "
+            "thousand; use another copy of the bundle."
         )
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)

@@ -1,33 +1,32 @@
-"""The golden answer: what a model said about one fixed drawn cell when it was made.
+"""The self-test: a model's prediction for one fixed synthetic cell, recorded when it was made.
 
-Whoever serves a model asks it about the same cell and compares: a damaged installation, a library
-that computes otherwise, or weights that belong to another model are noticed before anybody is
-answered. The cell is drawn here, by whole numbers alone, so that its pixels are the same bytes on
-every machine and in every version.
+Every server predicts the same cell again and compares. That reveals a damaged installation, a
+library that computes something else, or weights of another model before the first request. The
+cell is rendered with integers alone, so its pixels are the same on every machine.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision import images
 from hematovision.errors import BundleError
-from hematovision.model.architecture import INPUT_SIZE
-from hematovision.model.json_object import JsonObject
+
+if TYPE_CHECKING:
+    from hematovision.model.session import Session
 
 __all__ = ["NOVELTY_TOLERANCE", "TOLERANCE", "SelfTest", "run_self_test", "self_test_cell"]
 
 TOLERANCE = 1e-4
-"""How far each probability may lie from the golden one: what two machines may differ by."""
+"""Largest difference of a probability between two machines."""
 
 NOVELTY_TOLERANCE = 1e-3
-"""How far the novelty may lie from the golden one, in parts of it, or of 1 below 1: it is a
-distance, several times as far as probabilities from rounding."""
+"""Largest difference of a novelty score, relative to it above 1; a distance rounds less well."""
 
 # Colours of a stained smear, RGB: plasma, a white cell's cytoplasm and nucleus, a red cell.
 _PLASMA, _CYTOPLASM, _NUCLEUS, _RED = (
@@ -50,99 +49,84 @@ _DISCS = (
 
 @dataclass(frozen=True)
 class SelfTest:
-    """A model's answer for `self_test_cell`.
+    """A model's prediction for `self_test_cell`.
 
     Parameters
     ----------
     probabilities : tuple of float
         One per class, calibrated.
-    novelty : float
+    novelty : float or None
+        None for a model without a novelty score.
     """
 
     probabilities: tuple[float, ...]
-    novelty: float
+    novelty: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object, read back by `from_json`."""
+        """Return the JSON object."""
         return {"probabilities": list(self.probabilities), "novelty": self.novelty}
 
-    @classmethod
-    def from_json(cls, value: JsonObject, classes: int) -> SelfTest:
-        """Check a JSON object and take it over.
-
-        Raises
-        ------
-        BundleError
-            If it is not `classes` probabilities and a novelty.
-        """
-        given = value.get("probabilities", list)
-        numbers = all(type(one) in (int, float) and 0 <= one <= 1 for one in given)
-        if not numbers or len(given) != classes:
-            raise value.wrong("probabilities", f"{classes} numbers from 0 to 1")
-        return cls(tuple(map(float, given)), value.number("novelty"))
-
     def agrees(self, probabilities: Sequence[float], novelty: float | None) -> bool:
-        """Tell whether an answer is this one within `TOLERANCE` and `NOVELTY_TOLERANCE`."""
-        if novelty is None or len(probabilities) != len(self.probabilities):
+        """Return whether a prediction is this one within `TOLERANCE` and `NOVELTY_TOLERANCE`.
+
+        NaN never agrees.
+        """
+        if len(probabilities) != len(self.probabilities):
             return False
         pairs = zip(probabilities, self.probabilities, strict=True)
-        near = NOVELTY_TOLERANCE * max(1.0, abs(self.novelty))
-        # A comparison with NaN is false, so that no answer of NaN agrees.
-        return (
-            all(abs(found - golden) <= TOLERANCE for found, golden in pairs)
-            and math.fabs(novelty - self.novelty) <= near
-        )
+        if not all(abs(found - expected) <= TOLERANCE for found, expected in pairs):
+            return False
+        if novelty is None or self.novelty is None:
+            return novelty is self.novelty
+        return abs(novelty - self.novelty) <= NOVELTY_TOLERANCE * max(1.0, abs(self.novelty))
 
     def __str__(self) -> str:
         shown = ", ".join(f"{one:.6f}" for one in self.probabilities)
-        return f"probabilities ({shown}), novelty {self.novelty:.6f}"
+        novelty = "no novelty" if self.novelty is None else f"novelty {self.novelty:.6f}"
+        return f"probabilities ({shown}), {novelty}"
 
 
 def self_test_cell() -> NDArray[np.uint8]:
-    """Draw the cell: a white cell with a nucleus of three lobes, and two red cells.
+    """Render a white cell with a nucleus of three lobes, and two red cells.
 
     Returns
     -------
     array of uint8, (224, 224, 3)
-        RGB, as `images.fit` gives it, so that no resize has a part in it.
+        RGB. Models with this input size need no resize.
     """
-    y, x = np.mgrid[0:INPUT_SIZE, 0:INPUT_SIZE].astype(np.int64)
-    image: NDArray[np.int64] = np.empty((INPUT_SIZE, INPUT_SIZE, 3), np.int64)
+    y, x = np.mgrid[0 : images.SIZE, 0 : images.SIZE].astype(np.int64)
+    image: NDArray[np.int64] = np.empty((images.SIZE, images.SIZE, 3), np.int64)
     image[...] = _PLASMA
     for colour, (left, top), radius in _DISCS:
         image[(x - left) ** 2 + (y - top) ** 2 < radius**2] = colour
     grain = (x * 37 + y * 61 + x * y) % 17 - 8
     shade = (x + y) // 32  # Brighter towards one corner, as under most microscopes.
-    drawn: NDArray[np.uint8] = np.clip(image + (grain + shade - 7)[..., None], 0, 255).astype("u1")
-    return drawn
+    cell: NDArray[np.uint8] = np.clip(image + (grain + shade - 7)[..., None], 0, 255).astype("u1")
+    return cell
 
 
-def run_self_test(model: bytes, external: Mapping[str, bytes]) -> SelfTest:
-    """Ask an ONNX graph about `self_test_cell`.
-
-    Parameters
-    ----------
-    model : bytes
-        The ONNX model.
-    external : mapping of str to bytes
-        As `session.open_session` takes it.
+def run_self_test(session: Session) -> SelfTest:
+    """Predict `self_test_cell`.
 
     Raises
     ------
     BundleError
-        If ONNX Runtime does not open it, or what it answers is no answer.
+        If the graph is not a classifier's, or its prediction is not finite.
     ModelError
         If it fails on the image.
     """
-    # Imported here: whoever only reads a manifest does not wait for ONNX Runtime.
-    from hematovision.model.session import open_session, run_one
+    # Reading a manifest must not import ONNX Runtime.
+    from hematovision.model.session import read_ports, run_one
 
-    session = open_session(model, external)
-    probabilities, novelty = run_one(session, ("probabilities", "novelty"), self_test_cell()[None])
-    golden = SelfTest(tuple(map(float, probabilities[0])), float(novelty[0]))
-    if not np.isfinite([*golden.probabilities, golden.novelty]).all():
+    ports = read_ports(session, name="The model")
+    cell = images.fit(self_test_cell(), ports.size)[None]
+    probabilities = run_one(session, ["probabilities"], cell)[0][0]
+    has_novelty = "novelty" in ports.outputs
+    novelty = float(run_one(session, ["novelty"], cell)[0][0]) if has_novelty else None
+    found = SelfTest(tuple(map(float, probabilities)), novelty)
+    if not np.isfinite([*found.probabilities, found.novelty or 0.0]).all():
         raise BundleError(
-            f"The model predicts {golden} for a synthetic cell; its weights are not all finite. "
+            f"The model predicts {found} for a synthetic cell; its weights are not all finite. "
             "Train it again."
         )
-    return golden
+    return found

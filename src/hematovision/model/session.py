@@ -1,43 +1,65 @@
-"""Opening and running ONNX graphs.
+"""Open and run ONNX graphs on the CPU, or on an NVIDIA GPU if ONNX Runtime can use one.
 
 A session runs one image at a time on one thread, and several threads share the session. That is
-the fastest way on few cores (decision 10 has the table of what else was tried), and it makes an
-image's result independent of its neighbours: no kernel ever sees two images at once, so there is
-nothing to choose by batch size.
+the fastest way on few cores (decision 10 has the measurements), and an image's result does not
+depend on the rest of its batch.
+
+A GPU needs the package ``onnxruntime-gpu`` instead of ``onnxruntime``, and CUDA with cuDNN of the
+versions it was built for. Its predictions should be within 1e-4 of the CPU's, which has not been
+measured yet; the last bits may differ from run to run.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from hematovision.errors import BundleError, ModelError
-from hematovision.model.architecture import INPUT_SIZE, REDUCTION
-from hematovision.model.devices import Provider, chosen_providers, note_processor
+from hematovision.model.manifest import INPUT_SIZES, Shapes
 from hematovision.model.onnx_file import check_self_contained
 
 __all__ = [
+    "CPU",
+    "CUDA",
+    "DEVICE",
     "Port",
+    "Ports",
     "Session",
     "check_images",
-    "check_ports",
-    "feature_places",
+    "check_outputs",
+    "chosen_providers",
+    "input_size",
     "open_session",
+    "read_ports",
     "reading_threads",
     "run_each",
     "run_one",
     "usable_cpus",
 ]
 
+DEVICE = "HEMATOVISION_DEVICE"
+"""Environment variable that chooses the device: ``cpu``, ``cuda``, or ``auto`` (the default)."""
 
-# How ONNX Runtime and C++ say that memory does not suffice; they have no type of error for it.
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+Provider: TypeAlias = tuple[str, Mapping[str, str]]
+
+# TensorFloat-32 rounds factors to 10 bits: predictions would differ by more than 1e-4. Searching
+# for the fastest convolution would take seconds at the first image.
+_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+# Messages of ONNX Runtime and C++ when memory runs out; they have no exception type for it.
 _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "out of memory")
+
+_LOG = logging.getLogger(__name__)
 
 
 class Port(Protocol):
@@ -49,7 +71,7 @@ class Port(Protocol):
 
 
 class Session(Protocol):
-    """What is used of ``onnxruntime.InferenceSession``, which has no types of its own."""
+    """The used part of ``onnxruntime.InferenceSession``, which is untyped."""
 
     def run(
         self, output_names: list[str], input_feed: dict[str, NDArray[np.uint8]]
@@ -64,16 +86,16 @@ class Session(Protocol):
 
 
 def reading_threads() -> int:
-    """Return how many threads to read, decode and run images on: one more than processors.
+    """Return the number of threads that read, decode and run images: one more than CPUs.
 
-    One of them is often waiting for the interpreter's lock: on two cores, three threads answered
-    2 to 14 % more images a second than two (decision 10).
+    One of them often waits for the interpreter's lock: on two cores, three threads classified
+    2 to 14% more images per second than two (decision 10).
     """
     return usable_cpus() + 1
 
 
 def usable_cpus() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -82,9 +104,9 @@ def usable_cpus() -> int:
 def open_session(
     model: bytes, external: Mapping[str, bytes] | None = None, *, name: str = "The model"
 ) -> Session:
-    """Open an ONNX graph held in memory, on the device that `devices.chosen_providers` names.
+    """Open an ONNX graph held in memory, on the device of `chosen_providers`.
 
-    Where a card was to be used and cannot, that is logged, and the processor does the work.
+    If a GPU should be used and cannot, that is logged and the graph runs on the CPU.
 
     Parameters
     ----------
@@ -93,23 +115,23 @@ def open_session(
     external : mapping of str to bytes, optional
         Content of the files of external data that the model names. No other file is read.
     name : str
-        What to call the model in an error.
+        Of the model, for errors.
 
     Raises
     ------
     BundleError
         If it refers to other files (`onnx_file`), or ONNX Runtime does not accept it.
     ModelError
-        If the environment asks for a device that there is not; see `devices.chosen_providers`.
+        If `DEVICE` has an invalid value.
     """
     given = dict(external or {})
     check_self_contained(model, given, name=name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Else a file that is also in ONNX Runtime's own form, which nobody checked, is read as that.
+    # Else a file in ONNX Runtime's own format, which was not checked, would be opened too.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.log_severity_level = 4  # Its own log repeats what the error below says.
+    options.log_severity_level = 4  # Its own log repeats the error below.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
         if given:
@@ -121,7 +143,7 @@ def open_session(
         raise
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         raise BundleError(
-            f"{name}: ONNX Runtime {onnxruntime.__version__} does not open it: {error}. The file "
+            f"{name}: ONNX Runtime {onnxruntime.__version__} cannot open it: {error}. The file "
             "is damaged or not a HematoVision model; train or fetch it again."
         ) from error
 
@@ -129,7 +151,7 @@ def open_session(
 def _on_device(
     model: bytes, options: onnxruntime.SessionOptions, providers: Sequence[Provider]
 ) -> Session:
-    """Open a graph on the first of `providers`, or say why on the last, the processor."""
+    """Open a graph on the first of `providers`, else log why not and use the last, the CPU."""
     try:
         session = onnxruntime.InferenceSession(
             model,
@@ -141,77 +163,171 @@ def _on_device(
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         if len(providers) == 1:
             raise
-        note_processor(f"it cannot be used ({error})")
+        _log_cpu(f"it cannot be used ({error})")
         return _on_device(model, options, providers[-1:])
     if providers[0][0] not in session.get_providers():
-        note_processor("ONNX Runtime cannot load its libraries")
+        _log_cpu("ONNX Runtime cannot load its libraries")
     opened: Session = session
     return opened
 
 
-def check_ports(session: Session, outputs: Mapping[str, tuple[int, ...]], *, name: str) -> None:
-    """Make sure that a session takes and gives what HematoVision's graphs do.
-
-    Parameters
-    ----------
-    session : Session
-    outputs : mapping of str to tuple of int
-        Shapes, without N, of the outputs that must be there.
-    name : str
-        What to call the model in an error.
-
-    Raises
-    ------
-    BundleError
-        If the only input is not ``images``, uint8 (N, 224, 224, 3), or an output is missing, not
-        float32 or of another shape.
-    """
-    expected = {"images": ("tensor(uint8)", (INPUT_SIZE, INPUT_SIZE, 3))}
-    try:
-        inputs, given = _kinds(session.get_inputs()), _kinds(session.get_outputs())
-    except (UnicodeDecodeError, TypeError) as error:  # A name that is no text, or no shape at all.
-        raise BundleError(f"{name}: the ONNX file's inputs or outputs are damaged.") from error
-    if inputs != expected:
-        raise BundleError(f"{name}: the ONNX file takes {inputs}, expected {expected}.")
-    for output, shape in outputs.items():
-        if given.get(output) != ("tensor(float)", shape):
-            raise BundleError(
-                f"{name}: the ONNX file's output {output!r} must be ('tensor(float)', {shape}) "
-                f"after N. Received: {given.get(output)}. It does not belong to this bundle.json."
-            )
-
-
-def feature_places(session: Session) -> int:
-    """Return how many places a side the feature map has: as many as the network's side allows."""
-    shapes = [port.shape for port in session.get_outputs() if port.name == "feature_map"]
-    sides = [shape[1] for shape in shapes if len(shape) == 4 and isinstance(shape[1], int)]
-    return next(iter(sides), INPUT_SIZE // REDUCTION)
-
-
-def _kinds(ports: list[Port]) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
-    return {port.name: (port.type, tuple(port.shape[1:])) for port in ports}
-
-
-def check_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return `images`, contiguous, if they are what the graphs take.
+def chosen_providers() -> list[Provider]:
+    """Return ONNX Runtime's execution providers, the preferred one first and the CPU last.
 
     Raises
     ------
     ModelError
-        If they are not uint8 of shape (N, 224, 224, 3).
+        If the environment variable `DEVICE` has an invalid value.
     """
-    if (
-        images.dtype != np.uint8
-        or images.ndim != 4
-        or images.shape[1:]
-        != (
-            INPUT_SIZE,
-            INPUT_SIZE,
-            3,
-        )
-    ):
+    chosen = os.environ.get(DEVICE, "").strip().lower() or "auto"
+    if chosen not in ("auto", "cpu", "cuda"):
         raise ModelError(
-            f"Images must be uint8 RGB of shape (N, {INPUT_SIZE}, {INPUT_SIZE}, 3). Received: "
+            f"The environment variable {DEVICE} is {chosen!r}; expected auto, cpu or cuda. "
+            "Change or unset it."
+        )
+    if chosen == "cpu":
+        return [(CPU, {})]
+    if CUDA in onnxruntime.get_available_providers():
+        return [(CUDA, _CUDA_OPTIONS), (CPU, {})]
+    if chosen == "cuda":
+        _log_cpu("this installation of ONNX Runtime does not support it")
+    return [(CPU, {})]
+
+
+def _log_cpu(reason: str) -> None:
+    _LOG.warning(
+        "The NVIDIA GPU is not used: %s. The model runs on the CPU. Install onnxruntime-gpu "
+        "instead of onnxruntime, and CUDA with cuDNN as its page describes; or set %s=cpu.",
+        reason,
+        DEVICE,
+    )
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Input and outputs of a classifier's graph.
+
+    Parameters
+    ----------
+    size : int
+        Width and height of the input in pixels.
+    outputs : mapping of str to tuple of int
+        Shapes, without N, of the outputs that HematoVision uses.
+    """
+
+    size: int
+    outputs: Shapes
+
+
+_OUTPUT_RANKS = {"probabilities": 1, "novelty": 0, "features": 1, "feature_map": 3, "attention": 2}
+
+
+def read_ports(session: Session, *, name: str) -> Ports:
+    """Check the input and outputs of a classifier's graph.
+
+    The only input is ``images``, uint8 RGB (N, S, S, 3). The output ``probabilities`` (N, C) is
+    required; ``novelty`` (N,), ``features`` (N, D), ``feature_map`` (N, H, W, D) and ``attention``
+    (N, H, W) are optional; others are ignored. Outputs are float32.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+        Of the model, for errors.
+
+    Raises
+    ------
+    BundleError
+        If the graph does not fit; the message has the expected and the received ports.
+    """
+    try:
+        inputs, given = _ports(session.get_inputs()), _ports(session.get_outputs())
+    except (UnicodeDecodeError, TypeError) as error:  # A name that is no text, or no shape at all.
+        raise BundleError(f"{name}: the ONNX file's inputs or outputs are damaged.") from error
+    kind, shape = inputs.get("images", ("", ()))
+    size = shape[0] if shape else None
+    fits = kind == "tensor(uint8)" and shape == (size, size, 3) and isinstance(size, int)
+    if len(inputs) != 1 or not fits or size not in INPUT_SIZES:
+        raise BundleError(
+            f"{name}: the ONNX file must have one input, images: uint8 (N, S, S, 3), with S from "
+            f"{INPUT_SIZES[0]} to {INPUT_SIZES[-1]}. Received: {_shown(inputs)}."
+        )
+    outputs = {}
+    for output, rank in _OUTPUT_RANKS.items():
+        if output not in given and output != "probabilities":
+            continue
+        kind, shape = given.get(output, ("", ()))
+        fixed = tuple(n for n in shape if isinstance(n, int) and n > 0)
+        if kind != "tensor(float)" or len(shape) != rank or fixed != shape:
+            raise BundleError(
+                f"{name}: the ONNX file's output {output!r} must be float32 with {rank} fixed "
+                f"dimensions after N. Received: {_shown(given)}."
+            )
+        outputs[output] = fixed
+    assert isinstance(size, int)
+    return Ports(size, outputs)
+
+
+def check_outputs(ports: Ports, expected: Shapes, *, name: str) -> None:
+    """Check that outputs have the `expected` shapes, and that all outputs fit one another.
+
+    Parameters
+    ----------
+    ports : Ports
+    expected : mapping of str to tuple of int
+        Shapes by output, without N.
+    name : str
+        Of the model, for errors.
+
+    Raises
+    ------
+    BundleError
+        If one has another shape or is missing.
+    """
+    implied = dict(expected)
+    feature_map = ports.outputs.get("feature_map")
+    if feature_map:
+        implied |= {"attention": feature_map[:2]} if "attention" in ports.outputs else {}
+        implied |= {"features": feature_map[2:]} if "features" in ports.outputs else {}
+    for output, shape in implied.items():
+        if ports.outputs.get(output) != shape:
+            raise BundleError(
+                f"{name}: the ONNX file's output {output!r} must have the shape {shape} after N. "
+                f"Received: {ports.outputs.get(output, 'no such output')}. It does not belong to "
+                "this bundle.json."
+            )
+
+
+def _ports(ports: list[Port]) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
+    return {port.name: (port.type, tuple(port.shape[1:])) for port in ports}
+
+
+def _shown(ports: Mapping[str, tuple[str, tuple[int | str | None, ...]]]) -> str:
+    texts = (
+        f"{name}: {kind} ({', '.join(['N', *map(str, shape)])})"
+        for name, (kind, shape) in ports.items()
+    )
+    return "; ".join(texts) or "none"
+
+
+def input_size(session: Session) -> int:
+    """Return the width and height of a checked graph's input in pixels."""
+    size = session.get_inputs()[0].shape[1]
+    assert isinstance(size, int)
+    return size
+
+
+def check_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return `images`, contiguous, if a graph of that input size takes them.
+
+    Raises
+    ------
+    ModelError
+        If they are not uint8 of shape (N, size, size, 3).
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
+        raise ModelError(
+            f"Images must be uint8 RGB of shape (N, {size}, {size}, 3). Received: "
             f"{images.dtype} {images.shape}. Make them with `images.fit`; scaling is in the model."
         )
     return np.ascontiguousarray(images)
@@ -220,9 +336,7 @@ def check_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def run_one(
     session: Session, outputs: Sequence[str], image: NDArray[np.uint8]
 ) -> list[NDArray[np.float32]]:
-    """Run one image (1, 224, 224, 3) and return the asked-for outputs, each with N = 1.
-
-    May be called from several threads at once.
+    """Run one image (1, S, S, 3) and return the requested outputs, each with N = 1. Thread-safe.
 
     Raises
     ------
@@ -237,23 +351,23 @@ def run_one(
         if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error
         raise ModelError(
-            f"The model failed on an image: {error}. Its ONNX file is not one of HematoVision's."
+            f"The model failed on an image: {error}. Its ONNX file does not fit HematoVision."
         ) from error
 
 
 def run_each(
     session: Session, outputs: Sequence[str], images: NDArray[np.uint8], workers: int
 ) -> list[NDArray[np.float32]]:
-    """Run `images` (N, 224, 224, 3), each for itself, on `workers` threads.
+    """Run `images` (N, S, S, 3) one by one, on `workers` threads.
 
     Returns
     -------
     list of array
-        The asked-for outputs, each (N, ...); for N = 0, empty arrays of the right shape.
+        The requested outputs, each (N, ...); for N = 0, empty arrays of the right shape.
     """
-    checked = check_images(images)
+    checked = check_images(images, input_size(session))
     if len(checked) < 2:
-        return run_one(session, outputs, checked)  # On the caller's thread: it may be one of many.
+        return run_one(session, outputs, checked)  # On the caller's thread.
     with ThreadPoolExecutor(min(workers, len(checked))) as pool:
         singles = [checked[i : i + 1] for i in range(len(checked))]
         rows = list(pool.map(lambda image: run_one(session, outputs, image), singles))

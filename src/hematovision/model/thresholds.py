@@ -1,6 +1,6 @@
-"""How far an answer can be trusted: thresholds and the decision to ask a person.
+"""The decision whether a prediction is accepted or sent for review.
 
-Two thresholds, of confidence and of `novelty.Novelty`, set on validation images. NumPy only.
+Two thresholds, of the confidence and the novelty score, are fitted to validation images.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = [
 LOW_CONFIDENCE = "low confidence"
 UNLIKE_TRAINING = "unlike the training images"
 
-_LEAST_CONFIDENCE = 0.8  # Below it, calibrated, at least one answer in five is wrong.
+_LEAST_CONFIDENCE = 0.8  # Below it, at least one calibrated prediction in five is wrong.
 _NOVELTY_QUANTILE = 0.98
-_FEW = 100  # Images of which the 98th percentile is one of the two largest: too low for the next.
+_FEW = 100  # Up to so many images, the 98th percentile is one of the two largest: too low.
 _NOVELTY_MARGIN_OF_FEW = 1.1
 
 
@@ -44,60 +44,59 @@ class Thresholds:
     min_confidence : float
         Least probability of the predicted class, 0 to 1.
     max_novelty : float
-        Largest novelty score, at least 0; see `novelty.Novelty`.
+        Largest novelty score, at least 0; see `novelty.Novelty`. Infinite without a threshold.
 
     Raises
     ------
     ModelError
-        If a value is not finite or outside its range.
+        If a value is outside its range.
     """
 
     min_confidence: float
     max_novelty: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.min_confidence <= 1 and 0 <= self.max_novelty < math.inf):
+        if not (0 <= self.min_confidence <= 1 and self.max_novelty >= 0):
             raise ModelError(
-                "`Thresholds` must have 0 <= min_confidence <= 1 and a finite max_novelty >= 0. "
-                f"Received: {self}."
+                "`Thresholds` must have 0 <= min_confidence <= 1 and max_novelty >= 0. Received: "
+                f"{self}."
             )
 
 
 class Decision(NamedTuple):
-    """Whether an answer stands, and why not."""
+    """Whether a prediction is accepted, and if not, why."""
 
     decision: Literal["accepted", "review"]
     reason: str
 
 
-def decide(confidence: float, novelty: float, thresholds: Thresholds) -> Decision:
-    """Tell whether an answer is accepted or a person should look.
+def decide(confidence: float, novelty: float | None, thresholds: Thresholds) -> Decision:
+    """Decide whether a prediction is accepted or needs review.
 
     Parameters
     ----------
     confidence : float
         The largest probability.
-    novelty : float
-        As of `Novelty.score`.
+    novelty : float or None
+        From `Novelty.score`; None if the model has no novelty score.
     thresholds : Thresholds
-        The thresholds.
 
     Returns
     -------
     Decision
-        ``("accepted", "")`` or ``("review", reason)``; two reasons are joined by ``"; "``. A value
-        that is not a number never passes.
+        ``("accepted", "")`` or ``("review", reason)``; two reasons are joined by ``"; "``. NaN is
+        never accepted.
     """
     passes = {
         LOW_CONFIDENCE: confidence >= thresholds.min_confidence,
-        UNLIKE_TRAINING: novelty <= thresholds.max_novelty,
+        UNLIKE_TRAINING: novelty is None or novelty <= thresholds.max_novelty,
     }
     reason = "; ".join(text for text, passed in passes.items() if not passed)
     return Decision("review", reason) if reason else Decision("accepted", "")
 
 
 def is_out_of_distribution(reason: str) -> bool:
-    """Tell whether a `Decision.reason` flags an image as unlike the training images.
+    """Return whether a `Decision.reason` flags an image as unlike the training images.
 
     Examples
     --------
@@ -110,7 +109,7 @@ def is_out_of_distribution(reason: str) -> bool:
 def accepts(
     probabilities: NDArray[np.floating], novelty: NDArray[np.floating], thresholds: Thresholds
 ) -> NDArray[np.bool_]:
-    """Tell for each of N answers whether `decide` accepts it.
+    """Return for each of N predictions whether `decide` accepts it.
 
     Parameters
     ----------
@@ -136,9 +135,9 @@ def fit_thresholds(
     max_error: float = 0.005,
     max_review: float = 0.2,
 ) -> Thresholds:
-    """Set the thresholds on validation images.
+    """Fit the thresholds to validation images.
 
-    `min_confidence` is the lowest for which at most `max_error` of the accepted answers are
+    `min_confidence` is the lowest for which at most `max_error` of the accepted predictions are
     wrong, but never so high that more than `max_review` of the images would be reviewed, and
     never below 0.8. `max_novelty` is the 98th percentile; of 100 images and fewer, their
     largest novelty times 1.1.
@@ -178,11 +177,10 @@ def _lowest_confidence(
     order = np.argsort(-confidence, kind="stable")
     ranked, count = confidence[order], len(confidence)
     accepted = np.arange(1, count + 1)
-    # A cut between equal confidences is none.
     is_cut = np.append(ranked[:-1] > ranked[1:], True)
     is_enough = accepted >= math.ceil((1 - max_review) * count)
     is_right = np.cumsum(wrong[order]) <= max_error * accepted
     good = np.flatnonzero(is_cut & is_enough & is_right)
-    # The last good cut accepts most; where none is good, the strictest one allowed.
+    # The last good cut accepts most; without one, take the strictest allowed.
     last = good[-1] if len(good) else np.flatnonzero(is_cut & is_enough)[0]
     return float((ranked[last] + ranked[last + 1]) / 2) if last + 1 < count else 0.0
