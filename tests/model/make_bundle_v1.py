@@ -43,7 +43,7 @@ def tiny_graph(
         "probabilities": ["N", classes],
         "novelty": ["N"],
         "features": ["N", 1280],
-        "feature_map": ["N", 7, 7, 1280],
+        "feature_map": ["N", size // 32, size // 32, 1280],
     }
     graph = helper.make_graph(
         nodes,

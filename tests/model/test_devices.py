@@ -8,7 +8,7 @@ import pytest
 
 from colour_squares import COLOUR_MODEL
 from hematovision.errors import BundleError, ModelError
-from hematovision.model import devices
+from hematovision.model import session as devices
 from hematovision.model.bundle import ONNX, read_bundle
 from hematovision.model.session import open_session, run_one
 

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
     BackboneRef,
+    JsonObject,
     Manifest,
     is_safe_name,
     parse_manifest,
@@ -33,6 +36,7 @@ MANIFEST = Manifest(
     created="2026-01-01T00:00:00+00:00",
     files={"hematovision_model.onnx": "c" * 64},
     self_test=SelfTest((0.125,) * 8, 1.5),
+    outputs={"probabilities": (8,), "novelty": ()},
 )
 
 
@@ -54,26 +58,28 @@ def test_it_is_read_back_as_written():
     assert parse_manifest(MANIFEST.to_text().encode()) == MANIFEST
 
 
-def test_its_keys_are_those_of_schema_2():
-    assert SCHEMA_VERSION == 2
+def test_its_keys_are_those_of_schema_3():
+    assert SCHEMA_VERSION == 3
     assert list(MANIFEST.to_json()) == [
-        *("schema_version", "name", "created", "taxonomy", "input", "calibration", "review"),
-        *("backbone", "data", "seed", "options", "versions", "golden", "files"),
+        *("schema_version", "task", "name", "created", "taxonomy", "input", "outputs"),
+        *("calibration", "thresholds", "backbone", "data", "seed", "options", "versions"),
+        *("self_test", "files"),
     ]
     assert MANIFEST.to_json()["backbone"]["file"] == "hematology.weights"
 
 
 def test_a_newer_schema_says_to_upgrade():
-    with pytest.raises(BundleError, match=r"schema 3.*up to 2.*pip install --upgrade"):
-        parse_manifest(altered("schema_version", 3))
+    with pytest.raises(BundleError, match=r"schema 4.*up to 3.*pip install --upgrade"):
+        parse_manifest(altered("schema_version", 4))
 
 
 @pytest.mark.parametrize(
     "key",
     [
         *("schema_version", "name", "created", "taxonomy", "taxonomy/classes", "taxonomy/aliases"),
-        *("input", "input/colour_order", "calibration", "calibration/temperature", "review"),
-        *("review/min_confidence", "review/max_novelty", "backbone", "backbone/sha256"),
+        *("input", "input/colour_order", "calibration", "calibration/temperature", "thresholds"),
+        *("task", "outputs"),
+        *("thresholds/min_confidence", "thresholds/max_novelty", "backbone", "backbone/sha256"),
         *("backbone/name", "data", "options", "versions", "files"),
     ],
 )
@@ -109,21 +115,30 @@ def test_a_missing_key_is_named(key):
         ("taxonomy/aliases", {"ig": "text"}),
         ("taxonomy/aliases", {"ig": [1]}),
         ("input/colour_order", "BGR"),
-        ("input/size", 160),
+        ("input/size", 31),
         ("calibration/temperature", 0),
         ("calibration/temperature", True),
         ("calibration/temperature", 10**400),
-        ("review/min_confidence", 1.01),
-        ("review/min_confidence", None),
-        ("review/max_novelty", "high"),
+        ("thresholds/min_confidence", 1.01),
+        ("thresholds/min_confidence", None),
+        ("thresholds/max_novelty", "high"),
         ("backbone/sha256", "A" * 64),
         ("backbone/sha256", "a" * 63),
         ("backbone/file", "../hematology.weights"),
         ("backbone/file", "other.weights"),
         ("backbone/file", 1),
-        ("golden", []),
-        ("golden/probabilities", [0.5] * 7),
-        ("golden/novelty", None),
+        ("self_test", []),
+        ("self_test/probabilities", [0.5] * 7),
+        ("self_test/novelty", "high"),
+        ("task", "detection"),
+        ("task", None),
+        ("input/size", 1025),
+        ("input/size", True),
+        ("input/scaling", 1),
+        ("outputs", []),
+        ("outputs/probabilities", [8.0]),
+        ("outputs/probabilities", ["N", 8]),
+        ("outputs/probabilities", [0]),
         ("files", ["a"]),
         ("files", {"a": "b"}),
         ("files", {"../a": "a" * 64}),
@@ -136,8 +151,48 @@ def test_a_value_that_cannot_be_right_is_refused(key, value):
 
 
 @pytest.mark.parametrize("value", [..., None])
-def test_a_bundle_of_schema_1_has_no_golden_answer(value):
-    assert parse_manifest(altered("golden", value)).self_test is None
+def test_the_self_test_is_optional(value):
+    assert parse_manifest(altered("self_test", value)).self_test is None
+
+
+def test_a_task_of_a_later_version_is_named():
+    with pytest.raises(BundleError, match=r"`task` must be 'classification'.*'detection'"):
+        parse_manifest(altered("task", "detection"))
+
+
+def test_a_model_may_have_no_novelty_score():
+    plain = replace(
+        MANIFEST, thresholds=Thresholds(0.85, math.inf), self_test=SelfTest((0.125,) * 8, None)
+    )
+    assert plain.to_json()["thresholds"]["max_novelty"] is None
+    assert parse_manifest(plain.to_text().encode()) == plain
+
+
+def of_schema_2(**changes: object) -> bytes:
+    """The manifest as version 0.2 wrote it."""
+    root = MANIFEST.to_json()
+    root |= {"schema_version": 2, "review": root["thresholds"], "golden": root["self_test"]}
+    for key in ("task", "outputs", "thresholds", "self_test"):
+        del root[key]
+    return json.dumps(root | changes).encode()
+
+
+def test_schema_2_is_read():
+    assert parse_manifest(of_schema_2()) == replace(MANIFEST, outputs={})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"review": {"min_confidence": 0.5, "max_novelty": None}},
+        {"golden": {"probabilities": [0.125] * 8, "novelty": None}},
+        {"input": {**MANIFEST.to_json()["input"], "size": 160}},
+        {"input": {**MANIFEST.to_json()["input"], "scaling": "x"}},
+    ],
+)
+def test_in_schema_2_nothing_of_schema_3_is_allowed(changes):
+    with pytest.raises(BundleError):
+        parse_manifest(of_schema_2(**changes))
 
 
 def test_a_missing_seed_is_none():
@@ -209,3 +264,36 @@ def test_what_json_cannot_say_is_not_written():
     )
     with pytest.raises(BundleError, match="JSON"):
         strange.to_text()
+
+
+ROOT = JsonObject({"name": "x", "limits": {"novelty": 2, "on": True, "far": 10**400}}, "")
+
+
+def test_values_of_the_right_type_are_returned():
+    assert ROOT.get("name", str) == "x"
+    assert ROOT.object("limits").number("novelty") == 2.0
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("missing", r"`limits\.missing` is missing; it must be a number"),
+        ("on", r"`limits\.on` must be a number\. Received: True"),
+        ("far", r"`limits\.far` must be a finite number"),
+    ],
+)
+def test_an_invalid_number_is_named_with_its_place(key: str, message: str):
+    with pytest.raises(BundleError, match=message):
+        ROOT.object("limits").number(key)
+
+
+def test_true_is_not_an_integer_and_text_not_an_object():
+    with pytest.raises(BundleError, match=r"`limits\.on` must be of type int"):
+        ROOT.object("limits").get("on", int)
+    with pytest.raises(BundleError, match="`name` must be a JSON object"):
+        ROOT.object("name")
+
+
+def test_a_list_is_not_an_object():
+    with pytest.raises(BundleError, match=r"The document must be a JSON object\. Received: list"):
+        JsonObject([], "")

@@ -14,8 +14,9 @@ from hematovision.errors import BundleError, ModelError
 from hematovision.model.graph import backbone_graph
 from hematovision.model.session import (
     check_images,
-    check_ports,
+    check_outputs,
     open_session,
+    read_ports,
     run_each,
     usable_cpus,
 )
@@ -89,7 +90,7 @@ def test_mutated_models_are_refused_or_opened_but_never_crash(old_bundle):
     code = """
 import sys, numpy as np
 from hematovision.errors import HematoVisionError
-from hematovision.model.session import check_ports, open_session, run_one
+from hematovision.model.session import open_session, read_ports, run_one
 data = open(sys.argv[1], "rb").read()
 rng = np.random.default_rng(0)
 for turn in range(300):
@@ -102,7 +103,7 @@ for turn in range(300):
         del mutated[int(rng.integers(0, len(mutated))):]
     try:
         session = open_session(bytes(mutated))
-        check_ports(session, {"probabilities": (3,)}, name="mutated")
+        read_ports(session, name="mutated")
         run_one(session, ["probabilities"], np.zeros((1, 224, 224, 3), np.uint8))
     except HematoVisionError:
         pass
@@ -121,13 +122,15 @@ print("survived")
     assert done.stdout == "survived\n", done.stderr[-2000:]
 
 
-def test_ports_must_be_those_of_a_classifier(model_bytes):
-    session = open_session(model_bytes)
-    check_ports(session, {"probabilities": (3,), "novelty": ()}, name="model")
-    with pytest.raises(BundleError, match=r"'probabilities'.*\(8,\).*3"):
-        check_ports(session, {"probabilities": (8,)}, name="model")
-    with pytest.raises(BundleError, match=r"'heat'.*None"):
-        check_ports(session, {"heat": ()}, name="model")
+def test_outputs_must_have_the_shapes_of_the_manifest(model_bytes):
+    ports = read_ports(open_session(model_bytes), name="model")
+    assert ports.size == 224
+    assert ports.outputs["feature_map"] == (7, 7, 1280)
+    check_outputs(ports, {"probabilities": (3,), "novelty": ()}, name="model")
+    with pytest.raises(BundleError, match=r"'probabilities'.*\(8,\).*\(3,\)"):
+        check_outputs(ports, {"probabilities": (8,)}, name="model")
+    with pytest.raises(BundleError, match=r"'heat'.*no such output"):
+        check_outputs(ports, {"heat": ()}, name="model")
 
 
 def test_a_graph_that_fails_when_it_runs_is_a_model_error(model_bytes):
@@ -146,12 +149,12 @@ def test_ports_without_a_readable_name_or_shape_are_refused():
             raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
     with pytest.raises(BundleError, match=r"model\.onnx: .*damaged"):
-        check_ports(Broken(), {}, name="model.onnx")
+        read_ports(Broken(), name="model.onnx")
 
 
 def test_images_of_any_memory_layout_become_contiguous():
     images = np.zeros((2, 3, 224, 224), np.uint8).transpose(0, 2, 3, 1)
-    assert check_images(images).flags.c_contiguous
+    assert check_images(images, 224).flags.c_contiguous
 
 
 def test_processors_are_counted_where_the_system_tells_and_where_not(monkeypatch):

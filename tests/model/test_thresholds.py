@@ -80,7 +80,7 @@ def test_decisions(confidence, novelty, expected):
     assert accepts(both, np.array([novelty]), THRESHOLDS)[0] == (expected[0] == "accepted")
 
 
-@pytest.mark.parametrize("values", [(1.5, 1), (0.5, -1), (0.5, np.inf), (np.nan, 1)])
+@pytest.mark.parametrize("values", [(1.5, 1), (0.5, -1), (0.5, np.nan), (np.nan, 1)])
 def test_thresholds_outside_their_range_are_refused(values):
     with pytest.raises(ModelError, match="min_confidence <= 1"):
         Thresholds(*values)

@@ -65,7 +65,7 @@ def test_two_models_of_one_name_are_not_served():
         Models.load(["pbc8", "pbc8"])
 
 
-GOLDEN_MODEL = COLOUR_MODEL.with_name("bundle_v2")
+SELF_TEST_MODEL = COLOUR_MODEL.with_name("bundle_v2")
 
 
 def warmed(model, monkeypatch, *shifts):
@@ -89,13 +89,15 @@ def warmed(model, monkeypatch, *shifts):
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.9e-4, 1.1e-4])
-def test_ready_only_after_the_golden_answer(shift, monkeypatch, caplog):
-    engine = warmed(GOLDEN_MODEL, monkeypatch, shift)
+def test_ready_only_after_the_self_test(shift, monkeypatch, caplog):
+    engine = warmed(SELF_TEST_MODEL, monkeypatch, shift)
     assert not caplog.records
     if shift < 1e-4:
         engine.check_open()
         return
-    with pytest.raises(RequestError, match=r"does not answer as when it was made") as caught:
+    with pytest.raises(
+        RequestError, match=r"does not predict what it did when it was made"
+    ) as caught:
         engine.check_open()
     # What was expected, what was received, what to do.
     for part in ("bundle_v2", "(0.997765, 0.000000, 0.002235)", "(0.997655,", "install"):
@@ -103,21 +105,21 @@ def test_ready_only_after_the_golden_answer(shift, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("shifts", [(0.0, 0.0), (0.1, 0.1), (0.0, 0.1)])
-def test_without_a_golden_answer_two_answers_are_compared_and_the_log_says_so(
+def test_without_a_self_test_two_predictions_are_compared_with_a_warning(
     shifts, monkeypatch, caplog
 ):
     engine = warmed(COLOUR_MODEL, monkeypatch, *shifts)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "bundle_v1 has no golden answer"
+        "bundle_v1 has no self-test"
     ]
     assert engine.ready is (shifts[0] == shifts[1])
-    assert ("a moment before" in engine.failure) is (shifts[0] != shifts[1])
+    assert ("its first prediction" in engine.failure) is (shifts[0] != shifts[1])
 
 
 def test_a_service_that_will_never_be_ready_ends_with_the_reason(monkeypatch):
     monkeypatch.setattr(Served, "look", lambda *_: Seen(Prediction.refused("x", (), "no way")))
     with pytest.raises(ModelError, match="received no way"):
-        running.serve(Settings(models=(GOLDEN_MODEL,), threads=1), port=free_port())
+        running.serve(Settings(models=(SELF_TEST_MODEL,), threads=1), port=free_port())
 
 
 def test_a_model_that_cannot_explain_says_so(cell, tmp_path):
@@ -126,7 +128,7 @@ def test_a_model_that_cannot_explain_says_so(cell, tmp_path):
     with asked(create_app(Settings(models=(COLOUR_MODEL,)))) as client:
         files = [("files", ("a.png", cell))]
         answer = client.post("/v1/classify?explain=true", files=files)
-        assert (answer.status_code, "where it looked" in answer.json()["error"]) == (422, True)
+        assert (answer.status_code, "no explanation maps" in answer.json()["error"]) == (422, True)
         assert client.post("/v1/classify", files=files).status_code == 200
 
 

@@ -9,6 +9,10 @@ import pytest
 
 from hematovision import images
 from hematovision.model.classifier import Classifier
+from hematovision.server.application import create_app
+from hematovision.server.settings import Settings
+from model.make_other_graph import other_bundle
+from server.conftest import asked
 
 INFER = "/v2/models/rbc-wbc-platelets/infer"
 
@@ -27,7 +31,7 @@ def values(answer):
 
 
 @pytest.fixture(scope="module")
-def golden(cell):
+def expected(cell):
     return Classifier.load("rbc-wbc-platelets").predict_images([images.read(cell)])[0]
 
 
@@ -45,28 +49,28 @@ def test_the_service_and_its_models_describe_themselves(client):
     assert client.get("/v2/health/live").json() == {"live": True}
 
 
-def test_encoded_images_in_json_are_answered_as_files_are(client, cell, golden):
+def test_encoded_images_in_json_are_answered_as_files_are(client, cell, expected):
     answer = client.post(INFER, json={"id": "seven", "inputs": [files_input(cell, cell)]})
     assert answer.status_code == 200
     assert answer.json()["id"] == "seven"
     found = values(answer)
-    np.testing.assert_allclose(found["probabilities"], golden.probabilities * 2, atol=1e-6)
-    np.testing.assert_allclose(found["novelty"], [golden.novelty] * 2, atol=1e-6)
-    assert found["label"] == [golden.label] * 2
-    assert found["decision"] == [golden.decision] * 2
+    np.testing.assert_allclose(found["probabilities"], expected.probabilities * 2, atol=1e-6)
+    np.testing.assert_allclose(found["novelty"], [expected.novelty] * 2, atol=1e-6)
+    assert found["label"] == [expected.label] * 2
+    assert found["decision"] == [expected.decision] * 2
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_fitted_pixels_in_json_are_answered_alike(client, cell, golden, nested):
+def test_fitted_pixels_in_json_are_answered_alike(client, cell, expected, nested):
     pixels = images.load(cell)[None]
     data = pixels.tolist() if nested else pixels.ravel().tolist()
     given = {"name": "images", "datatype": "UINT8", "shape": [1, 224, 224, 3], "data": data}
     answer = client.post(INFER, json={"inputs": [given], "outputs": [{"name": "probabilities"}]})
     assert list(values(answer)) == ["probabilities"]
-    np.testing.assert_allclose(values(answer)["probabilities"], golden.probabilities, atol=1e-6)
+    np.testing.assert_allclose(values(answer)["probabilities"], expected.probabilities, atol=1e-6)
 
 
-def test_bytes_behind_the_json_are_taken_and_given(client, cell, golden):
+def test_bytes_behind_the_json_are_taken_and_given(client, cell, expected):
     behind = struct.pack("<I", len(cell)) + cell
     tensor = {"name": "files", "datatype": "BYTES", "shape": [1]}
     tensor["parameters"] = {"binary_data_size": len(behind)}
@@ -77,8 +81,10 @@ def test_bytes_behind_the_json_are_taken_and_given(client, cell, golden):
     split = int(answer.headers["Inference-Header-Content-Length"])
     novelty, label = json.loads(answer.content[:split])["outputs"]
     assert novelty["parameters"] == {"binary_data_size": 4}
-    assert struct.unpack("<f", answer.content[split:])[0] == pytest.approx(golden.novelty, abs=1e-6)
-    assert label["data"] == [golden.label]
+    assert struct.unpack("<f", answer.content[split:])[0] == pytest.approx(
+        expected.novelty, abs=1e-6
+    )
+    assert label["data"] == [expected.label]
 
 
 def test_no_images_have_no_answers(client):
@@ -134,3 +140,18 @@ def test_elements_that_end_early_are_refused(client):
     length = {"Inference-Header-Content-Length": str(len(head))}
     answer = client.post(INFER, content=head + b"\xff\0\0\0a", headers=length)
     assert "end within an element" in answer.json()["error"]
+
+
+def test_a_model_of_another_size_without_novelty_is_served(cell, tmp_path):
+    folder = other_bundle(tmp_path / "other").folder
+    with asked(create_app(Settings(models=(folder,)))) as client:
+        files = [("files", ("a.png", cell))]
+        (row,) = client.post("/v1/classify", files=files).json()["rows"]
+        assert (row["novelty"], row["label"] in ("red", "green", "blue")) == (None, True)
+        refused = client.post("/v1/classify?explain=true", files=files)
+        assert refused.status_code == 422
+        assert "no explanation maps" in refused.json()["error"]
+        outputs = client.get("/v2/models/other").json()["outputs"]
+        assert [output["name"] for output in outputs] == ["probabilities", "label", "decision"]
+        answer = client.post("/v2/models/other/infer", json={"inputs": [files_input(cell)]})
+        assert list(values(answer)) == ["probabilities", "label", "decision"]

@@ -31,7 +31,7 @@ def address():
 
 
 @pytest.fixture(scope="module")
-def golden(cell):
+def expected(cell):
     return Classifier.load(NAME).predict_images([images.read(cell)])[0]
 
 
@@ -61,7 +61,7 @@ def overload(address: str, cell: bytes, seconds: float, callers: int) -> tuple[C
 @pytest.mark.parametrize(
     "seconds", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["short", "long"]
 )
-def test_overload_is_answered_right_or_by_503_or_504(cell, golden, seconds):
+def test_overload_is_answered_right_or_by_503_or_504(cell, expected, seconds):
     with running("--queue", 2, "--deadline", 1) as (process, address):
         overload(address, cell, 0.5, callers=20)
         before = resident(process.pid)
@@ -71,7 +71,7 @@ def test_overload_is_answered_right_or_by_503_or_504(cell, golden, seconds):
         assert set(statuses) <= {200, 503, 504}
         assert statuses[200] > 0
         assert statuses[503] > 0
-        assert labels == {(golden.label, round(golden.novelty, 5))}
+        assert labels == {(expected.label, round(expected.novelty, 5))}
         assert httpx.get(f"{address}/v2/health/ready").status_code == 200
 
 
@@ -172,21 +172,21 @@ def test_a_model_that_answers_otherwise_than_when_it_was_made_is_not_served(tmp_
     )
     assert done.returncode == 1
     said = " ".join(done.stderr.split())
-    assert "mine does not answer as when it was made" in said
+    assert "mine does not predict what it did when it was made" in said
     assert "novelty 0.834228" in said  # Expected.
     assert "novelty 0.824228" in said  # Received.
     assert "Traceback" not in said
 
 
-def test_many_callers_at_once_get_the_answers_of_one(address, cell, golden):
+def test_many_callers_at_once_get_the_answers_of_one(address, cell, expected):
     def ask(_):
         row = httpx.post(f"{address}/v1/classify", files={"files": cell}).json()["rows"][0]
         return row["label"], row["novelty"]
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(24)))
-    assert {label for label, _ in answers} == {golden.label}
-    np.testing.assert_allclose([n for _, n in answers], golden.novelty, atol=1e-6)
+    assert {label for label, _ in answers} == {expected.label}
+    np.testing.assert_allclose([n for _, n in answers], expected.novelty, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_the_protocols_own_client_finds_health_and_metadata(triton):
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("kind", ["files", "images"])
-def test_the_protocols_own_client_gets_the_same_answers(triton, cell, golden, kind, binary):
+def test_the_protocols_own_client_gets_the_same_answers(triton, cell, expected, kind, binary):
     http, client = triton
     if kind == "files":
         tensor = http.InferInput("files", [2], "BYTES")
@@ -222,11 +222,11 @@ def test_the_protocols_own_client_gets_the_same_answers(triton, cell, golden, ki
     result = client.infer(NAME, [tensor], outputs=outputs, request_id="7")
     assert result.get_response()["id"] == "7"
     np.testing.assert_allclose(
-        result.as_numpy("probabilities"), [golden.probabilities] * 2, atol=1e-6
+        result.as_numpy("probabilities"), [expected.probabilities] * 2, atol=1e-6
     )
-    np.testing.assert_allclose(result.as_numpy("novelty"), [golden.novelty] * 2, atol=1e-6)
+    np.testing.assert_allclose(result.as_numpy("novelty"), [expected.novelty] * 2, atol=1e-6)
     labels = [one.decode() if binary else one for one in result.as_numpy("label")]
-    assert labels == [golden.label] * 2
+    assert labels == [expected.label] * 2
 
 
 def test_the_protocols_own_client_is_told_why_not(triton):

@@ -23,6 +23,7 @@ from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.registry import find_model
 from hematovision.model.self_test import run_self_test
+from hematovision.model.session import open_session
 from hematovision.workflows.adapt import AdaptResult, adapt
 from hematovision.workflows.adapt_source import open_source
 
@@ -109,7 +110,7 @@ def test_the_golden_answer_is_the_new_models_own(labelled, unlabelled):
     for folder in (labelled.folder, unlabelled.folder):
         bundle = read_bundle(folder)
         assert bundle.manifest.self_test == run_self_test(
-            bundle.read(ONNX), bundle.external_weights()
+            open_session(bundle.read(ONNX), bundle.external_weights())
         )
 
 

@@ -16,6 +16,7 @@ from hematovision.evaluation import read_metrics
 from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.self_test import run_self_test
+from hematovision.model.session import open_session
 from hematovision.synthetic import render_cell
 from hematovision.workflows.demo import demo
 from hematovision.workflows.evaluate import evaluate
@@ -51,7 +52,9 @@ def test_the_run_folder_has_every_file_under_a_hash(trained):
     assert bundle.taxonomy.name == "rbc-wbc-platelets"
     assert bundle.manifest.backbone.name == "hematology"
     assert bundle.manifest.data["splits"]["test"] == {"RBC": 6, "WBC": 3, "Platelets": 3}
-    assert bundle.manifest.self_test == run_self_test(bundle.read("hematovision_model.onnx"), {})
+    assert bundle.manifest.self_test == run_self_test(
+        open_session(bundle.read("hematovision_model.onnx"))
+    )
 
 
 def test_phantoms_are_told_apart(trained):

@@ -36,5 +36,5 @@ def heat_picture(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[n
         One that `explains`.
     pixels : array of uint8, (H, W, 3)
     """
-    attention = classifier.attention(images.fit(pixels)[None])[0]
+    attention = classifier.attention(images.fit(pixels, classifier.size)[None])[0]
     return draw_overlay(pixels, attention)

@@ -96,7 +96,7 @@ def prediction_of(name: str, classes: tuple[str, ...], row: dict[str, Any]) -> P
             label=row["label"],
             probabilities=tuple(float(row[f"p_{one}"]) for one in classes),
             confidence=float(row["confidence"]),
-            novelty=float(row["novelty"]),
+            novelty=None if row["novelty"] is None else float(row["novelty"]),
             decision=row["decision"],
             reason=row["reason"],
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,15 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.errors import BundleError
-from hematovision.model.architecture import FEATURES
 from hematovision.model.bundle import ONNX, Bundle, read_bundle
 from hematovision.model.explain import both_ways
 from hematovision.model.inference import ImageResult, Item, infer
 from hematovision.model.prediction import Prediction, RawPredictions, prediction_schema
 from hematovision.model.registry import find_model
 from hematovision.model.session import (
-    check_ports,
-    feature_places,
+    check_outputs,
     open_session,
+    read_ports,
     reading_threads,
     run_each,
     run_one,
@@ -52,6 +53,11 @@ class Classifier:
     ----------
     explains : bool
         Whether the model can return explanation maps; those written before 0.2 cannot.
+    scores_novelty : bool
+        Whether the model has a novelty score. Without one, `Prediction.novelty` is None, 0 in
+        `RawPredictions`, and there is no novelty threshold.
+    size : int
+        Width and height of the model's input in pixels.
 
     Raises
     ------
@@ -75,17 +81,19 @@ class Classifier:
         self.threads = max(1, workers or reading_threads())
         name = str(bundle.folder / ONNX)
         self._session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
-        places = feature_places(self._session)
-        outputs = {
-            "probabilities": (len(self.classes),),
-            "novelty": (),
-            "features": (FEATURES,),
-            "feature_map": (places, places, FEATURES),
-        }
-        self.explains = any(port.name == _ATTENTION for port in self._session.get_outputs())
-        if self.explains:
-            outputs[_ATTENTION] = (places, places)
-        check_ports(self._session, outputs, name=name)
+        ports = read_ports(self._session, name=name)
+        if ports.size != bundle.manifest.input_size:
+            raise BundleError(
+                f"{name}: the ONNX file takes images of {ports.size} pixels, but bundle.json has "
+                f"{bundle.manifest.input_size}. It does not belong to this bundle.json."
+            )
+        expected = {**bundle.manifest.outputs, "probabilities": (len(self.classes),)}
+        check_outputs(ports, expected, name=name)
+        self.size = ports.size
+        self.explains = _ATTENTION in ports.outputs
+        self.scores_novelty = "novelty" in ports.outputs
+        self._outputs = _OUTPUTS if self.scores_novelty else _OUTPUTS[:1]
+        self._given = ports.outputs
 
     @classmethod
     def load(
@@ -119,8 +127,9 @@ class Classifier:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds of the decision."""
-        return self.bundle.thresholds
+        """The thresholds of the decision; of the novelty only if the model has a score of it."""
+        known = self.bundle.thresholds
+        return known if self.scores_novelty else replace(known, max_novelty=math.inf)
 
     @property
     def schema(self) -> Schema:
@@ -181,9 +190,9 @@ class Classifier:
         """Raise a `BundleError` unless the model can return explanation maps."""
         if not self.explains:
             raise BundleError(
-                f"{self.bundle.folder}: this model was written by an earlier version of "
-                f"HematoVision and has no explanation maps (output {_ATTENTION!r}). It can still "
-                "classify. Train it again (`hematovision train`) for explanations."
+                f"{self.bundle.folder}: this model has no explanation maps (output "
+                f"{_ATTENTION!r}); those of version 0.1 and of other programs may lack them. It "
+                "can still classify. Train it again (`hematovision train`) for explanations."
             )
 
     def read(self, source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
@@ -197,7 +206,9 @@ class Classifier:
             If an array is not uint8 (H, W, 3).
         """
         if isinstance(source, np.ndarray):
-            return images.fit(source)
+            return images.fit(source, self.size)
+        if self.size != images.SIZE:
+            return images.fit(images.read(source, name=name, max_pixels=self.max_pixels), self.size)
         return images.load(source, name=name, max_pixels=self.max_pixels, budget=self._budget)
 
     def predict_rows(
@@ -206,14 +217,15 @@ class Classifier:
         """Classify one image from `read`, on the caller's thread; see `Predictor`."""
         if explain:
             self.check_explains()
-            one, novelty, seen = run_one(self._session, (*_OUTPUTS, _ATTENTION), pixels[None])
+            one, *novelty, seen = run_one(self._session, (*self._outputs, _ATTENTION), pixels[None])
             turned = np.ascontiguousarray(pixels[None, ::-1, ::-1])
             other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
             attention = _seen_both_ways(one[0], seen[0], other[0], back[0])
         else:
-            one, novelty = run_one(self._session, _OUTPUTS, pixels[None])
+            one, *novelty = run_one(self._session, self._outputs, pixels[None])
             attention = None
-        return (self._prediction(name, one[0], float(novelty[0])),), attention
+        score = float(novelty[0][0]) if novelty else None
+        return (self._prediction(name, one[0], score),), attention
 
     def unreadable(self, name: str, reason: str) -> Prediction:
         """Return the row of an image that could not be read."""
@@ -248,7 +260,7 @@ class Classifier:
 
         Parameters
         ----------
-        batch : ndarray of uint8, shape (N, 224, 224, 3)
+        batch : ndarray of uint8, shape (N, size, size, 3)
             RGB images from `images.fit`.
 
         Raises
@@ -256,15 +268,31 @@ class Classifier:
         ModelError
             If it has another type or shape.
         """
-        return RawPredictions(*run_each(self._session, _OUTPUTS, batch, self.workers))
+        found = run_each(self._session, self._outputs, batch, self.workers)
+        novelty = found[1] if self.scores_novelty else np.zeros(len(batch), np.float32)
+        return RawPredictions(found[0], novelty)
 
     def feature_maps(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the last feature maps, float32 (N, M, M, 1280); see `predict_batch`."""
-        return run_each(self._session, ["feature_map"], batch, self.workers)[0]
+        """Return the last feature maps, float32 (N, M, M, D); see `features`."""
+        return self._output("feature_map", batch)
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features, float32 (N, 1280); see `predict_batch`."""
-        return run_each(self._session, ["features"], batch, self.workers)[0]
+        """Return the features, float32 (N, D); see `predict_batch`.
+
+        Raises
+        ------
+        BundleError
+            If the model does not have this output.
+        """
+        return self._output("features", batch)
+
+    def _output(self, name: str, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if name not in self._given:
+            raise BundleError(
+                f"{self.bundle.folder}: the model has no output {name!r}. It has: "
+                f"{', '.join(self._given)}."
+            )
+        return run_each(self._session, [name], batch, self.workers)[0]
 
     def attention(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the explanation maps of a batch, float32 (N, K, K); see `predict_batch`.
@@ -288,7 +316,7 @@ class Classifier:
         return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
 
     def _prediction(
-        self, path: str, probabilities: NDArray[np.float32], novelty: float
+        self, path: str, probabilities: NDArray[np.float32], novelty: float | None
     ) -> Prediction:
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])

@@ -71,7 +71,7 @@ def prediction_schema(classes: tuple[str, ...]) -> Schema:
             Column("confidence", "number"),
             Column("decision"),
             Column("reason"),
-            Column("novelty", "number"),
+            Column("novelty", "number", required=False),
             *(Column(f"p_{name}", "number") for name in classes),
             Column(ERROR),
         )
@@ -95,7 +95,8 @@ class Prediction:
     confidence : float or None
         The largest probability.
     novelty : float or None
-        How far the image is from the training images; about 1 for typical ones.
+        How far the image is from the training images; about 1 for typical ones. None if the image
+        could not be read, or the model has no novelty score.
     decision : {"accepted", "review", "refused"}
         Accepted, to be reviewed by a person, or not read.
     reason : str
@@ -138,7 +139,7 @@ class Prediction:
             label=values["label"],
             probabilities=tuple(float(values[f"p_{name}"]) for name in classes),
             confidence=float(values["confidence"]),
-            novelty=float(values["novelty"]),
+            novelty=None if values["novelty"] is None else float(values["novelty"]),
             decision=values["decision"],
             reason=str(values["reason"]),
         )

@@ -27,7 +27,7 @@ class Engine:
     Attributes
     ----------
     ready : bool
-        Whether every model has given its golden answer.
+        Whether every model has passed its self-test.
     closing : bool
         Whether no more requests are taken.
     failure : str
@@ -47,7 +47,7 @@ class Engine:
         self.reading = asyncio.Semaphore(1)
 
     async def warm_up(self) -> None:
-        """Let every model answer once, and be ready if all answers are golden."""
+        """Run every model's self-test, and be ready if all pass."""
         try:
             for served in self.models.all:
                 await asyncio.to_thread(served.warm_up)

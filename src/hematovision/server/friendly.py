@@ -97,7 +97,7 @@ def friendly_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
         served = engine.models.get(model)
         if explain and not served.classifier.explains:
             raise RequestError(
-                "broken", f"{served.name} cannot say where it looked; leave out explain."
+                "broken", f"{served.name} has no explanation maps; leave out explain."
             )
         files = await _files(request, engine)
         works = [partial(served.look, data, name, explain=explain) for name, data in files]

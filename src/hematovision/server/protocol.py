@@ -33,7 +33,6 @@ from hematovision.server.tensors import (
 __all__ = ["ModelMetadata", "Port", "ServerMetadata", "protocol_paths"]
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
-_OUTPUTS = ("probabilities", "novelty", "label", "decision")
 
 
 class ServerMetadata(BaseModel):
@@ -80,7 +79,7 @@ def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
 
     @router.get("/health/ready", responses={503: problems[503]})
     async def ready() -> dict[str, bool]:
-        """Tell whether requests are taken: every model has given its golden answer."""
+        """Return whether requests are accepted: every model has passed its self-test."""
         engine.check_ready()
         return {"ready": True}
 
@@ -104,7 +103,7 @@ def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
         # On a thread, and one at a time: while JSON is read, no other thread runs for long.
         async with engine.reading:
             asked, works = await asyncio.to_thread(_read, served, engine, body, length)
-        wanted = _wanted(asked)
+        wanted = _wanted(asked, _outputs(served))
         seen = await engine.answer(served, works)
         _check_all(seen)
         answer = {"model_name": served.name, "model_version": served.hash}
@@ -129,18 +128,23 @@ def _read(
     return asked, [partial(served.look_at, pixels, f"{IMAGES}[{i}]") for i, pixels in arrays]
 
 
-def _wanted(asked: InferRequest) -> list[tuple[str, bool]]:
+def _outputs(served: Served) -> list[str]:
+    novelty = ["novelty"] if served.classifier.scores_novelty else []
+    return ["probabilities", *novelty, "label", "decision"]
+
+
+def _wanted(asked: InferRequest, outputs: list[str]) -> list[tuple[str, bool]]:
     """Return which outputs are asked for, by default all, and whether each as bytes."""
     all_binary = asked.parameters.get("binary_data_output") is True
     names = {one.name for one in asked.outputs}
-    if not names <= set(_OUTPUTS) or len(names) < len(asked.outputs):
+    if not names <= set(outputs) or len(names) < len(asked.outputs):
         raise RequestError(
             "malformed",
-            f"The outputs are {', '.join(_OUTPUTS)}, each once. Received: "
+            f"The outputs are {', '.join(outputs)}, each once. Received: "
             f"{', '.join(one.name for one in asked.outputs)}.",
         )
     if not asked.outputs:
-        return [(name, all_binary) for name in _OUTPUTS]
+        return [(name, all_binary) for name in outputs]
     return [
         (one.name, one.parameters.get("binary_data", all_binary) is True) for one in asked.outputs
     ]
@@ -174,6 +178,12 @@ def _response(body: bytes, header_length: int | None) -> Response:
 
 def _metadata(served: Served) -> ModelMetadata:
     classes = len(served.classifier.classes)
+    outputs = [
+        Port(name="probabilities", datatype="FP32", shape=[-1, classes]),
+        Port(name="novelty", datatype="FP32", shape=[-1]),
+        Port(name="label", datatype="BYTES", shape=[-1]),
+        Port(name="decision", datatype="BYTES", shape=[-1]),
+    ]
     return ModelMetadata(
         name=served.name,
         versions=[served.hash],
@@ -182,12 +192,7 @@ def _metadata(served: Served) -> ModelMetadata:
             Port(name=FILES, datatype="BYTES", shape=[-1]),
             Port(name=IMAGES, datatype="UINT8", shape=[-1, SIZE, SIZE, 3]),
         ],
-        outputs=[
-            Port(name="probabilities", datatype="FP32", shape=[-1, classes]),
-            Port(name="novelty", datatype="FP32", shape=[-1]),
-            Port(name="label", datatype="BYTES", shape=[-1]),
-            Port(name="decision", datatype="BYTES", shape=[-1]),
-        ],
+        outputs=[port for port in outputs if port.name in _outputs(served)],
     )
 
 

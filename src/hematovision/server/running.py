@@ -90,7 +90,7 @@ def serve(
     ModelNotFoundError, BundleError
         If a model cannot be opened.
     ModelError
-        If a model does not give its golden answer.
+        If a model fails its self-test.
     """
     with listen(settings.address, port) as opened:
         announce()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +84,10 @@ class Served:
         return Seen(predict_image(self.classifier, Item(name, pixels)).prediction)
 
     def warm_up(self) -> None:
-        """Answer for the golden cell on the way of every request, and compare with the bundle's.
+        """Predict the cell of the self-test as in a request, and compare with the bundle's result.
 
-        A bundle of schema 1 has no golden answer: then two answers are compared with each other,
-        and the log says so.
+        A bundle of schema 1 has no self-test: then two predictions are compared with each other,
+        and a warning is logged.
 
         Raises
         ------
@@ -96,22 +95,22 @@ class Served:
             If they do not agree (`SelfTest.agrees`).
         """
         content = images.encode_png(self_test_cell())
-        golden, expected = self.classifier.bundle.manifest.self_test, "its bundle.json says"
-        if golden is None:
+        expected, source = self.classifier.bundle.manifest.self_test, "its bundle.json has"
+        if expected is None:
             _LOG.warning(
-                "%s has no golden answer: its bundle is of an earlier version. Its first two "
-                "answers are compared with each other instead.",
+                "%s has no self-test: its bundle is of an earlier version. Its first two "
+                "predictions are compared with each other instead.",
                 self.name,
             )
             first = self.look(content, "warm-up").prediction
-            golden = SelfTest(first.probabilities, _number(first.novelty))
-            expected = "a moment before it was"
+            expected = SelfTest(first.probabilities, first.novelty)
+            source = "its first prediction was"
         found = self.look(content, "warm-up").prediction
-        if not golden.agrees(found.probabilities, found.novelty):
-            received = SelfTest(found.probabilities, _number(found.novelty))
+        if not expected.agrees(found.probabilities, found.novelty):
+            received = SelfTest(found.probabilities, found.novelty)
             raise ModelError(
-                f"{self.name} does not answer as when it was made. For the golden cell {expected} "
-                f"{golden}; received {found.error or received}. They may differ by "
+                f"{self.name} does not predict what it did when it was made. For the self-test, "
+                f"{source} {expected}; received {found.error or received}. They may differ by "
                 f"{TOLERANCE:g}, novelty by {NOVELTY_TOLERANCE:g} of it. The model and this "
                 "installation do not belong together: install HematoVision again, and copy the "
                 "model's folder again from where it was made."
@@ -188,7 +187,3 @@ class Models:
 def _kind(refusal: ImageError | None) -> str:
     """Tell what is no image at all from an image that is broken."""
     return "not an image" if isinstance(refusal, NotAnImageError) else "broken"
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
