@@ -569,9 +569,11 @@ class TestJournalOf02:
     def write(self, squares: Path, out: Path, cut: int | None = None) -> Path:
         """Write the journal with the paths and states of `squares`."""
         head, *lines = JOURNAL.read_text().splitlines()
+        (unreadable,) = Classifier.load(COLOUR_MODEL).predict(squares / "3b.png")
         written = [head]
         for line in lines:
             entry = json.loads(line)
+            entry[-1] = entry[-1] and unreadable.error  # whose words have changed since
             path = squares / entry[0]
             status = path.stat()
             written.append(

@@ -84,8 +84,8 @@ def _iterate(
             yield image
         if empty:
             raise DatasetError(
-                f"There is no image in the folder {path} or below it. Expected files ending in "
-                f"{', '.join(sorted(SUFFIXES))}; hidden files are ignored."
+                f"There are no images in the folder {path} or below it. Expected files ending "
+                f"in {', '.join(sorted(SUFFIXES))}; hidden files are ignored. Check the path."
             )
 
 
@@ -101,11 +101,13 @@ def _existing(path: Path) -> Path:
         path.stat()
     except FileNotFoundError as error:
         raise UnreadableFileError(
-            path, "there is no such file or folder. Check the path."
+            path, "the file or folder does not exist. Check the path."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
-        raise UnreadableFileError(path, f"it cannot be accessed: {reason}.") from error
+        raise UnreadableFileError(
+            path, f"it cannot be accessed: {reason}. Check its path and permissions."
+        ) from error
     return path
 
 

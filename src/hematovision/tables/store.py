@@ -355,7 +355,7 @@ def _using(path: Path) -> Iterator[None]:
     """Turn errors of SQLite into an `OutputError` that names the store."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: damaged text
         number = _ERRORS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         if number is None:
             raise _damaged(path, str(error)) from error
@@ -387,7 +387,11 @@ def _prepare(db: sqlite3.Connection, path: Path, identity: Identity) -> None:
     found = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in _VERSION}
     if found != _VERSION:
         raise _damaged(path, "another program or version wrote it")
-    check_identity(path, _identity(db), identity)
+    try:
+        stored = _identity(db)
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, "its identity is damaged") from error
+    check_identity(path, stored, identity)
 
 
 def _identity(db: sqlite3.Connection) -> dict[str, Any]:
