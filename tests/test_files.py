@@ -74,13 +74,13 @@ def test_a_folder_in_the_way_of_a_file_is_named(tmp_path: Path):
 
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path):
     (tmp_path / "runs").write_text("not a folder")
-    with pytest.raises(OutputError, match=r"Cannot create the folder .*runs.*another place"):
+    with pytest.raises(OutputError, match=r"Cannot create the folder .*runs.*another folder"):
         files.write_text(tmp_path / "runs" / "a.txt", "text")
 
 
 def test_a_full_disk_is_an_output_error(tmp_path: Path):
     message = (
-        r"a\.csv: No space left on device\. [\d,]+ bytes are free there; 1,234 are needed\. Free"
+        r"a\.csv: No space left on device\. The disk has [\d,]+ free bytes; 1,234 are needed\. Free"
     )
     with pytest.raises(OutputError, match=message), files.writing(tmp_path / "a.csv", 1234):
         raise OSError(28, "No space left on device")
@@ -88,7 +88,7 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(errno.EFBIG, "ulimit"), (errno.ENAMETOOLONG, "shorter name"), (errno.EROFS, "another place")],
+    [(errno.EFBIG, "ulimit"), (errno.ENAMETOOLONG, "shorter name"), (errno.EROFS, "another one")],
 )
 def test_the_advice_fits_the_error(tmp_path: Path, number: int, advice: str):
     with pytest.raises(OutputError, match=advice), files.writing(tmp_path / "a.csv"):
@@ -188,7 +188,7 @@ def test_a_new_file_is_written_where_there_are_no_links(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("os.link", refuse)
     assert write_new(tmp_path / "a", b"a").read_bytes() == b"a"
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         write_new(tmp_path / "a", b"b")
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"a"]
 

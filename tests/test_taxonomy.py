@@ -34,7 +34,7 @@ def test_the_eight_classes_map_to_three():
 
 
 def test_a_spelling_of_two_classes_or_a_single_class_is_an_error():
-    with pytest.raises(TaxonomyError, match="already taken by class 'a'"):
+    with pytest.raises(TaxonomyError, match="already used by class 'a'"):
         Taxonomy("own", ("a", "b"), {"b": ("A",)})
     with pytest.raises(TaxonomyError, match="at least two"):
         Taxonomy("own", ("a",))

@@ -1,4 +1,4 @@
-"""HematoVision: recognises blood cells in microscope images.
+"""HematoVision recognises blood cells in microscope images.
 
 >>> from hematovision import Classifier
 >>> predictions = Classifier.load("rbc-wbc-platelets").predict(["cell.jpg"])  # doctest: +SKIP
@@ -31,9 +31,9 @@ __all__ = [
 
 __version__ = "0.3.0"
 
-# Where each public name lives. They are imported when they are first asked for, so that
-# `hematovision --help` does not wait for NumPy and ONNX Runtime.
-_HOMES = {
+# The module of each public name. They are imported on first use, so that `hematovision --help` does
+# not wait for NumPy and ONNX Runtime.
+_MODULES = {
     "PBC8": "hematovision.taxonomy",
     "RBC_WBC_PLATELETS": "hematovision.taxonomy",
     "Classifier": "hematovision.model.classifier",
@@ -46,9 +46,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

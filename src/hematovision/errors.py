@@ -1,35 +1,35 @@
-"""Every way HematoVision can fail, so that a caller knows them before reading any other code.
+"""The errors that HematoVision raises.
 
 .. code-block:: text
 
     HematoVisionError
-    ├── ImageError                 one image could not be used; carries ``path`` and ``reason``
-    │   ├── UnreadableFileError    missing, a directory, a broken link, no permission
+    ├── ImageError                 an image cannot be read; carries ``path`` and ``reason``
+    │   ├── UnreadableFileError    missing, a folder, a broken link, no permission
     │   ├── EmptyImageError        zero bytes
-    │   ├── NotAnImageError        the content is no image of an accepted kind
-    │   ├── TruncatedImageError    an image whose data end early or fail their checksum
+    │   ├── NotAnImageError        the content is not an image of an accepted format
+    │   ├── TruncatedImageError    the data end early or fail a checksum
     │   ├── TooManyPixelsError     beyond the limits of pixels, sides or memory
-    │   └── TooManyBytesError      more bytes than the limit, refused before reading
-    ├── DatasetError               a folder of images cannot serve as a dataset
-    │   ├── TaxonomyError          a class name or taxonomy that is not known
-    │   ├── AnnotationError        a box file that cannot be understood; names file and line
-    │   ├── SplitError             the asked-for split cannot be made
-    │   └── DownloadError          a public set could not be fetched or failed its hash
+    │   └── TooManyBytesError      a file beyond the limit, rejected before reading
+    ├── DatasetError               a folder cannot be used as a dataset
+    │   ├── TaxonomyError          an unknown class name or taxonomy
+    │   ├── AnnotationError        an invalid annotation file; names file and line
+    │   ├── SplitError             the requested split is impossible
+    │   └── DownloadError          a public dataset was not fetched, or fails its hash
     ├── ModelError                 a model cannot be used
     │   ├── ModelNotFoundError     neither a run folder nor a bundled name
-    │   ├── BundleError            the folder is there, its content is not a usable bundle
+    │   ├── BundleError            the folder does not hold a usable bundle
     │   └── WeightsError           backbone weights are missing or of another architecture
-    ├── TrainingError              learning cannot start or did not converge to anything usable
-    ├── ReviewError                the records of reviews cannot do what was asked
-    │   ├── ReviewConflictError    somebody else holds or has decided the cell; nothing was changed
-    │   └── DatabaseError          the database cannot be opened, brought up to date or reached
-    ├── RequestError               a request to the service is not answered; carries ``kind``
-    ├── ClusterError               a cluster did not do its part; what it did is kept
-    ├── ListeningError             a server cannot listen where it was asked to
-    ├── OutputError                a result cannot be written where it was asked for
-    └── MissingExtraError          an optional dependency is needed; names the extra to install
+    ├── TrainingError              training cannot start or did not produce a usable model
+    ├── ReviewError                a request about reviews cannot be fulfilled
+    │   ├── ReviewConflictError    another reviewer holds or has decided the cell
+    │   └── DatabaseError          the database cannot be opened, migrated or reached
+    ├── RequestError               the HTTP server rejects a request; carries ``kind``
+    ├── ClusterError               a cluster did not finish its work; finished parts are kept
+    ├── ListeningError             a server cannot listen at an address
+    ├── OutputError                a result cannot be written
+    └── MissingExtraError          an optional dependency is missing; names the extra to install
 
-Every message says what was received, what was expected, and what to do next.
+Every message states what was received, what is expected, and what to do next.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ __all__ = [
 
 
 class HematoVisionError(Exception):
-    """Base of every error that HematoVision raises on purpose."""
+    """Base class of every error that HematoVision raises."""
 
 
 class ImageError(HematoVisionError):
-    """One image could not be used.
+    """An image cannot be read.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class ImageError(HematoVisionError):
 
 
 class UnreadableFileError(ImageError):
-    """The file is missing, a directory, a broken link, or may not be read."""
+    """The file is missing, a folder, a broken link, or not readable."""
 
 
 class EmptyImageError(ImageError):
@@ -99,7 +99,7 @@ class EmptyImageError(ImageError):
 
 
 class NotAnImageError(ImageError):
-    """The content is not an image of an accepted kind, whatever the file is called."""
+    """The content is not an image of an accepted format, whatever the file is called."""
 
 
 class TruncatedImageError(ImageError):
@@ -107,9 +107,9 @@ class TruncatedImageError(ImageError):
 
 
 class TooManyPixelsError(ImageError):
-    """The image has more pixels, or longer or more uneven sides, than the limits or memory allow.
+    """The image's pixels, sides or proportions exceed the limits, or the memory.
 
-    Of the limits it is told by its header, before anything is decoded.
+    The limits are checked against the header, before decoding.
     """
 
 
@@ -118,23 +118,23 @@ class TooManyBytesError(ImageError):
 
 
 class DatasetError(HematoVisionError):
-    """A folder of images cannot serve as a dataset."""
+    """A folder cannot be used as a dataset."""
 
 
 class TaxonomyError(DatasetError):
-    """A class name or taxonomy is not known."""
+    """A class name or taxonomy is unknown."""
 
 
 class AnnotationError(DatasetError):
-    """A box file cannot be understood."""
+    """An annotation file is invalid."""
 
 
 class SplitError(DatasetError):
-    """The asked-for split into parts cannot be made."""
+    """The requested split is impossible."""
 
 
 class DownloadError(DatasetError):
-    """A public dataset could not be fetched, or is not what was published."""
+    """A public dataset was not fetched, or differs from what was published."""
 
 
 class ModelError(HematoVisionError):
@@ -146,7 +146,7 @@ class ModelNotFoundError(ModelError):
 
 
 class BundleError(ModelError):
-    """A bundle is incomplete, altered, or of a schema this version does not read."""
+    """A bundle is incomplete, altered, or of an unsupported schema."""
 
 
 class WeightsError(ModelError):
@@ -154,26 +154,26 @@ class WeightsError(ModelError):
 
 
 class TrainingError(HematoVisionError):
-    """Learning cannot start, or led to nothing usable."""
+    """Training cannot start, or did not produce a usable model."""
 
 
 class ReviewError(HematoVisionError):
-    """The records of reviews cannot do what was asked."""
+    """A request about reviews cannot be fulfilled."""
 
 
 class ReviewConflictError(ReviewError):
-    """Somebody else holds or has decided the cell; nothing was changed."""
+    """Another reviewer holds or has decided the cell; nothing was changed."""
 
 
 class DatabaseError(ReviewError):
-    """The database of the records cannot be opened, brought up to date or reached.
+    """The review database cannot be opened, migrated or reached.
 
-    Its message names the database, never a password.
+    The message names the database, never a password.
     """
 
 
 class RequestError(HematoVisionError):
-    """A request to the service is not answered by a model.
+    """The HTTP server rejects a request.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class RequestError(HematoVisionError):
         One of `hematovision.server.problems.STATUSES`; from the client also ``"unreachable"`` and
         ``"failed"``.
     message : str
-        What was received, what was expected, what to do.
+        What was received, what is expected, what to do next.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -191,18 +191,18 @@ class RequestError(HematoVisionError):
 
 
 class ClusterError(HematoVisionError):
-    """A cluster cannot be reached, or did not do its part of the work in time.
+    """A cluster cannot be reached, or did not finish its work in time.
 
-    What it did is kept; the same command with ``--resume`` does the rest.
+    Finished parts are kept; run the same command with ``--resume`` to complete the rest.
     """
 
 
 class ListeningError(HematoVisionError):
-    """A server cannot listen at this address or port, or be reached by this host name."""
+    """A server cannot listen at this address or port, or accept this host name."""
 
 
 class OutputError(HematoVisionError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written."""
 
 
 class MissingExtraError(HematoVisionError):

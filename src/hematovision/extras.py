@@ -40,21 +40,11 @@ _DISTRIBUTION = "hematovision"
 
 @dataclass(frozen=True)
 class Need:
-    """The modules that a command needs in addition to the core dependencies.
+    """The modules that a command needs in addition to the core dependencies."""
 
-    Parameters
-    ----------
-    extra : str
-        The extra of this package that installs the modules.
-    purpose : str
-        The work, as the subject of a sentence: ``"Training"``.
-    modules : tuple of str
-        Names of top-level modules.
-    """
-
-    extra: str
-    purpose: str
-    modules: tuple[str, ...]
+    extra: str  # the extra of this package that installs the modules
+    purpose: str  # the work, as the subject of a sentence: ``"Training"``
+    modules: tuple[str, ...]  # names of top-level modules
 
 
 _REPORT = ("jinja2", "matplotlib")

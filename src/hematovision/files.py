@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half written, and the hashes that prove it."""
+"""Atomic writes, hashes and file locks; every failure to write is an `OutputError`."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ __all__ = [
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-_LONGEST_NAME = 240
-"""Bytes of a name that leave room for what a temporary name adds; the usual limit is 255."""
+_LONGEST_NAME = 240  # bytes; a temporary name is longer, and the usual limit is 255
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -55,32 +54,22 @@ def sha256_file(path: Path) -> str:
 
 
 def ensure_folder(path: Path) -> Path:
-    """Create `path` and its parents if need be.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be created, for instance because a file is in the way.
-    """
+    """Create `path` and its parents if they do not exist."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"Cannot create the folder {path}: {error.strerror or error}. Choose another place."
+            f"Cannot create the folder {path}: {error.strerror or error}. Choose another folder."
         ) from error
     except ValueError as error:  # a null character
-        raise OutputError(f"Cannot create the folder {path}: {error}. Choose a name.") from error
+        raise OutputError(
+            f"Cannot create the folder {path}: {error}. Choose another name."
+        ) from error
     return path
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's content, byte by byte, into a folder that is made if need be.
-
-    Raises
-    ------
-    OutputError
-        If the source cannot be read or the target cannot be written.
-    """
+    """Copy a file's content into a folder, which is created if it does not exist."""
     ensure_folder(target.parent)
     try:
         shutil.copyfile(source, target)
@@ -92,17 +81,11 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def sync(path: Path) -> Path:
-    """Have the content of a file, or the names in a folder, on disk before anything that follows.
-
-    Raises
-    ------
-    OutputError
-        If the system cannot.
-    """
-    if path.is_dir() and sys.platform == "win32":  # There folders cannot be opened.
+    """Flush the content of a file, or the entries of a folder, to disk."""
+    if path.is_dir() and sys.platform == "win32":  # Windows cannot open folders
         return path
     with writing(path):
-        # Windows flushes only what is open for writing, elsewhere a file may be read-only.
+        # Windows flushes only files open for writing; elsewhere a file may be read-only.
         handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -113,18 +96,9 @@ def sync(path: Path) -> Path:
 
 @contextmanager
 def writing(path: Path, size: int = 0) -> Iterator[None]:
-    """Turn what the system says against writing `path`, inside the block, into an `OutputError`.
+    """Convert errors of the system in the block into an `OutputError` about `path`.
 
-    Parameters
-    ----------
-    path : Path
-    size : int
-        How many bytes are written, where that is known, for the message.
-
-    Raises
-    ------
-    OutputError
-        If the place cannot be written (no permission, disk full, a folder of that name).
+    `size` is the number of bytes to write, if known, for the message.
     """
     try:
         yield
@@ -135,40 +109,35 @@ def writing(path: Path, size: int = 0) -> Iterator[None]:
 
 
 def _advice(path: Path, error: OSError, size: int) -> str:
-    """Say what to do about an error of the system."""
+    """Return the next step after an error of the system."""
     if error.errno in _NO_ROOM:
         needed = f"; {size:,} are needed" if size else ""
-        return f"{_free(path)}{needed}. Free some space or choose another place, and run it again."
+        return f"{_free(path)}{needed}. Free some space or choose another disk, and try again."
     if error.errno == errno.EFBIG:
         return (
             "The file system, or a limit of this session (`ulimit -f`), allows no larger file. "
-            "Choose another place or raise the limit, and run it again."
+            "Choose another disk or raise the limit, and try again."
         )
     if error.errno == errno.ENAMETOOLONG:
         return "Choose a shorter name."
-    return "Check that the location is writable, or choose another place."
+    return "Check that the location is writable, or choose another one."
 
 
 def _free(path: Path) -> str:
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
-        return "There is no room"
-    return f"{free:,} bytes are free there"
+        return "The disk is full"
+    return f"The disk has {free:,} free bytes"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a stream whose content takes the place of `path` when the block ends without an error.
+    """Open a stream whose content replaces `path` when the block ends without an error.
 
-    Until then, and after an error, whoever looks sees the old content: a file that is written for
-    hours is never there half. A link of that name is replaced, and what it leads to stays. What
-    goes wrong inside the block passes through as it is; put `writing` around writes to the stream.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be created or put in its place.
+    Until then, and after an error, readers see the old content. A link of that name is replaced;
+    its target stays. Errors inside the block pass through unchanged: put `writing` around writes to
+    the stream.
     """
     ensure_folder(path.parent)
     temporary = path.with_name(_temporary_name(path.name))
@@ -180,30 +149,25 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             stream.close()
             temporary.replace(path)
     finally:
-        # What could not be written a moment ago cannot be written on closing, either.
+        # After a failed write, closing fails too.
         with suppress(OSError):
             stream.close()
         temporary.unlink(missing_ok=True)
 
 
 def _temporary_name(name: str) -> str:
-    """Return a hidden name beside `name`, no longer than file systems take."""
+    """Return a hidden name for a file next to `name`, short enough for file systems."""
     kept = os.fsencode(name)[:_LONGEST_NAME].decode("utf-8", "ignore")
     return f".{kept}.{secrets.token_hex(4)}"
 
 
 def open_own(path: Path) -> io.FileIO:
-    """Open a file that the program keeps for itself, to read and to append; make it if need be.
+    """Open a private file of this program for reading and appending, creating it if necessary.
 
-    Never through a link: whoever may write into the folder could else have another file
+    Links are rejected: anyone who may write into the folder could otherwise have another file
     overwritten.
-
-    Raises
-    ------
-    OutputError
-        If a link or anything but a file has that name, or it cannot be opened.
     """
-    never = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a link, or for ever
+    never = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, no waiting
     with writing(path):
         linked = path.is_symlink()
     if linked:
@@ -219,19 +183,13 @@ def open_own(path: Path) -> io.FileIO:
 
 def _not_own(path: Path, what: str) -> OutputError:
     return OutputError(
-        f"{path} {what}; expected a file that HematoVision made. Nothing was written to it. Delete "
-        "it, or choose another place with --out."
+        f"{path} {what}; expected a file made by HematoVision. Nothing was written to it. Delete "
+        "it, or choose another path with --out."
     )
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
-    """Write `data` to `path` at once: whoever looks sees the old content or the new, never half.
-
-    Raises
-    ------
-    OutputError
-        If the place cannot be written (no permission, disk full, a folder of that name).
-    """
+    """Write `data` to `path` atomically: readers see the old content or the new."""
     with replacing(path) as stream, writing(path, len(data)):
         stream.write(data)
         stream.flush()
@@ -239,14 +197,10 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 
 def write_new(path: Path, data: bytes) -> Path:
-    """Write `data` to `path` at once, unless something is there: of two at once one is refused.
-
-    Raises
-    ------
-    OutputError
-        If something is there, or the place cannot be written.
-    """
-    taken = OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
+    """Write `data` to `path` atomically; `OutputError` if the path exists."""
+    taken = OutputError(
+        f"{path} already exists and was not changed. Choose another path with --out."
+    )
     ensure_folder(path.parent)
     temporary = path.with_name(_temporary_name(path.name))
     try:
@@ -257,7 +211,7 @@ def write_new(path: Path, data: bytes) -> Path:
                 os.link(temporary, path)
             except FileExistsError:
                 raise taken from None
-            except OSError:  # A file system without links: two at once are not told apart.
+            except OSError:  # a file system without links: simultaneous writes are not detected
                 if path.exists():
                     raise taken from None
                 temporary.replace(path)
@@ -267,7 +221,7 @@ def write_new(path: Path, data: bytes) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    r"""Write `text` as UTF-8 to `path` at once; see `write_bytes`.
+    r"""Write `text` as UTF-8 to `path` atomically.
 
     A lone surrogate, which UTF-8 cannot hold, is written as in JSON: ``\udce9``.
     """
@@ -277,7 +231,7 @@ def write_text(path: Path, text: str) -> Path:
 if sys.platform == "win32":  # pragma: no cover - another system
     import msvcrt
 
-    _PLACE = 2**30  # Windows keeps others from reading what is locked: a byte behind the content.
+    _PLACE = 2**30  # Windows forbids reading locked bytes: lock one behind the content
 
     def _lock(stream: BinaryIO) -> None:
         stream.seek(_PLACE)
@@ -296,7 +250,7 @@ else:
         fcntl.flock(stream, fcntl.LOCK_EX)
 
     def _try(stream: BinaryIO) -> None:
-        # Shared: two who look at once do not take each other for the one who works.
+        # A shared lock: two processes that check at once do not take each other for the holder.
         fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def _try_alone(stream: BinaryIO) -> None:
@@ -304,24 +258,24 @@ else:
 
 
 def hold(stream: BinaryIO) -> None:
-    """Lock an open file until it is closed or this process ends; wait if another holds it."""
+    """Lock an open file until it is closed or this process ends; wait while another holds it."""
     _lock(stream)
 
 
 def try_hold(stream: BinaryIO) -> bool:
-    """Lock an open file as `hold` does, unless another holds it: then return False at once."""
+    """Lock an open file as `hold` does; return False at once if another process holds it."""
     try:
         _try_alone(stream)
-    except (BlockingIOError, PermissionError):  # the latter is what Windows says
+    except (BlockingIOError, PermissionError):  # the latter on Windows
         return False
     return True
 
 
 def try_hold_at(path: Path, stream: BinaryIO) -> bool:
-    """Lock the open file of `path` as `try_hold` does; False, too, if it was deleted meanwhile.
+    """Lock the open file of `path` as `try_hold` does; also False if it was deleted meanwhile.
 
-    For a file that its holder deletes at the end (`delete_held`): who opened it before would else
-    hold a file that nobody sees.
+    For a file that its holder deletes at the end (`delete_held`): a process that opened it earlier
+    would otherwise hold a file without a name.
     """
     if not try_hold(stream):
         return False
@@ -332,16 +286,16 @@ def try_hold_at(path: Path, stream: BinaryIO) -> bool:
 
 
 def delete_held(path: Path, stream: BinaryIO) -> None:
-    """Delete a file while it is held, so that nobody holds what is then deleted."""
+    """Delete a file while it is held, so that no other process can lock it first."""
     try:
         path.unlink(missing_ok=True)
-    except PermissionError:  # Windows deletes no open file.
+    except PermissionError:  # Windows cannot delete an open file
         stream.close()
         path.unlink(missing_ok=True)
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a living process holds the lock on a file; False where there is no file."""
+    """Whether a living process holds the lock on a file; False if there is no file."""
     try:
         with path.open("rb") as stream:
             _try(stream)

@@ -1,15 +1,17 @@
-"""Limits on image size, kept apart so that they can be imported quickly."""
+"""Limits on image size, in a module without imports for a fast CLI."""
 
 from __future__ import annotations
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "UPLOAD_PIXELS"]
 
 MAX_PIXELS = 2**26
-"""67 million: 8192 x 8192, more than the sensor of any microscope camera; 200 MB once decoded."""
+"""8192 x 8192, more than the sensor of any microscope camera; 200 MB once decoded."""
 
 MAX_BYTES = 2**28
 """256 MiB, more than any compressed image of `MAX_PIXELS` and most uncompressed ones."""
 
 UPLOAD_PIXELS = 25_000_000
-"""Pixels of an uploaded image that app and server decode by default: a camera of 24 megapixels,
-75 MB once decoded. `MAX_PIXELS` is higher, since whoever calls the library chose the files."""
+"""Default limit of app and server: a camera of 24 megapixels, 75 MB once decoded.
+
+`MAX_PIXELS` is higher, since users of the library choose the files themselves.
+"""

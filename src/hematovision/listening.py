@@ -1,10 +1,10 @@
-"""Listening sockets and the host names that the server and the web app accept.
+"""Listening sockets, and the host names that the server and the web app accept.
 
-While a web page is open, its own name can be made to point to this computer (DNS rebinding): then
-the browser takes a server here for the page's own, and the page can read what it sends. Such a
-request carries the page's name in ``Host``; others carry it in ``Origin``. So a server is reached
-by its address, by localhost, or by a name that whoever starts it allows. An address cannot be
-rebound.
+A web page in the user's browser can make its own host name resolve to this computer (DNS
+rebinding). The browser then treats a server here as the page's own, and the page can read its
+responses. Such a request carries the page's name in ``Host``; others carry it in ``Origin``. A
+server therefore accepts only its address, localhost, and the names its operator allows; an address
+cannot be rebound.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LOCALHOST = "localhost"
 _LOOPBACK = (_LOCALHOST, LOCAL, "::1")
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9._-]+")
-_BACKLOG = 2048  # Connections that the system holds until they are accepted.
-_SHOWN = 80  # Characters of what somebody else sent.
+_BACKLOG = 2048  # connections that wait to be accepted
+_SHOWN = 80  # characters of a rejected header
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Return a socket that listens; call it first, so that a taken port is known at once.
+    """Return a listening socket; call it first, so that a port in use is reported at once.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def listen(address: str, port: int) -> socket.socket:
     Raises
     ------
     ListeningError
-        If the port is taken or the address is not one of this computer.
+        If the port is in use or the address is not one of this computer.
     """
     try:
         found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
@@ -53,10 +53,10 @@ def listen(address: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
         raise _cannot_listen(address, port, error) from error
     try:
-        if os.name == "posix":  # On Windows it would share the port with whoever has it.
+        if os.name == "posix":  # on Windows this would share the port with its owner
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(place)
-        opened.listen(_BACKLOG)  # Only this keeps another from binding the port, too.
+        opened.listen(_BACKLOG)  # from here on no other process can bind the port
     except OSError as error:
         opened.close()
         raise _cannot_listen(address, port, error) from error
@@ -79,13 +79,13 @@ def _cannot_listen(address: str, port: int, error: Exception) -> ListeningError:
         )
     reason = getattr(error, "strerror", None) or error
     return ListeningError(
-        f"{address!r} is not an address that this computer can listen on ({reason}). Give "
+        f"{address!r} is not an address that this computer can listen on ({reason}). Use "
         f"--address {LOCAL} for this computer only, or 0.0.0.0 for all its networks."
     )
 
 
 def url_of(address: str, port: int) -> str:
-    """Return the URL by which a browser on this computer reaches a server.
+    """Return the URL of a server for a browser on this computer.
 
     Examples
     --------
@@ -98,22 +98,22 @@ def url_of(address: str, port: int) -> str:
 
 
 class Hosts:
-    """The host names by which a server may be reached.
+    """The host names under which a server may be reached.
 
     Parameters
     ----------
     address : str
-        Where it listens. If others reach it there, any IP address will do: those of this computer
-        are not all known, in a container least of all.
+        The address it listens on. If other computers can reach it there, any IP address is
+        accepted, as those of this computer are not all known, for instance in a container.
     allowed : iterable of str
         Further names or IP addresses without port, such as that of a reverse proxy.
 
     Attributes
     ----------
     names : frozenset of str
-        The names and addresses that are known.
+        The known names and addresses.
     anywhere : bool
-        Whether any IP address will do.
+        Whether any IP address is accepted.
 
     Raises
     ------
@@ -134,30 +134,24 @@ class Hosts:
         self.names = self._allowed.union(_LOOPBACK, () if wildcard else (name,))
 
     def problem(self, hosts: Sequence[str], origins: Sequence[str]) -> str | None:
-        """Return why a request is refused, or None if it may be answered.
+        """Return why a request is rejected, or None if it is accepted.
 
-        Parameters
-        ----------
-        hosts, origins : sequence of str
-            The values of the headers ``Host`` and ``Origin``.
-
-        Notes
-        -----
-        ``Origin`` must be the very host and port that was asked, or an allowed name: a proxy may
-        hand on a ``Host`` of its own. Pages of other ports of this computer are other sites.
+        `hosts` and `origins` are the values of the headers ``Host`` and ``Origin``. An origin must
+        be the host and port of the request, or an allowed name, as a proxy may send a ``Host`` of
+        its own. Pages of other ports of this computer are other sites.
         """
         if len(hosts) != 1:
             return f"A request must have one Host header. Received: {len(hosts)}."
         host, port = _split(hosts[0])
         if not self._is_own(host):
-            return self._refusal("Host", hosts[0], host)
+            return self._rejection("Host", hosts[0], host)
         for origin in origins:
             scheme, _, place = origin.partition("://")
             page, page_port = _split(place)
             usual = str(_PORTS.get(scheme.lower(), ""))
             same = page == host and (page_port or usual) == (port or usual)
             if not usual or not (same or page in self._allowed):
-                return self._refusal("Origin", origin, page)
+                return self._rejection("Origin", origin, page)
         return None
 
     def _is_own(self, host: str) -> bool:
@@ -166,7 +160,7 @@ class Hosts:
             return host in self.names
         return self.anywhere or address.is_loopback or host in self.names
 
-    def _refusal(self, header: str, value: str, name: str) -> str:
+    def _rejection(self, header: str, value: str, name: str) -> str:
         known = [*sorted(self.names), "any IP address" if self.anywhere else "any loopback address"]
         expected = "the host and port of the request" if header == "Origin" else ", ".join(known)
         option = f"--allowed-host {_shown(name) if _is_plain(name) else 'NAME'}"
@@ -178,7 +172,7 @@ class Hosts:
 
 
 def _split(netloc: str) -> tuple[str, str]:
-    """Return host and port of ``host:port``; empty where they are not well-formed."""
+    """Return host and port of ``host:port``; empty if they are not well-formed."""
     try:
         parts = urlsplit(f"//{netloc}")
         port = "" if parts.port is None else str(parts.port)
@@ -190,7 +184,7 @@ def _split(netloc: str) -> tuple[str, str]:
 
 
 def _canonical(host: str) -> str:
-    """Return a host as it is compared."""
+    """Return a host in its canonical form."""
     address = _address(host)
     return str(address) if address else host.strip().removesuffix(".").lower()
 

@@ -1,11 +1,11 @@
-r"""File names as text: in files, on a terminal, and in the cells of a CSV table.
+r"""Folders of the user, and file names as text: in files, on a terminal, in cells of a CSV table.
 
 A file name on Linux is any bytes. Python keeps a byte that is not UTF-8 as a lone surrogate, which
-no file and no terminal can hold, and a valid name may hold control characters that steer a
-terminal. This module has one way out for each:
+neither a file nor a terminal can hold, and a valid name may hold control characters that change
+the terminal. One function handles each place:
 
 =====================  ============================  ==============================================
-place                  function                      what it changes
+place                  function                      replaces
 =====================  ============================  ==============================================
 a file name in a file  `escape_name`                 bytes that are not UTF-8: ``caf\xe9.png``,
                                                      and control characters
@@ -14,7 +14,7 @@ terminal, log          `shown`                       also control characters and
 a cell of a CSV table  `csv_cell`                    a leading ``=``, ``+``, ``-``, ``@``...
 =====================  ============================  ==============================================
 
-`unescape_name` and `from_csv_cell` read back what `escape_name` and `csv_cell` wrote.
+`unescape_name` and `from_csv_cell` reverse `escape_name` and `csv_cell`.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _UNSAFE_IN_FILES = re.compile("[\udc80-\udcff\x00-\x1f\x7f]")
 _UNSAFE_ON_POSIX = re.compile("[\udc80-\udcff\x00-\x1f\x7f]|\\\\(?=x[0-9a-f]{2})")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
-# Control characters (C0, DEL, C1), what changes the direction of text or separates lines, what is
-# invisible, and lone surrogates. Joiners (U+200C, U+200D) stay: several scripts need them.
+# Control characters (C0, DEL, C1), invisible characters, those that change the direction of text or
+# separate lines, and lone surrogates. Joiners (U+200C, U+200D) stay: several scripts need them.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
-# The characters of OWASP's page on CSV injection, in their full-width forms too.
+# The characters of OWASP's page on CSV injection, also in full width.
 _FORMULA = re.compile(
     "(?![+-]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]+)?\\Z)'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 )
@@ -66,9 +66,9 @@ _FORMULA = re.compile(
 def escape_name(name: str) -> str:
     r"""Write a file name as text that a table, JSON file or page can hold; see `unescape_name`.
 
-    A byte that is not UTF-8, and a control character, become ``\x`` and two hexadecimal digits. So
-    does a backslash that would else look like such an escape, but not on Windows, where names have
-    no such bytes and a backslash separates folders. All other names stay as they are.
+    A byte that is not UTF-8, or a control character, becomes ``\x`` and two hexadecimal digits. So
+    does a backslash that looks like such an escape, except on Windows, where names have no such
+    bytes and a backslash separates folders. All other names are unchanged.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def unescape_name(text: str) -> str:
 
 
 def is_reserved(name: str) -> bool:
-    """Tell whether Windows keeps a name for a device, whatever its suffix.
+    """Whether Windows reserves a name for a device, whatever its suffix.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def is_reserved(name: str) -> bool:
 
 
 def name_bytes(name: str) -> bytes:
-    """Return the bytes that stand for a name in a hash: UTF-8, whatever the name holds."""
+    """Return the bytes of a name for a hash: UTF-8, including lone surrogates."""
     return name.encode("utf-8", "surrogatepass")
 
 
@@ -118,9 +118,9 @@ def valid_text(text: str) -> str:
 
 
 def valid_value(value: Any) -> Any:
-    """Return a value for `json.dumps` with each text in it as `valid_text` gives it.
+    """Return a value for `json.dumps` with each text in it as `valid_text` returns it.
 
-    Applied to the value, not to the text of the JSON file: there a backslash starts an escape.
+    Not applied to the text of the JSON file, in which a backslash starts an escape.
     """
     if isinstance(value, str):
         return valid_text(value)
@@ -132,7 +132,7 @@ def valid_value(value: Any) -> Any:
 
 
 def shown(text: object) -> str:
-    r"""Return text for a terminal or a log, on one line and without characters that steer it.
+    r"""Return text for a terminal or a log: one line, without control characters.
 
     Examples
     --------
@@ -144,16 +144,16 @@ def shown(text: object) -> str:
 
 
 def csv_row(values: Iterable[object]) -> list[object]:
-    """Return the values of a row for `csv.writer`, each text among them as `csv_cell` gives it."""
+    """Return the values of a row for `csv.writer`, texts as `csv_cell` returns them."""
     return [csv_cell(value) if isinstance(value, str) else value for value in values]
 
 
 def csv_cell(text: str) -> str:
-    """Return text for a cell of a CSV table: a spreadsheet shows it and never runs it.
+    """Return text for a cell of a CSV table that a spreadsheet shows and never runs.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP advises
-    against CSV injection; so does text with apostrophes before one, so that `from_csv_cell`
-    restores every text. Numbers stay as they are.
+    A text that a spreadsheet would take for a formula is prefixed with an apostrophe, as OWASP
+    advises against CSV injection; so is a text with apostrophes before a formula, so that
+    `from_csv_cell` restores every text. Numbers are unchanged.
 
     Examples
     --------
@@ -193,9 +193,9 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def data_folder() -> Path:
-    r"""Return where the records of reviews are: ``HEMATOVISION_HOME``, or the platform's folder.
+    r"""Return the folder of the user's records: ``HEMATOVISION_HOME``, or the platform's.
 
-    These are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Application
+    The defaults are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Application
     Support/hematovision`` on macOS, and ``hematovision`` in ``XDG_DATA_HOME`` or
     ``~/.local/share`` elsewhere. Nothing is created.
     """
@@ -203,25 +203,17 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    r"""Return where caches are: ``HEMATOVISION_CACHE``, or the platform's folder for them.
+    r"""Return the folder of caches: ``HEMATOVISION_CACHE``, or the platform's.
 
-    These are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Caches/hematovision`` on
-    macOS, and ``hematovision`` in ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere. Nothing is created.
+    The defaults are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Caches/hematovision``
+    on macOS, and ``hematovision`` in ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere. Nothing is
+    created.
     """
     return _folder("HEMATOVISION_CACHE", "Caches", ("XDG_CACHE_HOME", ".cache"))
 
 
 def _folder(variable: str, library: str, xdg: tuple[str, str]) -> Path:
-    """Return what `variable` says, or our folder where the platform has such things.
-
-    Parameters
-    ----------
-    variable : str
-    library : str
-        The folder of macOS, in ``~/Library``.
-    xdg : tuple of str
-        The variable of the XDG Base Directory Specification, and its default below the home.
-    """
+    """Return the folder in `variable`, or ours in the platform's: `library` on macOS, or `xdg`."""
     if chosen := os.environ.get(variable):
         return Path(chosen)
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""Parsing untrusted XML: no entities, no external files, a limit on elements."""
+"""Parse untrusted XML: no entities, no external files, a limit on elements."""
 
 from __future__ import annotations
 
@@ -14,27 +14,22 @@ def parse(
     on_element: Callable[[str, int], None] | None = None,
     max_elements: int = 100_000,
 ) -> Element:
-    """Parse an XML document.
+    """Parse an XML document and return its root; prefixes of namespaces remain in the tags.
 
     Parameters
     ----------
     content : bytes
-        The document; an encoding other than UTF-8 is told by its declaration or byte order mark.
+        The document; an encoding other than UTF-8 needs a declaration or a byte order mark.
     on_element : callable, optional
-        Called with the tag and the line, from 1, of each element where it begins.
+        Called with the tag and the line, from 1, at the start of each element.
     max_elements : int
-        A document of more is refused.
-
-    Returns
-    -------
-    Element
-        The outermost one. Prefixes of namespaces stay part of the tags.
+        Largest accepted number of elements.
 
     Raises
     ------
     ValueError
-        If it is not well-formed, has a DOCTYPE, or more than `max_elements`; the message begins
-        with the line. Also for an encoding that is not known.
+        If it is not well-formed, has a DOCTYPE, more than `max_elements`, or an unknown encoding;
+        the message starts with the line.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
     elements = 0
@@ -48,10 +43,10 @@ def parse(
             on_element(tag, parser.CurrentLineNumber)
         builder.start(tag, attributes)
 
-    def refuse(*_: object) -> None:
-        # Entities can make a kilobyte of XML unfold into gigabytes ("billion laughs") or fetch
-        # other files. They can only be declared in a DOCTYPE, which no file that we read needs.
-        # Refusing it here, in the parser, holds for every encoding; a search in the bytes does not.
+    def reject_doctype(*_: object) -> None:
+        # Entities can expand a kilobyte of XML to gigabytes ("billion laughs") or fetch other
+        # files. They are declared in a DOCTYPE, which no file that we read needs. The parser finds
+        # it in every encoding; a search in the bytes would not.
         raise ValueError(
             f"line {parser.CurrentLineNumber}: a DOCTYPE is not accepted, since it can be used to "
             "exhaust memory or to read other files. Remove it."
@@ -60,7 +55,7 @@ def parse(
     parser.StartElementHandler = start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
+    parser.StartDoctypeDeclHandler = reject_doctype
     try:
         parser.Parse(content, True)  # noqa: FBT003  # expat takes no keywords
     except expat.ExpatError as error:

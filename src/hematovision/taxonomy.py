@@ -1,8 +1,8 @@
-"""Named, ordered lists of classes, and the spellings under which they are met.
+"""Taxonomies: named, ordered lists of classes, with the accepted spellings of each.
 
-A taxonomy maps whatever a folder, a box file or a column calls a cell to one of its classes. The
-mapping from a finer set of classes to a coarser one is not a second mechanism: the fine names are
-aliases of the coarse class (an ``erythroblast`` is an ``RBC`` to `RBC_WBC_PLATELETS`).
+A taxonomy maps the class names of folders, annotation files and columns to its classes. A mapping
+from finer classes to coarser ones uses the same aliases: an ``erythroblast`` is an ``RBC`` to
+`RBC_WBC_PLATELETS`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 FOLDERS = "folders"
-"""The name that asks for the class names as they were found, and the name of such a taxonomy."""
+"""The taxonomy name that keeps the class names as found."""
 
 
 _LONGEST_LABEL = 200
@@ -36,10 +36,7 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 
 def normalise(spelling: str) -> str:
-    """Reduce a spelling to what it has in common with its variants.
-
-    Case, accents, and everything that is neither letter nor digit are dropped, so that
-    ``"Red Blood-Cells"`` and ``"red_blood_cells"`` are one.
+    """Reduce a spelling to its letters and digits, without case and accents.
 
     >>> normalise("Red Blood-Cells")
     'redbloodcells'
@@ -49,26 +46,24 @@ def normalise(spelling: str) -> str:
 
 
 def _check_labels(name: str, labels: tuple[str, ...]) -> None:
-    """Refuse classes that would make two equal columns, or columns that nobody can read.
+    """Check that class names are unique, of at most 200 characters, and printable.
 
-    Raises
-    ------
-    TaxonomyError
-        If one comes twice, is longer than 200 characters, or holds control characters, lone
-        surrogates (a folder's name that is not UTF-8) or marks that turn the direction of text.
+    Control characters, lone surrogates (a folder's name that is not UTF-8) and marks that change
+    the direction of text are rejected.
     """
     for position, label in enumerate(labels):
         if label in labels[:position]:
-            problem = "appears twice: its columns in a table would be mixed up"
+            problem = "appears twice, so its table columns would be ambiguous"
         elif len(label) > _LONGEST_LABEL:
             problem = f"has {len(label)} characters; at most {_LONGEST_LABEL} are allowed"
         elif any(unicodedata.category(c) in _UNREADABLE or c in _TURNING for c in label):
-            problem = "holds a character that cannot be shown"
+            problem = "has a character that cannot be displayed"
         else:
             continue
         raise TaxonomyError(
             f"In taxonomy {name!r} the class {label[:_LONGEST_LABEL]!r} {problem}. Rename its "
-            "folder, or do not use this model unless you know who made it."
+            "folder. If the taxonomy comes with a model, use the model only if you trust its "
+            "origin."
         )
 
 
@@ -81,16 +76,16 @@ class Taxonomy:
     name : str
         The taxonomy's name, for instance ``"pbc8"``.
     classes : tuple of str
-        At least two different class names; their order is the order of a model's outputs.
+        At least two different class names, in the order of a model's outputs.
     aliases : mapping of str to tuple of str
-        For a class, further spellings that mean it. A class name is always its own alias, and
-        so is its plural in ``s``; a spelling written by `normalise` may mean one class only.
+        Further spellings of each class. A class name and its plural in ``s`` are always accepted;
+        a spelling, as `normalise` returns it, may mean one class only.
 
     Raises
     ------
     TaxonomyError
-        If there are fewer than two classes, one comes twice or is not printable text, or a
-        spelling means two of them.
+        If there are fewer than two classes, a name is repeated or not printable, or a spelling
+        means two classes.
     """
 
     name: str
@@ -113,8 +108,8 @@ class Taxonomy:
                 if not key or known != label:
                     raise TaxonomyError(
                         f"In taxonomy {self.name!r} the spelling {spelling!r} of class {label!r} "
-                        f"is {'empty' if not key else f'already taken by class {known!r}'}. "
-                        "Give every class spellings of its own."
+                        f"is {'empty' if not key else f'already used by class {known!r}'}. "
+                        "Each spelling may mean one class only."
                     )
         for key, label in list(by_spelling.items()):
             by_spelling.setdefault(key + "s", label)
@@ -172,50 +167,32 @@ class Taxonomy:
 
     @classmethod
     def of_folders(cls, names: Iterable[str]) -> Taxonomy:
-        """Make the taxonomy ``folders`` of class names just as they were found, sorted."""
+        """Return the taxonomy ``folders`` of class names as found, sorted."""
         return cls(FOLDERS, tuple(sorted(set(names), key=lambda name: (name.casefold(), name))))
 
 
 PBC8 = Taxonomy(
-    name="pbc8",
-    classes=(
-        "basophil",
-        "eosinophil",
-        "erythroblast",
-        "ig",
-        "lymphocyte",
-        "monocyte",
-        "neutrophil",
+    "pbc8",
+    (
+        "basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil",
         "platelet",
     ),
-    aliases={
+    {
         "basophil": ("ba", "baso"),
         "eosinophil": ("eo", "eos", "eosino"),
         "erythroblast": ("erb", "normoblast", "nrbc", "nucleated red blood cell"),
         "ig": (
-            "immature granulocyte",
-            "promyelocyte",
-            "myelocyte",
-            "metamyelocyte",
-            "pmy",
-            "my",
-            "mmy",
+            "immature granulocyte", "promyelocyte", "myelocyte", "metamyelocyte", "pmy", "my", "mmy"
         ),
         "lymphocyte": ("ly", "lymph", "lympho"),
         "monocyte": ("mo", "mono"),
         "neutrophil": (
-            "neu",
-            "neut",
-            "ne",
-            "band neutrophil",
-            "segmented neutrophil",
-            "bne",
-            "sne",
+            "neu", "neut", "ne", "band neutrophil", "segmented neutrophil", "bne", "sne"
         ),
         "platelet": ("plt", "thrombocyte"),
     },
-)
-"""Eight classes of cells of peripheral blood: Acevedo et al. 2020, Data in Brief 30:105474."""
+)  # fmt: skip
+"""Eight classes of peripheral blood cells: Acevedo et al. 2020, Data in Brief 30:105474."""
 
 _WHITE = ("basophil", "eosinophil", "ig", "lymphocyte", "monocyte", "neutrophil")
 
@@ -233,7 +210,7 @@ _WORDS = Taxonomy(
         "Platelets": ("platelet", "blood platelet", "plt", "thrombocyte"),
     },
 )
-"""The three classes with the spellings of these words alone, without finer classes."""
+"""The three classes with their own spellings only, without finer classes."""
 
 RBC_WBC_PLATELETS = Taxonomy(
     name=_WORDS.name,
@@ -244,13 +221,13 @@ RBC_WBC_PLATELETS = Taxonomy(
         "Platelets": _WORDS.aliases["Platelets"],
     },
 )
-"""Red cells, white cells and platelets; the eight classes of `PBC8` map into it by alias."""
+"""Red cells, white cells and platelets; the eight classes of `PBC8` map to it by alias."""
 
 TAXONOMIES: Mapping[str, Taxonomy] = {t.name: t for t in (RBC_WBC_PLATELETS, PBC8)}
 
 
 def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:
-    """Return the taxonomy that class names stand for without being asked; None keeps the names.
+    """Return the taxonomy that class names suggest; None to keep the names.
 
     Parameters
     ----------
@@ -260,8 +237,8 @@ def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:
     Returns
     -------
     Taxonomy or None
-        `RBC_WBC_PLATELETS` if every name is one of these three words or a spelling of it, or if the
-        names are just the eight of `PBC8`. A finer class alone, such as ``neutrophil``, is no
+        `RBC_WBC_PLATELETS` if every name is one of its classes or a spelling of it, or if the names
+        are exactly the eight of `PBC8`. A finer class alone, such as ``neutrophil``, is not a
         spelling of ``WBC``: its name is kept.
 
     Examples
@@ -278,7 +255,7 @@ def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:
 
 
 def names_pbc8(spellings: Iterable[str]) -> bool:
-    """Tell whether class names are the eight of `PBC8` and no others, in any case and number."""
+    """Whether class names are exactly the eight of `PBC8`, in any case, singular or plural."""
     names = {normalise(name) for name in spellings}
     return len(names) == len(PBC8.classes) and all(
         label in names or f"{label}s" in names for label in PBC8.classes
@@ -286,13 +263,7 @@ def names_pbc8(spellings: Iterable[str]) -> bool:
 
 
 def get_taxonomy(name: str) -> Taxonomy:
-    """Return a taxonomy by its name.
-
-    Raises
-    ------
-    TaxonomyError
-        If no taxonomy has that name.
-    """
+    """Return a taxonomy by name; `TaxonomyError` if it is unknown."""
     try:
         return TAXONOMIES[name]
     except KeyError:

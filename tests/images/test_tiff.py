@@ -158,11 +158,11 @@ class TestChannelsAsPages:
             (ome(channels(), Channel={"Name": ["DAPI", "FITC", "Cy5"]}), "DAPI, FITC, Cy5"),
             (
                 ome(channels(), Channel={"Color": [65535, -65281, 16777215]}),
-                "do not show which are red, green and blue",
+                "does not show which are red, green and blue",
             ),
             (
                 ome(channels(), Channel={**NAMES["Channel"], "Color": [BLUE, GREEN, RED]}),
-                "do not show which are red",
+                "does not show which are red",
             ),
             (described(channels()[:1], ome_xml()), "1 of the 3 channels"),
             (described(channels(), ome_xml(blocks='<TiffData IFD="1"/>')), "1 of the 3 channels"),

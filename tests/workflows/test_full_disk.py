@@ -52,8 +52,8 @@ def said_of(done: subprocess.CompletedProcess[str], path: Path) -> str:
     assert done.returncode == 1, done.stderr
     assert f"Error: Cannot write {path}" in done.stderr, done.stderr
     assert "No space left on device. " in done.stderr
-    assert "bytes are free there" in done.stderr
-    assert "Free some space or choose another place" in done.stderr
+    assert "free bytes" in done.stderr
+    assert "Free some space or choose another disk" in done.stderr
     assert "Traceback" not in done.stderr
     assert "defect" not in done.stderr
     return done.stderr
@@ -105,7 +105,7 @@ def test_an_export_names_its_file(disk: Path):
     fill(disk, 8192)
     done = run("export", "rbc-wbc-platelets", "--to", "onnx", "--out", disk / "m.onnx")
     said = said_of(done, disk / "m.onnx")
-    assert "bytes are free there; " in said
+    assert "free bytes; " in said
     assert [path.name for path in disk.iterdir()] == ["filling"]
 
 

@@ -44,21 +44,11 @@ _HOLLOW = 1.0 - 0.81 / _THICKEST
 
 @dataclass(frozen=True, eq=False)
 class Stamp:
-    """A rendered cell, its centre in the middle of a square patch.
+    """A rendered cell in the middle of a patch; arrays of shape (n, n), `dyes` (DYES, n, n)."""
 
-    Parameters
-    ----------
-    dyes : ndarray of float32, shape (DYES, n, n)
-        Amount of each dye.
-    solid : ndarray of float32, shape (n, n)
-        How far the cell displaces those below it, 0 to 1.
-    mask : ndarray of bool, shape (n, n)
-        The pixels whose centres lie within the cell's outline.
-    """
-
-    dyes: Array
-    solid: Array
-    mask: NDArray[np.bool_]
+    dyes: Array  # amount of each dye
+    solid: Array  # how far the cell displaces those below it, 0 to 1
+    mask: NDArray[np.bool_]  # the pixels whose centres lie within the cell's outline
 
 
 def _oriented_patch(rng: np.random.Generator, appearance: Appearance, reach: float) -> Patch:
@@ -80,18 +70,10 @@ def _scatter(
     per_area: float,
     radius: tuple[float, float],
 ) -> Array:
-    """Return the coverage of granules scattered where `allowed` is positive.
+    """Return the coverage of granules whose centres fall where `allowed` is positive.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    patch : Patch
-    allowed : ndarray, shape of the patch
-        Granules whose centre falls where this is at or below 0 are left out.
-    per_area : float
-        Mean number per square micrometre.
-    radius : tuple of float
-        Smallest and largest, in micrometres.
+    `per_area` is their mean number per square micrometre, `radius` the smallest and largest in
+    micrometres.
     """
     height, width = patch.shape
     count = int(rng.poisson(per_area * height * width / patch.scale**2))
@@ -187,12 +169,7 @@ def _round_nucleus(
 ) -> Callable[[np.random.Generator], Array]:
     """Return a sampler of round to oval nuclei, as capsules in units of the cell's radius.
 
-    Parameters
-    ----------
-    smallest, largest : float
-        Radius, in cell radii.
-    off : float
-        Largest distance of the centre from the cell's, in cell radii.
+    The radius is between `smallest` and `largest`; the centre is at most `off` from the cell's.
     """
 
     def make(rng: np.random.Generator) -> Array:
@@ -269,61 +246,28 @@ def _off_centre(rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True)
 class _Granules:
-    """Granules of a cytoplasm.
+    """Granules of a cytoplasm."""
 
-    Parameters
-    ----------
-    per_area : tuple of float
-        Number per square micrometre.
-    radius : tuple of float
-        Smallest and largest, in micrometres.
-    dyes : mapping of int to float
-        Amount of dye in a granule, by plane.
-    over_nucleus : float
-        Relative strength of granules over the nucleus.
-    """
-
-    per_area: Range
-    radius: Range
-    dyes: Mapping[int, float]
-    over_nucleus: float = 0.0
+    per_area: Range  # number per square micrometre
+    radius: Range  # smallest and largest, in micrometres
+    dyes: Mapping[int, float]  # amount of dye in a granule, by plane
+    over_nucleus: float = 0.0  # relative strength of granules over the nucleus
 
 
 @dataclass(frozen=True)
 class _WhiteKind:
-    """The features of a kind of nucleated cell; ranges are uniform, lengths in micrometres.
+    """The features of a kind of nucleated cell; ranges are uniform, lengths in micrometres."""
 
-    Parameters
-    ----------
-    diameter : tuple of float
-        Of the whole cell.
-    wobble : tuple of float
-        Irregularity of its outline.
-    nucleus : callable
-        ``(rng) -> (k, 5)`` capsules in units of the cell's radius.
-    chromatin : tuple of float
-        Amount of azure in the nucleus.
-    clumps : tuple of float
-        Size of the grains of chromatin, and their contrast.
-    cytoplasm : mapping of int to tuple of float
-        Amount of dye in the cytoplasm, by plane.
-    mottle : float
-        Contrast of the cytoplasm's own grain.
-    granules : Granules or None
-        If any are visible.
-    vacuoles : tuple of float
-        Number per square micrometre.
-    """
-
-    diameter: Range
-    wobble: Range
+    diameter: Range  # of the whole cell
+    wobble: Range  # irregularity of its outline
+    # ``(rng) -> (k, 5)`` capsules in units of the cell's radius
     nucleus: Callable[[np.random.Generator], Array]
-    chromatin: Range
-    clumps: tuple[float, float]
-    cytoplasm: Mapping[int, Range]
-    mottle: float = 0.15
-    granules: _Granules | None = None
-    vacuoles: Range = (0.0, 0.0)
+    chromatin: Range  # amount of azure in the nucleus
+    clumps: tuple[float, float]  # size of the grains of chromatin, and their contrast
+    cytoplasm: Mapping[int, Range]  # amount of dye in the cytoplasm, by plane
+    mottle: float = 0.15  # contrast of the cytoplasm's own grain
+    granules: _Granules | None = None  # if any are visible
+    vacuoles: Range = (0.0, 0.0)  # number per square micrometre
 
 
 WHITE_KINDS: Mapping[str, _WhiteKind] = {

@@ -32,14 +32,9 @@ _WHITE_SHARES: Mapping[str, float] = {
 
 @dataclass
 class _Layout:
-    """Positions of cells as discs, so that later cells keep clear of earlier ones.
+    """Positions of cells as discs, so that later cells keep clear of earlier ones."""
 
-    Parameters
-    ----------
-    discs : list of tuple of float
-        Centre and radius ``(x, y, radius)`` of each cell so far, in pixels.
-    """
-
+    # centre and radius ``(x, y, radius)`` of each cell so far, in pixels
     discs: list[tuple[float, float, float]]
 
     def add(self, x: float, y: float, radius: float) -> tuple[float, float]:
@@ -62,13 +57,7 @@ class _Layout:
     def find(
         self, rng: np.random.Generator, radius: float, region: _Region, tolerance: float
     ) -> tuple[float, float, float]:
-        """Return the first of some random positions with little overlap, or the best one.
-
-        Returns
-        -------
-        tuple of float
-            ``(x, y, overlap)``; nothing is added yet.
-        """
+        """Return x, y and overlap of the first of 40 positions with little overlap, or the best."""
         points = rng.uniform(region[:2], region[2:], (40, 2))
         cuts = self.overlap(points, radius)
         good = np.flatnonzero(cuts <= tolerance)
@@ -77,21 +66,7 @@ class _Layout:
 
 
 class _Canvas:
-    """Dyes on glass, with the ground truth.
-
-    Parameters
-    ----------
-    height, width : int
-        In pixels.
-
-    Attributes
-    ----------
-    dyes : ndarray of float32, shape (DYES, H, W)
-    labels : ndarray of int32, shape (H, W)
-        0 on the background, else 1 + the number of the cell on top.
-    layers : ndarray of uint8, shape (H, W)
-        Number of cells on each pixel.
-    """
+    """Dyes on glass, and the number of the topmost cell and of all cells on each pixel."""
 
     def __init__(self, height: int, width: int) -> None:
         self.dyes: Array = np.zeros((DYES, height, width), dtype=np.float32)
@@ -137,53 +112,27 @@ class _Canvas:
 
 @dataclass(frozen=True, eq=False)
 class RenderedCell:
-    """One cell of a synthetic field.
+    """One cell of a synthetic field."""
 
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    box : tuple of int
-        ``(xmin, ymin, xmax, ymax)``, `xmax` and `ymax` exclusive: bounds the cell within the field,
-        including pixels hidden by other cells.
-    mask : ndarray of bool, shape (ymax - ymin, xmax - xmin)
-        The cell's pixels in its box, including hidden ones.
-    touches_border : bool
-        Whether the box reaches the field's border, so that part of the cell may be missing.
-    overlapped : bool
-        Whether it shares pixels with another cell, above or below it.
-    """
-
-    kind: str
+    kind: str  # one of `KINDS`
+    # ``(xmin, ymin, xmax, ymax)``, `xmax` and `ymax` exclusive: bounds the cell within the field,
+    # including pixels hidden by other cells
     box: tuple[int, int, int, int]
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_]  # the cell's pixels in its box, including hidden ones
+    # whether the box reaches the field's border, so that part of the cell may be missing
     touches_border: bool
-    overlapped: bool
+    overlapped: bool  # whether it shares pixels with another cell, above or below it
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A synthetic field and its ground truth.
+    """A synthetic field, its cells from bottom to top, and its ground truth; arrays (H, W[, 3])."""
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-    cells : tuple of RenderedCell
-        From bottom to top.
-    labels : ndarray of int32, shape (H, W)
-        0 on the background, ``i + 1`` where ``cells[i]`` lies on top.
-    lab : str
-        The lab whose stain and optics it shows.
-    seed : int
-        The seed it was rendered from.
-    """
-
-    image: NDArray[np.uint8]
-    cells: tuple[RenderedCell, ...]
-    labels: NDArray[np.int32]
-    lab: str
-    seed: int
+    image: NDArray[np.uint8]  # RGB
+    cells: tuple[RenderedCell, ...]  # from bottom to top
+    labels: NDArray[np.int32]  # 0 on the background, ``i + 1`` where ``cells[i]`` lies on top
+    lab: str  # the lab whose stain and optics it shows
+    seed: int  # the seed it was rendered from
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """Return all pixels of ``cells[index]``, including hidden ones, shape (H, W)."""
@@ -214,8 +163,7 @@ def render_field(
     seed : int
         At least 0. The same seed and arguments give the same pixels.
     size : tuple of int
-        Height and width in pixels, each at least 64. A larger field shows more of the smear,
-        not larger cells.
+        Height and width in pixels, at least 64. A larger field shows more cells, not larger ones.
     lab : str or None
         One of `LABS`; None samples one.
     cells : mapping of str to int, optional

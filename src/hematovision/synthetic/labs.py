@@ -44,52 +44,23 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Lab:
-    """A family of stain, optics and camera; ranges are uniform, lengths in micrometres.
+    """A family of stain, optics and camera; ranges are uniform, lengths in micrometres."""
 
-    Parameters
-    ----------
-    white : tuple of float
-        Colour of the empty background, 0 to 255.
-    absorbance : tuple of tuple of float
-        RGB of each dye plane: natural-logarithm absorbance of one unit of dye.
-    scale : tuple of float
-        Pixels per micrometre of a field.
-    view : tuple of float
-        Width shown in a cell image.
-    blur : tuple of float
-        Standard deviation of the defocus.
-    fringe : float
-        Shift of the red and blue channels against each other.
-    sharpen : float
-        Strength of the camera's sharpening; 0 is none.
-    noise : tuple of float
-        Standard deviation of the sensor noise, in grey levels of 255.
-    vignette, gradient : tuple of float
-        Loss of light in the corners; difference of light from side to side.
-    quality : tuple of int
-        JPEG quality.
-    crowding : tuple of float
-        Red cells per 1,000 square micrometres.
-    oval : tuple of float
-        Long over short axis of all cells (from smearing, or from the camera's pixels).
-    pallor : tuple of float
-        Fraction of a red cell's hollow that remains after drying, 0 to 1.
-    """
-
-    white: Colour
+    white: Colour  # colour of the empty background, 0 to 255
+    # RGB of each dye plane: natural-logarithm absorbance of one unit of dye
     absorbance: tuple[Colour, Colour, Colour, Colour, Colour]
-    scale: Range
-    view: Range
-    blur: Range
-    fringe: float
-    sharpen: float
-    noise: Range
-    vignette: Range
-    gradient: Range
-    quality: tuple[int, int]
-    crowding: Range
-    oval: Range
-    pallor: Range
+    scale: Range  # pixels per micrometre of a field
+    view: Range  # width shown in a cell image
+    blur: Range  # standard deviation of the defocus
+    fringe: float  # shift of the red and blue channels against each other
+    sharpen: float  # strength of the camera's sharpening; 0 is none
+    noise: Range  # standard deviation of the sensor noise, in grey levels of 255
+    vignette: Range  # loss of light in the corners
+    gradient: Range  # difference of light from side to side
+    quality: tuple[int, int]  # JPEG quality
+    crowding: Range  # red cells per 1,000 square micrometres
+    oval: Range  # long over short axis of all cells (from smearing, or from the camera's pixels)
+    pallor: Range  # fraction of a red cell's hollow that remains after drying, 0 to 1
 
 
 LABS: Mapping[str, Lab] = {
@@ -247,23 +218,10 @@ def sample_appearance(rng: np.random.Generator, lab: str | None) -> Appearance:
 
 
 def expose(dyes: Array, appearance: Appearance, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Photograph a smear.
+    """Photograph dyes (DYES, H, W) on a smear: an RGB image of uint8, shape (H, W, 3).
 
     Absorption, uneven light, defocus with colour fringes, sensor noise, sharpening, eight bits and
     JPEG, in the order in which they happen.
-
-    Parameters
-    ----------
-    dyes : ndarray of float32, shape (DYES, H, W)
-        Amount of each dye at each pixel.
-    appearance : Appearance
-        Stain, optics and camera.
-    rng : numpy.random.Generator
-        Source of the light's unevenness and the noise.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
     """
     shape = dyes.shape[1], dyes.shape[2]
     # Not a matrix product, whose sums depend on the linear algebra library.

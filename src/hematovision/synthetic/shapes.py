@@ -54,19 +54,11 @@ def random_generator(seed: int, *key: int) -> np.random.Generator:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A square grid around a cell's centre.
+    """A square grid around a cell's centre, shape (n, n)."""
 
-    Parameters
-    ----------
-    x, y : ndarray of float32, shape (n, n)
-        Position of each pixel relative to the cell's centre, in micrometres.
-    scale : float
-        Pixels per micrometre.
-    """
-
-    x: Array
+    x: Array  # position of each pixel relative to the cell's centre, in micrometres
     y: Array
-    scale: float
+    scale: float  # pixels per micrometre
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,19 +75,9 @@ def make_patch(
 ) -> Patch:
     """Return a grid that extends `reach` micrometres from the cell's centre to every side.
 
-    Parameters
-    ----------
-    reach : float
-        In micrometres.
-    scale : float
-        Pixels per micrometre.
-    offset : tuple of float
-        Position of the cell's centre relative to the centre of the middle pixel, ``(x, y)``, in
-        pixels.
-    turn : float
-        Rotation of the cell's own axes, in radians.
-    stretch : float
-        Height over width of a circle in the image.
+    `scale` is in pixels per micrometre, `offset` the position of the cell's centre relative to that
+    of the middle pixel in pixels, `turn` the rotation of the cell's own axes in radians, and
+    `stretch` the height over width of a circle in the image.
     """
     half = int(np.ceil(reach * scale * np.sqrt(stretch))) + 2
     steps = np.arange(-half, half + 1, dtype=np.float32)
@@ -129,12 +111,9 @@ def outline(
         Mean radius in micrometres.
     oval : float
         Long axis over short axis of the underlying ellipse.
-    wobble : float
-        Relative size of the slow irregularities (2 to 7 waves a turn).
-    spikes : float
-        Relative height of the points of a crenated cell (9 to 14 a turn, of uneven heights).
-    tail : float
-        Relative length of the single tail of a teardrop.
+    wobble, spikes, tail : float
+        Relative size of slow irregularities (2 to 7 waves a turn), of the points of a crenated cell
+        (9 to 14 a turn, of uneven heights), and of the single tail of a teardrop.
     """
     angle = np.linspace(0.0, 2.0 * np.pi, _ANGLES, endpoint=False)
     long, short = np.sqrt(oval), 1.0 / np.sqrt(oval)
@@ -150,14 +129,10 @@ def outline(
 
 
 def outline_depth(patch: Patch, radii: Array) -> tuple[Array, Array]:
-    """Return depth inside an outline, and the distance from the centre relative to the outline's.
+    """Return the depth inside an outline, in micrometres, and the relative radius.
 
-    The depth is exact to first order: the radial distance divided by the slant of the outline.
-
-    Returns
-    -------
-    tuple of ndarray of float32
-        Depth in micrometres, and the relative radius (0 at the centre, 1 on the outline).
+    The depth is exact to first order: the radial distance divided by the slant of the outline. The
+    relative radius is 0 at the centre and 1 on the outline.
     """
     distance = np.sqrt(patch.x * patch.x + patch.y * patch.y)
     place = np.arctan2(patch.y, patch.x) * np.float32(_ANGLES / (2.0 * np.pi))
@@ -171,16 +146,11 @@ def outline_depth(patch: Patch, radii: Array) -> tuple[Array, Array]:
 
 
 def capsule_depth(patch: Patch, capsules: Array, blend: float) -> Array:
-    """Return the depth inside a smooth union of capsules.
+    """Return the depth inside a smooth union of capsules (log-sum-exp of the distances).
 
-    Parameters
-    ----------
-    patch : Patch
-    capsules : ndarray, shape (k, 5)
-        ``x0, y0, x1, y1, radius`` of each, in micrometres: all points nearer than `radius` to
-        the segment from ``(x0, y0)`` to ``(x1, y1)``.
-    blend : float
-        Width of the transition, in micrometres (log-sum-exp of the distances).
+    Each row of `capsules` (k, 5) is ``x0, y0, x1, y1, radius`` in micrometres: all points nearer
+    than `radius` to the segment from ``(x0, y0)`` to ``(x1, y1)``. `blend` is the width of the
+    transition between them.
     """
     total = np.zeros(patch.shape, dtype=np.float32)
     for x0, y0, x1, y1, radius in np.asarray(capsules, dtype=np.float32):
@@ -211,13 +181,7 @@ def grain(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Arra
 def spots(patch: Patch, points: Array, radii: Array) -> Array:
     """Return the coverage of small discs, 0 to 1; the maximum where discs overlap.
 
-    Parameters
-    ----------
-    patch : Patch
-    points : ndarray, shape (k, 2)
-        Column and row of each centre in the patch, in pixels.
-    radii : ndarray, shape (k,)
-        In pixels.
+    `points` (k, 2) are the column and row of each centre in the patch, `radii` (k,) in pixels.
     """
     height, width = patch.shape
     cover = np.zeros(height * width, dtype=np.float32)

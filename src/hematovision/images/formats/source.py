@@ -23,24 +23,12 @@ MAX_ASPECT = 100
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The bytes of one image file, read with bounds checks.
+    """The bytes of one image file, read with bounds checks."""
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    name : str
-        The image's name in errors.
-    max_pixels : int
-        Largest accepted width times height.
-    max_aspect : int
-        Largest accepted longer side over shorter side.
-    """
-
-    data: bytes
-    name: str
-    max_pixels: int
-    max_aspect: int = MAX_ASPECT
+    data: bytes  # the whole file
+    name: str  # the image's name in errors
+    max_pixels: int  # largest accepted width times height
+    max_aspect: int = MAX_ASPECT  # largest accepted longer side over shorter side
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
         """Read integers at `offset`, laid out as `struct` describes.
@@ -128,56 +116,29 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """An image as its container describes it, ready for the decoder.
+    """An image as its container describes it, ready for the decoder."""
 
-    Parameters
-    ----------
-    format : {"JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "AVIF", "HEIF", "JPEG2000", "DICOM"}
-        Selects the decoder.
-    width, height : int
-        In pixels as stored, before the orientation is applied.
-    data : bytes
-        The file, reduced to what the pixels need.
-    orientation : int
-        1 to 8, as in Exif 2.32, section 4.6.4, tag Orientation.
-    bits : int
-        Per sample, as stored: 16, or anything else for images that are 8 bits once decoded.
-    transparent : tuple of int
-        The grey or RGB value of transparent pixels, in stored units; empty if there is none.
-    inverted : bool
-        Whether the decoded numbers run from white to black.
-    associated : bool
-        Whether stored colours are already multiplied by alpha.
-    open_ended : bool
-        Whether the decoder accepts coded data that end early: a JPEG in several scans. Such data
-        are complete if bytes inserted before the end marker change nothing in the decoded image.
-    planes : int
-        How many pages of `data` hold one sample each, in order; 1 if the image is one page.
-    parts : tuple of EncodedImage
-        The JPEGs inside a TIFF, which the TIFF decoder does not check; each must decode by itself.
-    white : int
-        The declared maximum of 16-bit samples; 0 if none is declared.
-    negative : bool
-        Whether black and white are swapped after decoding.
-    pixels : array of uint8, (H, W, 3), or None
-        The decoded image, if reading the container yields it.
-    """
-
-    format: str
-    width: int
+    format: str  # JPEG, PNG, TIFF, BMP, WEBP, GIF, AVIF, HEIF, JPEG2000 or DICOM
+    width: int  # in pixels as stored, before the orientation is applied
     height: int
-    data: bytes
-    orientation: int = 1
+    data: bytes  # the file, reduced to what the pixels need
+    orientation: int = 1  # 1 to 8, as in Exif 2.32, section 4.6.4, tag Orientation
+    # per sample, as stored: 16, or anything else for images that are 8 bits once decoded
     bits: int = 8
+    # the grey or RGB value of transparent pixels, in stored units; empty if there is none
     transparent: tuple[int, ...] = ()
-    inverted: bool = False
-    associated: bool = False
+    inverted: bool = False  # whether the decoded numbers run from white to black
+    associated: bool = False  # whether stored colours are already multiplied by alpha
+    # whether the decoder accepts coded data that end early: a JPEG in several scans. Such data are
+    # complete if bytes inserted before the end marker change nothing in the decoded image
     open_ended: bool = False
+    # how many pages of `data` hold one sample each, in order; 1 if the image is one page
     planes: int = 1
+    # the JPEGs inside a TIFF, which the TIFF decoder does not check; each must decode by itself
     parts: tuple[EncodedImage, ...] = ()
-    white: int = 0
-    negative: bool = False
-    pixels: NDArray[np.uint8] | None = None
+    white: int = 0  # the declared maximum of 16-bit samples; 0 if none is declared
+    negative: bool = False  # whether black and white are swapped after decoding
+    pixels: NDArray[np.uint8] | None = None  # the decoded image, if reading the container yields it
 
 
 _ORIENTATION = 0x0112

@@ -128,9 +128,10 @@ def _channels(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
         )
     order = colour_order(stack)
     if order is None:
+        names = ", ".join(filter(None, stack.names))
         raise source.unsupported(
-            f"it is a TIFF of 3 channels, and the names and colours in {stack.origin} do not show "
-            "which are red, green and blue",
+            f"it is a TIFF of 3 channels{f' ({names})' * bool(names)}, and {stack.origin} does not "
+            "show which are red, green and blue",
             "Merge the channels to RGB in the program that made it.",
         )
     return [pages[here[index]] for index in order]

@@ -28,25 +28,14 @@ _SPARE_BYTES: Final = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Where the strips or tiles of a page lie.
-
-    Parameters
-    ----------
-    tiled : bool
-    across, down : int
-        Width and height of each in pixels; the last strip of a plane may be lower.
-    offsets, lengths : tuple of int
-        In bytes; plane after plane, each from the top.
-    planes : int
-        1, or the number of samples if each is stored separately.
-    """
+    """Where the strips or tiles of a page lie."""
 
     tiled: bool
-    across: int
+    across: int  # width and height of each in pixels; the last strip of a plane may be lower
     down: int
-    offsets: tuple[int, ...]
+    offsets: tuple[int, ...]  # in bytes; plane after plane, each from the top
     lengths: tuple[int, ...]
-    planes: int
+    planes: int  # 1, or the number of samples if each is stored separately
 
     def plane(self, index: int) -> Blocks:
         """Return the blocks of one plane."""

@@ -24,38 +24,21 @@ _LARGEST: Final = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The pages of a TIFF as its metadata declare them.
+    """The pages of a TIFF as its metadata declare them."""
 
-    Parameters
-    ----------
-    origin : str
-        The kind of metadata, for messages.
-    channels, slices, frames : int
-        Sizes in pages: channels with a page of their own, slices of a z-stack, time points.
-    samples : int
-        Channels in one page; 0 if not declared.
-    names : tuple of str
-        Of the channels; may be fewer.
-    colours : tuple of (int, int, int)
-        RGB in which each channel is shown; may be fewer.
-    white : int
-        The largest value of a sample; 0 if not declared.
-    pages : tuple of int, optional
-        The page of each channel, -1 if there is none; None for consecutive pages.
-    total : int
-        Number of pages; 0 if not declared.
-    """
-
-    origin: str = "its metadata"
+    origin: str = "its metadata"  # the kind of metadata, for messages
+    # sizes in pages: channels with a page of their own, slices of a z-stack, time points
     channels: int = 1
     slices: int = 1
     frames: int = 1
-    samples: int = 0
-    names: tuple[str, ...] = ()
+    samples: int = 0  # channels in one page; 0 if not declared
+    names: tuple[str, ...] = ()  # of the channels; may be fewer
+    # RGB in which each channel is shown; may be fewer
     colours: tuple[tuple[int, int, int], ...] = ()
-    white: int = 0
+    white: int = 0  # the largest value of a sample; 0 if not declared
+    # the page of each channel, -1 if there is none; None for consecutive pages
     pages: tuple[int, ...] | None = None
-    total: int = 0
+    total: int = 0  # number of pages; 0 if not declared
 
 
 def _integer(text: str | None, most: int = 2**31, default: int = 0) -> int:

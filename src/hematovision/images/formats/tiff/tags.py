@@ -243,21 +243,12 @@ _FEW: Final = 64  # values of a field that has one for each sample
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a TIFF; its fields are read when they are needed.
-
-    Parameters
-    ----------
-    source : Source
-    layout : Layout
-    fields : Directory
-    is_rgb : bool
-        Whether metadata declare three grey samples to be red, green and blue.
-    """
+    """One page of a TIFF; its fields are read when they are needed."""
 
     source: Source
     layout: Layout
     fields: Directory
-    is_rgb: bool = False
+    is_rgb: bool = False  # whether metadata declare three grey samples to be red, green and blue
 
     def all(self, tag: int, default: tuple[int, ...] = (), most: int = _FEW) -> tuple[int, ...]:
         """Read all values of a field of integers.
