@@ -6,7 +6,7 @@ is what neither says. The citations are in NOTICE.
 
 from __future__ import annotations
 
-from hematovision.reporting.claim import INTENDED_USE, Statements
+from hematovision.reporting.card import INTENDED_USE, Statements
 
 __all__ = ["CELLS", "PBC8"]
 

@@ -28,7 +28,7 @@ from hematovision.model.bundle import ONNX, read_bundle, seal_self_test, write_b
 from hematovision.model.graph import classifier_graph, read_classifier_graph
 from hematovision.model.manifest import SHARED_WEIGHTS, BackboneRef
 from hematovision.model.weights import bundled_weights, bundled_weights_path
-from hematovision.reporting.claim import Statements
+from hematovision.reporting.card import Statements
 from hematovision.training.inputs import FeatureReader
 from hematovision.training.recipe import Epoch, HeadTraining, TrainedHead
 from hematovision.training.trainer import train_model

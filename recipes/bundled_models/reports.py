@@ -20,7 +20,7 @@ from hematovision.files import write_text
 from hematovision.model.bundle import Bundle, read_bundle, seal
 from hematovision.model.registry import find_model
 from hematovision.reporting import ReportFacts, write_report
-from hematovision.reporting.claim import WHERE_ERRORS_ARE
+from hematovision.reporting.card import WHERE_ERRORS_ARE
 from hematovision.training.recipe import Epoch
 
 __all__ = ["PACKAGED", "add_report"]
@@ -42,12 +42,12 @@ def add_report(folder: Path) -> Bundle:
     bundle = read_bundle(folder)
     manifest = bundle.manifest
     facts = ReportFacts(
-        title=f"{bundle.name}: test part",
+        title=f"{bundle.name}: test split",
         model=bundle.name,
         dataset=", ".join(manifest.data["labs"]),
-        part="test",
+        split="test",
         created=datetime.fromisoformat(manifest.created),
-        split=manifest.data["splits"],
+        split_sizes=manifest.data["splits"],
         details={
             "Weights": manifest.backbone.name,
             "Seed": str(manifest.seed),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hematovision.errors import NotAnImageError
-from hematovision.evaluation.comparing import ModelPredictions, compare_predictions
-from hematovision.reporting.verdict import verdict
+from hematovision.evaluation.comparison import ModelPredictions, compare_predictions
+from hematovision.reporting.comparison import verdict
 from hematovision.workflows import compare as job
 
 

@@ -1,4 +1,4 @@
-"""Trivial classifiers find the obvious rule, and no more than that."""
+"""Baselines find the obvious rule."""
 
 import xml.etree.ElementTree as ET
 from itertools import combinations_with_replacement
@@ -39,22 +39,22 @@ def test_size_rule_puts_its_thresholds_between_the_classes():
     assert rule.predict(np.array([1.0, 21.0, 56.9, 500.0])).tolist() == [2, 0, 0, 1]
 
 
-def test_size_rule_weighs_classes_alike_however_rare():
-    # 97 of one class at 1 .. 97, three of another at 95.5 .. 97.5: accuracy alone gives it up
+def test_size_rule_weights_rare_classes_equally():
+    # 97 of one class at 1 .. 97, three of another at 95.5 .. 97.5: accuracy alone would ignore it
     sizes = np.concatenate([np.arange(1.0, 98.0), [95.5, 96.5, 97.5]])
     labels = np.array([0] * 97 + [1] * 3)
     rule = SizeRule.fit(sizes, labels)
     assert rule.cuts == (95.25,)
 
 
-def test_size_rule_of_sizes_that_tell_nothing_still_answers():
+def test_size_rule_of_equal_sizes_still_predicts():
     rule = SizeRule.fit(np.ones(4), np.array([0, 1, 2, 2]))
     assert set(rule.predict(np.ones(3)).tolist()) <= {0, 1, 2}
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 2)), min_size=3, max_size=25))
-def test_no_other_thresholds_do_better_on_the_training_part(rows):
+def test_no_other_thresholds_are_better_on_the_training_split(rows):
     sizes = np.array([float(size) for size, _ in rows])
     labels = np.array([label for _, label in rows])
     rule = SizeRule.fit(sizes, labels)
@@ -69,7 +69,7 @@ def test_no_other_thresholds_do_better_on_the_training_part(rows):
     assert balanced(rule) == pytest.approx(best)
 
 
-def test_colour_rule_tells_colours_apart_and_takes_spread_into_account():
+def test_colour_rule_uses_mean_and_spread_of_the_colours():
     rng = np.random.default_rng(0)
     narrow = rng.normal((120, 120, 120), 2, (200, 3))
     wide = rng.normal((120, 120, 120), 40, (200, 3))
@@ -77,13 +77,13 @@ def test_colour_rule_tells_colours_apart_and_takes_spread_into_account():
     assert rule.predict(np.array([[120.0, 121, 119], [200, 60, 120]])).tolist() == [3, 5]
 
 
-def test_colour_rule_bears_a_class_of_one_image():
+def test_colour_rule_accepts_a_class_of_one_image():
     colours = np.array([[200.0, 100, 100], [202, 98, 101], [90, 60, 160]])
     rule = ColourRule.fit(colours, np.array([0, 0, 1]))
     assert rule.predict(colours).tolist() == [0, 0, 1]
 
 
-def test_most_frequent_class_is_that_of_the_training_part():
+def test_most_frequent_class_is_that_of_the_training_split():
     found = baselines(np.array([0, 1, 1]), 2, train=TrainingSplit(np.array([0, 0, 1])))
     always = found["most_frequent_class"]
     assert (always.fitted_on, always.n) == ("train", 3)
@@ -92,10 +92,10 @@ def test_most_frequent_class_is_that_of_the_training_part():
     assert always.macro_f1 == pytest.approx((2 / 4 + 0) / 2)
 
 
-def test_without_training_part_only_the_most_frequent_class_is_tried_and_says_where_from():
+def test_without_training_split_the_most_frequent_class_is_that_of_the_evaluated_one():
     boxes, colours = np.ones((3, 4)), np.ones((3, 3))
     found = baselines(np.array([0, 1, 1]), 2, boxes=boxes, colours=colours)
-    assert found["most_frequent_class"].fitted_on == "evaluated part"
+    assert found["most_frequent_class"].fitted_on == "evaluated split"
     assert found["most_frequent_class"].accuracy == pytest.approx(2 / 3)
     assert found["box_size"] is None
     assert found["mean_colour"] is None
@@ -119,7 +119,7 @@ def test_boxes_unknown_on_one_side_make_no_baseline(side):
     assert baselines(labels, 2, train=TrainingSplit(labels), boxes=known)["box_size"] is None
 
 
-def test_mean_colour_is_tried_where_known_on_both_sides():
+def test_mean_colour_is_scored_if_known_on_both_sides():
     colours = np.array([[200.0, 100, 100], [90, 60, 160]])
     train = TrainingSplit(np.array([0, 1]), colours=colours)
     found = baselines(np.array([0, 1]), 2, train=train, colours=colours)
@@ -137,10 +137,10 @@ def read_boxes(folder, split):
     return np.array(labels), np.array(boxes)
 
 
-def test_two_thresholds_on_the_box_tell_96_percent_of_bccd(real_data):
+def test_two_thresholds_on_the_box_get_96_percent_of_bccd_right(real_data):
     labels, boxes = read_boxes(real_data / "bccd", "train")
-    tried, tried_boxes = read_boxes(real_data / "bccd", "test")
-    found = baselines(tried, 3, train=TrainingSplit(labels, boxes=boxes), boxes=tried_boxes)
+    evaluated, evaluated_boxes = read_boxes(real_data / "bccd", "test")
+    found = baselines(evaluated, 3, train=TrainingSplit(labels, boxes=boxes), boxes=evaluated_boxes)
     assert found["most_frequent_class"].accuracy == pytest.approx(0.852, abs=0.001)
     assert found["box_size"].accuracy == pytest.approx(0.961, abs=0.003)
     assert found["box_size"].balanced_accuracy == pytest.approx(0.963, abs=0.003)

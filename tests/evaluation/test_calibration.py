@@ -1,4 +1,4 @@
-"""Calibration figures agree with what one counts by hand and with scikit-learn."""
+"""Calibration agrees with counts by hand and with scikit-learn."""
 
 import math
 
@@ -17,7 +17,7 @@ from hematovision.evaluation.calibration import (
 )
 
 
-def test_log_loss_is_scikit_learns():
+def test_log_loss_is_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     table = rng.dirichlet(np.ones(4), size=50)
     labels = rng.integers(0, 4, 50)
@@ -36,7 +36,7 @@ def test_bins_are_open_below_and_closed_above():
     assert (bins[1].confidence, bins[1].accuracy) == (pytest.approx(0.755), 0.5)
 
 
-def test_empty_bins_say_nothing():
+def test_empty_bins_have_no_accuracy():
     bins = reliability([0.95], [True])
     assert len(bins) == BINS == 15
     assert [b.count for b in bins] == [0] * 14 + [1]
@@ -45,12 +45,12 @@ def test_empty_bins_say_nothing():
 
 
 def test_calibration_error_counted_by_hand():
-    # one bin: 4 answers, confidence 0.9, half right; another: 1 answer, confidence 0.6, right
+    # 4 predictions of confidence 0.9, half correct; 1 of confidence 0.6, correct
     bins = reliability([0.9, 0.9, 0.9, 0.9, 0.6], [True, True, False, False, True])
     assert expected_calibration_error(bins) == pytest.approx((4 * 0.4 + 1 * 0.4) / 5)
 
 
-def test_calibration_error_of_confidence_that_keeps_its_word_is_zero():
+def test_calibration_error_of_perfect_calibration_is_zero():
     bins = reliability([0.75] * 4 + [0.5] * 2, [True, True, True, False, True, False])
     assert expected_calibration_error(bins) == pytest.approx(0.0)
 
@@ -65,12 +65,12 @@ def test_risk_falls_as_the_least_confident_are_left_out():
     ]
 
 
-def test_answers_of_equal_confidence_are_accepted_together():
+def test_predictions_of_equal_confidence_are_accepted_together():
     points = risk_coverage([0.9, 0.8, 0.8, 0.8], [True, False, True, True])
     assert [p.coverage for p in points] == [0.25, 1.0]
 
 
-def test_curve_of_many_answers_is_thinned_but_keeps_its_end():
+def test_curve_of_many_predictions_is_thinned_but_keeps_its_end():
     rng = np.random.default_rng(1)
     confidence, right = rng.random(5000), rng.random(5000) < 0.9
     points = risk_coverage(confidence, right)
@@ -81,10 +81,10 @@ def test_curve_of_many_answers_is_thinned_but_keeps_its_end():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50), st.randoms())
-def test_order_of_the_images_does_not_matter(answers, random):
-    shuffled = random.sample(answers, len(answers))
+def test_order_of_the_images_does_not_matter(predictions, random):
+    shuffled = random.sample(predictions, len(predictions))
     both = []
-    for rows in (answers, shuffled):
+    for rows in (predictions, shuffled):
         confidence, right = zip(*rows, strict=True)
         ece = expected_calibration_error(reliability(confidence, right))
         assert 0.0 <= ece <= 1.0

@@ -1,16 +1,23 @@
-"""Intervals agree with published ones, hold the estimate, and never shrink to a point."""
+"""Intervals and tests agree with published values and contain the estimate."""
+
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest, chi2
 
 from hematovision.evaluation.intervals import (
+    EXACT,
     bootstrap_counts,
     f1_interval,
     hull,
+    mcnemar,
     mean_interval,
     percentile_interval,
+    tango,
     wilson,
 )
 
@@ -44,7 +51,7 @@ def test_wilson_of_nothing_is_none_and_of_more_than_all_an_error():
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_estimate_and_stays_within_zero_and_one(counts):
+def test_wilson_contains_the_estimate_and_stays_within_zero_and_one(counts):
     successes, n = counts
     low, high = wilson(successes, n)
     assert 0.0 <= low <= successes / n <= high <= 1.0
@@ -77,25 +84,90 @@ def test_bootstrap_is_the_same_for_the_same_seed_and_for_any_order_of_groups():
     assert not np.array_equal(first, bootstrap_counts(counts, seed=8))
 
 
-def test_bootstrap_draws_whole_groups():
-    drawn = bootstrap_counts([[10, 0], [0, 10]], draws=500)
-    assert set(drawn[:, 0]) == {0.0, 10.0, 20.0}
-    assert set(drawn.sum(axis=1)) == {20.0}
+def test_bootstrap_resamples_whole_groups():
+    samples = bootstrap_counts([[10, 0], [0, 10]], draws=500)
+    assert set(samples[:, 0]) == {0.0, 10.0, 20.0}
+    assert set(samples.sum(axis=1)) == {20.0}
 
 
 def test_bootstrap_spreads_as_the_groups_do():
-    # 50 groups of one image, half of them right: the mean has standard error sqrt(1/4/50)
-    drawn = bootstrap_counts([[1], [0]], [25, 25], draws=20000)[:, 0] / 50
-    assert drawn.mean() == pytest.approx(0.5, abs=0.005)
-    assert drawn.std() == pytest.approx(np.sqrt(0.25 / 50), rel=0.03)
+    # 50 groups of one image, half of them correct: the mean has standard error sqrt(1/4/50)
+    samples = bootstrap_counts([[1], [0]], [25, 25], draws=20000)[:, 0] / 50
+    assert samples.mean() == pytest.approx(0.5, abs=0.005)
+    assert samples.std() == pytest.approx(np.sqrt(0.25 / 50), rel=0.03)
 
 
-def test_percentile_interval_leaves_undefined_draws_out():
+def test_percentile_interval_skips_undefined_samples():
     values = [*np.linspace(0, 1, 1001), np.nan, np.nan]
     assert percentile_interval(values) == pytest.approx((0.025, 0.975))
     assert percentile_interval([np.nan]) is None
 
 
-def test_hull_holds_all_and_leaves_none_out():
+def test_hull_contains_all_and_skips_none():
     assert hull((0.2, 0.5), None, (0.3, 0.9)) == (0.2, 0.9)
     assert hull(None, None) is None
+
+
+Z2 = 1.959963984540054**2
+
+
+@pytest.mark.parametrize("counts", [(5, 14), (0, 1), (0, 6), (7, 7), (400, 460)])
+def test_mcnemars_test_is_the_binomial_one_on_the_discordant_images(counts):
+    found = mcnemar(*counts)
+    expected = binomtest(counts[0], sum(counts), 0.5).pvalue
+    assert found.p == pytest.approx(expected, rel=1e-9)
+    assert (found.method, found.discordant) == ("exact binomial", sum(counts))
+    assert mcnemar(*reversed(counts)) == found
+
+
+def test_mcnemars_test_of_many_images_is_edwards_chi_squared():
+    found = mcnemar(560, 480)
+    assert found.method == "chi-squared, continuity corrected"
+    assert found.p == pytest.approx(chi2.sf(79**2 / 1040, 1), rel=1e-9)
+    # Where the method changes, the two agree.
+    exact, beyond = mcnemar(465, EXACT - 465), mcnemar(466, EXACT + 2 - 466)
+    assert exact.method != beyond.method
+    assert exact.p == pytest.approx(beyond.p, rel=0.02)
+
+
+def test_mcnemars_test_without_discordant_images_has_p_1():
+    assert mcnemar(0, 0).p == 1.0
+    with pytest.raises(ValueError, match="must not be negative"):
+        mcnemar(-1, 3)
+
+
+@pytest.mark.parametrize(("more", "less", "n"), [(14, 5, 750), (9, 0, 54), (3, 30, 60), (1, 0, 9)])
+def test_tangos_limits_are_where_the_score_test_rejects(more, less, n):
+    for delta in tango(more, less, n):
+
+        def loss(share, delta=delta):  # of images only the first gets right, given delta
+            cells = ((share + delta, more), (share, less), (1 - 2 * share - delta, n - more - less))
+            return -sum(count * math.log(max(p, 1e-300)) for p, count in cells if count)
+
+        ends = (max(0.0, -delta) + 1e-12, (1 - delta) / 2 - 1e-12)
+        share = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-12}).x
+        variance = n * (2 * share + delta * (1 - delta))
+        assert (more - less - n * delta) ** 2 == pytest.approx(Z2 * variance, rel=1e-4)
+
+
+def test_tangos_interval_has_a_width_if_the_models_never_differ():
+    low, high = tango(0, 0, 100)
+    assert (-low, high) == pytest.approx((Z2 / (100 + Z2),) * 2)
+
+
+def test_tangos_interval_turns_with_the_models_and_stays_within_its_bounds():
+    low, high = tango(3, 12, 40)
+    assert tango(12, 3, 40) == pytest.approx((-high, -low))
+    assert tango(7, 0, 7)[1] == 1.0
+    assert tango(0, 7, 7)[0] == -1.0
+    assert tango(0, 0, 0) is None
+    for counts in ((-1, 0, 5), (3, 3, 5)):
+        with pytest.raises(ValueError, match="add up to at most"):
+            tango(*counts)
+
+
+def test_tangos_interval_keeps_its_level():
+    rng = np.random.default_rng(1)
+    counts = rng.multinomial(150, (0.06, 0.02, 0.92), size=800)
+    ends = [tango(int(more), int(less), 150) for more, less, _ in counts]
+    assert np.mean([low <= 0.04 <= high for low, high in ends]) == pytest.approx(0.95, abs=0.02)

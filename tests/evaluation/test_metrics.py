@@ -1,4 +1,4 @@
-"""What `evaluate` says is right, complete, and independent of the order of the images."""
+"""`evaluate` is correct, complete, and independent of the order of the images."""
 
 import json
 
@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import classification_report
 
-from hematovision.errors import DatasetError
-from hematovision.evaluation import TrainingSplit, evaluate, most_confident_errors
+from hematovision.errors import BundleError, DatasetError
+from hematovision.evaluation import (
+    Metrics,
+    TrainingSplit,
+    evaluate,
+    most_confident_errors,
+    read_metrics,
+    write_metrics,
+)
 from hematovision.evaluation.intervals import wilson
 
 CLASSES = ("RBC", "WBC", "Platelets")
@@ -19,21 +26,25 @@ def certain(labels, n_classes=3):
     return np.eye(n_classes)[np.asarray(labels)]
 
 
-def test_headline_figures_counted_by_hand(metrics):
+def test_scores_counted_by_hand(metrics):
     assert (metrics.n, metrics.errors) == (300, 12)
     assert metrics.confusion_matrix == ((195, 2, 3), (3, 57, 0), (3, 1, 36))
     assert metrics.accuracy == pytest.approx(288 / 300)
     assert metrics.balanced_accuracy == pytest.approx((195 / 200 + 57 / 60 + 36 / 40) / 3)
     assert metrics.macro_f1 == pytest.approx((390 / 401 + 114 / 120 + 72 / 79) / 3)
     white = metrics.per_class["WBC"]
-    assert (white.support, white.answered, white.errors, white.false_positives) == (60, 60, 3, 3)
+    assert (white.support, white.predicted, white.errors, white.false_positives) == (60, 60, 3, 3)
     assert (white.precision, white.recall) == (57 / 60, 57 / 60)
 
 
-def test_table_of_classes_is_scikit_learns_classification_report(metrics, answers):
-    said = answers["probabilities"].argmax(axis=1)
+def test_table_of_classes_is_scikit_learns_classification_report(metrics, predictions):
+    predicted = predictions["probabilities"].argmax(axis=1)
     report = classification_report(
-        answers["labels"], said, target_names=CLASSES, output_dict=True, zero_division=np.nan
+        predictions["labels"],
+        predicted,
+        target_names=CLASSES,
+        output_dict=True,
+        zero_division=np.nan,
     )
     for name, row in metrics.per_class.items():
         expected = [report[name][key] for key in ("precision", "recall", "f1-score", "support")]
@@ -43,7 +54,7 @@ def test_table_of_classes_is_scikit_learns_classification_report(metrics, answer
         assert list(metrics.averages[name].values()) == pytest.approx(expected)
 
 
-def test_intervals_hold_their_estimates_and_say_how_they_were_made(metrics):
+def test_intervals_contain_their_estimates_and_name_their_method(metrics):
     assert metrics.interval_method == "cluster_bootstrap"
     assert metrics.interval_details.groups == 30
     assert metrics.interval_details.draws == 2000
@@ -61,22 +72,22 @@ def test_intervals_hold_their_estimates_and_say_how_they_were_made(metrics):
             assert 0 <= low < getattr(row, name) < high <= 1
 
 
-def test_review_counts_the_answers_not_accepted(metrics, answers):
-    accepted = answers["accepted"]
-    right = answers["probabilities"].argmax(axis=1) == answers["labels"]
+def test_review_rate_counts_predictions_that_are_not_accepted(metrics, predictions):
+    accepted = predictions["accepted"]
+    right = predictions["probabilities"].argmax(axis=1) == predictions["labels"]
     assert metrics.review_rate == pytest.approx(1 - accepted.mean())
     assert metrics.accuracy_accepted == pytest.approx(right[accepted].mean())
 
 
-def test_each_lab_has_the_figures_it_would_have_alone(metrics, answers):
+def test_each_lab_has_the_scores_of_its_own_evaluation(metrics, predictions):
     assert list(metrics.per_lab) == ["Basel", "Tehran"]
-    here = [i for i, lab in enumerate(answers["labs"]) if lab == "Tehran"]
+    here = [i for i, lab in enumerate(predictions["labs"]) if lab == "Tehran"]
     alone = evaluate(
-        answers["labels"][here],
-        answers["probabilities"][here],
+        predictions["labels"][here],
+        predictions["probabilities"][here],
         CLASSES,
-        accepted=answers["accepted"][here],
-        groups=[answers["groups"][i] for i in here],
+        accepted=predictions["accepted"][here],
+        groups=[predictions["groups"][i] for i in here],
     )
     lab = metrics.per_lab["Tehran"]
     assert (lab.n, lab.errors) == (150, alone.errors)
@@ -84,7 +95,7 @@ def test_each_lab_has_the_figures_it_would_have_alone(metrics, answers):
     assert lab.macro_f1 == alone.macro_f1
 
 
-def test_labs_that_nobody_knows_are_not_told():
+def test_unknown_labs_are_not_reported():
     labels = [0, 1, 2]
     assert evaluate(labels, certain(labels), CLASSES, accepted=[True] * 3).per_lab is None
     nobody = evaluate(labels, certain(labels), CLASSES, accepted=[True] * 3, labs=[None] * 3)
@@ -93,7 +104,7 @@ def test_labs_that_nobody_knows_are_not_told():
     assert {lab: row.n for lab, row in some.per_lab.items()} == {"A": 2, "unknown": 1}
 
 
-def test_baselines_stand_beside_the_model(metrics):
+def test_metrics_include_baselines(metrics):
     assert metrics.baselines["most_frequent_class"].accuracy == pytest.approx(200 / 300)
     assert metrics.baselines["box_size"].balanced_accuracy == 1.0
     assert 0.5 < metrics.baselines["mean_colour"].macro_f1 < 1
@@ -107,11 +118,11 @@ def test_absent_class_has_null_recall_no_weight_and_a_warning():
     assert row.intervals["recall"] is None
     assert found.balanced_accuracy == pytest.approx((1 + 1 / 2) / 2)
     assert found.averages["macro"]["recall"] == pytest.approx(3 / 4)
-    assert found.warnings[0] == "No images of: Platelets. The means are over the other classes."
+    assert found.warnings[0] == "No images of: Platelets. Means are over the other classes."
     assert "RBC (2), WBC (2)" in found.warnings[1]
 
 
-def test_class_never_answered_has_null_precision():
+def test_class_never_predicted_has_null_precision():
     found = evaluate([0, 1], certain([0, 0], 2), ("a", "b"), accepted=[True, True])
     assert found.per_class["b"].precision is None
     assert found.per_class["b"].f1 == 0.0
@@ -139,16 +150,16 @@ def test_few_groups_are_a_warning():
     found = evaluate(labels, certain(labels), CLASSES, accepted=[True] * 90, groups=groups)
     assert found.warnings == (
         (
-            "All images come from 4 groups (fields or patients): the intervals tell little about "
+            "All images come from 4 groups (fields or patients): the intervals may not hold for "
             "others."
         ),
     )
 
 
-def test_same_seed_same_metrics(answers, metrics):
-    train = TrainingSplit(answers["labels"], answers["boxes"], answers["colours"])
-    assert evaluate(classes=CLASSES, train=train, **answers) == metrics
-    other = evaluate(classes=CLASSES, train=train, seed=1, **answers)
+def test_same_seed_same_metrics(predictions, metrics):
+    train = TrainingSplit(predictions["labels"], predictions["boxes"], predictions["colours"])
+    assert evaluate(classes=CLASSES, train=train, **predictions) == metrics
+    other = evaluate(classes=CLASSES, train=train, seed=1, **predictions)
     assert other.accuracy == metrics.accuracy
     assert other.interval_details.seed == 1
 
@@ -168,8 +179,8 @@ rows = st.lists(
 @settings(max_examples=15, deadline=None)
 @given(rows, st.randoms())
 def test_metrics_are_fractions_strict_json_and_the_same_in_any_order(images, random):
-    def run(part):
-        labels, weights, accepted, groups = zip(*part, strict=True)
+    def run(rows):
+        labels, weights, accepted, groups = zip(*rows, strict=True)
         table = np.array(weights, float)
         table /= table.sum(axis=1, keepdims=True)
         return evaluate(
@@ -194,7 +205,7 @@ def test_most_confident_errors_come_first():
     assert most_confident_errors([0, 1, 1, 0], table).tolist() == []
 
 
-def test_empty_part_is_an_error_that_says_what_to_do():
+def test_empty_split_is_an_error_that_suggests_another():
     with pytest.raises(DatasetError, match="--split"):
         evaluate([], np.zeros((0, 2)), ("a", "b"), accepted=[])
 
@@ -216,7 +227,79 @@ def test_empty_part_is_an_error_that_says_what_to_do():
         ({"colours": np.zeros(2)}, "`colours` must have one row"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(change, message):
+def test_inconsistent_arguments_are_rejected(change, message):
     given = {"labels": [0, 1], "probabilities": np.eye(2), "accepted": [True, True], **change}
     with pytest.raises(ValueError, match=message):
         evaluate(classes=("a", "b"), **given)
+
+
+KEYS = {
+    "n",
+    "classes",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "per_class",
+    "confusion_matrix",
+    "errors",
+    "log_loss",
+    "ece",
+    "reliability",
+    "review_rate",
+    "accuracy_accepted",
+    "risk_coverage",
+    "intervals",
+    "interval_method",
+    "baselines",
+    "per_lab",
+}
+
+
+def refuse_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_file_has_every_key_and_is_strict_json(tmp_path, metrics):
+    path = write_metrics(tmp_path / "metrics.json", metrics)
+    value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+    assert set(value) >= KEYS
+    assert value["per_class"]["RBC"]["intervals"]["recall"] == list(
+        metrics.per_class["RBC"].intervals["recall"]
+    )
+    assert value["confusion_matrix"] == [[195, 2, 3], [3, 57, 0], [3, 1, 36]]
+
+
+def test_metrics_are_read_back_as_they_were(tmp_path, metrics):
+    assert read_metrics(write_metrics(tmp_path / "metrics.json", metrics)) == metrics
+
+
+def test_undefined_values_are_null_and_read_back_as_none(tmp_path):
+    bare = evaluate([0, 0], np.eye(3)[[0, 0]], ("é", "b", "c"), accepted=[False, False])
+    path = write_metrics(tmp_path / "metrics.json", bare)
+    value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+    assert value["per_lab"] is None
+    assert value["per_class"]["b"]["recall"] is None
+    assert value["baselines"]["box_size"] is None
+    assert value["classes"][0] == "é"
+    assert read_metrics(path) == bare
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema_version": 2}, {"per_class": None}, {"surprise": 1}, {"reliability": [{}]}]
+)
+def test_invalid_content_is_a_bundle_error(metrics, change):
+    with pytest.raises(BundleError, match="hematovision evaluate"):
+        Metrics.from_json({**metrics.to_json(), **change})
+
+
+@pytest.mark.parametrize("content", ["", "{}", "not json", "[]"])
+def test_broken_file_is_a_bundle_error(tmp_path, content):
+    path = tmp_path / "metrics.json"
+    path.write_text(content)
+    with pytest.raises(BundleError):
+        read_metrics(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(BundleError, match=r"nowhere\.json"):
+        read_metrics(tmp_path / "nowhere.json")

@@ -1,4 +1,4 @@
-"""The package's door is complete and quick to open."""
+"""The package's exports are complete and its import is fast."""
 
 import subprocess
 import sys

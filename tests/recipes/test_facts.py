@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from hematovision.reporting.claim import Statements
+from hematovision.reporting.card import Statements
 from recipes.bundled_models import data
 from recipes.bundled_models.facts import CELLS, PBC8
 from recipes.sets import LABS

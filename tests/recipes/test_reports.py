@@ -9,7 +9,7 @@ import pytest
 from hematovision.evaluation import read_metrics
 from hematovision.model.bundle import read_bundle, seal
 from hematovision.model.registry import bundled_models, find_model
-from hematovision.reporting.claim import WHERE_ERRORS_ARE
+from hematovision.reporting.card import WHERE_ERRORS_ARE
 from hematovision.reporting.wording import percent
 from recipes.bundled_models.reports import PACKAGED, add_report
 

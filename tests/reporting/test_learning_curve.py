@@ -1,4 +1,4 @@
-"""A learning curve answers how many images are enough, and claims no more than it shows."""
+"""Learning curves have paired gains with intervals, and a cautious summary."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from hematovision.reporting import render_report
-from hematovision.reporting.difference_plots import learning_curve_figure
 from hematovision.reporting.learning_curve import curve_rows, curve_sentence, seeds_interval
+from hematovision.reporting.plots import learning_curve_figure
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def test_one_seed_and_seeds_that_agree_have_no_interval():
     assert seeds_interval([1.0] * 4) is None
     same = curve_sentence((Point(50, (1.0, 1.0)), Point(100, (1.0, 1.0))))
     assert same.startswith("Doubling from 50 to 100 images gained 0.0 points of balanced accuracy.")
-    assert "No gain can be shown" in same
+    assert "no significant gain" in same
 
 
 def test_gains_are_paired_seed_by_seed():
@@ -54,7 +54,7 @@ def test_gains_are_paired_seed_by_seed():
     assert high - low < 0.2 * (third.interval[1] - third.interval[0])
 
 
-def test_an_interval_stays_within_what_is_possible():
+def test_intervals_stay_within_zero_and_one():
     (row,) = curve_rows([Point(10, (1.0, 0.9, 1.0, 1.0))])
     assert row.interval[1] == 1.0
 
@@ -64,19 +64,19 @@ def test_points_of_other_numbers_of_seeds_are_not_paired():
     assert (rows[1].gain, rows[1].interval) == (None, None)
 
 
-def test_a_curve_that_rises_says_that_more_images_help():
-    said = curve_sentence(RISING)
-    assert said.startswith(
-        "Doubling from 200 to 400 images gained 0.9 points of balanced accuracy (95 % interval 0.6 "
+def test_a_rising_curve_suggests_more_images():
+    summary = curve_sentence(RISING)
+    assert summary.startswith(
+        "Doubling from 200 to 400 images gained 0.9 points of balanced accuracy (95% interval 0.6 "
     )
-    assert "still rises" in said
+    assert "still rises" in summary
 
 
-def test_a_curve_that_is_flat_does_not_promise_a_gain():
-    said = curve_sentence(FLAT)
-    assert "Doubling from 400 to 800 images lost 0.1 points" in said
-    assert "No gain can be shown" in said
-    assert "still rises" not in said
+def test_a_flat_curve_promises_no_gain():
+    summary = curve_sentence(FLAT)
+    assert "Doubling from 400 to 800 images lost 0.1 points" in summary
+    assert "no significant gain" in summary
+    assert "still rises" not in summary
 
 
 def test_a_step_that_is_no_doubling_is_not_called_one():
@@ -87,19 +87,18 @@ def test_a_single_point_is_no_curve():
     assert "too few for a curve" in curve_sentence(RISING[:1])
 
 
-def test_the_figure_names_the_numbers_of_images():
+def test_the_figure_has_a_tick_for_each_number_of_images():
     root = ET.fromstring(learning_curve_figure((*RISING, Point(1600, (0.97,)))))
     found = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"100", "200", "400", "1,600", "training images", "each seed"} <= found
 
 
-def test_the_report_shows_the_curve_where_it_was_measured(monkeypatch, metrics, facts):
-    for place in ("plots", "difference_plots"):
-        monkeypatch.setattr(f"hematovision.evaluation.{place}.svg", lambda size, draw: "<svg/>")
+def test_the_report_shows_the_curve_if_it_was_measured(monkeypatch, metrics, facts):
+    monkeypatch.setattr("hematovision.reporting.plots.svg", lambda size, draw: "<svg/>")
     text = render_report(metrics, replace(facts, curve=RISING))
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
-    assert "How many images are enough?" in words
+    assert "Learning curve" in words
     assert "Doubling from 200 to 400 images gained 0.9 points" in words
     assert "400 320 60 20 96.6" in words
-    assert "4 times each" in words
-    assert "How many images are enough?" not in render_report(metrics, facts)
+    assert "with 4 seeds each" in words
+    assert "Learning curve" not in render_report(metrics, facts)

@@ -1,15 +1,19 @@
-"""The report is one safe file that says everything, in whatever state the evaluation is."""
+"""The report is one safe, complete file for any evaluation."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hematovision.errors import OutputError
 from hematovision.evaluation import evaluate
 from hematovision.reporting import ErrorExample, render_report, write_report
+from hematovision.reporting.report import data_uri
 
 
 class Page(HTMLParser):
@@ -19,7 +23,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags, self.addresses, self.text = [], [], ""
         self.feed(page)
-        self.text = re.sub(r"[ \n]+", " ", self.text)  # thin spaces stay
+        self.text = re.sub(r"[ \n]+", " ", self.text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
@@ -30,34 +34,34 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Figures cost time; where a test looks at the words, an empty one will do."""
+def empty_figures(monkeypatch):
+    """Skip rendering figures."""
     empty = '<svg xmlns="http://www.w3.org/2000/svg"/>'
     monkeypatch.setattr("hematovision.reporting.plots.svg", lambda size, draw: empty)
 
 
-def picture(**change):
-    told = {"true": "RBC", "said": "WBC", "confidence": 0.987, "name": "Test/RBC/7.png"}
-    return ErrorExample(np.full((224, 224, 3), 180, np.uint8), **{**told, **change})
+def example(**change):
+    values = {"true": "RBC", "predicted": "WBC", "confidence": 0.987, "name": "Test/RBC/7.png"}
+    return ErrorExample(np.full((224, 224, 3), 180, np.uint8), **{**values, **change})
 
 
-def test_an_overlay_stands_beside_its_image(metrics, facts):
+def test_an_attention_map_is_next_to_its_image(metrics, facts):
     overlay = np.zeros((30, 40, 3), np.uint8)
-    page = render_report(metrics, facts, errors=[picture(overlay=overlay), picture()])
+    page = render_report(metrics, facts, errors=[example(overlay=overlay), example()])
     assert page.count('class="pair"') == 2
-    assert page.count("where the model saw") == 1
-    assert "ring at the hottest point" in page
-    assert "hottest point" not in render_report(metrics, facts, errors=[picture()])
+    assert page.count('alt="attention map for') == 1
+    assert "ring at the maximum" in page
+    assert "ring at the maximum" not in render_report(metrics, facts, errors=[example()])
 
 
-def test_an_image_unlike_the_training_images_is_not_headed_by_a_class(undrawn, metrics, facts):
-    strange = picture(decision="review", reason="unlike the training images")
-    unsure = picture(decision="review", reason="low confidence")
-    both = picture(decision="review", reason="low confidence; unlike the training images")
-    text = Page(render_report(metrics, facts, errors=[strange, unsure, both])).text
-    headed = "Not recognisedunlike the training images; nearest class WBC, 98.7\u202f%truly RBC"
+def test_an_image_unlike_the_training_images_is_not_recognised(empty_figures, metrics, facts):
+    unfamiliar = example(decision="review", reason="unlike the training images")
+    unsure = example(decision="review", reason="low confidence")
+    both = example(decision="review", reason="low confidence; unlike the training images")
+    text = Page(render_report(metrics, facts, errors=[unfamiliar, unsure, both])).text
+    headed = "Not recognisedunlike the training images; nearest class WBC, 98.7%true class: RBC"
     assert text.count(headed) == 2
-    assert text.count("WBC, 98.7\u202f%truly RBCreview") == 3
+    assert text.count("WBC, 98.7%true class: RBCsent for review") == 3
 
 
 def test_a_history_of_the_loss_alone_has_one_curve(metrics, facts):
@@ -67,7 +71,7 @@ def test_a_history_of_the_loss_alone_has_one_curve(metrics, facts):
 
 
 def test_report_is_one_file_that_asks_for_nothing(tmp_path, metrics, facts, history):
-    path = write_report(tmp_path / "run", metrics, facts, history=history, errors=[picture()])
+    path = write_report(tmp_path / "run", metrics, facts, history=history, errors=[example()])
     assert path == tmp_path / "run" / "report.html"
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     text = path.read_text(encoding="utf-8")
@@ -80,34 +84,34 @@ def test_report_is_one_file_that_asks_for_nothing(tmp_path, metrics, facts, hist
     assert len(text) < 1_000_000
 
 
-def test_report_says_what_when_which_and_how_well(undrawn, metrics, facts, history):
-    text = Page(render_report(metrics, facts, history=history, errors=[picture()])).text
+def test_report_has_facts_metrics_and_errors(empty_figures, metrics, facts, history):
+    text = Page(render_report(metrics, facts, history=history, errors=[example()])).text
     for words in (
         "Two hospitals",
         "runs/first",
         "300 images of 3 classes",
         "2025-03-01 14:30 UTC",
         "For research and teaching. Not a medical device.",
-        "94.2\u202f%",  # balanced accuracy
+        "94.2%",  # balanced accuracy
         "Box size",
         "Mean colour",
         "Most frequent class",
-        "epoch 3, with the lowest validation loss, was kept",
+        "the weights are those of epoch 3",
         "Basel",
-        "30 groups, 2,000 draws, seed 0",
+        "30 groups, 2,000 bootstrap samples, seed 0",
         "1,400",
         "1 of 12 shown",
-        "98.7\u202f%",
+        "98.7%",
         "Test/RBC/7.png",
     ):
         assert words in text, words
 
 
-def test_class_names_and_paths_are_escaped(undrawn, facts):
+def test_class_names_and_paths_are_escaped(empty_figures, facts):
     name = "<script>alert(1)</script>"
     found = evaluate([0, 1], [[0.1, 0.9], [0.2, 0.8]], (name, "b"), accepted=[True, True])
     odd = replace(facts, dataset="<img src=x onerror=alert(1)>", notes=("<b>",))
-    errors = [picture(true=name, said='"><svg onload=alert(1)>', name="<i>.png")]
+    errors = [example(true=name, predicted='"><svg onload=alert(1)>', name="<i>.png")]
     text = render_report(found, odd, errors=errors)
     page = Page(text)
     assert not {"script", "svg", "i", "b"} & (set(page.tags) - {"b", "i"})
@@ -125,44 +129,80 @@ def test_class_names_and_paths_are_escaped(undrawn, facts):
         (None, False),
     ],
 )
-def test_drawn_images_are_called_drawn(undrawn, answers, facts, labs, shown):
-    found = evaluate(classes=("RBC", "WBC", "Platelets"), **{**answers, "labs": labs})
+def test_reports_of_synthetic_images_are_marked(empty_figures, predictions, facts, labs, shown):
+    found = evaluate(classes=("RBC", "WBC", "Platelets"), **{**predictions, "labs": labs})
     text = Page(render_report(found, facts)).text
-    assert ("Drawn images (phantoms), not patients" in text) is shown
+    assert ("Synthetic images, not patients" in text) is shown
 
 
-def test_model_that_learnt_from_drawn_images_is_called_so(undrawn, metrics, facts):
-    text = Page(render_report(metrics, replace(facts, labs=("phantom",)))).text
-    assert "Drawn images (phantoms), not patients" in text
+def test_reports_of_models_trained_on_synthetic_images_are_marked(empty_figures, metrics, facts):
+    text = Page(render_report(metrics, replace(facts, labs=("synthetic-b",)))).text
+    assert "Synthetic images, not patients" in text
 
 
-def test_evaluation_without_history_labs_training_part_or_errors(undrawn, facts):
+def test_evaluation_without_history_labs_training_split_or_errors(empty_figures, facts):
     labels = np.arange(6) % 2
     found = evaluate(labels, np.eye(2)[labels], ("a", "b"), accepted=[False] * 6)
-    page = render_report(found, replace(facts, split={}, details={}))
+    page = render_report(found, replace(facts, split_sizes={}, details={}))
     assert "<h2>Training</h2>" not in page
     text = Page(page).text
-    assert "Lab by lab" not in text
+    assert "<h2>Labs" not in page
     assert "Data and model" not in text
     assert "None among 6 images." in text
-    assert "only the most frequent class could be tried" in text
+    assert "only the most frequent class could be computed" in text
     assert "Fewer than 30 images of: a (3), b (3)" in text
 
 
-def test_baseline_on_some_of_the_images_says_on_how_many(undrawn, metrics, facts):
+def test_baseline_on_some_of_the_images_shows_how_many(empty_figures, metrics, facts):
     partial = replace(metrics.baselines["box_size"], n=120)
     found = replace(metrics, baselines={**metrics.baselines, "box_size": partial})
     assert "on the 120 with a box" in Page(render_report(found, facts)).text
 
 
-def test_no_more_than_24_pictures_are_shown(undrawn, metrics, facts):
-    page = render_report(metrics, facts, errors=[picture(name=f"{i}.png") for i in range(30)])
+def test_no_more_than_24_examples_are_shown(empty_figures, metrics, facts):
+    page = render_report(metrics, facts, errors=[example(name=f"{i}.png") for i in range(30)])
     assert page.count("data:image/jpeg") == 24
     assert "23.png" in page
     assert "24.png" not in page
 
 
-def test_folder_that_cannot_be_written_is_an_output_error(undrawn, tmp_path, metrics, facts):
+def test_folder_that_cannot_be_written_is_an_output_error(empty_figures, tmp_path, metrics, facts):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OutputError):
         write_report(tmp_path / "taken", metrics, facts)
+
+
+def decoded(address):
+    head, _, content = address.partition(";base64,")
+    return head, Image.open(io.BytesIO(base64.b64decode(content)))
+
+
+def test_pixels_become_a_jpeg_of_the_same_colours():
+    image = np.zeros((224, 224, 3), np.uint8)
+    image[:] = (200, 60, 90)
+    head, encoded = decoded(data_uri(image))
+    assert head == "data:image/jpeg"
+    assert np.abs(np.asarray(encoded, int)[100, 100] - (200, 60, 90)).max() <= 3
+
+
+def test_large_pixels_are_reduced_and_keep_their_shape():
+    _, reduced = decoded(data_uri(np.zeros((896, 448, 3), np.uint8)))
+    assert reduced.size == (112, 224)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("PNG", "image/png"), ("JPEG", "image/jpeg")])
+def test_encoded_images_are_taken_as_they_are(kind, name):
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(buffer, kind)
+    head, image = decoded(data_uri(buffer.getvalue()))
+    assert head == f"data:{name}"
+    assert image.size == (5, 4)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [b"<svg onload='alert(1)'>", np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)],
+)
+def test_other_images_are_rejected(image):
+    with pytest.raises(ValueError, match="Received"):
+        data_uri(image)

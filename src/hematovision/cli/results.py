@@ -9,7 +9,7 @@ from hematovision.cli.terminal import Styled, echo, show_table
 
 if TYPE_CHECKING:
     from hematovision.evaluation.comparison import Comparison, SubgroupComparison
-    from hematovision.evaluation.schema import Metrics
+    from hematovision.evaluation.metrics import Metrics
     from hematovision.reporting.adaptation import PredictionChanges
     from hematovision.training.curve import CurvePoint
 

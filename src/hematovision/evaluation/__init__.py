@@ -1,4 +1,4 @@
-"""How well a model does: metrics with intervals and baselines.
+"""Metrics with intervals and baselines.
 
 >>> from hematovision.evaluation import evaluate
 >>> metrics = evaluate([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], ["RBC", "WBC"],
@@ -9,12 +9,13 @@
 
 from hematovision.evaluation.baselines import Baseline, TrainingSplit, mean_colours
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
-from hematovision.evaluation.metrics import evaluate, most_confident_errors
-from hematovision.evaluation.schema import (
+from hematovision.evaluation.metrics import (
     ClassScores,
     IntervalDetails,
     LabScores,
     Metrics,
+    evaluate,
+    most_confident_errors,
     read_metrics,
     write_metrics,
 )

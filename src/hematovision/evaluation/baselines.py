@@ -1,8 +1,7 @@
-"""Classifiers that hardly look, for every accuracy to stand beside.
+"""Baselines: trivial classifiers to compare every accuracy with.
 
-Blood is mostly red cells, and a white cell is simply larger: always answering ``RBC`` is right for
-85 % of the official test crops of BCCD, and two thresholds on the size of the box, without a pixel,
-for 96 %. A network that does no better has learnt nothing from the image.
+Blood is mostly red cells, and white cells are larger: always predicting ``RBC`` is correct for 85%
+of BCCD's official test crops, and two thresholds on the size of the box, without a pixel, for 96%.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """What the baselines learn from: the training images' truth, never their network features.
+    """The data that baselines are fitted to.
 
     Parameters
     ----------
     labels : ndarray of int, shape (N,)
         Class indices.
     boxes : ndarray of float, shape (N, 4), optional
-        ``(xmin, ymin, xmax, ymax)`` in pixels of the field; rows of NaN where unknown.
+        ``(xmin, ymin, xmax, ymax)`` in pixels of the field; rows of NaN if unknown.
     colours : ndarray of float, shape (N, 3), optional
-        Mean red, green and blue of each fitted image, in 0 .. 255; see `mean_colours`.
+        Mean red, green and blue of each image, in 0 .. 255; see `mean_colours`.
     """
 
     labels: NDArray[np.int64]
@@ -49,16 +48,16 @@ class TrainingSplit:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one trivial classifier reaches.
+    """The scores of a trivial classifier.
 
     Parameters
     ----------
     rule : str
-        What it does, in a sentence.
-    fitted_on : {"train", "evaluated part"}
-        Where the rule was learnt; the evaluated part only where no training part is known.
+        Its rule, in words.
+    fitted_on : {"train", "evaluated split"}
+        The evaluated split only if no training split is known.
     n : int
-        How many images it was tried on: those with a known box, for the box size.
+        Images evaluated: for the box size, those with a known box.
     accuracy, balanced_accuracy, macro_f1 : float
         As in the metrics of the model.
     """
@@ -72,7 +71,7 @@ class Baseline:
 
 
 def box_size(boxes: ArrayLike) -> Floats:
-    """Return the side of the square of each box's area, in pixels, shape (N,)."""
+    """Return the square root of each box's area, in pixels, shape (N,)."""
     table = np.asarray(boxes, np.float64).reshape(-1, 4)
     sides = table[:, 2:] - table[:, :2]
     area: Floats = np.prod(np.maximum(sides, 0.0), axis=1)
@@ -81,14 +80,14 @@ def box_size(boxes: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Thresholds on one number: each class has one interval of it.
+    """Thresholds on the size: each class has one interval.
 
     Parameters
     ----------
     order : tuple of int
-        The classes by growing size.
+        The classes by increasing size.
     cuts : tuple of float
-        The thresholds between them, one fewer; equal ones leave a class without an interval.
+        The thresholds between them; equal ones leave a class without an interval.
     """
 
     order: tuple[int, ...]
@@ -96,16 +95,16 @@ class SizeRule:
 
     @classmethod
     def fit(cls, sizes: Floats, labels: NDArray[np.int64]) -> SizeRule:
-        """Find the thresholds with the best balanced accuracy on the training part.
+        """Find the thresholds with the best balanced accuracy on the training split.
 
-        The classes are put in the order of their median sizes; over all placements of the cuts the
-        best is found exactly, by dynamic programming over the sorted sizes.
+        Classes are sorted by their median sizes; the best cuts are found exactly, by dynamic
+        programming over the sorted sizes.
         """
         present = np.unique(labels)
         medians = [np.median(sizes[labels == c]) for c in present]
         order = present[np.argsort(medians, kind="stable")]
         steps = np.unique(sizes)
-        gain = np.zeros((len(steps) + 1, len(order)))  # recall won by steps up to here, per class
+        gain = np.zeros((len(steps) + 1, len(order)))  # recall of sizes up to here, per class
         for column, c in enumerate(order):
             here = np.bincount(np.searchsorted(steps, sizes[labels == c]), minlength=len(steps))
             gain[1:, column] = np.cumsum(here) / here.sum()
@@ -118,7 +117,7 @@ class SizeRule:
 
 
 def _best_cuts(gain: Floats) -> list[int]:
-    """Return where to pass from each column of `gain` to the next so that the sum is largest."""
+    """Return the rows at which to pass to the next column of `gain` for the largest sum."""
     best, choices = gain[:, 0], []
     for column in gain.T[1:]:
         lead = best - column
@@ -134,16 +133,16 @@ def _best_cuts(gain: Floats) -> list[int]:
 
 @dataclass(frozen=True)
 class ColourRule:
-    """One normal distribution of the mean colour per class; the likeliest class is the answer.
+    """A normal distribution of the mean colour for each class; predicts the most likely class.
 
     Quadratic discriminant analysis with equal priors (Hastie, Tibshirani & Friedman 2009, "The
-    Elements of Statistical Learning", section 4.3), its covariances drawn towards their mean for
-    classes with few images (Friedman 1989, "Regularized Discriminant Analysis", JASA 84).
+    Elements of Statistical Learning", section 4.3); covariances of classes with few images are
+    shrunk towards their mean (Friedman 1989, "Regularized Discriminant Analysis", JASA 84).
 
     Parameters
     ----------
     present : ndarray of int, shape (K,)
-        The classes that the training part has.
+        The classes in the training split.
     means : ndarray, shape (K, 3)
     covariances : ndarray, shape (K, 3, 3)
     """
@@ -159,8 +158,8 @@ class ColourRule:
         members = [colours[labels == c] for c in present]
         own = np.stack([np.cov(m, rowvar=False, bias=True) for m in members])
         pooled = own.mean(axis=0)
-        # As if each class had four more images (one a dimension, and one) that vary as all do; the
-        # unit on the diagonal is one grey level, the step of the pixels themselves.
+        # As if each class had four more images with the pooled covariance; 1 on the diagonal is
+        # the variance of one grey level.
         share = np.array([4 / (len(m) + 4) for m in members])[:, None, None]
         shrunk = (1 - share) * own + share * pooled + np.eye(3)
         return cls(present, np.stack([m.mean(axis=0) for m in members]), shrunk)
@@ -171,8 +170,8 @@ class ColourRule:
         precisions = np.linalg.inv(self.covariances)
         distance = np.einsum("nki,kij,nkj->nk", apart, precisions, apart)
         logdet = np.linalg.slogdet(self.covariances).logabsdet
-        answers: NDArray[np.int64] = self.present[np.argmin(distance + logdet, axis=1)]
-        return answers
+        predicted: NDArray[np.int64] = self.present[np.argmin(distance + logdet, axis=1)]
+        return predicted
 
 
 def baselines(
@@ -183,15 +182,15 @@ def baselines(
     boxes: Floats | None = None,
     colours: Floats | None = None,
 ) -> dict[str, Baseline | None]:
-    """Learn the trivial rules on the training part and try them on the evaluated one.
+    """Fit the baselines to the training split and score them on the evaluated one.
 
     Parameters
     ----------
     labels : ndarray of int, shape (N,)
-        The evaluated part's classes.
+        True class indices of the evaluated split.
     n_classes : int
     train : TrainingSplit, optional
-        Without it only the most frequent class is known, from the evaluated part itself.
+        Without it only the most frequent class is scored, that of the evaluated split.
     boxes : ndarray, shape (N, 4), optional
         As in `TrainingSplit`; images without a box are left out of that baseline.
     colours : ndarray, shape (N, 3), optional
@@ -200,7 +199,7 @@ def baselines(
     Returns
     -------
     dict of str to Baseline or None
-        None where a baseline's data are not known on both sides.
+        None if a baseline's data are not known on both sides.
     """
     found: dict[str, Baseline | None] = {
         "most_frequent_class": _most_frequent(labels, n_classes, train),
@@ -208,45 +207,41 @@ def baselines(
         "mean_colour": None,
     }
     if train is not None:
-        found["box_size"] = _try_size(labels, n_classes, train, boxes)
-        found["mean_colour"] = _try_colour(labels, n_classes, train, colours)
+        found["box_size"] = _box_size(labels, n_classes, train, boxes)
+        found["mean_colour"] = _mean_colour(labels, n_classes, train, colours)
     return found
 
 
 def _most_frequent(
     labels: NDArray[np.int64], n_classes: int, train: TrainingSplit | None
 ) -> Baseline:
-    if train is None:
-        source, part = labels, "evaluated part"
-        rule = "always the most frequent class, which the evaluated part itself tells"
-    else:
-        source, part = train.labels, "train"
-        rule = "always the most frequent class of the training part"
-    answer = int(np.bincount(source, minlength=n_classes).argmax())
-    return _score(rule, part, labels, np.full_like(labels, answer), n_classes)
+    source, split = (labels, "evaluated split") if train is None else (train.labels, "train")
+    rule = f"always the most frequent class of the {'training' if train else 'evaluated'} split"
+    index = int(np.bincount(source, minlength=n_classes).argmax())
+    return _score(rule, split, labels, np.full_like(labels, index), n_classes)
 
 
-def _try_size(
+def _box_size(
     labels: NDArray[np.int64], n_classes: int, train: TrainingSplit, boxes: Floats | None
 ) -> Baseline | None:
     if boxes is None or train.boxes is None:
         return None
-    learnt, tried = box_size(train.boxes), box_size(boxes)
-    known, seen = np.isfinite(learnt), np.isfinite(tried)
-    if not known.any() or not seen.any():
+    fitted, evaluated = box_size(train.boxes), box_size(boxes)
+    known, shown = np.isfinite(fitted), np.isfinite(evaluated)
+    if not known.any() or not shown.any():
         return None
-    rule = SizeRule.fit(learnt[known], train.labels[known])
-    words = "thresholds on the size of the cell's box, without looking at a pixel"
-    return _score(words, "train", labels[seen], rule.predict(tried[seen]), n_classes)
+    rule = SizeRule.fit(fitted[known], train.labels[known])
+    words = "thresholds on the size of the cell's box, without a pixel"
+    return _score(words, "train", labels[shown], rule.predict(evaluated[shown]), n_classes)
 
 
-def _try_colour(
+def _mean_colour(
     labels: NDArray[np.int64], n_classes: int, train: TrainingSplit, colours: Floats | None
 ) -> Baseline | None:
     if colours is None or train.colours is None:
         return None
     rule = ColourRule.fit(train.colours, train.labels)
-    words = "the likeliest class for the image's mean colour"
+    words = "the most likely class for the image's mean colour"
     return _score(words, "train", labels, rule.predict(colours), n_classes)
 
 
@@ -254,10 +249,10 @@ def _score(
     rule: str,
     fitted_on: str,
     labels: NDArray[np.int64],
-    answers: NDArray[np.int64],
+    predicted: NDArray[np.int64],
     n_classes: int,
 ) -> Baseline:
-    confusion = scores.confusion_matrix(labels, answers, n_classes)
+    confusion = scores.confusion_matrix(labels, predicted, n_classes)
     return Baseline(
         rule=rule,
         fitted_on=fitted_on,

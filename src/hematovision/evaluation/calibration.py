@@ -1,11 +1,11 @@
-"""How far confidence can be believed: log loss, calibration error, risk against coverage."""
+"""Calibration: log loss, calibration error, and risk against coverage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 __all__ = [
     "BINS",
@@ -20,16 +20,16 @@ __all__ = [
 BINS = 15
 """Equal-width bins of confidence, as in Guo et al. 2017, section 5."""
 
-CURVE_POINTS = 101
-# The model's files answer in float32; a smaller probability is that precision's zero.
-SMALLEST = float(np.finfo(np.float32).eps)
+_CURVE_POINTS = 101
+# Models run in float32; a smaller probability is zero at that precision.
+_SMALLEST = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The answers whose confidence lies in ``(lower, upper]``; the first bin includes 0.
+    """The predictions with a confidence in ``(lower, upper]``; the first bin includes 0.
 
-    `confidence` and `accuracy` are means over the bin, None where it is empty.
+    `confidence` and `accuracy` are means over the bin, None if it is empty.
     """
 
     lower: float
@@ -41,9 +41,9 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """Answering only at a confidence of `threshold` or more leaves `coverage` and errs at `risk`.
+    """Accepting predictions from a confidence of `threshold` covers `coverage` with error `risk`.
 
-    Both are fractions: of all images, and of those answered.
+    Both are fractions: of all images, and of those accepted.
     """
 
     coverage: float
@@ -58,33 +58,29 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     ----------
     labels : array_like of int, shape (N,)
     probabilities : array_like of float, shape (N, C)
-        Clipped to ``[1.2e-7, 1]``, float32's precision, so that one certain error does not make
-        the mean infinite.
+        Clipped to ``[1.2e-7, 1]``, float32's precision, so that the mean stays finite.
     """
     table = np.asarray(probabilities, np.float64)
     of_truth = table[np.arange(len(table)), np.asarray(labels)]
-    return float(-np.log(np.clip(of_truth, SMALLEST, 1.0)).mean())
+    return float(-np.log(np.clip(of_truth, _SMALLEST, 1.0)).mean())
 
 
 def reliability(
-    confidence: ArrayLike, right: ArrayLike, bins: int = BINS
+    confidence: ArrayLike, correct: ArrayLike, bins: int = BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """Sort answers into equal-width bins of confidence and tell how often each bin is right.
+    """Return the accuracy of predictions in equal-width bins of confidence over [0, 1].
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", ICML, section 2.
 
     Parameters
     ----------
     confidence : array_like of float, shape (N,)
-        The probability of the answered class.
-    right : array_like of bool, shape (N,)
-        Whether the answer is right.
+        The probability of the predicted class.
+    correct : array_like of bool, shape (N,)
     bins : int
-        The number of bins over [0, 1].
-
-    Notes
-    -----
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", ICML, section 2.
+        The number of bins.
     """
-    values, hits = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    values, hits = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
     index = np.clip(np.ceil(values * bins).astype(np.int64) - 1, 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
     sums = np.bincount(index, values, bins), np.bincount(index, hits, bins)
@@ -103,7 +99,7 @@ def reliability(
 def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
     """Return the mean distance of accuracy and confidence over bins, weighted by their counts.
 
-    Guo et al. 2017, equation 3; the name there is ECE.
+    ECE, equation 3 of Guo et al. 2017.
     """
     gaps = (
         b.count * abs(b.accuracy - b.confidence)
@@ -114,32 +110,29 @@ def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
 
 
 def risk_coverage(
-    confidence: ArrayLike, right: ArrayLike, points: int = CURVE_POINTS
+    confidence: ArrayLike, correct: ArrayLike, points: int = _CURVE_POINTS
 ) -> tuple[CoveragePoint, ...]:
-    """Tell how the error rate falls as the least confident answers are left to a person.
+    """Return the error rate as the least confident predictions are sent for review.
+
+    El-Yaniv & Wiener 2010, "On the Foundations of Noise-free Selective Classification", JMLR 11.
 
     Parameters
     ----------
     confidence : array_like of float, shape (N,)
-    right : array_like of bool, shape (N,)
+    correct : array_like of bool, shape (N,)
     points : int
-        At most so many points are returned, evenly spaced over those there are.
+        Return at most this many points, evenly spaced over the curve.
 
     Returns
     -------
     tuple of CoveragePoint
-        By growing coverage; the last has coverage 1 and the overall error rate. Answers of equal
-        confidence are accepted together.
-
-    Notes
-    -----
-    El-Yaniv & Wiener 2010, "On the Foundations of Noise-free Selective Classification", JMLR 11.
+        By increasing coverage; the last has coverage 1 and the overall error rate. Predictions of
+        equal confidence are accepted together.
     """
     values = np.asarray(confidence, np.float64)
-    wrong = ~np.asarray(right, bool)
     order = np.argsort(-values, kind="stable")
-    values, errors = values[order], np.cumsum(wrong[order])
-    ends = _last_of_each(values)
+    values, errors = values[order], np.cumsum(~np.asarray(correct, bool)[order])
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))  # the last of equal values
     keep = ends[np.unique(np.linspace(0, len(ends) - 1, min(points, len(ends))).astype(np.int64))]
     return tuple(
         CoveragePoint(
@@ -149,8 +142,3 @@ def risk_coverage(
         )
         for end in keep.tolist()
     )
-
-
-def _last_of_each(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the position of the last of each run of equal values."""
-    return np.flatnonzero(np.append(values[1:] != values[:-1], True))

@@ -1,29 +1,80 @@
-"""What ``compare.json`` says, as values that travel."""
+"""The comparison of two models on the same labelled images, written to ``compare.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hematovision.evaluation.paired import Difference
-from hematovision.evaluation.proportions import McNemar
-from hematovision.evaluation.schema import (
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hematovision.errors import TaxonomyError
+from hematovision.evaluation.intervals import DRAWS, LEVEL, McNemar, mcnemar
+from hematovision.evaluation.metrics import (
     IntervalDetails,
     Metrics,
+    Predictions,
+    evaluate,
     plain,
     read_json,
-    understood,
+    reading,
     write_json,
 )
+from hematovision.evaluation.uncertainty import Difference, PairedScores
+from hematovision.taxonomy import Taxonomy
 
-__all__ = ["Agreement", "Comparison", "SubgroupComparison", "read_comparison", "write_comparison"]
+__all__ = [
+    "OTHER",
+    "Agreement",
+    "CommonClasses",
+    "Comparison",
+    "ModelPredictions",
+    "SubgroupComparison",
+    "compare_predictions",
+    "read_comparison",
+    "write_comparison",
+]
+
+OTHER = "another class"
+"""Stands for predictions that only one of the models can make; it is never correct."""
+
+METHODS = {
+    "tango": (
+        "Images treated as independent: Tango's score intervals of paired differences; balanced "
+        "accuracy by MOVER from those of the classes; macro-F1 and the accuracy of accepted "
+        "predictions by a bootstrap over images, both models together."
+    ),
+    "cluster_bootstrap": (
+        "Groups resampled with replacement, both models together, percentile interval, and for "
+        "proportions never narrower than Tango's score interval of as many independent images."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ModelPredictions:
+    """A model's predictions on the images of a comparison.
+
+    Parameters
+    ----------
+    name : str
+    probabilities : array_like of float, shape (N, C)
+    accepted : array_like of bool, shape (N,)
+    out_of_distribution : array_like of bool, shape (N,), optional
+        Images unlike the model's training images; by default, none.
+    """
+
+    name: str
+    probabilities: ArrayLike
+    accepted: ArrayLike
+    out_of_distribution: ArrayLike | None = None
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many images both models tell rightly, only one of them, or neither."""
+    """How many images both models classify correctly, only one of them, or neither."""
 
     both_right: int
     only_first: int
@@ -33,18 +84,18 @@ class Agreement:
 
 @dataclass(frozen=True)
 class SubgroupComparison:
-    """Both models on the images of one class, or of one lab.
+    """Both models on the images of one class or one lab.
 
     Parameters
     ----------
     n : int
         Images.
     first, second : float or None
-        Each model's accuracy on them (the recall of a class); None without images.
+        Each model's accuracy (the recall of a class); None without images.
     difference : Difference
-        The second's less the first's.
+        The second minus the first.
     only_first, only_second : int
-        Images that one model alone tells rightly.
+        Images that only one model classifies correctly.
     """
 
     n: int
@@ -57,37 +108,37 @@ class SubgroupComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything in ``compare.json``; fractions in [0, 1], differences in [-1, 1].
+    """The contents of ``compare.json``; fractions in [0, 1], differences in [-1, 1].
 
     Parameters
     ----------
     n : int
-        Images that both models answered.
+        Images that both models classified.
     classes : tuple of str
-        What both models can say; see `CommonClasses`.
+        The common classes; see `CommonClasses`.
     models : tuple of str
         The names of the first and the second model.
     first, second : Metrics
         Each on these images and classes, as in ``metrics.json``.
     differences : dict of str to Difference
-        The second model's less the first's: ``accuracy``, ``balanced_accuracy``, ``macro_f1``,
-        ``review_rate``, ``accuracy_accepted``. Their intervals are the primary figures: where
-        fields or patients are known they are made by group.
+        The second model minus the first: ``accuracy``, ``balanced_accuracy``, ``macro_f1``,
+        ``review_rate``, ``accuracy_accepted``. Their intervals are the primary result: where
+        fields or patients are known they are computed by group.
     agreement : Agreement
     mcnemar : McNemar
-        Takes images for independent; where they come in groups its p is too small.
+        Treats images as independent; if they come in groups its p is too small.
     differing : int
-        Images with two different answers.
+        Images with two different predictions.
     per_class : dict of str to SubgroupComparison
     per_lab : dict of str to SubgroupComparison, or None
-        None where no lab is known.
+        None if no lab is known.
     interval_method : str
         ``"tango"`` or ``"cluster_bootstrap"``; see `interval_details`.
     interval_details : IntervalDetails
     warnings : tuple of str
-        What a reader should know before believing a figure.
+        Caveats.
     schema_version : int
-        Grows when a key changes its meaning.
+        Increases when a key changes its meaning.
     """
 
     n: int
@@ -107,42 +158,246 @@ class Comparison:
     schema_version: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return values that JSON can say: lists for tuples, None for what is undefined."""
+        """Return values for JSON: lists for tuples, None for what is undefined."""
         return plain(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Comparison:
-        """Rebuild a comparison from `to_json`'s output.
+        """Rebuild a comparison from the output of `to_json`.
 
         Raises
         ------
         BundleError
-            If `value` does not describe a comparison of this version.
+            If `value` is not a comparison of this schema version.
         """
-        with understood("This is no comparison", "hematovision compare"):
+        with reading("This is no comparison", "hematovision compare"):
             return cls(**_read_fields(value))
 
 
-def write_comparison(path: Path, comparison: Comparison) -> Path:
-    """Write a comparison as ``compare.json``: strict JSON in UTF-8, in the order of its fields.
+@dataclass(frozen=True)
+class CommonClasses:
+    """The classes in which two models are compared; create with `of`.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy
+        The coarser of the two taxonomies: the one that knows most classes of the other, by name or
+        alias. Datasets are read with it.
+    classes : tuple of str
+        Its classes that both models can predict, and `OTHER` if either can predict more.
+    columns : tuple of two tuples of int
+        For each class of the first and of the second model, its position in `classes`.
+    names : tuple of two mappings of str to str
+        The same by name, only where the name changes.
+    """
+
+    taxonomy: Taxonomy
+    classes: tuple[str, ...]
+    columns: tuple[tuple[int, ...], tuple[int, ...]]
+    names: tuple[Mapping[str, str], Mapping[str, str]]
+
+    @classmethod
+    def of(cls, first: Taxonomy, second: Taxonomy) -> CommonClasses:
+        """Find the classes that both taxonomies have.
+
+        Classes are the same if one taxonomy knows the other's name: ``neutrophil`` is an alias of
+        ``WBC``, so a model of eight classes is compared with one of three in those three.
+
+        Raises
+        ------
+        TaxonomyError
+            If they share fewer than two classes.
+        """
+        known = [
+            sum(one.find(name) is not None for name in other.classes)
+            for one, other in ((first, second), (second, first))
+        ]
+        base, other = (second, first) if known[1] > known[0] else (first, second)
+        meant = [
+            [_common_name(name, base, other) for name in taxonomy.classes]
+            for taxonomy in (first, second)
+        ]
+        shared = tuple(name for name in base.classes if all(name in row for row in meant))
+        if len(shared) < 2:
+            both = f"both have only {shared[0]}" if shared else "they have none in common"
+            raise TaxonomyError(
+                f"The models cannot be compared: the first has {', '.join(first.classes)}; the "
+                f"second has {', '.join(second.classes)}; {both}. At least two classes must be the "
+                "same, by name or alias. Compare models with common classes, or train one with "
+                "--taxonomy."
+            )
+        further = any(name not in shared for row in meant for name in row)
+        classes = (*shared, OTHER) if further else shared
+        ends = [[name if name in shared else OTHER for name in row] for row in meant]
+        columns = [tuple(classes.index(name) for name in row) for row in ends]
+        names = [
+            {name: end for name, end in zip(taxonomy.classes, row, strict=True) if name != end}
+            for taxonomy, row in zip((first, second), ends, strict=True)
+        ]
+        return cls(base, classes, (columns[0], columns[1]), (names[0], names[1]))
+
+    def fold(self, probabilities: NDArray[np.floating], model: int) -> NDArray[np.float64]:
+        """Add up the probabilities of classes that are one common class.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float, shape (N, C of the model)
+        model : int
+            0 for the first, 1 for the second.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, C of `classes`)
+        """
+        membership = np.eye(len(self.classes))[list(self.columns[model])]
+        return np.asarray(probabilities, np.float64) @ membership
+
+
+def compare_predictions(
+    labels: ArrayLike,
+    first: ModelPredictions,
+    second: ModelPredictions,
+    classes: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    labs: Sequence[str | None] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models' predictions on the same images.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,)
+        True class indices; N is at least 1.
+    first, second : ModelPredictions
+        Probabilities of the same classes for the same images.
+    classes : sequence of str
+        The C class names.
+    groups, labs, seed
+        As in `evaluate`.
 
     Raises
     ------
-    OutputError
-        If the place cannot be written.
+    DatasetError
+        If there is nothing to compare.
+    ValueError
+        If shapes or values do not fit together.
     """
+    one, two = (
+        Predictions.checked(labels, model.probabilities, classes, model.accepted, groups, labs)
+        for model in (first, second)
+    )
+    metrics = [
+        evaluate(
+            labels,
+            model.probabilities,
+            classes,
+            accepted=model.accepted,
+            groups=groups,
+            labs=labs,
+            seed=seed,
+        )
+        for model in (first, second)
+    ]
+    doubt = _paired(one, two, seed)
+    agreement = Agreement(*doubt.counts())
+    details = IntervalDetails(LEVEL, DRAWS, seed, doubt.n_groups, METHODS[doubt.method])
+    return Comparison(
+        n=len(one.labels),
+        classes=one.classes,
+        models=(first.name, second.name),
+        first=metrics[0],
+        second=metrics[1],
+        differences=_differences(doubt),
+        agreement=agreement,
+        mcnemar=mcnemar(agreement.only_first, agreement.only_second),
+        differing=int((one.predicted != two.predicted).sum()),
+        per_class={
+            name: _subgroup(doubt, doubt.recall(i), one.labels == i)
+            for i, name in enumerate(one.classes)
+        },
+        per_lab=_per_lab(one, two, seed),
+        interval_method=doubt.method,
+        interval_details=details,
+        warnings=(*metrics[0].warnings, *_independence(doubt)),
+    )
+
+
+def write_comparison(path: Path, comparison: Comparison) -> Path:
+    """Write ``compare.json``, in the order of the fields; OutputError if it can't be written."""
     return write_json(path, comparison.to_json())
 
 
 def read_comparison(path: Path) -> Comparison:
-    """Read what `write_comparison` wrote.
-
-    Raises
-    ------
-    BundleError
-        If the file is missing or says something else.
-    """
+    """Read ``compare.json``; BundleError if it is missing or invalid."""
     return Comparison.from_json(read_json(path, "hematovision compare"))
+
+
+def _common_name(name: str, base: Taxonomy, other: Taxonomy) -> str | None:
+    """Return the class of `base` that knows a name, or the only one known by it."""
+    found = base.find(name)
+    if found is not None:
+        return found
+    meaning = [label for label in base.classes if other.find(label) == name]
+    return meaning[0] if len(meaning) == 1 else None
+
+
+def _paired(
+    one: Predictions, two: Predictions, seed: int, of: NDArray[np.bool_] | None = None
+) -> PairedScores:
+    chosen = np.ones(len(one.labels), np.bool_) if of is None else of
+    return PairedScores(
+        one.labels[chosen],
+        np.stack([one.predicted, two.predicted])[:, chosen],
+        np.stack([one.accepted, two.accepted])[:, chosen],
+        len(one.classes),
+        None if one.groups is None else one.groups[chosen],
+        seed,
+    )
+
+
+def _differences(doubt: PairedScores) -> dict[str, Difference]:
+    return {
+        "accuracy": doubt.accuracy(),
+        "balanced_accuracy": doubt.balanced_accuracy(),
+        "macro_f1": doubt.macro_f1(),
+        "review_rate": doubt.review_rate(),
+        "accuracy_accepted": doubt.accuracy_accepted(),
+    }
+
+
+def _subgroup(
+    doubt: PairedScores, difference: Difference, of: NDArray[np.bool_] | None = None
+) -> SubgroupComparison:
+    both, first, second, neither = doubt.counts(of)
+    n = both + first + second + neither
+    return SubgroupComparison(
+        n=n,
+        first=(both + first) / n if n else None,
+        second=(both + second) / n if n else None,
+        difference=difference,
+        only_first=first,
+        only_second=second,
+    )
+
+
+def _per_lab(one: Predictions, two: Predictions, seed: int) -> dict[str, SubgroupComparison] | None:
+    if one.labs is None:
+        return None
+    labs = np.array(one.labs)
+    subsets = {lab: _paired(one, two, seed, labs == lab) for lab in sorted(set(one.labs))}
+    return {lab: _subgroup(doubt, doubt.accuracy()) for lab, doubt in subsets.items()}
+
+
+def _independence(doubt: PairedScores) -> tuple[str, ...]:
+    if doubt.n_groups is None:
+        return ()
+    note = (
+        f"The images come from {doubt.n_groups} groups (fields or patients), and images of one "
+        "group are alike. McNemar's test treats them as independent, so its p is too small: use "
+        "the interval, which is computed by group."
+    )
+    return (note,)
 
 
 def _read_fields(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,14 +413,14 @@ def _read_fields(value: Mapping[str, Any]) -> dict[str, Any]:
         "differences": {k: _read_difference(v) for k, v in value["differences"].items()},
         "agreement": Agreement(**value["agreement"]),
         "mcnemar": McNemar(**value["mcnemar"]),
-        "per_class": {k: _read_part(v) for k, v in value["per_class"].items()},
-        "per_lab": labs and {k: _read_part(v) for k, v in labs.items()},
+        "per_class": {k: _read_subgroup(v) for k, v in value["per_class"].items()},
+        "per_lab": labs and {k: _read_subgroup(v) for k, v in labs.items()},
         "interval_details": IntervalDetails(**value["interval_details"]),
         "warnings": tuple(value["warnings"]),
     }
 
 
-def _read_part(value: Mapping[str, Any]) -> SubgroupComparison:
+def _read_subgroup(value: Mapping[str, Any]) -> SubgroupComparison:
     return SubgroupComparison(**{**value, "difference": _read_difference(value["difference"])})
 
 

@@ -1,67 +1,62 @@
-"""95 % intervals for proportions and for what is computed from them.
+"""95% intervals for proportions and scores, and McNemar's test.
 
-Two sources of doubt are kept apart. *How few images?* is answered by score intervals, which stay
-honest where a classifier makes no error at all: Wilson 1927 for a proportion, Zou & Donner 2008 for
-a mean of proportions. *How alike are the images of one field or patient?* is answered by a cluster
-bootstrap, which draws whole groups (Field & Welsh 2007, "Bootstrapping clustered data", J. R. Stat.
-Soc. B 69:369-390).
+Score intervals cover sampling error and stay honest when a classifier makes no errors: Wilson 1927
+for a proportion, Zou & Donner 2008 for a mean of proportions, Tango 1998 for a paired difference.
+A cluster bootstrap, which resamples whole groups, covers the similarity of images of one field or
+patient (Field & Welsh 2007, "Bootstrapping clustered data", J. R. Stat. Soc. B 69:369-390).
 
-Alone, the bootstrap fails at the edge: without errors every draw is perfect and its interval is
-[1, 1], and percentile intervals of few groups are too short (Efron & Tibshirani 1993, "An
-Introduction to the Bootstrap", section 14.3). Alone, a score interval takes the images of one field
-for independent. So where groups are known the interval reported is the hull of the two: at least as
-wide as the number of images demands, and wider where groups make it so. This errs on the side of
-caution.
+Neither is enough alone. Without errors every bootstrap sample is perfect and the interval is
+[1, 1], and percentile intervals of few groups are too narrow (Efron & Tibshirani 1993, "An
+Introduction to the Bootstrap", section 14.3); score intervals treat images as independent. Where
+groups are known, the reported interval is therefore the hull of both, which is conservative.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "DRAWS",
+    "EXACT",
     "LEVEL",
     "Interval",
+    "McNemar",
     "bootstrap_counts",
     "f1_interval",
     "hull",
+    "mcnemar",
     "mean_interval",
     "percentile_interval",
+    "tango",
     "wilson",
 ]
 
 Interval: TypeAlias = tuple[float, float]
-"""Lower and upper end: in [0, 1] for a proportion, in [-1, 1] for a difference of two."""
+"""Lower and upper limit: in [0, 1] for a proportion, in [-1, 1] for a difference of two."""
 
 LEVEL = 0.95
 DRAWS = 2000
-"""Bootstrap draws; 1,000 or more are advised for percentiles (Efron & Tibshirani 1993, p. 188)."""
+"""Bootstrap samples; percentiles need at least 1,000 (Efron & Tibshirani 1993, p. 188)."""
+
+EXACT = 1000
+"""Up to this many discordant images McNemar's test is the exact binomial one."""
+
+_HALVINGS = 60  # reaches the last bit of a float in [-1, 1]
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval | None:
-    """Return Wilson's score interval of a proportion.
+    """Return Wilson's score interval of a proportion; None if `n` is 0.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA
     22:209-212; recommended for small n and for proportions near 0 or 1 by Brown, Cai & DasGupta
     2001, "Interval estimation for a binomial proportion", Statistical Science 16:101-133.
-
-    Parameters
-    ----------
-    successes, n : int
-        ``0 <= successes <= n``.
-    level : float
-        Confidence level.
-
-    Returns
-    -------
-    Interval or None
-        None where ``n`` is 0.
 
     Examples
     --------
@@ -75,44 +70,43 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval | None:
         )
     if n == 0:
         return None
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    z2 = _z_squared(level)
     p = successes / n
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    # At the edges the formula gives 0 and 1 but for rounding.
+    # At the edges the formula gives 0 and 1 except for rounding.
     low = 0.0 if successes == 0 else min(max(0.0, centre - half), p)
     high = 1.0 if successes == n else max(min(1.0, centre + half), p)
     return low, high
 
 
-def f1_interval(right: int, wrong: int, level: float = LEVEL) -> Interval | None:
-    """Return a score interval for one class's F1.
+def f1_interval(correct: int, wrong: int, level: float = LEVEL) -> Interval | None:
+    """Return a score interval of the F1 of one class.
 
-    Of the ``right + wrong`` samples that are of the class or were taken for it, the fraction right
-    ``J = TP / (TP + FP + FN)`` is a proportion, given their number; F1 = ``2 J / (1 + J)`` grows
-    with it, so the ends of J's Wilson interval map to the ends of F1's.
+    ``J = TP / (TP + FP + FN)`` is a proportion and ``F1 = 2 J / (1 + J)`` grows with it, so the
+    limits of J's Wilson interval map to the limits of F1's.
 
     Parameters
     ----------
-    right : int
-        TP, the samples of the class that were found.
+    correct : int
+        True positives.
     wrong : int
-        FP + FN, those missed and those taken for the class.
+        False positives and false negatives.
     level : float
         Confidence level.
     """
-    ends = wilson(right, right + wrong, level)
+    ends = wilson(correct, correct + wrong, level)
     return ends and (2 * ends[0] / (1 + ends[0]), 2 * ends[1] / (1 + ends[1]))
 
 
 def mean_interval(
     values: Sequence[float], intervals: Sequence[Interval], *, least: float = 0.0
 ) -> Interval | None:
-    """Return an interval of the mean of independent estimates from the interval of each.
+    """Return an interval of the mean of independent estimates; None if there are none.
 
     Zou & Donner 2008, "Construction of confidence limits about effect measures: a general
     approach", Statistics in Medicine 27:1693-1702 (MOVER): the distances from estimate to limit
-    add in quadrature, as errors do. With Wilson intervals this is Newcombe's hybrid score method.
+    add in quadrature. With Wilson intervals this is Newcombe's hybrid score method.
 
     Parameters
     ----------
@@ -121,12 +115,7 @@ def mean_interval(
     intervals : sequence of Interval
         The interval of each.
     least : float
-        The lowest possible mean: 0 for proportions, -1 for differences of them. The highest is 1.
-
-    Returns
-    -------
-    Interval or None
-        None where there are no estimates.
+        The lowest possible mean: 0 for proportions, -1 for their differences. The highest is 1.
     """
     if not values:
         return None
@@ -139,43 +128,41 @@ def mean_interval(
 def bootstrap_counts(
     counts: ArrayLike, copies: ArrayLike | None = None, *, draws: int = DRAWS, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Draw groups with replacement and add up their counts.
+    """Resample groups with replacement and add up their counts.
 
-    Groups with equal counts are interchangeable, so they are drawn together, by a multinomial over
-    the different rows: the result has the same distribution, does not depend on the groups' order,
-    and costs little however many groups there are.
+    Groups with equal counts are interchangeable, so a multinomial over the distinct rows gives the
+    same distribution, does not depend on the order of the groups, and is fast for any number.
 
     Parameters
     ----------
     counts : array_like of int, shape (G, K)
-        What each group adds, for instance its flattened confusion matrix.
+        The contribution of each group, for instance its flattened confusion matrix.
     copies : array_like of int, shape (G,), optional
-        How many groups each row stands for; one where left out.
+        How many groups each row stands for; 1 by default.
     draws : int
-        The number of draws.
+        The number of bootstrap samples.
     seed : int
-        The same seed gives the same draws.
+        The same seed gives the same samples.
 
     Returns
     -------
     ndarray of float64, shape (draws, K)
-        The sums over as many drawn groups as there are.
     """
     rows = np.asarray(counts, np.int64)
     if copies is None:
         rows, copies = np.unique(rows, axis=0, return_counts=True)
-    alike = np.asarray(copies, np.int64)
-    n_groups = int(alike.sum())
-    weights = np.random.default_rng(seed).multinomial(n_groups, alike / n_groups, size=draws)
-    return weights.astype(np.float64) @ rows.astype(np.float64)
+    weights = np.asarray(copies, np.int64)
+    n_groups = int(weights.sum())
+    sampled = np.random.default_rng(seed).multinomial(n_groups, weights / n_groups, size=draws)
+    return sampled.astype(np.float64) @ rows.astype(np.float64)
 
 
-def percentile_interval(draws: ArrayLike, level: float = LEVEL) -> Interval | None:
-    """Return the central interval of the finite values of `draws`, or None if there are none.
+def percentile_interval(samples: ArrayLike, level: float = LEVEL) -> Interval | None:
+    """Return the central interval of the finite values of `samples`, or None if there are none.
 
-    A draw may lack a class altogether; a score that is undefined there is left out.
+    A bootstrap sample may lack a class; a score that is undefined there is skipped.
     """
-    values = np.asarray(draws, np.float64)
+    values = np.asarray(samples, np.float64)
     values = values[np.isfinite(values)]
     if not values.size:
         return None
@@ -184,8 +171,113 @@ def percentile_interval(draws: ArrayLike, level: float = LEVEL) -> Interval | No
 
 
 def hull(*intervals: Interval | None) -> Interval | None:
-    """Return the shortest interval that holds all those given; None ones are left out."""
+    """Return the shortest interval that contains all those given; None ones are skipped."""
     known = [interval for interval in intervals if interval is not None]
     if not known:
         return None
     return min(low for low, _ in known), max(high for _, high in known)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """The result of McNemar's test.
+
+    Parameters
+    ----------
+    p : float
+        Two-sided p-value.
+    method : {"exact binomial", "chi-squared, continuity corrected"}
+    discordant : int
+        Images that exactly one model classifies correctly; the test uses no others.
+    """
+
+    p: float
+    method: Literal["exact binomial", "chi-squared, continuity corrected"]
+    discordant: int
+
+
+def mcnemar(only_first: int, only_second: int) -> McNemar:
+    """Test whether two models are equally accurate, on independent images.
+
+    McNemar 1947, "Note on the sampling error of the difference between correlated proportions or
+    percentages", Psychometrika 12:153-157. Up to 1000 discordant images the exact binomial test,
+    beyond them the chi-squared test with the correction of Edwards 1948, Psychometrika 13:185-187.
+
+    Parameters
+    ----------
+    only_first, only_second : int
+        Images that only the first or only the second model classifies correctly.
+
+    Examples
+    --------
+    >>> round(mcnemar(5, 14).p, 4)
+    0.0636
+    """
+    low, n = min(only_first, only_second), only_first + only_second
+    if low < 0:
+        raise ValueError(
+            f"Counts must not be negative. Received: only_first={only_first}, "
+            f"only_second={only_second}"
+        )
+    if n <= EXACT:
+        tail = sum(math.comb(n, k) for k in range(low + 1))
+        return McNemar(min(1.0, 2 * tail / 2**n), "exact binomial", n)
+    chi_squared = max(0, n - 2 * low - 1) ** 2 / n
+    p = math.erfc(math.sqrt(chi_squared / 2))
+    return McNemar(p, "chi-squared, continuity corrected", n)
+
+
+def tango(only_second: int, only_first: int, n: int, level: float = LEVEL) -> Interval | None:
+    """Return the score interval of ``(only_second - only_first) / n``; None if `n` is 0.
+
+    Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design", Statistics in Medicine 17:891-908. It keeps its level for small counts
+    and has a width even if the models never differ.
+
+    Parameters
+    ----------
+    only_second, only_first, n : int
+        Images that only the second or only the first model classifies correctly, of `n`.
+    level : float
+        Confidence level.
+
+    Examples
+    --------
+    >>> low, high = tango(14, 5, 750)
+    >>> round(low, 4), round(high, 4)
+    (0.0007, 0.0252)
+    """
+    if min(only_second, only_first) < 0 or only_second + only_first > n:
+        raise ValueError(
+            "Counts must be at least 0 and add up to at most `n`. Received: "
+            f"only_second={only_second}, only_first={only_first}, n={n}"
+        )
+    if n == 0:
+        return None
+    z2 = _z_squared(level)
+    net, discordant = only_second - only_first, only_second + only_first
+
+    def rejected(delta: float) -> bool:
+        """Whether the score test rejects a true difference of `delta`."""
+        linear = (2 * n - net) * delta - discordant
+        constant = -only_first * delta * (1 - delta)
+        root = math.sqrt(max(0.0, linear**2 - 8 * n * constant))
+        only_first_share = (root - linear) / (4 * n)  # its maximum-likelihood value, given delta
+        variance = n * (2 * only_first_share + delta * (1 - delta))
+        return (net - n * delta) ** 2 > z2 * variance
+
+    return _bisect(net / n, -1.0, rejected), _bisect(net / n, 1.0, rejected)
+
+
+def _bisect(inside: float, outside: float, rejected: Callable[[float], bool]) -> float:
+    """Return where `rejected` begins to hold on the way from `inside` to `outside`."""
+    if not rejected(outside):
+        return outside
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if rejected(middle) else (middle, outside)
+    return inside
+
+
+def _z_squared(level: float) -> float:
+    return NormalDist().inv_cdf((1 + level) / 2) ** 2

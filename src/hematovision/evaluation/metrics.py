@@ -1,45 +1,299 @@
-"""From answers to everything that ``metrics.json`` says about them."""
+"""The metrics of a classifier: computed from its predictions, written to ``metrics.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hematovision.errors import BundleError, DatasetError
 from hematovision.evaluation import scores
-from hematovision.evaluation.baselines import TrainingSplit, baselines
+from hematovision.evaluation.baselines import Baseline, TrainingSplit, baselines
 from hematovision.evaluation.calibration import (
+    CoveragePoint,
+    ReliabilityBin,
     expected_calibration_error,
     log_loss,
     reliability,
     risk_coverage,
 )
-from hematovision.evaluation.intervals import DRAWS, LEVEL
-from hematovision.evaluation.predictions import Predictions
-from hematovision.evaluation.schema import ClassScores, IntervalDetails, LabScores, Metrics
+from hematovision.evaluation.intervals import DRAWS, LEVEL, Interval
 from hematovision.evaluation.uncertainty import Uncertainty
+from hematovision.files import write_text
+from hematovision.paths import valid_value
 
-__all__ = ["evaluate", "most_confident_errors"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = [
+    "ClassScores",
+    "IntervalDetails",
+    "LabScores",
+    "Metrics",
+    "Predictions",
+    "evaluate",
+    "most_confident_errors",
+    "plain",
+    "read_json",
+    "read_metrics",
+    "reading",
+    "write_json",
+    "write_metrics",
+]
 
 FEW = 30
-"""A class with fewer images than this gets a warning: one error moves its recall by over 3 %."""
+"""A class with fewer images gets a warning: one error changes its recall by more than 3 points."""
 
 FEW_GROUPS = 10
-"""With fewer groups a cluster bootstrap is too short (Cameron, Gelbach & Miller 2008, Rev. Econ.
+"""With fewer groups a cluster bootstrap is too narrow (Cameron, Gelbach & Miller 2008, Rev. Econ.
 Stat. 90:414-427)."""
 
 METHODS = {
     "wilson": (
-        "Images counted as independent: Wilson score intervals; balanced accuracy by MOVER from "
+        "Images treated as independent: Wilson score intervals; balanced accuracy by MOVER from "
         "those of the classes; macro-F1 the hull of MOVER and a bootstrap over images."
     ),
     "cluster_bootstrap": (
-        "Groups drawn with replacement, percentile interval, and never narrower than the score "
+        "Groups resampled with replacement, percentile interval, and never narrower than the score "
         "interval (Wilson, MOVER) of as many independent images."
     ),
 }
+
+Intervals = dict[str, Interval | None]
+
+_UNKNOWN_LAB = "unknown"
+_SUM_TOLERANCE = 1e-3  # a softmax over a thousand classes in float32 is within 1e-4
+_KEYS = {"predicted": "answered"}  # fields with another name in metrics.json, since 0.1
+_FIELDS = {key: name for name, key in _KEYS.items()}
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The scores of one class; None if undefined.
+
+    Parameters
+    ----------
+    precision, recall, f1 : float or None
+        None without predictions, without samples, and without either.
+    support : int
+        Samples of the class.
+    predicted : int
+        How often the class was predicted.
+    errors : int
+        Samples of the class that were predicted as another one.
+    false_positives : int
+        Samples of other classes that were predicted as this one.
+    intervals : dict
+        95% intervals of ``precision``, ``recall`` and ``f1``.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    predicted: int
+    errors: int
+    false_positives: int
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class LabScores:
+    """The scores on the images of one lab; `intervals` has those of the same names."""
+
+    n: int
+    errors: int
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    review_rate: float
+    accuracy_accepted: float | None
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class IntervalDetails:
+    """How intervals were computed: level, bootstrap samples and seed, groups, a description."""
+
+    level: float
+    draws: int
+    seed: int
+    groups: int | None
+    description: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The contents of ``metrics.json``; fractions in [0, 1], None if undefined.
+
+    Parameters
+    ----------
+    n : int
+        Images evaluated.
+    classes : tuple of str
+        Class names, in the order of the confusion matrix.
+    accuracy, balanced_accuracy, macro_f1 : float
+        Means over the classes present, and for F1 also over those predicted.
+    errors : int
+        Wrong predictions, reviewed or not.
+    log_loss : float
+        In nats.
+    ece : float
+        Expected calibration error over the bins of `reliability`.
+    review_rate : float
+        Fraction of images sent for review.
+    accuracy_accepted : float or None
+        Accuracy on the rest.
+    intervals : dict
+        95% intervals of the scores above that have one.
+    interval_method : str
+        ``"wilson"`` or ``"cluster_bootstrap"``; see `interval_details`.
+    interval_details : IntervalDetails
+    per_class : dict of str to ClassScores
+    averages : dict
+        ``macro`` and ``weighted`` precision, recall and f1, as in a classification report.
+    confusion_matrix : tuple of tuple of int
+        Rows are true classes, columns predicted ones.
+    reliability : tuple of ReliabilityBin
+    risk_coverage : tuple of CoveragePoint
+    baselines : dict of str to Baseline or None
+    per_lab : dict of str to LabScores, or None
+        None if no lab is known.
+    warnings : tuple of str
+        Caveats.
+    schema_version : int
+        Increases when a key changes its meaning.
+    """
+
+    n: int
+    classes: tuple[str, ...]
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    errors: int
+    log_loss: float
+    ece: float
+    review_rate: float
+    accuracy_accepted: float | None
+    intervals: Intervals
+    interval_method: str
+    interval_details: IntervalDetails
+    per_class: dict[str, ClassScores]
+    averages: dict[str, dict[str, float | None]]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    reliability: tuple[ReliabilityBin, ...]
+    risk_coverage: tuple[CoveragePoint, ...]
+    baselines: dict[str, Baseline | None]
+    per_lab: dict[str, LabScores] | None
+    warnings: tuple[str, ...] = ()
+    schema_version: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values for JSON: lists for tuples, None for what is undefined."""
+        return plain(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Metrics:
+        """Rebuild metrics from the output of `to_json`.
+
+        Raises
+        ------
+        BundleError
+            If `value` are not metrics of this schema version.
+        """
+        with reading("These are no metrics", "hematovision evaluate"):
+            return cls(**_read_fields(value))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Validated predictions and labels; create with `checked`.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+    probabilities : ndarray of float64, shape (N, C)
+    classes : tuple of str
+        The C class names.
+    accepted : ndarray of bool, shape (N,)
+    groups : ndarray of int64, shape (N,), or None
+        Groups, numbered.
+    labs : tuple of str, or None
+        None if no lab is known.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    classes: tuple[str, ...]
+    accepted: NDArray[np.bool_]
+    groups: NDArray[np.int64] | None
+    labs: tuple[str, ...] | None
+
+    @classmethod
+    def checked(
+        cls,
+        labels: ArrayLike,
+        probabilities: ArrayLike,
+        classes: Sequence[str],
+        accepted: ArrayLike,
+        groups: Sequence[str] | None,
+        labs: Sequence[str | None] | None,
+    ) -> Predictions:
+        """Check the arguments of `evaluate`, which documents them and the errors."""
+        truth, table = np.asarray(labels), np.asarray(probabilities, np.float64)
+        taken = np.asarray(accepted, np.bool_)
+        if truth.size == 0:
+            raise DatasetError(
+                "There are no images to evaluate: the split is empty. Choose another with --split."
+            )
+        _check_labels(truth, len(classes))
+        _check_probabilities(table, (len(truth), len(classes)))
+        for name, value in (("accepted", taken), ("groups", groups), ("labs", labs)):
+            if value is not None and len(value) != len(truth):
+                raise ValueError(
+                    f"`{name}` must have one entry for each of the {len(truth)} images. "
+                    f"Received: {len(value)}"
+                )
+        ids = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        known = labs is not None and any(lab is not None for lab in labs)
+        named = tuple(lab or _UNKNOWN_LAB for lab in labs) if labs is not None and known else None
+        return cls(truth.astype(np.int64), table, tuple(classes), taken, ids, named)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Predicted class indices, shape (N,)."""
+        indices: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return indices
+
+    def rows(self, name: str, value: ArrayLike | None) -> NDArray[np.float64] | None:
+        """Return another table with one row per image, or None; ValueError for other rows."""
+        if value is None:
+            return None
+        table = np.asarray(value, np.float64)
+        if table.ndim != 2 or len(table) != len(self.labels):
+            raise ValueError(
+                f"`{name}` must have one row for each of the {len(self.labels)} images. "
+                f"Received: shape {table.shape}"
+            )
+        return table
+
+    def uncertainty(self, seed: int, of: NDArray[np.bool_] | None = None) -> Uncertainty:
+        """Return the scores' intervals, over all images or the subset `of`."""
+        chosen = np.ones(len(self.labels), np.bool_) if of is None else of
+        return Uncertainty(
+            self.labels[chosen],
+            self.predicted[chosen],
+            self.accepted[chosen],
+            len(self.classes),
+            None if self.groups is None else self.groups[chosen],
+            seed,
+        )
 
 
 def evaluate(
@@ -55,30 +309,30 @@ def evaluate(
     train: TrainingSplit | None = None,
     seed: int = 0,
 ) -> Metrics:
-    """Score answers beside what trivial classifiers reach, with intervals.
+    """Score predictions, with intervals and baselines.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,)
         True class indices; N is at least 1.
     probabilities : array_like of float, shape (N, C)
-        Calibrated probabilities; each row sums to 1. The answer is the largest, the
+        Calibrated probabilities; each row sums to 1. The predicted class is the largest, the
         first of equals.
     classes : sequence of str
         The C class names.
     accepted : array_like of bool, shape (N,)
-        Which answers were accepted; the others go to review.
+        Predictions that were accepted; the others are sent for review.
     groups : sequence of str, optional
-        What each image was seen together with: its field, its patient. Intervals are then made by
-        group. None, or a name of its own for every image, means independent images.
+        Field or patient of each image; intervals are then computed by group. None, or a name of
+        its own for every image, means independent images.
     labs : sequence of (str or None), optional
-        Where each image comes from; figures per lab are given if one is known.
+        The lab of each image; scores per lab are computed if one is known.
     boxes : array_like of float, shape (N, 4), optional
-        ``(xmin, ymin, xmax, ymax)``, NaN where unknown, for the box-size baseline.
+        ``(xmin, ymin, xmax, ymax)`` in pixels, NaN if unknown, for the box-size baseline.
     colours : array_like of float, shape (N, 3), optional
         From `mean_colours`, for the mean-colour baseline.
     train : TrainingSplit, optional
-        What the baselines learn from; without it only the most frequent class is one.
+        Data to fit the baselines; without it the most frequent class is the only one.
     seed : int
         Seed of the bootstrap; the same seed gives the same intervals.
 
@@ -91,30 +345,30 @@ def evaluate(
     DatasetError
         If there is nothing to evaluate.
     ValueError
-        If shapes or values do not fit together; a defect of the caller.
+        If shapes or values do not fit together.
     """
-    part = Predictions.checked(labels, probabilities, classes, accepted, groups, labs)
-    trivial = baselines(
-        part.labels,
-        len(part.classes),
+    checked = Predictions.checked(labels, probabilities, classes, accepted, groups, labs)
+    fitted = baselines(
+        checked.labels,
+        len(checked.classes),
         train=train,
-        boxes=part.rows("boxes", boxes),
-        colours=part.rows("colours", colours),
+        boxes=checked.rows("boxes", boxes),
+        colours=checked.rows("colours", colours),
     )
-    doubt = part.uncertainty(seed)
-    per_class = _per_class(doubt, part.classes)
+    doubt = checked.uncertainty(seed)
+    per_class = _per_class(doubt, checked.classes)
     return Metrics(
-        n=len(part.labels),
-        classes=part.classes,
+        n=len(checked.labels),
+        classes=checked.classes,
         **_scored(doubt),
-        **_calibration(part),
+        **_calibration(checked),
         interval_method=doubt.method,
         interval_details=IntervalDetails(LEVEL, DRAWS, seed, doubt.n_groups, METHODS[doubt.method]),
         per_class=per_class,
         averages=_averages(per_class),
         confusion_matrix=tuple(map(tuple, doubt.confusion.tolist())),
-        baselines=trivial,
-        per_lab=_per_lab(part, seed),
+        baselines=fitted,
+        per_lab=_per_lab(checked, seed),
         warnings=_warnings(per_class, doubt),
     )
 
@@ -122,32 +376,108 @@ def evaluate(
 def most_confident_errors(
     labels: ArrayLike, probabilities: ArrayLike, limit: int = 24
 ) -> NDArray[np.int64]:
-    """Return the positions of the wrong answers, the most confident first.
-
-    These teach the most: a label that is wrong, a cell cut in half, a class the model never learnt.
+    """Return the positions of the wrong predictions, the most confident first.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,)
     probabilities : array_like of float, shape (N, C)
     limit : int
-        At most so many are returned.
+        Return at most this many.
     """
     table = np.asarray(probabilities, np.float64)
     wrong = np.flatnonzero(table.argmax(axis=1) != np.asarray(labels))
     return wrong[np.argsort(-table[wrong].max(axis=1), kind="stable")][:limit]
 
 
+def write_metrics(path: Path, metrics: Metrics) -> Path:
+    """Write ``metrics.json``, in the order of the fields; OutputError if it can't be written."""
+    return write_json(path, metrics.to_json())
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read ``metrics.json``; BundleError if it is missing or invalid."""
+    return Metrics.from_json(read_json(path, "hematovision evaluate"))
+
+
+def plain(value: DataclassInstance) -> dict[str, Any]:
+    """Return a dataclass as values for JSON: lists for tuples, None for what is undefined."""
+    fields = asdict(value, dict_factory=lambda pairs: {_KEYS.get(k, k): v for k, v in pairs})
+    found: dict[str, Any] = json.loads(json.dumps(fields, allow_nan=False))
+    return found
+
+
+@contextmanager
+def reading(otherwise: str, written_by: str) -> Iterator[None]:
+    """Turn errors while a value is rebuilt from JSON into a BundleError.
+
+    Parameters
+    ----------
+    otherwise : str
+        The beginning of the message, for instance ``"These are no metrics"``.
+    written_by : str
+        The command that writes such a file.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{otherwise} of schema version 1 ({type(error).__name__}: {error}). Write it again "
+            f"with `{written_by}`."
+        ) from error
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write strict, indented JSON in UTF-8; OutputError if it can't be written."""
+    text = json.dumps(valid_value(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def read_json(path: Path, written_by: str) -> Any:
+    """Read a JSON file written by the command `written_by`; BundleError if that fails."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"Cannot read metrics from {path}: {error}. Write them with `{written_by}`."
+        ) from error
+
+
+def _check_labels(labels: NDArray[Any], n_classes: int) -> None:
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            "`labels` must be class indices of shape (N,). "
+            f"Received: shape {labels.shape}, dtype {labels.dtype}"
+        )
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(
+            f"`labels` must be in 0 .. {n_classes - 1}. Received: {labels.min()} .. {labels.max()}"
+        )
+
+
+def _check_probabilities(table: NDArray[np.float64], shape: tuple[int, int]) -> None:
+    if table.shape != shape:
+        raise ValueError(f"`probabilities` must have shape {shape}. Received: {table.shape}")
+    off = np.abs(table.sum(axis=1) - 1.0)
+    valid = (off < _SUM_TOLERANCE) & (table >= 0.0).all(axis=1)  # False for NaN
+    if not valid.all():
+        row = int(np.flatnonzero(~valid)[0])
+        raise ValueError(
+            f"`probabilities` must be at least 0 and sum to 1 in each row. Received in row {row}: "
+            f"{table[row].tolist()}"
+        )
+
+
 def _scored(doubt: Uncertainty) -> dict[str, Any]:
-    """Return the scores that the whole part and each lab have, with their intervals."""
-    n, right = int(doubt.confusion.sum()), int(np.trace(doubt.confusion))
+    """Return the scores that the whole split and each lab have, with their intervals."""
+    n, correct = int(doubt.confusion.sum()), int(np.trace(doubt.confusion))
     return {
-        "errors": n - right,
-        "accuracy": right / n,
+        "errors": n - correct,
+        "accuracy": correct / n,
         "balanced_accuracy": float(scores.balanced_accuracy(doubt.confusion)),
         "macro_f1": float(scores.macro_f1(doubt.confusion)),
         "review_rate": (n - doubt.accepted) / n,
-        "accuracy_accepted": doubt.accepted_right / doubt.accepted if doubt.accepted else None,
+        "accuracy_accepted": doubt.accepted_correct / doubt.accepted if doubt.accepted else None,
         "intervals": {
             "accuracy": doubt.accuracy(),
             "balanced_accuracy": doubt.balanced_accuracy(),
@@ -158,20 +488,20 @@ def _scored(doubt: Uncertainty) -> dict[str, Any]:
     }
 
 
-def _calibration(part: Predictions) -> dict[str, Any]:
-    confidence, right = part.probabilities.max(axis=1), part.answers == part.labels
-    bins = reliability(confidence, right)
+def _calibration(checked: Predictions) -> dict[str, Any]:
+    confidence, correct = checked.probabilities.max(axis=1), checked.predicted == checked.labels
+    bins = reliability(confidence, correct)
     return {
-        "log_loss": log_loss(part.labels, part.probabilities),
+        "log_loss": log_loss(checked.labels, checked.probabilities),
         "ece": expected_calibration_error(bins),
         "reliability": bins,
-        "risk_coverage": risk_coverage(confidence, right),
+        "risk_coverage": risk_coverage(confidence, correct),
     }
 
 
 def _per_class(doubt: Uncertainty, classes: tuple[str, ...]) -> dict[str, ClassScores]:
     counts = doubt.confusion
-    support, answered, right = counts.sum(axis=1), counts.sum(axis=0), np.diagonal(counts)
+    support, predicted, correct = counts.sum(axis=1), counts.sum(axis=0), np.diagonal(counts)
     precision, recall, f1 = scores.precision(counts), scores.recall(counts), scores.f1(counts)
     return {
         name: ClassScores(
@@ -179,9 +509,9 @@ def _per_class(doubt: Uncertainty, classes: tuple[str, ...]) -> dict[str, ClassS
             recall=_number(recall[i]),
             f1=_number(f1[i]),
             support=int(support[i]),
-            answered=int(answered[i]),
-            errors=int(support[i] - right[i]),
-            false_positives=int(answered[i] - right[i]),
+            predicted=int(predicted[i]),
+            errors=int(support[i] - correct[i]),
+            false_positives=int(predicted[i] - correct[i]),
             intervals={
                 "precision": doubt.precision(i),
                 "recall": doubt.recall(i),
@@ -210,15 +540,15 @@ def _averages(per_class: dict[str, ClassScores]) -> dict[str, dict[str, float | 
     }
 
 
-def _per_lab(part: Predictions, seed: int) -> dict[str, LabScores] | None:
-    if part.labs is None:
+def _per_lab(checked: Predictions, seed: int) -> dict[str, LabScores] | None:
+    if checked.labs is None:
         return None
-    labs = np.array(part.labs)
-    found = {}
-    for lab in sorted(set(part.labs)):
-        here = labs == lab
-        found[lab] = LabScores(n=int(here.sum()), **_scored(part.uncertainty(seed, here)))
-    return found
+    labs = np.array(checked.labs)
+    subsets = {lab: labs == lab for lab in sorted(set(checked.labs))}
+    return {
+        lab: LabScores(n=int(of.sum()), **_scored(checked.uncertainty(seed, of)))
+        for lab, of in subsets.items()
+    }
 
 
 def _warnings(per_class: dict[str, ClassScores], doubt: Uncertainty) -> tuple[str, ...]:
@@ -226,16 +556,44 @@ def _warnings(per_class: dict[str, ClassScores], doubt: Uncertainty) -> tuple[st
     few = [f"{name} ({row.support})" for name, row in per_class.items() if 0 < row.support < FEW]
     found = []
     if absent:
-        found.append(f"No images of: {', '.join(absent)}. The means are over the other classes.")
+        found.append(f"No images of: {', '.join(absent)}. Means are over the other classes.")
     if few:
-        found.append(f"Fewer than {FEW} images of: {', '.join(few)}. Their scores are rough.")
+        found.append(f"Fewer than {FEW} images of: {', '.join(few)}. Their scores are imprecise.")
     if doubt.n_groups is not None and doubt.n_groups < FEW_GROUPS:
         found.append(
             f"All images come from {doubt.n_groups} groups (fields or patients): the intervals "
-            "tell little about others."
+            "may not hold for others."
         )
     return tuple(found)
 
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def _read_fields(value: Mapping[str, Any]) -> dict[str, Any]:
+    if value["schema_version"] != 1:
+        raise ValueError(f"schema_version is {value['schema_version']!r}")
+    labs = value["per_lab"]
+    return {
+        **value,
+        "classes": tuple(value["classes"]),
+        "intervals": _read_intervals(value["intervals"]),
+        "interval_details": IntervalDetails(**value["interval_details"]),
+        "per_class": {k: ClassScores(**_read_scores(v)) for k, v in value["per_class"].items()},
+        "confusion_matrix": tuple(map(tuple, value["confusion_matrix"])),
+        "reliability": tuple(ReliabilityBin(**v) for v in value["reliability"]),
+        "risk_coverage": tuple(CoveragePoint(**v) for v in value["risk_coverage"]),
+        "baselines": {k: v and Baseline(**v) for k, v in value["baselines"].items()},
+        "per_lab": labs and {k: LabScores(**_read_scores(v)) for k, v in labs.items()},
+        "warnings": tuple(value["warnings"]),
+    }
+
+
+def _read_scores(value: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {_FIELDS.get(key, key): found for key, found in value.items()}
+    return {**fields, "intervals": _read_intervals(value["intervals"])}
+
+
+def _read_intervals(value: Mapping[str, Any]) -> Intervals:
+    return {name: ends and (ends[0], ends[1]) for name, ends in value.items()}

@@ -1,7 +1,12 @@
-"""The interval of each score of one set of answers; `intervals` has the methods and why."""
+"""The intervals of a model's scores, and of the differences between two models.
+
+`intervals` has the methods. Two models are compared on the same images, so a difference is counted
+image by image: only images that exactly one model classifies correctly show which is better.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -15,28 +20,34 @@ from hematovision.evaluation.intervals import (
     hull,
     mean_interval,
     percentile_interval,
+    tango,
     wilson,
 )
 
-__all__ = ["IntervalMethod", "Uncertainty", "counts_per_group", "known_groups"]
+__all__ = ["Difference", "IntervalMethod", "PairedMethod", "PairedScores", "Uncertainty"]
 
 IntervalMethod: TypeAlias = Literal["wilson", "cluster_bootstrap"]
+PairedMethod: TypeAlias = Literal["tango", "cluster_bootstrap"]
+
+Bools: TypeAlias = NDArray[np.bool_]
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
 
 
 class Uncertainty:
-    """Intervals for the scores of answers, by group where groups are known.
+    """Intervals of the scores of a model's predictions, by group where groups are known.
 
     Parameters
     ----------
-    labels, answers : ndarray of int, shape (N,)
-        True and answered class indices.
+    labels, predicted : ndarray of int, shape (N,)
+        True and predicted class indices.
     accepted : ndarray of bool, shape (N,)
-        Which answers were accepted rather than sent to review.
+        Predictions that were accepted rather than sent for review.
     n_classes : int
         The number of classes.
     groups : ndarray of int, shape (N,), optional
-        What was seen together: fields, patients, numbered. None, or a group for
-        every image, means that the images count as independent.
+        Field or patient of each image, numbered. None, or a group for every image, means that
+        images are independent.
     seed : int
         Seed of the bootstrap.
 
@@ -44,101 +55,248 @@ class Uncertainty:
     ----------
     method : {"wilson", "cluster_bootstrap"}
         ``wilson``: score intervals only; for macro-F1, which is no mean of independent proportions
-        (one error lowers the F1 of two classes), their hull with a bootstrap over images.
-        ``cluster_bootstrap``: for every score the hull of score interval and cluster bootstrap.
+        (an error lowers the F1 of two classes), their hull with a bootstrap over images.
+        ``cluster_bootstrap``: the hull of score interval and cluster bootstrap for every score.
     n_groups : int or None
         The number of groups, where known.
     """
 
     def __init__(
         self,
-        labels: NDArray[np.int64],
-        answers: NDArray[np.int64],
-        accepted: NDArray[np.bool_],
+        labels: Ints,
+        predicted: Ints,
+        accepted: Bools,
         n_classes: int,
-        groups: NDArray[np.int64] | None = None,
+        groups: Ints | None = None,
         seed: int = 0,
     ) -> None:
-        self.confusion = scores.confusion_matrix(labels, answers, n_classes)
+        self.confusion = scores.confusion_matrix(labels, predicted, n_classes)
         self.accepted = int(accepted.sum())
-        self.accepted_right = int((accepted & (labels == answers)).sum())
-        ids = known_groups(groups, len(labels))
+        self.accepted_correct = int((accepted & (labels == predicted)).sum())
+        ids = _known_groups(groups, len(labels))
         self.n_groups = None if ids is None else int(ids.max()) + 1
         self.method: IntervalMethod = "wilson" if ids is None else "cluster_bootstrap"
         cells = n_classes**2
         if ids is None:
-            draws = bootstrap_counts(np.eye(cells), self.confusion.ravel(), seed=seed)
+            samples = bootstrap_counts(np.eye(cells), self.confusion.ravel(), seed=seed)
         else:
-            counts = counts_per_group(labels, answers, accepted, n_classes, ids)
-            draws = bootstrap_counts(counts, seed=seed)
-        self._drawn = draws[:, :cells].reshape(-1, n_classes, n_classes)
-        self._drawn_accepted = draws[:, cells:]
+            counts = _counts_per_group(labels, predicted, accepted, n_classes, ids)
+            samples = bootstrap_counts(counts, seed=seed)
+        self._confusions = samples[:, :cells].reshape(-1, n_classes, n_classes)
+        self._accepted = samples[:, cells:]
 
     def accuracy(self) -> Interval | None:
-        """Return the interval of the fraction of right answers."""
-        right, n = int(np.trace(self.confusion)), int(self.confusion.sum())
-        return self._hull(wilson(right, n), scores.accuracy(self._drawn))
+        """Return the interval of the accuracy."""
+        correct, n = int(np.trace(self.confusion)), int(self.confusion.sum())
+        return self._hull(wilson(correct, n), scores.accuracy(self._confusions))
 
     def balanced_accuracy(self) -> Interval | None:
         """Return the interval of the mean recall of the classes present."""
         edges = [wilson(k, n) for k, n in self._recall_counts()]
         score = _mean(scores.recall(self.confusion), edges)
-        return self._hull(score, scores.balanced_accuracy(self._drawn))
+        return self._hull(score, scores.balanced_accuracy(self._confusions))
 
     def macro_f1(self) -> Interval | None:
-        """Return the interval of the mean F1 of the classes present or answered."""
+        """Return the interval of the mean F1 of the classes present or predicted."""
         edges = [f1_interval(k, wrong) for k, wrong in self._f1_counts()]
         score = _mean(scores.f1(self.confusion), edges)
-        return hull(score, percentile_interval(scores.macro_f1(self._drawn)))
+        return hull(score, percentile_interval(scores.macro_f1(self._confusions)))
 
     def recall(self, index: int) -> Interval | None:
-        """Return the interval of one class's recall."""
-        return self._hull(
-            wilson(*self._recall_counts()[index]), scores.recall(self._drawn)[:, index]
-        )
+        """Return the interval of the recall of a class."""
+        score = wilson(*self._recall_counts()[index])
+        return self._hull(score, scores.recall(self._confusions)[:, index])
 
     def precision(self, index: int) -> Interval | None:
-        """Return the interval of one class's precision."""
-        right, answered = int(self.confusion[index, index]), int(self.confusion[:, index].sum())
-        return self._hull(wilson(right, answered), scores.precision(self._drawn)[:, index])
+        """Return the interval of the precision of a class."""
+        correct, predicted = int(self.confusion[index, index]), int(self.confusion[:, index].sum())
+        return self._hull(wilson(correct, predicted), scores.precision(self._confusions)[:, index])
 
     def f1(self, index: int) -> Interval | None:
-        """Return the interval of one class's F1."""
-        return self._hull(f1_interval(*self._f1_counts()[index]), scores.f1(self._drawn)[:, index])
+        """Return the interval of the F1 of a class."""
+        score = f1_interval(*self._f1_counts()[index])
+        return self._hull(score, scores.f1(self._confusions)[:, index])
 
     def review_rate(self) -> Interval | None:
-        """Return the interval of the fraction of images sent to review."""
+        """Return the interval of the fraction of images sent for review."""
         n = int(self.confusion.sum())
-        drawn = self._drawn_accepted[:, :1].sum(axis=1) / self._drawn.sum(axis=(1, 2))
-        return self._hull(wilson(n - self.accepted, n), 1.0 - drawn)
+        sampled = self._accepted[:, :1].sum(axis=1) / self._confusions.sum(axis=(1, 2))
+        return self._hull(wilson(n - self.accepted, n), 1.0 - sampled)
 
     def accuracy_accepted(self) -> Interval | None:
-        """Return the interval of the fraction of right answers among those accepted."""
-        accepted, right = self._drawn_accepted[:, :1].sum(1), self._drawn_accepted[:, 1:].sum(1)
-        drawn = np.divide(right, accepted, out=np.full(len(right), np.nan), where=accepted > 0)
-        return self._hull(wilson(self.accepted_right, self.accepted), drawn)
+        """Return the interval of the accuracy of the accepted predictions."""
+        accepted, correct = self._accepted[:, :1].sum(1), self._accepted[:, 1:].sum(1)
+        sampled = np.divide(
+            correct, accepted, out=np.full(len(correct), np.nan), where=accepted > 0
+        )
+        return self._hull(wilson(self.accepted_correct, self.accepted), sampled)
 
-    def _hull(self, score: Interval | None, drawn: NDArray[np.float64]) -> Interval | None:
+    def _hull(self, score: Interval | None, sampled: Floats) -> Interval | None:
         if self.method == "wilson" or score is None:
             return score
-        return hull(score, percentile_interval(drawn))
+        return hull(score, percentile_interval(sampled))
 
     def _recall_counts(self) -> list[tuple[int, int]]:
         counts = self.confusion
         return list(zip(np.diagonal(counts).tolist(), counts.sum(axis=1).tolist(), strict=True))
 
     def _f1_counts(self) -> list[tuple[int, int]]:
-        right = np.diagonal(self.confusion)
-        wrong = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - 2 * right
-        return list(zip(right.tolist(), wrong.tolist(), strict=True))
+        correct = np.diagonal(self.confusion)
+        wrong = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - 2 * correct
+        return list(zip(correct.tolist(), wrong.tolist(), strict=True))
 
 
-def _mean(values: NDArray[np.float64], edges: list[Interval | None]) -> Interval | None:
+@dataclass(frozen=True)
+class Difference:
+    """The second model's score minus the first's, in [-1, 1], and its 95% interval.
+
+    Either is None if it is undefined or cannot be estimated from these images.
+    """
+
+    value: float | None
+    interval: Interval | None
+
+
+class PairedScores:
+    """Differences between the scores of two models on the same images.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N,)
+        True class indices.
+    predicted : ndarray of int, shape (2, N)
+        Class indices predicted by the first and the second model.
+    accepted : ndarray of bool, shape (2, N)
+        Predictions that were accepted rather than sent for review.
+    n_classes : int
+        The number of classes.
+    groups : ndarray of int, shape (N,), optional
+        As in `Uncertainty`.
+    seed : int
+        Seed of the bootstrap.
+
+    Attributes
+    ----------
+    method : {"tango", "cluster_bootstrap"}
+        ``tango``: score intervals; ``cluster_bootstrap``: their hull with a bootstrap by group.
+        Macro-F1 and the accuracy of accepted predictions are no differences of paired proportions:
+        their intervals come from the bootstrap alone, over groups or else over images.
+    n_groups : int or None
+        The number of groups, where known.
+    """
+
+    def __init__(
+        self,
+        labels: Ints,
+        predicted: Ints,
+        accepted: Bools,
+        n_classes: int,
+        groups: Ints | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.labels, self.correct, self.accepted = labels, predicted == labels, accepted
+        self.confusions = np.stack(
+            [scores.confusion_matrix(labels, row, n_classes) for row in predicted]
+        )
+        ids = _known_groups(groups, len(labels))
+        self.n_groups = None if ids is None else int(ids.max()) + 1
+        self.method: PairedMethod = "tango" if ids is None else "cluster_bootstrap"
+        samples = _resample_pairs(labels, predicted, accepted, n_classes, ids, seed)
+        cells = n_classes**2
+        self._confusions = samples[..., :cells].reshape(2, -1, n_classes, n_classes)
+        self._accepted = samples[..., cells:]
+
+    def counts(self, of: Bools | None = None) -> tuple[int, int, int, int]:
+        """Count images that both classify correctly, only the first, only the second, neither.
+
+        Parameters
+        ----------
+        of : ndarray of bool, shape (N,), optional
+            Count only these images.
+        """
+        first, second = self.correct if of is None else self.correct[:, of]
+        pairs = (first & second, first & ~second, ~first & second, ~first & ~second)
+        both, only_first, only_second, neither = (int(pair.sum()) for pair in pairs)
+        return both, only_first, only_second, neither
+
+    def accuracy(self) -> Difference:
+        """Return the difference in accuracy."""
+        return self._proportion(self.correct, scores.accuracy(self._confusions))
+
+    def recall(self, index: int) -> Difference:
+        """Return the difference in the recall of a class."""
+        of = self.labels == index
+        return self._proportion(self.correct[:, of], scores.recall(self._confusions)[..., index])
+
+    def review_rate(self) -> Difference:
+        """Return the difference in the fraction of images sent for review."""
+        sampled = 1.0 - self._accepted[..., 0] / self._confusions.sum(axis=(-2, -1))
+        return self._proportion(~self.accepted, sampled)
+
+    def balanced_accuracy(self) -> Difference:
+        """Return the difference in the mean recall of the classes present."""
+        present = [self.correct[:, self.labels == i] for i in np.unique(self.labels)]
+        values, ends = zip(*map(_paired_proportion, present), strict=True)
+        score = mean_interval(values, ends, least=-1.0)
+        sampled = _second_minus_first(scores.balanced_accuracy(self._confusions))
+        return Difference(float(np.mean(values)), self._hull(score, sampled))
+
+    def macro_f1(self) -> Difference:
+        """Return the difference in the mean F1 of the classes present or predicted."""
+        value = float(_second_minus_first(scores.macro_f1(self.confusions)))
+        sampled = _second_minus_first(scores.macro_f1(self._confusions))
+        return Difference(value, _bootstrap_interval(sampled))
+
+    def accuracy_accepted(self) -> Difference:
+        """Return the difference in the accuracy of the accepted predictions."""
+        accepted = self.accepted.sum(axis=1)
+        correct = (self.accepted & self.correct).sum(axis=1)
+        if not accepted.all():
+            return Difference(None, None)
+        n, hits = self._accepted[..., 0], self._accepted[..., 1]
+        sampled = np.divide(hits, n, out=_nan_like(n), where=n > 0)
+        value = float(_second_minus_first(correct / accepted))
+        return Difference(value, _bootstrap_interval(_second_minus_first(sampled)))
+
+    def _proportion(self, holds: Bools, sampled: Floats) -> Difference:
+        if not holds.shape[1]:
+            return Difference(None, None)
+        value, ends = _paired_proportion(holds)
+        return Difference(value, self._hull(ends, _second_minus_first(sampled)))
+
+    def _hull(self, score: Interval | None, sampled: Floats) -> Interval | None:
+        return score if self.method == "tango" else hull(score, percentile_interval(sampled))
+
+
+def _mean(values: Floats, edges: list[Interval | None]) -> Interval | None:
     known = [(v, e) for v, e in zip(values.tolist(), edges, strict=True) if e is not None]
     return mean_interval([v for v, _ in known], [e for _, e in known])
 
 
-def known_groups(groups: NDArray[np.int64] | None, n: int) -> NDArray[np.int64] | None:
+def _paired_proportion(holds: Bools) -> tuple[float, Interval]:
+    """Return how much more often something holds for the second model, with Tango's interval."""
+    first, second = holds
+    n, more, less = len(first), int((~first & second).sum()), int((first & ~second).sum())
+    ends = tango(more, less, n)
+    assert ends is not None  # n is at least 1
+    return (more - less) / n, ends
+
+
+def _nan_like(values: Floats) -> Floats:
+    return np.full(values.shape, np.nan)
+
+
+def _second_minus_first(pair: Floats) -> Floats:
+    return np.asarray(pair[1] - pair[0], np.float64)
+
+
+def _bootstrap_interval(samples: Floats) -> Interval | None:
+    """Return the percentile interval; None if all samples are equal, which shows no precision."""
+    ends = percentile_interval(samples)
+    return ends if ends is not None and np.nanmin(samples) < np.nanmax(samples) else None
+
+
+def _known_groups(groups: Ints | None, n: int) -> Ints | None:
     """Return the groups of n images, numbered from 0 without gaps; None if each has its own."""
     if groups is None:
         return None
@@ -146,17 +304,32 @@ def known_groups(groups: NDArray[np.int64] | None, n: int) -> NDArray[np.int64] 
     return ids if len(present) < n else None
 
 
-def counts_per_group(
-    labels: NDArray[np.int64],
-    answers: NDArray[np.int64],
-    accepted: NDArray[np.bool_],
-    n_classes: int,
-    groups: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Return each group's confusion matrix, flat, its accepted images and those right: (G, K)."""
+def _counts_per_group(
+    labels: Ints, predicted: Ints, accepted: Bools, n_classes: int, groups: Ints
+) -> Ints:
+    """Return each group's flat confusion matrix, accepted images and correct ones: (G, K)."""
     cells, n_groups = n_classes**2, int(groups.max()) + 1
-    pairs = groups * cells + labels * n_classes + answers
+    pairs = groups * cells + labels * n_classes + predicted
     confusion = np.bincount(pairs, minlength=n_groups * cells).reshape(n_groups, cells)
     taken = np.bincount(groups[accepted], minlength=n_groups)
-    right = np.bincount(groups[accepted & (labels == answers)], minlength=n_groups)
-    return np.column_stack([confusion, taken, right])
+    correct = np.bincount(groups[accepted & (labels == predicted)], minlength=n_groups)
+    return np.column_stack([confusion, taken, correct])
+
+
+def _resample_pairs(
+    labels: Ints, predicted: Ints, accepted: Bools, n_classes: int, groups: Ints | None, seed: int
+) -> Floats:
+    """Resample groups, or else images, for both models together: (2, draws, C * C + 2)."""
+    copies = None
+    if groups is None:
+        # Images with the same labels, predictions and decisions share a row.
+        rows = np.stack([labels, *predicted, *accepted])
+        _, chosen, copies = np.unique(rows, axis=1, return_index=True, return_counts=True)
+        labels, predicted, accepted = labels[chosen], predicted[:, chosen], accepted[:, chosen]
+        groups = np.arange(len(chosen))
+    counts = [
+        _counts_per_group(labels, row, taken, n_classes, groups)
+        for row, taken in zip(predicted, accepted, strict=True)
+    ]
+    samples = bootstrap_counts(np.concatenate(counts, axis=1), copies, seed=seed)
+    return np.stack(np.split(samples, 2, axis=1))

@@ -1,12 +1,12 @@
-"""What adapting to unlabelled images changed: answers before and after, and a page to look at.
+"""The report of adapting a model to unlabelled images: predictions before and after.
 
-Without labels nobody knows which answers are right. What can be known is how many images a person
-would have to look at, and which answers are other ones now.
+Without labels the accuracy is unknown. Known are the images sent for review and the predictions
+that changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hematovision.files import write_text
-from hematovision.model.prediction import NOT_RECOGNISED
-from hematovision.reporting import wording
-from hematovision.reporting.pages import environment
-from hematovision.reporting.pictures import data_uri
-from hematovision.reporting.report import GALLERY, ReportFacts
+from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render_page
 
 __all__ = ["ChangedExample", "PredictionChanges", "prediction_changes", "write_adaptation_report"]
 
 
 @dataclass(frozen=True)
 class PredictionChanges:
-    """The answers of two models for the same unlabelled images.
+    """The predictions of two models for the same unlabelled images.
 
     Parameters
     ----------
@@ -34,11 +30,11 @@ class PredictionChanges:
         Images.
     classes : tuple of str
     before, after : dict of str to int
-        How often each class was the answer.
+        How often each class was predicted.
     moves : tuple of tuple of int
-        Rows are the answers before, columns those after.
+        Rows are the predictions before, columns those after.
     review_before, review_after : int
-        Images sent to a person.
+        Images sent for review.
     """
 
     n: int
@@ -51,29 +47,29 @@ class PredictionChanges:
 
     @property
     def changed(self) -> int:
-        """How many images have another answer now."""
+        """The number of images with another prediction."""
         return self.n - int(np.trace(np.array(self.moves)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return values that JSON can say."""
+        """Return values for JSON."""
         return {**asdict(self), "changed": self.changed}
 
 
 @dataclass(frozen=True)
 class ChangedExample:
-    """An image whose answer changed, to look at.
+    """An image with another prediction after adapting.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
     before, after : str
-        The answers.
+        The predicted classes.
     confidence : float
-        The probability of the answer after.
+        The probability of the prediction after.
     name : str
-        The file, as it should be shown.
-    unlike : bool
-        Whether the image is unlike the images that the adapted model knows.
+        The file name to show.
+    out_of_distribution : bool
+        Whether the image is unlike the adapted model's training images.
     """
 
     image: NDArray[np.uint8]
@@ -81,7 +77,7 @@ class ChangedExample:
     after: str
     confidence: float
     name: str
-    unlike: bool = False
+    out_of_distribution: bool = False
 
 
 def prediction_changes(
@@ -92,16 +88,16 @@ def prediction_changes(
     accepted_before: ArrayLike,
     accepted_after: ArrayLike,
 ) -> PredictionChanges:
-    """Count what changed.
+    """Count the changes.
 
     Parameters
     ----------
     classes : sequence of str
         The C class names.
     before, after : array_like of int, shape (N,)
-        Answered class indices.
+        Predicted class indices.
     accepted_before, accepted_after : array_like of bool, shape (N,)
-        Which answers no person needs to look at.
+        Predictions that are not sent for review.
     """
     rows, columns = np.asarray(before, np.int64), np.asarray(after, np.int64)
     moves = np.zeros((len(classes), len(classes)), np.int64)
@@ -121,40 +117,25 @@ def write_adaptation_report(
     folder: Path,
     changes: PredictionChanges,
     facts: ReportFacts,
-    pictures: Sequence[ChangedExample] = (),
+    examples: Sequence[ChangedExample] = (),
 ) -> Path:
-    """Write ``report.html`` into `folder`, one file without scripts, like that of a training.
+    """Write ``report.html`` into `folder` and return its path.
 
     Parameters
     ----------
     folder : Path
     changes : PredictionChanges
     facts : ReportFacts
-        What the page says besides figures.
-    pictures : sequence of ChangedExample
-        The first 24 are shown.
+    examples : sequence of ChangedExample
+        Up to `GALLERY` are shown.
 
     Raises
     ------
     MissingExtraError
         If Jinja2 is not installed.
     OutputError
-        If the place cannot be written.
+        If the file can't be written.
     """
-    page = (
-        environment().get_template("adaptation.html.j2").render(_content(changes, facts, pictures))
-    )
+    shown = [(example, data_uri(example.image)) for example in examples[:GALLERY]]
+    page = render_page("adaptation", facts, facts.labs, c=changes, examples=shown)
     return write_text(folder / "report.html", page)
-
-
-def _content(
-    changes: PredictionChanges, facts: ReportFacts, pictures: Sequence[ChangedExample]
-) -> Mapping[str, Any]:
-    return {
-        "c": changes,
-        "facts": facts,
-        "drawn": wording.DRAWN if wording.are_synthetic(facts.labs) else None,
-        "not_a_device": wording.NOT_A_DEVICE,
-        "not_recognised": NOT_RECOGNISED,
-        "pictures": [(picture, data_uri(picture.image)) for picture in pictures[:GALLERY]],
-    }

@@ -1,57 +1,152 @@
-"""``MODEL_CARD.md``: what a model is for, what it learnt from, and how far to trust it.
+"""``MODEL_CARD.md``: what a model is for, its training data, its metrics and limitations.
 
-The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*; on data, ground
-truth, partitions and failures the card answers the CLAIM checklist (`claim`).
+The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*. On data, ground
+truth, partitions and failures the card covers the CLAIM checklist, with its item numbers (Mongan,
+Moy and Kahn 2020, "Checklist for Artificial Intelligence in Medical Imaging (CLAIM)", Radiology:
+Artificial Intelligence 2(2):e200029): `Statements` has the items that only people know, the others
+are generated.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from hematovision.evaluation.schema import Metrics
-from hematovision.reporting import wording
-from hematovision.reporting.claim import (
-    CITATION,
-    NOT_FOR_DIAGNOSIS,
-    NOTHING_SAID,
-    Statements,
-    accepted_errors,
-    data_rows,
-    failure_summary,
-    mistaken_rows,
-    partition_rows,
-    truth_rows,
-)
+from hematovision.evaluation.metrics import ClassScores, LabScores, Metrics
+from hematovision.images import SIZE
+from hematovision.model.balance import WHITE
 from hematovision.reporting.report import BASELINE_NAMES
+from hematovision.reporting.wording import (
+    NOT_A_DEVICE,
+    SYNTHETIC,
+    are_synthetic,
+    interval,
+    percent,
+    split_name,
+)
 
-__all__ = ["CardFacts", "model_card"]
+__all__ = [
+    "INTENDED_USE",
+    "NOT_FOR_DIAGNOSIS",
+    "NOT_RECORDED",
+    "WHERE_ERRORS_ARE",
+    "CardFacts",
+    "Statements",
+    "accepted_errors",
+    "data_rows",
+    "failure_summary",
+    "model_card",
+    "partition_rows",
+    "preprocessing",
+    "truth_rows",
+]
 
+Lines: TypeAlias = tuple[str, ...]
+Row: TypeAlias = tuple[str, str]
+
+CITATION = (
+    "The numbers are those of the items of CLAIM (Mongan, Moy and Kahn 2020, Radiology: Artificial "
+    "Intelligence 2(2):e200029)."
+)
+NOT_FOR_DIAGNOSIS = "Not for diagnosis."
+INTENDED_USE = (
+    (
+        "For: research and teaching; classifying images of single cells from stained blood films, "
+        "where a person checks the cells sent for review."
+    ),
+    "Not for: diagnosis, or any decision about a patient's care. No trial has tested that.",
+    "Not for: finding or counting cells in a field, unstained blood, bone marrow, other tissue.",
+)
 PURPOSE = (
-    "Sorts images of single blood cells into the classes below, and sends those it is unsure of to "
-    "a person."
+    "Classifies images of single blood cells into the classes below, and sends uncertain ones for "
+    "review by a person."
 )
-LIMITS = (
-    wording.NOT_A_DEVICE,
-    "It answers for one cell in the middle of an image; it does not find cells in a field.",
+LIMITATIONS = (
+    NOT_A_DEVICE,
+    "It classifies one cell in the centre of an image; it does not find cells in a field.",
     (
-        "It knows the stains, microscopes and cameras that it was trained on. Evaluate it on "
-        "labelled images of your own laboratory before relying on it there."
+        "It was trained on certain stains, microscopes and cameras. Evaluate it on labelled images "
+        "of your own laboratory before relying on it there."
     ),
     (
-        "Everything is one of its classes to it: artefacts and cells of other kinds too, unless "
-        "their novelty sends them to review."
+        "It assigns every image to one of its classes, artefacts and cells of other kinds too, "
+        "unless their novelty score sends them for review."
     ),
 )
+WHERE_ERRORS_ARE = "report.html shows the most confident errors, predictions.csv lists all."
+"""For run folders; `recipes.bundled_models` replaces it in the cards of bundled models."""
+
+MOST_PAIRS = 10
 
 _COMMAND = re.compile(r"\\`(hematovision[a-z0-9 .-]*)\\`")
-"""A command of this program in backticks, once those are escaped."""
+"""A command of this program in backticks, after these are escaped."""
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What only people know about a model's data: one or several lines for each item.
+
+    The defaults state that it is not recorded, as for models that users train.
+
+    Parameters
+    ----------
+    intended_use : tuple of str
+        What the model is for, and what it is not for.
+    sources, eligibility, preparation, selection : tuple of str
+        The data: items 7 to 10. `preparation` is preprocessing before this program.
+    definitions, deidentification, missing : tuple of str
+        Items 11 to 13.
+    truth, rationale, annotators, tools, variability : tuple of str
+        The ground truth: items 14 to 18.
+    label_errors : tuple of str
+        Known wrong labels.
+    sample_size : tuple of str
+        Item 19.
+    assignment : tuple of str
+        Item 20: how images were assigned to splits. Empty: by the program.
+    licences : tuple of str
+        A line for each of code, weights, data.
+    """
+
+    intended_use: Lines = INTENDED_USE
+    sources: Lines = (
+        "Not recorded: where and when the images were taken, with which stain and camera.",
+    )
+    eligibility: Lines = ("Not recorded: whose blood it is, and who was excluded.",)
+    preparation: Lines = ("Not recorded: how the images were cropped or processed before.",)
+    selection: Lines = ("Not recorded: which of the available images were used, and why.",)
+    definitions: Lines = (
+        "Not recorded: what counts as a cell of each class.",
+        "The accepted names of each class are in bundle.json.",
+    )
+    deidentification: Lines = ("Not recorded: how patients' names and numbers were removed.",)
+    missing: Lines = ("Not recorded: what was unknown about some patients or images.",)
+    truth: Lines = ("Not recorded: how a cell's true class was determined.",)
+    rationale: Lines = ("Not recorded: why this ground truth was chosen.",)
+    annotators: Lines = ("Not recorded: who labelled the cells, and their qualifications.",)
+    tools: Lines = ("Not recorded: which tools were used to mark or sort the cells.",)
+    variability: Lines = ("Not recorded: agreement between annotators, and with themselves.",)
+    label_errors: Lines = ()
+    sample_size: Lines = (
+        (
+            "Not recorded: whether a sample size was planned. The intervals show the precision "
+            "of the metrics; `hematovision train --learning-curve` estimates the "
+            "benefit of more."
+        ),
+    )
+    assignment: Lines = ()
+    licences: Lines = ()
+
+
+NOT_RECORDED = Statements()
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a model card says besides figures.
+    """The contents of a model card apart from the metrics.
 
     Parameters
     ----------
@@ -60,49 +155,49 @@ class CardFacts:
     architecture : str
         In a sentence.
     weights : str
-        Which backbone weights, and where they come from.
-    split : mapping of str to mapping of str to int
-        For each part of the dataset, the images per class.
-    part : str
-        The part that the metrics are of.
+        The backbone weights and their origin.
+    split_sizes : mapping of str to mapping of str to int
+        For each split of the dataset, the images per class.
+    split : str
+        The split that the metrics are of.
     fingerprint : str
         SHA-256 over the training data.
-    how_split : str
-        How the parts were made, in a sentence, as far as the program knows.
+    split_method : str
+        How the splits were made, in a sentence.
     preprocessing : str
-        What is done to an image on its way to an answer (`claim.preprocessing`).
+        From `preprocessing`.
     temperature, min_confidence, max_novelty : float
         Temperature of the calibration (its class biases are in the weights), review thresholds.
     labs : tuple of str
         Labs of the training images, where known.
     details : mapping of str to str
-        Further rows: seed, versions, epochs.
+        Other rows: seed, versions, epochs.
     about : Statements
         What only people know.
     groups : mapping of str to sequence of str
-        For each part of the dataset, the group of every image.
+        For each split of the dataset, the group of every image.
     refused : int or None
-        Images that could not be read; None where nobody counted.
-    limits : tuple of str
+        Images that could not be read; None if not counted.
+    limitations : tuple of str
     """
 
     name: str
     architecture: str
     weights: str
-    split: Mapping[str, Mapping[str, int]]
-    part: str
+    split_sizes: Mapping[str, Mapping[str, int]]
+    split: str
     fingerprint: str
-    how_split: str
+    split_method: str
     preprocessing: str
     temperature: float
     min_confidence: float
     max_novelty: float
     labs: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
-    about: Statements = NOTHING_SAID
+    about: Statements = NOT_RECORDED
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     refused: int | None = None
-    limits: tuple[str, ...] = LIMITS
+    limitations: tuple[str, ...] = LIMITATIONS
 
 
 def model_card(facts: CardFacts, metrics: Metrics) -> str:
@@ -112,30 +207,147 @@ def model_card(facts: CardFacts, metrics: Metrics) -> str:
     ----------
     facts : CardFacts
     metrics : Metrics
-        Of the part `facts.part`, as in ``metrics.json``.
+        Of the split `facts.split`, as in ``metrics.json``.
     """
     about = facts.about
     sections = (
         _heading(facts, metrics),
         "## Intended use\n\n" + _bullets(about.intended_use),
         _data(facts),
-        _answered("Ground truth", truth_rows(about)),
+        "## Ground truth\n\n" + _table(["item", "description"], truth_rows(about)),
         _partitions(facts, metrics),
         _training(facts),
-        _figures(facts, metrics),
+        _metrics(facts, metrics),
         _failures(facts, metrics),
-        _thresholds(facts, metrics),
-        "## Limits\n\n" + _bullets((*facts.limits, *metrics.warnings)),
+        _review(facts, metrics),
+        "## Limitations\n\n" + _bullets((*facts.limitations, *metrics.warnings)),
         "## Licences\n\n" + _bullets(about.licences) if about.licences else "",
     )
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def preprocessing(side: int, *, white_balance: bool = True) -> str:
+    """Describe the preprocessing of an image.
+
+    Parameters
+    ----------
+    side : int
+        Side of the network's input, in pixels.
+    white_balance : bool
+        Whether the model balances images first; those of the first version do not.
+    """
+    steps = []
+    if white_balance:
+        steps.append(
+            f"each channel is scaled so that the brightest patch becomes {WHITE:.0f} of 255"
+        )
+    if side != SIZE:
+        steps.append(f"the image is reduced to {side}x{side} by area averaging")
+    steps.append("pixels are scaled to -1 to 1")
+    return (
+        f"Decoded to 8-bit RGB and stretched to {SIZE}x{SIZE} pixels (area averaging, "
+        f"interpolation where an image is enlarged). Inside the model, {', '.join(steps)}."
+    )
+
+
+def data_rows(about: Statements, prepared: str, refused: int | None) -> list[Row]:
+    """Return the rows on the data: items 7 to 13.
+
+    Parameters
+    ----------
+    about : Statements
+    prepared : str
+        From `preprocessing`.
+    refused : int or None
+        Images that could not be read; None if not counted.
+    """
+    if refused is None:
+        unread = "The number of unreadable images was not recorded."
+    elif refused == 0:
+        unread = "Every image could be read."
+    else:
+        unread = (
+            f"Left out because they could not be read: {_count(refused, 'image')}; `hematovision "
+            "data check` lists such files."
+        )
+    return [
+        *_item("7 sources", about.sources),
+        *_item("8 eligibility", about.eligibility),
+        *_item("9 preprocessing", (*about.preparation, prepared)),
+        *_item("10 selection", about.selection),
+        *_item("11 definitions", about.definitions),
+        *_item("12 de-identification", about.deidentification),
+        *_item("13 missing data", (*about.missing, unread)),
+    ]
+
+
+def truth_rows(about: Statements) -> list[Row]:
+    """Return the rows on the ground truth: items 14 to 18, and known label errors."""
+    return [
+        *_item("14 definition", about.truth),
+        *_item("15 rationale", about.rationale),
+        *_item("16 annotators", about.annotators),
+        *_item("17 tools", about.tools),
+        *_item("18 variability", about.variability),
+        *_item("known label errors", about.label_errors or ("None are recorded.",)),
+    ]
+
+
+def partition_rows(
+    about: Statements, split_method: str, groups: Mapping[str, Sequence[str]]
+) -> list[Row]:
+    """Return the rows on the splits: items 19 to 21.
+
+    Parameters
+    ----------
+    about : Statements
+    split_method : str
+        How the program made the splits, used if `about` has no `assignment`.
+    groups : mapping of str to sequence of str
+        For each split, the group of every image; empty if not known.
+    """
+    return [
+        *_item("19 sample size", about.sample_size),
+        *_item("20 assignment", about.assignment or (split_method,)),
+        *_item("21 disjoint at", (_level(groups),)),
+    ]
+
+
+def accepted_errors(scores: Metrics | LabScores) -> int:
+    """Return the number of wrong predictions that were not sent for review."""
+    if scores.accuracy_accepted is None:
+        return 0
+    accepted = round((1 - scores.review_rate) * scores.n)
+    return round((1 - scores.accuracy_accepted) * accepted)
+
+
+def failure_summary(about: Statements, metrics: Metrics) -> str:
+    """Summarise the wrong predictions, and how many of them were accepted."""
+    if not metrics.errors:
+        return (
+            f"None of the {metrics.n:,} predictions is wrong; the intervals above show how many "
+            "errors to expect among similar images."
+        )
+    passed = accepted_errors(metrics)
+    are = "is" if metrics.errors == 1 else "are"
+    sentences = [
+        (
+            f"{metrics.errors:,} of {metrics.n:,} predictions {are} wrong: {passed:,} accepted, "
+            f"{metrics.errors - passed:,} sent for review."
+        ),
+        WHERE_ERRORS_ARE,
+    ]
+    if about.label_errors:
+        sentences.append("Some may be label errors: see the ground truth.")
+    return " ".join(sentences)
+
+
 def _heading(facts: CardFacts, metrics: Metrics) -> str:
-    drawn = wording.are_synthetic((*facts.labs, *(metrics.per_lab or ())))
+    synthetic = are_synthetic((*facts.labs, *(metrics.per_lab or ())))
+    notices = [NOT_A_DEVICE, NOT_FOR_DIAGNOSIS, *([f"{SYNTHETIC}."] if synthetic else [])]
     lines = [
         f"# {_plain(facts.name)}",
-        f"> {wording.NOT_A_DEVICE} {NOT_FOR_DIAGNOSIS}" + (f" {wording.DRAWN}." if drawn else ""),
+        f"> {' '.join(notices)}",
         PURPOSE,
         "Classes: " + ", ".join(map(_plain, metrics.classes)) + ".",
         f"Architecture: {_plain(facts.architecture)}",
@@ -145,30 +357,30 @@ def _heading(facts: CardFacts, metrics: Metrics) -> str:
 
 
 def _data(facts: CardFacts) -> str:
-    rows = data_rows(facts.about, facts.preprocessing, facts.refused)
-    labs = ["labs", ", ".join(facts.labs) or "not known"]
-    return "\n\n".join(["## Data", CITATION, _table(["item", "answer"], [labs, *rows])])
-
-
-def _answered(title: str, rows: Iterable[Sequence[str]]) -> str:
-    return f"## {title}\n\n" + _table(["item", "answer"], rows)
+    labs = ("labs", ", ".join(facts.labs) or "not known")
+    rows = [labs, *data_rows(facts.about, facts.preprocessing, facts.refused)]
+    return "\n\n".join(["## Data", CITATION, _table(["item", "description"], rows)])
 
 
 def _partitions(facts: CardFacts, metrics: Metrics) -> str:
-    sizes = {part: sum(row.values()) for part, row in facts.split.items()}
-    every = sum(sizes.values())
+    sizes = {split: sum(row.values()) for split, row in facts.split_sizes.items()}
+    total = sum(sizes.values())
     counts = [
         [
-            part,
+            split,
             *(f"{row.get(name, 0):,}" for name in metrics.classes),
-            f"{sizes[part]:,}",
-            wording.percent(sizes[part] / every if every else None),
+            f"{sizes[split]:,}",
+            percent(sizes[split] / total if total else None),
         ]
-        for part, row in facts.split.items()
+        for split, row in facts.split_sizes.items()
     ]
-    rows = partition_rows(facts.about, facts.how_split, facts.groups)
+    rows = partition_rows(facts.about, facts.split_method, facts.groups)
     return "\n\n".join(
-        [_answered("Partitions", rows), _table(["part", *metrics.classes, "all", "share"], counts)]
+        [
+            "## Partitions",
+            _table(["item", "description"], rows),
+            _table(["split", *metrics.classes, "all", "share"], counts),
+        ]
     )
 
 
@@ -177,100 +389,118 @@ def _training(facts: CardFacts) -> str:
     return "## Training\n\n" + _table(["", ""], rows)
 
 
-def _figures(facts: CardFacts, metrics: Metrics) -> str:
+def _metrics(facts: CardFacts, metrics: Metrics) -> str:
     keys = ("balanced_accuracy", "accuracy", "macro_f1")
-    ours = [
-        f"{wording.percent(getattr(metrics, key))} ({wording.interval(metrics.intervals[key])})"
-        for key in keys
-    ]
-    rows = [["this model", *ours]]
+    rows = [["this model", *(_score(metrics, key) for key in keys)]]
     for key, name in BASELINE_NAMES.items():
         baseline = metrics.baselines.get(key)
         if baseline is not None:
-            scores = [wording.percent(getattr(baseline, score)) for score in keys]
+            scores = [percent(getattr(baseline, score)) for score in keys]
             rows.append([f"baseline: {name.lower()}", *scores])
-    return "\n\n".join(
-        [
-            "## Figures",
-            (
-                f"On {metrics.n:,} images of the part {_plain(facts.part)}, with 95 % intervals: "
-                f"{metrics.errors:,} error{'' if metrics.errors == 1 else 's'}. "
-                f"{metrics.interval_details.description}"
-            ),
-            _table(["", "balanced accuracy", "accuracy", "macro-F1"], rows),
-            _table(["class", "precision", "recall", "F1", "images", "missed"], _classes(metrics)),
-            *_labs(metrics),
-        ]
-    )
-
-
-def _classes(metrics: Metrics) -> list[list[str]]:
-    return [
+    per_class = [
         [
             name,
-            *(
-                f"{wording.percent(getattr(row, key))} ({wording.interval(row.intervals[key])})"
-                for key in ("precision", "recall", "f1")
-            ),
+            *(_score(row, key) for key in ("precision", "recall", "f1")),
             f"{row.support:,}",
             f"{row.errors:,}",
         ]
         for name, row in metrics.per_class.items()
     ]
-
-
-def _labs(metrics: Metrics) -> list[str]:
-    if not metrics.per_lab:
-        return []
-    rows = [
-        [
-            lab,
-            f"{row.n:,}",
-            f"{row.errors:,}",
-            (
-                f"{wording.percent(row.balanced_accuracy)} "
-                f"({wording.interval(row.intervals['balanced_accuracy'])})"
-            ),
-        ]
-        for lab, row in metrics.per_lab.items()
+    per_lab = [
+        [lab, f"{row.n:,}", f"{row.errors:,}", _score(row, "balanced_accuracy")]
+        for lab, row in (metrics.per_lab or {}).items()
     ]
-    return [_table(["lab", "images", "errors", "balanced accuracy"], rows)]
+    sections = [
+        "## Metrics",
+        (
+            f"On {metrics.n:,} images ({_plain(split_name(facts.split))}), with 95% intervals: "
+            f"{_count(metrics.errors, 'error')}. {metrics.interval_details.description}"
+        ),
+        _table(["", "balanced accuracy", "accuracy", "macro-F1"], rows),
+        _table(["class", "precision", "recall", "F1", "images", "missed"], per_class),
+    ]
+    if per_lab:
+        sections.append(_table(["lab", "images", "errors", "balanced accuracy"], per_lab))
+    return "\n\n".join(sections)
 
 
 def _failures(facts: CardFacts, metrics: Metrics) -> str:
-    """Answer item 37: what goes wrong, and whether anybody would notice."""
-    parts = ["## Failure analysis (37)", _plain(failure_summary(facts.about, metrics))]
-    mistaken = mistaken_rows(metrics)
-    if mistaken:
+    """Return item 37: what goes wrong, and whether it would be noticed."""
+    sections = ["## Failure analysis (37)", _plain(failure_summary(facts.about, metrics))]
+    confused = _confused_classes(metrics)
+    if confused:
         rows = [
-            [true, said, f"{n:,} of {of:,} ({wording.percent(n / of)})"]
-            for true, said, n, of in mistaken
+            [true, predicted, f"{n:,} of {of:,} ({percent(n / of)})"]
+            for true, predicted, n, of in confused
         ]
-        parts.append(_table(["is", "taken for", "images"], rows))
-        left = metrics.errors - sum(n for _, _, n, _ in mistaken)
-        parts += [f"And {left:,} in rarer pairs."] if left else []
+        sections.append(_table(["true class", "predicted", "images"], rows))
+        left = metrics.errors - sum(n for _, _, n, _ in confused)
+        sections += [f"And {left:,} in rarer pairs."] if left else []
     if metrics.errors and metrics.per_lab:
         labs = [
-            [lab, f"{row.errors:,}", f"{accepted_errors(row):,}", wording.percent(row.review_rate)]
+            [lab, f"{row.errors:,}", f"{accepted_errors(row):,}", percent(row.review_rate)]
             for lab, row in metrics.per_lab.items()
         ]
-        parts.append(_table(["lab", "wrong", "of these accepted", "sent to review"], labs))
-    return "\n\n".join(parts)
+        sections.append(_table(["lab", "errors", "of these accepted", "sent for review"], labs))
+    return "\n\n".join(sections)
 
 
-def _thresholds(facts: CardFacts, metrics: Metrics) -> str:
-    kept = "No answer is accepted at these thresholds."
+def _confused_classes(metrics: Metrics) -> list[tuple[str, str, int, int]]:
+    """Return true class, predicted class, images, images of the true class; most frequent first."""
+    pairs = [
+        (true, predicted, n, sum(row))
+        for true, row in zip(metrics.classes, metrics.confusion_matrix, strict=True)
+        for predicted, n in zip(metrics.classes, row, strict=True)
+        if n and predicted != true
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:MOST_PAIRS]
+
+
+def _review(facts: CardFacts, metrics: Metrics) -> str:
+    kept = "No prediction is accepted at these thresholds."
     if metrics.accuracy_accepted is not None:
-        kept = f"Of the answers accepted {wording.percent(metrics.accuracy_accepted)} are right."
-    sentences = (
-        f"Probabilities are calibrated with temperature {facts.temperature:.3f}",
-        "and a bias for each class;",
-        f"the expected calibration error over 15 bins is {wording.percent(metrics.ece)}.",
-        f"An answer goes to review below a confidence of {facts.min_confidence:.3f}",
-        f"or above a novelty of {facts.max_novelty:.3f}:",
-        f"{wording.percent(metrics.review_rate)} of these images. {kept}",
+        kept = f"Accuracy on the rest: {percent(metrics.accuracy_accepted)}."
+    return (
+        "## Calibration and review\n\n"
+        f"Probabilities are calibrated with temperature {facts.temperature:.3f} and a bias for "
+        f"each class; the expected calibration error over 15 bins is {percent(metrics.ece)}. "
+        f"Predictions with a confidence below {facts.min_confidence:.3f} or a novelty score above "
+        f"{facts.max_novelty:.3f} are sent for review: {percent(metrics.review_rate)} of these "
+        f"images. {kept}"
     )
-    return "## Confidence and review\n\n" + " ".join(sentences)
+
+
+def _level(groups: Mapping[str, Sequence[str]]) -> str:
+    """Describe the level at which the splits are disjoint, by counting."""
+    sets = {split: set(names) for split, names in groups.items()}
+    splits_of = Counter(name for names in sets.values() for name in names)
+    if not splits_of:
+        return "Not recorded."
+    if len(splits_of) == sum(map(len, groups.values())):
+        return (
+            "The image: no field or patient is known, so cells of one patient may be in several "
+            "splits."
+        )
+    counted = ", ".join(f"{_count(len(names), 'group')} in {name}" for name, names in sets.items())
+    level = f"The group (a field or patient where one is known, else the image): {counted}"
+    shared = sum(n > 1 for n in splits_of.values())
+    if shared:
+        return f"{level}; in several splits: {_count(shared, 'group')}, so metrics are inflated."
+    none = "; none is in two splits" if len(sets) > 1 else ""
+    return f"{level}{none}. If groups are not patients, a patient may be in several splits."
+
+
+def _score(row: Metrics | LabScores | ClassScores, key: str) -> str:
+    return f"{percent(getattr(row, key))} ({interval(row.intervals[key])})"
+
+
+def _item(name: str, lines: Lines) -> list[Row]:
+    """Return a row for each line; the first names the item."""
+    return [(name if i == 0 else "", line) for i, line in enumerate(lines)]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -283,7 +513,7 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown or HTML would take for more than text; commands stay code."""
-    joined = re.sub(r"[ \t\r\n]+", " ", text)  # a line break would end a row; thin spaces stay
+    """Escape Markdown and HTML; commands stay code."""
+    joined = re.sub(r"[ \t\r\n]+", " ", text)  # a line break would end a row
     escaped = re.sub(r"([\\`*_\[\]|])", r"\\\1", joined)
     return _COMMAND.sub(r"`\1`", escaped).replace("<", "&lt;").replace(">", "&gt;")

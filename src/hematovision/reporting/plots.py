@@ -1,20 +1,29 @@
-"""The figures of a report: functions that return an SVG, or a `Drawing` for any form.
+"""The figures of reports and run folders, as SVG or PNG.
 
-`drawing` has how they look; no meaning hangs on colour alone.
+Figures are made without pyplot, so no state outlives a call. Colours are those of Okabe & Ito 2008
+("Color Universal Design"), distinguishable with any colour vision; no meaning depends on colour
+alone. SVG text stays text, so that the reader's fonts show class names in any script.
 """
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
 from hematovision.evaluation.intervals import wilson
-from hematovision.evaluation.schema import ClassScores
-from hematovision.reporting.drawing import BLUE, GREEN, GREY, INK, ORANGE, Drawing, svg
+from hematovision.evaluation.metrics import ClassScores, Metrics
+from hematovision.evaluation.uncertainty import Difference
+from hematovision.extras import needs_extra
+from hematovision.files import write_bytes, write_text
+from hematovision.reporting.learning_curve import MeasuredPoint, curve_rows
+from hematovision.reporting.tables import classification_report
 from hematovision.reporting.wording import percent
 
 if TYPE_CHECKING:
@@ -22,22 +31,122 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "CONFUSION",
+    "CURVES",
+    "PNG_DPI",
+    "TABLE",
+    "Drawing",
     "best_epoch",
     "class_scores_figure",
     "confusion_drawing",
     "confusion_figure",
     "curves_drawing",
     "curves_figure",
+    "differences_figure",
     "known_quantities",
+    "learning_curve_figure",
+    "png",
     "reliability_figure",
     "risk_coverage_figure",
+    "svg",
+    "write_figure_files",
 ]
 
-UNKNOWN = (math.nan, math.nan)
+History: TypeAlias = Sequence[Mapping[str, float]]
+"""One row per epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``."""
+
+Quantity: TypeAlias = Literal["loss", "accuracy"]
+
+CONFUSION, CURVES = "confusion_matrix", "accuracy_loss"
+TABLE = "classification_report.csv"
+
+PNG_DPI = 200
+"""Sharp in print at the width of a column."""
+
+BLUE, ORANGE, GREEN, INK, GREY = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#6b7680"
+
+_UNKNOWN = (math.nan, math.nan)
+
+_STYLE: Any = {  # matplotlib types every key by name
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "font.size": 10,
+    "grid.color": "#e4e8eb",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hematovision",  # the same figure is the same bytes
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be called "$"
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class Drawing(NamedTuple):
+    """A figure to be written in several formats: ``svg(*drawing)``, ``png(*drawing)``.
+
+    Parameters
+    ----------
+    size : tuple of float
+        Width and height in inches.
+    draw : callable
+        Plots it on a figure of that size.
+    """
+
+    size: tuple[float, float]
+    draw: Callable[[Figure], None]
+
+
+def svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """Return a figure of `size` inches, plotted by `draw`, as an SVG document."""
+    metadata = {"Date": None, "Creator": None}
+    return _saved(size, draw, format="svg", metadata=metadata).decode("utf-8")
+
+
+def png(size: tuple[float, float], draw: Callable[[Figure], None]) -> bytes:
+    """Return a figure as a PNG of `PNG_DPI` pixels per inch, in matplotlib's own font."""
+    return _saved(size, draw, format="png", dpi=PNG_DPI, metadata={"Software": None})
+
+
+def write_figure_files(folder: Path, metrics: Metrics, history: History = ()) -> None:
+    """Write `TABLE`, and `CONFUSION` and `CURVES` as SVG and PNG; the same data, the same bytes.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if needed.
+    metrics : Metrics
+    history : sequence of mapping, optional
+        One row per epoch; without it there are no curves.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    OutputError
+        If a file can't be written.
+    """
+    write_text(folder / TABLE, classification_report(metrics))
+    title = f"Confusion matrix, {metrics.n:,} images"
+    drawings = {CONFUSION: confusion_drawing(metrics.confusion_matrix, metrics.classes, title)}
+    if known_quantities(history):
+        drawings[CURVES] = curves_drawing(history)
+    for name, drawing in drawings.items():
+        write_text(folder / f"{name}.svg", svg(*drawing))
+        write_bytes(folder / f"{name}.png", png(*drawing))
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
-    """Draw a confusion matrix: counts, and what part of the true class they are.
+    """Plot a confusion matrix: counts, and percentages of the true class.
 
     Parameters
     ----------
@@ -48,7 +157,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     Returns
     -------
     str
-        An SVG document.
+        An SVG document, as of all figures here.
     """
     return svg(*confusion_drawing(confusion, classes))
 
@@ -56,10 +165,9 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 def confusion_drawing(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str = ""
 ) -> Drawing:
-    """Return what `confusion_figure` draws, to be written in any form, below a title."""
+    """Return the figure of `confusion_figure` with a title, for any format."""
     counts = np.asarray(confusion)
-    rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shares = counts / rows
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(2.6, 0.72 * len(classes))
     longest = max(map(len, classes))
 
@@ -83,95 +191,51 @@ def confusion_drawing(
     return Drawing((side + 0.5 + 0.085 * longest, side + 0.9), draw)
 
 
-def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
-    ink = "white" if share > 0.5 else INK if count else "#8a949e"
-    x, y = column + 0.5, row + 0.5
-    if not count:
-        axes.text(x, y, "0", ha="center", va="center", color=ink)
-        return
-    axes.text(x, y - 0.11, f"{count:,}", ha="center", va="center", color=ink, weight="bold")
-    axes.text(x, y + 0.2, percent(share), ha="center", va="center", color=ink, size=8)
-
-
-def best_epoch(history: Sequence[Mapping[str, float]]) -> int | None:
+def best_epoch(history: History) -> int | None:
     """Return the epoch with the lowest validation loss, the first of equals; None without one."""
     known = [row for row in history if math.isfinite(row.get("val_loss", math.nan))]
     return int(min(known, key=lambda row: row["val_loss"])["epoch"]) if known else None
 
 
-def curves_figure(
-    history: Sequence[Mapping[str, float]], quantity: Literal["loss", "accuracy"]
-) -> str:
-    """Draw how loss or accuracy went over the epochs, and which epoch was kept.
-
-    Parameters
-    ----------
-    history : sequence of mapping
-        One row an epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
-    quantity : {"loss", "accuracy"}
-    """
+def curves_figure(history: History, quantity: Quantity) -> str:
+    """Plot loss or accuracy over the epochs, and mark the best epoch."""
     return svg((4.8, 3.1), lambda figure: _curves(figure.subplots(), history, quantity))
 
 
-def curves_drawing(history: Sequence[Mapping[str, float]]) -> Drawing:
-    """Return accuracy beside loss over the epochs, those that the history has."""
+def curves_drawing(history: History) -> Drawing:
+    """Return accuracy and loss over the epochs side by side, as far as the history has them."""
     quantities = known_quantities(history)
 
     def draw(figure: Figure) -> None:
-        for axes, quantity in zip(
-            figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True
-        ):
+        panels = figure.subplots(1, len(quantities), squeeze=False)[0]
+        for axes, quantity in zip(panels, quantities, strict=True):
             _curves(axes, history, quantity)
 
     return Drawing((4.8 * len(quantities), 3.4), draw)
 
 
-def known_quantities(
-    history: Sequence[Mapping[str, float]],
-) -> tuple[Literal["loss", "accuracy"], ...]:
+def known_quantities(history: History) -> tuple[Quantity, ...]:
     """Return which of accuracy and loss, in this order, a history has values of."""
-    names: tuple[Literal["loss", "accuracy"], ...] = ("accuracy", "loss")
-    return tuple(name for name in names if any(_is_known(row, name) for row in history))
-
-
-def _is_known(row: Mapping[str, float], quantity: str) -> bool:
-    values = (row.get(key, math.nan) for key in (quantity, f"val_{quantity}"))
-    return any(math.isfinite(value) for value in values)
-
-
-def _curves(
-    axes: Axes, history: Sequence[Mapping[str, float]], quantity: Literal["loss", "accuracy"]
-) -> None:
-    epochs = [row["epoch"] for row in history]
-    lines = (
-        ("training", quantity, BLUE, "-", "o"),
-        ("validation", f"val_{quantity}", ORANGE, "--", "s"),
+    quantities: tuple[Quantity, ...] = ("accuracy", "loss")
+    return tuple(
+        name
+        for name in quantities
+        if any(
+            math.isfinite(row.get(k, math.nan)) for row in history for k in (name, f"val_{name}")
+        )
     )
-    for name, key, colour, style, marker in lines:
-        values = [row.get(key, math.nan) for row in history]
-        if not any(map(math.isfinite, values)):
-            continue
-        axes.plot(epochs, values, style, color=colour, marker=marker, markersize=4, label=name)
-    best = best_epoch(history)
-    if best is not None:
-        axes.axvline(best, color=GREY, linewidth=1, linestyle=":", label=f"kept: epoch {best}")
-    axes.set_title(quantity.capitalize())
-    axes.set_xlabel("epoch")
-    axes.locator_params("x", integer=True)
-    axes.legend(fontsize=9)
 
 
 def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
-    """Draw how often answers of a confidence are right, over how many there are.
+    """Plot accuracy against confidence, with Wilson's 95% intervals, and the images per bin.
 
-    On the diagonal confidence can be taken at its word; below it the model is too sure. The bars
-    are Wilson's 95 % intervals: a bin of three images says little.
+    Below the diagonal the model is overconfident.
     """
     full = [b for b in bins if b.count]
     confidence = np.array([b.confidence for b in full], np.float64)
     accuracy = np.array([b.accuracy for b in full], np.float64)
-    right = [round(share * b.count) for share, b in zip(accuracy, full, strict=True)]
-    ends = np.array([wilson(k, b.count) for k, b in zip(right, full, strict=True)], np.float64)
+    correct = [round(share * b.count) for share, b in zip(accuracy, full, strict=True)]
+    ends = np.array([wilson(k, b.count) for k, b in zip(correct, full, strict=True)], np.float64)
 
     def draw(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -179,7 +243,7 @@ def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
         lows, highs = ends.T
         upper.vlines(confidence, lows, highs, colors=BLUE, linewidth=2, alpha=0.35)
         upper.plot(confidence, accuracy, "o-", color=BLUE, markersize=4, label="this model")
-        upper.set(ylabel="fraction right", ylim=(-0.03, 1.05), title="Reliability")
+        upper.set(ylabel="accuracy", ylim=(-0.03, 1.05), title="Reliability")
         upper.legend(fontsize=9, loc="upper left")
         lower.bar(
             [(b.lower + b.upper) / 2 for b in full],
@@ -198,12 +262,12 @@ def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
 def risk_coverage_figure(
     points: Sequence[CoveragePoint], operating: tuple[float, float] | None = None
 ) -> str:
-    """Draw the error rate against the fraction of images answered without review.
+    """Plot the error rate against the fraction of images accepted without review.
 
     Parameters
     ----------
     points : sequence of CoveragePoint
-        By growing coverage.
+        By increasing coverage.
     operating : (float, float), optional
         Coverage and risk at the model's own thresholds, marked in the figure.
     """
@@ -212,13 +276,13 @@ def risk_coverage_figure(
         axes = figure.subplots()
         coverage, risk = [p.coverage for p in points], [100 * p.risk for p in points]
         axes.plot(coverage, risk, color=BLUE, label="by confidence alone", drawstyle="steps-post")
-        # The first few answers make a curve of their own: one early error is a risk of 100 %.
+        # The curve is erratic at low coverage: one early error is a risk of 100%.
         highest = max(r for c, r in zip(coverage, risk, strict=True) if c >= 0.1)
         if operating is not None:
             x, y = operating[0], 100 * operating[1]
             axes.plot(x, y, "D", color=ORANGE, markersize=7, label="at the model's thresholds")
             highest = max(highest, y)
-        axes.set(xlabel="fraction answered without review", ylabel="errors among them, %")
+        axes.set(xlabel="coverage (fraction accepted)", ylabel="error rate, %")
         axes.set(xlim=(0, 1.02), ylim=(-0.04 * (highest or 1), 1.35 * (highest or 1)))
         axes.set_title("Risk and coverage")
         axes.legend(fontsize=9, loc="upper center")
@@ -227,7 +291,7 @@ def risk_coverage_figure(
 
 
 def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
-    """Draw precision, recall and F1 of each class with their 95 % intervals."""
+    """Plot precision, recall and F1 of each class with their 95% intervals."""
     series = (
         ("precision", BLUE, "o", -0.22),
         ("recall", ORANGE, "s", 0.0),
@@ -239,18 +303,120 @@ def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
         for name, colour, marker, shift in series:
             rows = per_class.values()
             values = [math.nan if (v := getattr(row, name)) is None else v for row in rows]
-            ends = np.array([row.intervals[name] or UNKNOWN for row in rows])
+            lows, highs = np.array([row.intervals[name] or _UNKNOWN for row in rows]).T
             heights = np.arange(len(rows)) + shift
-            lows, highs = ends.T
             axes.hlines(heights, lows, highs, colors=colour, linewidth=2, alpha=0.55)
             label = "F1" if name == "f1" else name
             axes.plot(values, heights, marker, color=colour, markersize=5, label=label)
         axes.set_yticks(range(len(per_class)), per_class)
         axes.set_ylim(len(per_class) - 0.5, -0.5)
-        axes.set(xlabel="score, with its 95 % interval")
+        axes.set(xlabel="score, 95% interval")
         axes.set_xlim(right=1.0 + 0.03 * (1.0 - axes.get_xlim()[0]))
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.legend(ncols=3, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
     return svg((4.8, 1.1 + 0.55 * len(per_class)), draw)
+
+
+def differences_figure(rows: Mapping[str, Difference]) -> str:
+    """Plot the second model's lead for each score, with 95% intervals.
+
+    Right of 0 the second model is better, left of it the first. An interval that crosses 0 shows
+    no significant difference.
+
+    Parameters
+    ----------
+    rows : mapping of str to Difference
+        By label, from top to bottom.
+    """
+    values = [math.nan if row.value is None else 100 * row.value for row in rows.values()]
+    lows, highs = 100 * np.array([row.interval or _UNKNOWN for row in rows.values()]).T
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        heights = np.arange(len(rows))
+        axes.axvline(0, color=GREY, linewidth=1)
+        axes.hlines(heights, lows, highs, colors=BLUE, linewidth=2, alpha=0.55)
+        axes.plot(values, heights, "o", color=BLUE, markersize=5)
+        reach = np.nanmax(np.abs([*values, *lows, *highs, 0.1]))
+        axes.set_xlim(-1.08 * reach, 1.08 * reach)
+        axes.set_yticks(heights, rows)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel("second minus first, percentage points")
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        labels = ((0.47, "right", "← first better"), (0.53, "left", "second better →"))
+        for x, side, text in labels:
+            axes.text(x, 1.02, text, ha=side, transform=axes.transAxes, color=INK, fontsize=9)
+
+    return svg((4.8, 1.1 + 0.36 * len(rows)), draw)
+
+
+def learning_curve_figure(curve: Sequence[MeasuredPoint]) -> str:
+    """Plot balanced accuracy against the number of training images, on a log scale.
+
+    Each seed is a dot; the line joins their means, with 95% intervals as bars.
+    """
+    rows = curve_rows(curve)
+    images = [row.images for row in rows]
+    means = [100 * row.mean for row in rows]
+    lows, highs = 100 * np.array([row.interval or _UNKNOWN for row in rows]).T
+    dots = [(point.images, 100 * score) for point in curve for score in point.balanced_accuracy]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.set_xscale("log", base=2)
+        axes.plot(*zip(*dots, strict=True), "o", color=ORANGE, markersize=3, label="each seed")
+        axes.vlines(images, lows, highs, colors=BLUE, linewidth=2, alpha=0.55)
+        axes.plot(images, means, "o-", color=BLUE, markersize=5, label="mean, 95% interval")
+        axes.set_xticks(images, [f"{count:,}" for count in images])
+        axes.minorticks_off()
+        axes.set(xlabel="training images", ylabel="balanced accuracy, %", title="Learning curve")
+        axes.legend(fontsize=9, loc="lower right")
+
+    return svg((4.8, 3.4), draw)
+
+
+def _saved(size: tuple[float, float], draw: Callable[[Figure], None], **how: Any) -> bytes:
+    with needs_extra("train", "Plotting figures"):
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    buffer = io.BytesIO()
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Glyphs that matplotlib's font lacks are only measured with it; the reader's fonts show
+        # them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(buffer, **how)
+    return buffer.getvalue()
+
+
+def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
+    ink = "white" if share > 0.5 else INK if count else "#8a949e"
+    x, y = column + 0.5, row + 0.5
+    if not count:
+        axes.text(x, y, "0", ha="center", va="center", color=ink)
+        return
+    axes.text(x, y - 0.11, f"{count:,}", ha="center", va="center", color=ink, weight="bold")
+    axes.text(x, y + 0.2, percent(share), ha="center", va="center", color=ink, size=8)
+
+
+def _curves(axes: Axes, history: History, quantity: Quantity) -> None:
+    epochs = [row["epoch"] for row in history]
+    lines = (
+        ("training", quantity, BLUE, "-", "o"),
+        ("validation", f"val_{quantity}", ORANGE, "--", "s"),
+    )
+    for name, key, colour, style, marker in lines:
+        values = [row.get(key, math.nan) for row in history]
+        if any(map(math.isfinite, values)):
+            axes.plot(epochs, values, style, color=colour, marker=marker, markersize=4, label=name)
+    best = best_epoch(history)
+    if best is not None:
+        axes.axvline(best, color=GREY, linewidth=1, linestyle=":", label=f"best epoch: {best}")
+    axes.set_title(quantity.capitalize())
+    axes.set_xlabel("epoch")
+    axes.locator_params("x", integer=True)
+    axes.legend(fontsize=9)

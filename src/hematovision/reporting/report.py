@@ -1,30 +1,47 @@
-"""One page that shows a model's evaluation to people: ``report.html``.
+"""``report.html``: the evaluation of a model on one page.
 
-The page is one file. Styles, figures and pictures are inside it, it runs no script, and its content
-security policy forbids it to fetch anything.
+Pages are single files: styles, figures and images are embedded, no script runs, and the content
+security policy forbids loading anything.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hematovision.evaluation.schema import Metrics
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hematovision.evaluation.metrics import Metrics
+from hematovision.extras import needs_extra
 from hematovision.files import write_text
-from hematovision.model.prediction import headline
+from hematovision.model.prediction import NOT_RECOGNISED, headline
 from hematovision.reporting import plots, wording
-from hematovision.reporting.difference_plots import learning_curve_figure
 from hematovision.reporting.learning_curve import MeasuredPoint, curve_rows, curve_sentence
-from hematovision.reporting.pages import environment
-from hematovision.reporting.pictures import ErrorExample, data_uri, svg_uri
 
-__all__ = ["GALLERY", "ReportFacts", "render_report", "write_report"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = [
+    "BASELINE_NAMES",
+    "GALLERY",
+    "ErrorExample",
+    "ReportFacts",
+    "data_uri",
+    "render_page",
+    "render_report",
+    "svg_uri",
+    "write_report",
+]
 
 GALLERY = 24
-"""The most pictures that a report shows."""
+"""The most images in a gallery."""
 
 BASELINE_NAMES: Mapping[str, str] = {
     "box_size": "Box size",
@@ -32,10 +49,14 @@ BASELINE_NAMES: Mapping[str, str] = {
     "most_frequent_class": "Most frequent class",
 }
 
+_SIDE = 224
+_QUALITY = 88
+_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
+
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """What a report says besides figures.
+    """The contents of a report apart from the metrics.
 
     Parameters
     ----------
@@ -45,32 +66,64 @@ class ReportFacts:
         The evaluated model's name or folder.
     dataset : str
         The dataset's name or folder.
-    part : str
-        The part evaluated: ``"test"``, ``"all"``.
+    split : str
+        The evaluated split: ``"test"``, ``"all"``.
     created : datetime
-        When; now where left out.
-    split : mapping of str to mapping of str to int
-        For each part of the dataset, the images per class.
+        Now by default.
+    split_sizes : mapping of str to mapping of str to int
+        For each split of the dataset, the images per class.
     details : mapping of str to str
-        Further rows on how the model was made: seed, weights, versions.
+        Other rows about the model: seed, weights, versions.
     labs : tuple of str
         Labs of the training images, where known.
     notes : tuple of str
-        Warnings to show beside those of the metrics.
+        Caveats, in addition to the warnings of the metrics.
     curve : tuple of MeasuredPoint
-        The learning curve, where it was measured.
+        The learning curve, if it was measured.
     """
 
     title: str
     model: str
     dataset: str
-    part: str
+    split: str
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
-    split: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    split_sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
     labs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     curve: tuple[MeasuredPoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class ErrorExample:
+    """A misclassified image in a report.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3), or bytes
+        RGB pixels, or an encoded PNG or JPEG.
+    true, predicted : str
+        The true and the predicted class.
+    confidence : float
+        The probability of the predicted class.
+    name : str
+        The file name to show.
+    decision : str
+        ``"accepted"``, ``"review"``, or empty if not known.
+    overlay : ndarray of uint8, shape (H, W, 3), bytes, or None
+        The same image with the model's attention map.
+    reason : str
+        Why it was sent for review (`Prediction.reason`); empty if accepted or not known.
+    """
+
+    image: NDArray[np.uint8] | bytes
+    true: str
+    predicted: str
+    confidence: float
+    name: str
+    decision: str = ""
+    overlay: NDArray[np.uint8] | bytes | None = None
+    reason: str = ""
 
 
 def write_report(
@@ -81,30 +134,24 @@ def write_report(
     history: Sequence[Mapping[str, float]] = (),
     errors: Sequence[ErrorExample] = (),
 ) -> Path:
-    """Write ``report.html`` into `folder`.
+    """Write ``report.html`` into `folder`, which is created if needed, and return its path.
 
     Parameters
     ----------
     folder : Path
-        Created if need be.
     metrics : Metrics
     facts : ReportFacts
     history : sequence of mapping, optional
-        One row an epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
+        One row per epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
     errors : sequence of ErrorExample, optional
-        The most confident errors, the most confident first; the first 24 are shown.
-
-    Returns
-    -------
-    Path
-        The file.
+        The most confident errors first; up to `GALLERY` are shown.
 
     Raises
     ------
     MissingExtraError
         If matplotlib or Jinja2 is not installed.
     OutputError
-        If the place cannot be written.
+        If the file can't be written.
     """
     page = render_report(metrics, facts, history=history, errors=errors)
     return write_text(folder / "report.html", page)
@@ -117,29 +164,106 @@ def render_report(
     history: Sequence[Mapping[str, float]] = (),
     errors: Sequence[ErrorExample] = (),
 ) -> str:
-    """Return the page that `write_report` writes; the parameters are the same."""
-    labs = (*(metrics.per_lab or ()), *facts.labs)
+    """Return the page that `write_report` writes, from the same parameters."""
+    return render_page(
+        "report",
+        facts,
+        (*(metrics.per_lab or ()), *facts.labs),
+        m=metrics,
+        best_epoch=plots.best_epoch(history),
+        epochs=len(history),
+        curve=_curve(facts.curve),
+        figures=_figures(metrics, history, facts.curve),
+        contenders=_contenders(metrics),
+        errors=[_shown(example) for example in errors[:GALLERY]],
+    )
+
+
+def render_page(template: str, facts: ReportFacts, labs: Sequence[str], **content: Any) -> str:
+    """Render ``<template>.html.j2``; MissingExtraError if Jinja2 is not installed.
+
+    Parameters
+    ----------
+    template : str
+    facts : ReportFacts
+    labs : sequence of str
+        Labs of the images: pages of synthetic images are marked.
+    content
+        The template's other variables.
+    """
     return (
-        environment()
-        .get_template("report.html.j2")
+        _environment()
+        .get_template(f"{template}.html.j2")
         .render(
-            m=metrics,
             facts=facts,
-            drawn=wording.DRAWN if wording.are_synthetic(labs) else None,
+            synthetic=wording.SYNTHETIC if wording.are_synthetic(labs) else None,
             not_a_device=wording.NOT_A_DEVICE,
-            best_epoch=plots.best_epoch(history),
-            epochs=len(history),
-            curve=_curve(facts.curve),
-            figures=_figures(metrics, history, facts.curve),
-            contenders=_contenders(metrics),
-            errors=[_shown(picture) for picture in errors[:GALLERY]],
+            not_recognised=NOT_RECOGNISED,
+            **content,
         )
     )
 
 
-def _shown(picture: ErrorExample) -> tuple[ErrorExample, str, str | None, str]:
-    overlay = None if picture.overlay is None else data_uri(picture.overlay)
-    return picture, data_uri(picture.image), overlay, headline(picture.said, picture.reason)
+def data_uri(image: NDArray[np.uint8] | bytes) -> str:
+    """Return an image as a ``data:`` URI.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3), or bytes
+        Pixels are reduced to 224 pixels at the longer side and encoded as JPEG; bytes of a PNG or
+        JPEG are used as they are.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if isinstance(image, bytes):
+        kind = next((kind for start, kind in _SIGNATURES if image.startswith(start)), None)
+        if kind is None:
+            raise ValueError(
+                f"`image` must be the bytes of a PNG or JPEG. Received: {image[:8]!r}..."
+            )
+        return _uri(image, kind)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            "`image` must be RGB pixels of shape (H, W, 3), dtype uint8. "
+            f"Received: shape {image.shape}, dtype {image.dtype}"
+        )
+    reduced, buffer = Image.fromarray(image), io.BytesIO()
+    reduced.thumbnail((_SIDE, _SIDE))
+    reduced.save(buffer, "JPEG", quality=_QUALITY)
+    return _uri(buffer.getvalue(), "image/jpeg")
+
+
+def svg_uri(svg: str) -> str:
+    """Return an SVG document as a ``data:`` URI; as an image it can run no script."""
+    return _uri(svg.encode("utf-8"), "image/svg+xml")
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _environment() -> Environment:
+    with needs_extra("train", "Writing reports"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    templates = Environment(
+        loader=PackageLoader("hematovision.reporting"),
+        autoescape=True,  # class names and paths are untrusted
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = set(wording.__all__) - {"NOT_A_DEVICE", "SYNTHETIC", "are_synthetic"}
+    templates.filters.update({name: getattr(wording, name) for name in filters})
+    return templates
+
+
+def _shown(example: ErrorExample) -> tuple[ErrorExample, str, str | None, str]:
+    overlay = None if example.overlay is None else data_uri(example.overlay)
+    title = headline(example.predicted, example.reason)
+    return example, data_uri(example.image), overlay, title
 
 
 def _curve(curve: Sequence[MeasuredPoint]) -> dict[str, Any] | None:
@@ -152,28 +276,28 @@ def _curve(curve: Sequence[MeasuredPoint]) -> dict[str, Any] | None:
 def _figures(
     metrics: Metrics, history: Sequence[Mapping[str, float]], curve: Sequence[MeasuredPoint]
 ) -> dict[str, str]:
-    answered = metrics.accuracy_accepted
-    operating = None if answered is None else (1 - metrics.review_rate, 1 - answered)
-    drawn = {
+    accuracy = metrics.accuracy_accepted
+    operating = None if accuracy is None else (1 - metrics.review_rate, 1 - accuracy)
+    figures = {
         "confusion": plots.confusion_figure(metrics.confusion_matrix, metrics.classes),
         "per_class": plots.class_scores_figure(metrics.per_class),
         "reliability": plots.reliability_figure(metrics.reliability),
         "risk": plots.risk_coverage_figure(metrics.risk_coverage, operating),
     }
     for quantity in plots.known_quantities(history):
-        drawn[quantity] = plots.curves_figure(history, quantity)
+        figures[quantity] = plots.curves_figure(history, quantity)
     if curve:
-        drawn["learning_curve"] = learning_curve_figure(curve)
-    return {name: svg_uri(figure) for name, figure in drawn.items()}
+        figures["learning_curve"] = plots.learning_curve_figure(curve)
+    return {name: svg_uri(figure) for name, figure in figures.items()}
 
 
 def _contenders(metrics: Metrics) -> list[dict[str, Any]]:
-    """Return the rows of the table in which the model stands beside the baselines."""
+    """Return the rows of the table of baselines, the model first."""
     keys = ("balanced_accuracy", "accuracy", "macro_f1")
     rows: list[dict[str, Any]] = [
         {
             "name": "This model",
-            "rule": "looks at the cell",
+            "rule": "",
             "scores": [(getattr(metrics, key), metrics.intervals[key]) for key in keys],
             "model": True,
         }

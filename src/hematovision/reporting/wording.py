@@ -1,4 +1,4 @@
-"""How figures are written where people read them: the report and the model card."""
+"""How reports, cards and the CLI write numbers, and the notices they share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from hematovision.evaluation.intervals import Interval
 
 __all__ = [
-    "DRAWN",
     "NOT_A_DEVICE",
+    "SYNTHETIC",
     "are_synthetic",
     "interval",
     "number",
@@ -16,46 +16,46 @@ __all__ = [
     "percent",
     "points",
     "points_interval",
+    "split_name",
 ]
 
 NOT_A_DEVICE = "For research and teaching. Not a medical device."
-DRAWN = "Drawn images (phantoms), not patients"
+SYNTHETIC = "Synthetic images, not patients"
 
-NOTHING = "–"  # noqa: RUF001  an en dash, as tables have it
-THIN = "\u202f"  # narrow no-break space: the sign stays with its number
+_MISSING = "–"  # noqa: RUF001  an en dash
+_SYNTHETIC_LABS = ("synthetic", "phantom")  # the second was the lab's name up to 0.2
 
 
 def percent(value: float | None) -> str:
-    """Write a fraction in percent, with as many decimals as keep it from a false 0 or 100.
+    """Format a fraction as a percentage, with enough decimals never to round to 0 or 100.
 
-    0.9937 is 99.4 %, 0.9996 is 99.96 %, and only 1 is 100 %.
+    0.9937 is 99.4%, 0.9996 is 99.96%, and only 1 is 100%.
     """
     if value is None:
-        return NOTHING
+        return _MISSING
     if value in {0.0, 1.0}:
-        return f"{100 * value:.0f}{THIN}%"
+        return f"{100 * value:.0f}%"
     for digits in range(1, 10):
         text = f"{100 * value:.{digits}f}"
         if 0.0 < float(text) < 100.0:
             break
-    return f"{text}{THIN}%"
+    return f"{text}%"
 
 
 def interval(ends: Interval | None) -> str:
-    """Write an interval of fractions in percent, for instance ``98.8 to 99.9 %``."""
+    """Format an interval of fractions, for instance ``98.8 to 99.9%``."""
     if ends is None:
-        return NOTHING
-    low, high = (percent(end).removesuffix(f"{THIN}%") for end in ends)
-    return f"{low} to {high}{THIN}%"
+        return _MISSING
+    return f"{percent(ends[0]).removesuffix('%')} to {percent(ends[1])}"
 
 
 def points(value: float | None, *, sign: bool = True) -> str:
-    """Write a difference of fractions in points of percent, for instance ``+1.2``.
+    """Format a difference of fractions in percentage points, for instance ``+1.2``.
 
-    As many decimals as keep a difference from looking like none: 0.0004 is +0.04.
+    With enough decimals never to round to 0: 0.0004 is +0.04.
     """
     if value is None:
-        return NOTHING
+        return _MISSING
     if value == 0.0:
         return "0.0"
     for digits in range(1, 10):
@@ -66,23 +66,29 @@ def points(value: float | None, *, sign: bool = True) -> str:
 
 
 def points_interval(ends: Interval | None) -> str:
-    """Write an interval of a difference in points of percent, for instance ``-0.4 to 1.0``."""
+    """Format an interval of a difference in percentage points, for instance ``-0.4 to 1.0``."""
     if ends is None:
-        return NOTHING
-    low, high = (points(end, sign=False) for end in ends)
-    return f"{low} to {high}"
+        return _MISSING
+    return f"{points(ends[0], sign=False)} to {points(ends[1], sign=False)}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number with so many decimals."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    """Format a number with this many decimals."""
+    return _MISSING if value is None else f"{value:.{digits}f}"
 
 
 def p_value(p: float) -> str:
-    """Write the p of a test, for instance ``p = 0.064`` or ``p < 0.001``."""
+    """Format a p-value, for instance ``p = 0.064`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def split_name(split: str) -> str:
+    """Name the evaluated images: ``test split``, ``all images``, ``cross-validation``."""
+    if split == "all":
+        return "all images"
+    return f"{split} split" if split in {"train", "valid", "test"} else split
+
+
 def are_synthetic(labs: Iterable[str]) -> bool:
-    """Whether any lab is synthetic: its name begins with ``synthetic`` (``phantom`` before 0.3)."""
-    return any(lab.casefold().startswith(("synthetic", "phantom")) for lab in labs)
+    """Whether any of these labs stands for synthetic images."""
+    return any(lab.casefold().startswith(_SYNTHETIC_LABS) for lab in labs)

@@ -246,7 +246,7 @@ def changed_examples(
             after=classes[new[i]],
             confidence=float(confidence[i]),
             name=shown(files[i]),
-            unlike=bool(after.novelty[i] > max_novelty),
+            out_of_distribution=bool(after.novelty[i] > max_novelty),
         )
         for i in ranked
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from hematovision.data.samples import Dataset
 from hematovision.data.splits import write_splits
 from hematovision.evaluation import Metrics
-from hematovision.evaluation.schema import write_json
+from hematovision.evaluation.metrics import write_json
 from hematovision.extras import needs_extra
 from hematovision.files import write_text
 from hematovision.model.bundle import (
@@ -31,7 +31,7 @@ from hematovision.reporting.adaptation import (
     PredictionChanges,
     write_adaptation_report,
 )
-from hematovision.reporting.claim import NOT_FOR_DIAGNOSIS, NOTHING_SAID, Statements, preprocessing
+from hematovision.reporting.card import NOT_FOR_DIAGNOSIS, NOT_RECORDED, Statements, preprocessing
 from hematovision.workflows.adapt_source import Source
 from hematovision.workflows.scoring import LabelledPredictions, write_evaluation
 
@@ -140,8 +140,8 @@ def write_judged(
         title=f"{lab.name}: {part}",
         model=bundle.name,
         dataset=lab.name,
-        part=part,
-        split=lab.splits,
+        split=part,
+        split_sizes=lab.splits,
         details=_details(source, lab),
         labs=lab.labs,
     )
@@ -151,10 +151,10 @@ def write_judged(
         name=bundle.name,
         architecture=f"As {source.title}, with a linear correction of its logits",
         weights=bundle.manifest.backbone.name,
-        split=lab.splits,
-        part=part,
+        split_sizes=lab.splits,
+        split=part,
         fingerprint=lab.fingerprint,
-        how_split=_HOW_SPLIT[part],
+        split_method=_HOW_SPLIT[part],
         preprocessing=preprocessing(
             source.parts.weights.side, white_balance=source.parts.white_balance
         ),
@@ -200,7 +200,7 @@ def write_unjudged(
         title=f"{lab.name}: adapted without labels",
         model=bundle.name,
         dataset=lab.name,
-        part="all",
+        split="all",
         details=_details(source, lab),
         labs=lab.labs,
         notes=tuple(notes),
@@ -266,7 +266,7 @@ def _details(source: Source, lab: Lab) -> dict[str, str]:
 def _about(source: Source) -> Statements:
     """Say where to read what the model had learnt from before; of the rest nobody has told."""
     before = f"Adapted from {source.title}, whose own card lists its training data."
-    return replace(NOTHING_SAID, sources=(before, *NOTHING_SAID.sources))
+    return replace(NOT_RECORDED, sources=(before, *NOT_RECORDED.sources))
 
 
 def _card(bundle: Bundle, source: Source, notes: Sequence[str]) -> str:

@@ -11,9 +11,13 @@ import numpy as np
 from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.errors import DatasetError, ImageError, ModelError
-from hematovision.evaluation.common_classes import CommonClasses
-from hematovision.evaluation.comparing import ModelPredictions, compare_predictions
-from hematovision.evaluation.comparison import Comparison, write_comparison
+from hematovision.evaluation.comparison import (
+    CommonClasses,
+    Comparison,
+    ModelPredictions,
+    compare_predictions,
+    write_comparison,
+)
 from hematovision.extras import require
 from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle
@@ -22,8 +26,7 @@ from hematovision.model.thresholds import accepts
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import ReportFacts
-from hematovision.reporting.comparison_report import write_comparison_report
-from hematovision.reporting.verdict import verdict
+from hematovision.reporting.comparison import verdict, write_comparison_report
 from hematovision.workflows.differing import (
     DifferingImage,
     differing_table,
@@ -244,7 +247,7 @@ def _write(
         title=f"{shown(data.root.name)}: {'all images' if part == 'all' else f'{part} part'}",
         model=" and ".join(result.comparison.models),
         dataset=shown(data.root.name),
-        part=part,
+        split=part,
         details={**details, "Compared in": ", ".join(common.classes)},
         notes=(*result.notes, *map(shown, refused)),
     )

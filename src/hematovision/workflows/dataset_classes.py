@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hematovision.data.classes import choose_taxonomy
 from hematovision.data.samples import Dataset
 from hematovision.errors import TaxonomyError
-from hematovision.evaluation.common_classes import CommonClasses
+from hematovision.evaluation.comparison import CommonClasses
 from hematovision.taxonomy import FOLDERS, TAXONOMIES, Taxonomy
 from hematovision.workflows.scoring import LabelledPredictions
 

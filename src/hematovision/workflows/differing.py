@@ -12,9 +12,9 @@ import numpy as np
 from hematovision import images
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import ImageError
-from hematovision.evaluation.comparing import ModelPredictions
+from hematovision.evaluation.comparison import ModelPredictions
 from hematovision.paths import csv_row, shown
-from hematovision.reporting.comparison_report import Differing, PairExample
+from hematovision.reporting.comparison import Differing, PairExample
 from hematovision.reporting.report import GALLERY
 
 __all__ = ["DifferingImage", "differing_table", "find_differing", "gallery"]
@@ -89,7 +89,10 @@ def find_differing(
     folded = (first, second)
     tables = [np.asarray(said.probabilities) for said in folded]
     answers = np.stack([table.argmax(axis=1) for table in tables])
-    unlike = [np.zeros(len(samples), bool) if m.unlike is None else m.unlike for m in folded]
+    unlike = [
+        np.zeros(len(samples), bool) if m.out_of_distribution is None else m.out_of_distribution
+        for m in folded
+    ]
     novel = np.array(unlike, bool)
     decisions = [np.where(np.asarray(said.accepted), "accepted", "review") for said in folded]
     found = []
@@ -150,9 +153,9 @@ def _picture(image: DifferingImage, data: Dataset) -> PairExample | None:
     return PairExample(
         image=pixels,
         true=image.sample.label,
-        said=image.said,
+        predicted=image.said,
         confidence=image.confidence,
         decision=image.decision,
-        unlike=image.unlike,
+        out_of_distribution=image.unlike,
         name=shown(data.relative(image.sample)),
     )

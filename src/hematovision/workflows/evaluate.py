@@ -109,8 +109,8 @@ def _evaluated(
         title=f"{shown(data.root.name)}: {'all images' if whole else f'{split} part'}",
         model=classifier.bundle.name,
         dataset=shown(data.root.name),
-        part="all" if whole else split,
-        split=split_counts(data),
+        split="all" if whole else split,
+        split_sizes=split_counts(data),
         details={"Backbone": classifier.bundle.manifest.backbone.name},
         labs=tuple(map(str, classifier.bundle.manifest.data.get("labs", ()))),
         notes=tuple(

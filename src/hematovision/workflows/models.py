@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hematovision.evaluation.schema import read_metrics
+from hematovision.evaluation.metrics import read_metrics
 from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import bundled_models, find_model
 

@@ -29,7 +29,7 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef, Manifest
 from hematovision.paths import shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card
-from hematovision.reporting.claim import NOTHING_SAID, Statements, preprocessing
+from hematovision.reporting.card import NOT_RECORDED, Statements, preprocessing
 from hematovision.workflows.scoring import (
     LabelledPredictions,
     boxes_of,
@@ -81,7 +81,7 @@ class Recipe:
     epochs: int
     options: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    about: Statements = NOTHING_SAID
+    about: Statements = NOT_RECORDED
     details: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -168,8 +168,8 @@ def write_figures(
         title=f"{shown(data.root.name)}: {name} part",
         model=bundle.name,
         dataset=shown(data.root.name),
-        part=name,
-        split=split_counts(data),
+        split=name,
+        split_sizes=split_counts(data),
         details=_details(learned, recipe, bundle),
         labs=_labs(data),
         curve=tuple(curve),
@@ -198,10 +198,10 @@ def _card(
         name=bundle.name,
         architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes), side=learned.weights.side),
         weights=bundle.manifest.backbone.name,
-        split=split_counts(data),
-        part=evaluated_split(learned),
+        split_sizes=split_counts(data),
+        split=evaluated_split(learned),
         fingerprint=learned.fingerprint,
-        how_split=_HOW_SPLIT,
+        split_method=_HOW_SPLIT,
         preprocessing=preprocessing(learned.weights.side),
         temperature=learned.temperature,
         min_confidence=learned.thresholds.min_confidence,

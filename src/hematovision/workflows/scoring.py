@@ -170,7 +170,7 @@ def _pictures(
         ErrorExample(
             image=image,
             true=answered.samples[i].label,
-            said=classes[said[i]],
+            predicted=classes[said[i]],
             confidence=float(answered.probabilities[i, said[i]]),
             name=shown(dataset.relative(answered.samples[i])),
             decision=decisions[i].decision,

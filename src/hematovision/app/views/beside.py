@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from hematovision.errors import HematoVisionError
-from hematovision.evaluation.paired import Difference
+from hematovision.evaluation.uncertainty import Difference
 from hematovision.paths import data_folder
 from hematovision.retraining.library import LibraryModel
 from hematovision.workflows.compare import CompareResult, compare

@@ -10,7 +10,7 @@ import streamlit as st
 from hematovision.app import state
 from hematovision.app.charts import confusion_chart, curves_chart, figures_of, show_chart
 from hematovision.app.views.beside import show_side_by_side
-from hematovision.evaluation.schema import read_metrics
+from hematovision.evaluation.metrics import read_metrics
 from hematovision.retraining.library import LibraryModel
 
 __all__ = ["show"]

@@ -1,23 +1,29 @@
-"""What two models' answers come to, and what is written about them."""
+"""Two models are compared in their common classes, with intervals of the differences."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hematovision.errors import BundleError, DatasetError
+from hematovision.errors import BundleError, DatasetError, TaxonomyError
 from hematovision.evaluation import evaluate
-from hematovision.evaluation.comparing import ModelPredictions, compare_predictions
-from hematovision.evaluation.comparison import Comparison, read_comparison, write_comparison
-from hematovision.reporting.verdict import is_shown, verdict
+from hematovision.evaluation.comparison import (
+    OTHER,
+    CommonClasses,
+    Comparison,
+    ModelPredictions,
+    compare_predictions,
+    read_comparison,
+    write_comparison,
+)
+from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
 
 
 def table(labels, wrong, confidence=0.9):
-    """Return probabilities of two classes that are right but for the positions `wrong`."""
-    said = np.array(labels)
-    said[wrong] = 1 - said[wrong]
-    return np.where(np.arange(2) == said[:, None], confidence, 1 - confidence)
+    """Return probabilities of two classes that are correct except at the positions `wrong`."""
+    predicted = np.array(labels)
+    predicted[wrong] = 1 - predicted[wrong]
+    return np.where(np.arange(2) == predicted[:, None], confidence, 1 - confidence)
 
 
 def compared(first_wrong, second_wrong, n=750, labels=None, **known) -> Comparison:
@@ -70,7 +76,7 @@ def test_a_class_without_images_has_no_difference():
     assert "No images of: WBC" in found.warnings[0]
 
 
-def test_images_in_groups_say_that_mcnemars_test_takes_them_for_independent():
+def test_images_in_groups_add_a_warning_about_mcnemars_test():
     grouped = compared(range(14), range(14, 19), groups=[f"field {i // 10}" for i in range(750)])
     assert grouped.interval_method == "cluster_bootstrap"
     assert "75 groups" in grouped.warnings[-1]
@@ -93,7 +99,7 @@ def test_file_is_strict_json_and_is_read_back_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 2}, {"mcnemar": {"q": 1}}, {"models": None}])
-def test_another_schema_is_refused_with_what_to_do(change):
+def test_another_schema_is_an_error_that_names_the_command(change):
     value = {**compared([0], [1], n=20).to_json(), **change}
     with pytest.raises(
         BundleError, match=r"no comparison of schema version 1.*hematovision compare"
@@ -101,75 +107,58 @@ def test_another_schema_is_refused_with_what_to_do(change):
         Comparison.from_json(value)
 
 
-def test_a_file_that_is_missing_is_refused(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(BundleError, match=r"gone\.json.*hematovision compare"):
         read_comparison(tmp_path / "gone.json")
 
 
 def test_nothing_to_compare_is_an_error():
     nothing = ModelPredictions("a", np.zeros((0, 2)), [])
-    with pytest.raises(DatasetError, match="no image"):
+    with pytest.raises(DatasetError, match="no images"):
         compare_predictions([], nothing, nothing, ("RBC", "WBC"))
 
 
-def test_a_clear_difference_is_said_with_its_size_and_images():
-    assert verdict(compared(range(20), range(20, 25))) == (
-        "The second model (b) is better by 2.0 points of accuracy (95 % interval 0.8 to 3.5): "
-        "20 images only the second gets right, 5 only the first."
-    )
-    turned = verdict(compared(range(20, 25), range(20)))
-    assert turned.startswith("The first model (a) is better by 2.0 points of accuracy (95 % ")
-    assert "0.8 to 3.5" in turned
-    assert turned.endswith("20 images only the first gets right, 5 only the second.")
+def taxonomy(*classes, **aliases):
+    return Taxonomy("own", classes, aliases)
 
 
-def test_an_interval_that_holds_zero_claims_nothing():
-    found = compared(range(9), range(9, 15))
-    assert not is_shown(found)
-    said = verdict(found)
-    assert said.startswith("No difference can be shown: the second model (b) is 0.4 points")
-    assert "but the 95 % interval is -0.7 to 1.6" in said
-    assert "better" not in said
+def test_the_same_classes_in_another_order_are_the_same():
+    common = CommonClasses.of(taxonomy("a", "b", "c"), taxonomy("C", "a", "b"))
+    assert common.classes == ("a", "b", "c")
+    assert common.columns == ((0, 1, 2), (2, 0, 1))
+    np.testing.assert_allclose(common.fold(np.array([[0.7, 0.2, 0.1]]), 1), [[0.2, 0.1, 0.7]])
 
 
-def test_so_few_images_that_only_the_interval_speaks_claim_nothing():
-    found = compared(range(4), [])
-    assert found.differences["accuracy"].interval[0] > 0
-    assert "so few images tell little (McNemar's p = 0.125)" in verdict(found)
+@pytest.mark.parametrize("turned", [False, True])
+def test_eight_classes_are_added_up_to_three(turned):
+    pair = (PBC8, RBC_WBC_PLATELETS) if turned else (RBC_WBC_PLATELETS, PBC8)
+    common = CommonClasses.of(*pair)
+    fine = pair.index(PBC8)
+    assert common.taxonomy is RBC_WBC_PLATELETS
+    assert common.classes == ("RBC", "WBC", "Platelets")
+    assert common.names[fine]["neutrophil"] == "WBC"
+    assert common.names[1 - fine] == {}
+    # The most likely of the eight is a platelet; the most likely of the three is a white cell.
+    row = np.zeros((1, 8))
+    row[0, [PBC8.index("platelet"), PBC8.index("ig"), PBC8.index("neutrophil")]] = 0.4, 0.3, 0.3
+    np.testing.assert_allclose(common.fold(row, fine), [[0, 0.6, 0.4]], atol=1e-12)
 
 
-def test_models_that_are_right_equally_often_are_not_called_equal():
-    assert verdict(compared([1, 2], [3, 4])).startswith(
-        "No difference can be shown: both are right equally often (95 % interval of the difference"
-    )
-    assert verdict(compared([1], [2])).endswith(
-        "1 image only the second gets right, 1 only the first."
-    )
+def test_a_class_of_only_one_model_is_never_correct():
+    common = CommonClasses.of(taxonomy("a", "b", "c"), taxonomy("a", "b", "d"))
+    assert common.classes == ("a", "b", OTHER)
+    assert common.names == ({"c": OTHER}, {"d": OTHER})
+    np.testing.assert_allclose(common.fold(np.array([[0.2, 0.3, 0.5]]), 0), [[0.2, 0.3, 0.5]])
 
 
-def test_models_that_never_differ_are_told_apart_by_nothing():
-    assert verdict(compared([3], [3])) == (
-        "The two models give the same answer for each of the 750 images."
-    )
+def test_either_taxonomy_may_know_the_others_name():
+    first, second = taxonomy("a", "b", "c", a=("x",)), taxonomy("x", "y", "c", y=("b",))
+    common = CommonClasses.of(first, second)
+    assert common.classes == ("a", "b", "c")
+    assert common.names == ({}, {"x": "a", "y": "b"})
 
 
-def test_a_better_accuracy_that_costs_a_rare_class_is_said_with_that_reservation():
-    labels = np.zeros(750, int)
-    labels[-20:] = 1
-    said = verdict(compared(range(60), range(740, 750), labels=labels))
-    assert said.startswith("The second model (b) is better by 6.7 points")
-    assert "where every class counts alike the first is ahead by 20.9 points" in said
-    assert "that is not certain" not in said
-    small = verdict(compared(range(60), range(748, 750), labels=labels))
-    assert "the first is ahead by 0.9 points" in small
-    assert small.endswith("that is not certain.")
-    turned = verdict(compared(range(740, 750), range(60), labels=labels))
-    assert "where every class counts alike the second is ahead by 20.9 points" in turned
-
-
-def test_the_verdict_stands_on_the_interval_by_group():
-    groups = [f"field {min(i // 20, 37)}" for i in range(750)]
-    found = compared(range(20), [], groups=groups)  # one whole field
-    assert found.mcnemar.p < 0.001
-    assert not is_shown(found)
-    assert is_shown(replace(found, differences=compared(range(20), []).differences))
+@pytest.mark.parametrize(("other", "reason"), [("b", "both have only b"), ("e", "none in common")])
+def test_fewer_than_two_classes_in_common_cannot_be_compared(other, reason):
+    with pytest.raises(TaxonomyError, match=rf"a, b, c; the second has {other}, d; .*{reason}"):
+        CommonClasses.of(taxonomy("a", "b", "c"), taxonomy(other, "d"))

@@ -1,0 +1,225 @@
+"""``compare.html``: two models compared on one page, and the verdict in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.evaluation.comparison import Comparison
+from hematovision.evaluation.intervals import Interval
+from hematovision.evaluation.uncertainty import Difference
+from hematovision.files import write_text
+from hematovision.reporting.plots import differences_figure
+from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render_page, svg_uri
+from hematovision.reporting.wording import p_value, points, points_interval
+
+__all__ = [
+    "Differing",
+    "PairExample",
+    "is_shown",
+    "render_comparison",
+    "verdict",
+    "write_comparison_report",
+]
+
+ALPHA = 0.05
+
+SCORES: Mapping[str, str] = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro-F1",
+    "review_rate": "Sent for review",
+    "accuracy_accepted": "Accuracy, accepted",
+}
+
+_ORDER = ("first", "second")
+
+
+@dataclass(frozen=True)
+class PairExample:
+    """An image that two models classify differently.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3), or bytes
+        As in `ErrorExample`.
+    true : str
+        The true class.
+    predicted : tuple of two str
+        The classes predicted by the first and the second model.
+    confidence : tuple of two float
+        Their probabilities.
+    decision : tuple of two str
+        ``"accepted"`` or ``"review"``.
+    name : str
+        The file name to show.
+    out_of_distribution : tuple of two bool
+        Whether the image is unlike the model's training images.
+    """
+
+    image: NDArray[np.uint8] | bytes
+    true: str
+    predicted: tuple[str, str]
+    confidence: tuple[float, float]
+    decision: tuple[str, str]
+    name: str
+    out_of_distribution: tuple[bool, bool] = (False, False)
+
+
+@dataclass(frozen=True)
+class Differing:
+    """Examples of images that two models classify differently, and how many both get wrong."""
+
+    only_second: Sequence[PairExample] = ()
+    only_first: Sequence[PairExample] = ()
+    both_wrong: Sequence[PairExample] = ()
+    n_both_wrong: int = 0
+
+
+def write_comparison_report(
+    folder: Path, comparison: Comparison, facts: ReportFacts, differing: Differing
+) -> Path:
+    """Write ``compare.html`` into `folder`, which is created if needed, and return its path.
+
+    Parameters
+    ----------
+    folder : Path
+    comparison : Comparison
+    facts : ReportFacts
+    differing : Differing
+        Up to `GALLERY` examples of each kind are shown.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib or Jinja2 is not installed.
+    OutputError
+        If the file can't be written.
+    """
+    return write_text(folder / "compare.html", render_comparison(comparison, facts, differing))
+
+
+def render_comparison(comparison: Comparison, facts: ReportFacts, differing: Differing) -> str:
+    """Return the page that `write_comparison_report` writes, from the same parameters."""
+    return render_page(
+        "compare",
+        facts,
+        tuple(comparison.per_lab or ()),
+        c=comparison,
+        verdict=verdict(comparison),
+        shown=is_shown(comparison),
+        score_names=SCORES,
+        figures={"differences": svg_uri(differences_figure(_rows(comparison)))},
+        galleries=_galleries(comparison, differing),
+    )
+
+
+def is_shown(comparison: Comparison) -> bool:
+    """Whether one model is significantly more accurate.
+
+    The interval of the difference in accuracy must exclude 0, and McNemar's test must reject equal
+    accuracy: if only one model classifies four images correctly and the other none, the interval
+    excludes 0 but the exact test does not reject (p = 0.125).
+    """
+    ends = comparison.differences["accuracy"].interval
+    return _excludes_zero(ends) and comparison.mcnemar.p < ALPHA
+
+
+def verdict(comparison: Comparison) -> str:
+    """State which model is better, by how much, and on how many images.
+
+    For instance: "The second model (b) is better by 1.2 points of accuracy (95% interval 0.3 to
+    2.0): 14 images only the second gets right, 5 only the first."
+    """
+    if not comparison.differing:
+        return f"The two models predict the same class for each of the {comparison.n:,} images."
+    gap = comparison.differences["accuracy"]
+    value = gap.value or 0.0
+    if value == 0.0:
+        return (
+            "No significant difference: both are equally accurate (95% interval of the difference "
+            f"{points_interval(gap.interval)} points); {_alone(comparison, 1)}."
+        )
+    ahead = int(value > 0)
+    model = f"he {_ORDER[ahead]} model ({comparison.models[ahead]}) is"
+    size = f"{points(abs(value), sign=False)} points of accuracy"
+    ends = _seen_from(ahead, gap.interval)
+    if is_shown(comparison):
+        claim = f"T{model} better by {size} (95% interval {ends})"
+        return f"{claim}: {_alone(comparison, ahead)}.{_reservation(comparison, ahead)}"
+    doubt = f"but the 95% interval is {ends}"
+    if _excludes_zero(gap.interval):
+        doubt = f"but the images are too few (McNemar's {p_value(comparison.mcnemar.p)})"
+    return (
+        f"No significant difference: t{model} {size} ahead, {doubt}; {_alone(comparison, ahead)}."
+    )
+
+
+def _alone(comparison: Comparison, ahead: int) -> str:
+    """Count the images that only one model gets right, those of the model ahead first."""
+    counts = (comparison.agreement.only_first, comparison.agreement.only_second)
+    images = "image" if counts[ahead] == 1 else "images"
+    return (
+        f"{counts[ahead]:,} {images} only the {_ORDER[ahead]} gets right, {counts[1 - ahead]:,} "
+        f"only the {_ORDER[1 - ahead]}"
+    )
+
+
+def _reservation(comparison: Comparison, ahead: int) -> str:
+    """Return a caveat if the balanced accuracy favours the other model."""
+    gap = comparison.differences["balanced_accuracy"]
+    other = (gap.value or 0.0) * (1 if ahead else -1)
+    if other >= 0:
+        return ""
+    shown = "" if _excludes_zero(gap.interval) else "; this is not significant"
+    return (
+        f" But the {_ORDER[1 - ahead]} is ahead by {points(-other, sign=False)} points of balanced "
+        f"accuracy (95% interval {_seen_from(1 - ahead, gap.interval)}){shown}."
+    )
+
+
+def _seen_from(ahead: int, ends: Interval | None) -> str:
+    """Format the interval of one model's lead over the other."""
+    if ends is None or ahead:
+        return points_interval(ends)
+    return points_interval((-ends[1], -ends[0]))
+
+
+def _excludes_zero(ends: Interval | None) -> bool:
+    return ends is not None and not ends[0] <= 0.0 <= ends[1]
+
+
+def _rows(comparison: Comparison) -> dict[str, Difference]:
+    """Return the rows of the figure: overall scores, then the recall of each class."""
+    overall = ("accuracy", "balanced_accuracy", "macro_f1")
+    return {
+        **{SCORES[key]: comparison.differences[key] for key in overall},
+        **{f"Recall: {name}": row.difference for name, row in comparison.per_class.items()},
+    }
+
+
+def _galleries(comparison: Comparison, differing: Differing) -> list[dict[str, Any]]:
+    agreement = comparison.agreement
+    kinds = (
+        ("Only the second is correct", agreement.only_second, differing.only_second),
+        ("Only the first is correct", agreement.only_first, differing.only_first),
+        (
+            "Both are wrong in different ways",
+            differing.n_both_wrong,
+            differing.both_wrong,
+        ),
+    )
+    return [
+        {
+            "title": title,
+            "n": n,
+            "examples": [(example, data_uri(example.image)) for example in examples[:GALLERY]],
+        }
+        for title, n, examples in kinds
+        if n
+    ]

@@ -1,0 +1,126 @@
+"""The CSV tables of an evaluation: ``predictions.csv`` and ``classification_report.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hematovision.evaluation.metrics import Metrics
+from hematovision.files import write_text
+from hematovision.paths import csv_row
+
+__all__ = ["REPORT_COLUMNS", "classification_report", "write_predictions"]
+
+REPORT_COLUMNS = ("class", "precision", "recall", "f1-score", "support")
+
+
+def classification_report(metrics: Metrics) -> str:
+    """Return ``classification_report.csv``: a row for each class, accuracy and two averages.
+
+    The same numbers as ``sklearn.metrics.classification_report(..., zero_division=0)``: an
+    undefined score is 0, also in the averages. ``metrics.json`` leaves such scores out instead.
+    """
+    confusion = np.asarray(metrics.confusion_matrix, np.float64)
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    correct = np.diagonal(confusion)
+    scores = np.stack(
+        [
+            _divided(correct, predicted),
+            _divided(correct, support),
+            _divided(2 * correct, support + predicted),
+        ],
+        axis=1,
+    )
+    total = support.sum()
+    rows: list[list[object]] = [
+        [name, *map(_number, row), int(n)]
+        for name, row, n in zip(metrics.classes, scores, support, strict=True)
+    ]
+    rows += [
+        ["accuracy", "", "", _number(correct.sum() / total), int(total)],
+        ["macro avg", *map(_number, scores.mean(axis=0)), int(total)],
+        ["weighted avg", *map(_number, support @ scores / total), int(total)],
+    ]
+    return _csv((REPORT_COLUMNS, *rows))
+
+
+def write_predictions(
+    path: Path,
+    files: Sequence[str],
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    *,
+    accepted: ArrayLike,
+    reasons: Sequence[str] | None = None,
+    novelty: ArrayLike | None = None,
+    groups: Sequence[str] | None = None,
+    labs: Sequence[str | None] | None = None,
+) -> Path:
+    """Write ``predictions.csv``: one row per image, in the order given.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    files : sequence of str, shape (N,)
+        The images, relative to their dataset.
+    labels : array_like of int, shape (N,)
+        True class indices.
+    probabilities : array_like of float, shape (N, C)
+    classes : sequence of str
+    accepted : array_like of bool, shape (N,)
+    reasons : sequence of str, optional
+        Why a prediction is sent for review; empty for the others.
+    novelty : array_like of float, shape (N,), optional
+    groups, labs : sequence of str, optional
+        Empty if not known.
+
+    Returns
+    -------
+    Path
+        `path`. The columns are ``path, true, label, correct, confidence, decision, reason, novelty,
+        group, lab, p_<class>...``; ``label`` is the predicted class, as in the table of `classify`.
+
+    Raises
+    ------
+    OutputError
+        If the file can't be written.
+    ValueError
+        If columns have different lengths.
+    """
+    table = np.asarray(probabilities, np.float64)
+    predicted, blank = table.argmax(axis=1), [""] * len(table)
+    columns = {
+        "path": list(files),
+        "true": [classes[i] for i in np.asarray(labels)],
+        "label": [classes[i] for i in predicted],
+        "correct": ["yes" if hit else "no" for hit in predicted == np.asarray(labels)],
+        "confidence": [f"{p:.6f}" for p in table.max(axis=1)],
+        "decision": ["accepted" if a else "review" for a in np.asarray(accepted, np.bool_)],
+        "reason": blank if reasons is None else list(reasons),
+        "novelty": blank if novelty is None else [f"{v:.6g}" for v in np.asarray(novelty)],
+        "group": blank if groups is None else list(groups),
+        "lab": blank if labs is None else [lab or "" for lab in labs],
+        **{f"p_{name}": [f"{p:.6f}" for p in table[:, i]] for i, name in enumerate(classes)},
+    }
+    return write_text(path, _csv((tuple(columns), *zip(*columns.values(), strict=True))))
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(map(csv_row, rows))
+    return buffer.getvalue()
+
+
+def _divided(counts: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(counts, of, out=np.zeros_like(counts), where=of > 0)
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}"
