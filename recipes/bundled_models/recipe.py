@@ -41,8 +41,8 @@ from recipes.hematology_backbone.pbc8 import make_pbc8
 from recipes.sets import prepare
 
 WITH_THE_BACKBONE = (
-    "the head learnt with the backbone, from cells that look different each time; a row of "
-    "history.csv is one of recipes/hematology_backbone/{}"
+    "the head was trained together with the backbone, on augmented cells; the rows of history.csv "
+    "are those of recipes/hematology_backbone/{}"
 )
 KEPT = ("MODEL_CARD.md", "history.csv", "metrics.json")
 

@@ -1,9 +1,9 @@
-"""Give a packaged model the report that its card names, from the figures in its folder.
+"""Write the report of a bundled model from the metrics in its folder.
 
     python -m recipes.bundled_models.reports MODEL...
 
-The run folder of a recipe has a report with pictures of the wrongly classified images. These are
-not ours to ship, so that the package's report has all but them, and the card says so.
+Run folders of the recipe have a report with the misclassified images. Their licences don't allow
+shipping them, so the packaged report has none, and the card states it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from hematovision.training.recipe import Epoch
 __all__ = ["PACKAGED", "add_report"]
 
 PACKAGED = (
-    "`report.html` beside this card shows all figures. The wrongly classified images are not part "
-    "of the package."
+    "`report.html` in this folder has all metrics. The misclassified images are not part of the "
+    "package."
 )
 
 
 def add_report(folder: Path) -> Bundle:
-    """Write ``report.html`` into a packaged model's folder, and seal it.
+    """Write ``report.html`` into the folder of a bundled model, and update the hashes.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def add_report(folder: Path) -> Bundle:
             "Versions": ", ".join(f"{name} {found}" for name, found in manifest.versions.items()),
         },
         labs=tuple(manifest.data["labs"]),
-        notes=("The wrongly classified images are not part of the package.",),
+        notes=("The misclassified images are not part of the package.",),
     )
     write_report(folder, read_metrics(folder / "metrics.json"), facts, history=_history(folder))
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
