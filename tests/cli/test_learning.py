@@ -226,8 +226,5 @@ def test_adapting_without_labels_says_what_changed(run, monkeypatch):
     assert job.call_args.kwargs["unlabelled"] is True
     assert result.exit_code == 3
     assert re.search(r"WBC +0 +1", result.stdout)
-    assert (
-        "1 of 2 predictions changed. Sent for review: 100\u202f% before, 50.0\u202f% now"
-        in result.stdout
-    )
+    assert "1 of 2 predictions changed. Sent for review: 100% before, 50.0% now" in result.stdout
     assert "Note: Nobody knows." in result.stdout

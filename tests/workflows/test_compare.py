@@ -67,7 +67,7 @@ def test_both_answer_the_same_images_and_what_cannot_be_read_is_listed(colours, 
     assert found.agreement.only_second == 2  # the brown ones among the red
     assert found.agreement.both_wrong == 1
     assert found.differences["accuracy"].value == pytest.approx(1 / 13)
-    assert result.verdict.startswith("No difference can be shown")
+    assert result.verdict.startswith("No significant difference")
     assert [Path(error.path).name for error in result.refused] == ["broken.png"]
     assert said[-1] == (14, 14, "comparing")
     assert result.report is None

@@ -63,7 +63,7 @@ def test_a_part_that_is_not_there_is_an_error_that_lists_the_parts(colours: Path
 def test_a_dataset_without_parts_is_evaluated_whole(colours: Path, tmp_path: Path):
     result = evaluate(MODEL, colours / "Train", out=tmp_path / "out")
     assert result.metrics.n == 9
-    assert result.metrics.baselines["most_frequent_class"].fitted_on == "evaluated part"
+    assert result.metrics.baselines["most_frequent_class"].fitted_on == "evaluated split"
 
 
 def test_classes_that_the_model_does_not_know_are_an_error(tmp_path: Path):

@@ -93,7 +93,7 @@ def test_the_history_has_a_line_an_epoch(trained):
 
 def test_the_report_says_that_these_are_drawings(trained):
     page = trained.report.read_text()
-    assert "Drawn images (phantoms), not patients" in page
+    assert "Synthetic images, not patients" in page
     assert "Not a medical device" in page
 
 

@@ -122,7 +122,7 @@ def _verdict(before: Metrics, after: Metrics) -> str:
         return f"The adapted model is better. {said}"
     if one and two and one[0] > two[1]:
         return f"The old model is better. {said}"
-    return f"No difference can be shown: so few cells tell little. {said}"
+    return f"No significant difference: so few cells tell little. {said}"
 
 
 def _notes(bundles: tuple[Bundle, Bundle], judged: Dataset) -> list[str]:
