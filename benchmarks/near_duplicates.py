@@ -23,9 +23,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hematovision import images
-from hematovision.data.duplicates import MAX_HASH_DISTANCE, near_duplicates
-from hematovision.data.fingerprints import Fingerprint, Fingerprints, fingerprint, fingerprint_all
-from hematovision.data.importing.run import import_dataset
+from hematovision.data.duplicates import (
+    MAX_HASH_DISTANCE,
+    Fingerprint,
+    Fingerprints,
+    fingerprint,
+    fingerprint_all,
+    near_duplicates,
+)
+from hematovision.data.importing import import_dataset
 
 Named = dict[str, list[Path]]
 CROPS = (0.0, 0.02, 0.035, 0.05)

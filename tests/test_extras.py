@@ -79,7 +79,7 @@ def test_a_dataset_is_not_read_before_its_check_can_be_made(without, tmp_path, m
         (tmp_path / label).mkdir()
         (tmp_path / label / "a.png").write_bytes(b"")
     without("imagehash")
-    monkeypatch.setattr("hematovision.data.fingerprints.fingerprint", pytest.fail)
+    monkeypatch.setattr("hematovision.data.duplicates.fingerprint", pytest.fail)
     done = CliRunner().invoke(program, ["data", "check", str(tmp_path)])
     assert done.exit_code == 1
     assert "needs the module 'imagehash'" in done.stderr

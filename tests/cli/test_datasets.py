@@ -234,12 +234,12 @@ def test_copies_in_two_classes_and_other_formats_are_problems_of_an_import(
     assert result.exit_code == 3
     assert "Problems (2):" in result.stderr
     assert "One file has an unsupported format: TEST/MONOCYTE/9.czi" in result.stderr
-    assert "One image lies in several classes (2 files" in result.stderr
+    assert "One image is in several classes (2 files" in result.stderr
     assert "TRAIN/MONOCYTE/0.png, TRAIN/NEUTROPHIL/x.png" in result.stderr
 
 
 def test_a_sound_dataset_passes(run, drawn: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("hematovision.data.findings.MIN_IMAGES", 1)
+    monkeypatch.setattr("hematovision.data.check.MIN_IMAGES", 1)
     result = run("data", "check", drawn / "cells", "--taxonomy", "folders")
     assert result.exit_code == 0, result.output
     assert "36 images checked. No problems" in result.stdout

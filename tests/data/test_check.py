@@ -11,11 +11,17 @@ import pytest
 from PIL import Image
 
 from hematovision import images
-from hematovision.data import findings
-from hematovision.data.check import CheckReport, check_dataset
-from hematovision.data.findings import ADVICE, MAX_RATIO, MIN_IMAGES, balance_findings
+from hematovision.data import check
+from hematovision.data.check import (
+    ADVICE,
+    MAX_RATIO,
+    MIN_IMAGES,
+    CheckReport,
+    balance_findings,
+    check_dataset,
+)
 from hematovision.data.samples import Dataset, Sample, Split
-from hematovision.data.unsupported import unsupported_warnings
+from hematovision.data.screening import unsupported_warnings
 from hematovision.errors import MissingExtraError
 from hematovision.synthetic import render_cell
 from hematovision.taxonomy import RBC_WBC_PLATELETS
@@ -264,7 +270,7 @@ def test_names_that_are_not_utf8_are_escaped(build) -> None:
 
 
 def test_every_kind_that_can_be_found_twice_has_its_advice() -> None:
-    kinds = re.findall(r"^    ([a-z-]+) +(?:error|warning|note) ", findings.__doc__, re.MULTILINE)
+    kinds = re.findall(r"^    ([a-z-]+) +(?:error|warning|note) ", check.__doc__, re.MULTILINE)
     assert set(kinds) - {"class-imbalance"} == set(ADVICE)
 
 

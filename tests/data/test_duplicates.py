@@ -10,14 +10,16 @@ import pytest
 from PIL import Image
 
 from hematovision import images
-from hematovision.data import alignment
-from hematovision.data.duplicates import clusters, exact_duplicates, near_duplicates
-from hematovision.data.fingerprints import (
+from hematovision.data import duplicates as alignment
+from hematovision.data.duplicates import (
     THUMBNAIL,
     VIEWS,
     Fingerprints,
+    clusters,
+    exact_duplicates,
     fingerprint,
     fingerprint_all,
+    near_duplicates,
     view_orders,
 )
 from hematovision.errors import MissingExtraError, NotAnImageError

@@ -6,7 +6,7 @@ from PIL import Image
 
 from hematovision.data.cells import read_cells
 from hematovision.data.folders import read_dataset
-from hematovision.data.importing import boxes_csv
+from hematovision.data.formats.csv_table import CsvTable
 from hematovision.data.synthesize import NOTE, NOTE_FILE, write_synthetic_cells
 from hematovision.errors import DatasetError, TaxonomyError
 from hematovision.taxonomy import PBC8
@@ -81,7 +81,7 @@ def test_every_file_says_that_it_is_drawn(written, eight):
 
 def test_kept_fields_can_be_imported_and_hold_the_cells_cut_out(written):
     dataset, folder, _ = written
-    found = boxes_csv.read(folder).fields
+    found = CsvTable().read(folder).fields
     assert len(found) == 3
     boxes = {(field.image.name, box.box) for field in found for box in field.boxes}
     for cell in read_cells(dataset.root / "cells.csv"):

@@ -163,11 +163,11 @@ def test_finer_classes_keep_their_names_and_copies_are_warned_of(white: Path, tm
     classes, copies = told.notes
     four = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
     assert classes == f"Classes: {', '.join(four)} (folder names)"
-    assert copies.startswith("Warning: One image lies in several classes (3 files")
+    assert copies.startswith("Warning: One image is in several classes (3 files")
     assert told.events[:2] == ["note", "note"]
     assert result.metrics.classes == four
-    assert any("lies in several classes" in note for note in result.notes)
-    assert "lies in several classes" in result.report.read_text()
+    assert any("is in several classes" in note for note in result.notes)
+    assert "is in several classes" in result.report.read_text()
     tables = [(result.folder / name).read_text() for name in ("split.csv", "predictions.csv")]
     assert all((r"TEST/MONOCYTE/caf\xe9.png" in table) == (os.name != "nt") for table in tables)
 

@@ -236,7 +236,7 @@ def _read_listable(
 
 def _show_findings(findings: Sequence[Finding]) -> None:
     """List findings by kind: one in full, of several the first few and how many are left."""
-    from hematovision.data.findings import ADVICE
+    from hematovision.data.check import ADVICE
 
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:

@@ -1,4 +1,4 @@
-"""Images of cells as datasets: reading, splitting, importing."""
+"""Datasets: reading, importing, converting, splitting and checking them."""
 
 from hematovision.data.cells import Cell, read_cells, write_cells
 from hematovision.data.converting import ConvertReport, convert_dataset

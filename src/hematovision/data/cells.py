@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hematovision.data.samples import SPLITS, Split
-from hematovision.data.tables import Row, read_table
+from hematovision.data.textfiles import Row, read_table
 from hematovision.files import write_text
 from hematovision.images.boxes import Box, show_box
 from hematovision.paths import csv_row

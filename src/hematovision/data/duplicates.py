@@ -1,32 +1,71 @@
-"""Finding images that are the same picture, exactly or nearly, in any rotation or flip.
+"""Finding images that are the same, exactly or nearly, in any rotation or flip.
 
-Near duplicates are found in three steps, each cheap enough for what the one before lets through:
+Near duplicates are found in three steps:
 
-1. pHash (imagehash) of one image against the eight hashes of every other, vectorised: 64 bits per
-   hash, one XOR and one count per comparison;
-2. correlation of 16 x 16 thumbnails in the views whose hashes were close;
-3. alignment and two correlations of 32 x 32 thumbnails (`hematovision.data.alignment`).
+1. pHash (imagehash) of one image against the eight hashes of every other: 64 bits per hash, one XOR
+   and one count per comparison;
+2. correlation of 16 x 16 thumbnails in the views whose hashes are close;
+3. alignment of 32 x 32 thumbnails by a scale and a shift along each axis (least squares: Lucas &
+   Kanade 1981, "An iterative image registration technique with an application to stereo vision",
+   IJCAI, section 4), then two correlations: of the luminance, and of the detail that remains after
+   smooth parts are removed (edges, granules, neighbours at the rim). Different cells of one kind
+   have similar luminance, but not the same detail.
 
-The thresholds come from measurements on real cells: docs/decisions/0003-near-duplicates.md.
+The thresholds were measured on real cells: docs/decisions/0003-near-duplicates.md.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from hematovision.data import alignment
-from hematovision.data.fingerprints import THUMBNAIL, Fingerprints, view_orders
+from hematovision import images
+from hematovision.errors import ImageError
+from hematovision.extras import needs_extra
 from hematovision.progress import Progress, no_progress
 
-__all__ = ["Pair", "clusters", "exact_duplicates", "near_duplicates"]
+__all__ = [
+    "MAX_WARP",
+    "THUMBNAIL",
+    "VIEWS",
+    "Fingerprint",
+    "Fingerprints",
+    "Pair",
+    "align",
+    "clusters",
+    "correlate",
+    "detail",
+    "exact_duplicates",
+    "fingerprint",
+    "fingerprint_all",
+    "near_duplicates",
+    "view_orders",
+]
+
+Stack: TypeAlias = NDArray[np.float32]
+"""Thumbnails, shape (N, S, S)."""
+
+VIEWS = 8
+"""The rotations and flips of `images.view`."""
+
+THUMBNAIL = 32
+"""Side of the thumbnail in pixels; an 8 x 8 pHash is computed from this size, too."""
+
+HASH_SIZE = 8
+"""Side of the pHash: 64 bits. 16 x 16 bits find fewer cropped copies (measured, see above)."""
 
 MAX_HASH_DISTANCE = 16
-"""Bits of 64 in which the pHashes of a copy may differ."""
+"""Most bits of 64 in which the pHashes of a copy differ."""
 
 MIN_COARSE = 0.78
 """Least correlation of the 16 x 16 thumbnails, before alignment."""
@@ -38,27 +77,84 @@ MIN_DETAIL = 0.88
 """Least correlation of their detail, after alignment."""
 
 MIN_CONTRAST = 1.0
-"""Least standard deviation of a thumbnail, in grey levels. A blank picture resembles every other
-blank picture; only its exact duplicates are reported."""
+"""Least standard deviation of a thumbnail, in grey levels. Blank images resemble each other; only
+their exact duplicates are reported."""
 
-# 64 rows against 10,000 images and 8 views are 40 MB of distances.
-_ROWS = 64
+MAX_WARP = 0.16
+"""Bound on each warp parameter. 5% off both sides is a scale of 0.10; 5% off one side a scale and a
+shift of 0.05 each."""
+
+_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's "L"
+_IN_FLIGHT = 64  # images decoded ahead: keeps the cores busy and memory bounded
+_ROWS = 64  # against 10,000 images and 8 views: 40 MB of distances
 _PAIRS = 512
 _COARSE = THUMBNAIL // 2
+_STEPS = 5
+_FIRST_STEPS = 2
+_HOPELESS = 0.85
+_BLUR = 2.0
+_TINY = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """The fingerprint of one image.
+
+    Parameters
+    ----------
+    pixels_sha256 : str
+        Hash of the decoded RGB pixels and their shape; equal for files with equal pixels.
+    hashes : ndarray of uint64, shape (8,)
+        The pHash of each of the eight views, in the order of `images.view`.
+    thumbnail : ndarray of float32, shape (32, 32)
+        Luminance in [0, 255] of the image resized to a square by area averaging.
+    """
+
+    pixels_sha256: str
+    hashes: NDArray[np.uint64]
+    thumbnail: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprints:
+    """The fingerprints of many images, stacked.
+
+    Parameters
+    ----------
+    positions : ndarray of int64, shape (N,)
+        Position of each row among all images; unreadable images have no row.
+    pixels_sha256 : tuple of str
+        Length N.
+    hashes : ndarray of uint64, shape (N, 8)
+        See `Fingerprint`.
+    thumbnails : ndarray of float32, shape (N, 32, 32)
+        See `Fingerprint`.
+    unreadable : tuple of (int, ImageError)
+        Position and error of each image that could not be decoded.
+    """
+
+    positions: NDArray[np.int64]
+    pixels_sha256: tuple[str, ...]
+    hashes: NDArray[np.uint64]
+    thumbnails: NDArray[np.float32]
+    unreadable: tuple[tuple[int, ImageError], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.positions)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two images that show the same picture.
+    """Two near duplicates.
 
     Parameters
     ----------
     first, second : int
         Rows of the fingerprints, ``first < second``.
     view : int
-        Which view of the second (`images.view`) lies over the first.
+        The view of the second (`images.view`) that matches the first.
     correlation, detail : float
-        Of the aligned luminance and of its fine structure, at most 1.
+        Of the aligned luminance and of its detail, at most 1.
     """
 
     first: int
@@ -68,8 +164,103 @@ class Pair:
     detail: float
 
 
+def fingerprint(image: NDArray[np.uint8]) -> Fingerprint:
+    """Compute the fingerprint of an RGB image, shape (H, W, 3).
+
+    Raises
+    ------
+    MissingExtraError
+        If imagehash is not installed.
+    """
+    thumbnail = images.fit(image, THUMBNAIL).astype(np.float32) @ _LUMINANCE
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(image.tobytes())
+    return Fingerprint(digest.hexdigest(), _view_hashes(thumbnail), thumbnail)
+
+
+def _view_hashes(thumbnail: NDArray[np.float32]) -> NDArray[np.uint64]:
+    with needs_extra("data", "Checking a dataset"):
+        import imagehash
+    grey = np.rint(thumbnail).astype(np.uint8)
+    bits = np.stack(
+        [
+            imagehash.phash(Image.fromarray(turned), HASH_SIZE).hash.ravel()
+            for turned in grey.ravel()[view_orders(THUMBNAIL)].reshape(-1, *grey.shape)
+        ]
+    )
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+
+
+def view_orders(size: int) -> NDArray[np.int64]:
+    """Return the source of each pixel of each view in a flattened square image.
+
+    Parameters
+    ----------
+    size : int
+        The square's side, at most 256.
+
+    Returns
+    -------
+    ndarray of int64, shape (8, size * size)
+        ``image.ravel()[orders[index]]`` is ``images.view(image, index).ravel()``.
+    """
+    rows, columns = np.indices((size, size))
+    places = np.stack([rows, columns, rows], axis=2).astype(np.uint8)
+    turned = np.stack([images.view(places, index) for index in range(VIEWS)]).astype(np.int64)
+    return (turned[..., 0] * size + turned[..., 1]).reshape(VIEWS, -1)
+
+
+def fingerprint_all(paths: Sequence[Path], progress: Progress = no_progress) -> Fingerprints:
+    """Decode every image once and compute its fingerprint, on all cores.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The image files.
+    progress : Progress, optional
+        Called after every image.
+
+    Returns
+    -------
+    Fingerprints
+        In the order of `paths`; images that can't be decoded are in ``unreadable``.
+    """
+    with needs_extra("data", "Checking a dataset"):
+        import imagehash  # noqa: F401
+    found: list[tuple[int, Fingerprint]] = []
+    unreadable: list[tuple[int, ImageError]] = []
+    for position, outcome in enumerate(_outcomes(paths)):
+        if isinstance(outcome, ImageError):
+            unreadable.append((position, outcome))
+        else:
+            found.append((position, outcome))
+        progress(position + 1, len(paths), "Reading images")
+    return Fingerprints(
+        positions=np.array([position for position, _ in found], dtype=np.int64),
+        pixels_sha256=tuple(one.pixels_sha256 for _, one in found),
+        hashes=np.array([one.hashes for _, one in found], np.uint64).reshape(-1, VIEWS),
+        thumbnails=np.array([one.thumbnail for _, one in found], np.float32).reshape(
+            -1, THUMBNAIL, THUMBNAIL
+        ),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _outcomes(paths: Sequence[Path]) -> Iterator[Fingerprint | ImageError]:
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for start in range(0, len(paths), _IN_FLIGHT):
+            yield from pool.map(_outcome, paths[start : start + _IN_FLIGHT])
+
+
+def _outcome(path: Path) -> Fingerprint | ImageError:
+    try:
+        return fingerprint(images.read(path))
+    except ImageError as error:
+        return error
+
+
 def exact_duplicates(fingerprints: Fingerprints) -> list[tuple[int, ...]]:
-    """Return the groups of rows whose decoded pixels are equal, two or more each, in order."""
+    """Return the groups of two or more rows whose decoded pixels are equal, in order."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(fingerprints.pixels_sha256):
         rows[digest].append(row)
@@ -81,20 +272,20 @@ def near_duplicates(
     progress: Progress = no_progress,
     rows: Sequence[int] | None = None,
 ) -> list[Pair]:
-    """Find the pairs of images that show the same picture.
+    """Find the pairs of images that are the same, apart from small changes.
 
-    Rotated or mirrored, cropped by up to about 5 % a side, re-compressed, a little brighter or
-    darker: still the same. The time grows with the square of the number of images, 10,000 of them
-    taking about half as long as decoding them; memory stays bounded.
+    Finds copies that are rotated or mirrored, cropped by up to about 5% per side, re-compressed, or
+    a little brighter or darker. Time grows with the square of the number of images: 10,000 take
+    about half as long as decoding them. Memory is bounded.
 
     Parameters
     ----------
     fingerprints : Fingerprints
         Of N images.
     progress : Progress, optional
-        Told after every block of images.
+        Called after every block of images.
     rows : sequence of int, optional
-        Compare these rows only, for instance one of each group of exact duplicates.
+        Compare only these rows, for example one of each group of exact duplicates.
 
     Returns
     -------
@@ -110,7 +301,7 @@ def near_duplicates(
     for start in range(0, len(chosen), _ROWS):
         candidates = _close_hashes(hashes, start)
         candidates = _close_coarsely(coarse, candidates)
-        found += _same_pictures(thumbnails, candidates)
+        found += _same_images(thumbnails, candidates)
         progress(min(start + _ROWS, len(chosen)), len(chosen), "Looking for near duplicates")
     named = (
         Pair(int(chosen[p.first]), int(chosen[p.second]), p.view, p.correlation, p.detail)
@@ -120,7 +311,7 @@ def near_duplicates(
 
 
 def clusters(groups: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
-    """Join groups that share a member, so that each member is in one cluster only.
+    """Join groups that share a member, so that each member is in only one cluster.
 
     >>> clusters([(0, 1), (4, 5), (1, 2)])
     [(0, 1, 2), (4, 5)]
@@ -144,7 +335,7 @@ def clusters(groups: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
 
 
 def _coarse(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Halve the thumbnails and make each a vector of length 1 around 0: dot products correlate."""
+    """Halve the thumbnails and standardise each, so that dot products are correlations."""
     halved = thumbnails.reshape(-1, _COARSE, 2, _COARSE, 2).mean(axis=(2, 4))
     vectors = halved.reshape(-1, _COARSE**2)
     vectors = vectors - vectors.mean(axis=1, keepdims=True)
@@ -178,7 +369,7 @@ def _close_coarsely(
     return np.asarray(candidates[best_first[places]], dtype=np.int64)
 
 
-def _same_pictures(thumbnails: NDArray[np.float32], candidates: NDArray[np.int64]) -> list[Pair]:
+def _same_images(thumbnails: NDArray[np.float32], candidates: NDArray[np.int64]) -> list[Pair]:
     orders = view_orders(THUMBNAIL)
     found = []
     for rows in _chunks(len(candidates), _PAIRS):
@@ -186,9 +377,9 @@ def _same_pictures(thumbnails: NDArray[np.float32], candidates: NDArray[np.int64
         fixed = thumbnails[first]
         turned = thumbnails.reshape(-1, THUMBNAIL**2)[second[:, None], orders[view]]
         turned = turned.reshape(fixed.shape)
-        warps = alignment.align(fixed, turned)
-        whole = alignment.correlate(fixed, turned, warps)
-        fine = alignment.correlate(alignment.detail(fixed), alignment.detail(turned), warps)
+        warps = align(fixed, turned)
+        whole = correlate(fixed, turned, warps)
+        fine = correlate(detail(fixed), detail(turned), warps)
         for row in np.flatnonzero((whole >= MIN_CORRELATION) & (fine >= MIN_DETAIL)):
             one, other, index = (int(value) for value in candidates[rows][row])
             found.append(Pair(one, other, index, float(whole[row]), float(fine[row])))
@@ -197,3 +388,107 @@ def _same_pictures(thumbnails: NDArray[np.float32], candidates: NDArray[np.int64
 
 def _chunks(total: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
+
+
+def correlate(first: Stack, second: Stack, warps: Stack) -> Stack:
+    """Return Pearson's correlation of `second` with the warped `first`, where both have pixels.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32, shape (N, S, S)
+        Thumbnails.
+    warps : ndarray of float32, shape (N, 4)
+        See `align`; zeros compare the thumbnails unchanged.
+
+    Returns
+    -------
+    ndarray of float32, shape (N,)
+    """
+    warped, inside = _warp(first, warps)
+    product = _standardise(warped, inside)[0] * _standardise(second, inside)[0]
+    return _mean(product, inside)[:, 0, 0]
+
+
+def align(first: Stack, second: Stack) -> Stack:
+    """Find the scale and shift along each axis that map `first` onto `second`.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32, shape (N, S, S)
+        Thumbnails.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, 4)
+        ``(scale_x - 1, shift_x, scale_y - 1, shift_y)``, shifts in half widths of the thumbnail.
+        Pairs with a correlation under 0.85 after two steps are not refined further.
+    """
+    warps = np.zeros((len(first), 4), dtype=np.float32)
+    warps = _refine(first, second, warps, _FIRST_STEPS)
+    hopeful = np.flatnonzero(correlate(first, second, warps) >= _HOPELESS)
+    warps[hopeful] = _refine(first[hopeful], second[hopeful], warps[hopeful], _STEPS - _FIRST_STEPS)
+    return warps
+
+
+def detail(thumbnails: Stack) -> Stack:
+    """Subtract from each thumbnail its Gaussian blur of 2 pixels."""
+    reach = int(3 * _BLUR)
+    kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * _BLUR**2))
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    size = thumbnails.shape[1]
+    # As a matrix, with the border pixel repeated outwards: one product per axis.
+    matrix: Stack = np.zeros((size, size), dtype=np.float32)
+    for offset, weight in enumerate(kernel):
+        columns = np.clip(np.arange(size) + offset - reach, 0, size - 1)
+        np.add.at(matrix, (np.arange(size), columns), weight)
+    return np.asarray(thumbnails - matrix @ thumbnails @ matrix.T, dtype=np.float32)
+
+
+def _refine(first: Stack, second: Stack, warps: Stack, steps: int) -> Stack:
+    count, size, _ = first.shape
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    # A light ridge: a blank or one-dimensional image does not determine all parameters.
+    ridge = 1e-5 * size**2 * np.eye(4, dtype=np.float32)
+    for _ in range(steps if count else 0):
+        warped, inside = _warp(first, warps)
+        current, spread = _standardise(warped, inside)
+        target, _ = _standardise(second, inside)
+        slope_y, slope_x = np.gradient(warped, axis[1] - axis[0], axis=(1, 2))
+        slope_x, slope_y = slope_x / spread * inside, slope_y / spread * inside
+        columns = (slope_x * axis, slope_x, slope_y * axis[:, None], slope_y)
+        jacobian = np.stack(columns, axis=1).reshape(count, 4, -1)
+        residual = (target - current).reshape(count, -1, 1)
+        normal = jacobian @ jacobian.transpose(0, 2, 1) + ridge
+        change = np.linalg.solve(normal, jacobian @ residual)[:, :, 0]
+        warps = np.clip(warps + change, -MAX_WARP, MAX_WARP).astype(np.float32)
+    return warps
+
+
+def _warp(thumbnails: Stack, warps: Stack) -> tuple[Stack, Stack]:
+    """Resample bilinearly; the second result is 1 where the source has pixels, else 0."""
+    size = thumbnails.shape[1]
+    across, inside_x = _sampling(warps[:, 0], warps[:, 1], size)
+    down, inside_y = _sampling(warps[:, 2], warps[:, 3], size)
+    inside = (inside_y[:, :, None] & inside_x[:, None, :]).astype(np.float32)
+    warped = down @ thumbnails @ across.transpose(0, 2, 1)
+    return warped.astype(np.float32, copy=False), inside
+
+
+def _sampling(scale: Stack, shift: Stack, size: int) -> tuple[Stack, NDArray[np.bool_]]:
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    place = ((1 + scale[:, None]) * axis + shift[:, None] + 1) * (size - 1) / 2
+    inside = (place >= 0) & (place <= size - 1)
+    distance = np.clip(place, 0, size - 1)[:, :, None] - np.arange(size, dtype=np.float32)
+    return np.maximum(0, 1 - np.abs(distance)).astype(np.float32), inside
+
+
+def _mean(values: Stack, inside: Stack) -> Stack:
+    total = (values * inside).sum((1, 2), keepdims=True)
+    area = np.maximum(inside.sum((1, 2), keepdims=True), 1)
+    return np.asarray(total / area, dtype=np.float32)
+
+
+def _standardise(values: Stack, inside: Stack) -> tuple[Stack, Stack]:
+    centred = (values - _mean(values, inside)) * inside
+    spread = np.sqrt(_mean(centred * centred, inside) + _TINY)
+    return centred / spread, spread

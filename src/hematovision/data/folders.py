@@ -28,7 +28,7 @@ from hematovision.data.classes import choose_classes
 from hematovision.data.groups import source_of
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.splits import SPLIT_FILE
-from hematovision.data.tables import read_table
+from hematovision.data.textfiles import read_table
 from hematovision.errors import DatasetError
 from hematovision.images import is_image_name, iter_images, unsupported_format
 from hematovision.paths import escape_name

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hematovision.data.lookup import Lookup, without_suffix
 from hematovision.data.samples import Dataset
-from hematovision.data.tables import read_table
+from hematovision.data.textfiles import read_table
 from hematovision.errors import SplitError
 from hematovision.taxonomy import normalise
 

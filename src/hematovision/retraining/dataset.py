@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hematovision.data.appearing import appearing
+from hematovision.data.destination import appearing
 from hematovision.errors import DatasetError, OutputError
 from hematovision.files import ensure_folder, write_text, writing
 from hematovision.paths import csv_row, is_reserved

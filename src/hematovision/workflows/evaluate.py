@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
-from hematovision.data.unsupported import unsupported_warnings
+from hematovision.data.screening import copy_warnings, unsupported_warnings
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import require

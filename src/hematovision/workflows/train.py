@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hematovision.data.copies import copy_warnings
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
+from hematovision.data.screening import copy_warnings, unsupported_warnings
 from hematovision.data.splits import complete_splits
-from hematovision.data.unsupported import unsupported_warnings
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics
 from hematovision.extras import needs_extra, require

@@ -1,0 +1,437 @@
+"""COCO: one JSON file of images, annotations and categories for each split.
+
+``SOURCE/annotations/instances_<split>.json`` with the images in ``SOURCE/images`` (or SOURCE
+itself), ``_annotations.coco.json`` next to the images in a folder for each split (Roboflow), or one
+JSON file in SOURCE. Ids are any numbers or texts. An annotation without ``bbox`` gets the bounding
+box of its polygons or its uncompressed mask. Regions of many cells (``iscrowd``) are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hematovision.data.folders import find_split
+from hematovision.data.formats.annotations import (
+    AnnotatedField,
+    AnnotationFormat,
+    Annotations,
+    Collector,
+    FieldImages,
+    FieldToWrite,
+    NamedBox,
+    counted,
+    fields_by_split,
+    some,
+    split_of,
+    then,
+    tidy,
+    whole_number,
+)
+from hematovision.data.formats.layout import (
+    Place,
+    find_places,
+    image_folder,
+    open_places,
+    visible_files,
+)
+from hematovision.data.samples import Split
+from hematovision.data.textfiles import read_text
+from hematovision.errors import AnnotationError, DatasetError
+from hematovision.files import write_text
+from hematovision.images.boxes import Box, Size
+from hematovision.paths import valid_text
+
+__all__ = ["MAX_JSON_BYTES", "Coco"]
+
+MAX_JSON_BYTES = 256 * 2**20
+"""256 MiB: over a million boxes. Parsing takes several times as much memory."""
+
+_START_BYTES = 2**20
+_ROBOFLOW = "_annotations.coco.json"
+_LISTS = ("images", "annotations", "categories")
+_Id: TypeAlias = int | str
+
+
+class Coco(AnnotationFormat):
+    """COCO object detection files; the module's docstring describes the layouts."""
+
+    name = "coco"
+    split_folders = True
+    declares_classes = True
+    one_file = True
+
+    def recognise(self, folders: Sequence[Path]) -> Path | None:
+        """Return the first COCO file."""
+        return next((file for folder in folders for file in _find_files(folder)), None)
+
+    def read(
+        self, source: Path, annotations: Path | None = None, names: Sequence[str] | None = None
+    ) -> Annotations:
+        """Read boxes in pixels; classes are in the order of their ids."""
+        del names
+        places = _places(source, annotations)
+        found = Collector()
+        opened = open_places(places, found)
+        categories: dict[str, None] = {}
+        understood = 0
+        for place, images in opened:
+            try:
+                reader = _Reader(place.boxes, _parse(place.boxes), images, found)
+                reader.read()
+            except AnnotationError as error:
+                if len(opened) == 1:
+                    raise
+                found.problems.append(then(error, "This file was skipped."))
+                continue
+            understood += 1
+            categories |= dict.fromkeys(reader.classes())
+        if not understood:
+            raise AnnotationError(
+                f"None of the COCO files can be read. {' '.join(found.problems[:3])}"
+            )
+        one_folder = {images.folder: images for _, images in opened}
+        return found.result(one_folder.values(), "entry in a COCO file", categories)
+
+    def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
+        """Write ``annotations/instances_<split>.json``."""
+        ids = {label: number for number, label in enumerate(classes, start=1)}
+        categories = [{"id": k, "name": label, "supercategory": "cell"} for label, k in ids.items()]
+        for split, members in fields_by_split(fields):
+            keyed = list(enumerate(members, start=1))
+            boxes = [(key, ids[label], box) for key, field in keyed for label, box in field.boxes]
+            value = {
+                "info": {"description": "Written by HematoVision"},
+                "licenses": [],
+                "images": [
+                    {"id": k, "file_name": f.file, "width": f.size[0], "height": f.size[1]}
+                    for k, f in keyed
+                ],
+                "annotations": [_annotation(n, *box) for n, box in enumerate(boxes, start=1)],
+                "categories": categories,
+            }
+            name = f"instances_{split}.json" if split else "instances.json"
+            text = json.dumps(value, ensure_ascii=False) + "\n"
+            write_text(folder / "annotations" / name, text)
+
+
+def _annotation(number: int, image: int, category: int, box: Box) -> dict[str, object]:
+    width, height = tidy(box[2] - box[0]), tidy(box[3] - box[1])
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [whole_number(side) for side in (box[0], box[1], width, height)],
+        "area": whole_number(tidy(width * height)),
+        "iscrowd": 0,
+        "segmentation": [],
+    }
+
+
+def _find_files(folder: Path) -> list[Path]:
+    """Return the COCO files of a folder, by their usual names, else by their content."""
+    if (roboflow := folder / _ROBOFLOW).is_file():
+        return [roboflow]
+    for usual in (folder / "annotations", folder / "Annotations"):
+        if files := sorted(usual.glob("instances*.json")) or sorted(usual.glob("*.json")):
+            return files
+    return [file for file in sorted(folder.glob("*.json")) if _is_coco(file)]
+
+
+def _is_coco(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(_START_BYTES)
+    except OSError:
+        return False
+    if b'"images"' in start or b'"annotations"' in start:
+        return True
+    # Label tools also write a small file of categories; in a large one, the rest may follow.
+    return b'"categories"' in start and len(start) == _START_BYTES
+
+
+def _places(source: Path, annotations: Path | None) -> list[Place]:
+    if annotations is not None:
+        files = [annotations] if annotations.is_file() else visible_files(annotations, "*.json")
+        places = [Place(file, image_folder(source)) for file in files]
+    else:
+        places = [Place(file, image_folder(source)) for file in _find_files(source)]
+        places = places or find_places(
+            source, None, lambda folder: next(iter(_find_files(folder)), None)
+        )
+    if not places:
+        raise DatasetError(
+            f"No COCO files in {annotations or source}. Expected "
+            f"SOURCE/annotations/instances_*.json, SOURCE/train/{_ROBOFLOW} or one *.json. Choose "
+            "another file with --annotations, or another --format."
+        )
+    return places
+
+
+def _parse(file: Path) -> Mapping[str, list[Any]]:
+    """Read a JSON file and check that it holds the three lists of COCO."""
+    try:
+        value = json.loads(read_text(file, MAX_JSON_BYTES).content)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{file} is not valid JSON: {error}.") from error
+    except MemoryError as error:
+        raise AnnotationError(f"{file} does not fit into memory. Split it.") from error
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in _LISTS):
+        keys = f"the keys {some(list(value), 10)}" if isinstance(value, dict) else type(value)
+        raise AnnotationError(
+            f"{file} is not a COCO object file: expected an object with the lists images, "
+            f"annotations and categories. Received {keys}."
+        )
+    return {key: value[key] for key in _LISTS}
+
+
+@dataclass
+class _Reader:
+    """Reads one COCO file into a collector."""
+
+    file: Path
+    content: Mapping[str, list[Any]]
+    images: FieldImages
+    found: Collector
+    names: dict[_Id, str] = field(default_factory=dict)
+    boxes: dict[_Id, list[NamedBox]] = field(default_factory=dict)
+    seen: set[tuple[_Id, str, Box]] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def read(self) -> None:
+        self._read_categories()
+        entries = self._entries()
+        problems = []
+        for number, annotation in enumerate(self.content["annotations"]):
+            where = f"{self.file}, annotation {_shown_id(annotation, number)}"
+            try:
+                self._read_annotation(annotation, entries, where)
+            except AnnotationError as error:
+                problems.append(then(error, "It was skipped."))
+        self.found.some_of(problems, self.file)
+        for what, count in self.counts.items():
+            sentence = (
+                f"{self.file}: {counted(count, 'annotation')} {what} (first: {self.first[what]})"
+            )
+            converted = what.endswith("used")
+            (self.found.notes if converted else self.found.problems).append(sentence)
+        self._add_fields(entries)
+
+    def classes(self) -> list[str]:
+        """Return the names of the categories in the order of their ids.
+
+        Roboflow adds a category for the project that has no annotations; it is not a class.
+        """
+        used = {box.label for boxes in self.boxes.values() for box in boxes}
+        projects = {
+            _name(category)
+            for category in self.content["categories"]
+            if isinstance(category, dict) and category.get("supercategory") == "none"
+        }
+        order = sorted(self.names, key=lambda key: (isinstance(key, str), key))
+        names = [self.names[key] for key in order]
+        return [name for name in names if name in used or name not in projects]
+
+    def _read_categories(self) -> None:
+        for category in self.content["categories"]:
+            key = _id(category.get("id")) if isinstance(category, dict) else None
+            name = _name(category)
+            if key is None or not name or self.names.setdefault(key, name) != name:
+                raise AnnotationError(
+                    f"{self.file}: the category {str(category)[:200]} has no id or no name, or its "
+                    "id is used twice."
+                )
+
+    def _entries(self) -> dict[_Id, Mapping[str, Any]]:
+        """Return the entries of images by their ids."""
+        entries: dict[_Id, Mapping[str, Any]] = {}
+        problems = []
+        for entry in self.content["images"]:
+            key = _id(entry.get("id")) if isinstance(entry, dict) else None
+            if key is None or not isinstance(entry.get("file_name"), str):
+                problems.append(
+                    f"{self.file}: the image {str(entry)[:200]} has no id or no file_name"
+                )
+            elif key in entries:
+                problems.append(
+                    f"{self.file}: the image id {key!r} is used twice; {entry['file_name']!r} was "
+                    "skipped"
+                )
+            else:
+                entries[key] = entry
+        self.found.some_of(problems, self.file)
+        return entries
+
+    def _read_annotation(
+        self, annotation: Any, entries: Mapping[_Id, Mapping[str, Any]], where: str
+    ) -> None:
+        if not isinstance(annotation, dict):
+            raise AnnotationError(f"{where} is not a JSON object.")
+        image, category = _id(annotation.get("image_id")), _id(annotation.get("category_id"))
+        if image is None or image not in entries:
+            raise AnnotationError(f"{where}: there is no image {annotation.get('image_id')!r:.99}.")
+        label = None if category is None else self.names.get(category)
+        if label is None:
+            raise AnnotationError(
+                f"{where}: there is no category {annotation.get('category_id')!r:.99}."
+            )
+        if annotation.get("iscrowd"):
+            self._count("of regions of many cells (iscrowd), left out", where)
+            return
+        box = self._box(annotation, where)
+        if (image, label, box) in self.seen:
+            self._count("repeating another (same image, class and box), left out", where)
+            return
+        self.seen.add((image, label, box))
+        self.boxes.setdefault(image, []).append(NamedBox(label, box, where))
+
+    def _box(self, annotation: Mapping[str, Any], where: str) -> Box:
+        bbox = _numbers(annotation.get("bbox"))
+        if bbox is not None and len(bbox) == 4:
+            x, y, width, height = bbox
+            return x, y, tidy(x + width), tidy(y + height)
+        box = _bounding_box(annotation.get("segmentation"))
+        if box is None or bbox:
+            raise AnnotationError(
+                f"{where}: expected bbox: [x, y, width, height], or polygons in segmentation. "
+                f"Received bbox: {str(annotation.get('bbox'))[:100]}."
+            )
+        self._count("without bbox; the bounding box of the segmentation was used", where)
+        return box
+
+    def _count(self, what: str, where: str) -> None:
+        self.counts[what] += 1
+        self.first.setdefault(what, where)
+
+    def _add_fields(self, entries: Mapping[_Id, Mapping[str, Any]]) -> None:
+        split = _split_of_file(self.file)
+        lost: list[str] = []
+        joined: list[str] = []
+        by_image: dict[Path, AnnotatedField] = {}
+        for key, entry in entries.items():
+            candidates = self._candidates(entry["file_name"], split)
+            if len(candidates) != 1:
+                lost.append(f"{entry['file_name']!r}{' (several)' if candidates else ''}")
+                continue
+            (image,) = candidates
+            name = self.images.name(image)
+            boxes = tuple(self.boxes.get(key, ()))
+            if image in by_image:
+                joined.append(name)
+                boxes = (*by_image[image].boxes, *boxes)
+            by_image[image] = AnnotatedField(
+                image, name, boxes, size=_size(entry), split=split or split_of(name),
+                where=str(self.file),
+            )  # fmt: skip
+        for found in by_image.values():
+            self.found.add(found)
+        if joined:
+            self.found.problems.append(
+                f"{self.file}: {counted(len(joined), 'image')} with several entries, whose boxes "
+                f"were joined: {some(joined)}"
+            )
+        if lost:
+            self.found.problems.append(
+                f"{self.file}: {counted(len(lost), 'image')} not in {self.images.folder}: "
+                f"{some(lost)}"
+            )
+
+    def _candidates(self, name: str, split: Split | None) -> tuple[Path, ...]:
+        """Find an image; of several with one name, that in the folder of the file's split."""
+        found = self.images.find(name)
+        if len(found) > 1 and split is not None:
+            found = tuple(path for path in found if split_of(self.images.name(path)) == split)
+        return found
+
+
+def _split_of_file(file: Path) -> Split | None:
+    """Return the split in a name such as ``instances_val2017.json``."""
+    words = re.split(r"[\W\d_]+", file.stem)
+    return next((split for word in words if (split := find_split(word))), None)
+
+
+def _id(value: object) -> _Id | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value
+
+
+def _name(category: object) -> str:
+    name = category.get("name") if isinstance(category, dict) else None
+    return valid_text(str(name or "")).strip()
+
+
+def _shown_id(annotation: object, number: int) -> str:
+    key = _id(annotation.get("id")) if isinstance(annotation, dict) else None
+    return f"number {number + 1}" if key is None else f"id {str(key)[:50]}"
+
+
+def _numbers(value: object) -> list[float] | None:
+    if not isinstance(value, list):
+        return None
+    try:
+        return [float(v) for v in value if not isinstance(v, bool)]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _bounding_box(segmentation: object) -> Box | None:
+    """Return the bounding box of polygons or of a run-length mask; None if there is neither."""
+    if isinstance(segmentation, dict):
+        return _mask_box(segmentation)
+    if not isinstance(segmentation, list):
+        return None
+    nested = bool(segmentation) and isinstance(segmentation[0], list)
+    xs: list[float] = []
+    ys: list[float] = []
+    for polygon in segmentation if nested else [segmentation]:
+        points = _numbers(polygon)
+        if points is None or len(points) < 6 or len(points) % 2:
+            return None
+        if not all(map(math.isfinite, points)):
+            return None
+        xs += points[::2]
+        ys += points[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _mask_box(mask: Mapping[str, Any]) -> Box | None:
+    """Return the bounding box of an uncompressed mask: runs of 0 and 1 in turn, by columns."""
+    counts, size = mask.get("counts"), _numbers(mask.get("size"))
+    if not isinstance(counts, list) or size is None or len(size) != 2 or size[0] < 1:
+        return None
+    height = int(size[0])
+    runs = [(start, end) for start, end in _runs(counts) if end > start]
+    if not runs:
+        return None
+    inside = [(s % height, (e - 1) % height) for s, e in runs if s // height == (e - 1) // height]
+    whole = len(inside) < len(runs)  # a run over the end of a column reaches bottom and top
+    top = 0 if whole else min(first for first, _ in inside)
+    bottom = height if whole else max(last for _, last in inside) + 1
+    left, right = runs[0][0] // height, (runs[-1][1] - 1) // height + 1
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _runs(counts: Sequence[object]) -> Iterator[tuple[int, int]]:
+    position = 0
+    for number, count in enumerate(counts):
+        length = count if isinstance(count, int) and not isinstance(count, bool) else 0
+        if number % 2:
+            yield position, position + length
+        position += length
+
+
+def _size(entry: Mapping[str, Any]) -> Size | None:
+    sides = _numbers([entry.get("width"), entry.get("height")])
+    if sides is None or len(sides) != 2 or not all(math.isfinite(s) and s >= 1 for s in sides):
+        return None
+    return round(sides[0]), round(sides[1])

@@ -1,0 +1,79 @@
+"""Telling the format of a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from hematovision.data.formats import detect_format
+from hematovision.data.importing import import_dataset
+from hematovision.errors import DatasetError
+
+
+def lay(root: Path, draw, *files: str) -> Path:
+    for file in files:
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            draw(path.parent, path.name)
+        else:
+            path.write_text('{"images": []}')
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["images/a.png", "labels/a.txt"], "yolo"),
+        (["images/a.png", "labels/a.txt", "data.yaml", "README.txt"], "yolo"),
+        (["train/images/a.png", "train/labels/a.txt"], "yolo"),
+        (["a.png", "a.txt"], "yolo"),
+        (["JPEGImages/a.png", "Annotations/a.xml"], "voc"),
+        (["train/a.png", "train/a.xml", "README.roboflow.txt"], "voc"),
+        (["a.png", "a.xml"], "voc"),
+        (["images/a.png", "annotations.csv"], "csv"),
+        (["images/a.png", "boxes.csv"], "csv"),
+        (["train/a.png", "train/_annotations.csv"], "csv"),
+        (["train/a.png", "train/_annotations.coco.json"], "coco"),
+        (["images/a.png", "annotations/instances_train.json"], "coco"),
+        (["images/a.png", "result.json"], "coco"),
+        (["RBC/a.png", "WBC/a.png"], "folders"),
+        (["Train/RBC/a.png", "Train/WBC/a.png"], "folders"),
+        (["export/JPEGImages/a.png", "export/Annotations/a.xml"], "voc"),
+    ],
+)
+def test_the_format_is_told_where_only_one_fits(tmp_path: Path, draw, files, expected: str):
+    assert detect_format(lay(tmp_path / "set", draw, *files)) == expected
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["JPEGImages/a.png", "Annotations/a.xml", "cells.csv"],
+        ["RBC/a.png", "WBC/a.png", "manifest.csv"],
+    ],
+)
+def test_where_none_or_several_fit_the_word_is_asked_for(tmp_path: Path, draw, files):
+    with pytest.raises(DatasetError, match=r"is ambiguous.*--format"):
+        import_dataset(lay(tmp_path / "set", draw, *files), tmp_path / "cells")
+
+
+@pytest.mark.parametrize("file", ["a.png", "notes.txt"])
+def test_where_none_fits_it_is_said_what_is_missing(tmp_path: Path, draw, file):
+    with pytest.raises(DatasetError, match=r"neither box files nor class folders.*--format"):
+        import_dataset(lay(tmp_path / "set", draw, file), tmp_path / "cells")
+
+
+@pytest.mark.parametrize("format_", ["voc", "yolo"])
+def test_one_box_file_in_place_of_their_folder_is_an_error(tmp_path: Path, draw, format_):
+    source = lay(tmp_path / "set", draw, "a.png", "a.xml")
+    with pytest.raises(DatasetError, match=r"must be a folder .*Received the file .*a\.xml"):
+        import_dataset(
+            source, tmp_path / "cells", format=format_, annotations=source / "a.xml", names=["a"]
+        )
+
+
+def test_the_real_sets_are_told(real_data: Path):
+    assert detect_format(real_data / "draaslan") == "csv"
+    assert detect_format(real_data / "txl" / "raabin") == "yolo"
+    with pytest.raises(DatasetError, match=r"csv \(.*folders \("):
+        detect_format(real_data / "pbc")
