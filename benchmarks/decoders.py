@@ -1,9 +1,9 @@
-"""Which decoder? Pillow, OpenCV and simplejpeg on real images: speed, and what they let through.
+"""Pillow, OpenCV and simplejpeg on real images: speed, and damaged files that they accept.
 
     HEMATOVISION_DATA=... python benchmarks/decoders.py
 
-Prints two tables of times (decoding, resizing) and one of answers to damaged and uncommon files.
-The figures are kept in ``docs/decisions/0001-one-decoder.md``. Needs the group ``dev``.
+Prints two tables of rates (decoding, resizing) and one of results on damaged and uncommon files.
+The results are recorded in ``docs/decisions/0001-one-decoder.md``. Needs the group ``dev``.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ def time_resizers(sets: dict[str, list[bytes]]) -> None:
         print_row(name, cells)
 
 
-def answers(real: bytes) -> Iterable[tuple[str, bytes, NDArray[Any] | None]]:
-    """Yield what is tried, its bytes, and the right pixels; None where an error is right."""
+def cases(real: bytes) -> Iterable[tuple[str, bytes, NDArray[Any] | None]]:
+    """Yield a name, its bytes, and the right pixels; None if an error is right."""
     for share in (10, 50, 90, 99):
-        yield f"JPEG cut at {share} %", real[: len(real) * share // 100], None
+        yield f"JPEG cut at {share}%", real[: len(real) * share // 100], None
     yield "JPEG without its last 2 bytes", real[:-2], None
-    yield "JPEG cut at 50 %, end marker put back", real[: len(real) // 2] + b"\xff\xd9", None
+    yield "JPEG cut at 50%, end marker put back", real[: len(real) // 2] + b"\xff\xd9", None
     buffer = io.BytesIO()
     Image.new("CMYK", (32, 32), (255, 0, 0, 0)).save(buffer, "JPEG")
     cyan = np.broadcast_to((0, 255, 255), (32, 32, 3))
@@ -111,7 +111,7 @@ def answers(real: bytes) -> Iterable[tuple[str, bytes, NDArray[Any] | None]]:
     buffer, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.rot90(upright)).save(buffer, "JPEG", exif=exif)
-    yield "JPEG turned by EXIF", buffer.getvalue(), upright
+    yield "JPEG rotated by EXIF", buffer.getvalue(), upright
     yield "PNG, half transparent black", rgba_png(), np.full((32, 32, 3), 127)
     broken = bytearray(rgba_png())
     broken[-20] ^= 1  # in the checksum of the pixels
@@ -131,8 +131,8 @@ def rgba_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def answer(decode: Decoder, data: bytes, expected: NDArray[Any] | None) -> str:
-    """Tell right from silently wrong."""
+def outcome(decode: Decoder, data: bytes, expected: NDArray[Any] | None) -> str:
+    """Return whether the pixels are right, wrong, or an error."""
     try:
         pixels = decode(data)
     except (ImageError, ValueError, OSError, SyntaxError):
@@ -143,11 +143,11 @@ def answer(decode: Decoder, data: bytes, expected: NDArray[Any] | None) -> str:
     return "right" if close else "WRONG, silent"
 
 
-def judge_decoders(real: bytes) -> None:
-    """Print every decoder's answer to every damaged or uncommon file."""
-    print_row("\nanswers", DECODERS)
-    for what, data, expected in answers(real):
-        print_row(what, (answer(decode, data, expected) for decode in DECODERS.values()))
+def compare_outcomes(real: bytes) -> None:
+    """Print the outcome of every decoder on every damaged or uncommon file."""
+    print_row("\noutcomes", DECODERS)
+    for what, data, expected in cases(real):
+        print_row(what, (outcome(decode, data, expected) for decode in DECODERS.values()))
     rng = np.random.default_rng(0)
     start = real.index(b"\xff\xda") + 16
     noticed = dict.fromkeys(DECODERS, 0)
@@ -155,7 +155,7 @@ def judge_decoders(real: bytes) -> None:
         changed = bytearray(real)
         changed[place] ^= 0x55
         for name, decode in DECODERS.items():
-            noticed[name] += answer(decode, bytes(changed), None) != "WRONG, silent"
+            noticed[name] += outcome(decode, bytes(changed), None) != "WRONG, silent"
     print_row("one coded byte of a JPEG changed", (f"{n}/200 noticed" for n in noticed.values()))
 
 
@@ -178,7 +178,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     time_decoders(sets)
     time_resizers(sets)
-    judge_decoders(fields[0].read_bytes())
+    compare_outcomes(fields[0].read_bytes())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmarks.hostile_images import draw
+from benchmarks.hostile_images import write_images
 from benchmarks.machine import describe, markdown_table, run_measured
 from hematovision import images
 from hematovision.limits import UPLOAD_PIXELS
@@ -43,12 +43,12 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "images"
-        drawn = draw(folder, args.shapes, args.mutants, args.seed)
+        written = write_images(folder, args.shapes, args.mutants, args.seed)
         largest = largest_within_limits(folder)
         os.environ["HEMATOVISION_DATABASE_URL"] = f"sqlite:///{name}/records.sqlite3"
         done = run_measured([sys.executable, "-m", "benchmarks.hostile_app", "--upload", folder])
     given, answered, refused = map(int, done.output.split()[-3:])
-    assert given >= drawn.files
+    assert given >= written.files
     row = [given, answered, refused, given - answered - refused]
     over = done.peak_mb - largest / 2**20
     print(describe())

@@ -1,14 +1,14 @@
-"""What images made to cost memory and time take from `classify`, and whether a run survives them.
+"""Memory and time of `classify` on hostile images, and whether a run survives them.
 
     python -m benchmarks.hostile_images [--shapes 200] [--mutants 2000] [--seed 0] [--json FILE]
 
 Images of extreme shape: from 1 x 67,108,864 pixels to 8192 x 8192, in every format that holds them,
-flat, so that their files are small. Mutants: synthetic cells in every format, and real images where
+flat, so that their files are small. Mutants: synthetic cells in every format, and real images if
 ``HEMATOVISION_DATA`` names a folder of them, each cut, overwritten, shortened, doubled or given
-extreme numbers. `draw` fills a folder with both, for the service and the app, too.
+extreme numbers. `write_images` fills a folder with both, also for the server and the app.
 
-The memory is that of the whole process; the largest decoded image is that of the files within the
-limits of `hematovision.images`, in bytes of RGB.
+The memory is that of the whole process. The largest image is the largest one within the limits of
+`hematovision.images`, in bytes of RGB.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchmarks.machine import describe, markdown_table, run_measured, write_jso
 from hematovision import images
 from hematovision.synthetic import KINDS, render_cell
 
-__all__ = ["Drawn", "draw", "draw_mutants", "draw_shapes"]
+__all__ = ["Files", "write_images", "write_mutants", "write_shapes"]
 
 PROGRAM = (sys.executable, "-m", "hematovision")
 _REFUSED = 3
@@ -47,23 +47,23 @@ _SHAPES = (
 )  # fmt: skip
 
 
-class Drawn(NamedTuple):
-    """How many files were drawn, and the bytes of the largest that is within the limits."""
+class Files(NamedTuple):
+    """The number of files, and the bytes of the largest image within the limits."""
 
     files: int
     largest: int
 
 
-def draw(folder: Path, shapes: int = 200, mutants: int = 2_000, seed: int = 0) -> Drawn:
+def write_images(folder: Path, shapes: int = 200, mutants: int = 2_000, seed: int = 0) -> Files:
     """Fill a folder with images of extreme shape and with mutants."""
     folder.mkdir(parents=True, exist_ok=True)
-    largest = draw_shapes(folder, shapes, seed)
-    draw_mutants(folder, mutants, seed)
-    return Drawn(shapes + mutants, largest)
+    largest = write_shapes(folder, shapes, seed)
+    write_mutants(folder, mutants, seed)
+    return Files(shapes + mutants, largest)
 
 
-def draw_shapes(folder: Path, n: int, seed: int = 0) -> int:
-    """Draw images of extreme shape; return the bytes of the largest within the limits, as RGB."""
+def write_shapes(folder: Path, n: int, seed: int = 0) -> int:
+    """Write images of extreme shape; return the bytes of the largest within the limits, as RGB."""
     rng, largest = random.Random(seed), 0
     for number in range(n):
         width, height = _SHAPES[number] if number < len(_SHAPES) else _random_shape(rng)
@@ -121,7 +121,7 @@ def _portions(total: int, most: int) -> Iterator[int]:
         yield min(most, total - begin)
 
 
-def draw_mutants(folder: Path, n: int, seed: int = 0) -> None:
+def write_mutants(folder: Path, n: int, seed: int = 0) -> None:
     """Write damaged copies of synthetic and real images, each format as often as the others."""
     rng = random.Random(seed)
     kinds = _kinds(seed)
@@ -230,10 +230,10 @@ _CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 
 class Result(NamedTuple):
-    """What a run over hostile images took, and what became of them."""
+    """Resources and results of a run over hostile images."""
 
     files: int
-    answered: int
+    classified: int
     refused: int
     lost: int
     seconds: float
@@ -246,37 +246,37 @@ class Result(NamedTuple):
         return self.peak_mb - self.largest_mb
 
 
-def classify(folder: Path, drawn: Drawn, out: Path) -> Result:
-    """Run `classify` over a folder, and count its rows; it ends with 3, as some are refused."""
+def classify(folder: Path, written: Files, out: Path) -> Result:
+    """Run `classify` over a folder and count its rows; the exit code is 3, as some are refused."""
     words = (*PROGRAM, "classify", folder, "--out", out)
     measured = run_measured(words, allowed=(_REFUSED,))
     with out.open(encoding="utf-8", newline="") as stream:
         rows = [row["decision"] for row in csv.DictReader(stream)]
     refused = rows.count("refused")
     return Result(
-        files=drawn.files,
-        answered=len(rows) - refused,
+        files=written.files,
+        classified=len(rows) - refused,
         refused=refused,
-        lost=drawn.files - len(rows),
+        lost=written.files - len(rows),
         seconds=measured.seconds,
         peak_mb=measured.peak_mb,
-        largest_mb=drawn.largest / 2**20,
+        largest_mb=written.largest / 2**20,
     )
 
 
 def main() -> None:
-    """Draw, classify, and print a table."""
+    """Write images, classify them, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", type=int, default=200)
     parser.add_argument("--mutants", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file for the measurements")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "images"
-        drawn = draw(folder, args.shapes, args.mutants, args.seed)
-        result = classify(folder, drawn, Path(name) / "table.csv")
-    columns = ["files", "answered", "refused", "lost", "s", "peak MB", "over the largest MB"]
+        written = write_images(folder, args.shapes, args.mutants, args.seed)
+        result = classify(folder, written, Path(name) / "table.csv")
+    columns = ["files", "classified", "refused", "lost", "s", "peak MB", "over the largest MB"]
     row = [*result[:4], f"{result.seconds:.0f}", f"{result.peak_mb:.0f}", f"{result.over_mb:.0f}"]
     print(describe())
     print(markdown_table(columns, [row]))

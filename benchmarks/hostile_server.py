@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.hostile_app import largest_within_limits
-from benchmarks.hostile_images import draw
+from benchmarks.hostile_images import write_images
 from benchmarks.machine import describe, markdown_table
 from benchmarks.server import READY, SERVE, serving
 from hematovision.client import Client
@@ -38,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "images"
-        draw(folder, args.shapes, args.mutants, args.seed)
+        write_images(folder, args.shapes, args.mutants, args.seed)
         paths = sorted(folder.iterdir())
         largest = largest_within_limits(folder) / 2**20
         with serving(SERVE, READY) as (address, process):

@@ -1,4 +1,4 @@
-"""Squares of three colours, and the small model that says which colour is strongest."""
+"""Squares of three colours, and a small model that predicts the strongest colour."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 from hematovision import images
 
 COLOUR_MODEL = Path(__file__).parent / "model" / "data" / "bundle_v1"
-"""A bundle whose answers can be worked out by hand."""
+"""A bundle whose predictions can be computed by hand."""
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
 

@@ -73,18 +73,18 @@ CHANGES += (with_noise_inside,)
 
 
 def declared_size(data):
-    """What Pillow makes of the header alone, where it does."""
+    """The size in the header as Pillow reads it, or None."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as picture:
-                return picture.size
+            with Image.open(io.BytesIO(data)) as image:
+                return image.size
     except Exception:  # noqa: BLE001
         return None
 
 
-def score_model(data, *, must_fail):
-    """Return the kind of answer, or raise AssertionError for one that must not be."""
+def read_or_error(data, *, must_fail):
+    """Return the kind of result, or raise AssertionError for a forbidden one."""
     try:
         image = images.read(data, max_pixels=MAX_PIXELS)
     except ImageError as error:
@@ -131,9 +131,9 @@ def main(per_seed, seed, *folder):
         sys.stdout.write(f"{label}\n")
         sys.stdout.flush()
         faulthandler.dump_traceback_later(SECONDS_PER_FILE, exit=True)
-        answer = score_model(data, must_fail=must_fail)
+        kind = read_or_error(data, must_fail=must_fail)
         faulthandler.cancel_dump_traceback_later()
-        counts[answer] = counts.get(answer, 0) + 1
+        counts[kind] = counts.get(kind, 0) + 1
     sys.stdout.write(json.dumps({"counts": counts, "megabytes": peak_megabytes() - before}))
 
 

@@ -1,4 +1,4 @@
-"""Image files of every kind, drawn and packed in memory for the tests of `hematovision.images`."""
+"""Image files of every kind, made in memory for the tests of `hematovision.images`."""
 
 import base64
 import io
@@ -37,7 +37,7 @@ TURNED_HEIC = base64.b64decode(
 
 
 def scene(height=24, width=32):
-    """Four flat quarters (red, green / blue, dark), so that every turn of it is another picture."""
+    """Four flat quarters (red, green / blue, dark), so that every rotation differs."""
     image = np.empty((height, width, 3), dtype=np.uint8)
     image[: height // 2, : width // 2] = (200, 30, 40)
     image[: height // 2, width // 2 :] = (30, 190, 50)
@@ -53,9 +53,9 @@ def noise(*shape, dtype=np.uint8, seed=0):
 
 def save(image, kind, mode=None, **options):
     """Encode an array or a Pillow image with Pillow."""
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    pillow_image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     buffer = io.BytesIO()
-    (picture.convert(mode) if mode else picture).save(buffer, kind, **options)
+    (pillow_image.convert(mode) if mode else pillow_image).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The Dockerfile's lines, carried out in a folder: they install a service that becomes ready."""
+"""The Dockerfile's commands, run in a folder, install a server that becomes ready."""
 
 import http.client
 import json
@@ -195,4 +195,4 @@ def test_its_lines_install_a_service_that_becomes_ready_and_ends_well(image: Ima
             service.send_signal(signal.SIGTERM)
             assert service.wait(20) == 0, service.stderr.read()
     sick = subprocess.run(json.loads(check), capture_output=True, **inside)
-    assert sick.returncode == 1  # Nobody answers any more.
+    assert sick.returncode == 1  # the server is gone

@@ -92,7 +92,7 @@ def test_a_comparison_without_files_needs_no_extra(without):
     assert "jinja2" not in done.stderr
 
 
-def test_the_backend_that_keras_is_told_to_use_is_the_one_needed(without, tmp_path, monkeypatch):
+def test_the_backend_that_keras_is_configured_for_is_required(without, tmp_path, monkeypatch):
     without("tensorflow")
     monkeypatch.setenv("KERAS_BACKEND", "numpy")
     require("train")

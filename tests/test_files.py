@@ -109,7 +109,7 @@ def test_an_error_of_the_stream_is_not_hidden_by_one_of_closing_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize("length", [200, 250])
-def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path, length: int):
+def test_a_long_name_is_shortened_for_the_temporary_one(tmp_path: Path, length: int):
     path = tmp_path / ("ä" * (length // 2 - 2) + ".csv")
     assert files.write_text(path, "a").read_text() == "a"
     assert names(tmp_path) == [path.name]
@@ -144,7 +144,7 @@ class TestOwnFile:
 
     @posix
     @pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
-    def test_a_link_is_refused_and_its_target_stays(self, tmp_path: Path, make: str):
+    def test_a_link_is_rejected_and_its_target_stays(self, tmp_path: Path, make: str):
         target = files.write_text(tmp_path / "precious.txt", "precious")
         getattr(tmp_path / "a.lock", make)(target)
         with pytest.raises(OutputError, match=r"a\.lock is a link.*Delete it"):
@@ -159,13 +159,13 @@ class TestOwnFile:
         assert names(tmp_path) == ["a.lock"]
 
     @posix
-    def test_a_pipe_is_refused_at_once(self, tmp_path: Path):
+    def test_a_pipe_is_rejected_at_once(self, tmp_path: Path):
         os.mkfifo(tmp_path / "a.lock")
         with pytest.raises(OutputError, match="is not a regular file"):
             files.open_own(tmp_path / "a.lock")
 
 
-def test_of_two_who_write_one_new_file_at_once_one_is_refused(tmp_path: Path):
+def test_of_two_who_write_one_new_file_at_once_one_is_rejected(tmp_path: Path):
     path = tmp_path / "model.onnx"
 
     def write(number: int) -> bool:

@@ -1,4 +1,4 @@
-"""docs/from-the-brief.md does what it says: its commands run in order, its trap is one."""
+"""The commands of docs/from-the-brief.md run in order, and its warning is justified."""
 
 import csv
 import json

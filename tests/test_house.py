@@ -137,7 +137,7 @@ def test_no_source_file_is_longer_than_one_can_read_in_one_go():
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_name)
-def test_a_module_says_what_is_public(path: Path):
+def test_a_module_declares_its_public_names(path: Path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), "a module opens with what it is for"
     public = defined(tree)
@@ -169,16 +169,16 @@ def error_classes() -> dict[str, type[BaseException]]:
     }
 
 
-def test_every_error_is_public_and_drawn_in_the_tree_under_its_parent():
-    drawn: dict[str, str] = {}
+def test_every_error_is_public_and_listed_in_the_tree_under_its_parent():
+    listed: dict[str, str] = {}
     parents: list[str] = []
     for line in inspect.getdoc(errors).splitlines():  # type: ignore[union-attr]
         match = re.match(r"^ {4}([│ ├└─]*)([A-Z]\w+)( |$)", line)
         if match:
             depth = len(match[1]) // 4
             parents[depth:] = [match[2]]
-            drawn[match[2]] = parents[depth - 1] if depth else "Exception"
-    assert drawn == {name: kind.__bases__[0].__name__ for name, kind in error_classes().items()}
+            listed[match[2]] = parents[depth - 1] if depth else "Exception"
+    assert listed == {name: kind.__bases__[0].__name__ for name, kind in error_classes().items()}
     assert set(error_classes()) <= set(errors.__all__)
 
 
@@ -257,7 +257,7 @@ def test_all_requirement_files_fit_into_one_environment(name: str):
     assert {package: everything.get(package) for package in pins(name)} == pins(name)
 
 
-def test_answering_needs_neither_tensorflow_nor_onnx():
+def test_predicting_needs_neither_tensorflow_nor_onnx():
     assert not {"tensorflow", "tensorflow-cpu", "keras", "onnx", "pandas"} & set(pins("core.txt"))
 
 

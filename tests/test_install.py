@@ -78,7 +78,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real white cell where real images are at hand, else a drawn one."""
+    """A real white cell if real images are available, else a synthetic one."""
     real = Path(os.environ.get("HEMATOVISION_DATA", "")) / "pbc" / "val" / "neutrophil"
     found = sorted(real.glob("*.jpg")) if real.is_absolute() else []
     if found:
@@ -86,7 +86,7 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hematovision import images
     from hematovision.synthetic import render_cell
 
-    folder = tmp_path_factory.mktemp("drawn")
+    folder = tmp_path_factory.mktemp("synthetic")
     return images.write(folder / "cell.png", render_cell("neutrophil", 0))
 
 
@@ -103,14 +103,14 @@ def test_the_wheel_is_small_and_holds_the_models_and_their_licence(wheel: Path):
 
 
 def test_the_core_alone_classifies_without_tensorflow(installed: Path, cell: Path, tmp_path: Path):
-    said = run(installed / "python", "-c", CLASSIFY, cell, cwd=tmp_path).stdout
-    label, decision, error, heavy = json.loads(said)
+    printed = run(installed / "python", "-c", CLASSIFY, cell, cwd=tmp_path).stdout
+    label, decision, error, heavy = json.loads(printed)
     assert (label, error, heavy) == ("WBC", None, [])
     assert decision in ("accepted", "review")
 
 
 def test_the_command_line_classifies_too(installed: Path, cell: Path, tmp_path: Path):
-    table = tmp_path / "answers.csv"
+    table = tmp_path / "predictions.csv"
     run(installed / "hematovision", "classify", cell, "--out", table, cwd=tmp_path)
     assert table.read_text(encoding="utf-8").splitlines()[1].startswith(f"{cell},WBC,")
 
@@ -118,7 +118,7 @@ def test_the_command_line_classifies_too(installed: Path, cell: Path, tmp_path: 
 def test_a_command_that_needs_more_names_an_installation_that_works(
     installed: Path, cell: Path, tmp_path: Path
 ):
-    table = tmp_path / "answers.parquet"
+    table = tmp_path / "predictions.parquet"
     classify = [installed / "hematovision", "classify", cell, "--out", table]
     done = subprocess.run(classify, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1

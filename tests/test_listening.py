@@ -13,9 +13,9 @@ PROXY = Hosts("127.0.0.1", ["Blood.example.org"])
 LOOPBACK = ["localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1", "127.0.0.1:1", "127.9.9.9"]
 LOOPBACK += ["[::1]", "[::1]:8000", "[0:0:0:0:0:0:0:1]"]
 ADDRESSES = ["192.168.1.5:8000", "[2001:db8::1]:80", "[fe80::1]", "10.0.0.1"]
-STRANGERS = ["evil.example", "evil.example:8000", "localhost.evil.example", "", "x@localhost"]
-STRANGERS += ["127.0.0.1.evil.example", "localhost/evil", "localhost:port", "0x7f.1", "[::1"]
-STRANGERS += ["localhost@evil.example", "localhost#evil", "local\thost", "a b", "\xe9"]
+FOREIGN = ["evil.example", "evil.example:8000", "localhost.evil.example", "", "x@localhost"]
+FOREIGN += ["127.0.0.1.evil.example", "localhost/evil", "localhost:port", "0x7f.1", "[::1"]
+FOREIGN += ["localhost@evil.example", "localhost#evil", "local\thost", "a b", "\xe9"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost"])
@@ -27,12 +27,12 @@ def test_a_taken_port_is_named_with_what_to_do(address: str):
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "a..b", "no such host"])
-def test_an_address_of_another_computer_is_refused(address: str):
+def test_an_address_of_another_computer_is_rejected(address: str):
     with pytest.raises(ListeningError, match=rf"'{address}' is not an address.*--address 127"):
         listen(address, 0)
 
 
-def test_answers_are_sent_at_once():
+def test_responses_are_sent_at_once():
     """asyncio turns the waiting for the other side's word off only where the protocol is named."""
     with listen("127.0.0.1", 0) as opened:
         assert opened.proto == socket.IPPROTO_TCP
@@ -80,7 +80,7 @@ def test_where_only_this_computer_reaches_it_only_its_own_names_are_taken(addres
     for host in LOOPBACK:
         assert hosts.problem([host], []) is None, host
         assert hosts.problem([host], [f"http://{host}"]) is None, host
-    for host in [*STRANGERS, *ADDRESSES]:
+    for host in [*FOREIGN, *ADDRESSES]:
         assert "Host" in (hosts.problem([host], []) or ""), host
 
 
@@ -90,7 +90,7 @@ def test_where_others_reach_it_any_address_is_taken_and_no_name(address: str):
     for host in LOOPBACK + ADDRESSES:
         assert hosts.problem([host], [f"http://{host}"]) is None, host
         assert hosts.problem([host], ["http://192.0.2.1"]), host
-    for host in [*STRANGERS, "1.2.3.4.evil.example"]:
+    for host in [*FOREIGN, "1.2.3.4.evil.example"]:
         assert "any IP address" in (hosts.problem([host], []) or ""), host
     assert (hosts.problem(["lab-server:8000"], []) is None) is (address == "lab-server")
 
@@ -136,7 +136,7 @@ def test_pages_of_its_own_and_of_allowed_names_are_taken(host: str, origin: str)
         "",
     ],
 )
-def test_pages_of_other_sites_are_refused(origin: str):
+def test_pages_of_other_sites_are_rejected(origin: str):
     own = "http://localhost:8000"
     assert PROXY.problem(["localhost:8000"], [own]) is None
     assert "Origin" in (PROXY.problem(["localhost:8000"], [origin]) or "")
@@ -162,7 +162,7 @@ def test_an_allowed_host_is_a_plain_name(name: str):
         Hosts("127.0.0.1", [name])
 
 
-def test_what_was_received_is_told_with_what_to_do():
+def test_messages_state_the_received_header_and_advice():
     problem = HERE.problem(["evil.example:8000"], [])
     assert problem is not None
     assert "'evil.example:8000'" in problem

@@ -129,7 +129,7 @@ def test_a_value_with_any_name_is_json_that_every_reader_takes():
     assert json.loads(text) == expected
 
 
-def test_names_that_windows_keeps_for_devices_are_told_whatever_their_suffix_or_case():
+def test_names_reserved_by_windows_are_recognised_with_any_suffix_and_case():
     assert all(
         paths.is_reserved(name) for name in ("con", "NUL.png", "Com1.tar.gz", "lpt9", "prn.")
     )

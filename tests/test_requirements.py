@@ -52,7 +52,7 @@ def newer_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resolve(python: Path, path: Path, newer: Path) -> str:
-    """Let pip resolve a file without installing, newer releases on offer; return what it says."""
+    """Return pip's dry-run output for a file, with newer releases available."""
     on_offer = f"{newer.as_uri()} {os.environ.get('PIP_FIND_LINKS', '')}"
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--dry-run", "--quiet"]
     done = subprocess.run(

@@ -13,7 +13,7 @@ def test_a_document_becomes_its_elements_with_their_lines():
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_doctype_is_refused_in_every_encoding(encoding):
+def test_a_doctype_is_rejected_in_every_encoding(encoding):
     text = '<!DOCTYPE a [<!ENTITY b "ha">]><a>&b;</a>'
     with pytest.raises(ValueError, match=r"line 1: a DOCTYPE is not accepted"):
         safe_xml.parse(text.encode(encoding))
@@ -34,6 +34,6 @@ def test_what_cannot_be_parsed_names_its_line(content, match):
         safe_xml.parse(content)
 
 
-def test_what_is_wrong_is_said_with_its_line_once():
+def test_an_error_names_its_line_once():
     with pytest.raises(ValueError, match=r"^line 2: not well-formed XML: no element found$"):
         safe_xml.parse(b"<a>\n<b/>")

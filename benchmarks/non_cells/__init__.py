@@ -1,10 +1,10 @@
-"""Images that show no blood cell, made on the fly, to test that they go to review.
+"""Images without a blood cell, made on the fly, to test that they are sent for review.
 
 Nothing is downloaded and nothing is kept: photographs come from the scikit-image wheel, fields
-from the folder of real images, everything else is drawn here. The images for tuning and those for
+from the folder of real images, the rest is rendered here. The images for tuning and those for
 testing share no source: other photographs, other laboratories' fields, other generators of noise,
-other fonts and kinds of drawings. A method is chosen on the former and reported on the latter. What
-is drawn for tuning are the decoys that training itself learns; nothing of the testing part is.
+other fonts and kinds of drawings. Methods are selected on the former and reported on the latter.
+The rendered images for tuning are the decoys used in training; none of those for testing is.
 
 The same part, seed and count give the same images.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hematovision import images
 
-from . import drawings, fields, noise, pictures
+from . import drawings, fields, noise, photographs
 from .fields import Places
 
 __all__ = ["EXTRA", "KINDS", "NonCell", "Part", "Places", "make"]
@@ -29,9 +29,9 @@ Part: TypeAlias = Literal["tuning", "testing"]
 Maker: TypeAlias = Callable[[Part, np.random.Generator, Places], tuple[str, NDArray[np.uint8]]]
 
 KINDS: dict[str, tuple[int, Maker]] = {
-    "photographs": (140, pictures.photograph),
-    "textures": (60, pictures.texture),
-    "other microscopy and tissue": (60, pictures.tissue),
+    "photographs": (140, photographs.photograph),
+    "textures": (60, photographs.texture),
+    "other microscopy and tissue": (60, photographs.tissue),
     "blank and tinted": (80, noise.blank),
     "empty parts of fields": (80, fields.empty),
     "defocused fields": (80, fields.defocused),
@@ -42,7 +42,7 @@ KINDS: dict[str, tuple[int, Maker]] = {
 """How many of each kind are made, and by what."""
 
 EXTRA: dict[str, tuple[int, Maker]] = {"whole fields": (80, fields.whole)}
-"""Sharp fields of many cells: not one cell, but cells; reported beside the others."""
+"""Sharp fields of many cells, reported separately."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class NonCell:
     kind : str
         One of `KINDS` or `EXTRA`.
     source : str
-        What it was made from: a picture, a laboratory, a generator.
+        Its origin: a photograph, a laboratory, a generator.
     pixels : array of uint8, (224, 224, 3)
     """
 

@@ -1,4 +1,4 @@
-"""Text pages and drawings. Those for tuning are decoys that training learns; these are others."""
+"""Text pages and drawings: decoys of the training for tuning, other kinds for testing."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ OTHER_FONTS = ("DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSans-Bold.ttf")
 
 def text(part: Part, rng: np.random.Generator, _: object) -> tuple[str, NDArray[np.uint8]]:
     """Return a page: words in one font, or figures and code in others."""
-    return _learnt(("words",), rng) if part == "tuning" else _drawn((table, code), rng)
+    return _decoy(("words",), rng) if part == "tuning" else _rendered((table, code), rng)
 
 
 def drawing(part: Part, rng: np.random.Generator, _: object) -> tuple[str, NDArray[np.uint8]]:
     """Return lines, shapes or a chart."""
     if part == "tuning":
-        return _learnt(("lines", "polygons", "bars"), rng)
-    return _drawn((arcs, pie_chart, line_chart, maze), rng)
+        return _decoy(("lines", "polygons", "bars"), rng)
+    return _rendered((arcs, pie_chart, line_chart, maze), rng)
 
 
 def table(draw: ImageDraw.ImageDraw, rng: np.random.Generator, ink: Colour) -> None:
@@ -94,12 +94,12 @@ def maze(draw: ImageDraw.ImageDraw, rng: np.random.Generator, ink: Colour) -> No
             draw.line((ends[0], top, ends[1], top + step), ink, max(1, step // 6))
 
 
-def _learnt(names: tuple[str, ...], rng: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
+def _decoy(names: tuple[str, ...], rng: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
     name = str(rng.choice(names))
     return name, RENDERED[name](rng)
 
 
-def _drawn(
+def _rendered(
     makers: tuple[Callable[[ImageDraw.ImageDraw, np.random.Generator, Colour], None], ...],
     rng: np.random.Generator,
 ) -> tuple[str, NDArray[np.uint8]]:
@@ -108,11 +108,11 @@ def _drawn(
     usual = rng.random() < 0.6
     paper = tuple(int(v) for v in rng.integers(225, 256, 3)) if usual else _any(rng)
     ink = tuple(int(v) for v in rng.integers(0, 90, 3)) if usual else _any(rng)
-    picture = Image.new("RGB", (SIDE, SIDE), paper)
-    maker(ImageDraw.Draw(picture), rng, ink)
+    page = Image.new("RGB", (SIDE, SIDE), paper)
+    maker(ImageDraw.Draw(page), rng, ink)
     if rng.random() < 0.4:
-        picture = picture.rotate(float(rng.uniform(-40, 40)), fillcolor=paper)
-    return maker.__name__, np.array(picture)
+        page = page.rotate(float(rng.uniform(-40, 40)), fillcolor=paper)
+    return maker.__name__, np.array(page)
 
 
 def _any(rng: np.random.Generator) -> Colour:

@@ -64,7 +64,7 @@ def empty(part: Part, rng: np.random.Generator, places: Places) -> tuple[str, ND
 def defocused(
     part: Part, rng: np.random.Generator, places: Places
 ) -> tuple[str, NDArray[np.uint8]]:
-    """Return a field, or a quarter of it, so far out of focus that no cell can be told."""
+    """Return a field, or a quarter of it, so far out of focus that no cell is recognisable."""
     lab, field = _draw(LABS[part], rng, places)
     image = images.read(field.path)
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Blank fields and noise. Those for tuning are decoys that training learns; these are others."""
+"""Blank fields and noise: decoys of the training for tuning, other kinds for testing."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SIDE = 224
 
 def blank(part: Part, rng: np.random.Generator, _: object) -> tuple[str, Image8]:
     """Return an image of one colour, evenly lit or not."""
-    learnt = {name: RENDERED[name] for name in ("plain", "sloped")}
-    return _any(learnt if part == "tuning" else {"vignetted": vignetted, "sensor": sensor}, rng)
+    decoys = {name: RENDERED[name] for name in ("plain", "sloped")}
+    return _any(decoys if part == "tuning" else {"vignetted": vignetted, "sensor": sensor}, rng)
 
 
 def noise(part: Part, rng: np.random.Generator, _: object) -> tuple[str, Image8]:
     """Return noise."""
     kinds = ("grain", "grey grain", "clouds", "salt and pepper", "blotches")
-    learnt = {name: RENDERED[name] for name in kinds}
+    decoys = {name: RENDERED[name] for name in kinds}
     others = {maker.__name__: maker for maker in (pink, speckle, mosaic, waves, worms)}
-    return _any(learnt if part == "tuning" else others, rng)
+    return _any(decoys if part == "tuning" else others, rng)
 
 
 def vignetted(rng: np.random.Generator) -> Image8:
@@ -97,7 +97,7 @@ def _any(makers: dict[str, Maker], rng: np.random.Generator) -> tuple[str, Image
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a colour (3,), each level from 0 to 1; half of them those of slides: pale and bright."""
+    """Sample a colour (3,), levels from 0 to 1; half of them pale and bright, like slides."""
     slide = rng.random() < 0.5
     saturation = rng.uniform(0, 0.3) if slide else rng.uniform(0, 1)
     value = rng.uniform(0.65, 1) if slide else rng.uniform(0, 1)
@@ -111,7 +111,7 @@ def _slope(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _blurred(levels: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-    """Blur by a Gaussian of `radius` pixels; the image goes on at the opposite border."""
+    """Blur by a Gaussian of `radius` pixels; the image wraps around at its borders."""
     frequency = np.fft.fftfreq(SIDE)
     fall = np.exp(-2 * (np.pi * radius * frequency) ** 2)
     return np.fft.ifft2(np.fft.fft2(levels) * fall[:, None] * fall).real

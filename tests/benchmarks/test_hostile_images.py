@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.hostile_images import classify, draw, draw_mutants
+from benchmarks.hostile_images import classify, write_images, write_mutants
 
 
 def test_a_run_over_hostile_images_loses_none(tmp_path: Path):
     if os.name == "nt":
         pytest.skip("Windows counts memory otherwise")
-    drawn = draw(tmp_path / "images", shapes=15, mutants=66)
+    written = write_images(tmp_path / "images", shapes=15, mutants=66)
     shapes = {path.stem.split("-", 2)[2] for path in (tmp_path / "images").glob("shape-*")}
     assert {"1x67108864", "67108864x1", "65536x1000", "8192x8192", "1x1"} <= shapes
-    assert drawn == (81, 3 * 8192 * 8192)
-    result = classify(tmp_path / "images", drawn, tmp_path / "table.csv")
+    assert written == (81, 3 * 8192 * 8192)
+    result = classify(tmp_path / "images", written, tmp_path / "table.csv")
     assert (result.files, result.lost) == (81, 0)
-    assert result.answered + result.refused == 81
+    assert result.classified + result.refused == 81
     assert result.refused > 40
     assert result.over_mb < 600
 
@@ -29,7 +29,7 @@ def test_mutants_are_the_same_for_the_same_seed_and_no_longer_what_they_were(
     monkeypatch.delenv("HEMATOVISION_DATA", raising=False)
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
         (tmp_path / folder).mkdir()
-        draw_mutants(tmp_path / folder, 60, seed)
+        write_mutants(tmp_path / folder, 60, seed)
     a, b, c = (
         {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} for folder in "abc"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.hostile_app import largest_within_limits
-from benchmarks.hostile_images import draw
+from benchmarks.hostile_images import write_images
 from hematovision.client import Client
 from server.conftest import running
 
@@ -16,7 +16,7 @@ from server.conftest import running
 def test_the_server_loses_no_hostile_image_and_stays_ready(tmp_path: Path):
     from benchmarks.hostile_server import peak_of, send, watch
 
-    draw(tmp_path, shapes=9, mutants=60)
+    write_images(tmp_path, shapes=9, mutants=60)
     paths = sorted(tmp_path.iterdir())
     with running() as (process, address):
         longest, stop = [0.0], threading.Event()

@@ -55,7 +55,7 @@ def test_folders_are_searched_at_any_depth_and_sorted_without_hidden_files(folde
     assert names(folder, images.find_images([folder])) == ["a/b/d.tiff", "a/c.png", "b.JPG"]
 
 
-def test_files_stay_as_given_in_the_order_given_and_nothing_comes_twice(folder):
+def test_given_files_keep_their_order_without_duplicates(folder):
     given = [folder / "notes.txt", folder / "b.JPG", folder, folder / ".hidden.png"]
     found = names(folder, images.find_images(given))
     assert found == ["notes.txt", "b.JPG", "a/b/d.tiff", "a/c.png", ".hidden.png"]
@@ -65,7 +65,7 @@ def test_a_hidden_folder_that_is_given_is_searched(folder):
     assert len(images.find_images([folder / ".cache"])) == 1
 
 
-def test_nothing_given_is_nothing_found():
+def test_no_paths_give_no_images():
     assert images.find_images([]) == []
 
 
@@ -103,7 +103,7 @@ def test_a_folder_that_may_not_be_listed(folder, monkeypatch):
         images.find_images([folder])
 
 
-def test_folders_come_sorted_by_path_as_a_whole(tmp_path: Path):
+def test_all_images_of_a_folder_are_sorted_by_path(tmp_path: Path):
     names = ["a.png", "a/1.png", "a-1/2.png", "a/b/3.png", "a/b.png", "a0.png", "A/4.png", "ä.png"]
     if sys.platform in ("win32", "darwin"):
         names.remove("A/4.png")  # where a and A are one folder
@@ -115,7 +115,7 @@ def test_folders_come_sorted_by_path_as_a_whole(tmp_path: Path):
     assert list(images.iter_images([tmp_path])) == expected == images.find_images([tmp_path])
 
 
-def test_what_is_no_folder_is_listed_as_given(tmp_path: Path):
+def test_other_paths_are_listed_as_given(tmp_path: Path):
     for name in ("1.png", "2.png"):
         (tmp_path / name).touch()
     gone = tmp_path / "gone.png"
@@ -153,13 +153,13 @@ class TestClosedFolder:
                 images.find_images([folder])
         assert found == ["a/b", "a/c.png", "b.JPG"]
 
-    def test_it_may_be_the_one_that_is_given(self, folder):
+    def test_a_given_folder_may_be_hidden(self, folder):
         with closed(folder / "a"):
             assert list(images.iter_images([folder / "a"])) == [folder / "a"]
             assert list(images.iter_images([folder / "a" / "b"])) == [folder / "a" / "b"]
 
 
-def test_a_path_that_no_system_takes_stays_to_be_refused(tmp_path):
+def test_an_invalid_path_is_kept_for_its_error(tmp_path):
     long = tmp_path / ("x" * 300 + ".png")
     assert list(images.iter_images([long])) == [long]
     with pytest.raises(UnreadableFileError, match="File name too long"):
@@ -180,11 +180,11 @@ class TestWriting:
             assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
 
     @pytest.mark.parametrize("name", ["cell.tif", "cell"])
-    def test_another_suffix_is_refused(self, tmp_path, name):
+    def test_another_suffix_is_rejected(self, tmp_path, name):
         with pytest.raises(OutputError, match=r"must be \.png, \.jpg or"):
             images.write(tmp_path / name, noise(4, 4, 3))
         assert not list(tmp_path.iterdir())
 
-    def test_another_type_of_pixels_is_refused(self, tmp_path):
+    def test_another_type_of_pixels_is_rejected(self, tmp_path):
         with pytest.raises(ValueError, match="must be RGB uint8"):
             images.write(tmp_path / "cell.png", noise(4, 4))

@@ -1,4 +1,4 @@
-"""Thousands of damaged files, in a process of its own: no crash, no hang, no wrong answer."""
+"""Thousands of damaged files in a separate process: no crash, no hang, no wrong result."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ def fuzz(per_seed, seed, *files):
     return json.loads(lines[-1])
 
 
-def test_drawn_files_of_every_kind():
+def test_generated_files_of_every_kind():
     summary = fuzz(90, 20260101)
     counts = summary["counts"]
     assert sum(counts.values()) >= 2000

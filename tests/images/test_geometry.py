@@ -36,7 +36,7 @@ def test_an_image_that_fits_is_copied_and_not_changed():
     assert not np.shares_memory(fitted, image)
 
 
-def test_whole_factors_give_the_means_of_blocks():
+def test_integer_factors_give_the_means_of_blocks():
     image = noise(12, 20, 3)
     blocks = image.reshape(4, 3, 4, 5, 3).astype(float).mean(axis=(1, 3))
     np.testing.assert_array_equal(images.fit(image, 4), np.floor(blocks + 0.5))

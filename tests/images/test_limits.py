@@ -15,7 +15,7 @@ from image_files import bmp, chunk, jpeg, noise, png, save, scene
 MEGABYTE = 2**20
 
 
-def refused(error, data, match, seconds=4.0):
+def rejected(error, data, match, seconds=4.0):
     """Read what must be refused, and soon."""
     begin = time.perf_counter()
     with pytest.raises(error, match=match):
@@ -49,22 +49,22 @@ class TestSides:
     @pytest.mark.parametrize("shape", [(1, 2**26), (2**26, 1), (70_000, 900), (900, 65_536)])
     def test_no_side_is_longer_than_any_camera_has_pixels(self, shape):
         assert images.MAX_SIDE == 65_535
-        refused(TooManyPixelsError, grey_png(*shape), "the limit for each side is 65,535")
+        rejected(TooManyPixelsError, grey_png(*shape), "the limit for each side is 65,535")
 
     @pytest.mark.parametrize(
         ("width", "height"), [(1, 101), (101, 1), (65_535, 655), (3, 400), (1_000, 9)]
     )
     def test_sides_are_in_proportion(self, width, height):
         assert images.MAX_ASPECT == 100
-        refused(TooManyPixelsError, grey_png(width, height), "at most 100 times the other")
+        rejected(TooManyPixelsError, grey_png(width, height), "at most 100 times the other")
 
     @pytest.mark.parametrize("make", [gif, webp, resized_jpeg])
     def test_every_format_has_the_same_limits(self, make):
-        refused(TooManyPixelsError, make(16_000, 33), "at most 100 times the other")
+        rejected(TooManyPixelsError, make(16_000, 33), "at most 100 times the other")
 
     def test_bmp_has_them_too(self):
         data = bmp([bytes(4 * 1000)], 1000, 1, 32)
-        refused(TooManyPixelsError, data, "1000 x 1 pixels; one side may be at most 100 times")
+        rejected(TooManyPixelsError, data, "1000 x 1 pixels; one side may be at most 100 times")
 
     def test_what_is_just_within_is_read(self):
         assert images.read(save(noise(3, 300, 3), "PNG")).shape == (3, 300, 3)
@@ -74,7 +74,7 @@ class TestParts:
     def test_png_chunks_are_counted(self):
         data = save(scene(), "PNG")
         stuffed = data[:33] + chunk(b"tEXt", b"") * 2_000_000 + data[33:]
-        refused(TruncatedImageError, stuffed, "the PNG has more than 65,536 chunks")
+        rejected(TruncatedImageError, stuffed, "the PNG has more than 65,536 chunks")
 
     def test_an_ordinary_number_of_png_chunks_is_read(self):
         data = save(scene(), "PNG")
@@ -85,18 +85,18 @@ class TestParts:
     def test_gif_blocks_and_sub_blocks_are_counted(self, part):
         data = save(Image.fromarray(scene()).quantize(16), "GIF")
         stuffed = data[:-1] + part * 4_000_000 + b";"
-        refused(TruncatedImageError, stuffed, "the GIF has more than 1,048,576 blocks")
+        rejected(TruncatedImageError, stuffed, "the GIF has more than 1,048,576 blocks")
 
     def test_webp_chunks_are_counted(self):
         data = save(scene(), "WEBP") + b"abcd\0\0\0\0" * 2_000_000
         stuffed = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
-        refused(TruncatedImageError, stuffed, "the WebP has more than 65,536 chunks")
+        rejected(TruncatedImageError, stuffed, "the WebP has more than 65,536 chunks")
 
     @pytest.mark.parametrize("part", [b"\xff\x01", b"\xff\xe5\0\2", b"\xff\xfe\0\2"])
     def test_jpeg_segments_are_counted(self, part):
         data = jpeg()
         stuffed = data[:2] + part * 2_000_000 + data[2:]
-        refused(TruncatedImageError, stuffed, "the JPEG has more than 16,384 segments")
+        rejected(TruncatedImageError, stuffed, "the JPEG has more than 16,384 segments")
 
 
 class TestMemory:
@@ -118,7 +118,7 @@ class TestMemory:
         assert kept < 16 * MEGABYTE
 
     @pytest.mark.parametrize("place", ["inspect", "decode", "fit"])
-    def test_an_image_that_memory_does_not_hold_is_refused(self, monkeypatch, place):
+    def test_an_image_beyond_the_memory_is_rejected(self, monkeypatch, place):
         def starved(*_args, **_options):
             raise MemoryError
 

@@ -61,14 +61,14 @@ def test_every_kind_becomes_contiguous_rgb_of_the_callers_own(name, recwarn):
 @pytest.mark.parametrize(
     "name", ["rgb.png", "rgb.tif", "lzw.tif", "big-tiled.tif", "pages.tif", "rgb.bmp"]
 )
-def test_lossless_kinds_give_back_what_was_drawn(name):
+def test_lossless_kinds_return_the_original_pixels(name):
     np.testing.assert_array_equal(images.read(KINDS[name]), scene())
 
 
 @pytest.mark.parametrize(
     "name", ["rgb.jpg", "progressive.jpg", "cmyk.jpg", "jpeg.tif", "lossy.webp", "animated.webp"]
 )
-def test_lossy_kinds_come_near_to_what_was_drawn(name):
+def test_lossy_kinds_are_close_to_the_original_pixels(name):
     difference = images.read(KINDS[name]).astype(int) - scene()
     assert abs(difference[2:8, 2:12]).max() < 12
     assert abs(difference).mean() < 6
@@ -121,7 +121,7 @@ class TestDepth:
     def test_16_bit_greys_are_scaled_by_the_range_of_their_type(self, data):
         assert grey_row(data) == DEEP_GREYS_AS_8_BITS
 
-    def test_a_dim_16_bit_picture_stays_dim(self):
+    def test_a_dim_16_bit_image_stays_dim(self):
         assert grey_row(cv2_png(np.array([[100, 16384]], np.uint16))) == [0, 64]
 
     @pytest.mark.parametrize("alpha", [False, True])
@@ -212,7 +212,7 @@ class TestTransparency:
         data = png(2, 1, 16, 2, [row], chunk(b"tRNS", struct.pack(">3H", 1, 2, 40003)))
         assert images.read(data)[0].tolist() == [[255, 255, 255], [0, 0, 156]]
 
-    def test_bmp_with_alpha_and_bmp_whose_alpha_was_left_empty(self):
+    def test_bmp_with_alpha_and_bmp_with_empty_alpha(self):
         masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(68)
 
         def read(*pixels):
@@ -286,7 +286,7 @@ class TestOrientation:
 
     @pytest.mark.parametrize("orientation", STORED)
     @pytest.mark.parametrize("order", "<>")
-    def test_every_orientation_brings_the_same_upright_picture(self, orientation, order):
+    def test_every_orientation_gives_the_same_upright_image(self, orientation, order):
         stored = np.ascontiguousarray(self.STORED[orientation](scene()))
         block = exif(orientation, order)
         exact = [
@@ -303,7 +303,7 @@ class TestOrientation:
     @pytest.mark.parametrize(
         "block", [b"", b"II*\0", exif(9), exif(0), exif(6)[:19], exif(6)[:14], b"XX" + exif(6)]
     )
-    def test_broken_metadata_never_turn_or_refuse_a_picture(self, block, recwarn):
+    def test_broken_metadata_neither_rotate_nor_reject_an_image(self, block, recwarn):
         data = jpeg(exif=b"Exif\0\0" + block)
         assert images.read(data).shape == (24, 32, 3)
         assert not recwarn.list
@@ -328,7 +328,7 @@ class TestFirst:
         wider = data[:6] + struct.pack("<HH", 6, 5) + data[10:]
         assert images.read(wider).shape == (5, 6, 3)
 
-    def test_a_thumbnail_is_not_the_picture(self):
+    def test_a_thumbnail_is_not_the_image(self):
         thumbnail = b"Exif\0\0" + exif(1) + jpeg(np.zeros((8, 8, 3), np.uint8))
         np.testing.assert_array_equal(images.read(jpeg(exif=thumbnail)), images.read(jpeg()))
 

@@ -50,12 +50,7 @@ _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 def decode(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
-    """Decode an image that `formats.inspect` described: upright, on a white background.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
-        RGB, C-contiguous, the caller's own.
+    """Decode an image that `formats.inspect` described: upright RGB uint8 (H, W, 3) on white.
 
     Raises
     ------
@@ -215,11 +210,8 @@ def _deep(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
 def _white(colours: NDArray[np.uint16], encoded: EncodedImage, source: Source) -> int:
     """Return the value of white: the declared one, or else the largest of 16 bits.
 
-    Raises
-    ------
-    NotAnImageError
-        If none is declared and the samples use fewer than 15 bits. Cameras of 10 to 14 bits leave
-        the others empty, and a guess per image would map equal greys to different numbers.
+    Samples of fewer than 15 bits need a declaration: cameras of 10 to 14 bits leave the others
+    empty, and a guess per image would map equal greys to different numbers.
     """
     brightest, declared = int(colours.max()), encoded.white
     is_range = declared > brightest or declared == 2 ** max(8, brightest.bit_length()) - 1

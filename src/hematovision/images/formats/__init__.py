@@ -35,47 +35,42 @@ _EXPORT = "Export it as TIFF or PNG from the program that made it."
 
 _SLIDE, _RAW = "a whole slide image", "a camera's raw image"
 
-_SUFFIXES: Final = {
-    ".czi": "a Zeiss image (CZI)",
-    ".lsm": "a Zeiss LSM image",
-    ".zvi": "a Zeiss image (ZVI)",
-    ".nd2": "a Nikon image (ND2)",
-    ".lif": "a Leica image (LIF)",
-    ".lof": "a Leica image (LOF)",
-    ".xlif": "a Leica image (XLIF)",
-    ".oib": "an Olympus image (OIB)",
-    ".oif": "an Olympus image (OIF)",
-    ".oir": "an Olympus image (OIR)",
-    ".vsi": "an Olympus slide (VSI)",
-    ".ims": "an Imaris image (IMS)",
-    **{f".{name}": f"{_SLIDE} ({name.upper()})" for name in ("svs", "ndpi", "scn", "mrxs")},
-    **{f".{name}": f"{_SLIDE} ({name.upper()})" for name in ("bif", "svslide", "ndpis", "isyntax")},
-    **{f".{name}": f"{_RAW} ({name.upper()})" for name in ("cr2", "cr3", "crw", "nef", "nrw")},
-    **{f".{name}": f"{_RAW} ({name.upper()})" for name in ("dng", "arw", "orf", "raf", "rw2")},
-    **{f".{name}": f"{_RAW} ({name.upper()})" for name in ("pef", "srw")},
-    ".raw": "raw data (RAW)",
-    ".psd": "a Photoshop document (PSD)",
-    ".psb": "a Photoshop document (PSB)",
-    ".xcf": "a GIMP document (XCF)",
-    ".kra": "a Krita document (KRA)",
-    ".svg": "a vector drawing (SVG)",
-    ".svgz": "a vector drawing (SVGZ)",
-    ".eps": "a PostScript drawing (EPS)",
-    ".pdf": "a PDF document",
-    ".jxl": "a JPEG XL image",
-    ".jxr": "a JPEG XR image",
-    ".wdp": "a JPEG XR image",
-    ".jls": "a JPEG-LS image",
-    ".exr": "an OpenEXR image",
-    ".hdr": "a Radiance image (HDR)",
-    ".tga": "a Targa image",
-    ".fits": "a FITS image",
-    ".mrc": "an MRC image",
-    **{f".{name}": "a Netpbm image" for name in ("pbm", "pgm", "ppm", "pnm", "pam")},
-    ".ico": "an icon (ICO)",
-    ".heics": "a HEIC sequence",
-    ".avifs": "an AVIF sequence",
+_WITH_SUFFIX: Final = {
+    "a Zeiss image": "czi lsm zvi",
+    "a Nikon image": "nd2",
+    "a Leica image": "lif lof xlif",
+    "an Olympus image": "oib oif oir",
+    "an Olympus slide": "vsi",
+    "an Imaris image": "ims",
+    _SLIDE: "svs ndpi scn mrxs bif svslide ndpis isyntax",
+    _RAW: "cr2 cr3 crw nef nrw dng arw orf raf rw2 pef srw",
+    "raw data": "raw",
+    "a Photoshop document": "psd psb",
+    "a GIMP document": "xcf",
+    "a Krita document": "kra",
+    "a vector drawing": "svg svgz",
+    "a PostScript drawing": "eps",
+    "a Radiance image": "hdr",
+    "an icon": "ico",
 }
+_WITHOUT_SUFFIX: Final = {
+    "a PDF document": "pdf",
+    "a JPEG XL image": "jxl",
+    "a JPEG XR image": "jxr wdp",
+    "a JPEG-LS image": "jls",
+    "an OpenEXR image": "exr",
+    "a Targa image": "tga",
+    "a FITS image": "fits",
+    "an MRC image": "mrc",
+    "a Netpbm image": "pbm pgm ppm pnm pam",
+    "a HEIC sequence": "heics",
+    "an AVIF sequence": "avifs",
+}
+_SUFFIXES: Final = {
+    f".{name}": f"{kind} ({name.upper()})"
+    for kind, names in _WITH_SUFFIX.items()
+    for name in names.split()
+} | {f".{name}": kind for kind, names in _WITHOUT_SUFFIX.items() for name in names.split()}
 
 _CONTENTS: Final = (
     (b"ZISRAWFILE", "a Zeiss image (CZI)"),
@@ -156,17 +151,9 @@ def _inspect_dicom(source: Source) -> EncodedImage:
 
 
 def unsupported_format(path: str | PurePath) -> str | None:
-    """Return the name of an unsupported image format by a file's suffix.
+    """Return the name of an unsupported image format by a file's suffix, without opening it.
 
-    Parameters
-    ----------
-    path : str or PurePath
-        The file is not opened.
-
-    Returns
-    -------
-    str or None
-        A noun phrase; None for supported formats and for files that are not images.
+    None for supported formats and for files that are not images.
 
     Examples
     --------

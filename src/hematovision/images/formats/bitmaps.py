@@ -1,6 +1,6 @@
 """BMP, GIF, PNG and WebP: each file is checked to its end and described.
 
-Specifications: Microsoft"s Bitmap Storage, GIF89a (CompuServe 1990), W3C PNG (third edition) and
+Specifications: Microsoft's Bitmap Storage, GIF89a (CompuServe 1990), W3C PNG (third edition) and
 RFC 9649.
 """
 

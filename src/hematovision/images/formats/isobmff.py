@@ -65,13 +65,7 @@ def inspect_heif(source: Source) -> EncodedImage:
 
 
 def _boxes(source: Source, start: int, stop: int) -> Iterator[_Box]:
-    """Yield the boxes between `start` and `stop`, which they must fill.
-
-    Raises
-    ------
-    TruncatedImageError
-        If a box ends beyond `stop`, or there are too many.
-    """
+    """Yield the boxes between `start` and `stop`, which they must fill."""
     for _ in range(_MAX_BOXES):
         if start >= stop:
             return

@@ -31,18 +31,12 @@ class Source:
     max_aspect: int = MAX_ASPECT  # largest accepted longer side over shorter side
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
-        """Read integers at `offset`, laid out as `struct` describes.
-
-        Raises
-        ------
-        TruncatedImageError
-            If they are not all inside the file.
-        """
+        """Read integers at `offset`, laid out as `struct` describes; raises as `require` does."""
         self.require(offset, struct.calcsize(layout))
         return struct.unpack_from(layout, self.data, offset)
 
     def take(self, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`; raises as `unpack` does."""
+        """Return `length` bytes from `offset`; raises as `require` does."""
         self.require(offset, length)
         return self.data[offset : offset + length]
 
@@ -55,14 +49,10 @@ class Source:
             )
 
     def check_size(self, width: int, height: int) -> None:
-        """Check that an image has pixels, and that its size is within the limits.
+        """Raise an error for an image without pixels, or with a size beyond the limits.
 
         Decoders and `fit` spend time and memory on each row and column: a file of 1 kB with a side
         of millions of pixels would cost more than any real image.
-
-        Raises
-        ------
-        TruncatedImageError, TooManyPixelsError
         """
         if width < 1 or height < 1:
             raise self.damaged(f"it declares {width} x {height} pixels")
@@ -149,11 +139,8 @@ _PREFIX = b"Exif\0\0"
 def read_orientation(block: bytes) -> int:
     """Return the orientation in an EXIF block: 1 to 8; 1 (upright) if it is missing or damaged.
 
-    Parameters
-    ----------
-    block : bytes
-        The content of JPEG's APP1, PNG's ``eXIf`` or WebP's ``EXIF``: a small TIFF directory
-        (Exif 2.32, section 4.5.2), with or without the prefix ``Exif``.
+    The block is the content of JPEG's APP1, PNG's ``eXIf`` or WebP's ``EXIF``: a small TIFF
+    directory (Exif 2.32, section 4.5.2), with or without the prefix ``Exif``.
     """
     block = block.removeprefix(_PREFIX)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])

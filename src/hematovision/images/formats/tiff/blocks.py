@@ -1,4 +1,4 @@
-"""The strips or tiles of a TIFF"s page: where they lie, and whether they hold all pixels."""
+"""The strips or tiles of a TIFF's page: where they lie, and whether they hold all pixels."""
 
 from __future__ import annotations
 
@@ -45,15 +45,7 @@ class Blocks:
 
 
 def check_places(pages: Iterable[Page]) -> None:
-    """Check that every strip and tile of every page lies inside the file.
-
-    Raises
-    ------
-    TruncatedImageError
-        If one does not.
-    NotAnImageError
-        If there are more than 65,536 on a page, or 262,144 in all.
-    """
+    """Check that every strip and tile of every page lies inside the file, and count them."""
     total = 0
     for page in pages:
         counts = [e.count for tag in _PLACES for e in page.fields.get(tag, ())]
@@ -87,19 +79,8 @@ def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
     """Find the strips or tiles of a page, and check that they hold all of its pixels.
 
     Lengths that are missing or 0 are derived as common readers do: uncompressed ones from the
-    number of pixels, compressed ones from the offset of the next, or from the end of the file.
-
-    Parameters
-    ----------
-    page : Page
-        Checked by `check_places` and `check_kind`.
-    bits : tuple of int
-        Of every sample.
-
-    Raises
-    ------
-    TruncatedImageError
-        If there are too few, if they are too short, or out of proportion to the image.
+    number of pixels, compressed ones from the offset of the next, or from the end of the file. The
+    page was checked by `check_places` and `check_kind`, which returned `bits`.
     """
     width, height = page.one(tags.WIDTH), page.one(tags.HEIGHT)
     page.source.check_size(width, height)
@@ -167,13 +148,6 @@ def read_jpegs(page: Page, blocks: Blocks) -> tuple[EncodedImage, ...]:
     """Describe each strip or tile of a page as a JPEG of its own; none for other compressions.
 
     libtiff paints missing parts of them grey without an error, so each is also decoded by itself.
-
-    Raises
-    ------
-    TruncatedImageError
-        If one is cut or smaller than its part of the page, or if there are too many.
-    NotAnImageError
-        If one is of a kind that cannot be read.
     """
     if page.one(tags.COMPRESSION, tags.RAW) != tags.JPEG:
         return ()

@@ -119,18 +119,9 @@ _MAX_CHANNELS: Final = 8  # the limit for pages, labels and lookup tables
 def read_ome(description: bytes, samples: int) -> Stack | None:
     """Read the OME-XML of a file's first image (Open Microscopy Environment, schema 2016-06).
 
-    Parameters
-    ----------
-    description : bytes
-        The content of the field ImageDescription.
-    samples : int
-        Per pixel of a page; a page holds as many channels.
-
-    Returns
-    -------
-    Stack or None
-        None if it is not OME-XML, describes no pixels, or exceeds the limits (2 MiB, 20,000
-        elements, no DOCTYPE).
+    `samples` is the number per pixel of a page, which holds as many channels. None if the
+    description is not OME-XML, describes no pixels, or exceeds the limits (2 MiB, 20,000 elements,
+    no DOCTYPE).
     """
     if len(description) > _MAX_BYTES or b"<" not in description[:64]:
         return None
@@ -203,23 +194,11 @@ _TABLE_BYTES: Final = 768  # 256 each of red, green and blue
 def read_imagej(
     description: bytes, block: bytes = b"", lengths: Sequence[int] = ()
 ) -> Stack | None:
-    """Read ImageJ's description of the pages of a file.
+    """Read ImageJ's description of the pages of a file; None if it is not ImageJ's.
 
     Its display range (``min``, ``max``) is how an image was last viewed, not the range of its
-    samples. It is used only if it runs from 0 to the largest number of 8 to 16 bits.
-
-    Parameters
-    ----------
-    description : bytes
-        The content of the field ImageDescription: lines ``key=value``, the first ``ImageJ``.
-    block, lengths : bytes, sequence of int
-        The contents of the fields 50839 and 50838: labels, lookup tables and more; the lengths of
-        these parts.
-
-    Returns
-    -------
-    Stack or None
-        None if the description is not ImageJ's.
+    samples. It is used only if it runs from 0 to the largest number of 8 to 16 bits. `block` and
+    `lengths` are the fields 50839 (labels, lookup tables and more) and 50838 (their lengths).
     """
     if not description.startswith(b"ImageJ"):
         return None

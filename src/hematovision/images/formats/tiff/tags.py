@@ -1,4 +1,4 @@
-"""TIFF"s directories of fields, classic and big, and the pages they describe (TIFF 6.0).
+"""TIFF's directories of fields, classic and big, and the pages they describe (TIFF 6.0).
 
 Directories are read with limits and written as classic TIFF.
 """
@@ -48,25 +48,12 @@ _BIG_TYPES = frozenset({13, 16, 18})
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The byte order of a TIFF, and whether it is classic or big."""
+    """The byte order of a TIFF, and the `struct` formats of a classic or big one."""
 
     order: str
-    big: bool
-
-    @property
-    def count(self) -> str:
-        """Format of the number of entries at the start of a directory."""
-        return self.order + ("Q" if self.big else "H")
-
-    @property
-    def entry(self) -> str:
-        """Format of an entry: tag, type, number of values, and the values or their offset."""
-        return self.order + ("HHQ8s" if self.big else "HHI4s")
-
-    @property
-    def offset(self) -> str:
-        """Format of an offset in the file."""
-        return self.order + ("Q" if self.big else "I")
+    count: str  # of the entries of a directory
+    entry: str  # tag, type, number of values, and the values or their offset
+    offset: str  # in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +82,13 @@ def read_layout(source: Source) -> Layout:
     """Read byte order and version from a TIFF's first four bytes."""
     order = "<" if source.data.startswith(b"II") else ">"
     (version,) = source.unpack(f"{order}H", 2)
-    return Layout(order, big=version == 43)
+    formats = ("Q", "HHQ8s", "Q") if version == 43 else ("H", "HHI4s", "I")
+    return Layout(order, *(order + name for name in formats))
 
 
 def read_directories(source: Source, layout: Layout) -> Iterator[Directory]:
-    """Yield the directory of every page, checked to lie inside the file with its values.
-
-    Raises
-    ------
-    TruncatedImageError
-        If one lies outside, or if the chain of pages is circular.
-    NotAnImageError
-        If there are more than 4,096 pages, or more entries than these usually have.
-    """
-    (offset,) = source.unpack(layout.offset, 8 if layout.big else 4)
+    """Yield the directory of every page, checked to lie inside the file with its values."""
+    (offset,) = source.unpack(layout.offset, struct.calcsize(layout.offset))
     seen, entries = set[int](), 0
     while offset:
         if offset in seen:
@@ -251,14 +231,7 @@ class Page:
     is_rgb: bool = False  # whether metadata declare three grey samples to be red, green and blue
 
     def all(self, tag: int, default: tuple[int, ...] = (), most: int = _FEW) -> tuple[int, ...]:
-        """Read all values of a field of integers.
-
-        Raises
-        ------
-        TruncatedImageError
-            If there are more than `most`, if they are not integers, or if the page has the field
-            twice.
-        """
+        """Read all values of a field of integers, at most `most`."""
         entry = self.entry(tag)
         if entry is None:
             return default
@@ -269,14 +242,14 @@ class Page:
         return numbers(self.source, self.layout, entry)
 
     def one(self, tag: int, default: int | None = None) -> int:
-        """Read a field of one integer; raises as `all` does, and if the count is not 1."""
+        """Read a field of one integer."""
         values = self.all(tag, () if default is None else (default,))
         if len(values) != 1:
             raise self.source.damaged(f"the TIFF's field {tag} has {len(values)} values, not one")
         return values[0]
 
     def entry(self, tag: int) -> Entry | None:
-        """Return the only entry of a field; raises `TruncatedImageError` if there are several."""
+        """Return the only entry of a field, or None."""
         entries = self.fields.get(tag, ())
         if len(entries) > 1:
             raise self.source.damaged(f"the TIFF gives a field twice ({tag})")
@@ -315,12 +288,7 @@ class Page:
 
 
 def check_kind(page: Page) -> tuple[int, ...]:
-    """Check that the pixels can be decoded faithfully; return the bits of every sample.
-
-    Raises
-    ------
-    NotAnImageError
-    """
+    """Check that the pixels can be decoded faithfully; return the bits of every sample."""
     _check_compression(page)
     photometric = page.photometric
     colours = _COLOURS.get(photometric, 0)
@@ -365,13 +333,7 @@ def _check_compression(page: Page) -> None:
 
 
 def can_decode(compression: int) -> bool:
-    """Whether Pillow's libtiff was built with a compression; True if libtiff cannot be asked.
-
-    Parameters
-    ----------
-    compression : int
-        The field Compression (259), as in TIFF 6.0 and its supplements.
-    """
+    """Whether Pillow's libtiff has a compression (field 259); True if libtiff cannot be asked."""
     library = _library()
     return library is None or bool(library.TIFFIsCODECConfigured(compression))
 

@@ -26,7 +26,7 @@ KINDS = all_kinds()
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
 
 
-def refused(error, source, match=None, **options):
+def rejected(error, source, match=None, **options):
     with pytest.raises(error, match=match) as caught:
         images.read(source, **options)
     return caught.value
@@ -34,11 +34,11 @@ def refused(error, source, match=None, **options):
 
 class TestFiles:
     def test_missing(self, tmp_path):
-        error = refused(UnreadableFileError, tmp_path / "a.png", "the file does not exist")
+        error = rejected(UnreadableFileError, tmp_path / "a.png", "the file does not exist")
         assert error.path == str(tmp_path / "a.png")
 
     def test_folder(self, tmp_path):
-        refused(UnreadableFileError, tmp_path, "it is a folder")
+        rejected(UnreadableFileError, tmp_path, "it is a folder")
 
     def test_broken_link(self, tmp_path):
         link = tmp_path / "link.png"
@@ -46,7 +46,7 @@ class TestFiles:
             link.symlink_to(tmp_path / "gone.png")
         except OSError:
             pytest.skip("this system lets nobody make links")
-        refused(UnreadableFileError, link, "broken link: .*gone.png does not exist")
+        rejected(UnreadableFileError, link, "broken link: .*gone.png does not exist")
 
     def test_circle_of_links(self, tmp_path):
         link = tmp_path / "link.png"
@@ -54,7 +54,7 @@ class TestFiles:
             link.symlink_to(link)
         except OSError:
             pytest.skip("this system lets nobody make links")
-        refused(UnreadableFileError, link, "cannot be read")
+        rejected(UnreadableFileError, link, "cannot be read")
 
     @POSIX
     def test_no_permission(self, tmp_path, monkeypatch):
@@ -63,31 +63,31 @@ class TestFiles:
         path.chmod(0)
         if os.access(path, os.R_OK):  # an administrator may read everything
             monkeypatch.setattr("pathlib.Path.open", _denied)
-        refused(UnreadableFileError, path, "Permission denied. Check its path and permissions")
+        rejected(UnreadableFileError, path, "Permission denied. Check its path and permissions")
 
     @POSIX
     def test_a_pipe_does_not_hang(self, tmp_path):
         os.mkfifo(tmp_path / "pipe.png")
-        refused(UnreadableFileError, tmp_path / "pipe.png", "device, pipe or socket")
+        rejected(UnreadableFileError, tmp_path / "pipe.png", "device, pipe or socket")
 
     @POSIX
     def test_an_endless_device_does_not_hang(self):
-        refused(UnreadableFileError, "/dev/zero", "device, pipe or socket")
+        rejected(UnreadableFileError, "/dev/zero", "device, pipe or socket")
 
     def test_a_name_that_no_file_can_have(self):
-        refused(UnreadableFileError, "a\0b.png", "cannot be read")
+        rejected(UnreadableFileError, "a\0b.png", "cannot be read")
 
     @pytest.mark.parametrize("name", ["empty.jpg", "empty.png"])
     def test_empty(self, tmp_path, name):
         (tmp_path / name).touch()
-        refused(EmptyImageError, tmp_path / name, "empty \\(0 bytes\\)")
+        rejected(EmptyImageError, tmp_path / name, "empty \\(0 bytes\\)")
 
-    def test_bytes_are_called_by_the_name_given(self):
-        assert str(refused(EmptyImageError, b"", name="upload.png")).startswith("upload.png: ")
-        assert refused(EmptyImageError, b"").path == "<bytes>"
+    def test_errors_of_bytes_use_the_given_name(self):
+        assert str(rejected(EmptyImageError, b"", name="upload.png")).startswith("upload.png: ")
+        assert rejected(EmptyImageError, b"").path == "<bytes>"
 
     def test_errors_travel_between_processes(self):
-        error = pickle.loads(pickle.dumps(refused(NotAnImageError, b"hello", name="a.jpg")))
+        error = pickle.loads(pickle.dumps(rejected(NotAnImageError, b"hello", name="a.jpg")))
         assert (error.path, type(error)) == ("a.jpg", NotAnImageError)
 
 
@@ -104,16 +104,16 @@ class TestContent:
     def test_no_image_whatever_its_name(self, tmp_path, content, suffix):
         path = tmp_path / f"cell{suffix}"
         path.write_bytes(content)
-        refused(NotAnImageError, path, "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF")
+        rejected(NotAnImageError, path, "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF")
 
     @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX"])
     def test_kinds_that_pillow_knows_and_we_do_not_accept(self, kind):
-        refused(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG|cannot read")
+        rejected(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG|cannot read")
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint32, np.int16, np.int8])
-    def test_samples_without_a_range_are_refused_rather_than_clipped(self, dtype):
+    def test_samples_without_a_range_are_rejected_rather_than_clipped(self, dtype):
         data = tiff(np.array([[0, 1, 100]], dtype))
-        refused(NotAnImageError, data, "black and white levels are undefined.*Set the range")
+        rejected(NotAnImageError, data, "black and white levels are undefined.*Set the range")
 
     @pytest.mark.parametrize(
         "data",
@@ -124,40 +124,40 @@ class TestContent:
         ],
     )
     def test_uncommon_tiffs(self, data):
-        refused(NotAnImageError, data, "uncommon kind|cannot be decoded")
+        rejected(NotAnImageError, data, "uncommon kind|cannot be decoded")
 
     def test_uncommon_jpegs(self):
         frame = jpeg().index(b"\xff\xc0")
         for place, value in ((1, 0xC3), (4, 12), (9, 2)):
             data = bytearray(jpeg())
             data[frame + place] = value
-            refused(NotAnImageError, bytes(data), "uncommon kind")
+            rejected(NotAnImageError, bytes(data), "uncommon kind")
 
     @pytest.mark.parametrize(
         ("bits", "compression", "header"), [(8, 1, 40), (4, 2, 40), (24, 4, 40), (2, 0, 40)]
     )
     def test_uncommon_bmps(self, bits, compression, header):
         data = bmp([bytes(400)], 4, 4, bits, compression=compression, header=header)
-        refused(NotAnImageError, data, f"BMP of {bits} bits, compression {compression}")
+        rejected(NotAnImageError, data, f"BMP of {bits} bits, compression {compression}")
 
     def test_a_text_that_begins_like_a_bmp(self):
-        refused(NotAnImageError, b"BMW is a maker of cars and motorcycles.", "its header size is")
+        rejected(NotAnImageError, b"BMW is a maker of cars and motorcycles.", "its header size is")
 
     def test_bmp_with_colour_masks_of_no_use(self):
         data = bmp([bytes(8)], 2, 1, 32, compression=3, masks=bytes(range(12)))
-        refused(ImageError, data, "bitfields")
+        rejected(ImageError, data, "bitfields")
 
     def test_png_with_an_unknown_critical_chunk(self):
-        refused(NotAnImageError, with_chunk(KINDS["rgb.png"], b"ABCD", b""), "unknown chunk")
+        rejected(NotAnImageError, with_chunk(KINDS["rgb.png"], b"ABCD", b""), "unknown chunk")
 
 
 class TestLimits:
-    def test_60000_by_60000_pixels_in_a_few_kb_are_refused_before_decoding(self):
+    def test_60000_by_60000_pixels_in_a_few_kb_are_rejected_before_decoding(self):
         rows = zlib.compress(bytes(1_000_000))
         header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
         start = png(1, 1, 8, 2, [b"\0\0\0"])[:8]
         chunks = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-        error = refused(
+        error = rejected(
             TooManyPixelsError, start + chunks, "declares 60000 x 60000 = 3,600,000,000"
         )
         assert "the limit is 67,108,864" in error.reason
@@ -165,7 +165,7 @@ class TestLimits:
     @pytest.mark.parametrize("name", KINDS)
     def test_every_kind_keeps_to_the_pixel_limit(self, name):
         assert images.read(KINDS[name], max_pixels=24 * 32).size == 24 * 32 * 3
-        refused(TooManyPixelsError, KINDS[name], "the limit is 767", max_pixels=24 * 32 - 1)
+        rejected(TooManyPixelsError, KINDS[name], "the limit is 767", max_pixels=24 * 32 - 1)
 
     @pytest.mark.parametrize("max_pixels", [2**26, 2**40])
     def test_large_webp_and_gif_and_tiff_neither_warn_nor_allocate(self, max_pixels):
@@ -178,16 +178,16 @@ class TestLimits:
         for data in (gif[:6] + large + gif[10:], bytes(webp), _with_tags(many, sizes)):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                refused(ImageError, data, "the limit is|its size needs", max_pixels=max_pixels)
+                rejected(ImageError, data, "the limit is|its size needs", max_pixels=max_pixels)
 
     def test_bytes_beyond_the_limit_are_not_read(self, tmp_path, monkeypatch):
         path = tmp_path / "large.png"
         path.write_bytes(bytes(1001))
         monkeypatch.setattr("pathlib.Path.open", _denied)
-        refused(TooManyBytesError, path, "has 1,001 bytes; the limit is 1,000", max_bytes=1000)
+        rejected(TooManyBytesError, path, "has 1,001 bytes; the limit is 1,000", max_bytes=1000)
 
     def test_bytes_in_memory_have_the_same_limit(self):
-        refused(TooManyBytesError, bytes(1001), "1,001 bytes", max_bytes=1000)
+        rejected(TooManyBytesError, bytes(1001), "1,001 bytes", max_bytes=1000)
 
     def test_a_file_that_grows_while_it_is_looked_at(self, tmp_path, monkeypatch):
         path = tmp_path / "growing.png"
@@ -195,19 +195,19 @@ class TestLimits:
         before = path.stat()
         path.write_bytes(bytes(2000))
         monkeypatch.setattr("pathlib.Path.stat", lambda *_, **__: before)
-        refused(TooManyBytesError, path, "the limit is 1,000", max_bytes=1000)
+        rejected(TooManyBytesError, path, "the limit is 1,000", max_bytes=1000)
 
-    def test_no_memory_left_is_a_picture_too_large(self, monkeypatch):
+    def test_no_memory_left_is_an_image_too_large(self, monkeypatch):
         def no_memory(*_, **__):
             raise MemoryError
 
         monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", no_memory)
-        refused(TooManyPixelsError, KINDS["rgb.png"], "does not fit into the free memory")
+        rejected(TooManyPixelsError, KINDS["rgb.png"], "does not fit into the free memory")
 
     def test_thousands_of_empty_scans_are_not_decoded(self):
         data = jpeg(progressive=True)
         scan = data.rindex(b"\xff\xda")
-        refused(TruncatedImageError, data[:scan] + data[scan:-2] * 300, "more than 100 scans")
+        rejected(TruncatedImageError, data[:scan] + data[scan:-2] * 300, "more than 100 scans")
 
 
 def _with_tags(data, entries):
@@ -236,20 +236,20 @@ class TestDamage:
     @pytest.mark.parametrize("name", ["rgb.jpg", "progressive.jpg", "cmyk.jpg", "turned.jpg"])
     def test_jpeg_that_lacks_only_its_end_marker(self, name):
         for missing in (1, 2):
-            refused(TruncatedImageError, KINDS[name][:-missing], "end-of-image marker is missing")
+            rejected(TruncatedImageError, KINDS[name][:-missing], "end-of-image marker is missing")
 
     def test_png_without_iend(self):
-        refused(TruncatedImageError, KINDS["rgb.png"][:-12], "the file ends early")
+        rejected(TruncatedImageError, KINDS["rgb.png"][:-12], "the file ends early")
 
     @pytest.mark.parametrize("place", [16, 24, 50, -20, -6, -1])
     def test_png_with_one_bit_turned(self, place):
         data = bytearray(with_chunk(KINDS["rgb.png"], b"tEXt", b"note\0some words"))
         data[place] ^= 0x10
-        refused(TruncatedImageError, bytes(data), "fails its checksum")
+        rejected(TruncatedImageError, bytes(data), "fails its checksum")
 
-    def test_png_whose_pixels_end_early_although_every_checksum_holds(self):
+    def test_png_with_valid_checksums_whose_pixels_end_early(self):
         data = png(8, 8, 8, 2, [bytes(24)] * 7)
-        refused(TruncatedImageError, data, "holds 175 bytes of pixels; its size needs 200")
+        rejected(TruncatedImageError, data, "holds 175 bytes of pixels; its size needs 200")
 
     @pytest.mark.parametrize(
         ("data", "match"),
@@ -272,21 +272,21 @@ class TestDamage:
         ],
     )
     def test_containers_that_contradict_themselves(self, data, match):
-        refused(TruncatedImageError, data, match)
+        rejected(TruncatedImageError, data, match)
 
-    def test_png_whose_pixels_are_no_compressed_stream_although_every_checksum_holds(self):
+    def test_png_with_valid_checksums_whose_pixels_are_not_compressed(self):
         data = png(1, 1, 8, 0, [b"\0"])
         chunks = data[:33] + chunk(b"IDAT", b"no stream") + chunk(b"IEND", b"")
-        refused(TruncatedImageError, chunks, "cannot be inflated")
+        rejected(TruncatedImageError, chunks, "cannot be inflated")
 
     def test_a_decoder_that_finds_another_size_than_was_declared(self, monkeypatch):
         monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.size", (9, 9))
-        refused(TruncatedImageError, KINDS["rgb.png"], "declared 32 x 24")
+        rejected(TruncatedImageError, KINDS["rgb.png"], "declared 32 x 24")
 
     def test_jpeg_with_two_frames(self):
         data = jpeg()
         frame = data.index(b"\xff\xc0")
-        refused(
+        rejected(
             TruncatedImageError, data[:frame] + data[frame : frame + 19] + data[frame:], "repeated"
         )
 
@@ -294,7 +294,7 @@ class TestDamage:
         data = bytearray(save(Image.new("P", (4, 3)), "GIF"))
         frame = data.rindex(b",\0\0\0\0")
         data[frame + 1 : frame + 3] = b"\xff\xff"
-        refused(TruncatedImageError, bytes(data), "outside its screen")
+        rejected(TruncatedImageError, bytes(data), "outside its screen")
 
     @pytest.mark.parametrize(
         ("entry", "match"),
@@ -312,30 +312,30 @@ class TestDamage:
     )
     def test_tiff_whose_tags_contradict_its_content(self, entry, match):
         data = tiff(scene(), photometric="rgb", software=False, metadata=None)
-        refused(TruncatedImageError, _with_tags(data, [entry]), match)
+        rejected(TruncatedImageError, _with_tags(data, [entry]), match)
 
     def test_tiff_with_a_field_twice(self):
         data = _with_tags(tiff(scene(), photometric="rgb"), [(258, 3, 1, 8)])
         (start,) = struct.unpack_from("<I", data, 4)
         twice = data[: start + 14] + data[start + 2 : start + 14] + data[start + 26 :]
-        refused(TruncatedImageError, twice, "gives a field twice")
+        rejected(TruncatedImageError, twice, "gives a field twice")
 
-    def test_tiff_whose_pages_run_in_a_circle(self):
+    def test_tiff_with_a_circular_chain_of_pages(self):
         data = bytearray(tiff(scene(), photometric="rgb"))
         (start,) = struct.unpack_from("<I", data, 4)
         (count,) = struct.unpack_from("<H", data, start)
         struct.pack_into("<I", data, start + 2 + 12 * count, start)
-        refused(TruncatedImageError, bytes(data), "chain of pages is circular")
+        rejected(TruncatedImageError, bytes(data), "chain of pages is circular")
 
-    def test_what_pillow_is_told_globally_does_not_let_cut_images_in(self, monkeypatch):
+    def test_global_settings_of_pillow_do_not_admit_cut_images(self, monkeypatch):
         monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
         for name in ("rgb.jpg", "rgb.png", "rgb.tif", "rgb.bmp", "palette.gif"):
-            refused(TruncatedImageError, KINDS[name][:-4])
+            rejected(TruncatedImageError, KINDS[name][:-4])
 
 
-def test_real_jpegs_cut_anywhere_are_refused(real_data):
+def test_real_jpegs_cut_anywhere_are_rejected(real_data):
     path = sorted((real_data / "bccd" / "JPEGImages").glob("*.jpg"))[0]
     data = path.read_bytes()
     for share in (0.01, 0.1, 0.5, 0.9, 0.99):
-        refused(TruncatedImageError, data[: int(share * len(data))], "Copy the file again")
-    refused(TruncatedImageError, data[:-2], "end-of-image marker")
+        rejected(TruncatedImageError, data[: int(share * len(data))], "Copy the file again")
+    rejected(TruncatedImageError, data[:-2], "end-of-image marker")

@@ -1,4 +1,4 @@
-"""A cut file that was given a proper end is still a cut file."""
+"""Cut files are detected even if they end with a valid end marker."""
 
 import struct
 from itertools import product
@@ -17,7 +17,7 @@ WAYS = {"baseline": {}, "restarts": {"restart_marker_rows": 1}, "progressive": {
 
 
 def photo(height=96, width=112):
-    """Something between a flat scene and noise, so that every block has something to say."""
+    """An image between a flat scene and noise, so that no block is empty."""
     return cv2.GaussianBlur(noise(height, width, 3), (0, 0), 1.2)
 
 
@@ -28,14 +28,14 @@ def cut(data, share):
 
 def packed(mode, subsampling, options, image=None):
     options = options if mode == "CMYK" else {**options, "subsampling": subsampling}
-    picture = Image.fromarray(photo() if image is None else image).convert(mode)
-    return save(picture, "JPEG", quality=90, **options)
+    pillow_image = Image.fromarray(photo() if image is None else image).convert(mode)
+    return save(pillow_image, "JPEG", quality=90, **options)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9, 0.97])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("mode", "subsampling"), list(product(MODES, (0, 1, 2))))
-def test_a_jpeg_cut_and_ended_is_refused_as_incomplete(mode, subsampling, way, share):
+def test_a_cut_jpeg_with_an_end_marker_is_rejected(mode, subsampling, way, share):
     whole = packed(mode, subsampling, WAYS[way])
     assert images.read(whole).shape == (96, 112, 3)
     with pytest.raises(TruncatedImageError, match=r"ends? early"):
@@ -77,7 +77,7 @@ def test_a_jpeg_of_one_scan_for_each_colour_needs_them_all():
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_few_bytes_cannot_hold_a_large_picture(progressive):
+def test_a_few_bytes_cannot_hold_a_large_image(progressive):
     data = jpeg(progressive=progressive)
     frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
     large = data[: frame + 5] + struct.pack(">HH", 8000, 8000) + data[frame + 9 :]
@@ -90,7 +90,7 @@ def test_a_large_flat_jpeg_is_read():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
-def test_a_gif_cut_and_ended_is_refused(share):
+def test_a_cut_gif_with_a_trailer_is_rejected(share):
     data = save(Image.fromarray(photo()).quantize(64), "GIF")
     image = data.index(b"\x2c", 13 + 3 * 64) + 11
     kept = [data[i : i + 256] for i in range(image, len(data) - 256, 256)]
@@ -101,7 +101,7 @@ def test_a_gif_cut_and_ended_is_refused(share):
 
 @pytest.mark.parametrize("lossless", [False, True])
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
-def test_a_webp_cut_and_given_its_length_is_refused(lossless, share):
+def test_a_cut_webp_with_a_matching_length_is_rejected(lossless, share):
     data = save(photo(), "WEBP", lossless=lossless)
     size = int((len(data) - 20) * share) // 2 * 2
     short = b"RIFF" + struct.pack("<I", size + 12) + data[8:16] + struct.pack("<I", size)

@@ -1,4 +1,4 @@
-"""Bytes of files in messages, for people who know no Python."""
+"""Messages about files show bytes without Python syntax."""
 
 import io
 import struct
@@ -46,13 +46,13 @@ def test_text_is_quoted_and_other_bytes_are_hexadecimal():
         (png_with(b"t\xffXt", checksum=1), "chunk the bytes 74 ff 58 74 fails"),
     ],
 )
-def test_refusals_show_no_python(content: bytes, shown: str):
-    with pytest.raises(ImageError) as refused:
+def test_messages_show_no_python(content: bytes, shown: str):
+    with pytest.raises(ImageError) as rejected:
         images.read(content)
-    assert shown in refused.value.reason
-    assert "\n" not in refused.value.reason
-    assert "b'" not in refused.value.reason
-    assert "\\x" not in refused.value.reason
+    assert shown in rejected.value.reason
+    assert "\n" not in rejected.value.reason
+    assert "b'" not in rejected.value.reason
+    assert "\\x" not in rejected.value.reason
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_refusals_show_no_python(content: bytes, shown: str):
 )
 def test_a_damaged_heic_is_to_be_copied_again_in_one_line(content: bytes):
     pytest.importorskip("pi_heif")
-    with pytest.raises(TruncatedImageError) as refused:
+    with pytest.raises(TruncatedImageError) as rejected:
         images.read(content)
-    assert "\n" not in refused.value.reason
-    assert refused.value.reason.endswith("Copy the file again from its source, or leave it out.")
+    assert "\n" not in rejected.value.reason
+    assert rejected.value.reason.endswith("Copy the file again from its source, or leave it out.")
 
 
-def test_what_a_decoder_says_in_lines_becomes_one(monkeypatch: pytest.MonkeyPatch):
+def test_a_decoders_message_becomes_one_line(monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise ValueError("Unexpected end of file:\n Extent\n")
 

@@ -1,4 +1,4 @@
-"""TIFF: which pages are the picture, which range they have, and what other readers forgive."""
+"""TIFF: which pages are the image, their range, and deviations that other readers accept."""
 
 import io
 import struct
@@ -40,7 +40,7 @@ def read(data):
         return images.read(data)
 
 
-def refused(error, data, match):
+def rejected(error, data, match):
     with pytest.raises(error, match=match) as caught:
         read(data)
     return caught.value.reason
@@ -88,7 +88,7 @@ class TestChannelsAsPages:
             described(channels(), ome_xml(), order=">", big=True),
         ],
     )
-    def test_are_joined_where_the_metadata_say_so(self, data):
+    def test_are_joined_if_the_metadata_declare_it(self, data):
         np.testing.assert_array_equal(read(data), scene())
 
     @pytest.mark.parametrize("order", "<>")
@@ -131,7 +131,7 @@ class TestChannelsAsPages:
         data = grey_pages(channels(), first=[(270, 2, text), *labels])
         np.testing.assert_array_equal(read(data), scene())
 
-    def test_are_found_where_ome_says_that_they_lie(self):
+    def test_are_found_on_the_pages_that_ome_declares(self):
         red, green, blue = channels()
         blocks = "".join(
             f'<TiffData FirstC="{c}" IFD="{page}"/>' for c, page in ((0, 2), (1, 0), (2, 1))
@@ -174,13 +174,13 @@ class TestChannelsAsPages:
             ),
         ],
     )
-    def test_are_refused_where_nobody_can_tell_red_from_blue(self, data, match):
-        refused(NotAnImageError, data, match)
+    def test_are_rejected_if_red_and_blue_are_ambiguous(self, data, match):
+        rejected(NotAnImageError, data, match)
 
-    def test_of_different_sizes_are_refused(self):
+    def test_of_different_sizes_are_rejected(self):
         red, green, blue = channels()
         data = described([red, green, blue[:-1]], ome_xml())
-        refused(NotAnImageError, data, "pages of different kinds or sizes")
+        rejected(NotAnImageError, data, "pages of different kinds or sizes")
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     @pytest.mark.parametrize("planar", ["contig", "separate"])
@@ -194,7 +194,7 @@ class TestChannelsAsPages:
         expected = np.floor(image / np.iinfo(dtype).max * 255 + 0.5)
         np.testing.assert_array_equal(read(data), expected)
         bare = tiff(stored, planarconfig=planar, metadata=None)
-        refused(NotAnImageError, bare, "3 grey samples per pixel that are not declared")
+        rejected(NotAnImageError, bare, "3 grey samples per pixel that are not declared")
 
 
 class TestStacks:
@@ -242,8 +242,8 @@ class TestStacks:
             (one_page(scene(), t270=(2, b"ImageJ=1.54f\nimages=9\n\0")), "declares 9 images"),
         ],
     )
-    def test_are_refused_with_what_was_found(self, data, match):
-        reason = refused(NotAnImageError, data, match)
+    def test_are_rejected_with_what_was_found(self, data, match):
+        reason = rejected(NotAnImageError, data, match)
         assert "Expected one image: save" in reason
 
     @pytest.mark.parametrize(
@@ -261,12 +261,12 @@ class TestStacks:
         ],
     )
     def test_metadata_that_make_no_sense_count_as_none(self, text):
-        refused(NotAnImageError, described(channels(), text), "3 grey pages")
+        rejected(NotAnImageError, described(channels(), text), "3 grey pages")
         np.testing.assert_array_equal(read(one_page(scene(), t270=(2, text))), scene())
 
 
 class TestFurtherPages:
-    """A second page that is no part of the picture does not change it."""
+    """A second page that is not part of the image does not change it."""
 
     def test_of_several_in_colour_the_first_is_read(self):
         pages = np.stack([scene(), scene()[::-1]])
@@ -290,7 +290,7 @@ class TestFurtherPages:
     @pytest.mark.parametrize("shape", [(64, 24), (32, 48), (128, 96), (20, 40)])
     def test_pages_in_grey_that_are_no_smaller_copies_are_several(self, shape):
         data = grey_pages([noise(64, 48), noise(*shape)])
-        refused(NotAnImageError, data, "2 grey pages, the first of 48 x 64 pixels")
+        rejected(NotAnImageError, data, "2 grey pages, the first of 48 x 64 pixels")
 
     def test_sub_directories_are_levels_of_a_pyramid(self):
         stream = io.BytesIO()
@@ -304,7 +304,7 @@ class TestFurtherPages:
     def test_only_thumbnails_are_read_as_what_they_are(self):
         np.testing.assert_array_equal(read(one_page(t254=(4, (1,)))), scene())
 
-    def test_one_frame_of_a_recording_in_several_files_is_a_picture(self):
+    def test_one_frame_of_a_recording_in_several_files_is_an_image(self):
         text = ome_xml(sizes=(3, 1, 50), blocks='<TiffData FirstT="7" IFD="0"/>')
         np.testing.assert_array_equal(read(one_page(t270=(2, text))), scene())
 
@@ -324,10 +324,10 @@ class TestDoubledFields:
         fields = fields_of(scene())
         fields += [field for field in fields if field[0] == tag]
         data = packed([fields], scene().tobytes())
-        refused(TruncatedImageError, data, rf"gives a field twice \({tag}\)")
+        rejected(TruncatedImageError, data, rf"gives a field twice \({tag}\)")
 
 
-class TestRange:
+class TestDynamicRange:
     # 4095 * 128 / 255 = 2055.5; 12 bits scaled by their range.
     TWELVE = np.array([[0, 8, 9, 2055, 2056, 4094, 4095, 1000]], np.uint16)
     EIGHT = (0, 0, 1, 128, 128, 255, 255, 62)
@@ -376,18 +376,18 @@ class TestRange:
             assert read(data)[0].tolist() == [[255, 128, 0], [255, 128, 128]]
 
     @pytest.mark.parametrize("most", [255, 1023, 4095, 16383])
-    def test_that_is_not_declared_is_said_and_not_read_nearly_black(self, most):
+    def test_that_is_not_declared_is_an_error_and_not_read_nearly_black(self, most):
         values = np.array([[0, most // 2, most - 1]], np.uint16)
         for data in (one_page(values), save(Image.fromarray(values), "PNG")):
-            reason = refused(NotAnImageError, data, f"none is above {most - 1:,}")
+            reason = rejected(NotAnImageError, data, f"none is above {most - 1:,}")
             assert f"{most.bit_length()} bits that does not declare its range" in reason
             assert f"MaxSampleValue {most}" in reason
 
     def test_a_statistic_of_the_image_is_no_range(self):
         values = np.array([[0, 1500, 3127]], np.uint16)
-        refused(NotAnImageError, one_page(values, t281=(3, (3127,))), "none is above 3,127")
+        rejected(NotAnImageError, one_page(values, t281=(3, (3127,))), "none is above 3,127")
         window = b"ImageJ=1.54f\nmin=12.0\nmax=3127.0\n\0"
-        refused(NotAnImageError, one_page(values, t270=(2, window)), "none is above 3,127")
+        rejected(NotAnImageError, one_page(values, t270=(2, window)), "none is above 3,127")
 
     def test_of_channels_is_the_largest_that_their_pages_declare(self):
         planes = [np.array([[0, value]], np.uint16) for value in (1000, 4095, 2000)]
@@ -400,7 +400,7 @@ class TestRange:
         assert self.row(one_page(values, t281=(3, (4095,)))) == (0, 128, 255)
 
     @pytest.mark.parametrize("field", [(2, b"4095\0"), (12, (4095.0,)), (3, ()), (3, (4095,) * 99)])
-    def test_declared_in_another_way_never_refuses_a_picture(self, field):
+    def test_declared_in_another_way_never_rejects_an_image(self, field):
         values = np.array([[0, 32768, 65535]], np.uint16)
         assert self.row(one_page(values, t281=field)) == (0, 128, 255)
 
@@ -474,23 +474,23 @@ class TestJpeg:
         stop = start + int(share * length)
         data = self.WHOLE[:stop] + end.ljust(start + length - stop, b"\0")
         data += self.WHOLE[start + length :]
-        refused(TruncatedImageError, data, "Copy the file again")
+        rejected(TruncatedImageError, data, "Copy the file again")
 
     def test_that_is_smaller_than_its_strip_is_damaged(self):
         small = save(self.IMAGE[:100, :100], "JPEG", quality=90, subsampling=0)
         fields = fields_of(self.IMAGE, t259=(3, (7,)), t262=(3, (6,)), t279=(4, (len(small),)))
-        refused(TruncatedImageError, packed([fields], small), "100 x 100 pixels where 384 x 288")
+        rejected(TruncatedImageError, packed([fields], small), "100 x 100 pixels where 384 x 288")
 
     def test_that_is_no_jpeg_is_damaged(self):
         data = one_page(self.IMAGE, t259=(3, (7,)), t262=(3, (6,)))
-        refused(TruncatedImageError, data, "a strip or tile that is not a JPEG")
+        rejected(TruncatedImageError, data, "a strip or tile that is not a JPEG")
 
     def test_in_thousands_of_tiny_tiles_is_counted_first(self):
         number = 2500
         fields = fields_of(np.zeros((800, 800), np.uint8), without=(273, 278, 279), t259=(3, (7,)))
         fields += [(322, 4, (16,)), (323, 4, (16,))]
         fields += [(324, 4, (16,) * number), (325, 4, (9,) * number)]
-        refused(TruncatedImageError, packed([fields], bytes(99)), "more than 1,180 JPEGs")
+        rejected(TruncatedImageError, packed([fields], bytes(99)), "more than 1,180 JPEGs")
 
 
 class TestCompressions:
@@ -504,13 +504,13 @@ class TestCompressions:
     )  # fmt: skip
     def test_that_cannot_be_read_are_named(self, number, name):
         data = one_page(t259=(3, (number,)))
-        refused(NotAnImageError, data, rf"compressed with {name} \(number {number}\)")
+        rejected(NotAnImageError, data, rf"compressed with {name} \(number {number}\)")
 
     def test_that_libtiff_was_built_without_is_named(self, monkeypatch):
         monkeypatch.setattr(
             "hematovision.images.formats.tiff.tags.can_decode", lambda number: number == 1
         )
-        refused(NotAnImageError, save(scene(), "TIFF", compression="zstd"), "with Zstandard")
+        rejected(NotAnImageError, save(scene(), "TIFF", compression="zstd"), "with Zstandard")
 
     def test_nothing_is_printed_whatever_is_wrong(self, tmp_path):
         files = {f"{n}.tif": one_page(t259=(3, (n,))) for n in (3, 4, 5, 7, 8, 32773, 50000, 50001)}
@@ -562,7 +562,7 @@ class TestLengths:
         np.testing.assert_array_equal(read(data), scene())
 
     @pytest.mark.parametrize("without", [(278, 279), (278,), (277, 279)])
-    def test_of_one_strip_that_says_little_else(self, without):
+    def test_of_one_strip_with_few_other_fields(self, without):
         grey = channels()[0]
         data = packed([fields_of(grey, without=without)], grey.tobytes())
         np.testing.assert_array_equal(read(data)[..., 0], grey)
@@ -600,12 +600,12 @@ class TestLengths:
     def test_of_a_file_that_is_cut_are_still_noticed(self):
         fields = fields_of(scene(), without=(279,))
         short = scene().tobytes()[:-400]
-        refused(TruncatedImageError, packed([fields], short), "ends early")
+        rejected(TruncatedImageError, packed([fields], short), "ends early")
 
     def test_of_a_sparse_file_stand_for_strips_that_were_never_written(self):
         changes = {"t273": (4, (16, 0)), "t279": (4, (12 * 96, 0)), "t278": (3, (12,))}
         data = packed([fields_of(scene(), **changes)], scene().tobytes())
-        refused(TruncatedImageError, data, "lacks some of its strips")
+        rejected(TruncatedImageError, data, "lacks some of its strips")
 
 
 class TestTime:
@@ -620,7 +620,7 @@ class TestTime:
     @staticmethod
     def timed(error, data, match):
         start = time.perf_counter()
-        refused(error, data, match)
+        rejected(error, data, match)
         assert time.perf_counter() - start < 1
 
     def test_millions_of_empty_pages(self):
@@ -657,7 +657,7 @@ class TestTime:
     @pytest.mark.parametrize(
         ("height", "width", "tile"), [(600, 6, 2**20), (60_000, 1000, 4096), (4000, 40, 2**14)]
     )
-    def test_tiles_out_of_proportion_to_the_picture(self, height, width, tile):
+    def test_tiles_out_of_proportion_to_the_image(self, height, width, tile):
         shape = np.broadcast_to(np.uint8(0), (height, width))
         number = -(-height // tile) * -(-width // tile)
         places = [(324, 4, (16,) * number), (325, 4, (9,) * number)]
@@ -666,7 +666,7 @@ class TestTime:
         self.timed(TruncatedImageError, data, "tiles of impossible size")
 
     @pytest.mark.parametrize("tile", [16, 256, 4096])
-    def test_tiles_larger_than_a_small_picture_are_read(self, tile):
+    def test_tiles_larger_than_a_small_image_are_read(self, tile):
         data = tiff(scene(), photometric="rgb", tile=(tile, tile), compression="zlib")
         np.testing.assert_array_equal(read(data), scene())
 
@@ -705,7 +705,7 @@ def test_what_is_built_in_is_known():
     assert tags.can_decode(5)
 
 
-def test_where_libtiff_cannot_be_asked_every_compression_is_tried(monkeypatch):
+def test_without_access_to_libtiff_every_compression_is_tried(monkeypatch):
     monkeypatch.setattr(tags, "_library", lambda: None)
     assert tags.can_decode(50000)
 

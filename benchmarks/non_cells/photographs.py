@@ -64,7 +64,7 @@ def tissue(part: Part, rng: np.random.Generator, _: object) -> tuple[str, NDArra
 
 def _altered(names: tuple[str, ...], rng: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
     name = str(rng.choice(names))
-    image = _cut(_picture(name), rng)
+    image = _cut(_read_image(name), rng)
     image = images.view(image, int(rng.integers(8)))
     if rng.random() < 0.25:
         tiles = int(rng.integers(2, 4))
@@ -90,7 +90,7 @@ def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 
 
 @cache
-def _picture(name: str) -> NDArray[np.uint8]:
+def _read_image(name: str) -> NDArray[np.uint8]:
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
         raise SystemExit("The photographs are those of scikit-image: pip install scikit-image.")
