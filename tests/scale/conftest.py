@@ -1,4 +1,4 @@
-"""A model whose answers are known, images of three colours, and Ray on this machine."""
+"""A model of three colours, images for it, and Ray on this machine."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +11,14 @@ from hematovision.scale.cluster import Cluster, Connection, connected
 
 @pytest.fixture(scope="session")
 def colour_model() -> Path:
-    """A bundle whose answers can be worked out by hand: the strongest of red, green and blue."""
+    """A bundle that predicts the strongest of red, green and blue."""
     return COLOUR_MODEL
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Twelve images in three folders, one of them cut short, and a file that is none."""
-    folder = tmp_path / "pictures"
+def cells(tmp_path: Path) -> Path:
+    """Twelve images in three folders, one of them truncated, and a file that is no image."""
+    folder = tmp_path / "cells"
     for name, (red, green, blue) in COLOURS.items():
         for i in range(4):
             write_square(folder / name / f"{i}.png", (red - i, green - i, blue - i))

@@ -1,4 +1,4 @@
-"""Classifying on a cluster: the local table's rows, each once, whatever dies meanwhile."""
+"""Classification on a cluster: the rows of the local table, each once, whatever is lost."""
 
 import os
 import time
@@ -8,11 +8,32 @@ import pyarrow.parquet as pq
 import pytest
 
 from colour_squares import write_square
-from hematovision.errors import ClusterError, OutputError
+from dots import DotCounter, dots
+from hematovision import images
+from hematovision.errors import (
+    BundleError,
+    ClusterError,
+    OutputError,
+    TooManyBytesError,
+    UnreadableFileError,
+)
+from hematovision.model.bundle import MANIFEST, read_bundle
+from hematovision.model.classifier import Classifier
 from hematovision.scale import classify as module
-from hematovision.scale.classify import classify_on_cluster, shard_size
+from hematovision.scale.addresses import ImageFile, list_files
+from hematovision.scale.classify import (
+    PackedClassifier,
+    Shard,
+    classify_on_cluster,
+    fetch,
+    predict_shard,
+    shard_size,
+)
 from hematovision.scale.cluster import Done
+from hematovision.scale.parts import Parts
 from hematovision.workflows.classify import classify
+
+PART = "part-000000-0123456789ab.parquet"
 
 
 def rows(table: Path) -> list[dict]:
@@ -28,18 +49,103 @@ def test_shards_are_small_enough_to_lose_and_large_enough_to_start(n: int, expec
     assert shard_size(n) == expected
 
 
-@pytest.mark.usefixtures("ray_here", "small_shards")
-def test_a_cluster_gives_the_rows_of_this_machine(
-    colour_model: Path, pictures: Path, tmp_path: Path
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The folder of a table, as created by the driver."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def test_a_packed_classifier_predicts_like_the_original(colour_model: Path, cells: Path):
+    classifier = Classifier.load(colour_model)
+    opened = PackedClassifier.of(classifier.bundle).open()
+    image = cells / "green" / "1.png"
+    assert opened.predict(image) == classifier.predict(image)
+    assert opened.workers == 1
+
+
+def test_a_bundled_model_can_be_packed():
+    opened = PackedClassifier.of(Classifier.load("rbc-wbc-platelets").bundle).open()
+    assert opened.classes == ("RBC", "WBC", "Platelets")
+
+
+def test_a_classifier_that_was_altered_on_its_way_is_refused(colour_model: Path):
+    packed = PackedClassifier.of(read_bundle(colour_model))
+    altered = {name: data[:-1] + b"?" for name, data in packed.files.items() if name != MANIFEST}
+    with pytest.raises(BundleError, match="altered"):
+        PackedClassifier({**packed.files, **altered}).open()
+
+
+def test_a_shard_is_predicted_in_order_as_in_the_local_table(
+    colour_model: Path, cells: Path, tmp_path: Path, out: Path
 ):
+    here = tmp_path / "here.parquet"
+    classify([cells], model=colour_model, out=here)
+    shard = Shard(str(out), PART, tuple(list_files([str(cells)])))
+    part = predict_shard(Classifier.load(colour_model, workers=1), shard)
+    written = pq.read_table(out / shard.part)
+    assert written.to_pylist() == pq.read_table(here).to_pylist()
+    assert part.counts == {
+        ("red", "review"): 3,
+        ("green", "review"): 4,
+        ("blue", "review"): 4,
+        ("", "refused"): 1,
+    }
+    assert [Path(name).name for name, _ in part.errors] == ["3.png"]
+    assert part.unread == 0
+
+
+@pytest.mark.parametrize("root", ["", "file:///"])
+def test_what_cannot_be_fetched_is_a_row_and_is_counted(
+    colour_model: Path, cells: Path, out: Path, root: str
+):
+    gone = str(cells / "gone.png")
+    shard = Shard(str(out), PART, (ImageFile(gone, gone, root),))
+    part = predict_shard(Classifier.load(colour_model), shard)
+    assert part.unread == 1
+    assert part.errors[0][0] == gone
+
+
+def test_bytes_come_from_a_path_or_through_a_file_system(cells: Path):
+    expected = (cells / "red" / "0.png").read_bytes()
+    for address in (str(cells / "red"), (cells / "red").as_uri()):
+        assert fetch(list_files([address])[0]).source == expected
+
+
+@pytest.mark.parametrize("root", ["", "file:///"])
+def test_a_file_that_is_too_large_is_not_kept(tmp_path: Path, monkeypatch, root: str):
+    path = tmp_path / "large.png"
+    path.write_bytes(bytes(40))
+    monkeypatch.setattr(images, "MAX_BYTES", 32)
+    if not root:
+        os.truncate(path, 2**28 + 1)  # A hole, not bytes on the disk.
+    content = fetch(ImageFile(str(path), str(path), root)).source
+    assert isinstance(content, TooManyBytesError)
+    assert not isinstance(content, UnreadableFileError)
+
+
+def test_rows_of_any_predictor_are_written_and_found_again(tmp_path: Path, out: Path):
+    for i in range(3):
+        images.write(tmp_path / "dots" / f"{i}.png", dots(*range(i)))
+    files = tuple(list_files([str(tmp_path / "dots")]))
+    part = predict_shard(DotCounter(), Shard(str(out), PART, files))
+    assert [row["x"] for row in pq.read_table(out / PART).to_pylist()] == [0, 0, 1]
+    assert list(part.stamps) == [file.name for file in files], "an image without rows is done too"
+    assert part.counts == {("", ""): 3}
+    assert Parts(str(out)).done(files) == [part]
+
+
+@pytest.mark.usefixtures("ray_here", "small_shards")
+def test_a_cluster_gives_the_rows_of_this_machine(colour_model: Path, cells: Path, tmp_path: Path):
     here, there = tmp_path / "here.parquet", tmp_path / "there"
-    expected = classify([pictures], model=colour_model, out=here)
-    told: list[tuple[int, int, str]] = []
+    expected = classify([cells], model=colour_model, out=here)
+    steps: list[tuple[int, int, str]] = []
     found = classify_on_cluster(
-        [str(pictures)],
+        [str(cells)],
         model=colour_model,
         out=str(there),
-        progress=lambda done, total, what: told.append((done, total, what)),
+        progress=lambda done, total, what: steps.append((done, total, what)),
     )
     assert rows(there) == rows(here)
     assert len(list(there.glob("part-*.parquet"))) == 6
@@ -47,60 +153,60 @@ def test_a_cluster_gives_the_rows_of_this_machine(
     assert found.counts == expected.counts
     assert found.review == expected.review
     assert [str(error) for error in found.refused] == [str(error) for error in expected.refused]
-    assert [done for done, _, _ in told] == [2, 4, 6, 8, 10, 12]
-    assert told[-1] == (12, 12, "Classifying")
+    assert [done for done, _, _ in steps] == [2, 4, 6, 8, 10, 12]
+    assert steps[-1] == (12, 12, "Classifying")
 
 
 @pytest.mark.usefixtures("ray_here", "small_shards")
 def test_only_what_is_missing_or_changed_is_done_again(
-    colour_model: Path, pictures: Path, tmp_path: Path
+    colour_model: Path, cells: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
-    classify_on_cluster([str(pictures)], model=colour_model, out=str(out))
+    classify_on_cluster([str(cells)], model=colour_model, out=str(out))
     parts = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
     assert sorted(parts)[0].startswith("part-000000-")
 
     gone = sorted(parts)[1]
     (out / gone).unlink()
-    write_square(pictures / "red" / "0.png", (1, 2, 250))
-    write_square(pictures / "blue" / "new.png", (250, 1, 2))
-    found = classify_on_cluster([str(pictures)], model=colour_model, out=str(out), resume=True)
+    write_square(cells / "red" / "0.png", (1, 2, 250))
+    write_square(cells / "blue" / "new.png", (250, 1, 2))
+    found = classify_on_cluster([str(cells)], model=colour_model, out=str(out), resume=True)
 
     now = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
     kept = set(parts) & set(now)
     assert len(kept) == 4
     assert all(now[name] == parts[name] for name in kept)
     assert found.before == 8
-    labels = {Path(row["path"]).relative_to(pictures).as_posix(): row["label"] for row in rows(out)}
+    labels = {Path(row["path"]).relative_to(cells).as_posix(): row["label"] for row in rows(out)}
     assert len(labels) == len(rows(out)) == 13
     assert labels["red/0.png"] == "blue"
     assert labels["blue/new.png"] == "red"
 
 
 def test_nothing_is_started_where_nothing_is_left(
-    colour_model: Path, pictures: Path, tmp_path: Path, ray_here, monkeypatch
+    colour_model: Path, cells: Path, tmp_path: Path, ray_here, monkeypatch
 ):
     out = str(tmp_path / "out")
-    first = classify_on_cluster([str(pictures)], model=colour_model, out=out)
+    first = classify_on_cluster([str(cells)], model=colour_model, out=out)
     monkeypatch.setattr(module, "connected", None)
-    again = classify_on_cluster([str(pictures)], model=colour_model, out=out, resume=True)
+    again = classify_on_cluster([str(cells)], model=colour_model, out=out, resume=True)
     assert again.before == again.n == first.n
     assert again.counts == first.counts
     assert [str(error) for error in again.refused] == [str(error) for error in first.refused]
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_images_and_table_may_lie_at_uris(colour_model: Path, pictures: Path, tmp_path: Path):
+def test_images_and_table_may_lie_at_uris(colour_model: Path, cells: Path, tmp_path: Path):
     out = (tmp_path / "out").as_uri()
-    found = classify_on_cluster([pictures.as_uri()], model=colour_model, out=out)
+    found = classify_on_cluster([cells.as_uri()], model=colour_model, out=out)
     assert found.n == 12
     (first, *_) = rows(tmp_path / "out")
-    assert first["path"] == f"file://{pictures}/blue/0.png"
+    assert first["path"] == f"file://{cells}/blue/0.png"
     assert first["label"] == "blue"
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_images_come_over_http(colour_model: Path, pictures: Path, tmp_path: Path):
+def test_images_come_over_http(colour_model: Path, cells: Path, tmp_path: Path):
     pytest.importorskip("aiohttp")
     import functools
     import http.server
@@ -110,7 +216,7 @@ def test_images_come_over_http(colour_model: Path, pictures: Path, tmp_path: Pat
         def log_message(self, *args: object) -> None:
             pass
 
-    handler = functools.partial(Quiet, directory=str(pictures))
+    handler = functools.partial(Quiet, directory=str(cells))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{server.server_address[1]}/green/2.png"
@@ -120,7 +226,7 @@ def test_images_come_over_http(colour_model: Path, pictures: Path, tmp_path: Pat
 
 
 def test_a_shard_that_is_lost_for_good_is_an_error_and_can_be_resumed(
-    colour_model: Path, pictures: Path, tmp_path: Path, ray_here, small_shards, monkeypatch
+    colour_model: Path, cells: Path, tmp_path: Path, ray_here, small_shards, monkeypatch
 ):
     run = module.Connection.run
     with monkeypatch.context() as patch:
@@ -131,9 +237,9 @@ def test_a_shard_that_is_lost_for_good_is_an_error_and_can_be_resumed(
 
         patch.setattr(module.Connection, "run", losing)
         with pytest.raises(ClusterError, match=r"1 of 6 shards .* 10 of 12 .* --resume"):
-            classify_on_cluster([str(pictures)], model=colour_model, out=str(tmp_path / "out"))
+            classify_on_cluster([str(cells)], model=colour_model, out=str(tmp_path / "out"))
     found = classify_on_cluster(
-        [str(pictures)], model=colour_model, out=str(tmp_path / "out"), resume=True
+        [str(cells)], model=colour_model, out=str(tmp_path / "out"), resume=True
     )
     assert (found.n, found.before) == (12, 10)
     assert len({row["path"] for row in rows(tmp_path / "out")}) == len(rows(tmp_path / "out")) == 12
@@ -141,20 +247,20 @@ def test_a_shard_that_is_lost_for_good_is_an_error_and_can_be_resumed(
 
 @pytest.mark.usefixtures("ray_here")
 def test_parts_that_this_machine_does_not_see_are_an_error(
-    colour_model: Path, pictures: Path, tmp_path: Path, monkeypatch
+    colour_model: Path, cells: Path, tmp_path: Path, monkeypatch
 ):
     monkeypatch.setattr(module.Parts, "names", lambda self: [])
     with pytest.raises(ClusterError, match="a disk of its own"):
-        classify_on_cluster([str(pictures)], model=colour_model, out=str(tmp_path / "out"))
+        classify_on_cluster([str(cells)], model=colour_model, out=str(tmp_path / "out"))
 
 
-def test_a_table_of_another_model_is_not_gone_on_with(
-    colour_model: Path, pictures: Path, tmp_path: Path, ray_here
+def test_a_table_of_another_model_is_not_continued(
+    colour_model: Path, cells: Path, tmp_path: Path, ray_here
 ):
     out = str(tmp_path / "out")
-    classify_on_cluster([str(pictures)], model=colour_model, out=out)
+    classify_on_cluster([str(cells)], model=colour_model, out=out)
     with pytest.raises(OutputError, match="other values of model"):
-        classify_on_cluster([str(pictures)], model="pbc8", out=out, resume=True)
+        classify_on_cluster([str(cells)], model="pbc8", out=out, resume=True)
 
 
 @pytest.fixture
@@ -188,7 +294,7 @@ def test_a_node_is_removed_in_the_middle(
     import threading
 
     monkeypatch.setattr(module, "_SMALLEST", 8)
-    folder, out = tmp_path / "pictures", tmp_path / "out"
+    folder, out = tmp_path / "cells", tmp_path / "out"
     for i in range(600):
         write_square(folder / f"{i:03d}.png", (250, i % 100, 10), side=400)
     script = (

@@ -1,4 +1,4 @@
-"""Tasks on Ray: they come back, or there is an error that says why."""
+"""Tasks on Ray: they return, or there is an error with the reason."""
 
 import os
 import time
@@ -27,7 +27,7 @@ def add(opened: int, item: int) -> int:
 
 
 def refuse(opened: int, item: int) -> int:
-    raise OutputError(f"no room for {item}")
+    raise OutputError(f"no space for {item}")
 
 
 def stumble(opened: int, item: int) -> int:
@@ -66,10 +66,10 @@ def run(connection: Connection, work, items, packed: Packed = Packed(10)) -> lis
         ray_cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-def test_every_item_comes_back_once(ray_here: Connection):
+def test_every_item_returns_once(ray_here: Connection):
     done = run(ray_here, add, range(25))
-    assert sorted(answer.item for answer in done) == list(range(25))
-    assert all(answer.result == answer.item + 10 for answer in done)
+    assert sorted(task.item for task in done) == list(range(25))
+    assert all(task.result == task.item + 10 for task in done)
 
 
 def test_items_are_read_only_as_far_as_needed(ray_here: Connection):
@@ -82,7 +82,7 @@ def test_items_are_read_only_as_far_as_needed(ray_here: Connection):
 
     first = next(iter_run(ray_here, items()))
     assert first.result == first.item + 10
-    assert len(taken) <= 5  # Two processors, twice as many in flight, and the one that came back.
+    assert len(taken) <= 5  # Two processors, twice as many in flight, and the one that returned.
 
 
 def iter_run(connection: Connection, items):
@@ -99,18 +99,18 @@ def test_a_task_whose_process_died_is_done_again(ray_here: Connection, tmp_path:
     assert done.result == "survived"
 
 
-def test_a_task_that_always_dies_is_told_of_and_the_others_go_on(ray_here: Connection):
+def test_a_task_that_always_dies_is_reported_and_the_others_finish(ray_here: Connection):
     done = run(ray_here, die, range(4))
-    assert {answer.item: answer.result for answer in done} == {0: 0, 1: None, 2: 2, 3: 3}
-    assert [answer.lost[:18] for answer in done if answer.result is None] == ["WorkerCrashedError"]
+    assert {task.item: task.result for task in done} == {0: 0, 1: None, 2: 2, 3: 3}
+    assert [task.lost[:18] for task in done if task.result is None] == ["WorkerCrashedError"]
 
 
 def test_our_own_errors_pass_through(ray_here: Connection):
-    with pytest.raises(OutputError, match="no room for 0"):
+    with pytest.raises(OutputError, match="no space for 0"):
         run(ray_here, refuse, [0])
 
 
-def test_a_defect_on_a_worker_says_what_it_was(ray_here: Connection):
+def test_a_defect_on_a_worker_is_named_in_the_error(ray_here: Connection):
     with pytest.raises(ClusterError, match="ZeroDivisionError"):
         run(ray_here, stumble, [0])
 
@@ -121,16 +121,16 @@ def test_another_version_on_a_worker_is_an_error(ray_here: Connection, monkeypat
         run(ray_here, add, [0])
 
 
-def test_work_that_does_not_come_back_ends_in_an_error(ray_here: Connection):
+def test_tasks_that_do_not_return_end_in_an_error(ray_here: Connection):
     impatient = Connection(Cluster(stall_seconds=1))
     begun = time.monotonic()
-    with pytest.raises(ClusterError, match="No task came back for 1 s; 1 are waiting"):
+    with pytest.raises(ClusterError, match="No task returned for 1 s; 1 are waiting"):
         run(impatient, sleep, [60.0])
     assert time.monotonic() - begun < 30
 
 
-def test_a_task_that_no_machine_has_room_for_ends_in_an_error(ray_here: Connection):
-    with pytest.raises(ClusterError, match="1 living nodes with 2 processors"):
+def test_a_task_too_large_for_every_machine_ends_in_an_error(ray_here: Connection):
+    with pytest.raises(ClusterError, match="1 live nodes with 2 CPUs"):
         run(Connection(Cluster(cpus=64, stall_seconds=1)), add, [0])
 
 

@@ -1,3 +1,3 @@
-"""The door to a cluster: the same answers and features, computed by Ray on many machines."""
+"""The Ray engine: classification and features on a cluster."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""What images there are at an address: a folder, a file, or anything that fsspec can list."""
+"""Image files at addresses: paths, and URIs of anything that fsspec can list."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from hematovision.errors import DatasetError
 from hematovision.extras import needs_extra
 from hematovision.images import iter_images
 from hematovision.images.finding import is_any_image_name, is_hidden
+from hematovision.tables.store import file_stamp
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-__all__ = ["Source", "filesystem", "is_uri", "list_sources"]
+__all__ = ["ImageFile", "filesystem", "is_uri", "list_files"]
 
 _TIMES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modified")
-"""What file systems call that by which a changed file is known, the surest first."""
+"""Keys of fsspec's file systems that change with a file, the most reliable first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One image, wherever it lies.
+class ImageFile:
+    """An image file, local or remote.
 
     Parameters
     ----------
     name : str
-        What the table of answers calls it: the path as it was given, or the URI.
+        Its name in the table: the path as given, or the URI.
     path : str
         What opens it on any machine: an absolute path, or a path within `root`.
     root : str
-        The URI through whose file system it is read; empty for an ordinary path.
+        The URI of the file system that it is read through; empty for an ordinary path.
     stamp : str
-        Size and time of change: another one is another image. Empty where there is no such file.
+        Its state, by size and time of change; empty if there is no such file.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Source:
 
 
 def is_uri(address: str) -> bool:
-    """Tell whether an address is for fsspec, like ``s3://bucket/folder``, and no ordinary path."""
+    """Return whether an address is a URI such as ``s3://bucket/folder``, and no ordinary path."""
     return "://" in address
 
 
@@ -55,9 +56,9 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     Raises
     ------
     MissingExtraError
-        If fsspec, or what it needs for this kind of address, is not installed.
+        If fsspec is not installed.
     DatasetError
-        If there is no such kind of address.
+        If the address is of an unknown kind, or needs a package that is not installed.
     """
     with needs_extra("scale", "Reading from a cluster's storage"):
         from fsspec.core import url_to_fs
@@ -71,44 +72,36 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     return found
 
 
-def list_sources(addresses: Iterable[str]) -> list[Source]:
+def list_files(addresses: Iterable[str]) -> list[ImageFile]:
     """List the images at addresses, each once, in the order of `hematovision classify`.
 
     Parameters
     ----------
     addresses : iterable of str
-        Paths and URIs, of files and folders. Folders are searched at any depth by the rules of
-        `images.iter_images`. A file stays, missing or not: reading it says what is wrong.
+        Paths and URIs of files and folders. Folders are searched at any depth as by
+        `images.iter_images`. A missing file stays: reading it reports the error.
 
     Raises
     ------
     DatasetError
-        If a folder has no image in it, or an address is of no known kind or cannot be reached.
+        If a folder has no image in it, or an address is of an unknown kind or cannot be reached.
     MissingExtraError
-        If what reads such an address is not installed.
+        If fsspec is not installed.
     """
-    found = dict[str, Source]()
+    found = dict[str, ImageFile]()
     for address in addresses:
         listed = _remote(address) if is_uri(address) else _local(Path(address))
-        for source in listed:
-            found.setdefault(source.name, source)
+        for file in listed:
+            found.setdefault(file.name, file)
     return list(found.values())
 
 
-def _local(path: Path) -> Iterator[Source]:
+def _local(path: Path) -> Iterator[ImageFile]:
     for image in iter_images([path]):
-        yield Source(str(image), os.path.abspath(image), stamp=_local_stamp(image))  # noqa: PTH100 - links stay
+        yield ImageFile(str(image), os.path.abspath(image), stamp=file_stamp(image))  # noqa: PTH100 - links stay
 
 
-def _local_stamp(path: Path) -> str:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # the latter: a name that no file can have
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns}"
-
-
-def _remote(uri: str) -> Iterator[Source]:
+def _remote(uri: str) -> Iterator[ImageFile]:
     system, path = filesystem(uri)
     try:
         entries = system.find(path, detail=True)
@@ -120,11 +113,11 @@ def _remote(uri: str) -> Iterator[Source]:
     images = sorted(name for name in entries if name == path or _is_wanted(name, path))
     if not images:
         raise DatasetError(
-            f"There is no image at {uri}. Expected a file, or a folder with files that end like "
+            f"There are no images at {uri}. Expected a file, or a folder with files that end like "
             "images (.jpg, .png, .tif ...); hidden files are ignored."
         )
     for name in images:
-        yield Source(system.unstrip_protocol(name), name, uri, _remote_stamp(entries[name]))
+        yield ImageFile(system.unstrip_protocol(name), name, uri, _remote_stamp(entries[name]))
 
 
 def _is_wanted(name: str, below: str) -> bool:

@@ -1,9 +1,9 @@
-"""Work on a Ray cluster: tasks that may be lost with their machine, and an end in any case.
+"""Tasks on a Ray cluster that may be lost with their machine, and always come to an end.
 
-Tasks, not actors: a task that dies with its node is simply run again elsewhere by Ray, while work
-that waited in a dead actor's queue has to be noticed first (decision 11). Tasks must therefore be
-harmless to repeat. Whatever happens, the caller gets results or an error: a task that Ray gives up
-is told of at the end, and if nothing at all comes back for long, that is an error too.
+Tasks, not actors: Ray repeats a task elsewhere if its node is lost, while work in the queue of a
+lost actor has to be noticed first (decision 11). So tasks must be harmless to repeat. The caller
+gets results or an error: tasks that Ray gives up are reported at the end, and if nothing returns
+for long, that is an error too.
 """
 
 from __future__ import annotations
@@ -14,30 +14,37 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from hematovision import __version__
 from hematovision.errors import ClusterError, HematoVisionError
 from hematovision.extras import needs_extra
-from hematovision.scale.opened import Packed, opened
 
-__all__ = ["Cluster", "Connection", "Done", "connected"]
+__all__ = ["Cluster", "Connection", "Done", "Packed", "connected"]
 
 _RETRIES = 3
-"""Times that Ray runs a task again whose worker or node was lost."""
+"""Times that Ray repeats a task whose worker or node was lost."""
 
 _AHEAD = 2
-"""Tasks in flight for each that can run: none waits for the driver, and few are lost with it."""
+"""Tasks in flight per task that can run: none waits for the driver, and few are lost with it."""
 
-_LOOK_SECONDS = 5.0
-"""How often the size of the cluster is asked for, since machines come and go."""
+_RESIZE_SECONDS = 5.0
+"""How often the size of the cluster is queried, since machines come and go."""
 
 _OBJECT_STORE = 200 * 2**20
-"""Bytes of a cluster started here: it holds the model and the answers' counts, never images."""
+"""Bytes of a cluster started here: it holds the model and the counts of parts, never images."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+class Packed(Protocol):
+    """Something that is sent to workers and opened there."""
+
+    def open(self) -> Any:
+        """Return what tasks use."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +54,14 @@ class Cluster:
     Parameters
     ----------
     address : str, optional
-        As `ray.init` takes it: ``host:port``, ``ray://host:port`` or ``auto``. By default that of
-        the variable ``RAY_ADDRESS``; without it a cluster of this machine alone is started.
+        As for `ray.init`: ``host:port``, ``ray://host:port`` or ``auto``; by default the variable
+        ``RAY_ADDRESS``. Without both, a cluster of this machine alone is started.
     cpus : float
-        Processors that a task reserves. Each computes on one thread.
+        CPUs that a task reserves. Each task computes on one thread.
     local_cpus : int, optional
-        Processors of a cluster that is started here; by default all.
+        CPUs of a cluster that is started here; by default all.
     stall_seconds : float
-        How long to wait for the next task to come back, before giving up.
+        How long to wait for the next task to return.
     """
 
     address: str | None = None
@@ -65,14 +72,14 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Done(Generic[_Item, _Result]):
-    """A task that came back.
+    """A task that returned or was lost.
 
     Parameters
     ----------
     item : object
-        What it was given.
+        Its input.
     result : object
-        What it returned; None if it was lost.
+        Its result; None if it was lost.
     lost : str
         Why it was lost; empty if it was not.
     """
@@ -93,35 +100,35 @@ class Connection:
     def __init__(self, settings: Cluster) -> None:
         self._settings = settings
         self._ray = _ray()
-        self._room = 1
-        self._looked = -_LOOK_SECONDS
+        self._slots = 1
+        self._measured = -_RESIZE_SECONDS
 
     def share(self, packed: Packed) -> object:
-        """Send something to the cluster, once; each worker process fetches and opens it once."""
+        """Send something to the cluster; each worker process fetches and opens it once."""
         return self._ray.put(packed)
 
     def run(
         self, work: Callable[[Any, _Item], _Result], shared: object, items: Iterable[_Item]
     ) -> Iterator[Done[_Item, _Result]]:
-        """Do `work` on each item, and give the results as they come.
+        """Do `work` on each item, and yield the results as they come.
 
         Parameters
         ----------
         work : callable
-            A function of a module, called on some machine as ``work(opened, item)`` with what
-            `Packed.open` made of the shared object; it must be harmless to repeat.
+            A function of a module, called on some machine as ``work(opened, item)``, where
+            ``opened`` is the opened shared object. It must be harmless to repeat.
         shared : object
-            What `share` returned of something `Packed`.
+            From `share`.
         items : iterable
             Read only as far as needed.
 
         Raises
         ------
         HematoVisionError
-            What `work` raised, if it is one of ours.
+            Raised by `work`.
         ClusterError
-            If nothing comes back for `Cluster.stall_seconds`, the cluster is gone, or `work` failed
-            otherwise.
+            If no task returns for `Cluster.stall_seconds`, the cluster is gone, or `work` raised
+            another error.
         """
         task = self._ray.remote(num_cpus=self._settings.cpus, max_retries=_RETRIES)(_call)
         waiting: dict[Any, _Item] = {}
@@ -140,12 +147,12 @@ class Connection:
                 self._ray.cancel(reference, force=True)
 
     def _in_flight(self) -> int:
-        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+        if time.monotonic() - self._measured >= _RESIZE_SECONDS:
             with _reached():
                 cpus = self._ray.cluster_resources().get("CPU", 0.0)
-            self._room = max(1, int(cpus / self._settings.cpus))
-            self._looked = time.monotonic()
-        return _AHEAD * self._room
+            self._slots = max(1, int(cpus / self._settings.cpus))
+            self._measured = time.monotonic()
+        return _AHEAD * self._slots
 
     def _next(self, references: list[Any]) -> Any:
         with _reached():
@@ -154,9 +161,9 @@ class Connection:
             )
         if not ready:
             raise ClusterError(
-                f"No task came back for {self._settings.stall_seconds:.0f} s; {len(references)} "
-                f"are waiting, and the cluster has {self._described()}. What came back is kept: "
-                "see `ray status`, and run the same command with --resume."
+                f"No task returned for {self._settings.stall_seconds:.0f} s; {len(references)} are "
+                f"waiting, and the cluster has {self._described()}. Finished work is kept: see "
+                "`ray status`, and run the same command with --resume."
             )
         return ready[0]
 
@@ -168,8 +175,8 @@ class Connection:
             if isinstance(error.cause, HematoVisionError):
                 raise error.cause from error
             raise ClusterError(
-                f"A worker failed: {error.cause!r}. See that every node has HematoVision "
-                f"{__version__} with the extra 'scale' installed."
+                f"A worker failed: {error.cause!r}. Check that every node has HematoVision "
+                f"{__version__} with the extra 'scale'."
             ) from error
         except exceptions.RayError as error:
             return Done(item, None, f"{type(error).__name__}: {str(error).splitlines()[0]}")
@@ -177,14 +184,14 @@ class Connection:
     def _described(self) -> str:
         resources = self._ray.cluster_resources()
         nodes = sum(bool(node["Alive"]) for node in self._ray.nodes())
-        return f"{nodes} living nodes with {resources.get('CPU', 0):g} processors"
+        return f"{nodes} live nodes with {resources.get('CPU', 0):g} CPUs"
 
 
 @contextmanager
 def connected(settings: Cluster) -> Iterator[Connection]:
-    """Connect to a cluster, or start one of this machine, until the block ends.
+    """Connect to a cluster, or start one on this machine, until the block ends.
 
-    A connection that the caller has already is used and left open.
+    An existing connection of this process is used and left open.
 
     Raises
     ------
@@ -220,7 +227,7 @@ def _options(settings: Cluster) -> dict[str, Any]:
 
 
 def _ray() -> Any:
-    # Nothing is reported to anybody; Ray reads this when it starts a cluster.
+    # No usage statistics; Ray reads this when it starts a cluster.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with needs_extra("scale", "The engine 'ray'"):
         import ray
@@ -229,24 +236,33 @@ def _ray() -> Any:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """Turn what Ray says when a cluster is not there into a `ClusterError`."""
+    """Turn the errors of a cluster that is not there into a `ClusterError`."""
     try:
         yield
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterError(
-            f"The Ray cluster cannot be reached: {error}. Check --ray-address (host:port of a head "
-            "node, `ray status` shows it), or leave it out to use this machine alone. What was "
-            "done before is kept; go on with --resume."
+            f"The Ray cluster cannot be reached: {error}. Check --ray-address (host:port of the "
+            "head node, see `ray status`), or leave it out to use this machine alone. Finished "
+            "work is kept: run the same command with --resume."
         ) from error
 
 
 def _call(
     work: Callable[[Any, _Item], _Result], shared: list[Any], item: _Item, version: str
 ) -> _Result:
-    """Run on a worker: see that it is of our version, then do the work."""
+    """Do the work on a worker of the same version."""
     if version != __version__:
         raise ClusterError(
-            f"A worker has HematoVision {__version__}, this machine {version}. Answers would not "
-            "be comparable: install one version on all nodes."
+            f"A worker has HematoVision {__version__}, this machine {version}. Their predictions "
+            "may differ: install one version on all nodes."
         )
-    return work(opened(shared[0]), item)
+    return work(_opened(shared[0]), item)
+
+
+@lru_cache(maxsize=1)
+def _opened(reference: Any) -> Any:
+    """Return the opened object of a reference; once per worker process."""
+    import ray
+
+    packed: Packed = ray.get(reference)
+    return packed.open()

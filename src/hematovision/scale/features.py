@@ -1,8 +1,8 @@
-"""Filling a dataset's feature cache on a cluster: look on many machines, train the head on one.
+"""Filling a dataset's feature cache on a cluster: features on many machines, the head on one.
 
-The rows come back to this machine, whose cache they fill as if computed here, under the SHA-256 of
-the images' content. So a run that ended early is gone on with by running it again, and `train`
-finds everything in its place. The images have to lie where every node sees them.
+The rows return to this machine, whose cache they fill as if computed here, under the SHA-256 of the
+images' content. So an interrupted run is resumed by running it again, and `train` finds all it
+needs. Every node must see the images.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ with needs_extra("train", "Computing features"):
 __all__ = ["PackedBackbone", "Rows", "Wanted", "compute_rows", "features_on_cluster"]
 
 FILES_PER_TASK = 64
-"""The work of half a second and more, while the rows that come back are below a megabyte."""
+"""At least half a second of work, while the rows that return stay below a megabyte."""
 
 READERS = 8
-"""Files hashed at once on this machine, to see which are known."""
+"""Files hashed at once on this machine, to find which are in the cache."""
 
 
 class Wanted(NamedTuple):
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What a task computed.
+    """The result of a task.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class PackedBackbone:
-    """A backbone as it travels to workers: the graph, so that they need not write it.
+    """A backbone as it is sent to workers: its graph, so that they need not build it.
 
     Parameters
     ----------
@@ -92,18 +92,18 @@ def features_on_cluster(
     cluster: Cluster | None = None,
     progress: Progress = no_progress,
 ) -> FeaturesSummary:
-    """Do what `jobs.features.compute_features` does, on a Ray cluster.
+    """Compute features as `workflows.features.compute_features` does, on a Ray cluster.
 
     Raises
     ------
     DatasetError
-        If `dataset` is none, or cannot be split.
+        If `dataset` is no dataset, or cannot be split.
     WeightsError
-        If the weights cannot be had.
+        If the weights cannot be loaded.
     OutputError
         If the cache cannot be written.
     ClusterError
-        If the cluster cannot be reached or did not do all. What it did is in the cache.
+        If the cluster cannot be reached or did not finish. Finished features are in the cache.
     MissingExtraError
         If Ray is not installed.
     """
@@ -131,7 +131,7 @@ def _compute(
     refused: list[ImageError],
     progress: Progress,
 ) -> int:
-    """Have the rows computed and put them into the cache; add to `refused`; count the rows."""
+    """Compute rows and put them into the cache; add to `refused`; return the number of rows."""
     starts = range(0, len(wanted), FILES_PER_TASK)
     tasks = (wanted[start : start + FILES_PER_TASK] for start in starts)
     total, computed = sum(len(file.views) for file in wanted), 0
@@ -146,9 +146,9 @@ def _compute(
         progress(computed, total, "Computing features")
     if lost:
         raise ClusterError(
-            f"{len(lost)} tasks were lost with their workers, again and again; the last because of "
-            f"{lost[-1]}. {computed} of {total} features were computed and are kept. Run the same "
-            "command again to do the rest."
+            f"{len(lost)} tasks were lost with their workers several times, the last one because "
+            f"of {lost[-1]}. {computed} of {total} features were computed and are kept. Run the "
+            "same command again to continue."
         )
     return computed
 
@@ -169,7 +169,7 @@ def compute_rows(backbone: Backbone, files: Sequence[Wanted]) -> Rows:
 def _unknown(
     views: Sequence[View], cache: FeatureCache, progress: Progress
 ) -> tuple[list[Wanted], list[ImageError]]:
-    """Find what has to be computed, by the content of every file."""
+    """Find the views that are not in the cache, by the content of every file."""
 
     def look(path: Path, indices: list[int]) -> Wanted | ImageError:
         try:
@@ -185,12 +185,12 @@ def _unknown(
     files = _by_file(views)
     wanted, refused = [], []
     seen = ahead(lambda file: look(*file), files, READERS)
-    for done, answer in enumerate(seen, 1):
-        if isinstance(answer, ImageError):
-            refused.append(answer)
-        elif answer.views:
-            wanted.append(answer)
-        progress(done, len(files), "Looking what is known")
+    for done, found in enumerate(seen, 1):
+        if isinstance(found, ImageError):
+            refused.append(found)
+        elif found.views:
+            wanted.append(found)
+        progress(done, len(files), "Searching the cache")
     return wanted, refused
 
 

@@ -1,8 +1,8 @@
-"""A table in parts: a folder of Parquet files, one for each shard of the images.
+"""A table in parts: a folder of Parquet files, one per shard of the images.
 
-Each part is whole or not there, and says in its metadata which state of which images it answers,
-so that a later run can tell what is missing by looking at the folder alone. Every reader of
-partitioned Parquet reads the folder as one table; names that begin with ``_`` do not count there.
+A part is complete or absent. Its metadata hold the state of its images, so that a later run on any
+machine can resume from the folder alone. Readers of partitioned Parquet open the folder as one
+table; they ignore names that begin with ``_``.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hematovision.errors import OutputError
 from hematovision.extras import needs_extra
 from hematovision.files import ensure_folder, open_own, sha256_bytes, try_hold, writing
-from hematovision.model.prediction import Prediction
 from hematovision.paths import name_bytes, unescape_name
-from hematovision.rows import Schema
-from hematovision.scale.addresses import Source, filesystem, is_uri
+from hematovision.rows import ERROR, Schema, Value
+from hematovision.scale.addresses import ImageFile, filesystem, is_uri
 from hematovision.tables.sinks import parquet_table
-from hematovision.tables.store import Identity, check_identity
+from hematovision.tables.store import Identity, Stored, check_identity
 
 __all__ = ["JOB", "Part", "Parts", "open_parts", "part_name", "write_part"]
 
@@ -39,89 +38,83 @@ _META = b"hematovision"
 
 @dataclass(frozen=True)
 class Part:
-    """What one file of the table holds.
+    """One file of the table.
 
     Parameters
     ----------
     name : str
-        The file's.
+        Of the file.
     stamps : mapping of str to str
-        The state of each of its images (`Source.stamp`), by name.
-    labels : mapping of str to int
-        Answers of each class.
-    review : int
-        Answers that a person should look at.
-    refused : tuple of (str, str)
-        Name and reason of images that were not answered.
+        The state of each of its images (`ImageFile.stamp`), by name.
+    counts : mapping of (str, str) to int
+        Rows by label and decision; empty text for rows without them.
+    errors : tuple of (str, str)
+        Name and error of unreadable images.
     unread : int
-        How many of those could not even be fetched, which may be otherwise next time.
+        How many of these could not even be fetched, which may succeed next time.
     """
 
     name: str
     stamps: Mapping[str, str]
-    labels: Mapping[str, int] = field(default_factory=dict)
-    review: int = 0
-    refused: tuple[tuple[str, str], ...] = ()
+    counts: Mapping[tuple[str, str], int]
+    errors: tuple[tuple[str, str], ...] = ()
     unread: int = 0
 
+    def is_done(self, now: Mapping[str, str]) -> bool:
+        """Return whether all its images are done, given the stamps of images as they are now."""
+        retry = self.unread > 0
+        return all(Stored(old, retry).is_done(now.get(name)) for name, old in self.stamps.items())
 
-def part_name(number: int, sources: Sequence[Source]) -> str:
-    """Return a part's name: its number, and what tells these images from others."""
-    said = "\0".join(f"{source.name}\0{source.stamp}" for source in sources)
-    return f"part-{number:06d}-{sha256_bytes(name_bytes(said))[:12]}.parquet"
+
+def part_name(number: int, files: Sequence[ImageFile]) -> str:
+    """Return a part's name: its number, and a hash of its images."""
+    text = "\0".join(f"{file.name}\0{file.stamp}" for file in files)
+    return f"part-{number:06d}-{sha256_bytes(name_bytes(text))[:12]}.parquet"
 
 
 def write_part(
     folder: str,
     name: str,
     stamps: Mapping[str, str],
-    predictions: Sequence[Prediction],
+    rows: Sequence[Mapping[str, Value]],
     schema: Schema,
     unread: int,
 ) -> Part:
-    """Write one part; whoever looks sees all of it or nothing.
+    """Write one part, in one step.
 
     Parameters
     ----------
     folder : str
         Path or URI of the table.
     name : str
-        As `part_name` gives it.
+        From `part_name`.
     stamps : mapping of str to str
-        The state of each image, in the order of `predictions`.
-    predictions : sequence of Prediction
+        The state of each image, in order.
+    rows : sequence of mapping
+        0 to n per image, in the same order.
     schema : Schema
     unread : int
-
-    Returns
-    -------
-    Part
+        See `Part`.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
+    meta: dict[str, Any] = {"stamps": list(stamps.values()), "unread": unread}
+    if [row[schema.key] for row in rows] != list(stamps):
+        meta["names"] = list(stamps)
     stream = io.BytesIO()
-    meta = json.dumps({"stamps": list(stamps.values()), "unread": unread})
-    table = parquet_table(stream, schema, metadata={_META.decode(): meta})
-    for prediction in predictions:
-        table.write(prediction.values())
+    table = parquet_table(stream, schema, metadata={_META.decode(): json.dumps(meta)})
+    for row in rows:
+        table.write(row)
     table.finish()
     system, root = filesystem(folder)
     temporary = f"{root}/{_UNFINISHED}{secrets.token_hex(6)}"
     with writing(Path(f"{root}/{name}")):
         system.pipe_file(temporary, stream.getvalue())
         system.mv(temporary, f"{root}/{name}")
-    refused = tuple((p.path, p.error or "") for p in predictions if p.label is None)
-    return Part(
-        name,
-        stamps,
-        Counter(p.label for p in predictions if p.label is not None),
-        sum(p.decision == "review" for p in predictions),
-        refused,
-        unread,
-    )
+    return _counted(name, stamps, schema.key, rows, unread)
 
 
 class Parts:
@@ -138,7 +131,7 @@ class Parts:
         self._system, self._root = filesystem(folder)
 
     def names(self) -> list[str]:
-        """List the parts that are there, in order."""
+        """List the parts, in order."""
         try:
             found = self._system.ls(self._root, detail=False, refresh=True)
         except FileNotFoundError:
@@ -150,54 +143,53 @@ class Parts:
         """Return the number of the next part: above all that are there."""
         return max((_number(name) for name in self.names()), default=-1) + 1
 
-    def standing(self, sources: Sequence[Source]) -> list[Part]:
-        """Return the parts that still answer images as they are now, and delete all others.
+    def done(self, files: Sequence[ImageFile]) -> list[Part]:
+        """Return the parts whose images are all done, and delete the others.
 
-        A part stands if every one of its images is among `sources`, is unchanged, and is in no
-        earlier part, and all of them could be fetched; so that every image is in one part at most.
+        Every image is in one part at most: one that is also in an earlier part is not done.
 
         Raises
         ------
         OutputError
-            If a part cannot be deleted, or the parts have none of these images: then it is the
-            table of others, and all of it stays.
+            If a part cannot be deleted, or no image of any part is in `files`: then it is the table
+            of other images, and nothing is deleted.
         """
-        wanted = {source.name: source.stamp for source in sources}
+        now = {file.name: file.stamp for file in files}
         there = {name: self._read(name) for name in self.names()}
         known = [part for part in there.values() if part is not None]
-        if known and not any(name in wanted for part in known for name in part.stamps):
+        if known and not any(name in now for part in known for name in part.stamps):
             raise OutputError(
-                f"{self.folder} has the answers for other images, such as "
+                f"{self.folder} has the rows of other images, such as "
                 f"{next(iter(known[0].stamps))}; nothing in it was touched. Choose a new folder "
                 "with --out."
             )
         found = []
         for name, part in there.items():
-            if part is not None and not part.unread and _all_in(part.stamps, wanted):
+            if part is not None and part.is_done(now):
                 found.append(part)
                 for image in part.stamps:
-                    del wanted[image]
+                    del now[image]
             else:
                 self._delete(name)
         return found
 
     def clean(self) -> None:
-        """Delete what workers that died left half-written."""
+        """Delete incomplete files of killed workers."""
         with writing(Path(self.folder)):
             for path in self._system.ls(self._root, detail=False, refresh=True):
                 if str(path).rpartition("/")[2].startswith(_UNFINISHED):
                     self._system.rm_file(str(path))
 
     def is_empty(self) -> bool:
-        """Tell whether there is nothing, or no such folder."""
+        """Return whether the folder has no files but our lock."""
         try:
             found = self._system.ls(self._root, detail=False, refresh=True)
         except FileNotFoundError:
             return True
-        return not any(str(path).rpartition("/")[2] != _LOCK for path in found)
+        return all(str(path).rpartition("/")[2] == _LOCK for path in found)
 
     def begin(self, identity: Identity) -> None:
-        """Write down what the rows are computed with; if that is done, check that it is the same.
+        """Record what the rows are computed with, or check that it is the same as before.
 
         Raises
         ------
@@ -206,20 +198,23 @@ class Parts:
         """
         path = f"{self._root}/{JOB}"
         if self._system.exists(path):
-            found = json.loads(self._system.cat_file(path))
+            try:
+                found = dict(json.loads(self._system.cat_file(path)))
+            except (ValueError, TypeError):  # damaged
+                found = {}
             check_identity(f"{self.folder}/{JOB}", found, identity)
             return
         if self.names():
             raise OutputError(
-                f"{self.folder} has parts of a table, but no {JOB} that says what made them. "
-                "Choose a new folder with --out."
+                f"{self.folder} has parts of a table, but no {JOB} with their model. Choose a new "
+                "folder with --out."
             )
         with writing(Path(f"{self.folder}/{JOB}")):
             self._system.makedirs(self._root, exist_ok=True)
             self._system.pipe_file(path, json.dumps(identity).encode())
 
     def _read(self, name: str) -> Part | None:
-        """Return what a part holds; None if it is damaged."""
+        """Read a part; None if it is damaged."""
         with needs_extra("data", "Reading Parquet"):
             from pyarrow import ArrowException
             from pyarrow.parquet import ParquetFile
@@ -227,10 +222,13 @@ class Parts:
             with self._system.open(f"{self._root}/{name}", "rb") as stream:
                 file = ParquetFile(stream)
                 meta = json.loads(file.schema_arrow.metadata[_META])
-                columns = file.read(["path", "label", "decision", "error"]).to_pydict()
-            columns["path"] = list(map(unescape_name, columns["path"]))
-            stamps = dict(zip(columns["path"], meta["stamps"], strict=True))
-            return _summed(name, stamps, columns, int(meta["unread"]))
+                key = file.schema_arrow.names[0]
+                rows = file.read([key, "label", "decision", ERROR]).to_pylist()
+            for row in rows:
+                row[key] = unescape_name(row[key])
+            names = meta.get("names") or [row[key] for row in rows]
+            stamps = dict(zip(names, meta["stamps"], strict=True))
+            return _counted(name, stamps, key, rows, int(meta["unread"]))
         except (ArrowException, OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -241,7 +239,7 @@ class Parts:
 
 @contextmanager
 def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Parts]:
-    """Open the folder of a table in parts, for this process alone where the folder is local.
+    """Open the folder of a table in parts; a local folder for this process alone.
 
     Parameters
     ----------
@@ -250,13 +248,13 @@ def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Par
     identity : Identity
         What the rows are computed with.
     resume : bool
-        Whether parts may be there.
+        Keep the parts that are there. Otherwise the folder must be empty.
 
     Raises
     ------
     OutputError
-        If it is not empty and not to be resumed, is of another model, cannot be made, or another
-        process works on it.
+        If it is not empty and `resume` is false, its parts have another identity, it cannot be
+        written, or another process is writing it.
     """
     parts = Parts(folder)
     with ExitStack() as stack:
@@ -264,8 +262,8 @@ def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Par
             _hold(stack, ensure_folder(Path(folder)))
         if not resume and not parts.is_empty():
             raise OutputError(
-                f"The folder {folder} is not empty; nothing in it was touched. Add --resume to go "
-                "on with it, or choose a new one with --out."
+                f"The folder {folder} is not empty; nothing in it was touched. Add --resume to "
+                "continue it, or choose a new one with --out."
             )
         parts.begin(identity)
         parts.clean()
@@ -278,7 +276,8 @@ def _hold(stack: ExitStack, folder: Path) -> None:
         held = try_hold(stream)
     if not held:
         raise OutputError(
-            f"Another process is writing the table {folder}. Wait for it, or choose another --out."
+            f"Another process is writing the table {folder}. Wait until it has finished, or choose "
+            "another --out."
         )
 
 
@@ -287,15 +286,17 @@ def _number(name: str) -> int:
     return int(matched[1]) if matched else -1
 
 
-def _all_in(stamps: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(wanted.get(name) == stamp for name, stamp in stamps.items())
-
-
-def _summed(
-    name: str, stamps: Mapping[str, str], columns: Mapping[str, Sequence[str]], unread: int
+def _counted(
+    name: str,
+    stamps: Mapping[str, str],
+    key: str,
+    rows: Iterable[Mapping[str, Any]],
+    unread: int,
 ) -> Part:
-    labels, decisions = Counter(columns["label"]), Counter(columns["decision"])
-    labels.pop("", None)
-    rows = zip(columns["path"], columns["decision"], columns["error"], strict=True)
-    refused = tuple((path, error) for path, decision, error in rows if decision == "refused")
-    return Part(name, stamps, labels, decisions["review"], refused, unread)
+    counts: Counter[tuple[str, str]] = Counter()
+    errors: list[tuple[str, str]] = []
+    for row in rows:
+        counts[row.get("label") or "", row.get("decision") or ""] += 1
+        if row[ERROR]:
+            errors.append((row[key], row[ERROR]))
+    return Part(name, stamps, counts, tuple(errors), unread)
