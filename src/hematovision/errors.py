@@ -37,33 +37,13 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
-    "AnnotationError",
-    "BundleError",
-    "ClusterError",
-    "DatabaseError",
-    "DatasetError",
-    "DownloadError",
-    "EmptyImageError",
-    "HematoVisionError",
-    "ImageError",
-    "ListeningError",
-    "MissingExtraError",
-    "ModelError",
-    "ModelNotFoundError",
-    "NotAnImageError",
-    "OutputError",
-    "RequestError",
-    "ReviewConflictError",
-    "ReviewError",
-    "SplitError",
-    "TaxonomyError",
-    "TooManyBytesError",
-    "TooManyPixelsError",
-    "TrainingError",
-    "TruncatedImageError",
-    "UnreadableFileError",
-    "WeightsError",
-]
+    "AnnotationError", "BundleError", "ClusterError", "DatabaseError", "DatasetError",
+    "DownloadError", "EmptyImageError", "HematoVisionError", "ImageError", "ListeningError",
+    "MissingExtraError", "ModelError", "ModelNotFoundError", "NotAnImageError", "OutputError",
+    "RequestError", "ReviewConflictError", "ReviewError", "SplitError", "TaxonomyError",
+    "TooManyBytesError", "TooManyPixelsError", "TrainingError", "TruncatedImageError",
+    "UnreadableFileError", "WeightsError",
+]  # fmt: skip
 
 
 class HematoVisionError(Exception):

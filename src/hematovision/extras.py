@@ -77,23 +77,14 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
 
 
 def require(work: str) -> None:
-    """Check, without importing them, that the modules a command needs are installed.
+    """Check that the modules of a command (a key of `NEEDS`) are installed, without importing them.
 
     Call it before reading images or creating folders.
-
-    Parameters
-    ----------
-    work : str
-        A key of `NEEDS`.
 
     Raises
     ------
     MissingExtraError
         For the first module that is not installed.
-
-    Examples
-    --------
-    >>> require("data check")
     """
     need = NEEDS[work]
     modules = need.modules
@@ -137,18 +128,9 @@ def missing_extra(extra: str, module: str, purpose: str) -> MissingExtraError:
 def needs_extra(extra: str, purpose: str) -> Iterator[None]:
     """Turn a failed import of a third-party module in the block into a `MissingExtraError`.
 
-    Parameters
-    ----------
-    extra : str
-        The extra of this package that installs the module, for instance ``"train"``.
-    purpose : str
-        The work, as the subject of a sentence: ``"Training"``.
-
-    Raises
-    ------
-    MissingExtraError
-        If a third-party module is not installed. A missing module of HematoVision is a defect, and
-        its error passes through.
+    `extra` is the extra of this package that installs the module, and `purpose` the work, as the
+    subject of a sentence: ``"Training"``. A missing module of HematoVision is a defect, and its
+    error passes through.
     """
     try:
         yield
@@ -162,12 +144,7 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
 def install_command(extra: str, module: str) -> str:
     """Return a shell command that installs the missing requirements of `extra` here.
 
-    Parameters
-    ----------
-    extra : str
-        An extra of this package, for instance ``"train"``.
-    module : str
-        The module to install if this package has no metadata.
+    Without metadata of this package, the command installs `module`.
 
     Examples
     --------

@@ -18,23 +18,10 @@ from typing import BinaryIO
 from hematovision.errors import OutputError
 
 __all__ = [
-    "copy_file",
-    "delete_held",
-    "ensure_folder",
-    "hold",
-    "is_held",
-    "open_own",
-    "replacing",
-    "sha256_bytes",
-    "sha256_file",
-    "sync",
-    "try_hold",
-    "try_hold_at",
-    "write_bytes",
-    "write_new",
-    "write_text",
-    "writing",
-]
+    "copy_file", "delete_held", "ensure_folder", "hold", "is_held", "open_own", "replacing",
+    "sha256_bytes", "sha256_file", "sync", "try_hold", "try_hold_at", "write_bytes", "write_new",
+    "write_text", "writing",
+]  # fmt: skip
 
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})

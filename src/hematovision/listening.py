@@ -104,21 +104,10 @@ class Hosts:
     ----------
     address : str
         The address it listens on. If other computers can reach it there, any IP address is
-        accepted, as those of this computer are not all known, for instance in a container.
+        accepted (`anywhere`), as those of this computer are not all known, as in a container.
     allowed : iterable of str
-        Further names or IP addresses without port, such as that of a reverse proxy.
-
-    Attributes
-    ----------
-    names : frozenset of str
-        The known names and addresses.
-    anywhere : bool
-        Whether any IP address is accepted.
-
-    Raises
-    ------
-    ListeningError
-        If an allowed host is not a plain name.
+        Further names or IP addresses without port, such as that of a reverse proxy; a
+        `ListeningError` if one is not a plain name.
 
     Examples
     --------

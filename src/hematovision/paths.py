@@ -27,19 +27,9 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "cache_folder",
-    "csv_cell",
-    "csv_row",
-    "data_folder",
-    "escape_name",
-    "from_csv_cell",
-    "is_reserved",
-    "name_bytes",
-    "shown",
-    "unescape_name",
-    "valid_text",
-    "valid_value",
-]
+    "cache_folder", "csv_cell", "csv_row", "data_folder", "escape_name", "from_csv_cell",
+    "is_reserved", "name_bytes", "shown", "unescape_name", "valid_text", "valid_value",
+]  # fmt: skip
 
 _PORTS = (f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *_PORTS})

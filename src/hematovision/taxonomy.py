@@ -229,17 +229,9 @@ TAXONOMIES: Mapping[str, Taxonomy] = {t.name: t for t in (RBC_WBC_PLATELETS, PBC
 def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:
     """Return the taxonomy that class names suggest; None to keep the names.
 
-    Parameters
-    ----------
-    spellings : iterable of str
-        The names as found.
-
-    Returns
-    -------
-    Taxonomy or None
-        `RBC_WBC_PLATELETS` if every name is one of its classes or a spelling of it, or if the names
-        are exactly the eight of `PBC8`. A finer class alone, such as ``neutrophil``, is not a
-        spelling of ``WBC``: its name is kept.
+    `RBC_WBC_PLATELETS` if every name is one of its classes or a spelling of it, or if the names are
+    exactly the eight of `PBC8`. A finer class alone, such as ``neutrophil``, is not a spelling of
+    ``WBC``: its name is kept.
 
     Examples
     --------

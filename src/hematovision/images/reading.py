@@ -151,17 +151,9 @@ class PixelBudget:
     """A number of pixels that threads share while they decode images.
 
     Images of ordinary cells never wait. Large ones are decoded together as long as they fit; one
-    that exceeds the budget is decoded alone.
+    that exceeds the budget is decoded alone. The default is three images of five megapixels.
 
-    Parameters
-    ----------
-    pixels : int
-        By default three images of five megapixels.
-
-    Examples
-    --------
-    >>> budget = PixelBudget()
-    >>> with budget.taken(8192 * 8192):
+    >>> with PixelBudget().taken(8192 * 8192):
     ...     pass
     """
 
@@ -212,15 +204,8 @@ def _within_memory(label: str) -> Iterator[None]:
 def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of an image file, undecoded, for `read`.
 
-    Only a regular file within the limit is read; a pipe or device might never end.
-
-    Parameters
-    ----------
-    path : Path
-    name : str, optional
-        The image's name in errors; by default the path.
-    max_bytes : int
-        Limit on the file size, checked before reading.
+    Only a regular file of up to `max_bytes` is read; a pipe or device might never end. Errors call
+    the image `name`, by default its path.
 
     Raises
     ------

@@ -39,8 +39,6 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
     ------
     OutputError
         If the suffix is another, or the file cannot be written.
-    ValueError
-        If the image is of another shape or type.
     """
     suffix = path.suffix.lower()
     if suffix == ".png":
@@ -55,18 +53,7 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Return an image as the bytes of a PNG file without metadata.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-
-    Raises
-    ------
-    ValueError
-        If the image is of another shape or type.
-    """
+    """Return an RGB image, uint8 of shape (H, W, 3), as a PNG file without metadata."""
     check_rgb(image)
     return _encode(image, "PNG", compress_level=_PNG_LEVEL)
 

@@ -36,17 +36,10 @@ _WORDS = (
 
 
 def render_decoy(number: int) -> _Image:
-    """Render an image without a cell.
+    """Render an image without a cell, uint8 of shape (224, 224, 3).
 
-    Parameters
-    ----------
-    number : int
-        Selects the image: the same number gives the same image (text, with the same version of
-        Pillow), and eleven consecutive numbers give the eleven kinds in `RENDERED`.
-
-    Returns
-    -------
-    ndarray of uint8, shape (224, 224, 3)
+    The same number gives the same image (text, with the same version of Pillow), and eleven
+    consecutive numbers give the eleven kinds in `RENDERED`.
     """
     rng = np.random.default_rng((number, 0))
     maker = list(RENDERED.values())[number % len(RENDERED)]
@@ -54,19 +47,9 @@ def render_decoy(number: int) -> _Image:
 
 
 def spoil(image: _Image, number: int) -> _Image:
-    """Destroy the cell in an image.
+    """Destroy the cell in a fitted image; returns uint8 of shape (224, 224, 3).
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (224, 224, 3)
-        A cell image, fitted.
-    number : int
-        Selects the way: the same number has the same effect, and four consecutive numbers use the
-        four ways in `SPOILT`.
-
-    Returns
-    -------
-    ndarray of uint8, shape (224, 224, 3)
+    The same number has the same effect, and four consecutive numbers use the four ways in `SPOILT`.
     """
     rng = np.random.default_rng((number, 1))
     return images.fit(list(SPOILT.values())[number % len(SPOILT)](image, rng))

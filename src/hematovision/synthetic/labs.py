@@ -19,18 +19,9 @@ from PIL import Image
 from hematovision.synthetic.shapes import Array, grain
 
 __all__ = [
-    "AZURE",
-    "BLUE",
-    "DYES",
-    "EDGE",
-    "EOSIN",
-    "HAEM",
-    "LABS",
-    "Appearance",
-    "Lab",
-    "expose",
+    "AZURE", "BLUE", "DYES", "EDGE", "EOSIN", "HAEM", "LABS", "Appearance", "Lab", "expose",
     "sample_appearance",
-]
+]  # fmt: skip
 
 DYES = 5
 AZURE, BLUE, EOSIN, HAEM, EDGE = range(DYES)
@@ -68,95 +59,47 @@ LABS: Mapping[str, Lab] = {
     "synthetic-a": Lab(
         white=(252, 230, 202),
         absorbance=(
-            (1.20, 2.00, 0.45),
-            (0.60, 0.64, 0.14),
-            (0.09, 0.56, 0.38),
-            (0.23, 0.34, 0.23),
+            (1.20, 2.00, 0.45), (0.60, 0.64, 0.14), (0.09, 0.56, 0.38), (0.23, 0.34, 0.23),
             (0.01, 0.02, 0.02),
         ),
-        scale=(9.5, 11.5),
-        view=(33.0, 41.0),
-        blur=(0.06, 0.13),
-        fringe=0.0,
-        sharpen=0.6,
-        noise=(0.8, 1.8),
-        vignette=(0.0, 0.03),
-        gradient=(0.0, 0.03),
-        quality=(88, 97),
-        crowding=(8.0, 14.0),
-        oval=(1.0, 1.04),
-        pallor=(0.55, 0.95),
+        scale=(9.5, 11.5), view=(33.0, 41.0), blur=(0.06, 0.13), fringe=0.0, sharpen=0.6,
+        noise=(0.8, 1.8), vignette=(0.0, 0.03), gradient=(0.0, 0.03), quality=(88, 97),
+        crowding=(8.0, 14.0), oval=(1.0, 1.04), pallor=(0.55, 0.95),
     ),
     # An older camera on a teaching microscope: grey-white, soft, blue-violet nuclei, salmon cells.
     "synthetic-b": Lab(
         white=(206, 207, 202),
         absorbance=(
-            (0.46, 0.82, -0.02),
-            (0.30, 0.38, 0.02),
-            (0.10, 0.42, 0.18),
-            (0.13, 0.31, 0.26),
+            (0.46, 0.82, -0.02), (0.30, 0.38, 0.02), (0.10, 0.42, 0.18), (0.13, 0.31, 0.26),
             (0.00, 0.00, 0.10),
         ),
-        scale=(9.0, 12.0),
-        view=(26.0, 34.0),
-        blur=(0.16, 0.26),
-        fringe=0.08,
-        sharpen=0.3,
-        noise=(1.2, 2.6),
-        vignette=(0.0, 0.08),
-        gradient=(0.0, 0.10),
-        quality=(72, 92),
-        crowding=(8.0, 14.0),
-        oval=(1.0, 1.28),
-        pallor=(0.6, 1.0),
+        scale=(9.0, 12.0), view=(26.0, 34.0), blur=(0.16, 0.26), fringe=0.08, sharpen=0.3,
+        noise=(1.2, 2.6), vignette=(0.0, 0.08), gradient=(0.0, 0.10), quality=(72, 92),
+        crowding=(8.0, 14.0), oval=(1.0, 1.28), pallor=(0.6, 1.0),
     ),
     # A telephone on an eyepiece: pink from too much eosin, magenta nuclei.
     "synthetic-c": Lab(
         white=(216, 180, 168),
         absorbance=(
-            (0.62, 1.80, 0.40),
-            (0.38, 0.46, 0.18),
-            (0.15, 0.42, 0.24),
-            (0.36, 0.50, 0.27),
+            (0.62, 1.80, 0.40), (0.38, 0.46, 0.18), (0.15, 0.42, 0.24), (0.36, 0.50, 0.27),
             (-0.03, -0.03, -0.03),
         ),
-        scale=(13.0, 17.0),
-        view=(22.0, 30.0),
-        blur=(0.14, 0.24),
-        fringe=0.05,
-        sharpen=0.0,
-        noise=(1.0, 2.2),
-        vignette=(0.02, 0.14),
-        gradient=(0.0, 0.08),
-        quality=(80, 95),
-        crowding=(7.0, 12.0),
-        oval=(1.0, 1.06),
-        pallor=(0.3, 0.75),
+        scale=(13.0, 17.0), view=(22.0, 30.0), blur=(0.14, 0.24), fringe=0.05, sharpen=0.0,
+        noise=(1.0, 2.2), vignette=(0.02, 0.14), gradient=(0.0, 0.08), quality=(80, 95),
+        crowding=(7.0, 12.0), oval=(1.0, 1.06), pallor=(0.3, 0.75),
     ),
     # A yellowish lamp and an alkaline buffer: blue-grey red cells, fringes of colour.
     "synthetic-d": Lab(
         white=(206, 196, 160),
         absorbance=(
-            (0.62, 1.75, 0.22),
-            (0.50, 0.48, 0.08),
-            (0.14, 0.44, 0.20),
-            (0.39, 0.42, 0.12),
+            (0.62, 1.75, 0.22), (0.50, 0.48, 0.08), (0.14, 0.44, 0.20), (0.39, 0.42, 0.12),
             (0.02, 0.05, -0.05),
         ),
-        scale=(11.0, 16.0),
-        view=(24.0, 33.0),
-        blur=(0.14, 0.26),
-        fringe=0.16,
-        sharpen=0.0,
-        noise=(1.5, 3.5),
-        vignette=(0.02, 0.12),
-        gradient=(0.0, 0.10),
-        quality=(70, 92),
-        crowding=(6.5, 12.0),
-        oval=(1.0, 1.08),
-        pallor=(0.25, 0.75),
+        scale=(11.0, 16.0), view=(24.0, 33.0), blur=(0.14, 0.26), fringe=0.16, sharpen=0.0,
+        noise=(1.5, 3.5), vignette=(0.02, 0.12), gradient=(0.0, 0.10), quality=(70, 92),
+        crowding=(6.5, 12.0), oval=(1.0, 1.08), pallor=(0.25, 0.75),
     ),
-}
+}  # fmt: skip
 """Labs by name. Every name begins with ``synthetic``, which marks their images in reports."""
 
 

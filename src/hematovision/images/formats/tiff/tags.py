@@ -16,21 +16,9 @@ from typing import Final
 from hematovision.images.formats.source import Source
 
 __all__ = [
-    "Directory",
-    "Entry",
-    "Field",
-    "Layout",
-    "Page",
-    "append_directories",
-    "can_decode",
-    "check_kind",
-    "field",
-    "longs",
-    "numbers",
-    "read_directories",
-    "read_layout",
-    "shorts",
-]
+    "Directory", "Entry", "Field", "Layout", "Page", "append_directories", "can_decode",
+    "check_kind", "field", "longs", "numbers", "read_directories", "read_layout", "shorts",
+]  # fmt: skip
 
 # Directories may overlap, so a small file could hold hours of work: pages and entries are counted
 # before they are read. Pages with more than 16 entries are rare; more pages are a recording.
