@@ -1,4 +1,4 @@
-"""``data``: import, check, draw and fetch at the command line."""
+"""``data``: import, convert, check, synthesize and download at the command line."""
 
 import json
 import os
@@ -17,47 +17,63 @@ from hematovision.synthetic import render_cell
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn fields with boxes, in ``fields``, and the cell images cut out of them, in ``cells``."""
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic fields with boxes in ``fields``, and the cells cropped from them in ``cells``."""
     from hematovision.data.synthesize import write_synthetic_cells
 
-    folder = tmp_path_factory.mktemp("drawn")
+    folder = tmp_path_factory.mktemp("synthetic")
     write_synthetic_cells(folder / "cells", 36, 0, fields=folder / "fields")
     return folder
 
 
-def test_phantoms_are_drawn_counted_and_called_drawn(run, tmp_path: Path):
-    dest = tmp_path / "drawn"
-    result = run("data", "phantom", dest, "--images", 12, "--seed", 3)
+def test_synthetic_cells_are_written_and_counted(run, tmp_path: Path):
+    dest = tmp_path / "synthetic"
+    result = run("data", "synthesize", dest, "--images", 12, "--seed", 3)
     assert result.exit_code == 0
     assert len(list(dest.rglob("*.png"))) == 12
     assert f"12 synthetic cell images in {dest}" in result.stdout
     assert re.search(r"RBC +\d+", result.stdout)
     assert result.stdout.endswith(f"hematovision train {dest} --out RUN\n")
+    assert "now data synthesize" not in result.stderr
 
 
-def test_a_folder_in_use_is_not_drawn_into(run, tmp_path: Path):
+def test_the_old_name_of_synthesize_works_with_a_warning(run, tmp_path: Path):
+    old = run("data", "phantom", tmp_path / "old", "--images", 3, "--seed", 3)
+    new = run("data", "synthesize", tmp_path / "new", "--images", 3, "--seed", 3)
+    assert old.exit_code == new.exit_code == 0
+    warning = "data phantom is now data synthesize; the old name goes in 0.4\n"
+    assert old.stderr.startswith(warning)
+    assert old.stdout.replace(str(tmp_path / "old"), str(tmp_path / "new")) == new.stdout
+    files = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*.png")}
+        for root in (tmp_path / "old", tmp_path / "new")
+    ]
+    assert files[0] == files[1]
+    assert "phantom" not in run("data", "--help").stdout
+
+
+def test_a_folder_in_use_is_left_unchanged(run, tmp_path: Path):
     (tmp_path / "mine.txt").write_text("keep me")
-    result = run("data", "phantom", tmp_path, "--images", 3)
+    result = run("data", "synthesize", tmp_path, "--images", 3)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_boxes_become_cell_images(run, drawn: Path, tmp_path: Path):
+def test_boxes_become_cell_images(run, synthetic: Path, tmp_path: Path):
     dest = tmp_path / "cells"
-    result = run("data", "import", drawn / "fields", dest, "--format", "csv", "--split", "none")
+    result = run("data", "import", synthetic / "fields", dest, "--format", "csv", "--split", "none")
     assert result.exit_code in (0, 3), result.stderr
     written = len(list(dest.rglob("*.png")))
-    assert written > 36  # every cell of the fields, not only those that were cut out before
+    assert written > 36  # every cell of the fields, not only those that were cropped before
     assert f"{written} cell images in {dest}" in result.stdout
     assert (dest / "cells.csv").is_file()
 
 
 def test_boxes_that_give_no_image_are_listed_and_the_exit_code_is_three(
-    run, drawn: Path, tmp_path: Path
+    run, synthetic: Path, tmp_path: Path
 ):
-    fields = shutil.copytree(drawn / "fields", tmp_path / "fields")
+    fields = shutil.copytree(synthetic / "fields", tmp_path / "fields")
     table = next(fields.glob("*.csv"))
     header, first, *rest = table.read_text(encoding="utf-8").splitlines()
     cells = dict(zip(header.split(","), first.split(","), strict=True))
@@ -70,22 +86,29 @@ def test_boxes_that_give_no_image_are_listed_and_the_exit_code_is_three(
     assert "Next:" not in result.stdout
 
 
-def test_a_taxonomy_that_is_not_known_is_an_error(run, drawn: Path, tmp_path: Path):
+def test_a_taxonomy_that_is_not_known_is_an_error(run, synthetic: Path, tmp_path: Path):
     result = run(
-        "data", "import", drawn / "fields", tmp_path / "c", "--format", "csv", "--taxonomy", "pbc9"
+        "data",
+        "import",
+        synthetic / "fields",
+        tmp_path / "c",
+        "--format",
+        "csv",
+        "--taxonomy",
+        "pbc9",
     )
     assert result.exit_code == 1
     assert "There is no taxonomy 'pbc9'" in result.stderr
 
 
 def test_leaks_and_unreadable_files_are_listed_and_the_exit_code_is_three(
-    run, drawn: Path, tmp_path: Path
+    run, synthetic: Path, tmp_path: Path
 ):
-    cells = shutil.copytree(drawn / "cells", tmp_path / "cells")
+    cells = shutil.copytree(synthetic / "cells", tmp_path / "cells")
     (cells / "cells.csv").unlink()
-    picture = next((cells / "Train" / "RBC").glob("*.png"))
-    shutil.copy(picture, cells / "Test" / "RBC" / "leaked.png")
-    (cells / "Train" / "WBC" / "cut.png").write_bytes(picture.read_bytes()[:60])
+    image = next((cells / "Train" / "RBC").glob("*.png"))
+    shutil.copy(image, cells / "Test" / "RBC" / "leaked.png")
+    (cells / "Train" / "WBC" / "cut.png").write_bytes(image.read_bytes()[:60])
     result = run("data", "check", cells)
     assert result.exit_code == 3
     lines = result.stdout.splitlines()
@@ -96,12 +119,12 @@ def test_leaks_and_unreadable_files_are_listed_and_the_exit_code_is_three(
 
 
 @pytest.fixture
-def copied(drawn: Path, tmp_path: Path) -> Path:
-    """Twelve training images that are in the test set, too."""
-    cells = shutil.copytree(drawn / "cells", tmp_path / "cells")
+def copied(synthetic: Path, tmp_path: Path) -> Path:
+    """A dataset with twelve training images that are in the test set, too."""
+    cells = shutil.copytree(synthetic / "cells", tmp_path / "cells")
     (cells / "cells.csv").unlink()
-    for i, picture in enumerate(sorted((cells / "Train").rglob("*.png"))[:12]):
-        shutil.copy(picture, cells / "Test" / picture.parent.name / f"copy{i}.png")
+    for i, image in enumerate(sorted((cells / "Train").rglob("*.png"))[:12]):
+        shutil.copy(image, cells / "Test" / image.parent.name / f"copy{i}.png")
     return cells
 
 
@@ -144,8 +167,8 @@ def test_a_folder_that_cannot_be_listed_does_not_end_the_check(run, copied: Path
     assert "exact-duplicates-across" in result.stdout
 
 
-def test_what_is_left_without_a_folder_may_be_no_dataset(run, copied: Path, monkeypatch):
-    closed, listed = [str(copied / part) for part in ("Train", "Test", "Valid")], os.listdir
+def test_an_unlistable_folder_may_leave_no_dataset(run, copied: Path, monkeypatch):
+    closed, listed = [str(copied / split) for split in ("Train", "Test", "Valid")], os.listdir
 
     def listdir(path):
         if str(path) in closed:
@@ -161,12 +184,12 @@ def test_what_is_left_without_a_folder_may_be_no_dataset(run, copied: Path, monk
 
 @pytest.fixture
 def kaggle(tmp_path: Path) -> Path:
-    """Four kinds of white cells in folders, as a well-known set of Kaggle has them."""
-    for part, n in (("TRAIN", 5), ("TEST", 2)):
+    """Four kinds of white cells in folders, as in a well-known dataset on Kaggle."""
+    for split, n in (("TRAIN", 5), ("TEST", 2)):
         for kind in ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL"):
             for i in range(n):
                 cell = render_cell(kind.lower(), 100 * n + i, size=64)
-                images.write(tmp_path / "set" / part / kind / f"{i}.png", cell)
+                images.write(tmp_path / "set" / split / kind / f"{i}.png", cell)
     return tmp_path / "set"
 
 
@@ -198,8 +221,8 @@ def test_mapping_them_all_to_white_cells_is_an_error(run, kaggle: Path, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_boxes_keep_their_names_or_are_mapped_and_it_is_said(run, drawn: Path, tmp_path: Path):
-    fields = shutil.copytree(drawn / "fields", tmp_path / "fields")
+def test_boxes_keep_their_names_or_are_mapped_with_a_message(run, synthetic: Path, tmp_path: Path):
+    fields = shutil.copytree(synthetic / "fields", tmp_path / "fields")
     table = next(fields.glob("*.csv"))
     table.write_text(table.read_text(encoding="utf-8").replace("WBC", "neutrophil"), "utf-8")
     command = ("data", "import", fields)
@@ -238,20 +261,20 @@ def test_copies_in_two_classes_and_other_formats_are_problems_of_an_import(
     assert "TRAIN/MONOCYTE/0.png, TRAIN/NEUTROPHIL/x.png" in result.stderr
 
 
-def test_a_sound_dataset_passes(run, drawn: Path, tmp_path: Path, monkeypatch):
+def test_a_dataset_without_problems_passes(run, synthetic: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("hematovision.data.check.MIN_IMAGES", 1)
-    result = run("data", "check", drawn / "cells", "--taxonomy", "folders")
+    result = run("data", "check", synthetic / "cells", "--taxonomy", "folders")
     assert result.exit_code == 0, result.output
     assert "36 images checked. No problems" in result.stdout
 
 
-def test_a_dataset_that_is_none_is_an_error(run, tmp_path: Path):
+def test_a_missing_dataset_is_an_error(run, tmp_path: Path):
     result = run("data", "check", tmp_path / "gone")
     assert result.exit_code == 1
     assert "does not exist" in result.stderr
 
 
-def test_a_set_comes_with_its_licence_and_the_next_command(run, monkeypatch, tmp_path: Path):
+def test_a_download_shows_the_licence_and_the_next_command(run, monkeypatch, tmp_path: Path):
     def fetched(name, dest, *, progress):
         return Downloaded(SETS[name], dest / name, "0" * 64, "nothing", fetched=True)
 
@@ -264,7 +287,7 @@ def test_a_set_comes_with_its_licence_and_the_next_command(run, monkeypatch, tmp
     assert f"Next: hematovision data import {tmp_path / 'bccd'}" in result.stdout
 
 
-def test_an_unknown_set_is_an_error_that_lists_those_known(run, tmp_path: Path):
+def test_an_unknown_public_dataset_is_an_error_that_lists_those_known(run, tmp_path: Path):
     result = run("data", "download", "nonsense", tmp_path / "sets")
     assert result.exit_code == 1
     assert "There is no public set 'nonsense'" in result.stderr
@@ -272,8 +295,8 @@ def test_an_unknown_set_is_an_error_that_lists_those_known(run, tmp_path: Path):
     assert not (tmp_path / "sets").exists()
 
 
-def test_the_format_may_be_left_out_and_what_was_done_is_said(run, drawn: Path, tmp_path: Path):
-    result = run("data", "import", drawn / "fields", tmp_path / "cells")
+def test_the_format_is_detected_and_the_new_split_is_reported(run, synthetic: Path, tmp_path: Path):
+    result = run("data", "import", synthetic / "fields", tmp_path / "cells")
     assert result.exit_code == 0, result.output
     assert (
         "A split was made that keeps groups together: 70% train, 15% valid, 15% test."
@@ -281,8 +304,8 @@ def test_the_format_may_be_left_out_and_what_was_done_is_said(run, drawn: Path, 
     )
 
 
-def test_fields_are_converted_and_counted(run, drawn: Path, tmp_path: Path):
-    result = run("data", "convert", drawn / "fields", tmp_path / "coco", "--to", "coco")
+def test_fields_are_converted_and_counted(run, synthetic: Path, tmp_path: Path):
+    result = run("data", "convert", synthetic / "fields", tmp_path / "coco", "--to", "coco")
     assert result.exit_code == 0, result.output
     assert re.search(r"\d+ fields with \d+ boxes in ", result.stdout)
     assert (tmp_path / "coco" / "annotations").is_dir()
@@ -294,9 +317,9 @@ def test_fields_are_converted_and_counted(run, drawn: Path, tmp_path: Path):
 
 
 def test_what_cannot_be_converted_is_listed_and_the_exit_code_is_three(
-    run, drawn: Path, tmp_path: Path
+    run, synthetic: Path, tmp_path: Path
 ):
-    fields = shutil.copytree(drawn / "fields", tmp_path / "fields")
+    fields = shutil.copytree(synthetic / "fields", tmp_path / "fields")
     with next(fields.glob("*.csv")).open("a", encoding="utf-8") as stream:
         stream.write("one,value,too,few\n")
     result = run("data", "convert", fields, tmp_path / "coco", "--to", "coco")

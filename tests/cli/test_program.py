@@ -19,7 +19,7 @@ COMMANDS = [
     ["data"],
     ["data", "import"],
     ["data", "check"],
-    ["data", "phantom"],
+    ["data", "synthesize"],
     ["data", "download"],
     ["train"],
     ["adapt"],

@@ -1,4 +1,4 @@
-"""Datasets of phantoms: laid out like real ones, labelled as drawn."""
+"""Datasets of synthetic cells: the layout of real ones, with exact labels."""
 
 import numpy as np
 import pytest
@@ -15,18 +15,18 @@ from hematovision.taxonomy import PBC8
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """36 images of three fields, and the fields."""
-    folder = tmp_path_factory.mktemp("phantoms")
-    told = []
+    folder = tmp_path_factory.mktemp("synthetic")
+    calls = []
     dataset = write_synthetic_cells(
-        folder / "cells", 36, 5, fields=folder / "fields", progress=lambda *a: told.append(a)
+        folder / "cells", 36, 5, fields=folder / "fields", progress=lambda *a: calls.append(a)
     )
-    return dataset, folder / "fields", told
+    return dataset, folder / "fields", calls
 
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory):
     return write_synthetic_cells(
-        tmp_path_factory.mktemp("phantoms") / "pbc8", 32, 5, taxonomy="pbc8"
+        tmp_path_factory.mktemp("synthetic") / "pbc8", 32, 5, taxonomy="pbc8"
     )
 
 
@@ -39,22 +39,22 @@ def test_what_is_written_is_read_back_the_same(written, eight):
     assert read_dataset(eight.root, PBC8) == eight
 
 
-def test_half_of_the_cells_are_red_and_every_part_has_every_class(written):
+def test_half_of_the_cells_are_red_and_every_split_has_every_class(written):
     dataset = written[0]
     assert dataset.counts() == {"RBC": 18, "WBC": 9, "Platelets": 9}
     for split in ("train", "valid", "test"):
         assert dataset.subset(split).counts() == {"RBC": 6, "WBC": 3, "Platelets": 3}
 
 
-def test_a_field_is_a_group_and_stays_in_one_part(written):
-    parts = {}
+def test_a_field_is_a_group_and_stays_in_one_split(written):
+    splits = {}
     for sample in written[0]:
-        parts.setdefault(sample.group, set()).add(sample.split)
-    assert len(parts) == 3
-    assert all(len(split) == 1 for split in parts.values())
+        splits.setdefault(sample.group, set()).add(sample.split)
+    assert len(splits) == 3
+    assert all(len(split) == 1 for split in splits.values())
 
 
-def test_pbc8_draws_the_classes_by_turns_and_changes_labs(eight):
+def test_pbc8_renders_the_classes_in_turn_and_changes_labs(eight):
     assert set(eight.counts().values()) == {4}
     assert {s.lab for s in eight} == {"synthetic-a", "synthetic-b", "synthetic-c", "synthetic-d"}
     assert all(s.box is None for s in eight)
@@ -69,17 +69,19 @@ def test_cell_images_follow_the_crop_rule(written):
             assert image.size == (side, side)
 
 
-def test_every_file_says_that_it_is_drawn(written, eight):
+def test_every_file_is_marked_as_synthetic(written, eight):
     for dataset in (written[0], eight):
         assert NOTE in (dataset.root / NOTE_FILE).read_text(encoding="utf-8")
         for sample in dataset:
-            assert "phantom" in sample.path.name
+            assert "synthetic" in sample.path.name
             assert sample.lab.startswith("synthetic")
             with Image.open(sample.path) as image:
-                assert image.text["Comment"] == NOTE == "HematoVision phantom: drawn, not a patient"
+                assert (
+                    image.text["Comment"] == NOTE == "HematoVision synthetic image: not a patient"
+                )
 
 
-def test_kept_fields_can_be_imported_and_hold_the_cells_cut_out(written):
+def test_kept_fields_can_be_imported_and_hold_the_cropped_cells(written):
     dataset, folder, _ = written
     found = CsvTable().read(folder).fields
     assert len(found) == 3
@@ -89,7 +91,7 @@ def test_kept_fields_can_be_imported_and_hold_the_cells_cut_out(written):
     assert NOTE in (folder / NOTE_FILE).read_text(encoding="utf-8")
 
 
-def test_image_i_does_not_depend_on_how_many_are_drawn(written, eight, tmp_path):
+def test_an_image_does_not_depend_on_how_many_are_rendered(written, eight, tmp_path):
     fewer = pixels(write_synthetic_cells(tmp_path / "three", 14, 5))
     more = pixels(written[0])
     assert len(fewer) == 14
@@ -99,39 +101,39 @@ def test_image_i_does_not_depend_on_how_many_are_drawn(written, eight, tmp_path)
     assert fewer.items() <= pixels(eight).items()
 
 
-def test_another_seed_draws_other_cells(written, tmp_path):
+def test_another_seed_gives_other_cells(written, tmp_path):
     other = pixels(write_synthetic_cells(tmp_path / "other", 12, 6))
     assert not set(other.values()) & set(pixels(written[0]).values())
 
 
-def test_progress_is_told_after_each_image(written):
+def test_progress_is_reported_after_each_image(written):
     assert [done for done, _, _ in written[2]] == list(range(1, 37))
     assert {total for _, total, _ in written[2]} == {36}
 
 
-def test_a_place_with_something_in_it_is_refused(tmp_path):
+def test_a_place_with_something_in_it_is_an_error(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "real.png").write_bytes(b"")
     (tmp_path / "file").write_text("")
     for dest in (tmp_path / "full", tmp_path / "file"):
-        with pytest.raises(DatasetError, match="should be an empty folder"):
+        with pytest.raises(DatasetError, match="must be an empty folder"):
             write_synthetic_cells(dest, 1, 0)
-    with pytest.raises(DatasetError, match="should be an empty folder"):
+    with pytest.raises(DatasetError, match="must be an empty folder"):
         write_synthetic_cells(tmp_path / "new", 1, 0, fields=tmp_path / "full")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["real.png"]
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(("images", "seed"), [(0, 0), (3, -1)])
-def test_numbers_out_of_range_are_refused(tmp_path, images, seed):
+def test_numbers_out_of_range_are_errors(tmp_path, images, seed):
     with pytest.raises(DatasetError, match=f"Received: images={images}, seed={seed}"):
         write_synthetic_cells(tmp_path / "new", images, seed)
 
 
-def test_fields_are_refused_where_there_are_none_or_inside_the_dataset(tmp_path):
+def test_fields_can_not_be_kept_where_there_are_none_or_inside_the_dataset(tmp_path):
     with pytest.raises(DatasetError, match="no fields to keep"):
         write_synthetic_cells(tmp_path / "new", 1, 0, taxonomy="pbc8", fields=tmp_path / "fields")
-    with pytest.raises(DatasetError, match="may not lie in the dataset"):
+    with pytest.raises(DatasetError, match="must be outside the dataset"):
         write_synthetic_cells(tmp_path / "new", 1, 0, fields=tmp_path / "new" / "Fields")
     with pytest.raises(TaxonomyError, match="no taxonomy 'nine'"):
         write_synthetic_cells(tmp_path / "new", 1, 0, taxonomy="nine")

@@ -214,6 +214,16 @@ def test_the_demo_does_not_clear_a_folder_of_something_else(tmp_path: Path):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_demo_of_version_0_2_is_replaced(tmp_path: Path):
+    from hematovision.workflows.demo import _clear
+
+    for file in ("phantoms/PHANTOM.txt", "run/bundle.json"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text("x")
+    _clear(tmp_path, was_interrupted=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_fine_tuning_and_the_learning_curve_end_in_the_bundle(dataset: Path, tmp_path: Path):
     partial = tmp_path / "partial"
     for split in ("Train", "Valid"):

@@ -1,4 +1,4 @@
-"""``data``: import, convert and check datasets; generate synthetic ones, download public ones."""
+"""``data``: import, convert, check, synthesize and download datasets."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ __all__ = [
     "group",
     "import_",
     "phantom",
+    "synthesize",
 ]
 
 group = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Import, convert, check, generate and download datasets.",
+    help="Import, convert, check, synthesize and download datasets.",
 )
 
 DatasetArgument = Annotated[
@@ -51,7 +52,7 @@ TaxonomyOption = Annotated[
     ),
 ]
 _EXAMPLES = 5
-"""How many findings of one kind are listed."""
+"""Number of findings of one kind that are listed."""
 
 SeedOption = Annotated[
     int,
@@ -216,7 +217,7 @@ def check(
 def _read_listable(
     folder: Path, taxonomy: str | None, progress: Progress
 ) -> tuple[Dataset, list[tuple[Path, str]]]:
-    """Read a dataset without the folders that cannot be listed, which are returned, too."""
+    """Read a dataset, and return the folders that can't be listed separately."""
     from hematovision.data.folders import read_dataset
 
     unlistable: list[tuple[Path, str]] = []
@@ -235,7 +236,7 @@ def _read_listable(
 
 
 def _show_findings(findings: Sequence[Finding]) -> None:
-    """List findings by kind: one in full, of several the first few and how many are left."""
+    """List findings by kind: a single one in full, of several the first few and their number."""
     from hematovision.data.check import ADVICE
 
     groups: dict[tuple[str, str], list[Finding]] = {}
@@ -253,23 +254,28 @@ def _show_findings(findings: Sequence[Finding]) -> None:
             echo(f"    and {len(found) - _EXAMPLES} more; --json lists all")
 
 
-@group.command("phantom")
-def phantom(
+_ImagesOption = Annotated[int, typer.Option(min=1, metavar="N", help="Number of cell images.")]
+_SyntheticOption = Annotated[
+    Literal["rbc-wbc-platelets", "pbc8"], typer.Option(help="Which classes to render.")
+]
+_FieldsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="New folder for the fields with their boxes."),
+]
+
+
+@group.command("synthesize")
+def synthesize(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
     *,
-    images: Annotated[int, typer.Option(min=1, metavar="N", help="Number of cell images.")] = 600,
+    images: _ImagesOption = 600,
     seed: SeedOption = 0,
-    taxonomy: Annotated[
-        Literal["rbc-wbc-platelets", "pbc8"], typer.Option(help="Which classes to generate.")
-    ] = "rbc-wbc-platelets",
-    fields: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="New folder for the fields with their boxes."),
-    ] = None,
+    taxonomy: _SyntheticOption = "rbc-wbc-platelets",
+    fields: _FieldsOption = None,
 ) -> None:
-    """Generate synthetic cell images.
+    """Make a dataset of synthetic cell images.
 
-    The images are rendered, not photographs; use them to try things out.
+    The images are rendered, not photographed; use them to try things out.
     """
     from hematovision.data.synthesize import write_synthetic_cells
 
@@ -280,6 +286,20 @@ def phantom(
     _show_counts({split: dataset.subset(split).counts() for split in dataset.splits})
     echo(f"{len(dataset)} synthetic cell images in {dest}")
     show_next("train", dest, "--out", "RUN")
+
+
+@group.command("phantom", hidden=True)
+def phantom(
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
+    *,
+    images: _ImagesOption = 600,
+    seed: SeedOption = 0,
+    taxonomy: _SyntheticOption = "rbc-wbc-platelets",
+    fields: _FieldsOption = None,
+) -> None:
+    """Make a dataset of synthetic cell images; the old name of ``synthesize``."""
+    echo("data phantom is now data synthesize; the old name goes in 0.4", err=True)
+    synthesize(dest, images=images, seed=seed, taxonomy=taxonomy, fields=fields)
 
 
 @group.command("download")
@@ -304,9 +324,9 @@ def download(
 
 
 def _show_counts(counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Draw images per class (rows) and part (columns)."""
-    classes = list(dict.fromkeys(label for part in counts.values() for label in part))
+    """Print the images per class (rows) and split (columns)."""
+    classes = list(dict.fromkeys(label for row in counts.values() for label in row))
     show_table(
-        ("class", *("no split" if part == "no part" else part for part in counts)),
-        [(label, *(str(part.get(label, 0)) for part in counts.values())) for label in classes],
+        ("class", *("no split" if split == "no part" else split for split in counts)),
+        [(label, *(str(row.get(label, 0)) for row in counts.values())) for label in classes],
     )

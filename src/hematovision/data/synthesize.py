@@ -1,11 +1,11 @@
-"""Whole datasets of phantoms on disk, laid out like real ones and labelled as drawn."""
+"""Datasets of synthetic cells on disk, in the layout of real ones, with exact labels."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,28 +25,24 @@ from hematovision.synthetic.labs import LABS
 from hematovision.synthetic.shapes import random_generator
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy, get_taxonomy
 
-__all__ = ["NOTE", "NOTE_FILE", "write_synthetic_cells"]
+__all__ = ["NOTE", "NOTE_FILE", "OLD_NOTE_FILE", "write_synthetic_cells"]
 
-NOTE = "HematoVision phantom: drawn, not a patient"
-"""Stands in every file, as the PNG text ``Comment``."""
+NOTE = "HematoVision synthetic image: not a patient"
+"""In every PNG file, as the text ``Comment``."""
 
-NOTE_FILE = "PHANTOM.txt"
+NOTE_FILE = "SYNTHETIC.txt"
+OLD_NOTE_FILE = "PHANTOM.txt"
+"""The name of the note up to version 0.2."""
 
-_TURNS: tuple[Split, ...] = ("train", "test", "valid", "train", "train", "train", "train")
-"""Parts by turns, so that few images fill every part. Seven turns and four labs share no divisor:
-in the long run every lab is in every part."""
+_SPLIT_CYCLE: tuple[Split, ...] = ("train", "test", "valid", "train", "train", "train", "train")
+"""Splits in turn, so that few images fill every split. 7 splits and 4 labs have no common divisor:
+in the long run every lab is in every split."""
 
 _FROM_A_FIELD = ("rbc", "white", "platelet", "rbc") * 3
-"""What is cut out of one field, in this order: 6 red cells, 3 white cells, 3 platelets."""
+"""What is cropped from one field, in this order: 6 red cells, 3 white cells, 3 platelets."""
 
 _WHITE = tuple(kind for kind in KINDS if RBC_WBC_PLATELETS.find(kind) == "WBC")
 _CELL_SIZE = 224
-
-
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    image: NDArray[np.uint8]
-    cell: Cell
 
 
 def write_synthetic_cells(
@@ -58,29 +54,28 @@ def write_synthetic_cells(
     fields: Path | None = None,
     progress: Progress = no_progress,
 ) -> Dataset:
-    """Draw a dataset: ``DEST/{Train,Valid,Test}/<class>/*.png``, ``cells.csv`` and a note.
+    """Write a dataset: ``DEST/{Train,Valid,Test}/<class>/*.png``, ``cells.csv`` and a note.
 
-    With ``rbc-wbc-platelets``, the cells are cut out of drawn fields by the crop rule of
-    `hematovision.data.cells`, 12 a field: 6 red cells, 3 white cells and 3 platelets. With
-    ``pbc8``, each image is drawn by itself, the classes by turns. Labs and parts go by turns;
-    a field, which is the group, stays in one part.
+    With ``rbc-wbc-platelets``, cells are cropped from synthetic fields by the crop rule of
+    `hematovision.images.crops`: 6 red cells, 3 white cells and 3 platelets per field. With
+    ``pbc8``, each image is rendered separately, the classes in turn. Labs and splits take turns; a
+    field is a group, and stays in one split.
 
     Parameters
     ----------
     dest : Path
-        A folder that is empty or does not exist yet.
+        A folder that is empty or does not exist.
     images : int
-        How many cell images, at least 1. The first images of a seed are the same however many
-        are asked for.
+        Number of cell images, at least 1. The first images of a seed don't depend on it.
     seed : int
         At least 0. The same seed gives the same pixels.
     taxonomy : {"rbc-wbc-platelets", "pbc8"}
         The classes.
     fields : Path, optional
-        An empty or new folder outside of `dest`, which gets the fields too, with the boxes of all
-        their cells in ``annotations.csv``, ready for ``hematovision data import --format csv``.
+        An empty or new folder outside `dest` for the fields, with the boxes of all their cells in
+        ``annotations.csv``, ready for ``hematovision data import --format csv``.
     progress : Progress
-        Told after each image.
+        Called after each image.
 
     Returns
     -------
@@ -90,67 +85,63 @@ def write_synthetic_cells(
     Raises
     ------
     DatasetError
-        If `dest` or `fields` is a file or a folder with something in it, `fields` lies in `dest`
-        or is asked for where there are none, or `images` or `seed` is out of range.
+        If `dest` or `fields` is a file or not empty, `fields` is inside `dest` or not available
+        for the taxonomy, or `images` or `seed` is out of range.
     TaxonomyError
         If there is no such taxonomy.
     OutputError
-        If `dest` cannot be written.
+        If `dest` can't be written.
     """
     chosen = get_taxonomy(taxonomy)
     _check(dest, images, seed, chosen, fields)
     ensure_folder(dest)
     write_text(dest / NOTE_FILE, _note(images, seed, chosen))
     keep = None if fields is None else _FieldsFolder(fields)
-    pictures = _single(seed) if chosen is PBC8 else _cut_out(seed, keep)
+    rendered = _single(seed) if chosen is PBC8 else _cropped(seed, keep)
     cells = []
-    for done, picture in enumerate(_take(pictures, images), start=1):
-        write_bytes(dest / picture.cell.file, _png(picture.image))
-        cells.append(picture.cell)
-        progress(done, images, "drawing phantoms")
+    for done, (image, cell) in enumerate(islice(rendered, images), start=1):
+        write_bytes(dest / cell.file, _png(image))
+        cells.append(cell)
+        progress(done, images, "rendering synthetic cells")
     if keep is not None:
         keep.close()
     write_cells(dest / CELLS_FILE, sorted(cells, key=lambda cell: cell.file))
-    return Dataset(dest, chosen, tuple(sorted(_samples(dest, cells), key=lambda s: s.path)))
+    samples = [Sample(dest / c.file, c.label, c.split, c.group, c.lab, c.box) for c in cells]
+    return Dataset(dest, chosen, tuple(sorted(samples, key=lambda sample: sample.path)))
 
 
 def _check(dest: Path, images: int, seed: int, taxonomy: Taxonomy, fields: Path | None) -> None:
     if images < 1 or seed < 0:
         raise DatasetError(
-            "Phantoms need `images` of at least 1 and a `seed` of at least 0. "
+            "`images` must be at least 1 and `seed` at least 0. "
             f"Received: images={images}, seed={seed}"
         )
     if fields is not None and taxonomy is PBC8:
         raise DatasetError(
-            "Cell images of pbc8 are drawn one by one, so there are no fields to keep. Leave out "
+            "Cell images of pbc8 are rendered one by one, so there are no fields to keep. Omit "
             "`fields`, or choose the taxonomy rbc-wbc-platelets."
         )
     if fields is not None and fields.resolve().is_relative_to(dest.resolve()):
         raise DatasetError(
-            f"The fields may not lie in the dataset, whose folders are classes. Received {fields} "
-            f"for fields in the dataset {dest}. Choose a place beside it."
+            f"The fields must be outside the dataset, whose folders are classes. Received {fields} "
+            f"for fields in the dataset {dest}. Choose a folder next to it."
         )
     for folder in (dest, *([] if fields is None else [fields])):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DatasetError(
-                f"{folder} should be an empty folder, or not be there yet, so that drawn images "
-                "never mix with others. Choose another place or empty it first."
+                f"{folder} must be an empty folder or not exist, so that synthetic images are "
+                "never mixed with others. Choose another place or empty it first."
             )
 
 
-def _take(pictures: Iterator[_Picture], count: int) -> Iterator[_Picture]:
-    for _ in range(count):
-        yield next(pictures)
-
-
 def _turn(number: int) -> tuple[str, Split]:
-    """Return the lab and the part of the numbered field or round of images."""
+    """Return the lab and the split of the numbered field or round of images."""
     labs = tuple(LABS)
-    return labs[number % len(labs)], _TURNS[number % len(_TURNS)]
+    return labs[number % len(labs)], _SPLIT_CYCLE[number % len(_SPLIT_CYCLE)]
 
 
 def _own_seed(seed: int, number: int) -> int:
-    """Return a seed for one drawing, independent of all others."""
+    """Return an independent seed for one image."""
     sequence = np.random.SeedSequence(seed, spawn_key=(number,))
     return int(sequence.generate_state(1, np.uint64)[0])
 
@@ -159,41 +150,38 @@ def _file(split: Split, label: str, name: str) -> str:
     return f"{SPLIT_FOLDERS[split]}/{label}/{name}.png"
 
 
-def _single(seed: int) -> Iterator[_Picture]:
-    """Draw cell images one by one, the classes of pbc8 by turns."""
+def _single(seed: int) -> Iterator[tuple[NDArray[np.uint8], Cell]]:
+    """Render cell images one by one, the classes of pbc8 in turn."""
     number = 0
     while True:
         kind = PBC8.classes[number % len(PBC8.classes)]
         lab, split = _turn(number // len(PBC8.classes))
-        name = f"phantom-{number:06d}"
+        name = f"synthetic-{number:06d}"
         image = render_cell(kind, _own_seed(seed, number), lab=lab, size=_CELL_SIZE)
-        yield _Picture(
-            image, Cell(_file(split, kind, name), "", name, lab, None, kind, split, group=name)
-        )
+        yield image, Cell(_file(split, kind, name), "", name, lab, None, kind, split, group=name)
         number += 1
 
 
-def _cut_out(seed: int, keep: _FieldsFolder | None) -> Iterator[_Picture]:
-    """Draw fields and cut cells out of them."""
+def _cropped(seed: int, keep: _FieldsFolder | None) -> Iterator[tuple[NDArray[np.uint8], Cell]]:
+    """Render fields and crop cells from them."""
     number = 0
     while True:
         lab, split = _turn(number)
-        name = f"phantom-field-{number:05d}"
-        field = _draw_rich_field(_own_seed(seed, number), lab)
+        name = f"synthetic-field-{number:05d}"
+        field = _render_balanced_field(_own_seed(seed, number), lab)
         source = "" if keep is None else keep.add(name, field)
-        for place, drawn in enumerate(_choose(field)):
-            label = RBC_WBC_PLATELETS.resolve(drawn.kind)
-            image, touches = crop(field.image, drawn.box)
-            file = _file(split, label, f"phantom-{number:05d}-{place:02d}")
-            xmin, ymin, xmax, ymax = map(float, drawn.box)
+        for place, rendered in enumerate(_choose(field)):
+            label = RBC_WBC_PLATELETS.resolve(rendered.kind)
+            image, touches = crop(field.image, rendered.box)
+            file = _file(split, label, f"synthetic-{number:05d}-{place:02d}")
+            xmin, ymin, xmax, ymax = map(float, rendered.box)
             box = (xmin, ymin, xmax, ymax)
-            cell = Cell(file, source, name, lab, box, label, split, touches, name)
-            yield _Picture(image, cell)
+            yield image, Cell(file, source, name, lab, box, label, split, touches, name)
         number += 1
 
 
-def _draw_rich_field(seed: int, lab: str) -> Field:
-    """Draw a field with more white cells and platelets than blood has, so that classes balance."""
+def _render_balanced_field(seed: int, lab: str) -> Field:
+    """Render a field with more white cells and platelets than blood has, to balance the classes."""
     rng = random_generator(seed, 100)
     family = LABS[lab]
     area = 480 * 640 / np.mean(family.scale) ** 2 / 1000.0
@@ -204,16 +192,16 @@ def _draw_rich_field(seed: int, lab: str) -> Field:
 
 
 def _white_shares() -> NDArray[np.float64]:
-    """Return how often each of `_WHITE` is drawn: nearer to equal than in blood."""
+    """Return the frequency of each of `_WHITE`: nearer to equal than in blood."""
     weights = np.array([{"neutrophil": 3.0, "lymphocyte": 2.0}.get(kind, 1.0) for kind in _WHITE])
     return np.asarray(weights / weights.sum())
 
 
 def _choose(field: Field) -> list[RenderedCell]:
-    """Choose the cells to cut out, at random among those of which at least half can be seen."""
+    """Choose the cells to crop at random, first among those that are at least half visible."""
     rng = random_generator(field.seed, 101)
-    shown = np.bincount(field.labels.ravel(), minlength=len(field.cells) + 1)[1:]
-    hidden = [shown[i] < 0.5 * max(1, cell.mask.sum()) for i, cell in enumerate(field.cells)]
+    visible = np.bincount(field.labels.ravel(), minlength=len(field.cells) + 1)[1:]
+    hidden = [visible[i] < 0.5 * max(1, cell.mask.sum()) for i, cell in enumerate(field.cells)]
     order = sorted(rng.permutation(len(field.cells)), key=lambda i: hidden[i])
     waiting: dict[str, list[RenderedCell]] = {"rbc": [], "white": [], "platelet": []}
     for index in order:
@@ -223,7 +211,7 @@ def _choose(field: Field) -> list[RenderedCell]:
 
 
 class _FieldsFolder:
-    """Keeps fields with the boxes of all their cells."""
+    """Writes fields with the boxes of all their cells."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -258,11 +246,7 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 def _note(images: int, seed: int, taxonomy: Taxonomy) -> str:
     return (
         f"{NOTE}.\n\n"
-        f"The {images} images in this folder were drawn by a program (seed {seed}, taxonomy\n"
+        f"The {images} images in this folder were rendered by a program (seed {seed}, taxonomy\n"
         f"{taxonomy.name}). They show no patient and no real cell. Use them to try out and test\n"
-        "software, never to judge how well a model knows blood.\n"
+        "software, never to evaluate a model for real blood.\n"
     )
-
-
-def _samples(dest: Path, cells: list[Cell]) -> list[Sample]:
-    return [Sample(dest / c.file, c.label, c.split, c.group, c.lab, c.box) for c in cells]

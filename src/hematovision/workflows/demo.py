@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hematovision.data.synthesize import NOTE_FILE, write_synthetic_cells
+from hematovision.data.synthesize import NOTE_FILE, OLD_NOTE_FILE, write_synthetic_cells
 from hematovision.errors import OutputError
 from hematovision.evaluation import Metrics
 from hematovision.extras import needs_extra, require
@@ -57,7 +57,7 @@ def demo(
     require("demo")
     with held_folder(folder) as was_interrupted:
         _clear(folder, was_interrupted=was_interrupted)
-        cells, run = folder / "phantoms", folder / "run"
+        cells, run = folder / "synthetic", folder / "run"
         data = write_synthetic_cells(cells, images, seed, progress=progress)
         result = train(cells, run, TrainOptions(seed=seed), progress=progress)
     return DemoResult(
@@ -66,10 +66,12 @@ def demo(
 
 
 def _clear(folder: Path, *, was_interrupted: bool) -> None:
-    """Remove an earlier demo, recognised by the note that phantoms carry, and nothing else."""
+    """Remove an earlier demo, recognised by the note of its synthetic cells, and nothing else."""
     inside = {path.name for path in folder.iterdir()} - {LOCK}
-    noted = was_interrupted or (folder / "phantoms" / NOTE_FILE).is_file()
-    ours = inside <= {"phantoms", "run"} and noted
+    noted = was_interrupted or (folder / "synthetic" / NOTE_FILE).is_file()
+    # Up to version 0.2 the folder and the note were called so.
+    noted = noted or (folder / "phantoms" / OLD_NOTE_FILE).is_file()
+    ours = inside <= {"synthetic", "phantoms", "run"} and noted
     if inside and not ours:
         raise OutputError(
             f"{folder} holds something that is no demo ({', '.join(sorted(inside)[:3])}); it was "
