@@ -1,12 +1,12 @@
-"""Whether a Ray cluster loses or doubles anything when a node or the driver dies at any moment.
+"""Whether a Ray cluster loses or duplicates rows if a node or the driver dies at a random moment.
 
     python -m benchmarks.node_removal [--images 1500] [--rounds 10] [--seed 0]
 
-A cluster of two nodes of one processor each, on this machine (`ray.cluster_utils.Cluster`, tasks of
-half a processor, a small object store). In odd rounds the second node is removed without a farewell
-at a random moment of the run, in even rounds the driver is killed (SIGKILL). If the command then
-ended with an error it is given again with `--resume`, and the table is compared, row by row, with
-that of `classify` on this machine. Drawn cells, every 50th a broken file.
+A cluster of two nodes of one CPU each, on this machine (`ray.cluster_utils.Cluster`, tasks of half
+a CPU, a small object store). In odd rounds the second node is removed without warning at a random
+moment of the run, in even rounds the driver is killed (SIGKILL). If the command ended with an
+error, it is given again with `--resume`. The table is compared, row by row, with that of `classify`
+on this machine. The images are synthetic cells, every 50th a broken file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCRIPT = """
 import sys
 from hematovision.scale import classify as module
 from hematovision.scale.cluster import Cluster
-module._SMALLEST = 16  # Many parts, so that there is much to lose.
+module._SMALLEST = 16  # many parts
 module.classify_on_cluster(
     [sys.argv[1]], out=sys.argv[2], resume=True,
     cluster=Cluster(sys.argv[3], cpus=0.5, stall_seconds=60),
@@ -44,17 +44,17 @@ module.classify_on_cluster(
 
 
 class Round(NamedTuple):
-    """What one death led to.
+    """The outcome of one round.
 
     Parameters
     ----------
     died : str
     parts_then : int
-        How many parts were there when it died.
+        Number of parts at that moment.
     ended_by_itself : bool
-        Whether the run ended well without being given again.
+        Whether the run finished without being resumed.
     seconds : float
-        From the death to the end of that run.
+        From that moment to the end of the run.
     missing, doubled, different : int
     """
 
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def one_round(folder: Path, out: Path, whole: Path, died: str, moments: random.Random) -> Round:
-    """Run on a fresh cluster, let something die, and see what is left."""
+    """Run on a new cluster, kill a node or the driver, resume and compare."""
     shutil.rmtree(out, ignore_errors=True)
     cluster = two_nodes()
     words = [sys.executable, "-W", "ignore", "-c", SCRIPT, folder, out, cluster.address]
@@ -118,7 +118,7 @@ def one_round(folder: Path, out: Path, whole: Path, died: str, moments: random.R
 
 
 def two_nodes() -> Any:
-    """Start a head and a second node; a node that is gone is noticed within seconds."""
+    """Start a head and a second node; a lost node is noticed within seconds."""
     from ray.cluster_utils import Cluster
 
     soon = {
@@ -135,7 +135,7 @@ def two_nodes() -> Any:
 
 
 def wait_for(process: subprocess.Popen[bytes], out: Path, moments: random.Random) -> int:
-    """Wait until a random number of parts is there, and a random moment more."""
+    """Wait for a random number of parts and a little longer; return the number of parts."""
     wanted = moments.randint(1, 60)
     deadline = time.perf_counter() + DEADLINE
     while process.poll() is None and time.perf_counter() < deadline:
@@ -156,7 +156,7 @@ def compare_parts(out: Path, whole: Path) -> Difference:
 
 
 def summary(rounds: list[Round]) -> str:
-    """Return a table with a line for each kind of death."""
+    """Return a table with one line per kind of failure."""
     rows = []
     for died in dict.fromkeys(found.died for found in rounds):
         some = [found for found in rounds if found.died == died]
@@ -170,7 +170,7 @@ def summary(rounds: list[Round]) -> str:
                 *(sum(r[place] for r in some) for place in (-3, -2, -1)),
             ]
         )
-    columns = ["died", "times", "parts then", "ended well without being resumed"]
+    columns = ["failure", "times", "parts then", "finished without being resumed"]
     return markdown_table(
         [*columns, "time to the end", "missing", "doubled", "different rows"], rows
     )

@@ -1,17 +1,17 @@
-"""What a cluster costs and brings: images per second on Ray, beside `classify` on this machine.
+"""Images per second on a Ray cluster, compared with `classify` on this machine.
 
     python -m benchmarks.scale [--images 1000 10000] [--rounds 3] [--once N] [--ray-data]
                                [--json FILE] [--fill]
 
-Drawn cells (`hematovision.synthetic`): 200 different JPEG files, linked under as many names as
-are asked for, so that the disk is not the test. Each run is a whole process that lists, answers and
-writes a table, Ray's own start and end included; runs of one round follow one another. "Workers"
-are the processors that Ray may use: each task takes one. The rate behind the start is that of the
-images between the first and the last task that came back. With --once, so many images are answered
-once, by `classify` and by two workers.
+The images are synthetic cells: 200 different JPEG files, linked under as many names as needed, so
+that the disk does not count. Each run is a whole process that lists, classifies and writes a table,
+including the start and end of Ray; the runs of a round follow one another. "Workers" are the CPUs
+that Ray may use: each task takes one. The rate after the start is that of the images between the
+first and the last task that returned. With --once N, N images are classified once, by `classify`
+and by two workers.
 
-With --ray-data, the same work as a pipeline of Ray Data (`read_binary_files`, `map_batches`,
-`write_parquet`), which is what decision 11 was decided by.
+With --ray-data, the same work is also done by a pipeline of Ray Data (`read_binary_files`,
+`map_batches`, `write_parquet`), the alternative in decision 11.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOCAL = """
 import sys
 from pathlib import Path
 from hematovision.workflows.classify import classify
-classify([Path(sys.argv[1])], out=Path(sys.argv[2]) / "answers.parquet")
+classify([Path(sys.argv[1])], out=Path(sys.argv[2]) / "predictions.parquet")
 """
 
 RAY = """
@@ -65,7 +65,7 @@ ray.init(address="local", num_cpus=int(sys.argv[3]), include_dashboard=False, lo
          logging_level=logging.ERROR)
 ray.data.DataContext.get_current().enable_progress_bars = False
 
-class Answer:
+class Predict:
     def __init__(self):
         self.classifier = Classifier.load("rbc-wbc-platelets", workers=1)
     def __call__(self, batch):
@@ -76,13 +76,13 @@ class Answer:
 
 files = ray.data.read_binary_files(sys.argv[1], include_paths=True)
 workers = int(sys.argv[3])
-files.map_batches(Answer, batch_size=64, num_cpus=0.5,
+files.map_batches(Predict, batch_size=64, num_cpus=0.5,
                   compute=ray.data.ActorPoolStrategy(size=workers)).write_parquet(sys.argv[2])
 """
 
 
 class Way(NamedTuple):
-    """What the table calls it, an engine, the script that uses it, and its workers."""
+    """A label for the table, an engine, the script that uses it, and its workers."""
 
     label: str
     engine: str
@@ -90,7 +90,7 @@ class Way(NamedTuple):
     workers: int
 
 
-ON_THREADS = Way("`classify`, two processors", "classify", LOCAL, 2)
+ON_THREADS = Way("`classify`, two CPUs", "classify", LOCAL, 2)
 ONE_WORKER = Way("`--engine ray`, one worker", "ray", RAY, 1)
 TWO_WORKERS = Way("`--engine ray`, two workers", "ray", RAY, 2)
 BY_RAY_DATA = Way("a Ray Data pipeline, two workers", "ray data", RAY_DATA, 2)
@@ -98,7 +98,7 @@ WAYS = (ON_THREADS, ONE_WORKER, TWO_WORKERS, BY_RAY_DATA)
 
 
 class Plan(NamedTuple):
-    """How many images are answered in which ways, and how often."""
+    """How many images are classified in which ways, and how often."""
 
     images: int
     rounds: int
@@ -106,7 +106,7 @@ class Plan(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One whole process: what it was, and how long it took.
+    """One process and its time.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Run(NamedTuple):
     workers : int
     seconds : float
     rate : float or None
-        Images per second behind the start, where it is told.
+        Images per second after the start, if measured.
     """
 
     images: int
@@ -126,7 +126,7 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    """Measure, print a table, and write it down where asked."""
+    """Measure, print a table, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
@@ -136,15 +136,15 @@ def main() -> None:
     args = parse(parser)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if args.once in args.images:
-        parser.error(f"{args.once} images are to be answered --once, and are among --images too.")
+        parser.error(f"{args.once} is given to both --once and --images.")
     ways = WAYS if args.ray_data else WAYS[:-1]
     plans = [Plan(n, args.rounds, ways) for n in args.images]
     plans += [Plan(args.once, 1, (ON_THREADS, TWO_WORKERS))] if args.once else []
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as name:
-        drawn = draw(Path(name) / "drawn")
+        cells = render(Path(name) / "cells")
         for plan in plans:
-            folder = link(drawn, Path(name) / f"{plan.images}", plan.images)
+            folder = link(cells, Path(name) / f"{plan.images}", plan.images)
             for _ in range(plan.rounds):
                 runs += one_round(folder, plan, Path(name) / "out")
             shutil.rmtree(folder)
@@ -153,8 +153,8 @@ def main() -> None:
     publish(args, "scale", table, {"runs": [run._asdict() for run in runs]})
 
 
-def draw(folder: Path) -> list[Path]:
-    """Draw cells of all kinds as JPEG files."""
+def render(folder: Path) -> list[Path]:
+    """Write synthetic cells of all kinds as JPEG files."""
     folder.mkdir(parents=True)
     files = []
     for seed in range(DIFFERENT):
@@ -165,12 +165,12 @@ def draw(folder: Path) -> list[Path]:
     return files
 
 
-def link(drawn: list[Path], folder: Path, n: int) -> Path:
-    """Give the drawn files `n` names, a thousand in a folder."""
+def link(cells: list[Path], folder: Path, n: int) -> Path:
+    """Link the cells under `n` names, a thousand per folder."""
     for i in range(n):
         path = folder / f"{i // 1000:04d}" / f"{i:07d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.hardlink_to(drawn[i % len(drawn)])
+        path.hardlink_to(cells[i % len(cells)])
     return folder
 
 
@@ -191,7 +191,7 @@ def one_round(folder: Path, plan: Plan, out: Path) -> list[Run]:
 
 
 def check(out: Path, n: int) -> None:
-    """See that every image has its row; a fast way that loses some is none."""
+    """Check that every image has a row."""
     import pyarrow.dataset as ds
 
     rows = ds.dataset(out, format="parquet").count_rows()
@@ -200,7 +200,7 @@ def check(out: Path, n: int) -> None:
 
 
 def summary(runs: list[Run]) -> str:
-    """Return a table of medians, each beside `classify` in the same rounds."""
+    """Return a table of medians, each with its ratio to `classify` in the same rounds."""
     rows = []
     for n in dict.fromkeys(run.images for run in runs):
         local = [run.seconds for run in runs if (run.images, run.engine) == (n, "classify")]
@@ -208,7 +208,7 @@ def summary(runs: list[Run]) -> str:
             some = [r for r in runs if (r.images, r.engine, r.workers) == (n, engine, workers)]
             if some:
                 rows.append(row(n, label, some, local))
-    columns = ["images", "way", "seconds", "images/s", "behind the start", "time, `classify` = 1"]
+    columns = ["images", "way", "seconds", "images/s", "after the start", "time, `classify` = 1"]
     return markdown_table(columns, rows)
 
 

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from colour_squares import COLOUR_MODEL
-from hematovision import images
 from model.make_explaining import explaining_bundle
 
 
@@ -27,20 +25,6 @@ def colour_model() -> Path:
 def explaining_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model, able to say where it looked."""
     return explaining_bundle(tmp_path_factory.mktemp("explaining") / "run")
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A red, a green and a blue image, one that is cut off, and a text."""
-    folder = tmp_path / "pictures"
-    (folder / "deeper").mkdir(parents=True)
-    for name, colour in (("red", 0), ("deeper/green", 1), ("blue", 2)):
-        image = np.full((40, 40, 3), 10, np.uint8)
-        image[..., colour] = 200
-        images.write(folder / f"{name}.png", image)
-    (folder / "cut.png").write_bytes((folder / "red.png").read_bytes()[:50])
-    (folder / "notes.txt").write_text("not an image, and not called one")
-    return folder
 
 
 class Told:
