@@ -1,4 +1,4 @@
-"""Services to ask: in this process, and as a process of its own on loopback."""
+"""Servers for tests: in this process, and as a process of its own on loopback."""
 
 import os
 import signal
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fastapi", reason="the service needs the extra 'serve'")
-pytest.importorskip("uvicorn", reason="the service needs the extra 'serve'")
+pytest.importorskip("fastapi", reason="the server needs the extra 'serve'")
+pytest.importorskip("uvicorn", reason="the server needs the extra 'serve'")
 
 import httpx
 
 from hematovision import images
 from hematovision.server.application import create_app
-from hematovision.server.door import Door
+from hematovision.server.requests import RequestGuard
 from hematovision.server.settings import Settings
 from hematovision.synthetic import render_cell
 
@@ -36,33 +36,33 @@ def wait_until_ready(client: httpx.Client, seconds: float = 20) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.02)
-    pytest.fail("the service is not ready")
+    pytest.fail("the server is not ready")
 
 
 @contextmanager
-def asked(door: Door) -> Iterator[httpx.Client]:
+def asked(guard: RequestGuard) -> Iterator[httpx.Client]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Starlette asks for a successor of httpx.
         from starlette.testclient import TestClient
-    with TestClient(door, LOCAL_URL, raise_server_exceptions=False) as client:
+    with TestClient(guard, LOCAL_URL, raise_server_exceptions=False) as client:
         wait_until_ready(client)
         yield client
 
 
 @pytest.fixture(scope="session")
 def cell() -> bytes:
-    """A drawn cell, as a PNG file."""
+    """A synthetic cell, as a PNG file."""
     return images.encode_png(render_cell("lymphocyte", seed=11))
 
 
 @pytest.fixture(scope="module")
-def door() -> Door:
+def guard() -> RequestGuard:
     return create_app(Settings(models=("rbc-wbc-platelets", "pbc8"), queue=8, max_bytes=2**20))
 
 
 @pytest.fixture(scope="module")
-def client(door: Door) -> Iterator[httpx.Client]:
-    with asked(door) as client:
+def client(guard: RequestGuard) -> Iterator[httpx.Client]:
+    with asked(guard) as client:
         yield client
 
 
@@ -119,7 +119,7 @@ def running(
 
 
 def resident(pid: int) -> int:
-    """Return the bytes of memory that a process holds; 0 where the system does not say."""
+    """Return the bytes of memory that a process holds; 0 if the system does not report it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -128,7 +128,7 @@ def resident(pid: int) -> int:
 
 
 def exchanged(address: str, sent: bytes, seconds: float = 5) -> bytes:
-    """Send bytes to a service as they are; return all that it sends until it closes or rests."""
+    """Send raw bytes to a server; return all that it sends until it closes or pauses."""
     place = ("127.0.0.1", int(address.rpartition(":")[2]))
     with socket.create_connection(place, seconds) as stream:
         stream.sendall(sent)

@@ -1,4 +1,4 @@
-"""What one request may bring: counted before work is made of it."""
+"""The size of a request: counted before it is parsed."""
 
 import base64
 import http.client
@@ -12,7 +12,7 @@ import pytest
 
 from colour_squares import COLOUR_MODEL
 from hematovision.errors import RequestError
-from hematovision.server.tensors import read_images, read_request
+from hematovision.server.protocol import read_images, read_request
 from server.conftest import resident, running
 
 HEAD = b'{"inputs":[{"name":"images","datatype":"UINT8","shape":[6,224,224,3],"data":['
@@ -47,14 +47,14 @@ HEAVY = {
 
 
 @pytest.fixture(scope="module")
-def service():
+def server():
     with running("--model", COLOUR_MODEL, "--threads", 1, "--deadline", 60) as found:
         yield found
 
 
 @pytest.mark.parametrize("name", HEAVY)
-def test_while_the_heaviest_json_is_read_others_are_answered(service, name):
-    process, address = service
+def test_others_get_responses_while_the_heaviest_json_is_read(server, name):
+    process, address = server
     before, longest, statuses, stop = resident(process.pid), [0.0], [], threading.Event()
     peak = [before]
 
@@ -82,7 +82,7 @@ def test_while_the_heaviest_json_is_read_others_are_answered(service, name):
     stop.set()
     watching.join()
     assert set(statuses) <= {400, 413}
-    assert longest[0] < 2  # A quarter of a second, where no other tests run beside these.
+    assert longest[0] < 2  # A quarter of a second, if no other tests run at the same time.
     assert peak[0] - before < 400 * 2**20
 
 
@@ -95,7 +95,7 @@ def test_too_many_values_are_refused_before_any_is_read(name):
     assert time.monotonic() - began < 0.5
 
 
-def test_too_long_a_json_is_refused_and_told_how_else():
+def test_too_long_a_json_is_refused_with_the_alternative():
     with pytest.raises(RequestError, match="binary_data_size"):
         read_request(b" " * (2**24 + 1), None)
     request, behind = read_request(

@@ -1,4 +1,4 @@
-"""How a service begins, what it counts, and its page."""
+"""How a server starts, its metrics, and its documentation page."""
 
 import asyncio
 import signal
@@ -8,17 +8,18 @@ import pytest
 import uvicorn
 
 from colour_squares import COLOUR_MODEL
+from dots import DotCounter, png
 from hematovision.errors import ModelError, ModelNotFoundError, RequestError
 from hematovision.images import MAX_BYTES, MAX_PIXELS
+from hematovision.model.inference import ImageResult
 from hematovision.model.prediction import Prediction
 from hematovision.model.session import usable_cpus
-from hematovision.server import running
+from hematovision.server import models, running
 from hematovision.server.application import create_app
-from hematovision.server.engine import Engine
-from hematovision.server.serving import Models, Seen, Served
+from hematovision.server.engine import Engine, WorkQueue
+from hematovision.server.models import LoadedModel, Models
 from hematovision.server.settings import Settings
-from hematovision.server.workers import Workers
-from server.conftest import free_port
+from server.conftest import asked, free_port
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_no_threads_are_one_more_than_processors():
     assert (Settings().workers, Settings(threads=7).workers) == (usable_cpus() + 1, 7)
 
 
-def test_a_service_without_its_model_does_not_begin():
+def test_a_server_without_its_model_does_not_start():
     with pytest.raises(ModelNotFoundError, match="no-such"):
         create_app(Settings(models=("no-such",)))
 
@@ -65,14 +66,14 @@ def test_two_models_of_one_name_are_not_served():
         Models.load(["pbc8", "pbc8"])
 
 
-SELF_TEST_MODEL = COLOUR_MODEL.with_name("bundle_v2")
+SELF_TESTED_MODEL = COLOUR_MODEL.with_name("bundle_v2")
 
 
 def warmed(model, monkeypatch, *shifts):
-    """An engine whose model's answers are wrong by the given shifts, one after the other."""
+    """An engine whose model's predictions are off by the given shifts, one after the other."""
     engine, left = Engine(Settings(threads=1), Models.load([model])), list(shifts)
     (served,) = engine.models.all
-    predict_rows = served.classifier.predict_rows
+    predict_rows = served.predictor.predict_rows
 
     def shifted(pixels, name, *, explain):
         (prediction,), _ = predict_rows(pixels, name, explain=explain)
@@ -82,22 +83,20 @@ def warmed(model, monkeypatch, *shifts):
 
     with pytest.raises(RequestError, match="starting up"):
         engine.check_open()
-    monkeypatch.setattr(served.classifier, "predict_rows", shifted)
+    monkeypatch.setattr(served.predictor, "predict_rows", shifted)
     asyncio.run(engine.warm_up())
-    engine.workers.close(1)
+    engine.queue.close(1)
     return engine
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.9e-4, 1.1e-4])
 def test_ready_only_after_the_self_test(shift, monkeypatch, caplog):
-    engine = warmed(SELF_TEST_MODEL, monkeypatch, shift)
+    engine = warmed(SELF_TESTED_MODEL, monkeypatch, shift)
     assert not caplog.records
     if shift < 1e-4:
         engine.check_open()
         return
-    with pytest.raises(
-        RequestError, match=r"does not predict what it did when it was made"
-    ) as caught:
+    with pytest.raises(RequestError, match=r"bundle_v2 fails its self-test") as caught:
         engine.check_open()
     # What was expected, what was received, what to do.
     for part in ("bundle_v2", "(0.997765, 0.000000, 0.002235)", "(0.997655,", "install"):
@@ -105,7 +104,7 @@ def test_ready_only_after_the_self_test(shift, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("shifts", [(0.0, 0.0), (0.1, 0.1), (0.0, 0.1)])
-def test_without_a_self_test_two_predictions_are_compared_with_a_warning(
+def test_without_a_self_test_two_predictions_are_compared_and_the_log_notes_it(
     shifts, monkeypatch, caplog
 ):
     engine = warmed(COLOUR_MODEL, monkeypatch, *shifts)
@@ -113,22 +112,24 @@ def test_without_a_self_test_two_predictions_are_compared_with_a_warning(
         "bundle_v1 has no self-test"
     ]
     assert engine.ready is (shifts[0] == shifts[1])
-    assert ("its first prediction" in engine.failure) is (shifts[0] != shifts[1])
+    assert ("two predictions differ" in engine.failure) is (shifts[0] != shifts[1])
 
 
-def test_a_service_that_will_never_be_ready_ends_with_the_reason(monkeypatch):
-    monkeypatch.setattr(Served, "look", lambda *_: Seen(Prediction.refused("x", (), "no way")))
+def test_a_server_that_will_never_be_ready_ends_with_the_reason(monkeypatch):
+    result = ImageResult("x", b"", (Prediction.refused("x", (), "no way"),))
+    monkeypatch.setattr(models, "predict_image", lambda *_: result)
     with pytest.raises(ModelError, match="received no way"):
-        running.serve(Settings(models=(SELF_TEST_MODEL,), threads=1), port=free_port())
+        running.serve(Settings(models=(SELF_TESTED_MODEL,), threads=1), port=free_port())
 
 
-def test_a_model_that_cannot_explain_says_so(cell, tmp_path):
-    from server.conftest import asked
-
+def test_a_model_without_explanation_maps_is_an_error(cell, tmp_path):
     with asked(create_app(Settings(models=(COLOUR_MODEL,)))) as client:
         files = [("files", ("a.png", cell))]
-        answer = client.post("/v1/classify?explain=true", files=files)
-        assert (answer.status_code, "no explanation maps" in answer.json()["error"]) == (422, True)
+        response = client.post("/v1/classify?explain=true", files=files)
+        assert (response.status_code, "no explanation maps" in response.json()["error"]) == (
+            422,
+            True,
+        )
         assert client.post("/v1/classify", files=files).status_code == 200
 
 
@@ -140,10 +141,10 @@ def test_the_page_lists_every_path_and_loads_nothing(client):
     assert "<script" not in page
 
 
-def test_requests_answers_and_seconds_are_counted(client, cell):
+def test_requests_predictions_and_seconds_are_counted(client, cell):
     client.post("/v1/classify", files=[("files", ("secret-name", cell)), ("files", ("b", b""))])
     client.get("/v2/models/pbc8")
-    client.get("/some/path/of/a/stranger")
+    client.get("/some/secret/path")
     page = client.get("/metrics").text
     assert 'hematovision_requests_total{path="/v1/classify",status="200"} 1.0' in page
     assert 'hematovision_requests_total{path="/v2/models/{name}",status="200"} 1.0' in page
@@ -151,24 +152,25 @@ def test_requests_answers_and_seconds_are_counted(client, cell):
     assert 'hematovision_request_seconds_count{path="/v1/classify"} 1.0' in page
     assert 'decision="refused",label="",model="rbc-wbc-platelets"} 1.0' in page
     assert 'label="WBC",model="rbc-wbc-platelets"} 1.0' in page
+    for name in ("predictions", "answers"):  # The latter is deprecated.
+        assert f'hematovision_{name}_total{{decision="refused",label=""' in page
     assert "hematovision_queue_length 0.0" in page
     assert "secret" not in page
-    assert "stranger" not in page
 
 
-def test_a_request_that_asks_for_more_than_the_room_takes_none_of_it():
-    workers, done = Workers(1, 2), []
+def test_a_request_of_more_images_than_the_queue_holds_takes_no_place():
+    queue, done = WorkQueue(1, 2), []
 
     async def ask():
-        await workers.run([lambda: done.append(1)] * 3)
+        await queue.run([lambda: done.append(1)] * 3)
 
     with pytest.raises(RequestError, match="3 images; at most 2"):
         asyncio.run(ask())
-    workers.close(1)
-    assert (done, workers.waiting) == ([], 0)
+    queue.close(1)
+    assert (done, queue.waiting) == ([], 0)
 
 
-def test_told_to_end_the_service_is_told_before_the_server(monkeypatch):
+def test_a_signal_closes_the_application_before_the_server(monkeypatch):
     seen = []
 
     def run(self, sockets):
@@ -181,3 +183,29 @@ def test_told_to_end_the_service_is_told_before_the_server(monkeypatch):
     running.serve(Settings(models=(COLOUR_MODEL,), threads=1), port=0)
     assert seen == [(True, True, 1)]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_rows_of_any_predictor_are_served():
+    models = Models([LoadedModel("dots", DotCounter())])
+    with asked(create_app(Settings(threads=1), models)) as client:
+        uploads = {"one": png(3), "three": png(0, 2, 7), "none": png(), "text": b"no image"}
+        files = [("files", pair) for pair in uploads.items()]
+        response = client.post("/v1/classify", files=files)
+        assert response.json()["model"] == {
+            "name": "dots",
+            "hash": DotCounter.identity["model"],
+            "classes": ["dot"],
+            "explains": False,
+        }
+        rows = response.json()["rows"]
+        assert [(row["image"], row["x"]) for row in rows] == [
+            ("one", 3),
+            ("three", 0),
+            ("three", 2),
+            ("three", 7),
+            ("text", None),
+        ]
+        assert rows[1] == {"image": "three", "x": 0, "share": 1 / 3, "on_edge": True, "error": ""}
+        assert "is not an image" in rows[-1]["error"]
+        alone = client.post("/v1/classify", files=[("files", ("text", b"no image"))])
+        assert (alone.status_code, alone.json()["error"][:6]) == (415, "text: ")

@@ -1,4 +1,4 @@
-"""A caller who goes is noticed: half-way through its request, and while it waits."""
+"""A client that leaves is noticed: half-way through its request, and while it waits."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ import pytest
 
 from colour_squares import COLOUR_MODEL
 from hematovision.server.application import create_app
-from hematovision.server.body import Body
+from hematovision.server.requests import Body
 from hematovision.server.settings import Settings
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n--b--\r\n'
@@ -23,7 +23,7 @@ SCOPE = {
     ],
 }
 GONE = {"type": "http.disconnect"}
-ANSWERED = {"type": "http.disconnect", "after": "the answer has begun"}
+RESPONDED = {"type": "http.disconnect", "after": "the response has begun"}
 
 
 def part(body: bytes, *, more: bool = False) -> dict:
@@ -31,18 +31,18 @@ def part(body: bytes, *, more: bool = False) -> dict:
 
 
 def asked(*messages, until: threading.Event | None = None, deadline: float = 5.0):
-    """Send these to a service, the last one when the event has come; return answers and metrics."""
-    door = create_app(Settings(models=(COLOUR_MODEL,), threads=1, deadline=deadline))
+    """Send messages to a server, the last one after the event; return its messages and metrics."""
+    guard = create_app(Settings(models=(COLOUR_MODEL,), threads=1, deadline=deadline))
     left, sent = list(messages), []
     hang = threading.Event()
-    (served,) = door.engine.models.all
+    (served,) = guard.engine.models.all
     if until is not None:
-        served.look = lambda *_, **__: (until.set(), hang.wait(5))
+        served.predictor.read = lambda *_: (until.set(), hang.wait(5))
 
     async def receive():
         if len(left) == 1 and until is not None:
             await asyncio.to_thread(until.wait, 5)
-        while left[:1] == [ANSWERED] and not sent:
+        while left[:1] == [RESPONDED] and not sent:
             await asyncio.sleep(0.01)
         return left.pop(0) if left else await asyncio.Event().wait()
 
@@ -50,24 +50,24 @@ def asked(*messages, until: threading.Event | None = None, deadline: float = 5.0
         sent.append(message)
 
     async def ask():
-        door.engine.ready = True
-        await door({**SCOPE}, receive, send)
+        guard.engine.ready = True
+        await guard({**SCOPE}, receive, send)
 
     asyncio.run(ask())
     hang.set()
-    door.engine.close()
-    assert door.in_hand == 0
-    return sent, door.engine.metrics.page().decode()
+    guard.engine.close()
+    assert guard.in_progress == 0
+    return sent, guard.engine.metrics.page().decode()
 
 
-def test_one_who_goes_while_sending_is_counted_and_not_answered():
+def test_a_client_that_leaves_while_sending_is_counted_and_gets_no_response():
     sent, metrics = asked(part(FORM[:30], more=True), GONE)
     assert sent == []
     assert 'hematovision_refused_total{reason="deserted"} 1.0' in metrics
     assert 'status="499"} 1.0' in metrics
 
 
-def test_what_waits_for_one_who_has_gone_is_dropped():
+def test_waiting_work_of_a_client_that_has_gone_is_dropped():
     twice = FORM[: FORM.index(b"--b--")] * 2 + b"--b--\r\n"
     sent, metrics = asked(part(twice), part(b""), GONE, until=threading.Event())
     assert sent == []
@@ -75,19 +75,19 @@ def test_what_waits_for_one_who_has_gone_is_dropped():
     assert 'status="499"} 1.0' in metrics
 
 
-def test_one_who_stays_too_long_is_answered_by_the_deadline():
+def test_a_client_that_waits_gets_a_response_at_the_deadline():
     sent, metrics = asked(part(FORM), part(b""), until=threading.Event(), deadline=0.2)
     assert sent[0]["status"] == 504
     assert "deserted" not in metrics
 
 
-def test_one_who_goes_after_the_answer_has_begun_is_no_deserter():
-    sent, metrics = asked(part(FORM), ANSWERED)
+def test_a_client_that_leaves_after_the_response_began_is_no_deserter():
+    sent, metrics = asked(part(FORM), RESPONDED)
     assert sent[0]["status"] == 415
     assert "deserted" not in metrics
 
 
-def test_who_is_stopped_by_others_stays_stopped():
+def test_a_task_cancelled_by_others_stays_cancelled():
     async def run():
         body = Body(SCOPE, asyncio.Event().wait, 100)
         async with body.while_awaited():

@@ -1,4 +1,4 @@
-"""A refusal is read even by programs that send all of a body before they read anything."""
+"""Clients that send a whole body before they read anything still see why it was rejected."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ BIG = 120 * 2**20
 
 
 @pytest.fixture(scope="module", params=PARSERS)
-def service(request):
+def server(request):
     before = WITH_H11 if request.param == "h11" else ""
     options = ("--model", COLOUR_MODEL, "--threads", 1)
     environment = {"HEMATOVISION_API_KEY": KEY}
@@ -38,16 +38,16 @@ def shown(key: str = KEY) -> dict[str, str]:
 def by_urllib(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30)
-    with caught.value as answer:
-        return answer.code, answer.read()
+    with caught.value as response:
+        return response.code, response.read()
 
 
 def by_http_client(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    """As `requests` does: all of the body, then the answer, and the connection kept."""
+    """As `requests` does: all of the body, then the response, and the connection kept."""
     connection = http.client.HTTPConnection(url.split("/")[2], timeout=30)
     connection.request("POST", "/v1/classify", body, headers)
-    with connection.getresponse() as answer:
-        found = answer.status, answer.read()
+    with connection.getresponse() as response:
+        found = response.status, response.read()
     connection.close()
     return found
 
@@ -60,25 +60,25 @@ def by_chunks(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, byte
 
 
 def by_httpx(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    answer = httpx.post(url, content=body, headers=headers, timeout=30)
-    return answer.status_code, answer.content
+    response = httpx.post(url, content=body, headers=headers, timeout=30)
+    return response.status_code, response.content
 
 
 @pytest.mark.parametrize("send", [by_urllib, by_http_client, by_chunks, by_httpx])
-def test_120_megabytes_get_the_answer_that_they_are_too_many(service, send):
-    status, said = send(f"{service}/v1/classify", bytes(BIG), shown())
+def test_120_megabytes_get_a_response_that_they_are_too_many(server, send):
+    status, body = send(f"{server}/v1/classify", bytes(BIG), shown())
     assert status == 413
-    assert "33,554,432 bytes, the limit" in json.loads(said)["error"]
+    assert "33,554,432 bytes, the limit" in json.loads(body)["error"]
 
 
 @pytest.mark.parametrize("send", [by_urllib, by_http_client, by_httpx])
-def test_so_do_those_without_the_key(service, send):
-    assert send(f"{service}/v1/classify", bytes(2**24), shown("?"))[0] == 401
+def test_so_do_those_without_the_key(server, send):
+    assert send(f"{server}/v1/classify", bytes(2**24), shown("?"))[0] == 401
 
 
-def test_our_own_client_says_it(service):
+def test_our_own_client_raises_it(server):
     with pytest.raises(RequestError, match="--max-bytes") as caught:
-        Client(service, KEY).classify(bytes(BIG))
+        Client(server, KEY).classify(bytes(BIG))
     assert caught.value.kind == "too large"
 
 
@@ -88,35 +88,35 @@ def head(length: int, *lines: str, key: str = KEY) -> bytes:
 
 
 @pytest.mark.parametrize(("length", "key", "status"), [(BIG, KEY, 413), (9, "?", 401)])
-def test_who_asks_first_is_not_told_to_send(service, length, key, status):
+def test_a_client_that_asks_first_is_not_asked_to_send(server, length, key, status):
     began = time.monotonic()
-    answer = exchanged(service, head(length, "Expect: 100-continue", key=key))
-    assert answer.startswith(f"HTTP/1.1 {status}".encode())
-    assert b"100 Continue" not in answer
+    response = exchanged(server, head(length, "Expect: 100-continue", key=key))
+    assert response.startswith(f"HTTP/1.1 {status}".encode())
+    assert b"100 Continue" not in response
     assert time.monotonic() - began < 4  # The connection is closed: nothing more comes.
 
 
-def test_who_asks_first_and_is_taken_is_told_to_send(service):
+def test_a_client_that_asks_first_and_is_accepted_may_send(server):
     kind = "Content-Type: multipart/form-data; boundary=b"
-    answer = exchanged(service, head(9, kind, "Expect: 100-continue") + b"--b--\r\n\r\n", 2)
-    first, _, second = answer.partition(b"\r\n\r\n")
+    response = exchanged(server, head(9, kind, "Expect: 100-continue") + b"--b--\r\n\r\n", 2)
+    first, _, second = response.partition(b"\r\n\r\n")
     assert first == b"HTTP/1.1 100 Continue"
     assert second.startswith(b"HTTP/1.1 422")
 
 
-def test_behind_a_short_body_that_was_not_read_the_connection_goes_on(service):
-    connection = http.client.HTTPConnection(service.removeprefix("http://"), timeout=5)
+def test_after_a_short_body_that_was_not_read_the_connection_is_kept(server):
+    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=5)
     for _ in range(3):
         connection.request("POST", "/v1/classify", bytes(2**19), shown("?"))
-        with connection.getresponse() as answer:
-            assert answer.status == 401
-            assert answer.read()
+        with connection.getresponse() as response:
+            assert response.status == 401
+            assert response.read()
         assert connection.sock is not None
     connection.close()
 
 
-def test_who_never_sends_the_rest_keeps_no_connection(service):
-    place = ("127.0.0.1", int(service.rpartition(":")[2]))
+def test_who_never_sends_the_rest_keeps_no_connection(server):
+    place = ("127.0.0.1", int(server.rpartition(":")[2]))
     with socket.create_connection(place, 20) as stream:
         began = time.monotonic()
         stream.sendall(head(2**30))
@@ -128,21 +128,21 @@ def test_who_never_sends_the_rest_keeps_no_connection(service):
     assert time.monotonic() - began < 10
 
 
-def test_many_who_never_send_the_rest_keep_nobody_out(service):
-    place = ("127.0.0.1", int(service.rpartition(":")[2]))
+def test_many_who_never_send_the_rest_keep_nobody_out(server):
+    place = ("127.0.0.1", int(server.rpartition(":")[2]))
     streams = [socket.create_connection(place, 5) for _ in range(300)]
     try:
         for stream in streams:
             stream.sendall(head(2**30))
-        answer = httpx.get(f"{service}/v2/health/ready", timeout=2)
-        assert answer.status_code == 200
+        response = httpx.get(f"{server}/v2/health/ready", timeout=2)
+        assert response.status_code == 200
     finally:
         for stream in streams:
             stream.close()
 
 
 def test_a_caller_who_never_reads_is_not_waited_for_at_the_end():
-    """Answers fill its system's memory for them, and then the service's."""
+    """Responses fill its system's memory for them, and then the server's."""
     with running("--model", COLOUR_MODEL, "--deadline", 1) as (process, address):
         place = ("127.0.0.1", int(address.rpartition(":")[2]))
         with socket.socket() as stream:

@@ -7,9 +7,11 @@ import struct
 import numpy as np
 import pytest
 
+from dots import DotCounter
 from hematovision import images
 from hematovision.model.classifier import Classifier
 from hematovision.server.application import create_app
+from hematovision.server.models import LoadedModel, Models
 from hematovision.server.settings import Settings
 from model.make_other_graph import other_bundle
 from server.conftest import asked
@@ -26,8 +28,8 @@ def files_input(*contents):
     }
 
 
-def values(answer):
-    return {one["name"]: one["data"] for one in answer.json()["outputs"]}
+def values(response):
+    return {one["name"]: one["data"] for one in response.json()["outputs"]}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def expected(cell):
     return Classifier.load("rbc-wbc-platelets").predict_images([images.read(cell)])[0]
 
 
-def test_the_service_and_its_models_describe_themselves(client):
+def test_the_server_and_its_models_describe_themselves(client):
     assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
     about = client.get("/v2/models/pbc8").json()
     assert about["inputs"][1] == {
@@ -49,11 +51,11 @@ def test_the_service_and_its_models_describe_themselves(client):
     assert client.get("/v2/health/live").json() == {"live": True}
 
 
-def test_encoded_images_in_json_are_answered_as_files_are(client, cell, expected):
-    answer = client.post(INFER, json={"id": "seven", "inputs": [files_input(cell, cell)]})
-    assert answer.status_code == 200
-    assert answer.json()["id"] == "seven"
-    found = values(answer)
+def test_encoded_images_in_json_are_predicted_like_files(client, cell, expected):
+    response = client.post(INFER, json={"id": "seven", "inputs": [files_input(cell, cell)]})
+    assert response.status_code == 200
+    assert response.json()["id"] == "seven"
+    found = values(response)
     np.testing.assert_allclose(found["probabilities"], expected.probabilities * 2, atol=1e-6)
     np.testing.assert_allclose(found["novelty"], [expected.novelty] * 2, atol=1e-6)
     assert found["label"] == [expected.label] * 2
@@ -61,41 +63,41 @@ def test_encoded_images_in_json_are_answered_as_files_are(client, cell, expected
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_fitted_pixels_in_json_are_answered_alike(client, cell, expected, nested):
+def test_fitted_pixels_in_json_are_predicted_alike(client, cell, expected, nested):
     pixels = images.load(cell)[None]
     data = pixels.tolist() if nested else pixels.ravel().tolist()
     given = {"name": "images", "datatype": "UINT8", "shape": [1, 224, 224, 3], "data": data}
-    answer = client.post(INFER, json={"inputs": [given], "outputs": [{"name": "probabilities"}]})
-    assert list(values(answer)) == ["probabilities"]
-    np.testing.assert_allclose(values(answer)["probabilities"], expected.probabilities, atol=1e-6)
+    response = client.post(INFER, json={"inputs": [given], "outputs": [{"name": "probabilities"}]})
+    assert list(values(response)) == ["probabilities"]
+    np.testing.assert_allclose(values(response)["probabilities"], expected.probabilities, atol=1e-6)
 
 
-def test_bytes_behind_the_json_are_taken_and_given(client, cell, expected):
+def test_bytes_after_the_json_are_read_and_written(client, cell, expected):
     behind = struct.pack("<I", len(cell)) + cell
     tensor = {"name": "files", "datatype": "BYTES", "shape": [1]}
     tensor["parameters"] = {"binary_data_size": len(behind)}
     outputs = [{"name": "novelty", "parameters": {"binary_data": True}}, {"name": "label"}]
     head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
     length = {"Inference-Header-Content-Length": str(len(head))}
-    answer = client.post(INFER, content=head + behind, headers=length)
-    split = int(answer.headers["Inference-Header-Content-Length"])
-    novelty, label = json.loads(answer.content[:split])["outputs"]
+    response = client.post(INFER, content=head + behind, headers=length)
+    split = int(response.headers["Inference-Header-Content-Length"])
+    novelty, label = json.loads(response.content[:split])["outputs"]
     assert novelty["parameters"] == {"binary_data_size": 4}
-    assert struct.unpack("<f", answer.content[split:])[0] == pytest.approx(
+    assert struct.unpack("<f", response.content[split:])[0] == pytest.approx(
         expected.novelty, abs=1e-6
     )
     assert label["data"] == [expected.label]
 
 
-def test_no_images_have_no_answers(client):
+def test_no_images_have_no_predictions(client):
     assert values(client.post(INFER, json={"inputs": [files_input()]}))["probabilities"] == []
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"text", 415), (b"\x89PNG\r\n\x1a\n", 422)])
 def test_an_image_that_cannot_be_used_is_named_by_its_place(client, cell, content, status):
-    answer = client.post(INFER, json={"inputs": [files_input(cell, content)]})
-    assert answer.status_code == status
-    assert answer.json()["error"].startswith("files[1]: ")
+    response = client.post(INFER, json={"inputs": [files_input(cell, content)]})
+    assert response.status_code == status
+    assert response.json()["error"].startswith("files[1]: ")
 
 
 PIXELS = {"name": "images", "datatype": "UINT8", "shape": [1, 224, 224, 3]}
@@ -122,10 +124,10 @@ FILE = {"name": "files", "datatype": "BYTES", "shape": [1]}
         ({"inputs": [{**FILE, "data": [""]}], "outputs": [{"name": "x"}]}, "The outputs are"),
     ],
 )
-def test_what_is_not_of_the_protocol_is_refused_with_the_place(client, body, reason):
-    answer = client.post(INFER, json=body)
-    assert answer.status_code == 400
-    assert reason in answer.json()["error"]
+def test_a_request_off_the_protocol_is_refused_with_the_place(client, body, reason):
+    response = client.post(INFER, json=body)
+    assert response.status_code == 400
+    assert reason in response.json()["error"]
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "9999", "\u00b2"])
@@ -138,8 +140,8 @@ def test_elements_that_end_early_are_refused(client):
     tensor = {**FILE, "parameters": {"binary_data_size": 5}}
     head = json.dumps({"inputs": [tensor]}).encode()
     length = {"Inference-Header-Content-Length": str(len(head))}
-    answer = client.post(INFER, content=head + b"\xff\0\0\0a", headers=length)
-    assert "end within an element" in answer.json()["error"]
+    response = client.post(INFER, content=head + b"\xff\0\0\0a", headers=length)
+    assert "end within an element" in response.json()["error"]
 
 
 def test_a_model_of_another_size_without_novelty_is_served(cell, tmp_path):
@@ -153,5 +155,16 @@ def test_a_model_of_another_size_without_novelty_is_served(cell, tmp_path):
         assert "no explanation maps" in refused.json()["error"]
         outputs = client.get("/v2/models/other").json()["outputs"]
         assert [output["name"] for output in outputs] == ["probabilities", "label", "decision"]
-        answer = client.post("/v2/models/other/infer", json={"inputs": [files_input(cell)]})
-        assert list(values(answer)) == ["probabilities", "label", "decision"]
+        response = client.post("/v2/models/other/infer", json={"inputs": [files_input(cell)]})
+        assert list(values(response)) == ["probabilities", "label", "decision"]
+
+
+def test_a_predictor_of_other_rows_has_no_tensors():
+    models = Models([LoadedModel("dots", DotCounter())])
+    with asked(create_app(Settings(threads=1), models)) as client:
+        for response in (
+            client.get("/v2/models/dots"),
+            client.post("/v2/models/dots/infer", json={"inputs": [files_input(b"")]}),
+        ):
+            assert response.status_code == 404
+            assert "/v1/classify only" in response.json()["error"]

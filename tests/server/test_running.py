@@ -1,4 +1,4 @@
-"""The service as a process: overload, its end, and the protocol's own client."""
+"""The server as a process: overload, its end, and the protocol's own client."""
 
 import asyncio
 import json
@@ -36,18 +36,18 @@ def expected(cell):
 
 
 def overload(address: str, cell: bytes, seconds: float, callers: int) -> tuple[Counter, set]:
-    """Ask as fast as possible from so many callers; count statuses, collect answers."""
+    """Send requests as fast as possible from so many clients; count statuses, collect labels."""
     statuses, labels, until = Counter(), set(), time.monotonic() + seconds
 
     async def caller(client):
         while time.monotonic() < until:
-            answer = await client.post("/v1/classify", files=[("files", ("a.png", cell))])
-            statuses[answer.status_code] += 1
-            if answer.status_code == 200:
-                row = answer.json()["rows"][0]
+            response = await client.post("/v1/classify", files=[("files", ("a.png", cell))])
+            statuses[response.status_code] += 1
+            if response.status_code == 200:
+                row = response.json()["rows"][0]
                 labels.add((row["label"], round(row["novelty"], 5)))
             else:
-                assert answer.status_code == 504 or answer.headers["Retry-After"] == "1"
+                assert response.status_code == 504 or response.headers["Retry-After"] == "1"
 
     async def all_callers():
         limits = httpx.Limits(max_connections=callers)
@@ -61,7 +61,7 @@ def overload(address: str, cell: bytes, seconds: float, callers: int) -> tuple[C
 @pytest.mark.parametrize(
     "seconds", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["short", "long"]
 )
-def test_overload_is_answered_right_or_by_503_or_504(cell, expected, seconds):
+def test_overload_gets_the_right_prediction_or_503_or_504(cell, expected, seconds):
     with running("--queue", 2, "--deadline", 1) as (process, address):
         overload(address, cell, 0.5, callers=20)
         before = resident(process.pid)
@@ -76,7 +76,7 @@ def test_overload_is_answered_right_or_by_503_or_504(cell, expected, seconds):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
-def test_told_to_end_it_answers_what_it_took_and_ends_well(cell):
+def test_a_server_that_is_stopped_finishes_accepted_requests_and_ends_well(cell):
     with (
         running("--threads", 1, "--queue", 64) as (process, address),
         ThreadPoolExecutor(6) as pool,
@@ -90,12 +90,12 @@ def test_told_to_end_it_answers_what_it_took_and_ends_well(cell):
         asked = [pool.submit(ask, i) for i in range(6)]
         while "hematovision_queue_length 0.0" in client.get("/metrics").text:
             pass
-        time.sleep(0.2)  # All six are in hand by now.
+        time.sleep(0.2)  # All six are in progress by now.
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        answers = [one.result() for one in asked]
-        assert [answer.status_code for answer in answers] == [200] * 6
-        assert all(len(answer.json()["rows"]) == 8 for answer in answers)
+        responses = [one.result() for one in asked]
+        assert [response.status_code for response in responses] == [200] * 6
+        assert all(len(response.json()["rows"]) == 8 for response in responses)
         assert process.wait(14) == 0
         assert time.monotonic() - began < 12
         with pytest.raises(httpx.TransportError):
@@ -142,8 +142,8 @@ def test_what_a_caller_who_has_gone_asked_for_is_not_computed(cell):
         assert counted(client, waiting) == 0
         path = 'hematovision_requests_total{path="/v1/classify",status="499"}'
         assert counted(client, path) == 1
-        assert counted(client, "hematovision_answers_total") == 0
-        # There is room again, at once, for as much.
+        assert counted(client, "hematovision_predictions_total") == 0
+        # The queue has space again, at once, for as many.
         files = [("files", ("a.png", cell))] * 50
         assert client.post("/v1/classify", files=files).status_code == 200
         assert counted(client, "hematovision_dropped_total") == dropped
@@ -161,7 +161,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(address):
         assert stream.recv(1000).startswith(b"HTTP/1.1 413")
 
 
-def test_a_model_that_answers_otherwise_than_when_it_was_made_is_not_served(tmp_path):
+def test_a_model_that_fails_its_self_test_is_not_served(tmp_path):
     folder = shutil.copytree(COLOUR_MODEL.with_name("bundle_v2"), tmp_path / "mine")
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["golden"]["novelty"] += 0.01
@@ -171,22 +171,22 @@ def test_a_model_that_answers_otherwise_than_when_it_was_made_is_not_served(tmp_
         [sys.executable, "-m", "hematovision", *command], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 1
-    said = " ".join(done.stderr.split())
-    assert "mine does not predict what it did when it was made" in said
-    assert "novelty 0.834228" in said  # Expected.
-    assert "novelty 0.824228" in said  # Received.
-    assert "Traceback" not in said
+    output = " ".join(done.stderr.split())
+    assert "mine fails its self-test" in output
+    assert "novelty 0.834228" in output  # Expected.
+    assert "novelty 0.824228" in output  # Received.
+    assert "Traceback" not in output
 
 
-def test_many_callers_at_once_get_the_answers_of_one(address, cell, expected):
+def test_many_callers_at_once_get_the_predictions_of_one(address, cell, expected):
     def ask(_):
         row = httpx.post(f"{address}/v1/classify", files={"files": cell}).json()["rows"][0]
         return row["label"], row["novelty"]
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(ask, range(24)))
-    assert {label for label, _ in answers} == {expected.label}
-    np.testing.assert_allclose([n for _, n in answers], expected.novelty, atol=1e-6)
+        found = list(pool.map(ask, range(24)))
+    assert {label for label, _ in found} == {expected.label}
+    np.testing.assert_allclose([n for _, n in found], expected.novelty, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_the_protocols_own_client_finds_health_and_metadata(triton):
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("kind", ["files", "images"])
-def test_the_protocols_own_client_gets_the_same_answers(triton, cell, expected, kind, binary):
+def test_the_protocols_own_client_gets_the_same_predictions(triton, cell, expected, kind, binary):
     http, client = triton
     if kind == "files":
         tensor = http.InferInput("files", [2], "BYTES")
@@ -229,7 +229,7 @@ def test_the_protocols_own_client_gets_the_same_answers(triton, cell, expected, 
     assert labels == [expected.label] * 2
 
 
-def test_the_protocols_own_client_is_told_why_not(triton):
+def test_the_protocols_own_client_gets_the_reason(triton):
     http, client = triton
     tensor = http.InferInput("files", [1], "BYTES")
     tensor.set_data_from_numpy(np.array([b"text"], np.object_), binary_data=True)
@@ -238,36 +238,36 @@ def test_the_protocols_own_client_is_told_why_not(triton):
 
 
 def test_a_thread_that_hangs_does_not_keep_the_end_waiting():
-    from hematovision.server.workers import Workers
+    from hematovision.server.engine import WorkQueue
 
-    workers, hang = Workers(1, 2), threading.Event()
+    queue, hang = WorkQueue(1, 2), threading.Event()
 
     async def ask():
         async with asyncio.timeout(0.05):
-            await workers.run([lambda: hang.wait(5)])
+            await queue.run([lambda: hang.wait(5)])
 
     with pytest.raises(TimeoutError):
         asyncio.run(ask())
     began = time.monotonic()
-    workers.close(0.1)
+    queue.close(0.1)
     assert time.monotonic() - began < 1
     hang.set()
 
 
 STUCK = """
 from time import sleep
-from hematovision.server.serving import Served
-look = Served.look
-Served.look = lambda self, content, name, **options: (
-    sleep(60) if name == "stuck" else look(self, content, name, **options)
+from hematovision.server import classify
+predict_image = classify.predict_image
+classify.predict_image = lambda predictor, item, **options: (
+    sleep(60) if item.name == "stuck" else predict_image(predictor, item, **options)
 )
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 @pytest.mark.parametrize("deadline", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_told_to_end_it_does_not_wait_for_a_decoder_that_is_stuck(cell, deadline):
-    """The docs say: at the latest five seconds after the deadline."""
+def test_the_end_does_not_wait_for_a_decoder_that_is_stuck(cell, deadline):
+    """According to the docs, at the latest five seconds after the deadline."""
     options = ("--model", COLOUR_MODEL, "--threads", 1, "--deadline", deadline)
     with running(*options, before=STUCK) as (process, address), ThreadPoolExecutor(2) as pool:
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document against the service, by a tool that was not written here."""
+"""The OpenAPI document against the server, by an independent tool."""
 
 import subprocess
 import sys
@@ -16,18 +16,18 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from server.conftest import running
 
-# No schema can say that a text of bytes is an image, so that most of what fits it is refused.
+# No schema can require bytes to be an image, so most data that fit it are rejected.
 EXCLUDED = "positive_data_acceptance"
 
 
 @pytest.fixture(scope="module")
 def address():
-    # No deadline that a busy machine could miss: 504 counts as a failure of the service here.
+    # No deadline that a busy machine could miss: 504 counts as a failure of the server here.
     with running("--deadline", 60) as (_, address):
         yield address
 
 
-def test_whatever_is_asked_the_answer_is_one_that_the_document_describes(address):
+def test_every_response_is_one_that_the_document_describes(address):
     load_all_checks()
     excluded = CHECKS.get_by_names([EXCLUDED])
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")

@@ -1,1 +1,1 @@
-"""The HTTP server: ``hematovision serve``."""
+"""The HTTP server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from html import escape
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -19,36 +20,44 @@ from starlette.routing import Match
 
 from hematovision import __version__
 from hematovision.errors import RequestError
-from hematovision.server.door import Door
+from hematovision.server.classify import classify_routes
 from hematovision.server.engine import Engine
-from hematovision.server.friendly import friendly_paths
-from hematovision.server.page import documentation
+from hematovision.server.models import Models
 from hematovision.server.problems import described, headers_of, problem_body, status_of
-from hematovision.server.protocol import protocol_paths
-from hematovision.server.serving import Models
+from hematovision.server.protocol import protocol_routes
+from hematovision.server.requests import RequestGuard
 from hematovision.server.settings import Settings
 
 __all__ = ["ProblemBody", "create_app"]
 
+_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}}
+code{{background:#eee;padding:.1em .3em}}dt{{float:left;clear:left;width:4rem}}</style>
+<h1>{title}</h1><p>The same for machines: <a href="openapi.json">openapi.json</a>.</p>
+"""
+
 
 class ProblemBody(BaseModel):
-    """What a request is told that is not answered."""
+    """The body of an error response."""
 
     error: str
     request_id: str
 
 
-def create_app(settings: Settings | None = None) -> Door:
-    """Open the models and return the service.
+def create_app(settings: Settings | None = None, models: Models | None = None) -> RequestGuard:
+    """Open the models and return the application.
 
     Parameters
     ----------
     settings : Settings, optional
+    models : Models, optional
+        By default those that the settings name.
 
     Returns
     -------
-    Door
-        An ASGI application; its ``engine.closing`` makes it take no more requests.
+    RequestGuard
+        An ASGI application; set its ``engine.closing`` to make it reject new requests.
 
     Raises
     ------
@@ -56,7 +65,7 @@ def create_app(settings: Settings | None = None) -> Door:
         If a model cannot be opened.
     """
     chosen = settings or Settings()
-    engine = Engine(chosen, Models.load(chosen.models, chosen.max_pixels))
+    engine = Engine(chosen, models or Models.load(chosen.models, chosen.max_pixels))
     app = FastAPI(
         title="HematoVision",
         version=__version__,
@@ -67,11 +76,11 @@ def create_app(settings: Settings | None = None) -> Door:
         lifespan=_lifespan(engine),
     )
     problems = described(ProblemBody)
-    app.include_router(friendly_paths(engine, problems))
-    app.include_router(protocol_paths(engine, problems))
+    app.include_router(classify_routes(engine, problems))
+    app.include_router(protocol_routes(engine, problems))
     _add_pages(app, engine)
     _add_problems(app)
-    return Door(app, engine)
+    return RequestGuard(app, engine)
 
 
 def _lifespan(engine: Engine) -> Any:
@@ -92,32 +101,32 @@ def _add_pages(app: FastAPI, engine: Engine) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(documentation(app.openapi()))
+        return HTMLResponse(_documentation(app.openapi()))
 
 
 def _add_problems(app: FastAPI) -> None:
-    """Give every failure the same body; the door adds the request's identity to all."""
+    """Give every failure the same body; `RequestGuard` adds the request's identity."""
 
     async def problem(request: Request, error: RequestError) -> JSONResponse:
         request.state.problem = error.kind
-        return _said(request, status_of(error), error.message, headers_of(error))
+        return _response(request, status_of(error), error.message, headers_of(error))
 
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
         given = request.scope["path"]
         path = given.rstrip("/")
         if error.status_code == HTTPStatus.NOT_FOUND and path != given and _has(app, request, path):
             message = f"Use the path without a trailing slash: {path}"
-            return _said(request, 307, message, {"Location": _location(request, path)})
-        return _said(request, error.status_code, str(error.detail), dict(error.headers or {}))
+            return _response(request, 307, message, {"Location": _location(request, path)})
+        return _response(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
     async def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         request.state.problem = "broken"
-        return _said(request, 422, f"{place}: {first['msg']}", {})
+        return _response(request, 422, f"{place}: {first['msg']}", {})
 
     async def failed(request: Request, _: Exception) -> JSONResponse:
-        return _said(request, 500, "Internal server error; see the server log.", {})
+        return _response(request, 500, "Internal server error; see the server log.", {})
 
     handlers: dict[Any, Any] = {
         RequestError: problem,
@@ -130,16 +139,47 @@ def _add_problems(app: FastAPI) -> None:
 
 
 def _has(app: FastAPI, request: Request, path: str) -> bool:
-    """Tell whether there is something at a path."""
+    """Return whether a path has a route."""
     scope = {**request.scope, "path": path}
     return any(route.matches(scope)[0] is not Match.NONE for route in app.router.routes)
 
 
 def _location(request: Request, path: str) -> str:
-    """Return a path as the value of a header: of this host, whatever the request calls it."""
+    """Return a path as the value of a header, without a host."""
     query = quote(request.scope["query_string"], safe="/?:@!$&'()*+,;=%-._~")
     return quote("/" + path.lstrip("/")) + (f"?{query}" if query else "")
 
 
-def _said(request: Request, status: int, message: str, headers: dict[str, str]) -> JSONResponse:
+def _response(request: Request, status: int, message: str, headers: dict[str, str]) -> JSONResponse:
     return JSONResponse(problem_body(message, request.state.request_id), status, headers)
+
+
+def _documentation(schema: dict[str, Any]) -> str:
+    """Return the routes of an OpenAPI document as plain HTML.
+
+    FastAPI's own pages load scripts from a public network, which a hospital's computer may not
+    reach.
+    """
+    title = f"{schema['info']['title']} {schema['info']['version']}"
+    parts = [_HEAD.format(title=escape(title))]
+    for path, methods in schema["paths"].items():
+        parts += [_entry(path, method, about) for method, about in methods.items()]
+    return "".join(parts) + "</html>\n"
+
+
+def _entry(path: str, method: str, about: dict[str, Any]) -> str:
+    statuses = "".join(
+        f"<dt>{escape(status)}</dt><dd>{escape(response['description'])}</dd>"
+        for status, response in about["responses"].items()
+    )
+    named = "".join(
+        f"<li><code>{escape(one['name'])}</code> ({escape(one['in'])}) "
+        f"{escape(one.get('description', ''))}</li>"
+        for one in about.get("parameters", [])
+    )
+    kinds = ", ".join(about.get("requestBody", {}).get("content", {}))
+    body = f"<p>Body: <code>{escape(kinds)}</code></p>" if kinds else ""
+    return (
+        f"<h2><code>{method.upper()} {escape(path)}</code></h2>"
+        f"<p>{escape(about.get('description', ''))}</p><ul>{named}</ul>{body}<dl>{statuses}</dl>\n"
+    )

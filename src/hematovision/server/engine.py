@@ -1,23 +1,34 @@
-"""What all paths of a service share: models, workers, counts, and whether it is ready."""
+"""The engine behind the routes: models, a bounded queue in front of threads, counts, readiness."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from hematovision.errors import ModelError, RequestError
-from hematovision.server.metrics import Metrics
-from hematovision.server.serving import Models, Seen, Served
+from hematovision.model.inference import ImageResult
+from hematovision.server.models import LoadedModel, Models
 from hematovision.server.settings import Settings
-from hematovision.server.workers import Workers
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Metrics", "WorkQueue"]
 
-_LAST_WAIT = 1.5  # Seconds that threads get to finish at the end; none waits for their answers.
+_LAST_WAIT = 1.5  # Seconds that threads get to finish at the end; no client waits for them.
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+_Made = TypeVar("_Made")
 
 
 class Engine:
-    """A service without its paths.
+    """A server without its routes.
 
     Parameters
     ----------
@@ -29,25 +40,25 @@ class Engine:
     ready : bool
         Whether every model has passed its self-test.
     closing : bool
-        Whether no more requests are taken.
+        Whether new requests are rejected.
     failure : str
         Why the warm-up failed; else empty.
-    reading : Semaphore
-        Held while a body is read that takes the interpreter for itself.
+    parsing : Semaphore
+        Held while a body is parsed that keeps the interpreter's lock.
     """
 
     def __init__(self, settings: Settings, models: Models) -> None:
         self.settings = settings
         self.models = models
-        self.metrics = Metrics(lambda: self.workers.waiting)
-        self.workers = Workers(settings.workers, settings.queue, self.metrics.dropped)
+        self.metrics = Metrics(lambda: self.queue.waiting)
+        self.queue = WorkQueue(settings.workers, settings.queue, self.metrics.dropped)
         self.ready = False
         self.closing = False
         self.failure = ""
-        self.reading = asyncio.Semaphore(1)
+        self.parsing = asyncio.Semaphore(1)
 
     async def warm_up(self) -> None:
-        """Run every model's self-test, and be ready if all pass."""
+        """Let every model predict once; be ready if all pass their self-test."""
         try:
             for served in self.models.all:
                 await asyncio.to_thread(served.warm_up)
@@ -57,7 +68,7 @@ class Engine:
             self.ready = True
 
     def check_open(self) -> None:
-        """Raise a `RequestError` unless requests are taken."""
+        """Raise a `RequestError` unless requests are accepted."""
         if self.closing:
             raise RequestError("closing", "The server is shutting down. Try another one.")
         if not self.ready:
@@ -66,35 +77,222 @@ class Engine:
             )
 
     def check_ready(self) -> None:
-        """Raise a `RequestError` unless requests are taken, and images are getting done.
+        """Raise a `RequestError` unless requests are accepted and images are being processed.
 
-        A thread that is at one image for longer than the deadline has no caller any more. While all
-        of them are, others wait in vain.
+        The client of an image that takes longer than the deadline has gone. While every thread has
+        such an image, no other request succeeds.
         """
         self.check_open()
-        if self.workers.stuck(self.settings.deadline):
+        if self.queue.stuck(self.settings.deadline):
             raise RequestError(
                 "not ready",
                 "Every thread has been busy with one image for longer than the deadline. Try "
                 "another server, or try again later.",
             )
 
-    async def answer(self, served: Served, works: Sequence[Callable[[], Seen]]) -> list[Seen]:
-        """Answer for the images of a request, in order, and count the answers.
+    def count(self, served: LoadedModel, results: Iterable[ImageResult[Any]]) -> None:
+        """Count predictions in the metrics."""
+        self.metrics.predictions(served.name, results)
+
+    def close(self) -> None:
+        """Reject new requests, and let the threads end.
+
+        A thread that is stuck in a decoder ends with the process.
+        """
+        self.closing = True
+        self.queue.close(_LAST_WAIT)
+
+
+def _nothing() -> None:
+    """Stand in for work that is done or dropped, so that its image is freed."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    work: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class WorkQueue:
+    """A bounded queue in front of threads: the only place where images wait.
+
+    ONNX Runtime releases the interpreter's lock, and one image per thread is the fastest way on few
+    cores (`model.session`). So the images of all requests share one queue, and the threads take
+    them one by one.
+
+    Parameters
+    ----------
+    threads : int
+        Jobs worked on at once.
+    size : int
+        Jobs that may wait.
+    on_drop : callable
+        Called with the number of a request's jobs that were dropped before they began.
+    """
+
+    def __init__(
+        self, threads: int, size: int, on_drop: Callable[[int], object] = lambda _: None
+    ) -> None:
+        self.size = size
+        self._on_drop = on_drop
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._began = [math.inf] * threads
+        # Daemons, so that the process can end whatever a decoder is busy with.
+        self._threads = [
+            threading.Thread(target=self._serve, args=[i], name=f"predict-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return self._waiting
+
+    @property
+    def busy(self) -> bool:
+        """Whether any thread has a job."""
+        return any(began < math.inf for began in self._began)
+
+    def stuck(self, seconds: float) -> bool:
+        """Return whether every thread has had its job for longer than so many seconds."""
+        return max(self._began) < time.monotonic() - seconds
+
+    async def run(self, works: Sequence[Callable[[], _Made]]) -> list[_Made]:
+        """Do all jobs or none; return their results, in order.
+
+        If the caller is cancelled, by its deadline or since its client has gone, jobs that have
+        not begun are dropped.
 
         Raises
         ------
         RequestError
-            If there is no room for them.
+            If the queue has no space for all of them.
         """
-        seen = await self.workers.run(works)
-        self.metrics.answers(served.name, (one.prediction for one in seen))
-        return seen
+        jobs = self._submit(works)
+        try:
+            return list(await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs)))
+        finally:
+            self._drop(jobs)
 
-    def close(self) -> None:
-        """Take no more, and let the threads end.
+    def close(self, seconds: float) -> None:
+        """Let the threads end after the queued jobs, and wait so long for all of them."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        until = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
-        One that does not, as it is stuck in a decoder, is left to the end of the process.
-        """
-        self.closing = True
-        self.workers.close(_LAST_WAIT)
+    def _submit(self, works: Sequence[Callable[[], _Made]]) -> list[_Job]:
+        if len(works) > self.size:
+            raise RequestError(
+                "too large",
+                f"The request has {len(works)} images; at most {self.size} are accepted at once. "
+                "Send them in several requests.",
+            )
+        jobs = [_Job(work) for work in works]
+        with self._lock:
+            if self._waiting + len(jobs) > self.size:
+                raise RequestError(
+                    "full",
+                    f"{self._waiting} images are waiting; the queue holds {self.size}. "
+                    "Try again later.",
+                )
+            self._waiting += len(jobs)
+        for job in jobs:
+            self._jobs.put(job)
+        return jobs
+
+    def _drop(self, jobs: list[_Job]) -> None:
+        """Drop the jobs that have not begun."""
+        for job in jobs:
+            job.future.cancel()  # No effect on jobs that have begun or are done.
+        dropped = [job for job in jobs if job.future.cancelled()]
+        for job in dropped:
+            job.work = _nothing
+        if dropped:
+            with self._lock:
+                self._waiting -= len(dropped)
+            self._on_drop(len(dropped))
+
+    def _serve(self, number: int) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not job.future.set_running_or_notify_cancel():
+                continue  # `_drop` has counted it.
+            with self._lock:
+                self._waiting -= 1
+            work, job.work = job.work, _nothing
+            self._began[number] = time.monotonic()
+            try:
+                job.future.set_result(work())
+            except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+                job.future.set_exception(error)
+            self._began[number] = math.inf
+            del job, work  # Otherwise the image is kept until the next one comes.
+
+
+class Metrics:
+    """Counts for Prometheus; nothing about an image's content or name.
+
+    Parameters
+    ----------
+    waiting : callable
+        Returns how many images wait.
+    """
+
+    def __init__(self, waiting: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = self._counter(
+            "requests", "HTTP responses, by path and status.", "path", "status"
+        )
+        self._seconds = Histogram(
+            "hematovision_request_seconds",
+            "Seconds from a request's first byte to its response, by path.",
+            ("path",),
+            registry=self._registry,
+            buckets=_SECONDS,
+        )
+        labels = ("model", "label", "decision")
+        self._predictions = [
+            self._counter("predictions", "Predictions, by model, label and decision.", *labels),
+            self._counter("answers", "Deprecated: use hematovision_predictions.", *labels),
+        ]
+        self._refused = self._counter("refused", "Rejected requests, by reason.", "reason")
+        self._dropped = self._counter(
+            "dropped", "Images dropped unread: past the deadline, or the client has gone."
+        )
+        queue = Gauge(
+            "hematovision_queue_length", "Images that wait for a thread.", registry=self._registry
+        )
+        queue.set_function(waiting)
+
+    def request(self, path: str, status: int, seconds: float) -> None:
+        """Count a request by the path of its route, of which there are few."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count a rejected request."""
+        self._refused.labels(reason).inc()
+
+    def dropped(self, images: int) -> None:
+        """Count images that were accepted and then dropped."""
+        self._dropped.inc(images)
+
+    def predictions(self, model: str, results: Iterable[ImageResult[Any]]) -> None:
+        """Count the rows of images."""
+        for row in (row for result in results for row in result.rows):
+            values = row.values()
+            labels = str(values.get("label", "")), str(values.get("decision", ""))
+            for counter in self._predictions:
+                counter.labels(model, *labels).inc()
+
+    def page(self) -> bytes:
+        """Return all counts in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"hematovision_{name}", text, labels, registry=self._registry)

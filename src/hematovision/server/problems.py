@@ -1,28 +1,36 @@
-"""Every way a request can fail, with the status that it is answered by.
+"""Every way a request can fail, with the status of the response.
 
 .. code-block:: text
 
-    400 malformed      the body is not what the protocol asks for
-    401 key            an API key is set, and the request does not show it
-    403 forbidden      called by a host name, or from a web page, that is not allowed
+    400 malformed      the body does not follow the protocol
+    401 key            an API key is set, and the request does not have it
+    403 forbidden      the host name or the origin is not allowed
     404 unknown model
-    413 too large      more bytes, or more images, than are taken
-    415 not an image   the content, or the body, is of no accepted kind
-    422 broken         an image of an accepted kind that cannot be used, or a wrong parameter
-    503 full, not ready, closing    come again later; with ``Retry-After``
-    504 deadline       the time is over, and the work was dropped
+    413 too large      more bytes, or more images, than the limit
+    415 not an image   the content, or the body, has no supported type
+    422 broken         a damaged image of a supported type, or a wrong parameter
+    503 full, not ready, closing    try again later; with ``Retry-After``
+    504 deadline       the request timed out, and the work was dropped
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from hematovision.errors import RequestError
+from hematovision.errors import ImageError, NotAnImageError, RequestError
 
-__all__ = ["RETRY_AFTER", "STATUSES", "described", "headers_of", "problem_body", "status_of"]
+__all__ = [
+    "RETRY_AFTER",
+    "STATUSES",
+    "described",
+    "headers_of",
+    "kind_of",
+    "problem_body",
+    "status_of",
+]
 
 RETRY_AFTER = 1
-"""Seconds after which to come again: a full queue is worked off in less."""
+"""Seconds after which to try again: a full queue takes less."""
 
 STATUSES = {
     "malformed": 400,
@@ -39,7 +47,6 @@ STATUSES = {
 }
 """The status of each kind of problem."""
 
-
 _MEANINGS = {
     400: "The request body is invalid.",
     401: "An API key is needed.",
@@ -54,22 +61,27 @@ _MEANINGS = {
 
 
 def problem_body(message: str, request_id: str) -> dict[str, str]:
-    """Return the body of a problem; ``error`` is the protocol's word."""
+    """Return the body of the response; ``error`` is the protocol's key."""
     return {"error": message, "request_id": request_id}
 
 
 def status_of(problem: RequestError) -> int:
-    """Return the status that a problem is answered by."""
+    """Return the status of the response."""
     return STATUSES[problem.kind]
 
 
+def kind_of(error: ImageError) -> str:
+    """Return the kind of problem of an image that cannot be read."""
+    return "not an image" if isinstance(error, NotAnImageError) else "broken"
+
+
 def headers_of(problem: RequestError) -> dict[str, str]:
-    """Return the headers that go along with a problem."""
+    """Return the additional headers of the response."""
     if status_of(problem) == STATUSES["full"]:
         return {"Retry-After": str(RETRY_AFTER)}
     return {"WWW-Authenticate": "Bearer"} if problem.kind == "key" else {}
 
 
 def described(body: Any) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of problems, whose body is of the model `body`."""
+    """Return the OpenAPI descriptions of all problems, whose body is of the model `body`."""
     return {status: {"description": text, "model": body} for status, text in _MEANINGS.items()}

@@ -1,4 +1,4 @@
-"""``/v2``: the Open Inference Protocol, which Triton, KServe and their clients speak.
+"""``/v2``: the Open Inference Protocol, which Triton, KServe and their clients use.
 
 The specification is that of KServe ("Open Inference Protocol", version 2, HTTP/REST), with the
 extension ``binary_tensor_data`` of Triton.
@@ -7,36 +7,64 @@ extension ``binary_tensor_data`` of Triton.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import base64
+import binascii
+import json
+import math
+import struct
+from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hematovision import __version__
 from hematovision.errors import RequestError
 from hematovision.images import SIZE
+from hematovision.model.classifier import Classifier
+from hematovision.model.inference import ImageResult, Item, predict_image
 from hematovision.server.engine import Engine
-from hematovision.server.serving import Seen, Served
-from hematovision.server.tensors import (
-    FILES,
-    IMAGES,
-    InferRequest,
-    read_images,
-    read_request,
-    written,
-)
+from hematovision.server.models import LoadedModel
+from hematovision.server.problems import kind_of
 
-__all__ = ["ModelMetadata", "Port", "ServerMetadata", "protocol_paths"]
+__all__ = [
+    "FILES",
+    "IMAGES",
+    "InferRequest",
+    "ModelMetadata",
+    "Port",
+    "RequestedOutput",
+    "ServerMetadata",
+    "Tensor",
+    "protocol_routes",
+    "read_images",
+    "read_request",
+    "written",
+]
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
+_MOST_OUTPUTS = 4
+
+FILES = "files"
+"""The input that takes encoded images, BYTES (N,)."""
+
+IMAGES = "images"
+"""The input that takes fitted pixels, UINT8 (N, 224, 224, 3), RGB."""
+
+_SIDES = [SIZE, SIZE, 3]
+
+# Parsing JSON keeps the interpreter's lock, so that even health checks wait for it, and each value
+# takes ten to a hundred times its bytes. Both limits keep it below half a second and 100 MB.
+_LONGEST_JSON = 2**24  # Bytes.
+_MOST_VALUES = 2**19  # Three images as numbers.
 
 
 class ServerMetadata(BaseModel):
-    """What the service is."""
+    """The server's name, version and extensions."""
 
     name: str
     version: str
@@ -44,7 +72,7 @@ class ServerMetadata(BaseModel):
 
 
 class Port(BaseModel):
-    """An input or output; -1 stands for any number of images."""
+    """An input or output; -1 means any number of images."""
 
     name: str
     datatype: str
@@ -52,7 +80,7 @@ class Port(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """What a model takes and gives; of the inputs, a request has one."""
+    """A model's inputs, of which a request has one, and outputs."""
 
     name: str
     versions: list[str]
@@ -61,20 +89,20 @@ class ModelMetadata(BaseModel):
     outputs: list[Port]
 
 
-def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) -> APIRouter:
-    """Return the paths under ``/v2``; see `friendly_paths`."""
+def protocol_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -> APIRouter:
+    """Return the routes under ``/v2``; see `classify_routes`."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
     @router.get("")
     async def server() -> ServerMetadata:
-        """Tell what this is."""
+        """Return the server's name and version."""
         return ServerMetadata(
             name="hematovision", version=__version__, extensions=["binary_tensor_data"]
         )
 
     @router.get("/health/live")
     async def live() -> dict[str, bool]:
-        """Tell that the process answers."""
+        """Return that the process is alive."""
         return {"live": True}
 
     @router.get("/health/ready", responses={503: problems[503]})
@@ -85,56 +113,61 @@ def protocol_paths(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
 
     @router.get("/models/{name}", responses={404: problems[404]})
     async def model(name: str) -> ModelMetadata:
-        """Tell what a model takes and gives."""
+        """Return a model's inputs and outputs."""
         return _metadata(engine.models.get(name))
 
     @router.get("/models/{name}/ready", responses={k: problems[k] for k in (404, 503)})
     async def model_ready(name: str) -> dict[str, bool]:
-        """Tell whether a model answers."""
+        """Return whether a model is ready."""
         engine.models.get(name)
         engine.check_ready()
         return {"ready": True}
 
     @router.post("/models/{name}/infer", responses=problems, openapi_extra=_body())
     async def infer(name: str, request: Request) -> Response:
-        """Answer for images: encoded files (BYTES) or fitted pixels (UINT8)."""
+        """Classify images: encoded files (BYTES) or pixels of the input size (UINT8)."""
         served = engine.models.get(name)
+        classifier = _classifier(served)
         body, length = await request.body(), request.headers.get(_HEADER_LENGTH)
-        # On a thread, and one at a time: while JSON is read, no other thread runs for long.
-        async with engine.reading:
-            asked, works = await asyncio.to_thread(_read, served, engine, body, length)
-        wanted = _wanted(asked, _outputs(served))
-        seen = await engine.answer(served, works)
-        _check_all(seen)
-        answer = {"model_name": served.name, "model_version": served.hash}
+        # On a thread, and one at a time: parsing JSON keeps the interpreter's lock.
+        async with engine.parsing:
+            asked, items = await asyncio.to_thread(_read, engine, body, length)
+        wanted = _wanted(asked, _outputs(classifier))
+        works = [partial(predict_image, classifier, item) for item in items]
+        results = await engine.queue.run(works)
+        engine.count(served, results)
+        _check_all(results)
+        response = {"model_name": served.name, "model_version": served.hash}
         if asked.id:
-            answer["id"] = asked.id
-        values = _values(seen, len(served.classifier.classes))
+            response["id"] = asked.id
+        values = _values(results, len(classifier.classes))
         outputs = [(key, values[key].shape, values[key], binary) for key, binary in wanted]
-        return _response(*written(answer, outputs))
+        return _response(*written(response, outputs))
 
     return router
 
 
-def _read(
-    served: Served, engine: Engine, body: bytes, length: str | None
-) -> tuple[InferRequest, list[Callable[[], Seen]]]:
-    asked, behind = read_request(body, length)
-    given = read_images(asked.inputs[0], behind, engine.settings.queue)
-    if isinstance(given, list):
-        files = enumerate(given)
-        return asked, [partial(served.look, data, f"{FILES}[{i}]") for i, data in files]
-    arrays = enumerate(given)
-    return asked, [partial(served.look_at, pixels, f"{IMAGES}[{i}]") for i, pixels in arrays]
+def _read(engine: Engine, body: bytes, length: str | None) -> tuple[InferRequest, list[Item]]:
+    asked, tail = read_request(body, length)
+    given = read_images(asked.inputs[0], tail, engine.settings.queue)
+    name = FILES if isinstance(given, list) else IMAGES
+    return asked, [Item(f"{name}[{i}]", source) for i, source in enumerate(given)]
 
 
-def _outputs(served: Served) -> list[str]:
-    novelty = ["novelty"] if served.classifier.scores_novelty else []
+def _classifier(served: LoadedModel) -> Classifier:
+    """Return a model's classifier: other predictors have no tensors of one row per image."""
+    if not isinstance(served.predictor, Classifier):
+        raise RequestError("unknown model", f"{served.name} is served by /v1/classify only.")
+    return served.predictor
+
+
+def _outputs(classifier: Classifier) -> list[str]:
+    novelty = ["novelty"] if classifier.scores_novelty else []
     return ["probabilities", *novelty, "label", "decision"]
 
 
 def _wanted(asked: InferRequest, outputs: list[str]) -> list[tuple[str, bool]]:
-    """Return which outputs are asked for, by default all, and whether each as bytes."""
+    """Return the requested outputs, by default all, and whether to send each as bytes."""
     all_binary = asked.parameters.get("binary_data_output") is True
     names = {one.name for one in asked.outputs}
     if not names <= set(outputs) or len(names) < len(asked.outputs):
@@ -150,16 +183,15 @@ def _wanted(asked: InferRequest, outputs: list[str]) -> list[tuple[str, bool]]:
     ]
 
 
-def _check_all(seen: list[Seen]) -> None:
-    """Refuse a request with an image that cannot be used: a tensor has no place for the reason."""
-    for one in seen:
-        if one.kind:
-            prediction = one.prediction
-            raise RequestError(one.kind, f"{prediction.path}: {prediction.error}")
+def _check_all(results: list[ImageResult[Any]]) -> None:
+    """Raise the first error of an image: a tensor cannot hold it."""
+    for result in results:
+        if result.error is not None:
+            raise RequestError(kind_of(result.error), f"{result.name}: {result.error.reason}")
 
 
-def _values(seen: list[Seen], classes: int) -> dict[str, NDArray[Any]]:
-    rows = [one.prediction for one in seen]
+def _values(results: list[ImageResult[Any]], classes: int) -> dict[str, NDArray[Any]]:
+    rows = [result.prediction for result in results]
     probabilities = np.array([row.probabilities for row in rows], np.float32)
     return {
         "probabilities": probabilities.reshape(len(rows), classes),
@@ -176,10 +208,10 @@ def _response(body: bytes, header_length: int | None) -> Response:
     return Response(body, headers=headers, media_type="application/octet-stream")
 
 
-def _metadata(served: Served) -> ModelMetadata:
-    classes = len(served.classifier.classes)
+def _metadata(served: LoadedModel) -> ModelMetadata:
+    classifier = _classifier(served)
     outputs = [
-        Port(name="probabilities", datatype="FP32", shape=[-1, classes]),
+        Port(name="probabilities", datatype="FP32", shape=[-1, len(classifier.classes)]),
         Port(name="novelty", datatype="FP32", shape=[-1]),
         Port(name="label", datatype="BYTES", shape=[-1]),
         Port(name="decision", datatype="BYTES", shape=[-1]),
@@ -192,12 +224,12 @@ def _metadata(served: Served) -> ModelMetadata:
             Port(name=FILES, datatype="BYTES", shape=[-1]),
             Port(name=IMAGES, datatype="UINT8", shape=[-1, SIZE, SIZE, 3]),
         ],
-        outputs=[port for port in outputs if port.name in _outputs(served)],
+        outputs=[port for port in outputs if port.name in _outputs(classifier)],
     )
 
 
 def _body() -> dict[str, Any]:
-    """Return what OpenAPI says of the body, which FastAPI is not to read: bytes may follow it."""
+    """Return the OpenAPI description of the body, whose end FastAPI can't parse."""
     schema = InferRequest.model_json_schema()
     definitions = schema.pop("$defs")
 
@@ -210,3 +242,223 @@ def _body() -> dict[str, Any]:
 
     content = {"application/json": {"schema": inlined(schema)}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+class Tensor(BaseModel):
+    """An input: ``data`` in JSON, or `binary_data_size` bytes after it."""
+
+    model_config = ConfigDict(strict=True)
+    name: str
+    datatype: str
+    shape: list[int] = Field(max_length=8)
+    parameters: dict[str, Any] = {}
+    data: list[Any] | None = None
+
+
+class RequestedOutput(BaseModel):
+    """A requested output."""
+
+    model_config = ConfigDict(strict=True)
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(BaseModel):
+    """An inference request."""
+
+    model_config = ConfigDict(strict=True)
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    inputs: list[Tensor] = Field(min_length=1, max_length=1)
+    outputs: list[RequestedOutput] = Field(default=[], max_length=_MOST_OUTPUTS)
+
+
+def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, bytes]:
+    """Split a body into the request and the bytes after it.
+
+    Parameters
+    ----------
+    body : bytes
+    header_length : str or None
+        The value of ``Inference-Header-Content-Length``, if given: where the JSON ends.
+
+    Raises
+    ------
+    RequestError
+        If it does not follow the protocol, or has too much JSON: values are counted before any is
+        parsed.
+    """
+    length = len(body) if header_length is None else _length(header_length, len(body))
+    head = body[:length]
+    _check_amount(head)
+    try:
+        return InferRequest.model_validate_json(head), body[length:]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the body"
+        raise _malformed(f"{place}: {first['msg']}") from error
+
+
+def read_images(tensor: Tensor, tail: bytes, most: int) -> list[bytes] | NDArray[np.uint8]:
+    """Return the images of an input: contents of files, or fitted pixels (N, 224, 224, 3).
+
+    Parameters
+    ----------
+    tensor : Tensor
+    tail : bytes
+        What came after the JSON.
+    most : int
+        Images allowed.
+
+    Raises
+    ------
+    RequestError
+        If name, type, shape and data do not fit, or there are too many images.
+    """
+    size = tensor.parameters.get("binary_data_size")
+    if size is not None and (type(size) is not int or size != len(tail)):
+        raise _malformed(f"binary_data_size is {size!r}; {len(tail)} bytes came after the JSON")
+    if (size is None) == (tensor.data is None):
+        raise _malformed(f"{tensor.name} needs either data or binary_data_size")
+    shape = tensor.shape
+    if shape and shape[0] > most:
+        raise RequestError(
+            "too large",
+            f"The request has {shape[0]} images; at most {most} are accepted at once. Send them in "
+            "several requests.",
+        )
+    if (tensor.name, tensor.datatype) == (FILES, "BYTES") and len(shape) == 1:
+        return _files(shape[0], tail if tensor.data is None else tensor.data)
+    if (tensor.name, tensor.datatype) == (IMAGES, "UINT8") and shape[1:] == _SIDES:
+        return _pixels(shape, tail if tensor.data is None else _numbers(tensor.data))
+    raise _malformed(
+        f"there is no input {tensor.name!r} of type {tensor.datatype} and shape {shape}; expected "
+        f"{FILES!r}, BYTES [N], or {IMAGES!r}, UINT8 [N, {SIZE}, {SIZE}, 3]"
+    )
+
+
+def written(
+    response: dict[str, Any], outputs: Sequence[tuple[str, Sequence[Any], NDArray[Any], bool]]
+) -> tuple[bytes, int | None]:
+    """Serialise a response.
+
+    Parameters
+    ----------
+    response : dict
+        Its fields before the outputs.
+    outputs : sequence of (name, shape, values, binary)
+        Values are float32, or objects: bytes.
+
+    Returns
+    -------
+    body : bytes
+    header_length : int or None
+        Where the JSON ends, if bytes follow.
+    """
+    tensors, tail = [], b""
+    for name, shape, values, binary in outputs:
+        is_text = values.dtype == np.object_
+        tensor: dict[str, Any] = {
+            "name": name,
+            "datatype": "BYTES" if is_text else "FP32",
+            "shape": list(shape),
+        }
+        if binary:
+            data = _joined(values) if is_text else values.astype("<f4").tobytes()
+            tensor["parameters"] = {"binary_data_size": len(data)}
+            tail += data
+        else:
+            flat = values.ravel().tolist()
+            tensor["data"] = [one.decode() for one in flat] if is_text else flat
+        tensors.append(tensor)
+    head = json.dumps({**response, "outputs": tensors}).encode()
+    binary_part = any(binary for *_, binary in outputs)
+    return head + tail, len(head) if binary_part else None
+
+
+def _malformed(what: str) -> RequestError:
+    return RequestError("malformed", f"Not a request of the Open Inference Protocol v2: {what}.")
+
+
+def _length(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text) <= most):
+        raise _malformed(f"Inference-Header-Content-Length is {text!r}; the body has {most} bytes")
+    return int(text)
+
+
+def _check_amount(head: bytes) -> None:
+    """Reject JSON of too many bytes or values; commas in strings count, but base64 has none."""
+    if len(head) > _LONGEST_JSON:
+        raise RequestError(
+            "too large",
+            f"The JSON has {len(head):,} bytes; at most {_LONGEST_JSON:,} are accepted. Send "
+            "images as bytes after the JSON (binary_data_size), or as files to /v1/classify.",
+        )
+    if sum(map(head.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise RequestError(
+            "too large",
+            f"The JSON has more than {_MOST_VALUES:,} values, the limit. Send pixels as bytes "
+            "after the JSON (binary_data_size), or image files instead of pixels.",
+        )
+
+
+def _files(count: int, data: bytes | list[Any]) -> list[bytes]:
+    if isinstance(data, bytes):
+        found = _split(data, count)
+        if len(found) == count:
+            return found
+        raise _malformed(f"shape {[count]} does not fit {len(found)} elements or more")
+    if len(data) != count:
+        raise _malformed(f"shape {[count]} does not fit {len(data)} elements")
+    return [_decoded(one) for one in data]
+
+
+def _split(data: bytes, most: int) -> list[bytes]:
+    """Split elements that follow their lengths (four bytes, little-endian), at most `most` + 1."""
+    parts: list[bytes] = []
+    place = 0
+    while place < len(data) and len(parts) <= most:
+        start = place + 4
+        end = start + int.from_bytes(data[place:start], "little")
+        if end > len(data):
+            raise _malformed(f"the bytes of {FILES!r} end within an element")
+        parts.append(data[start:end])
+        place = end
+    return parts
+
+
+def _joined(values: NDArray[Any]) -> bytes:
+    return b"".join(struct.pack("<I", len(one)) + one for one in values.ravel())
+
+
+def _decoded(element: object) -> bytes:
+    try:
+        if isinstance(element, str):
+            return base64.b64decode(element, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise _malformed(f"in JSON, each element of {FILES!r} is an image file in base64")
+
+
+def _numbers(data: list[Any]) -> bytes:
+    """Return whole numbers from 0 to 255, flat or nested, as bytes.
+
+    Without NumPy: in its array of numbers and a long string, each number would be as long.
+    """
+    for _ in range(len(_SIDES)):
+        if not (data and isinstance(data[0], list)):
+            break
+        width = len(data[0])
+        if not all(isinstance(row, list) and len(row) == width for row in data):
+            raise _malformed(f"the data of {IMAGES!r} are not a tensor")
+        data = list(chain.from_iterable(data))
+    try:
+        return bytes(data)
+    except (TypeError, ValueError) as error:
+        raise _malformed(f"the data of {IMAGES!r} must be whole numbers from 0 to 255") from error
+
+
+def _pixels(shape: list[int], data: bytes) -> NDArray[np.uint8]:
+    if shape[0] < 0 or math.prod(shape) != len(data):
+        raise _malformed(f"shape {shape} does not fit {len(data)} numbers")
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -1,12 +1,14 @@
-"""Serving until told to stop, and stopping without dropping what was taken."""
+"""Running the server until it is stopped, and stopping without dropping accepted requests."""
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
@@ -15,45 +17,52 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from hematovision.errors import ModelError
 from hematovision.listening import listen
 from hematovision.server.application import create_app
-from hematovision.server.door import LINGER, Door
-from hematovision.server.gate import Gate, affordable, guarded
-from hematovision.server.logs import throttled
+from hematovision.server.connections import Connections, affordable, limited
+from hematovision.server.requests import LINGER, RequestGuard
 from hematovision.server.settings import Settings
 
-__all__ = ["serve"]
+__all__ = ["Throttle", "serve", "throttled"]
 
-_GRACE = 1.5  # Seconds beyond the deadline, by which every request has an answer.
-_AT_ONCE = 16  # Connections that asyncio accepts before any of them passes the gate.
+_GRACE = 1.5  # Seconds after the deadline, by which every request has a response.
+_AT_ONCE = 16  # Connections that asyncio accepts before any of them is counted.
 _BACKLOG = 2048  # Connections that the system holds until they are accepted.
+
+_LOGGERS = ("asyncio", "uvicorn.error")
+"""Those that write a line, or a traceback, for each failure that a client causes."""
+
+_KINDS = 1000
+"""Different messages; beyond that all counts start again."""
 
 
 class _Server(uvicorn.Server):
-    """A server that says to its service at once when it is told to stop, and then ends well."""
+    """A uvicorn server that rejects new requests as soon as it is stopped."""
 
-    def __init__(self, config: uvicorn.Config, door: Door, gate: Gate) -> None:
+    def __init__(
+        self, config: uvicorn.Config, guard: RequestGuard, connections: Connections
+    ) -> None:
         super().__init__(config)
-        self._door, self._gate = door, gate
+        self._guard, self._connections = guard, connections
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take no more; uvicorn waits for what was taken."""
-        self._door.engine.closing = True
+        """Reject new requests; uvicorn waits for the accepted ones."""
+        self._guard.engine.closing = True
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections, few at once, while many may wait for it."""
+        """Begin to accept connections, few at once, while many may wait."""
         await super().startup(sockets)
         for one in sockets or []:
             one.listen(_BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell, ten times a second, whether to end: also where the service will never be ready."""
+        """Return, ten times a second, whether to end: also if the server will never be ready."""
         if counter % 10 == 0:
-            self._gate.sweep()
-        return await super().on_tick(counter) or bool(self._door.engine.failure)
+            self._connections.sweep()
+        return await super().on_tick(counter) or bool(self._guard.engine.failure)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Listen to signals; unlike uvicorn's own, do not die of them after all is done."""
+        """Handle signals; unlike uvicorn, do not raise them again at the end."""
         wanted = (signal.SIGINT, signal.SIGTERM)
         before = {one: signal.signal(one, self.handle_exit) for one in wanted}
         try:
@@ -66,16 +75,16 @@ class _Server(uvicorn.Server):
 def serve(
     settings: Settings, *, port: int = 8000, announce: Callable[[], object] = lambda: None
 ) -> bool:
-    """Answer until SIGTERM or Ctrl-C.
+    """Serve until SIGTERM or Ctrl-C.
 
-    Requests that were taken by then are answered, within the deadline; new ones get 503.
+    Requests accepted by then are processed, within the deadline; new ones get status 503.
 
     Parameters
     ----------
     settings : Settings
     port : int
     announce : callable
-        Called once the port is ours, before the models are opened.
+        Called once the port is bound, before the models are opened.
 
     Returns
     -------
@@ -94,31 +103,87 @@ def serve(
     """
     with listen(settings.address, port) as opened:
         announce()
-        door = create_app(settings)
-        gate = Gate(
+        guard = create_app(settings)
+        connections = Connections(
             affordable(settings.max_connections),
             settings.header_timeout,
             settings.deadline + LINGER,
-            door.engine.metrics.refused,
+            guard.engine.metrics.refused,
         )
-        config = _config(door, gate, settings)
+        config = _config(guard, connections, settings)
         with throttled():
-            _Server(config, door, gate).run([opened])
-    if door.engine.failure:
-        raise ModelError(door.engine.failure)
-    return not door.engine.workers.busy
+            _Server(config, guard, connections).run([opened])
+    if guard.engine.failure:
+        raise ModelError(guard.engine.failure)
+    return not guard.engine.queue.busy
 
 
-def _config(door: Door, gate: Gate, settings: Settings) -> uvicorn.Config:
+def _config(guard: RequestGuard, connections: Connections, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        door,
-        http=guarded(AutoHTTPProtocol, gate),
-        ws="none",  # There are none here, and such a connection would leave the gate.
-        loop="asyncio",  # Its way to accept connections is the one that `_AT_ONCE` is about.
+        guard,
+        http=limited(AutoHTTPProtocol, connections),
+        ws="none",  # No routes here use them, and they would escape the limits.
+        loop="asyncio",  # `_AT_ONCE` relies on how it accepts connections.
         backlog=_AT_ONCE,
         access_log=False,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,  # Nobody asks here where a request came from.
+        proxy_headers=False,  # The address of a client is not used.
         timeout_graceful_shutdown=math.ceil(settings.deadline + _GRACE),
     )
+
+
+@dataclass(slots=True)
+class _Count:
+    since: float
+    written: int = 0
+    left_out: int = 0
+
+
+class Throttle(logging.Filter):
+    """Limits how often a message is written, so that clients cannot fill the log.
+
+    The first message after the period has the number of those left out.
+
+    Parameters
+    ----------
+    most : int
+    seconds : float
+        The period.
+    """
+
+    def __init__(self, most: int = 5, seconds: float = 60.0) -> None:
+        super().__init__()
+        self._most, self._seconds = most, seconds
+        self._counts: dict[tuple[object, ...], _Count] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write a record."""
+        kind = record.exc_info[0] if record.exc_info else None
+        # Only the first line: others name sockets and addresses.
+        key = (record.name, record.levelno, str(record.msg).partition("\n")[0], kind)
+        if len(self._counts) > _KINDS:
+            self._counts.clear()
+        count = self._counts.setdefault(key, _Count(record.created))
+        if record.created - count.since >= self._seconds:
+            if count.left_out:
+                record.msg = f"{record.getMessage()} ({count.left_out:,} more like this left out)"
+                record.args = None
+            count.since, count.written, count.left_out = record.created, 0, 0
+        count.written += 1
+        count.left_out += count.written > self._most
+        return count.written <= self._most
+
+
+@contextmanager
+def throttled() -> Iterator[None]:
+    """Throttle the logs of the server's libraries while the block runs."""
+    throttle = Throttle()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(throttle)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(throttle)

@@ -1,4 +1,4 @@
-"""What whoever starts the service may choose."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -21,36 +21,35 @@ LONGEST_DEADLINE = 3600.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How a service behaves.
+    """The settings of a server.
 
     Parameters
     ----------
     models : tuple of str or Path
-        Bundled names or run folders; the first one answers where none is asked for.
+        Bundled names or run folders; the first is the default.
     threads : int
-        Images worked on at once; 0 for one more than there are usable processors. One image on one
-        thread is the fastest way (`model.session`); the one more computes while another waits for
-        the interpreter, which reading requests needs, too (2 cores: 3 threads answer 9 % more
-        requests than 2, and as many as 4).
+        Images processed at once; 0 for the number of usable CPUs plus one. One image per thread is
+        the fastest way (`model.session`); the extra thread computes while another waits for the
+        interpreter's lock (2 cores: 3 threads process 9% more requests than 2, and as many as 4).
     queue : int
-        Images that may wait for a thread; also the most that one request may bring.
+        Images that may wait for a thread; also the limit of one request.
     deadline : float
-        Seconds from a request's first byte to its answer.
+        Seconds from a request's first byte to its response.
     max_bytes : int
         Of a request's body. At most ``queue + threads`` bodies are in memory.
     max_pixels : int
-        Width times height above which an image is refused before it is decoded.
+        Images of more pixels (width times height) are rejected before they are decoded.
     max_connections : int
-        Open at once. The limit of the process on open files may lower it (`gate`).
+        Open at once. The process's limit on open files may lower it (`connections`).
     header_timeout : float
-        Seconds from a connection's beginning, or from its last answer, to the end of the next
+        Seconds from a connection's start, or from its last response, to the end of the next
         request's header.
     api_key : str or None
-        What callers have to show; None lets everybody in.
+        The key that clients must send; None accepts everybody.
     address : str
-        Where the service listens; also decides which hosts requests may name (`listening.Hosts`).
+        Where the server listens; also decides which hosts requests may name (`listening.Hosts`).
     allowed_hosts : tuple of str
-        Names, besides those of this computer, by which requests may call the service.
+        Further host names, in addition to this computer's, that requests may use.
 
     Raises
     ------
@@ -90,12 +89,12 @@ class Settings:
 
     @property
     def hosts(self) -> Hosts:
-        """The hosts by which requests may call the service."""
+        """The hosts that requests may name."""
         return Hosts(self.address, self.allowed_hosts)
 
     @property
     def workers(self) -> int:
-        """How many threads there will be."""
+        """The number of threads."""
         return self.threads or reading_threads()
 
     def _check_counts(self) -> None:
@@ -115,7 +114,7 @@ class Settings:
 
 
 def _check_key(key: str) -> None:
-    """Refuse a key that lets everybody in, or that no header can carry; never show it."""
+    """Reject a key that accepts everybody, or that no header can carry; never print it."""
     if not key.strip():
         raise ValueError(
             "`api_key` must not be empty, since an empty key would let everybody in. Received: "

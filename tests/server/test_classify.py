@@ -1,4 +1,4 @@
-"""``/v1/classify`` says what ``hematovision classify`` says, and why it does not."""
+"""``/v1/classify`` returns the rows of ``hematovision classify``, or the error."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def post(client, *contents, names=None, **query):
     return client.post("/v1/classify", files=parts, params=query)
 
 
-def test_the_answers_are_those_of_the_command(client, tmp_path):
+def test_rows_are_those_of_the_command(client, tmp_path):
     paths = [
         images.write(tmp_path / f"{kind}.{ending}", render_cell(kind, seed))
         for seed, (kind, ending) in enumerate(
@@ -32,10 +32,10 @@ def test_the_answers_are_those_of_the_command(client, tmp_path):
     ]
     classify(paths, out=tmp_path / "table.jsonl")
     expected = [json.loads(line) for line in (tmp_path / "table.jsonl").read_text().splitlines()]
-    answer = post(client, *[path.read_bytes() for path in paths], names=[p.name for p in paths])
-    assert answer.status_code == 200
-    assert len(answer.json()["rows"]) == len(expected) == 4
-    for row, wanted, path in zip(answer.json()["rows"], expected, paths, strict=True):
+    response = post(client, *[path.read_bytes() for path in paths], names=[p.name for p in paths])
+    assert response.status_code == 200
+    assert len(response.json()["rows"]) == len(expected) == 4
+    for row, wanted, path in zip(response.json()["rows"], expected, paths, strict=True):
         assert list(row) == list(wanted)
         assert row["path"] == path.name
         for key in set(row) - {"path"}:
@@ -45,24 +45,24 @@ def test_the_answers_are_those_of_the_command(client, tmp_path):
                 assert (row[key] or None) == (wanted[key] or None)
 
 
-def test_an_answer_says_who_asked_and_which_model_answered(client, cell):
-    answer = post(client, cell, model="pbc8")
+def test_a_response_names_the_request_and_the_model(client, cell):
+    response = post(client, cell, model="pbc8")
     (listed,) = [m for m in client.get("/v1/models").json()["models"] if m["name"] == "pbc8"]
-    assert answer.json()["model"] == listed
+    assert response.json()["model"] == listed
     assert len(listed["hash"]) == 64
-    assert answer.headers["X-Model-Hash"] == listed["hash"]
-    assert answer.headers["X-Request-Id"] == answer.json()["request_id"]
+    assert response.headers["X-Model-Hash"] == listed["hash"]
+    assert response.headers["X-Request-Id"] == response.json()["request_id"]
 
 
-def test_the_first_model_answers_where_none_is_asked_for(client, cell):
+def test_the_first_model_is_the_default(client, cell):
     assert post(client, cell).json()["model"]["name"] == "rbc-wbc-platelets"
 
 
-def test_a_heat_map_is_a_picture_in_base64(client, cell):
+def test_a_heat_map_is_an_image_in_base64(client, cell):
     (row,) = post(client, cell, explain="true").json()["rows"]
-    picture = images.read(base64.b64decode(row["heat_map"]))
-    assert picture.shape == (256, 256, 3)  # A crop below 256 pixels is enlarged to that.
-    assert np.ptp(picture) > 100
+    heat_map = images.read(base64.b64decode(row["heat_map"]))
+    assert heat_map.shape == (256, 256, 3)  # A crop below 256 pixels is enlarged to that.
+    assert np.ptp(heat_map) > 100
     assert "heat_map" not in post(client, cell).json()["rows"][0]
 
 
@@ -71,44 +71,44 @@ def test_a_heat_map_is_a_picture_in_base64(client, cell):
     [(500, 422, "ends early"), (0, 422, "is empty"), (None, 415, "is not an image")],
 )
 def test_an_only_image_that_cannot_be_used_is_a_status(client, cell, cut, status, reason):
-    answer = post(client, b"plain text" if cut is None else cell[:cut])
-    assert answer.status_code == status
-    assert answer.json()["error"].startswith("0.png: ")
-    assert reason in answer.json()["error"]
-    assert len(answer.headers["X-Model-Hash"]) == 64
+    response = post(client, b"plain text" if cut is None else cell[:cut])
+    assert response.status_code == status
+    assert response.json()["error"].startswith("0.png: ")
+    assert reason in response.json()["error"]
+    assert len(response.headers["X-Model-Hash"]) == 64
 
 
 def test_a_tiff_with_a_compression_that_cannot_be_read_is_unsupported_and_not_damaged(client):
-    answer = post(client, one_page(t259=(3, (50001,))))
-    assert answer.status_code == 415
-    assert "compressed with WebP" in answer.json()["error"]
+    response = post(client, one_page(t259=(3, (50001,))))
+    assert response.status_code == 415
+    assert "compressed with WebP" in response.json()["error"]
 
 
-def test_whoever_asks_for_it_gets_a_row_for_an_only_image_too(client):
-    answer = post(client, b"plain text", lenient="true")
-    assert answer.status_code == 200
-    assert "is not an image" in answer.json()["rows"][0]["error"]
+def test_a_lenient_request_gets_a_row_for_an_only_image_too(client):
+    response = post(client, b"plain text", lenient="true")
+    assert response.status_code == 200
+    assert "is not an image" in response.json()["rows"][0]["error"]
 
 
 def test_of_several_images_each_row_has_its_own_error(client, cell):
-    answer = post(client, cell[:500], cell, b"text")
-    assert answer.status_code == 200
-    rows = answer.json()["rows"]
+    response = post(client, cell[:500], cell, b"text")
+    assert response.status_code == 200
+    rows = response.json()["rows"]
     assert [row["decision"] == "refused" for row in rows] == [True, False, True]
     assert ["ends early" in row["error"] for row in rows] == [True, False, False]
     assert rows[0]["p_WBC"] is None
 
 
 def test_names_are_for_people_and_never_paths(client, cell):
-    answer = post(client, cell, cell, names=["../../etc/passwd", "a\u202egpj.exe"])
-    assert [row["path"] for row in answer.json()["rows"]] == ["etc \u203a passwd", "agpj.exe"]
+    response = post(client, cell, cell, names=["../../etc/passwd", "a\u202egpj.exe"])
+    assert [row["path"] for row in response.json()["rows"]] == ["etc \u203a passwd", "agpj.exe"]
 
 
 def test_an_unknown_model_is_not_found_and_has_no_hash(client, cell):
-    answer = post(client, cell, model="gpt")
-    assert answer.status_code == 404
-    assert "rbc-wbc-platelets, pbc8" in answer.json()["error"]
-    assert "X-Model-Hash" not in answer.headers
+    response = post(client, cell, model="gpt")
+    assert response.status_code == 404
+    assert "rbc-wbc-platelets, pbc8" in response.json()["error"]
+    assert "X-Model-Hash" not in response.headers
 
 
 def test_a_body_that_is_no_form_is_refused(client, cell):
@@ -117,11 +117,11 @@ def test_a_body_that_is_no_form_is_refused(client, cell):
     assert client.post("/v1/classify", content=cell, headers=kind).status_code == 400
 
 
-def test_a_form_without_files_and_a_wrong_parameter_are_said(client, cell):
-    answer = client.post("/v1/classify", files=[("pictures", ("a.png", cell))])
-    assert (answer.status_code, "part named files" in answer.json()["error"]) == (422, True)
-    answer = post(client, cell, explain="perhaps")
-    assert (answer.status_code, "explain" in answer.json()["error"]) == (422, True)
+def test_a_form_without_files_and_a_wrong_parameter_are_errors(client, cell):
+    response = client.post("/v1/classify", files=[("images", ("a.png", cell))])
+    assert (response.status_code, "part named files" in response.json()["error"]) == (422, True)
+    response = post(client, cell, explain="perhaps")
+    assert (response.status_code, "explain" in response.json()["error"]) == (422, True)
 
 
 def form(*contents: bytes) -> bytes:
@@ -141,9 +141,9 @@ def test_a_form_that_is_cut_anywhere_is_refused(client, cell):
     second = whole.index(b"--b", 3)
     cuts = [second, second + 3, second + 5, second + 30, second + 90, len(whole) - 500]
     for cut in [1, 50, second - 2, *cuts, len(whole) - 8, len(whole) - 4]:
-        answer = send(client, whole[:cut])
-        assert answer.status_code == 400, cut
-        assert "closing boundary" in answer.json()["error"]
+        response = send(client, whole[:cut])
+        assert response.status_code == 400, cut
+        assert "closing boundary" in response.json()["error"]
 
 
 def test_an_image_may_hold_what_looks_like_a_boundary(client, cell):
@@ -165,17 +165,17 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded():
         large, small = (
             images.encode_png(np.zeros((300, width, 3), np.uint8)) for width in (301, 300)
         )
-        answer = post(client, large)
-        assert answer.status_code == 422
-        assert "90,000" in answer.json()["error"]
+        response = post(client, large)
+        assert response.status_code == 422
+        assert "90,000" in response.json()["error"]
         assert post(client, small).status_code == 200
     assert Settings().max_pixels == 25_000_000 < images.MAX_PIXELS
 
 
 def test_too_many_bytes_or_images_are_refused(client, cell):
     assert post(client, b"x" * 2**20).status_code == 413
-    answer = post(client, *[cell[:100]] * 9)
-    assert (answer.status_code, "at most 8" in answer.json()["error"]) == (413, True)
+    response = post(client, *[cell[:100]] * 9)
+    assert (response.status_code, "at most 8" in response.json()["error"]) == (413, True)
 
 
 def test_a_body_of_unknown_length_is_read_no_further_than_the_limit(client):

@@ -1,9 +1,9 @@
 """Limits on open connections and on the time for a request header.
 
-uvicorn waits for the end of a header as long as it takes, and holds as many connections as come. So
-a thousand connections with half a header would use up the files that the process may open, and
-nobody else, not even the health check, would get in. Here a connection without a whole header has
-little time and no rights: when there are too many, the oldest such one makes room for the newest.
+uvicorn waits for the end of a header without a limit, and holds any number of connections. So a
+thousand connections with half a header would use up the files that the process may open, and not
+even a health check would succeed. Here a connection without a complete header has little time, and
+if there are too many, the oldest such one is closed for the newest.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from typing import Any
 
 from hematovision.server.problems import problem_body
 
-__all__ = ["Gate", "affordable", "guarded"]
+__all__ = ["Connections", "affordable", "limited"]
 
 _LONGEST_HEADER = 2**16
-"""Bytes of a header that has no end yet; httptools itself has no limit."""
+"""Bytes of an incomplete header; httptools itself has no limit."""
 
 _RESERVE = 100
-"""Open files besides connections: models, the event loop, libraries, and those being accepted."""
+"""Open files that are no connections: models, the event loop, libraries, those being accepted."""
 
 
 def affordable(connections: int) -> int:
     """Return how many of so many connections the process can hold, at least one.
 
-    Its soft limit on open files is raised as far as needed and allowed: on macOS it is 256. Where
-    connections use up all files, none is accepted any more, not even to say so.
+    Its soft limit on open files (256 on macOS) is raised as far as needed and allowed. If the
+    connections use up all files, no other is accepted, not even to reject it.
     """
     try:
         resource = import_module("resource")  # Not on Windows, which has no such limit.
@@ -52,19 +52,19 @@ def affordable(connections: int) -> int:
     return max(1, min(connections, int(soft) - _RESERVE))
 
 
-class Gate:
-    """The open connections of a service; used on the event loop only.
+class Connections:
+    """The open connections of a server; used on the event loop only.
 
     Parameters
     ----------
     most : int
         Open at once.
     header_timeout : float
-        Seconds from the beginning of a connection, or from its last answer, to a whole header.
+        Seconds from the start of a connection, or from its last response, to a complete header.
     longest : float
-        Seconds from a whole header to the end of the answer, whatever the caller does.
+        Seconds from a complete header to the end of the response, whatever the client does.
     on_refused : callable
-        Called with a word for why a connection was turned away or closed.
+        Called with the reason why a connection was rejected or closed.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Gate:
     ) -> None:
         self._most, self._header_timeout, self._longest = most, header_timeout, longest
         self._on_refused = on_refused
-        # Since when, the oldest first: without a whole header, or with a request in hand.
+        # Since when, the oldest first: without a complete header, or with a request in progress.
         self._waiting: dict[Any, float] = {}
         self._busy: dict[Any, float] = {}
 
@@ -86,26 +86,26 @@ class Gate:
         return len(self._waiting) + len(self._busy)
 
     def enter(self, connection: Any) -> None:
-        """Take in a new connection; where it is one too many, another one goes, or itself."""
+        """Add a new connection; if it is one too many, close another one or reject it."""
         self._waiting[connection] = time.monotonic()
         if self.connections > self._most:
             oldest = next(iter(self._waiting))
             self._on_refused("connections")
-            if oldest is connection:  # All others have a request in hand.
+            if oldest is connection:  # All others have a request in progress.
                 self.refuse(connection, 503, "Too many connections are open. Try again later.")
             else:
                 self._abort(oldest)
 
     def leave(self, connection: Any) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         self._waiting.pop(connection, None)
         self._busy.pop(connection, None)
 
     def received(self, connection: Any, size: int) -> None:
-        """Note that so many bytes have come, and been parsed."""
+        """Note that so many bytes were received and parsed."""
         if connection.refused or connection not in self._waiting:
             return
-        if _in_hand(connection):
+        if _in_progress(connection):
             del self._waiting[connection]
             self._busy[connection] = time.monotonic()
             connection.unparsed = 0
@@ -115,15 +115,15 @@ class Gate:
             self._on_refused("header size")
             self.refuse(connection, 431, f"A header may have at most {_LONGEST_HEADER:,} bytes.")
 
-    def answered(self, connection: Any) -> None:
-        """Note that a request has its answer; another one may be in hand behind it."""
+    def responded(self, connection: Any) -> None:
+        """Note that a response is complete; the next request may be in progress."""
         if connection in self._busy:
             del self._busy[connection]
-            home = self._busy if _in_hand(connection) else self._waiting
+            home = self._busy if _in_progress(connection) else self._waiting
             home[connection] = time.monotonic()
 
     def malformed(self, connection: Any) -> None:
-        """Refuse what the parser cannot read."""
+        """Reject a request that the parser cannot read."""
         self._on_refused("no http")
         self.refuse(connection, 400, "This is not a well-formed HTTP/1.1 request.")
 
@@ -137,26 +137,26 @@ class Gate:
         for connection, since in list(self._busy.items()):
             if now - since < self._longest:
                 break
-            self._on_refused("unread answer")
+            self._on_refused("unread response")
             self._abort(connection)
 
     def refuse(self, connection: Any, status: int, message: str) -> None:
-        """Answer in the place of the service, as it would, and close the connection."""
+        """Respond in place of the application, and close the connection."""
         connection.refused = True
         cycle = connection.cycle
-        in_hand = _in_hand(connection)
-        if not (in_hand and cycle.response_started):
-            connection.transport.write(_answer(status, message))
-        if in_hand or not connection.transport.can_write_eof():
+        in_progress = _in_progress(connection)
+        if not (in_progress and cycle.response_started):
+            connection.transport.write(_response(status, message))
+        if in_progress or not connection.transport.can_write_eof():
             connection.transport.close()
         else:
-            # What the caller still sends is read until it closes or its time is over: closing at
-            # once would make its system throw the answer away (RFC 9112, section 9.6).
+            # The client may still send until it closes or its time is over: closing at once would
+            # make its system discard the response (RFC 9112, section 9.6).
             connection.transport.write_eof()
 
     def _give_up(self, connection: Any) -> None:
         if connection.refused or connection.transport.is_closing():
-            self._abort(connection)  # It does not even read.
+            self._abort(connection)  # It does not read.
         elif connection.unparsed:
             self._on_refused("header timeout")
             seconds = f"{self._header_timeout:g}"
@@ -171,17 +171,17 @@ class Gate:
         connection.transport.abort()
 
 
-def guarded(base: Any, gate: Gate) -> type[asyncio.Protocol]:
-    """Return a protocol of uvicorn's whose connections pass a gate.
+def limited(base: Any, connections: Connections) -> type[asyncio.Protocol]:
+    """Return a protocol of uvicorn whose connections are limited.
 
     Parameters
     ----------
     base : class
         uvicorn's protocol for h11 or for httptools.
-    gate : Gate
+    connections : Connections
     """
 
-    class Guarded(base):  # type: ignore[misc]
+    class Limited(base):  # type: ignore[misc]
         """A connection."""
 
         unparsed = 0
@@ -189,34 +189,34 @@ def guarded(base: Any, gate: Gate) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            gate.enter(self)
+            connections.enter(self)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            gate.leave(self)
+            connections.leave(self)
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             if not self.refused:
                 super().data_received(data)
-                gate.received(self, len(data))
+                connections.received(self, len(data))
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            gate.answered(self)
+            connections.responded(self)
 
         def send_400_response(self, _: str) -> None:
-            gate.malformed(self)
+            connections.malformed(self)
 
-    return Guarded
+    return Limited
 
 
-def _in_hand(connection: Any) -> bool:
-    """Tell whether a header is whole and its request not yet answered."""
+def _in_progress(connection: Any) -> bool:
+    """Return whether a header is complete and the response is not."""
     cycle = connection.cycle
     return cycle is not None and not cycle.response_complete
 
 
-def _answer(status: int, message: str) -> bytes:
+def _response(status: int, message: str) -> bytes:
     request_id = secrets.token_hex(16)
     body = json.dumps(problem_body(message, request_id)).encode()
     lines = [

@@ -1,4 +1,4 @@
-"""Connections that never become requests: they take nobody's place."""
+"""Connections that never become requests block nobody."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from colour_squares import COLOUR_MODEL
-from hematovision.server.gate import affordable
+from hematovision.server.connections import affordable
 from server.conftest import PARSERS, WITH_H11, exchanged, resident, running
 
 FAST = ("--model", COLOUR_MODEL, "--threads", 1)
@@ -25,7 +25,7 @@ def before(request):
 
 @pytest.fixture(scope="module")
 def hasty(before):
-    """A service that waits a second for a header, and holds eight connections."""
+    """A server that waits a second for a header, and holds eight connections."""
     limits = ("--header-timeout", 1, "--max-connections", 8, "--deadline", 5)
     with running(*FAST, *limits, before=before) as (_, address):
         yield address
@@ -47,29 +47,29 @@ def healthy(address: str, seconds: float = 1) -> bool:
         connection.close()
 
 
-def problem(answer: bytes, status: int) -> str:
-    """Check that bytes are a problem of that status as documented; return what it says."""
-    head, _, body = answer.partition(b"\r\n\r\n")
+def problem(response: bytes, status: int) -> str:
+    """Check that bytes are a problem of that status as documented; return its message."""
+    head, _, body = response.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     assert first.split()[:2] == ["HTTP/1.1", str(status)]
     headers = {key.lower(): value for key, value in (line.split(": ", 1) for line in lines)}
-    said = json.loads(body)
-    assert set(said) == {"error", "request_id"}
-    assert headers["x-request-id"] == said["request_id"]
-    assert len(said["request_id"]) == 32
+    found = json.loads(body)
+    assert set(found) == {"error", "request_id"}
+    assert headers["x-request-id"] == found["request_id"]
+    assert len(found["request_id"]) == 32
     assert int(headers["content-length"]) == len(body)
     assert headers["connection"] == "close"
-    return said["error"]
+    return found["error"]
 
 
-def test_half_a_header_is_given_up_and_told_so(hasty):
+def test_half_a_header_is_given_up_with_a_reason(hasty):
     began = time.monotonic()
-    said = problem(exchanged(hasty, HALF, 10), 408)
-    assert "within 1 seconds" in said
+    found = problem(exchanged(hasty, HALF, 10), 408)
+    assert "within 1 seconds" in found
     assert 0.9 < time.monotonic() - began < 8
 
 
-def test_a_header_that_comes_by_drops_is_given_up_as_well(hasty):
+def test_a_header_that_trickles_in_is_given_up_as_well(hasty):
     began = time.monotonic()
     with connect(hasty) as stream, suppress(OSError):
         while time.monotonic() - began < 10:
@@ -84,12 +84,12 @@ def test_a_header_that_comes_by_drops_is_given_up_as_well(hasty):
 def test_a_second_request_has_no_longer_for_its_header_than_the_first(hasty):
     whole = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     began = time.monotonic()
-    answer = exchanged(hasty, whole + HALF, 10)
-    assert answer.startswith(b"HTTP/1.1 200")
+    response = exchanged(hasty, whole + HALF, 10)
+    assert response.startswith(b"HTTP/1.1 200")
     assert time.monotonic() - began < 8
 
 
-def test_who_says_nothing_is_closed_without_a_word(hasty):
+def test_a_silent_connection_is_closed_silently(hasty):
     began = time.monotonic()
     with connect(hasty) as stream:
         stream.settimeout(8)
@@ -102,9 +102,9 @@ def test_a_header_without_end_is_refused_before_it_fills_the_memory(before):
     with running(*FAST, before=before) as (process, address), connect(address) as stream:
         memory = resident(process.pid)
         stream.sendall(HALF + b"a" * 2**26)
-        answer = stream.recv(2**16)
+        response = stream.recv(2**16)
         # h11 has a limit of its own, and calls it no HTTP.
-        problem(answer, 431 if answer.startswith(b"HTTP/1.1 431") else 400)
+        problem(response, 431 if response.startswith(b"HTTP/1.1 431") else 400)
         assert resident(process.pid) - memory < 2**24
         assert healthy(address)
 
@@ -140,23 +140,23 @@ def test_what_is_no_http_gets_the_body_of_every_problem(hasty, sent):
         b"GET /v2/models/%2e%2e/ready HTTP/1.1",
     ],
 )
-def test_whatever_is_asked_what_is_not_200_has_the_documented_body(hasty, line):
-    answer = exchanged(hasty, line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    status = int(answer.split()[1])
+def test_every_response_but_200_has_the_documented_body(hasty, line):
+    response = exchanged(hasty, line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    status = int(response.split()[1])
     assert status in {307, 400, 404, 405, 415, 422}
-    problem(answer, status)
+    problem(response, status)
 
 
 def test_a_websocket_is_no_way_around(hasty):
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    answer = exchanged(
+    response = exchanged(
         hasty, b"GET /v1/models HTTP/1.1\r\nHost: evil.example\r\n" + upgrade + key + b"\r\n", 2
     )
-    assert answer.startswith(b"HTTP/1.1 403")
+    assert response.startswith(b"HTTP/1.1 403")
 
 
-def test_the_oldest_without_a_request_makes_room_for_the_newest(hasty):
+def test_the_oldest_without_a_request_is_closed_for_the_newest(hasty):
     with ExitStack() as stack:
         waiting = [stack.enter_context(connect(hasty)) for _ in range(8)]
         for one in waiting:
@@ -167,16 +167,16 @@ def test_the_oldest_without_a_request_makes_room_for_the_newest(hasty):
             assert waiting[0].recv(1) == b""
 
 
-def test_where_all_have_a_request_in_hand_one_more_is_told_to_come_again(hasty):
+def test_one_more_than_all_with_a_request_is_asked_to_try_again(hasty):
     head = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
     head += b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(connect(hasty)).sendall(head)
         time.sleep(0.3)
-        answer = exchanged(hasty, b"")
-        assert "Too many connections" in problem(answer, 503)
-        assert b"Retry-After: 1" in answer
+        response = exchanged(hasty, b"")
+        assert "Too many connections" in problem(response, 503)
+        assert b"Retry-After: 1" in response
     until = time.monotonic() + 5
     while not healthy(hasty):
         assert time.monotonic() < until
@@ -184,7 +184,7 @@ def test_where_all_have_a_request_in_hand_one_more_is_told_to_come_again(hasty):
 
 @contextmanager
 def watched(address: str):
-    """Ask for the health again and again; give the seconds between answers."""
+    """Check the health repeatedly; yield the seconds between responses."""
     gaps, stop = [], threading.Event()
 
     def watch():
@@ -205,7 +205,7 @@ def watched(address: str):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on open files")
-def test_1100_half_open_connections_keep_nobody_out_and_fill_no_log(before, tmp_path, capsys):
+def test_1100_half_open_connections_block_nobody_and_fill_no_log(before, tmp_path, capsys):
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2000:

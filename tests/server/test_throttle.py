@@ -1,8 +1,8 @@
-"""What callers make a service write."""
+"""The log lines that clients can cause."""
 
 import logging
 
-from hematovision.server.logs import Throttle, throttled
+from hematovision.server.running import Throttle, throttled
 
 
 def test_of_the_same_message_a_few_are_written_and_the_others_counted(caplog):

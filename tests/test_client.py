@@ -1,4 +1,4 @@
-"""The client gives what the library gives, and says why where it cannot."""
+"""The client returns what the library returns, or an error with the reason."""
 
 import socket
 import threading
@@ -51,7 +51,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> list:
     ]
 
 
-def test_the_answers_are_those_of_the_library(client, cells, tmp_path):
+def test_predictions_are_those_of_the_library(client, cells, tmp_path):
     cut = tmp_path / "cut.png"
     cut.write_bytes(cells[0].read_bytes()[:300])
     asked = [*cells, cut, tmp_path / "missing.jpg", tmp_path]
@@ -83,8 +83,8 @@ def test_an_image_that_cannot_be_used_is_refused_alone_as_among_others(client, c
     assert client.classify([cells[0], b"text"])[1].error == alone.error
     (absent,) = client.classify(tmp_path / "absent.png")
     assert (absent.decision, absent.classes) == ("refused", ("RBC", "WBC", "Platelets"))
-    (strange,) = client.classify("a\0b")
-    assert "null" in strange.error
+    (invalid,) = client.classify("a\0b")
+    assert "null" in invalid.error
 
 
 def test_models_and_readiness(client, address):
@@ -103,20 +103,20 @@ def refused(call, kind: str) -> str:
     return caught.value.message
 
 
-def test_what_the_service_refuses_is_an_error_of_that_kind(client, address, cells, tmp_path):
+def test_a_rejected_request_is_an_error_of_that_kind(client, address, cells, tmp_path):
     assert "API key" in refused(Client(address).models, "key")
     assert NAME in refused(lambda: client.classify(cells[0], model="gpt"), "unknown model")
     refused(lambda: client.classify(tmp_path / "absent", model="gpt"), "unknown model")
-    # So much that the service closes before it has all of it.
+    # So much that the server closes before it has all of it.
     assert "--max-bytes" in refused(lambda: client.classify(b"x" * 2**26), "too large")
 
 
-def test_nobody_there_is_an_error_that_says_what_to_do(cells):
+def test_an_unreachable_server_is_an_error_with_the_next_step(cells):
     nobody = Client(f"http://127.0.0.1:{free_port()}")
     assert "hematovision serve" in refused(lambda: nobody.classify(cells[0]), "unreachable")
 
 
-def test_a_service_that_does_not_answer_is_given_up_in_time(cells):
+def test_a_server_that_does_not_respond_is_given_up_in_time(cells):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         slow = Client(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.2)
         began = time.monotonic()
@@ -125,9 +125,9 @@ def test_a_service_that_does_not_answer_is_given_up_in_time(cells):
 
 
 @contextmanager
-def answering(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[tuple[Client, list[str]]]:
-    """A service that gives these answers, one after the other, and the last one again and again."""
-    left, paths = list(answers), []
+def responding(*responses: tuple[int, dict[str, str], bytes]) -> Iterator[tuple[Client, list[str]]]:
+    """A server that sends these responses, one after the other, and the last one repeatedly."""
+    left, paths = list(responses), []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -168,14 +168,14 @@ def slept(monkeypatch) -> list[float]:
     return seen
 
 
-def test_a_full_service_is_asked_again_when_it_says(slept):
-    with answering(FULL, (503, {"Retry-After": "900"}, b""), (200, {}, ONE)) as (client, _):
+def test_a_full_server_is_tried_again_when_it_asks_for(slept):
+    with responding(FULL, (503, {"Retry-After": "900"}, b""), (200, {}, ONE)) as (client, _):
         assert client.models() == [ServedModel("m", "h", ("a",), explains=False)]
     assert slept == [7, 30]
 
 
 def test_one_that_stays_full_is_given_up(slept):
-    with answering((503, {}, FULL[2])) as (client, paths):
+    with responding((503, {}, FULL[2])) as (client, paths):
         assert refused(client.models, "full") == "full"
         assert not client.ready()
     assert slept == [1, 1]
@@ -184,12 +184,12 @@ def test_one_that_stays_full_is_given_up(slept):
 
 @pytest.mark.parametrize(("status", "kind"), [*KINDS.items(), (500, "failed"), (302, "failed")])
 def test_every_status_is_a_kind(status, kind, slept):
-    with answering((status, {"Location": "/elsewhere"}, b"<html>")) as (client, paths):
+    with responding((status, {"Location": "/elsewhere"}, b"<html>")) as (client, paths):
         assert str(status) in refused(lambda: client.classify(b"x"), kind)
         assert set(paths) == {"/v1/classify?lenient=true"}  # Nothing is sent elsewhere.
 
 
-def test_the_kinds_are_those_of_the_service():
+def test_the_kinds_are_those_of_the_server():
     assert {STATUSES[kind]: kind for kind in KINDS.values()} == KINDS
     assert set(STATUSES.values()) == set(KINDS)
 
@@ -210,9 +210,9 @@ MODEL = b'"model": {"name": "m", "hash": "h", "classes": ["a"], "explains": true
         b'{"rows": [{"decision": "accepted", "p_a": "x"}], ' + MODEL + b"}",
     ],
 )
-def test_what_is_no_answer_of_ours_is_said(body):
-    with answering((200, {}, body)) as (client, _):
-        assert "not that of a HematoVision service" in refused(
+def test_a_response_of_another_kind_of_server_is_an_error(body):
+    with responding((200, {}, body)) as (client, _):
+        assert "not that of a HematoVision server" in refused(
             lambda: client.classify(b"x"), "failed"
         )
 

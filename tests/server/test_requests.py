@@ -1,4 +1,4 @@
-"""What every request passes: identity, key, room, deadline."""
+"""Checks and limits of every request: identity, key, capacity, deadline."""
 
 import asyncio
 import re
@@ -9,6 +9,7 @@ import pytest
 from starlette.types import Message
 
 from colour_squares import COLOUR_MODEL
+from hematovision.server import classify
 from hematovision.server.application import create_app
 from hematovision.server.settings import Settings
 from server.conftest import asked
@@ -32,17 +33,17 @@ def test_compressed_bodies_are_not_taken(client):
     assert client.post(FILE, headers={"Content-Encoding": "gzip"}).status_code == 415
 
 
-def test_what_is_too_long_by_its_own_word_is_not_read(client):
-    answer = client.post(FILE, content=b"x", headers={"Content-Length": str(2**20 + 1)})
-    assert (answer.status_code, "1,048,576" in answer.json()["error"]) == (413, True)
+def test_a_body_with_too_long_a_declared_length_is_not_read(client):
+    response = client.post(FILE, content=b"x", headers={"Content-Length": str(2**20 + 1)})
+    assert (response.status_code, "1,048,576" in response.json()["error"]) == (413, True)
 
 
-def test_a_key_is_asked_for_everywhere_but_for_the_health():
+def test_a_key_is_required_everywhere_but_for_the_health():
     with asked(create_app(Settings(api_key="open sesame"))) as client:
         for path in ("/v2", "/v1/models", "/metrics", "/docs", "/openapi.json", "/nowhere"):
-            answer = client.get(path)
-            assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
-            assert "X-Request-Id" in answer.headers
+            response = client.get(path)
+            assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+            assert "X-Request-Id" in response.headers
         assert client.post(FILE).status_code == 401
         assert client.get("/v2", headers={"X-API-Key": "open"}).status_code == 401
         assert client.get("/v2", headers={"X-API-Key": "open sesame"}).status_code == 200
@@ -53,37 +54,36 @@ def test_a_key_is_asked_for_everywhere_but_for_the_health():
 
 @pytest.fixture
 def stuck(monkeypatch):
-    """A service of one thread, which is held at its first image until it is released."""
-    door = create_app(Settings(threads=1, queue=2, deadline=0.4))
-    (served,) = door.engine.models.all
-    began, release, looked = threading.Event(), threading.Event(), []
-    look = served.look
+    """A server of one thread, which is held at its first image until it is released."""
+    guard = create_app(Settings(threads=1, queue=2, deadline=0.4))
+    began, release, seen = threading.Event(), threading.Event(), []
+    predict_image = classify.predict_image
 
-    def held(content, name, *, explain=False):
-        looked.append(name)
+    def held(predictor, item, *, explain):
+        seen.append(item.name)
         began.set()
         release.wait(10)
-        return look(content, name)
+        return predict_image(predictor, item)
 
-    with asked(door) as client:
-        monkeypatch.setattr(served, "look", held)
-        yield client, began, release, looked
+    with asked(guard) as client:
+        monkeypatch.setattr(classify, "predict_image", held)
+        yield client, began, release, seen
         release.set()
 
 
-def test_past_the_deadline_work_is_dropped_and_not_done_for_nobody(stuck, cell):
-    client, began, release, looked = stuck
+def test_past_the_deadline_waiting_work_is_dropped(stuck, cell):
+    client, began, release, seen = stuck
     files = [("files", ("first", cell)), ("files", ("second", cell))]
-    answer = client.post(FILE, files=files)
-    assert answer.status_code == 504
-    assert "0.4 seconds" in answer.json()["error"]
+    response = client.post(FILE, files=files)
+    assert response.status_code == 504
+    assert "0.4 seconds" in response.json()["error"]
     assert began.is_set()
     release.set()
     assert client.post(FILE, files=[("files", ("third", cell))]).status_code == 200
-    assert looked == ["first", "third"]
+    assert seen == ["first", "third"]
 
 
-def test_a_full_queue_says_when_to_come_again(stuck, cell):
+def test_a_full_queue_asks_to_try_again_later(stuck, cell):
     client, began, _, _ = stuck
     statuses = []
     pair = [("files", ("a", cell)), ("files", ("b", cell))]
@@ -98,36 +98,36 @@ def test_a_full_queue_says_when_to_come_again(stuck, cell):
     second.start()
     while "hematovision_queue_length 2.0" not in client.get("/metrics").text:
         pass
-    answer = client.post(FILE, files=pair[:1])
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    response = client.post(FILE, files=pair[:1])
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
     first.join()
     second.join()
     assert statuses == [504, 504]
     assert 'hematovision_refused_total{reason="full"} 1.0' in client.get("/metrics").text
 
 
-def test_more_requests_than_there_is_room_for_are_not_even_read(client, door, cell, monkeypatch):
-    monkeypatch.setattr(door, "in_hand", 100)
-    answer = client.post(FILE, files=[("files", ("a", cell))])
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+def test_more_requests_than_the_limit_are_not_read(client, guard, cell, monkeypatch):
+    monkeypatch.setattr(guard, "in_progress", 100)
+    response = client.post(FILE, files=[("files", ("a", cell))])
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
 
 
-def test_a_service_that_is_about_to_end_takes_no_more(client, door, cell, monkeypatch):
-    monkeypatch.setattr(door.engine, "closing", True)
+def test_a_server_that_shuts_down_rejects_new_requests(client, guard, cell, monkeypatch):
+    monkeypatch.setattr(guard.engine, "closing", True)
     assert client.post(FILE, files=[("files", ("a", cell))]).status_code == 503
     assert client.get("/v2/health/ready").status_code == 503
     assert client.get("/v2/health/live").status_code == 200
 
 
-def test_a_failure_of_our_own_is_an_answer_with_an_identity(client, door, cell, monkeypatch):
+def test_an_internal_failure_is_a_response_with_an_identity(client, guard, cell, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(door.engine.models.all[0], "look", broken)
-    answer = client.post(FILE, files=[("files", ("a", cell))])
-    assert answer.status_code == 500
-    assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
-    assert "secret" not in answer.text
+    monkeypatch.setattr(classify, "predict_image", broken)
+    response = client.post(FILE, files=[("files", ("a", cell))])
+    assert response.status_code == 500
+    assert response.json()["request_id"] == response.headers["X-Request-Id"]
+    assert "secret" not in response.text
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_failure_of_our_own_is_an_answer_with_an_identity(client, door, cell, 
         ("", 401),
     ],
 )
-def test_a_key_is_shown_as_a_bearer_shows_it(keyed, shown, status):
+def test_a_key_is_sent_as_a_bearer_token(keyed, shown, status):
     assert keyed.get("/v2", headers={"Authorization": shown}).status_code == status
 
 
@@ -174,17 +174,17 @@ def test_a_key_in_any_script_is_taken(key):
 @pytest.mark.parametrize("path", ["/v1/models/", "/v2/models/bundle_v1//", "/docs/"])
 def test_a_slash_too_many_is_redirected_with_a_body_and_to_this_host_only(keyed, path):
     headers = {"Authorization": "Bearer open sesame", "Host": "localhost"}
-    answer = keyed.get(f"{path}?a=b", headers=headers, follow_redirects=False)
-    assert answer.status_code == 307
-    assert answer.headers["Location"] == path.rstrip("/") + "?a=b"
-    assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
+    response = keyed.get(f"{path}?a=b", headers=headers, follow_redirects=False)
+    assert response.status_code == 307
+    assert response.headers["Location"] == path.rstrip("/") + "?a=b"
+    assert response.json()["request_id"] == response.headers["X-Request-Id"]
 
 
 @pytest.mark.parametrize("path", ["//evil.example/", "/nowhere/", "//evil.example/v1/models/"])
 def test_a_slash_behind_nothing_is_not_found(keyed, path):
     headers = {"Authorization": "Bearer open sesame"}
-    answer = keyed.get(f"http://127.0.0.1:8000{path}", headers=headers, follow_redirects=False)
-    assert (answer.status_code, answer.json()["error"]) == (404, "Not Found")
+    response = keyed.get(f"http://127.0.0.1:8000{path}", headers=headers, follow_redirects=False)
+    assert (response.status_code, response.json()["error"]) == (404, "Not Found")
 
 
 def test_while_all_threads_are_stuck_the_service_is_not_ready(stuck, cell):
@@ -193,10 +193,10 @@ def test_while_all_threads_are_stuck_the_service_is_not_ready(stuck, cell):
     assert client.post(FILE, files=[("files", ("first", cell))]).status_code == 504
     assert began.is_set()
     until = time.monotonic() + 5
-    while (answer := client.get("/v2/health/ready")).status_code == 200:
+    while (response := client.get("/v2/health/ready")).status_code == 200:
         assert time.monotonic() < until
-    assert answer.status_code == 503
-    assert "longer than the deadline" in answer.json()["error"]
+    assert response.status_code == 503
+    assert "longer than the deadline" in response.json()["error"]
     assert client.get("/v2/models/rbc-wbc-platelets/ready").status_code == 503
     assert client.get("/v2/health/live").status_code == 200
     release.set()
@@ -204,14 +204,14 @@ def test_while_all_threads_are_stuck_the_service_is_not_ready(stuck, cell):
         assert time.monotonic() < until
 
 
-def test_a_rebound_name_reaches_nothing_and_is_told_how_to_be_allowed(cell):
+def test_a_rebound_name_reaches_nothing_and_gets_the_option_that_allows_it(cell):
     settings = Settings(models=(COLOUR_MODEL,), threads=1, allowed_hosts=("lab.example.org",))
     with asked(create_app(settings)) as client:
         for path in ("/v2/health/live", "/v1/models", "/docs", "/metrics", "/v2"):
-            answer = client.get(path, headers={"Host": "evil.example:8000"})
-            assert answer.status_code == 403
-            assert "--allowed-host evil.example" in answer.json()["error"]
-            assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
+            response = client.get(path, headers={"Host": "evil.example:8000"})
+            assert response.status_code == 403
+            assert "--allowed-host evil.example" in response.json()["error"]
+            assert response.json()["request_id"] == response.headers["X-Request-Id"]
             assert client.get(path, headers={"Host": "lab.example.org"}).status_code == 200
         files = [("files", ("a.png", cell))]
         foreign = {"Origin": "http://evil.example"}
@@ -221,7 +221,7 @@ def test_a_rebound_name_reaches_nothing_and_is_told_how_to_be_allowed(cell):
         assert 'reason="forbidden"} 6.0' in client.get("/metrics").text
 
 
-def test_a_request_without_host_is_malformed_unless_it_is_very_old(door):
+def test_a_request_without_host_is_malformed_unless_it_is_very_old(guard):
     async def asked(version: str, *hosts: bytes) -> int:
         sent: list[Message] = []
         scope = {
@@ -239,7 +239,7 @@ def test_a_request_without_host_is_malformed_unless_it_is_very_old(door):
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await door(scope, receive, send)
+        await guard(scope, receive, send)
         return int(sent[0]["status"])
 
     assert asyncio.run(asked("1.1", b"localhost")) == 200

@@ -1,0 +1,333 @@
+"""A Python client of the HTTP server, with nothing but the core installed.
+
+>>> from hematovision.client import Client
+>>> client = Client("http://127.0.0.1:8000")  # doctest: +SKIP
+>>> for prediction in client.classify(["a.jpg", "b.jpg"]):  # doctest: +SKIP
+...     print(prediction.path, prediction.label, prediction.decision)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from hematovision.errors import ImageError, RequestError, UnreadableFileError
+from hematovision.model.inference import Item
+from hematovision.model.prediction import Prediction
+
+__all__ = ["KINDS", "Client", "ServedModel"]
+
+KINDS: Mapping[int, str] = {
+    400: "malformed",
+    401: "key",
+    403: "forbidden",
+    404: "unknown model",
+    413: "too large",
+    415: "not an image",
+    422: "broken",
+    503: "full",
+    504: "deadline",
+}
+"""`RequestError.kind` for each status; ``"unreachable"`` without a response, ``"failed"`` for any
+other."""
+
+_TRY_AGAIN = 503
+_LONGEST_WAIT = 30.0  # Seconds, whatever a server asks for.
+_ALWAYS_ACCEPTED = 2**20  # Bytes that any server accepts.
+_LONGEST_RESPONSE = 2**26  # Bytes.
+_BATCH = 16  # Files per request: enough to keep every thread of a server busy.
+_BATCH_BYTES = 2**23  # Of a request, unless a single file has more; a server accepts 2**25.
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model of a server.
+
+    Parameters
+    ----------
+    name : str
+    hash : str
+        SHA-256 of its ONNX file.
+    classes : tuple of str
+    explains : bool
+        Whether it can return explanation maps.
+    """
+
+    name: str
+    hash: str
+    classes: tuple[str, ...]
+    explains: bool
+
+
+class Client:
+    """A client of a server. Several threads may use one.
+
+    Parameters
+    ----------
+    url : str
+        The server's address, for instance ``"http://127.0.0.1:8000"``.
+    api_key : str, optional
+        Sent with every request, if given.
+    timeout : float
+        Request timeout in seconds.
+    retries : int
+        How often to try again if a server is full, starting or shutting down (503). The server
+        decides after how long, but at most 30 seconds each time.
+
+    Raises
+    ------
+    ValueError
+        If `url` is no HTTP address, or no header can carry the key.
+    """
+
+    def __init__(
+        self, url: str, api_key: str | None = None, timeout: float = 30.0, *, retries: int = 5
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"`url` must be like 'http://127.0.0.1:8000'. Received: {url!r}")
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self.retries = retries
+        self._headers = {} if api_key is None else {"Authorization": _bearer(api_key)}
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def ready(self) -> bool:
+        """Return whether the server accepts requests; False, too, if it cannot be reached."""
+        try:
+            self._request("/v2/health/ready", retries=0)
+        except RequestError:
+            return False
+        return True
+
+    def models(self) -> list[ServedModel]:
+        """List the models; the first is the default.
+
+        Raises
+        ------
+        RequestError
+            If the server cannot be reached, requires a key, or is no HematoVision server.
+        """
+        return [_served_model(one) for one in _objects(self._request("/v1/models"), "models")]
+
+    def classify(
+        self, images: str | Path | bytes | Iterable[str | Path | bytes], model: str | None = None
+    ) -> list[Prediction]:
+        """Classify images on the server, with the results of `Classifier.predict`.
+
+        Parameters
+        ----------
+        images : path, bytes, or iterable of them
+            Image files, or their contents. One that cannot be read gets the decision ``"refused"``;
+            the others are processed normally. Names of files are not sent.
+        model : str, optional
+            One of `models`; by default the first.
+
+        Returns
+        -------
+        list of Prediction
+            In the order of `images`; ``path`` is the path as it was given, or ``"image 0"``.
+
+        Raises
+        ------
+        RequestError
+            If a request fails: see `KINDS`.
+        """
+        given = [images] if isinstance(images, str | Path | bytes) else images
+        return [one for batch in _batches(given) for one in self._classify(batch, model)]
+
+    def _classify(self, batch: list[Item], model: str | None) -> list[Prediction]:
+        sent = [one.source for one in batch if isinstance(one.source, bytes)]
+        classes, rows = self._rows(sent, model) if sent else (self._classes(model), iter(()))
+        return [
+            Prediction.refused(name, classes, source.reason)
+            if isinstance(source, ImageError)
+            else _prediction(next(rows), name, classes)
+            for name, source in batch
+        ]
+
+    def _rows(
+        self, contents: list[bytes], model: str | None
+    ) -> tuple[tuple[str, ...], Iterator[dict[str, Any]]]:
+        query = {"lenient": "true"} | ({} if model is None else {"model": model})
+        body, kind = _form(contents)
+        response = self._request(f"/v1/classify?{urlencode(query)}", body, kind)
+        rows = _objects(response, "rows")
+        if len(rows) != len(contents):
+            raise _unexpected(f"{len(rows)} rows for {len(contents)} images")
+        return _served_model(response.get("model", {})).classes, iter(rows)
+
+    def _classes(self, model: str | None) -> tuple[str, ...]:
+        for one in self.models():
+            if model in (None, one.name):
+                return one.classes
+        raise RequestError("unknown model", f"{self.url} has no model {model!r}.")
+
+    def _request(
+        self,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        retries: int | None = None,
+    ) -> dict[str, Any]:
+        left = self.retries if retries is None else retries
+        headers = self._headers | ({} if body is None else {"Content-Type": kind})
+        while True:
+            request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - see __init__
+            try:
+                with self._opener.open(request, timeout=self.timeout) as response:
+                    return _json_object(response.read(_LONGEST_RESPONSE))
+            except urllib.error.HTTPError as error:
+                with error:
+                    wait, problem = _seconds(error.headers), _problem(error)
+                if error.code != _TRY_AGAIN or left <= 0:
+                    raise problem from error
+            except (OSError, HTTPException) as error:
+                raise self._unreachable(error, len(body or b"")) from error
+            left -= 1
+            time.sleep(wait)
+
+    def _unreachable(self, error: Exception, size: int) -> RequestError:
+        reason = getattr(error, "reason", error)
+        if size > _ALWAYS_ACCEPTED and isinstance(reason, ConnectionError):
+            return RequestError(
+                "too large",
+                f"{self.url} closed the connection while {size:,} bytes were sent; perhaps "
+                "its limit is lower (option --max-bytes). Send smaller images.",
+            )
+        return RequestError(
+            "unreachable",
+            f"There was no response from {self.url} within {self.timeout:g} seconds: {reason}. Is "
+            "the server running there (`hematovision serve`), and is the address right?",
+        )
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Keeps images and keys from being sent to another address."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none: the response becomes an `HTTPError`."""
+
+
+def _batches(images: Iterable[str | Path | bytes]) -> Iterator[list[Item]]:
+    """Read images, no further than needed, and group them for one request each."""
+    batch: list[Item] = []
+    size = 0
+    for i, image in enumerate(images):
+        item = _read(image, i)
+        length = len(item.source) if isinstance(item.source, bytes) else 0
+        if batch and (len(batch) == _BATCH or size + length > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    if batch:
+        yield batch
+
+
+def _read(image: str | Path | bytes, number: int) -> Item:
+    if isinstance(image, bytes):
+        return Item(f"image {number}", image)
+    path, name = Path(image), str(image)
+    try:
+        if path.exists() and not path.is_file():
+            return Item(name, ImageError(name, "it is no file. Give the path of an image file."))
+        return Item(name, path.read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        return Item(
+            name,
+            UnreadableFileError(
+                name, f"the file cannot be read: {reason}. Check its path and permissions."
+            ),
+        )
+
+
+def _form(contents: list[bytes]) -> tuple[bytes, str]:
+    """Return a multipart form and its type."""
+    boundary = uuid.uuid4().hex
+    parts = []
+    for i, content in enumerate(contents):
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{i}"\r\n\r\n'
+        )
+        parts += [head.encode(), content, b"\r\n"]
+    parts.append(f"--{boundary}--\r\n".encode())
+    return b"".join(parts), f"multipart/form-data; boundary={boundary}"
+
+
+def _bearer(api_key: str) -> str:
+    """Return the key as a header; urllib encodes it in Latin-1, so that UTF-8 is sent."""
+    if not api_key.strip() or not api_key.isprintable():
+        raise ValueError(
+            "`api_key` must not be empty or have line breaks; leave it out for a server without "
+            f"one. Received: {len(api_key)} characters"
+        )
+    return f"Bearer {api_key}".encode().decode("latin-1")
+
+
+def _seconds(headers: Message) -> float:
+    """Return after how many seconds to try again."""
+    text = headers.get("Retry-After", "")
+    return min(float(text), _LONGEST_WAIT) if text.isdecimal() else 1.0
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise _unexpected("no JSON") from error
+    if not isinstance(value, dict):
+        raise _unexpected("no JSON object")
+    return value
+
+
+def _objects(response: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the list of objects at `key`."""
+    value = response.get(key)
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise _unexpected(f"no list {key!r}")
+    return value
+
+
+def _served_model(value: dict[str, Any]) -> ServedModel:
+    try:
+        return ServedModel(value["name"], value["hash"], tuple(value["classes"]), value["explains"])
+    except (KeyError, TypeError) as error:
+        raise _unexpected("no model") from error
+
+
+def _prediction(row: dict[str, Any], name: str, classes: tuple[str, ...]) -> Prediction:
+    try:
+        return Prediction.from_values(row | {"path": name}, classes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unexpected(f"no row of {', '.join(classes)}: {error}") from error
+
+
+def _problem(error: urllib.error.HTTPError) -> RequestError:
+    """Return the server's message or, if another server responded, its status."""
+    kind = KINDS.get(error.code, "failed")
+    try:
+        return RequestError(kind, str(json.loads(error.read(2**16))["error"]))
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return RequestError(
+            kind, f"{error.url} responded {error.code} {error.reason}. Is the address right?"
+        )
+
+
+def _unexpected(what: str) -> RequestError:
+    return RequestError(
+        "failed",
+        f"The response is not that of a HematoVision server: {what}. Check the address, and that "
+        "server and client have the same version.",
+    )

@@ -1,0 +1,149 @@
+"""The models of a server: found by name and tested before they serve requests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hematovision import images
+from hematovision.errors import ModelError, RequestError
+from hematovision.model.classifier import Classifier
+from hematovision.model.inference import ImageResult, Item, Predictor, predict_image
+from hematovision.model.self_test import NOVELTY_TOLERANCE, TOLERANCE, SelfTest, self_test_cell
+
+__all__ = ["LoadedModel", "Models"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class LoadedModel:
+    """A model under the name that requests use.
+
+    Parameters
+    ----------
+    name : str
+    predictor : Predictor
+    self_test : SelfTest, optional
+        The expected prediction for `self_test_cell`.
+
+    Attributes
+    ----------
+    hash : str
+        SHA-256 of its ONNX file, as in ``bundle.json``.
+    """
+
+    def __init__(
+        self, name: str, predictor: Predictor[Any], self_test: SelfTest | None = None
+    ) -> None:
+        self.name, self.predictor, self._self_test = name, predictor, self_test
+        self.hash = str(predictor.identity["model"])
+
+    def warm_up(self) -> None:
+        """Predict the self-test cell, and compare with the self-test of the bundle.
+
+        Without one (bundles of schema 1) two predictions are compared, and the log notes it.
+
+        Raises
+        ------
+        ModelError
+            If they differ (`SelfTest.agrees`).
+        """
+        item = Item("warm-up", images.encode_png(self_test_cell()))
+        if self._self_test is None:
+            _LOG.warning(
+                "%s has no self-test: its bundle is of an earlier version. Its first two "
+                "predictions are compared instead.",
+                self.name,
+            )
+            first, second = (predict_image(self.predictor, item) for _ in range(2))
+            if first.error or second.error or first.rows != second.rows:
+                raise self._broken(f"two predictions differ: {first.rows} and {second.rows}")
+            return
+        self._check(self._self_test, predict_image(self.predictor, item))
+
+    def _check(self, expected: SelfTest, result: ImageResult[Any]) -> None:
+        found = result.prediction
+        if not expected.agrees(found.probabilities, found.novelty):
+            received = found.error or SelfTest(found.probabilities, found.novelty)
+            raise self._broken(
+                f"its bundle.json expects {expected}; received {received}. They may differ by "
+                f"{TOLERANCE:g}, novelty by {NOVELTY_TOLERANCE:g} of it"
+            )
+
+    def _broken(self, what: str) -> ModelError:
+        return ModelError(
+            f"{self.name} fails its self-test. For the test cell {what}. The model and this "
+            "installation do not fit: install HematoVision again, and copy the model's folder "
+            "again from its source."
+        )
+
+
+class Models:
+    """The models that a server serves.
+
+    Parameters
+    ----------
+    served : iterable of LoadedModel
+        At least one; the first is the default.
+    """
+
+    def __init__(self, served: Iterable[LoadedModel]) -> None:
+        self._by_name = {one.name: one for one in served}
+
+    @classmethod
+    def load(cls, names: Iterable[str | Path], max_pixels: int = images.MAX_PIXELS) -> Models:
+        """Open models, each under its bundled name or its folder's.
+
+        Parameters
+        ----------
+        names : iterable of str or Path
+        max_pixels : int
+            Images of more pixels (width times height) are rejected before they are decoded.
+
+        Raises
+        ------
+        ModelNotFoundError, BundleError
+            If one cannot be opened.
+        ModelError
+            If two have the same name.
+        """
+        served = []
+        for name in names:
+            classifier = Classifier.load(name, workers=1, max_pixels=max_pixels)
+            bundle = classifier.bundle
+            folder = bundle.folder.resolve().name
+            served.append(LoadedModel(folder, classifier, bundle.manifest.self_test))
+        models = cls(served)
+        if len(models.all) < len(served):
+            raise ModelError(
+                f"Two models have the same name: {', '.join(one.name for one in served)}. "
+                "Rename the folder of one of them."
+            )
+        return models
+
+    @property
+    def all(self) -> tuple[LoadedModel, ...]:
+        """The models, in order."""
+        return tuple(self._by_name.values())
+
+    def find(self, name: str | None) -> LoadedModel | None:
+        """Return the model of that name, the default for None, or None."""
+        return self.all[0] if name is None else self._by_name.get(name)
+
+    def get(self, name: str | None) -> LoadedModel:
+        """Return the model of that name, or the default for None.
+
+        Raises
+        ------
+        RequestError
+            If there is none.
+        """
+        found = self.find(name)
+        if found is None:
+            raise RequestError(
+                "unknown model",
+                f"There is no model {name!r} here. There is: {', '.join(self._by_name)}.",
+            )
+        return found
