@@ -32,7 +32,7 @@ from hematovision.reporting.card import Statements
 from hematovision.training.inputs import FeatureReader
 from hematovision.training.recipe import Epoch, HeadTraining, TrainedHead
 from hematovision.training.trainer import train_model
-from hematovision.workflows.run_folder import Recipe, write_figures, write_model
+from hematovision.workflows.run_folder import Recipe, write_model, write_results
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
 from recipes.bundled_models.facts import CELLS, PBC8
 from recipes.bundled_models.reports import add_report
@@ -84,7 +84,7 @@ def _make(data: Dataset, about: Statements, work: Path, made: Made, task: str, l
     shared = made.weights.sha256 == bundled_weights().sha256
     weights = "hematology" if shared else "hematology, fine-tuned"
     recipe = Recipe(weights, how.seed, how.epochs, made_by, about=about, details=details)
-    _, metrics = write_figures(write_model(run, data, learned, recipe), data, learned, recipe)
+    _, metrics = write_results(write_model(run, data, learned, recipe), data, learned, recipe)
     package = bundled_weights_path().parent / taxonomy.name
     _package(run, package, shared=shared)
     print(taxonomy.name, "balanced accuracy", metrics.balanced_accuracy, "of", metrics.n)

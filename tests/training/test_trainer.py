@@ -102,7 +102,7 @@ def test_the_fingerprint_depends_on_content_and_labels_not_names(
 
 
 def test_the_temperature_is_folded_into_the_head(trained: TrainedModel):
-    assert trained.thresholds.temperature > 0
+    assert trained.temperature > 0
     valid = trained.splits["valid"]
     loss = -np.log(trained.head.probabilities(valid.features)[np.arange(len(valid.labels)),
                                                               valid.labels]).mean()  # fmt: skip

@@ -1,4 +1,4 @@
-"""The small model that says which colour is strongest, images for it, and a cache of its own."""
+"""A model that predicts the strongest colour, images for it, and a separate cache."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +23,12 @@ def colour_model() -> Path:
 
 @pytest.fixture(scope="session")
 def explaining_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model, able to say where it looked."""
+    """The same model with attention maps."""
     return explaining_bundle(tmp_path_factory.mktemp("explaining") / "run")
 
 
-class Told:
-    """A progress that keeps the sentences it is told, and what was done before the first work."""
+class Recorder:
+    """A progress callback that records notes and the order of events."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -43,5 +43,5 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def log() -> Recorder:
+    return Recorder()

@@ -1,4 +1,4 @@
-"""From a folder of a laboratory's images to a bundle, or to a clear refusal."""
+"""Adapting a model to a folder of a lab's images, or a clear error."""
 
 import csv
 import json
@@ -25,35 +25,35 @@ from hematovision.model.registry import find_model
 from hematovision.model.self_test import run_self_test
 from hematovision.model.session import open_session
 from hematovision.workflows.adapt import AdaptResult, adapt
-from hematovision.workflows.adapt_source import open_source
+from hematovision.workflows.adapt.bundle import open_source
 
 MODEL = "rbc-wbc-platelets"
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory) -> Path:
-    """Drawn cells of the three classes, in Train, Valid and Test."""
+def cells(tmp_path_factory) -> Path:
+    """Synthetic cells of the three classes, in Train, Valid and Test."""
     root = tmp_path_factory.mktemp("lab") / "cells"
     write_synthetic_cells(root, 40, seed=8)
     return root
 
 
 @pytest.fixture(scope="module")
-def flat(drawn: Path, tmp_path_factory) -> Path:
-    """Five cells a class in class folders of other spellings, without parts."""
+def flat(cells: Path, tmp_path_factory) -> Path:
+    """Five cells a class in class folders of other spellings, without splits."""
     root = tmp_path_factory.mktemp("flat") / "lab"
     for label, folder in (("RBC", "red cells"), ("WBC", "Leukocytes"), ("Platelets", "PLT")):
         (root / folder).mkdir(parents=True)
-        for path in sorted(drawn.rglob(f"{label}/*.png"))[:5]:
+        for path in sorted(cells.rglob(f"{label}/*.png"))[:5]:
             shutil.copy(path, root / folder)
     return root
 
 
 @pytest.fixture(scope="module")
-def loose(drawn: Path, tmp_path_factory) -> Path:
+def loose(cells: Path, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("loose") / "slides"
     root.mkdir()
-    for i, path in enumerate(sorted(drawn.rglob("*.png"))[::2]):
+    for i, path in enumerate(sorted(cells.rglob("*.png"))[::2]):
         shutil.copy(path, root / f"{i}.png")
     (root / "cut.png").write_bytes(b"\x89PNG")
     return root
@@ -69,7 +69,7 @@ def unlabelled(loose: Path, tmp_path_factory) -> AdaptResult:
     return adapt(MODEL, loose, out=tmp_path_factory.mktemp("runs") / "without")
 
 
-def test_a_labelled_folder_becomes_a_bundle_that_is_judged_out_of_fold(labelled, flat: Path):
+def test_labelled_images_give_a_bundle_evaluated_by_cross_validation(labelled, flat: Path):
     files = {path.name for path in labelled.folder.iterdir()}
     assert files == {
         "MODEL_CARD.md", "bundle.json", "classification_report.csv", "confusion_matrix.png",
@@ -80,20 +80,20 @@ def test_a_labelled_folder_becomes_a_bundle_that_is_judged_out_of_fold(labelled,
     assert labelled.metrics.n == labelled.n == 15
     assert labelled.before.n == 15
     assert labelled.metrics.balanced_accuracy >= labelled.before.balanced_accuracy - 0.12
-    assert labelled.metrics.baselines["mean_colour"] is None  # it would be judged on its own images
+    assert labelled.metrics.baselines["mean_colour"] is None  # else fitted to these images
     assert read_metrics(labelled.folder / "metrics.json") == labelled.metrics
     assert labelled.changes is None
 
 
-def test_the_notes_say_what_was_before_and_how_it_was_judged(labelled):
-    said = " ".join(labelled.notes)
-    assert "15 labelled images (RBC 5, WBC 5, Platelets 5)" in said
-    assert f"{labelled.before.errors} of 15 wrong" in said
-    assert "adapted without its field or patient" in said
+def test_the_notes_give_the_old_results_and_the_method(labelled):
+    notes = " ".join(labelled.notes)
+    assert "15 labelled images (RBC 5, WBC 5, Platelets 5)" in notes
+    assert f"{labelled.before.errors} of 15 wrong" in notes
+    assert "adapted without its field or patient" in notes
     assert "adapted without its field or patient" in labelled.report.read_text("utf-8")
 
 
-def test_the_manifest_says_from_what_and_to_what(labelled):
+def test_the_manifest_records_the_original_model_and_the_images(labelled):
     manifest, old = (read_bundle(f).manifest for f in (labelled.folder, find_model(MODEL)))
     origin = manifest.data["adapted_from"]
     assert origin["name"] == MODEL
@@ -106,7 +106,7 @@ def test_the_manifest_says_from_what_and_to_what(labelled):
     assert not manifest.backbone.shared
 
 
-def test_the_golden_answer_is_the_new_models_own(labelled, unlabelled):
+def test_the_self_test_is_that_of_the_adapted_model(labelled, unlabelled):
     for folder in (labelled.folder, unlabelled.folder):
         bundle = read_bundle(folder)
         assert bundle.manifest.self_test == run_self_test(
@@ -114,47 +114,47 @@ def test_the_golden_answer_is_the_new_models_own(labelled, unlabelled):
         )
 
 
-def test_the_adapted_classifier_tells_the_drawn_cells(labelled, drawn: Path):
-    answers = Classifier.load(labelled.folder).predict(sorted(drawn.rglob("Test/*/*.png")))
-    right = [Path(p.path).parent.name == p.label for p in answers]
+def test_the_adapted_model_classifies_synthetic_cells(labelled, cells: Path):
+    predictions = Classifier.load(labelled.folder).predict(sorted(cells.rglob("Test/*/*.png")))
+    right = [Path(p.path).parent.name == p.label for p in predictions]
     assert np.mean(right) >= 0.75
 
 
-def test_an_adapted_model_can_be_adapted_again_and_remembers_its_proportions(
+def test_an_adapted_model_keeps_its_class_frequencies_and_can_be_adapted_again(
     labelled, loose: Path, tmp_path: Path
 ):
     first, second = open_source(MODEL), open_source(labelled.folder)
-    np.testing.assert_array_equal(first.known.proportions, second.known.proportions)
-    assert first.known.proportions[0] > 10 * first.known.proportions[2]
+    np.testing.assert_array_equal(first.model.proportions, second.model.proportions)
+    assert first.model.proportions[0] > 10 * first.model.proportions[2]
     again = adapt(labelled.folder, loose, out=tmp_path / "again")
     assert "by-labels" in (again.folder / "MODEL_CARD.md").read_text("utf-8")
 
 
-def test_a_folder_with_a_test_part_is_judged_on_that(drawn: Path, tmp_path: Path):
-    result = adapt(MODEL, drawn, out=tmp_path / "run")
+def test_a_test_split_is_used_for_evaluation(cells: Path, tmp_path: Path):
+    result = adapt(MODEL, cells, out=tmp_path / "run")
     assert (result.n, result.metrics.n) == (28, 12)
     assert result.metrics.baselines["mean_colour"].fitted_on == "train"
     bundle = read_bundle(result.folder)
     assert bundle.manifest.data["splits"]["test"]["RBC"] == 6
     with (result.folder / "predictions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    said = Classifier(bundle).predict([drawn / row["path"] for row in rows])
-    for row, prediction in zip(rows, said, strict=True):
+    predictions = Classifier(bundle).predict([cells / row["path"] for row in rows])
+    for row, prediction in zip(rows, predictions, strict=True):
         assert float(row["p_RBC"]) == pytest.approx(prediction.probabilities[0], abs=1e-4)
         assert row["decision"] == prediction.decision
     assert not any("adapted without its field" in note for note in result.notes)
 
 
-def test_a_class_that_is_missing_stays_known(flat: Path, tmp_path: Path):
+def test_a_class_without_images_is_kept(flat: Path, tmp_path: Path):
     two = tmp_path / "two"
     shutil.copytree(flat, two)
     shutil.rmtree(two / "PLT")
     result = adapt(MODEL, two, out=tmp_path / "run")
     assert Classifier.load(result.folder).classes == ("RBC", "WBC", "Platelets")
-    assert any("No images to adapt to of: Platelets" in note for note in result.notes)
+    assert any("No images to adapt to: Platelets" in note for note in result.notes)
 
 
-def test_unlabelled_images_give_a_bundle_and_what_can_be_known(unlabelled, loose: Path):
+def test_unlabelled_images_give_a_bundle_and_a_list_of_changes(unlabelled, loose: Path):
     assert unlabelled.metrics is None
     assert unlabelled.before is None
     changes = json.loads((unlabelled.folder / "adaptation.json").read_text())
@@ -167,18 +167,20 @@ def test_unlabelled_images_give_a_bundle_and_what_can_be_known(unlabelled, loose
     bundle = read_bundle(unlabelled.folder)
     assert bundle.thresholds == read_bundle(find_model(MODEL)).thresholds
     assert bundle.manifest.data["adapted_from"]["labelled"] is False
-    assert "no figure here tells" in (unlabelled.folder / "MODEL_CARD.md").read_text("utf-8")
-    assert {"answers.csv", "adaptation.json"} <= set(bundle.manifest.files)
+    assert "accuracy of the adapted model is not known" in (
+        unlabelled.folder / "MODEL_CARD.md"
+    ).read_text("utf-8")
+    assert {"adaptation.csv", "adaptation.json"} <= set(bundle.manifest.files)
 
 
-def test_the_table_of_answers_is_that_of_both_models(unlabelled, loose: Path):
-    with (unlabelled.folder / "answers.csv").open(newline="") as stream:
+def test_the_table_holds_the_predictions_of_both_models(unlabelled, loose: Path):
+    with (unlabelled.folder / "adaptation.csv").open(newline="") as stream:
         row = next(csv.DictReader(stream))
     for kind, model in (("before", MODEL), ("after", unlabelled.folder)):
-        (said,) = Classifier.load(model).predict([loose / row["path"]])
-        assert row[f"label_{kind}"] == said.label
-        assert float(row[f"confidence_{kind}"]) == pytest.approx(said.confidence, abs=1e-4)
-        assert float(row[f"novelty_{kind}"]) == pytest.approx(said.novelty, rel=1e-3)
+        (prediction,) = Classifier.load(model).predict([loose / row["path"]])
+        assert row[f"label_{kind}"] == prediction.label
+        assert float(row[f"confidence_{kind}"]) == pytest.approx(prediction.confidence, abs=1e-4)
+        assert float(row[f"novelty_{kind}"]) == pytest.approx(prediction.novelty, rel=1e-3)
 
 
 def test_labels_can_be_ignored(flat: Path, tmp_path: Path):
@@ -193,7 +195,7 @@ def real_cells(real_data: Path, folder: Path, every: int) -> Path:
     return folder
 
 
-def test_real_cells_of_the_lab_it_learnt_from_change_nothing(real_data: Path, tmp_path: Path):
+def test_real_cells_of_a_training_lab_change_almost_nothing(real_data: Path, tmp_path: Path):
     folder = real_cells(real_data, tmp_path / "pbc", 26)
     result = hematovision.adapt("pbc8", folder, out=tmp_path / "run")
     assert result.changes.n == 25
@@ -201,19 +203,17 @@ def test_real_cells_of_the_lab_it_learnt_from_change_nothing(real_data: Path, tm
     assert result.changes.review_after <= result.changes.review_before + 1
 
 
-def test_real_images_that_the_model_does_not_understand_are_refused(
-    real_data: Path, tmp_path: Path
-):
-    # Whole fields to a model of single cells.
+def test_real_images_far_from_the_training_images_are_an_error(real_data: Path, tmp_path: Path):
+    # Whole fields, given to a model of single cells.
     folder = tmp_path / "fields"
     folder.mkdir()
     for path in sorted((real_data / "txl" / "raabin").rglob("*.jpg"))[:26]:
         shutil.copy(path, folder)
-    with pytest.raises(TrainingError, match=r"of 26 images it sends \d+ for review"):
+    with pytest.raises(TrainingError, match=r"of 26 images the model sends \d+ for review"):
         adapt(MODEL, folder, out=tmp_path / "run")
 
 
-# What cannot be done is said, with what can.
+# Errors.
 
 
 def test_too_few_labelled_images(flat: Path, tmp_path: Path):
@@ -234,11 +234,11 @@ def test_a_folder_that_is_no_class(flat: Path, tmp_path: Path):
         adapt(MODEL, lab, out=tmp_path / "run")
 
 
-def test_images_in_folders_and_beside_them(flat: Path, tmp_path: Path):
+def test_images_in_folders_and_next_to_them(flat: Path, tmp_path: Path):
     lab = tmp_path / "lab"
     shutil.copytree(flat, lab)
     shutil.copy(next((lab / "PLT").iterdir()), lab / "what.png")
-    with pytest.raises(DatasetError, match="has 1 images beside the folders"):
+    with pytest.raises(DatasetError, match="has 1 images next to the folders"):
         adapt(MODEL, lab, out=tmp_path / "run")
 
 

@@ -114,9 +114,9 @@ def eight(tmp_path: Path) -> Path:
     return tmp_path / "cells"
 
 
-def test_a_model_of_eight_classes_is_evaluated_on_three_folders(eight: Path, tmp_path: Path, told):
+def test_a_model_of_eight_classes_is_evaluated_on_three_folders(eight: Path, tmp_path: Path, log):
     move_classes(eight, EIGHT)
-    result = evaluate("pbc8", eight, split="all", out=tmp_path / "out", progress=told)
+    result = evaluate("pbc8", eight, split="all", out=tmp_path / "out", progress=log)
     assert result.metrics.classes == ("RBC", "WBC", "Platelets")
     assert result.metrics.n == 48
     with (tmp_path / "out" / "predictions.csv").open(newline="") as stream:
@@ -128,16 +128,16 @@ def test_a_model_of_eight_classes_is_evaluated_on_three_folders(eight: Path, tmp
         added = sum(prediction.probabilities[i] for i in white)
         assert float(row["p_WBC"]) == pytest.approx(added, abs=1e-4)
         assert row["decision"] == prediction.decision
-    assert told.notes[0] == "Classes: RBC, WBC, Platelets (folder names)"
-    assert "WBC (basophil, eosinophil, ig, lymphocyte, monocyte, neutrophil)" in told.notes[1]
+    assert log.notes[0] == "Classes: RBC, WBC, Platelets (folder names)"
+    assert "WBC (basophil, eosinophil, ig, lymphocyte, monocyte, neutrophil)" in log.notes[1]
     assert "summed for this dataset" in result.report.read_text()
 
 
 def test_a_model_of_three_classes_is_evaluated_on_the_eight_folders(
-    eight: Path, tmp_path: Path, told
+    eight: Path, tmp_path: Path, log
 ):
-    result = evaluate("rbc-wbc-platelets", eight, split="all", out=tmp_path / "a", progress=told)
-    (note,) = told.notes
+    result = evaluate("rbc-wbc-platelets", eight, split="all", out=tmp_path / "a", progress=log)
+    (note,) = log.notes
     assert note == (
         "Classes: RBC (erythroblast), WBC (basophil, eosinophil, ig, lymphocyte, monocyte, "
         "neutrophil), Platelets (platelet): mapped by the taxonomy rbc-wbc-platelets"
@@ -167,16 +167,16 @@ def test_classes_that_have_nothing_in_common_are_an_error(tmp_path: Path, names)
         evaluate("pbc8", tmp_path / "d", out=tmp_path / "out")
 
 
-def test_a_model_of_eight_classes_can_be_evaluated_in_three(eight: Path, tmp_path: Path, told):
+def test_a_model_of_eight_classes_can_be_evaluated_in_three(eight: Path, tmp_path: Path, log):
     asked = evaluate(
         "pbc8",
         eight,
         split="all",
         taxonomy="rbc-wbc-platelets",
         out=tmp_path / "asked",
-        progress=told,
+        progress=log,
     )
-    assert told.notes[0].startswith("Classes: RBC (erythroblast), WBC (basophil, ")
+    assert log.notes[0].startswith("Classes: RBC (erythroblast), WBC (basophil, ")
     folders = move_classes(eight, EIGHT)
     assert (
         asked.metrics.confusion_matrix

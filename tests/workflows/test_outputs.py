@@ -134,7 +134,7 @@ def test_a_killed_training_leaves_no_model_and_the_same_command_works_again(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_whenever_the_writer_is_killed_bundle_json_comes_last(tmp_path):
-    process = started(TESTS / "jobs" / "killed_writer.py", tmp_path)
+    process = started(TESTS / "workflows" / "killed_writer.py", tmp_path)
     out, err = process.communicate(timeout=300)
     last, code = map(int, out.split())
     assert (code, process.returncode) == (0, 0), err

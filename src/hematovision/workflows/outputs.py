@@ -22,7 +22,7 @@ OURS = frozenset(
         *BUNDLE_FILES,
         MANIFEST,
         "adaptation.json",
-        "answers.csv",
+        "adaptation.csv",
         "compare.html",
         "compare.json",
         "differences.csv",

@@ -1,4 +1,4 @@
-"""What a training run leaves behind: the bundle, its figures, its report and its card."""
+"""Run folders: the model, its history and split, and, once evaluated, its metrics and report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from hematovision.model.bundle import (
     with_self_test,
 )
 from hematovision.model.classifier import Classifier
+from hematovision.model.head import Head
 from hematovision.model.manifest import BackboneRef, Manifest
+from hematovision.model.novelty import Novelty
+from hematovision.model.weights import BackboneWeights
 from hematovision.paths import shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card
 from hematovision.reporting.card import NOT_RECORDED, Statements, preprocessing
@@ -43,37 +46,37 @@ with needs_extra("train", "Training"):
     from hematovision.training.curve import CurvePoint
     from hematovision.training.trainer import TrainedModel
 
-__all__ = ["Recipe", "evaluated_split", "write_figures", "write_model"]
+__all__ = ["Recipe", "evaluated_split", "stage_model", "write_model", "write_results"]
 
 _ARCHITECTURE = (
     "images of 224x224x3, MobileNetV2 (at {side}x{side}, frozen unless fine-tuned, BatchNorm in "
     "inference mode), global average pooling, Dense(128, relu), Dense({n}, softmax)"
 )
 
-_HOW_SPLIT = (
-    "Parts that the dataset came with are kept, missing ones are made by whole groups; every "
-    "image's part and group stand in split.csv."
+_SPLIT_METHOD = (
+    "Splits of the dataset are kept, missing ones are made from whole groups; split.csv lists the "
+    "split and group of every image."
 )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model was made, as far as it is worth writing down.
+    """How a model was made.
 
     Parameters
     ----------
     weights : str
-        What to call the backbone's weights.
+        Name of the backbone's weights.
     seed, epochs : int
-        As asked for.
+        As requested.
     options : mapping
         All options, JSON-ready.
     notes : tuple of str
-        What a reader of the figures should know.
+        Caveats for the report.
     about : Statements
-        What only people know of the data; by default, that nobody has said it.
+        Facts about the data that only people know.
     details : mapping of str to str
-        Rows for the model card, instead of its own or besides them.
+        Further rows of the model card; they replace its own rows of the same name.
     """
 
     weights: str
@@ -85,92 +88,97 @@ class Recipe:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_model(out: Path, data: Dataset, learned: TrainedModel, recipe: Recipe) -> Bundle:
-    """Write the model itself, its history and split, but no ``bundle.json``.
-
-    Only `write_figures` makes the folder a bundle: what a killed training leaves opens nowhere.
+def stage_model(
+    out: Path,
+    manifest: Manifest,
+    weights: BackboneWeights,
+    head: Head,
+    novelty: Novelty,
+    *,
+    white_balance: bool = True,
+) -> Bundle:
+    """Write a model in all formats, but no ``bundle.json``: the folder is not a bundle yet.
 
     Raises
     ------
     OutputError
-        If something cannot be written.
+        If a file cannot be written.
     """
-    from hematovision.training.keras_files import keras_bytes
+    from hematovision.training.keras_files import keras_bytes  # imports Keras: seconds
 
-    readable = _readable(data, learned)
-    write_splits(readable, out / "split.csv")
-    write_text(out / "history.csv", _table(learned.history))
-    files = keras_bytes(learned.weights, learned.head, "h5", "keras")
-    manifest = Manifest(
-        name=shown(out.resolve().name),
-        taxonomy=data.taxonomy,
-        thresholds=learned.thresholds,
-        temperature=learned.temperature,
-        backbone=BackboneRef(recipe.weights, learned.weights.sha256),
-        data={
-            "dataset": shown(data.root.name),
-            "fingerprint": learned.fingerprint,
-            "splits": split_counts(readable),
-            "labs": _labs(data),
-            "refused": len(learned.refused),
-        },
-        seed=recipe.seed,
-        options=dict(recipe.options),
-    )
-    graph = classifier_graph(learned.weights, learned.head, learned.novelty)
+    files = keras_bytes(weights, head, "h5", "keras", white_balance=white_balance)
+    graph = classifier_graph(weights, head, novelty, white_balance=white_balance)
     models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
     return with_self_test(stage_bundle(out, manifest, models))
 
 
-def evaluated_split(learned: TrainedModel) -> Split:
-    """Return the part that a model is judged on: the test part, or validation without one."""
-    tested = "test" in learned.splits and bool(learned.splits["test"].samples)
-    return "test" if tested else "valid"
+def write_model(out: Path, data: Dataset, trained: TrainedModel, recipe: Recipe) -> Bundle:
+    """Write a trained model with its history and split, but no ``bundle.json``.
 
-
-def write_figures(
-    bundle: Bundle,
-    data: Dataset,
-    learned: TrainedModel,
-    recipe: Recipe,
-    curve: Sequence[CurvePoint] = (),
-) -> tuple[Path, Metrics]:
-    """Judge the model on its test part (else on validation), write all about it, then bundle.json.
-
-    Returns
-    -------
-    tuple of Path and Metrics
-        The report, and the figures in it.
+    Only `write_results` makes the folder a bundle, so that no interrupted training can be opened.
 
     Raises
     ------
     OutputError
-        If something cannot be written.
+        If a file cannot be written.
     """
-    out, data = bundle.folder, _readable(data, learned)
-    name = evaluated_split(learned)
-    part, training = learned.splits[name], learned.splits["train"]
-    answered = LabelledPredictions(
-        part.samples,
-        part.labels,
-        learned.head.probabilities(part.features),
-        learned.novelty.score(part.features),
-        part.colours,
+    readable = _readable(data, trained)
+    write_splits(readable, out / "split.csv")
+    write_text(out / "history.csv", _history_table(trained.history))
+    manifest = Manifest(
+        name=shown(out.resolve().name),
+        taxonomy=data.taxonomy,
+        thresholds=trained.thresholds,
+        temperature=trained.temperature,
+        backbone=BackboneRef(recipe.weights, trained.weights.sha256),
+        data={
+            "dataset": shown(data.root.name),
+            "fingerprint": trained.fingerprint,
+            "splits": split_counts(readable),
+            "labs": _labs(data),
+            "refused": len(trained.refused),
+        },
+        seed=recipe.seed,
+        options=dict(recipe.options),
     )
-    baseline = TrainingSplit(
-        training.labels, boxes_of(training.samples), training.colours.astype(np.float64)
-    )
-    metrics = score_model(
-        answered, data.taxonomy.classes, learned.thresholds, baseline, recipe.seed
-    )
-    metrics = replace(metrics, warnings=(*metrics.warnings, *recipe.notes))
+    return stage_model(out, manifest, trained.weights, trained.head, trained.novelty)
+
+
+def evaluated_split(trained: TrainedModel) -> Split:
+    """Return the split that a model is evaluated on: test, or validation if there is none."""
+    tested = "test" in trained.splits and bool(trained.splits["test"].samples)
+    return "test" if tested else "valid"
+
+
+def write_results(
+    bundle: Bundle,
+    data: Dataset,
+    trained: TrainedModel,
+    recipe: Recipe,
+    curve: Sequence[CurvePoint] = (),
+) -> tuple[Path, Metrics]:
+    """Evaluate a model on `evaluated_split`, write report and card, then ``bundle.json``.
+
+    Returns
+    -------
+    tuple of Path and Metrics
+        The report and its metrics.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    out, data = bundle.folder, _readable(data, trained)
+    name = evaluated_split(trained)
+    predictions, metrics = _evaluated(data, trained, name, recipe)
     facts = ReportFacts(
-        title=f"{shown(data.root.name)}: {name} part",
+        title=f"{shown(data.root.name)}: {name} split",
         model=bundle.name,
         dataset=shown(data.root.name),
         split=name,
         split_sizes=split_counts(data),
-        details=_details(learned, recipe, bundle),
+        details=_details(trained, recipe, bundle),
         labs=_labs(data),
         curve=tuple(curve),
     )
@@ -178,57 +186,78 @@ def write_figures(
         out,
         metrics,
         facts,
-        answered,
+        predictions,
         data,
-        learned.thresholds,
-        history=learned.history,
+        trained.thresholds,
+        history=trained.history,
         looked=Classifier(bundle).attention,
     )
-    write_text(out / "MODEL_CARD.md", _card(data, learned, recipe, bundle, metrics))
+    write_text(
+        out / "MODEL_CARD.md", model_card(_card_facts(data, trained, recipe, facts), metrics)
+    )
     if curve:
         write_text(out / "learning_curve.csv", _curve_table(curve))
     finish_bundle(bundle)
     return report, metrics
 
 
-def _card(
-    data: Dataset, learned: TrainedModel, recipe: Recipe, bundle: Bundle, metrics: Metrics
-) -> str:
-    facts = CardFacts(
-        name=bundle.name,
-        architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes), side=learned.weights.side),
-        weights=bundle.manifest.backbone.name,
-        split_sizes=split_counts(data),
-        split=evaluated_split(learned),
-        fingerprint=learned.fingerprint,
-        split_method=_HOW_SPLIT,
-        preprocessing=preprocessing(learned.weights.side),
-        temperature=learned.temperature,
-        min_confidence=learned.thresholds.min_confidence,
-        max_novelty=learned.thresholds.max_novelty,
-        labs=_labs(data),
-        details=_details(learned, recipe, bundle),
-        about=recipe.about,
-        groups={part: [sample.group for sample in data.subset(part)] for part in data.splits},
-        refused=len(learned.refused),
+def _evaluated(
+    data: Dataset, trained: TrainedModel, name: Split, recipe: Recipe
+) -> tuple[LabelledPredictions, Metrics]:
+    split, training = trained.splits[name], trained.splits["train"]
+    predictions = LabelledPredictions(
+        split.samples,
+        split.labels,
+        trained.head.probabilities(split.features),
+        trained.novelty.score(split.features),
+        split.colours,
     )
-    return model_card(facts, metrics)
+    baseline = TrainingSplit(
+        training.labels, boxes_of(training.samples), training.colours.astype(np.float64)
+    )
+    metrics = score_model(
+        predictions, data.taxonomy.classes, trained.thresholds, baseline, recipe.seed
+    )
+    return predictions, replace(metrics, warnings=(*metrics.warnings, *recipe.notes))
 
 
-def _details(learned: TrainedModel, recipe: Recipe, bundle: Bundle) -> dict[str, str]:
+def _card_facts(
+    data: Dataset, trained: TrainedModel, recipe: Recipe, facts: ReportFacts
+) -> CardFacts:
+    return CardFacts(
+        name=facts.model,
+        architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes), side=trained.weights.side),
+        weights=recipe.weights,
+        split=facts.split,
+        split_sizes=facts.split_sizes,
+        fingerprint=trained.fingerprint,
+        split_method=_SPLIT_METHOD,
+        preprocessing=preprocessing(trained.weights.side),
+        temperature=trained.temperature,
+        min_confidence=trained.thresholds.min_confidence,
+        max_novelty=trained.thresholds.max_novelty,
+        labs=facts.labs,
+        details=facts.details,
+        about=recipe.about,
+        groups={split: [sample.group for sample in data.subset(split)] for split in data.splits},
+        refused=len(trained.refused),
+    )
+
+
+def _details(trained: TrainedModel, recipe: Recipe, bundle: Bundle) -> dict[str, str]:
     versions = bundle.manifest.versions
     return {
         "Weights": recipe.weights,
-        "Epochs": f"{len(learned.history)} of at most {recipe.epochs}"
-        + (" (stopped by Ctrl-C)" if learned.interrupted else ""),
+        "Epochs": f"{len(trained.history)} of at most {recipe.epochs}"
+        + (" (stopped by Ctrl-C)" if trained.interrupted else ""),
         "Seed": str(recipe.seed),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         **recipe.details,
     }
 
 
-def _readable(data: Dataset, learned: TrainedModel) -> Dataset:
-    kept = {sample.path for part in learned.splits.values() for sample in part.samples}
+def _readable(data: Dataset, trained: TrainedModel) -> Dataset:
+    kept = {sample.path for split in trained.splits.values() for sample in split.samples}
     return data.with_samples(sample for sample in data if sample.path in kept)
 
 
@@ -239,14 +268,14 @@ def _labs(data: Dataset) -> tuple[str, ...]:
 def _curve_table(curve: Sequence[CurvePoint]) -> str:
     lines = ["images,draw,balanced_accuracy"]
     lines += [
-        f"{point.images},{draw},{score:.6f}"
+        f"{point.images},{order},{score:.6f}"
         for point in curve
-        for draw, score in enumerate(point.balanced_accuracy, start=1)
+        for order, score in enumerate(point.balanced_accuracy, start=1)
     ]
     return "\n".join(lines) + "\n"
 
 
-def _table(history: Sequence[dict[str, float]]) -> str:
+def _history_table(history: Sequence[dict[str, float]]) -> str:
     columns = list(dict.fromkeys(name for row in history for name in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")

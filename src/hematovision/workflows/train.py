@@ -1,4 +1,4 @@
-"""The job of training: a dataset in, a run folder with model, figures, report and card out."""
+"""``train``: a dataset in, a run folder with model, metrics, report and card out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hematovision.extras import needs_extra, require
 from hematovision.progress import Progress, no_progress, notify
 from hematovision.taxonomy import PBC8, names_pbc8
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.run_folder import Recipe, evaluated_split, write_figures, write_model
+from hematovision.workflows.run_folder import Recipe, evaluated_split, write_model, write_results
 
 with needs_extra("train", "Training"):
     from hematovision.training.curve import CurvePoint, learning_curve
@@ -30,22 +30,22 @@ __all__ = ["TrainOptions", "TrainResult", "train"]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How to train; the defaults are the classic recipe.
+    """Options of `train`; the defaults are the classic recipe.
 
     Parameters
     ----------
     taxonomy : str or None
-        A taxonomy's name, ``"folders"`` for the folders' own names; None as for `read_dataset`.
+        A taxonomy's name, ``"folders"`` for the folder names, or None as for `read_dataset`.
     weights : str
         ``"hematology"``, ``"imagenet"`` or a file.
     fine_tune : bool
-        Whether the backbone learns too, in a second stage.
+        Also train the backbone, in a second stage.
     fine_tune_blocks : int or None
-        How many of its 17 blocks, from the top; None is all.
+        How many of its 17 blocks to train, from the top; None trains all.
     epochs, batch_size, patience, seed : int
         As in `HeadTraining`.
     learning_curve : bool
-        Whether to measure, too, what fewer images would have led to.
+        Also measure how accuracy grows with the number of training images.
     """
 
     taxonomy: str | None = None
@@ -61,7 +61,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training led to.
+    """The result of `train`.
 
     Parameters
     ----------
@@ -69,15 +69,15 @@ class TrainResult:
         The run folder, which is a bundle.
     report : Path
     metrics : Metrics
-        Of the test part, or of the validation part where there is no test part (with a warning).
+        Of the test split, or of the validation split if there is none (with a warning).
     interrupted : bool
-        Whether Ctrl-C ended it early.
+        Whether Ctrl-C ended training early.
     refused : tuple of ImageError
         Images that could not be read.
     notes : tuple of str
-        What the user should know about how the dataset was understood.
+        How the dataset was read, and warnings about it.
     curve : tuple of CurvePoint
-        The learning curve, where it was asked for; also in ``learning_curve.csv``.
+        The learning curve, if requested; also in ``learning_curve.csv``.
     """
 
     folder: Path
@@ -96,25 +96,25 @@ def train(
     *,
     progress: Progress = no_progress,
 ) -> TrainResult:
-    """Train a model on class folders, and evaluate it on the test part.
+    """Train a model on class folders, and evaluate it on the test split.
 
     Parameters
     ----------
     dataset : Path
         Class folders, with or without Train, Valid and Test.
     out : Path
-        The run folder to make; must not exist or be empty.
+        The run folder to create; must not exist or be empty.
     options : TrainOptions
     progress : Progress
 
     Raises
     ------
     DatasetError
-        If `dataset` is none, or cannot be split.
+        If `dataset` cannot be read or split.
     WeightsError
-        If the weights cannot be had.
+        If the weights cannot be read or downloaded.
     TrainingError
-        If training cannot start, or leads to nothing.
+        If training cannot start or fails.
     OutputError
         If `out` is in use or cannot be written.
     MissingExtraError
@@ -133,22 +133,21 @@ def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) 
         notify(progress, f"Warning: {warning}")
     notes = (*_notes(found, data, class_folders(dataset)), *warnings)
     weights = load_weights(options.weights)
-    how = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
-    learned = train_model(FeatureReader(data, progress), weights, how, _fine_tuning(options))
+    head = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
+    trained = train_model(FeatureReader(data, progress), weights, head, _fine_tuning(options))
     recipe = Recipe(_weights_name(options), options.seed, options.epochs, asdict(options), notes)
-    bundle = write_model(out, data, learned, recipe)
-    curve = _curve(learned, how, progress) if options.learning_curve else ()
-    report, metrics = write_figures(bundle, data, learned, recipe, curve)
-    return TrainResult(out, report, metrics, learned.interrupted, learned.refused, notes, curve)
+    bundle = write_model(out, data, trained, recipe)
+    curve = _curve(trained, head, progress) if options.learning_curve else ()
+    report, metrics = write_results(bundle, data, trained, recipe, curve)
+    return TrainResult(out, report, metrics, trained.interrupted, trained.refused, notes, curve)
 
 
 def _notes(found: Dataset, data: Dataset, folders: Iterable[str]) -> tuple[str, ...]:
-    """Say what was decided for the user: classes merged, parts made."""
-    notes = []
-    classes = found.taxonomy.classes
+    """List the decisions made for the user: classes merged, splits made."""
+    notes, classes = [], found.taxonomy.classes
     if names_pbc8(folders) and len(classes) < len(PBC8.classes):
         notes.append(
-            f"The eight PBC folders were mapped to {', '.join(classes)}. To tell all eight apart, "
+            f"The eight PBC folders were mapped to {', '.join(classes)}. To keep all eight, "
             "use --taxonomy folders."
         )
     made = [split for split in data.splits if split not in found.splits]
@@ -172,10 +171,13 @@ def _fine_tuning(options: TrainOptions) -> FineTuning | None:
     return FineTuning(blocks=options.fine_tune_blocks, patience=options.patience, seed=options.seed)
 
 
-def _curve(learned: TrainedModel, how: HeadTraining, progress: Progress) -> tuple[CurvePoint, ...]:
-    train, valid = learned.splits["train"], learned.splits["valid"]
-    judged = learned.splits[evaluated_split(learned)]
-    return learning_curve(train, valid, judged, learned.head.n_classes, how, progress)
+def _curve(
+    trained: TrainedModel, options: HeadTraining, progress: Progress
+) -> tuple[CurvePoint, ...]:
+    splits = trained.splits
+    evaluated = splits[evaluated_split(trained)]
+    n_classes = trained.head.n_classes
+    return learning_curve(splits["train"], splits["valid"], evaluated, n_classes, options, progress)
 
 
 def _weights_name(options: TrainOptions) -> str:

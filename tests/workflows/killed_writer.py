@@ -1,8 +1,8 @@
-"""Writes a run folder in a process that ends at its N-th step on disk, for every N.
+"""Writes run folders in processes that are killed at their N-th step on disk, for every N.
 
-``python killed_writer.py FOLDER``: the work is done again and again, in a child each time, into
-FOLDER/1, FOLDER/2 and so on; the child ends without any clean-up just before its N-th file is put
-in its place. Prints the number of the first child that came to its end.
+``python killed_writer.py FOLDER`` writes into FOLDER/1, FOLDER/2 and so on, each in a child process
+that exits without clean-up just before its N-th file is moved into place. Prints the number of the
+first child that finishes.
 """
 
 import os
@@ -22,21 +22,21 @@ from hematovision.model.weights import bundled_weights
 from hematovision.training.inputs import SplitFeatures
 from hematovision.training.trainer import TrainedModel
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.run_folder import Recipe, write_figures, write_model
+from hematovision.workflows.run_folder import Recipe, write_model, write_results
 
 KILLED = 9
 
 
-def learned(dataset) -> TrainedModel:
+def trained_model(dataset) -> TrainedModel:
     rng = np.random.default_rng(0)
     n = len(dataset.taxonomy.classes)
-    parts = {}
+    splits = {}
     for split in dataset.splits:
-        part = dataset.subset(split)
-        features = rng.uniform(0, 2, (len(part), FEATURES)).astype(np.float32)
-        colours = rng.uniform(0, 255, (len(part), 3)).astype(np.float32)
-        digests = tuple(f"{i:064x}" for i in range(len(part)))
-        parts[split] = SplitFeatures(part.samples, part.labels, features, colours, digests)
+        subset = dataset.subset(split)
+        features = rng.uniform(0, 2, (len(subset), FEATURES)).astype(np.float32)
+        colours = rng.uniform(0, 255, (len(subset), 3)).astype(np.float32)
+        digests = tuple(f"{i:064x}" for i in range(len(subset)))
+        splits[split] = SplitFeatures(subset.samples, subset.labels, features, colours, digests)
     return TrainedModel(
         weights=bundled_weights(),
         head=Head(((rng.normal(0, 0.1, (FEATURES, n)), np.zeros(n)),)),
@@ -44,13 +44,13 @@ def learned(dataset) -> TrainedModel:
         temperature=1.0,
         thresholds=Thresholds(0.8, 10.0),
         history=({"epoch": 1.0, "loss": 0.5, "accuracy": 0.9},),
-        splits=parts,
+        splits=splits,
         refused=(),
     )
 
 
 def die_at(step: int) -> None:
-    """End this process just before its `step`-th file is put in its place."""
+    """Exit just before this process moves its `step`-th file into place."""
     left, replace = [step], Path.replace
 
     def counted(path: Path, target: Path) -> Path:
@@ -64,16 +64,16 @@ def die_at(step: int) -> None:
 
 def work(root: Path, step: int) -> None:
     dataset = read_dataset(root / "cells")
-    known = learned(dataset)
+    trained = trained_model(dataset)
     recipe = Recipe("hematology", 0, 1, {})
     die_at(step)
     with claimed_folder(root / str(step)) as out:
-        write_figures(write_model(out, dataset, known, recipe), dataset, known, recipe)
+        write_results(write_model(out, dataset, trained, recipe), dataset, trained, recipe)
 
 
 def main(root: Path) -> None:
     write_synthetic_cells(root / "cells", 60, seed=3)
-    # Keras' own files need TensorFlow, which bears no fork; their content does not matter here.
+    # Keras files need TensorFlow, which does not survive a fork; their content does not matter.
     stub = ModuleType("hematovision.training.keras_files")
     stub.keras_bytes = lambda *_, **__: {"h5": b"h5", "keras": b"keras"}
     sys.modules[stub.__name__] = stub

@@ -1,0 +1,270 @@
+"""``adapt``: make a model for another lab from a few dozen of its images.
+
+Labelled images are evaluated on the Test split if there is one, otherwise by cross-validation over
+whole groups. For unlabelled images the report shows how many are sent for review before and after,
+and which predictions changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.data.samples import Dataset
+from hematovision.errors import DatasetError, ImageError, TrainingError
+from hematovision.evaluation import Metrics, TrainingSplit
+from hematovision.extras import needs_extra, require
+from hematovision.model.prediction import RawPredictions
+from hematovision.model.thresholds import accepts
+from hematovision.paths import shown
+from hematovision.progress import Progress, no_progress
+from hematovision.reporting.adaptation import PredictionChanges, prediction_changes
+from hematovision.workflows.outputs import claimed_folder
+from hematovision.workflows.scoring import LabelledPredictions, boxes_of, score_model, split_counts
+
+with needs_extra("train", "Adapting a model"):
+    from hematovision.training.adapting import (
+        FeatureModel,
+        adapt_labelled,
+        adapt_unlabelled,
+        out_of_fold_predictions,
+    )
+    from hematovision.training.correction import Examples
+    from hematovision.workflows.adapt.bundle import (
+        Lab,
+        Source,
+        changed_examples,
+        labelled_notes,
+        open_source,
+        predictions_table,
+        write_adapted,
+        write_evaluated,
+        write_unevaluated,
+    )
+    from hematovision.workflows.adapt.images import (
+        LEAST_UNLABELLED,
+        LabFeatures,
+        check_labelled,
+        find_labelled,
+        find_unlabelled,
+        read_features,
+        read_views,
+    )
+
+__all__ = ["AdaptResult", "adapt"]
+
+NOT_EVALUATED = (
+    "The images have no labels: temperature and thresholds are those of the old model, and the "
+    "accuracy of the adapted model is not known."
+)
+
+# At most 7 and 4 of 30 images in four labs; half and more, and a third, where adapting did harm.
+_MOST_REVIEWED = 0.5
+_MOST_CHANGED = 0.2
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """The result of `adapt`.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder, which is a bundle.
+    report : Path
+    n : int
+        Images that the model was adapted to.
+    before, metrics : Metrics or None
+        Metrics of the old and of the adapted model on the same held-out images; None without
+        labels.
+    changes : PredictionChanges or None
+        Changed predictions; None with labels.
+    refused : tuple of ImageError
+        Images that could not be read.
+    notes : tuple of str
+        Caveats of the metrics.
+    """
+
+    folder: Path
+    report: Path
+    n: int
+    before: Metrics | None
+    metrics: Metrics | None
+    changes: PredictionChanges | None
+    refused: tuple[ImageError, ...]
+    notes: tuple[str, ...]
+
+
+def adapt(
+    model: str | Path,
+    folder: Path,
+    *,
+    out: Path,
+    unlabelled: bool = False,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> AdaptResult:
+    """Adapt a model to another lab with a few dozen of its images.
+
+    Parameters
+    ----------
+    model : str or Path
+        A bundled model's name or a run folder.
+    folder : Path
+        Images of single cells: in class folders whose names mean classes of the model (with or
+        without splits above them), or unlabelled in a folder without others. Classes without
+        images are kept.
+    out : Path
+        The run folder to create; must not exist or be empty.
+    unlabelled : bool
+        Ignore folder names: the images have no labels.
+    seed : int
+        Breaks ties between the folds of the cross-validation.
+    progress : Progress
+
+    Raises
+    ------
+    DatasetError
+        If there are too few images, or more than half cannot be read; a `TaxonomyError` if a
+        folder is no class of the model.
+    TrainingError
+        If too many predictions for unlabelled images are uncertain or would change.
+    ModelNotFoundError, BundleError
+        If the model cannot be used, or its graph is of another kind.
+    OutputError
+        If `out` is in use or cannot be written.
+    MissingExtraError
+        At once, if the extra ``train`` is not installed.
+
+    Examples
+    --------
+    >>> result = adapt("pbc8", Path("my-lab"), out=Path("runs/my-lab"))  # doctest: +SKIP
+    >>> result.before.balanced_accuracy, result.metrics.balanced_accuracy  # doctest: +SKIP
+    (0.87, 0.98)
+    """
+    require("adapt")
+    folder, out = Path(folder), Path(out)
+    source = open_source(model)
+    data = None if unlabelled else find_labelled(folder, source.bundle.taxonomy, progress)
+    with claimed_folder(out, inputs=[folder]):
+        if data is None:
+            return _adapt_unlabelled(source, folder, out, seed, progress)
+        return _adapt_labelled(source, data, out, seed, progress)
+
+
+def _adapt_unlabelled(
+    source: Source, folder: Path, out: Path, seed: int, progress: Progress
+) -> AdaptResult:
+    paths = find_unlabelled(folder)
+    found = read_features(paths, source.backbone, progress)
+    if len(found.kept) < LEAST_UNLABELLED:
+        raise DatasetError(
+            f"{folder} has {len(found.kept)} readable images; at least {LEAST_UNLABELLED} are "
+            "needed to measure how a lab's images differ, and a hundred of all classes are better. "
+            "Add some."
+        )
+    adapted = adapt_unlabelled(source.model, found.features)
+    before, after = source.model.predict(found.features), adapted.predict(found.features)
+    changes = prediction_changes(
+        source.bundle.taxonomy.classes,
+        before.probabilities.argmax(axis=1),
+        after.probabilities.argmax(axis=1),
+        accepted_before=accepts(*before, source.model.thresholds),
+        accepted_after=accepts(*after, adapted.thresholds),
+    )
+    _check_changes(changes)
+    lab = Lab(
+        name=shown(folder.resolve().name),
+        n=len(found.kept),
+        labelled=False,
+        fingerprint=found.fingerprint(),
+        splits={},
+        labs=(),
+        refused=len(found.refused),
+    )
+    bundle = write_adapted(out, source, adapted, lab, seed)
+    files = [paths[i].relative_to(folder).as_posix() for i in found.kept]
+    table = predictions_table(files, changes.classes, before, after)
+    limit = adapted.thresholds.max_novelty
+    examples = changed_examples(folder, files, changes.classes, before, after, limit)
+    notes = (NOT_EVALUATED,)
+    report = write_unevaluated(bundle, source, lab, changes, table, examples, notes)
+    return AdaptResult(out, report, lab.n, None, None, changes, found.refused, notes)
+
+
+def _check_changes(changes: PredictionChanges) -> None:
+    """Stop if the model would be adapted to predictions that are mostly guesses."""
+    n = changes.n
+    if changes.review_before > _MOST_REVIEWED * n or changes.changed > _MOST_CHANGED * n:
+        raise TrainingError(
+            "These images are too different from the training images to adapt without labels: of "
+            f"{n} images the model sends {changes.review_before} for review, and adapting would "
+            f"change {changes.changed} predictions. Put 30 to 100 of them into folders by class, "
+            "and adapt to those. If they are not images of single cells, cropped like the training "
+            "images, do that first."
+        )
+
+
+def _adapt_labelled(
+    source: Source, data: Dataset, out: Path, seed: int, progress: Progress
+) -> AdaptResult:
+    found = read_features([sample.path for sample in data], source.backbone, progress)
+    readable = data.with_samples(data.samples[i] for i in found.kept)
+    is_test = np.array([sample.split == "test" for sample in readable], bool)
+    training = readable.with_samples(s for s in readable if s.split != "test")
+    check_labelled(training)
+    views = read_views([sample.path for sample in training], source.backbone, progress)
+    examples = Examples(views, training.labels, tuple(sample.group for sample in training))
+    adapted, strength = adapt_labelled(source.model, examples, seed)
+    if is_test.any():
+        split, rows = "test", is_test
+        after = adapted.predict(found.features[rows])
+    else:
+        split, rows = "cross-validation", ~is_test
+        after = out_of_fold_predictions(source.model, examples, seed, progress)
+    baseline = _baseline(readable, found, is_test)
+
+    def scored(model: FeatureModel, raw: RawPredictions) -> tuple[LabelledPredictions, Metrics]:
+        samples = tuple(s for s, chosen in zip(readable, rows, strict=True) if chosen)
+        labelled = LabelledPredictions(samples, readable.labels[rows], *raw, found.colours[rows])
+        classes = readable.taxonomy.classes
+        return labelled, score_model(labelled, classes, model.thresholds, baseline, seed)
+
+    _, before = scored(source.model, source.model.predict(found.features[rows]))
+    predictions, metrics = scored(adapted, after)
+    notes = labelled_notes(source, training, before, split, strength)
+    metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
+    recorded = readable.with_samples(
+        replace(s, split="test" if s.split == "test" else "train") for s in readable
+    )
+    lab = _labelled_lab(recorded, found)
+    bundle = write_adapted(out, source, adapted, lab, seed)
+    report = write_evaluated(bundle, source, recorded, lab, predictions, metrics, split)
+    return AdaptResult(out, report, lab.n, before, metrics, None, found.refused, notes)
+
+
+def _labelled_lab(data: Dataset, found: LabFeatures) -> Lab:
+    counts = split_counts(data)
+    return Lab(
+        name=shown(data.root.resolve().name),
+        n=sum(counts["train"].values()),
+        labelled=True,
+        fingerprint=found.fingerprint([sample.label for sample in data]),
+        splits=counts,
+        labs=tuple(sorted({sample.lab for sample in data if sample.lab})),
+        refused=len(found.refused),
+    )
+
+
+def _baseline(
+    data: Dataset, found: LabFeatures, is_test: NDArray[np.bool_]
+) -> TrainingSplit | None:
+    """Return what the baselines are fitted to; None if that would be the evaluated images."""
+    if not is_test.any():
+        return None
+    training = [sample for sample, test in zip(data, is_test, strict=True) if not test]
+    colours = found.colours[~is_test].astype(np.float64)
+    return TrainingSplit(data.labels[~is_test], boxes_of(training), colours)
