@@ -241,8 +241,8 @@ class TestDicom:
         [
             ({"frames": 3}, "DICOM file of 3 frames"),
             ({"PixelRepresentation": 1}, "signed samples without a window"),
-            ({"BitsAllocated": 32}, "in 32, not of up to 16"),
-            ({"PhotometricInterpretation": "HSV"}, "1 samples in HSV"),
+            ({"BitsAllocated": 32}, "in 32; expected up to 16"),
+            ({"PhotometricInterpretation": "HSV"}, "1 samples per pixel in HSV"),
         ],
     )
     def test_variants_without_a_faithful_rendering_are_rejected(self, options, reason):

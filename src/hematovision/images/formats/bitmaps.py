@@ -33,7 +33,10 @@ def inspect_bmp(source: Source) -> EncodedImage:
     file_size, _, start, header = source.unpack("<IIII", 2)
     width, height, bits, compression = _bmp_header(source, header)
     if compression not in (_RAW, _BITFIELDS) or bits not in (1, 4, 8, 16, 24, 32):
-        raise source.unsupported(f"it is a BMP of {bits} bits, compression {compression}")
+        raise source.unsupported(
+            f"it is a BMP of {bits} bits per pixel with compression {compression}; expected 1, 4, "
+            "8, 16, 24 or 32 bits, uncompressed"
+        )
     if width <= 0 or height == 0 or start < 14 + header:
         raise source.damaged("the BMP's header contradicts itself")
     row = (width * bits + 31) // 32 * 4
@@ -47,7 +50,7 @@ def _bmp_header(source: Source, header: int) -> tuple[int, int, int, int]:
         width, height, _, bits = source.unpack("<HHHH", 18)
         return width, height, bits, _RAW
     if header not in _HEADERS:
-        raise source.unsupported(f"it begins like a BMP, but its header size is {header}")
+        raise source.unsupported(f"it begins like a BMP, but has a header of {header} bytes")
     width, height, _, bits, compression = source.unpack("<iiHHI", 18)
     return width, height, bits, compression
 

@@ -181,7 +181,7 @@ def _read_frame(source: Source) -> _Frame:
     source.check_size(frame.width, frame.height)
     if (frames := _whole(dataset, "NumberOfFrames", 1)) != 1:
         raise source.unsupported(
-            f"it is a DICOM file of {frames} frames", "Save each frame as a separate image."
+            f"it is a DICOM file of {frames} frames; expected 1", "Save each frame as an image."
         )
     return frame
 
@@ -240,8 +240,8 @@ def _check_syntax(source: Source, name: str) -> UID:
         raise source.unsupported("it is a deflated DICOM file", "Save it uncompressed.")
     if syntax not in (*_PLAIN, *JPEG2000TransferSyntaxes, JPEGBaseline8Bit, RLELossless):
         raise source.unsupported(
-            f"it is a DICOM image in the transfer syntax {name[:64]!r}, not uncompressed, JPEG "
-            "baseline, JPEG 2000 or RLE",
+            f"it is a DICOM image in the transfer syntax {name[:64]!r}; expected uncompressed, "
+            "JPEG baseline, JPEG 2000 or RLE",
             "Save it uncompressed (dcmdjpeg, gdcmconv --raw), or as an 8-bit PNG.",
         )
     return syntax
@@ -265,12 +265,15 @@ def _check_samples(source: Source, frame: _Frame) -> None:
     inside = 1 <= frame.stored <= frame.high + 1 <= frame.allocated
     if frame.allocated not in (8, 16) or not inside:
         raise source.unsupported(
-            f"it is a DICOM image of {frame.stored} bits in {frame.allocated}, not of up to 16 in "
-            "8 or 16"
+            f"it is a DICOM image of {frame.stored} bits stored in {frame.allocated}; expected up "
+            "to 16 bits stored in 8 or 16"
         )
     if frame.samples != _SAMPLES.get(frame.photometric):
         colours = frame.photometric[:16] or "no colours"
-        raise source.unsupported(f"it is a DICOM image of {frame.samples} samples in {colours}")
+        raise source.unsupported(
+            f"it is a DICOM image of {frame.samples} samples per pixel in {colours}; expected "
+            "grey, palette, RGB or YBR_FULL"
+        )
     grey = frame.photometric in (_GREY, _INVERTED_GREY)
     if frame.signed and not (grey and _has_window(frame)):
         raise source.unsupported(

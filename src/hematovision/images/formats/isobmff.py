@@ -119,7 +119,7 @@ def _without_metadata(source: Source, meta: _Box) -> bytes:
             (version,) = source.unpack("B", item.start)
             place = item.start + (8 if version == 2 else 10)
             if version not in (2, 3) or place + 4 > item.stop:
-                raise source.damaged("the HEIC has an item of no known type")
+                raise source.damaged("the HEIC has an item of an unknown type")
             if bytes(data[place : place + 4]) not in _IMAGES:
                 data[place : place + 4] = b"skip"
     return bytes(data)
@@ -190,7 +190,7 @@ def _check_components(source: Source, start: int) -> int:
     """Reject signed samples and more than 16 bits; return the bits of a sample."""
     (count,) = source.unpack(">H", start + 40)
     if not 1 <= count <= 4:
-        raise source.unsupported(f"it is a JPEG 2000 of {count} components, not 1 to 4")
+        raise source.unsupported(f"it is a JPEG 2000 of {count} components; expected 1 to 4")
     parts = [source.unpack("BBB", start + 42 + 3 * i) for i in range(count)]
     bits = {(depth & ~_SIGNED) + 1 for depth, _, _ in parts}
     if any(depth & _SIGNED for depth, _, _ in parts) or max(bits) > 16:

@@ -94,8 +94,8 @@ class _Walk:
         bits, components = content[0], content[5]
         if code not in _READABLE_FRAMES or bits != 8 or components not in _COMPONENTS:
             raise self.source.unsupported(
-                f"it is a JPEG of an uncommon kind (frame type {code - 0xC0}, {bits} bits, "
-                f"{components} components)"
+                f"it is a JPEG of frame type {code - 0xC0} with {bits} bits and {components} "
+                "components; expected baseline or progressive, 8 bits and 1, 3 or 4 components"
             )
         height, width = struct.unpack_from(">HH", content, 1)
         self.source.check_size(width, height)

@@ -150,7 +150,9 @@ def append_directories(
     mark = b"II*\0" if layout.order == "<" else b"MM\0*"
     position = len(source.data) + len(source.data) % 2
     if position > 2**31:
-        raise source.unsupported(f"it is a TIFF of {len(source.data):,} bytes")
+        raise source.unsupported(
+            f"it is a TIFF of {len(source.data):,} bytes; the limit is {2**31:,}"
+        )
     header = mark + struct.pack(f"{layout.order}I", position)
     pieces: list[bytes | memoryview] = [
         header,
@@ -240,7 +242,7 @@ class Page:
         """Return the only entry of a field, or None."""
         entries = self.fields.get(tag, ())
         if len(entries) > 1:
-            raise self.source.damaged(f"the TIFF gives a field twice ({tag})")
+            raise self.source.damaged(f"the TIFF has the field {tag} twice")
         return entries[0] if entries else None
 
     @property
