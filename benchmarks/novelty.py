@@ -1,21 +1,21 @@
-"""Whether a model knows what is no cell, and does not take a new laboratory's cells for none.
+"""Evaluate out-of-distribution detection: images without a cell, and cells of new laboratories.
 
     python -m benchmarks.novelty --data DATA --work runs/recipes [--model NAME ...]
                                  [--part testing|tuning] [--left-out] [--per-set 600]
 
-For each bundled model, answered by its own file as every door does, printed in Markdown:
+For each bundled model, run from its own file, printed in Markdown:
 
-- by laboratory: the area under the ROC curve of novelty, cells of the Test parts against all images
-  of `benchmarks.non_cells`; how many cells go to review by novelty and in all, and the accuracy of
-  the accepted answers;
-- by kind of non-cell image: how many are accepted, by novelty alone and in all, with the upper end
-  of the 95 % interval of Clopper and Pearson;
-- for the model of three classes, single-cell images amid other cells (`pbc/val`, erythroblasts
-  excepted): a framing of their own.
+- by laboratory: the area under the ROC curve of the novelty score, cells of the test splits against
+  all images of `benchmarks.non_cells`; cells sent for review by novelty and in total, and the
+  accuracy on the rest;
+- by kind of non-cell image: images accepted, by novelty alone and in total, with the upper limit of
+  the 95% interval of Clopper and Pearson;
+- for the model of three classes, single-cell images among other cells (`pbc/val` without
+  erythroblasts): a different framing.
 
-With `--left-out`, head, novelty and thresholds are also learnt anew without each laboratory, on the
-model's backbone, and that laboratory's cells are answered. The backbone itself may have seen it;
-`benchmarks.cross_lab` leaves it out altogether.
+With `--left-out`, head, novelty and thresholds are also trained without each laboratory, on the
+model's backbone, and that laboratory's cells are classified. The backbone itself may have been
+trained on it; `benchmarks.cross_lab` leaves it out altogether.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Answered:
-    """Answers to N images: the most probable class, its probability and the novelty."""
+class Predictions:
+    """Predictions for N images: the most probable class, its probability and the novelty score."""
 
-    said: NDArray[np.int64]
+    label: NDArray[np.int64]
     confidence: NDArray[np.float64]
     novelty: NDArray[np.float64]
 
     def known(self, thresholds: Thresholds) -> NDArray[np.bool_]:
-        """Tell which are not too novel."""
+        """Return which are within the novelty threshold."""
         return self.novelty <= thresholds.max_novelty
 
     def accepted(self, thresholds: Thresholds) -> NDArray[np.bool_]:
-        """Tell which are accepted."""
+        """Return which are accepted."""
         return self.known(thresholds) & (self.confidence >= thresholds.min_confidence)
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=MODELS)
     parser.add_argument("--part", choices=("tuning", "testing"), default="testing")
     parser.add_argument("--left-out", action="store_true")
-    parser.add_argument("--per-set", type=int, default=600, help="cells of each Test part at most")
+    parser.add_argument("--per-set", type=int, default=600, help="cells of each test split at most")
     args = parser.parse_args()
     sets = prepare(args.data, args.work.resolve())
     others = list(make(args.part, Places(args.data, args.work.resolve() / "sets")))
@@ -92,48 +92,52 @@ def report(
 ) -> None:
     """Print the tables of one bundled model."""
     thresholds = classifier.thresholds
-    print(f"Accepted from a confidence of {thresholds.min_confidence:.3f} on, up to a novelty of "
-          f"{thresholds.max_novelty:.3f}.\n")  # fmt: skip
-    strange = answered(classifier, np.stack([other.pixels for other in others]))
+    print(
+        f"Accepted: confidence from {thresholds.min_confidence:.3f}, novelty score up to "
+        f"{thresholds.max_novelty:.3f}.\n"
+    )
+    non_cells = predict(classifier, np.stack([other.pixels for other in others]))
     kinds = np.array([other.kind for other in others])
     of_three = classifier.taxonomy.name == RBC_WBC_PLATELETS.name
     names = CELL_SETS if of_three else ("pbc-test",)
-    rows = [score_model(classifier, some(sets[name], most), strange, kinds, name) for name in names]
+    rows = [
+        score_model(classifier, some(sets[name], most), non_cells, kinds, name) for name in names
+    ]
     print_cells(rows)
-    print_kinds(strange, kinds, thresholds)
+    print_kinds(non_cells, kinds, thresholds)
     if of_three:
         print_wide(classifier, sets["pbc-test"], most)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """How the cells of one set fared."""
+class CellScores:
+    """Predictions for the cells of one set."""
 
     name: str
-    cells: Answered
+    cells: Predictions
     labels: NDArray[np.int64]
-    strange: Answered
+    non_cells: Predictions
     thresholds: Thresholds
 
 
 def score_model(
     classifier: Classifier,
     samples: Sequence[Sample],
-    strange: Answered,
+    non_cells: Predictions,
     kinds: NDArray[np.str_],
     name: str,
-) -> Judged:
-    """Answer the cells of one set."""
-    cells = answered(classifier, load(samples))
+) -> CellScores:
+    """Classify the cells of one set."""
+    cells = predict(classifier, load(samples))
     labels = np.array([classifier.classes.index(sample.label) for sample in samples])
-    return Judged(name, cells, labels, chosen(strange, ~np.isin(kinds, list(EXTRA))),
+    return CellScores(name, cells, labels, chosen(non_cells, ~np.isin(kinds, list(EXTRA))),
                   classifier.thresholds)  # fmt: skip
 
 
-def print_cells(rows: Sequence[Judged]) -> None:
-    """Print one line a set, and one of all."""
-    print("| cells of | n | AUROC against non-cells | review by novelty | review in all "
-          "| accuracy of accepted |")  # fmt: skip
+def print_cells(rows: Sequence[CellScores]) -> None:
+    """Print a row for each set, and one for all."""
+    print("| cells of | n | AUROC against non-cells | review by novelty | review in total "
+          "| accuracy on the rest |")  # fmt: skip
     print("|---|---|---|---|---|---|")
     for row in rows:
         print_line(row.name, [row])
@@ -141,24 +145,24 @@ def print_cells(rows: Sequence[Judged]) -> None:
         print_line("all", rows)
 
 
-def print_line(name: str, rows: Sequence[Judged]) -> None:
-    """Print one line of the table of cells."""
+def print_line(name: str, rows: Sequence[CellScores]) -> None:
+    """Print a row of the table of cells."""
     novelty = np.concatenate([row.cells.novelty for row in rows])
-    strange = rows[0].strange.novelty
-    is_strange = np.repeat([0, 1], [len(novelty), len(strange)])
-    area = roc_auc_score(is_strange, np.concatenate([novelty, strange]))
+    non_cells = rows[0].non_cells.novelty
+    is_non_cell = np.repeat([0, 1], [len(novelty), len(non_cells)])
+    area = roc_auc_score(is_non_cell, np.concatenate([novelty, non_cells]))
     known = np.concatenate([row.cells.known(row.thresholds) for row in rows])
     accepted = np.concatenate([row.cells.accepted(row.thresholds) for row in rows])
-    right = np.concatenate([row.cells.said == row.labels for row in rows])
+    right = np.concatenate([row.cells.label == row.labels for row in rows])
     print(f"| {name} | {len(novelty)} | {area:.4f} | {1 - known.mean():.1%} "
           f"| {1 - accepted.mean():.1%} | {right[accepted].mean():.2%} |")  # fmt: skip
 
 
-def print_kinds(strange: Answered, kinds: NDArray[np.str_], thresholds: Thresholds) -> None:
-    """Print how many images of each kind are accepted."""
-    print("\n| images without a cell | n | accepted by novelty | accepted | upper 95 % bound |")
+def print_kinds(non_cells: Predictions, kinds: NDArray[np.str_], thresholds: Thresholds) -> None:
+    """Print the images of each kind that are accepted."""
+    print("\n| images without a cell | n | accepted by novelty | accepted | upper 95% limit |")
     print("|---|---|---|---|---|")
-    by_novelty, accepted = strange.known(thresholds), strange.accepted(thresholds)
+    by_novelty, accepted = non_cells.known(thresholds), non_cells.accepted(thresholds)
     rows = {str(kind): kinds == kind for kind in dict.fromkeys(kinds)}
     rows["all but whole fields"] = ~np.isin(kinds, list(EXTRA))
     for kind, chosen_rows in rows.items():
@@ -168,86 +172,92 @@ def print_kinds(strange: Answered, kinds: NDArray[np.str_], thresholds: Threshol
 
 
 def print_wide(classifier: Classifier, data: Dataset, most: int) -> None:
-    """Print how single-cell images amid other cells fare."""
+    """Print the results on single-cell images among other cells."""
     samples = [s for s in some(data, most) if s.label != "erythroblast"]
     names = ["Platelets" if s.label == "platelet" else "WBC" for s in samples]
     labels = np.array([classifier.classes.index(name) for name in names])
-    wide = answered(classifier, load(samples))
-    accepted, right = wide.accepted(classifier.thresholds), wide.said == labels
-    print(f"\nSingle-cell images amid other cells: {len(samples)}, right {right.mean():.1%}, "
+    wide = predict(classifier, load(samples))
+    accepted, right = wide.accepted(classifier.thresholds), wide.label == labels
+    print(f"\nSingle-cell images among other cells: {len(samples)}, accuracy {right.mean():.1%}, "
           f"review {1 - accepted.mean():.1%}, "
-          f"accuracy of accepted {right[accepted].mean():.1%}.")  # fmt: skip
+          f"accuracy on the rest {right[accepted].mean():.1%}.")  # fmt: skip
 
 
 def report_left_out(
     classifier: Classifier, sets: Mapping[str, Dataset], others: Sequence[NonCell], most: int
 ) -> None:
-    """Print what happens to the cells of a laboratory that head and novelty do not know."""
+    """Print the results on the cells of a laboratory that head and novelty were not trained on."""
     bundle = classifier.bundle
     external = bundled_weights() if bundle.external_weights() else None
     weights = read_classifier_graph(bundle.read(ONNX), external).weights
     backbone = Backbone(weights)
     features = backbone.features(np.stack([other.pixels for other in others]))
     is_extra = np.isin([other.kind for other in others], list(EXTRA))
-    print("\n| left out | n | AUROC against non-cells | review by novelty | review in all "
-          "| accuracy of accepted | accepted non-cells | upper 95 % bound |")  # fmt: skip
+    print("\n| left out | n | AUROC against non-cells | review by novelty | review in total "
+          "| accuracy on the rest | accepted non-cells | upper 95% limit |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     for lab, names in LABS.items():
-        learned = train_model(
+        trained = train_model(
             FeatureReader(cells_dataset(sets, without=lab)), weights, HeadTraining()
         )
         samples = [s for name in names if name in CELL_SETS for s in some(sets[name], most)]
         labels = np.array([RBC_WBC_PLATELETS.classes.index(s.label) for s in samples])
 
-        def answers(rows: NDArray[np.float32], learned=learned) -> Answered:  # noqa: ANN001
-            return _answers(learned.head.probabilities(rows), learned.novelty.score(rows))
+        def predictions_of(rows: NDArray[np.float32], trained=trained) -> Predictions:  # noqa: ANN001
+            return _predictions(trained.head.probabilities(rows), trained.novelty.score(rows))
 
-        cells = answers(backbone.features(load(samples)))
-        strange = answers(features[~is_extra])
-        print_left_out(lab, cells, labels, strange, learned.thresholds)
+        cells = predictions_of(backbone.features(load(samples)))
+        non_cells = predictions_of(features[~is_extra])
+        print_left_out(lab, cells, labels, non_cells, trained.thresholds)
 
 
 def print_left_out(
-    lab: str, cells: Answered, labels: NDArray[np.int64], strange: Answered, thresholds: Thresholds
+    lab: str,
+    cells: Predictions,
+    labels: NDArray[np.int64],
+    non_cells: Predictions,
+    thresholds: Thresholds,
 ) -> None:
-    """Print one line of the table of laboratories left out."""
-    is_strange = np.repeat([0, 1], [len(cells.novelty), len(strange.novelty)])
-    area = roc_auc_score(is_strange, np.concatenate([cells.novelty, strange.novelty]))
-    accepted, taken = cells.accepted(thresholds), int(strange.accepted(thresholds).sum())
-    bound = binomtest(taken, len(strange.novelty)).proportion_ci(0.95, "exact").high
-    right = (cells.said == labels)[accepted].mean()
+    """Print a row of the table of laboratories left out."""
+    is_non_cell = np.repeat([0, 1], [len(cells.novelty), len(non_cells.novelty)])
+    area = roc_auc_score(is_non_cell, np.concatenate([cells.novelty, non_cells.novelty]))
+    accepted, taken = cells.accepted(thresholds), int(non_cells.accepted(thresholds).sum())
+    bound = binomtest(taken, len(non_cells.novelty)).proportion_ci(0.95, "exact").high
+    right = (cells.label == labels)[accepted].mean()
     print(f"| {lab} | {len(labels)} | {area:.4f} | {1 - cells.known(thresholds).mean():.1%} "
           f"| {1 - accepted.mean():.1%} | {right:.2%} | {taken} | {bound:.1%} |")  # fmt: skip
 
 
 def some(data: Dataset, most: int) -> list[Sample]:
-    """Return at most so many samples of the Test part (or of all, where there are no parts)."""
+    """Return at most `most` samples of the test split, or of all if there are no splits."""
     samples = [sample for sample in data if sample.split in ("test", None)]
     rows = np.random.default_rng(0).permutation(len(samples))[:most]
     return [samples[row] for row in np.sort(rows)]
 
 
 def load(samples: Sequence[Sample]) -> NDArray[np.uint8]:
-    """Read and fit images."""
+    """Read images and resize them."""
     return np.stack([images.load(sample.path) for sample in samples])
 
 
-def chosen(answers: Answered, rows: NDArray[np.bool_]) -> Answered:
-    """Return some of the answers."""
-    return Answered(answers.said[rows], answers.confidence[rows], answers.novelty[rows])
+def chosen(predictions: Predictions, rows: NDArray[np.bool_]) -> Predictions:
+    """Return a subset of the predictions."""
+    return Predictions(
+        predictions.label[rows], predictions.confidence[rows], predictions.novelty[rows]
+    )
 
 
-def answered(classifier: Classifier, pixels: NDArray[np.uint8]) -> Answered:
-    """Answer by the model's own file."""
+def predict(classifier: Classifier, pixels: NDArray[np.uint8]) -> Predictions:
+    """Run the bundled model."""
     parts = [classifier.predict_batch(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH)]
-    return _answers(
+    return _predictions(
         np.concatenate([part.probabilities for part in parts]),
         np.concatenate([part.novelty for part in parts]),
     )
 
 
-def _answers(probabilities: NDArray[np.floating], novelty: NDArray[np.floating]) -> Answered:
-    return Answered(
+def _predictions(probabilities: NDArray[np.floating], novelty: NDArray[np.floating]) -> Predictions:
+    return Predictions(
         probabilities.argmax(axis=1),
         np.asarray(probabilities.max(axis=1), np.float64),
         np.asarray(novelty, np.float64),

@@ -1,11 +1,11 @@
-"""Ways to measure novelty, side by side, on a backbone's features: how the one in use was chosen.
+"""Compare novelty scores on a backbone's features: how the one in use was chosen.
 
     python -m benchmarks.novelty_candidates --data DATA --work runs/recipes [--part tuning|testing]
 
-Everything is fitted on the Train parts of the four laboratories, and again without each; scored are
-the Test parts (of the laboratory left out) and the images of `benchmarks.non_cells`. Prints, in
-Markdown, the area under the ROC curve and the share of cells that would go to review at a threshold
-that accepts 2 % of the non-cell images. The head plays no part.
+Scores are fitted on the training splits of the four laboratories, and again without each, and
+evaluated on the test splits (of the laboratory left out) and the images of `benchmarks.non_cells`.
+Prints, in Markdown, the area under the ROC curve and the fraction of cells that would be sent for
+review at a threshold that accepts 2% of the non-cell images. The head is not used.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ def main() -> None:
     sets = prepare(args.data, work)
     others = make(args.part, Places(args.data, work / "sets"))
     pixels = np.stack([other.pixels for other in others if other.kind not in EXTRA])
-    strange = Backbone(weights).features(pixels)
+    non_cells = Backbone(weights).features(pixels)
     rows: dict[str, list[tuple[float, float]]] = {}
     folds = [name for name, _ in LABS.items()]
     for fold in [whole(sets, weights), *(without(sets, lab, weights) for lab in folds)]:
         for name, score in candidates(fold):
-            rows.setdefault(name, []).append(figures(score(fold.cells), score(strange)))
+            rows.setdefault(name, []).append(figures(score(fold.cells), score(non_cells)))
     columns = ["all labs", *(f"without {lab}" for lab in folds)]
     print(f"\n| AUROC; review of cells at {ACCEPTED:.0%} | {' | '.join(columns)} |")
     print("|---" * (len(columns) + 1) + "|")
@@ -70,14 +70,14 @@ def main() -> None:
 
 
 def whole(sets: dict[str, Dataset], weights: BackboneWeights) -> Fold:
-    """Fit to all laboratories and score the Test parts of all."""
+    """Fit to all laboratories and score the test splits of all."""
     parts = FeatureReader(cells_dataset(sets)).read(weights, more_views=False).splits
     train = parts["train"]
     return Fold("all", train, decoy_features(train, weights), parts["test"].features)
 
 
 def without(sets: dict[str, Dataset], lab: str, weights: BackboneWeights) -> Fold:
-    """Fit without a laboratory and score its Test part."""
+    """Fit without a laboratory and score its test split."""
     known = FeatureReader(cells_dataset(sets, without=lab)).read(weights, more_views=False).splits
     every = FeatureReader(cells_dataset(sets)).read(weights, more_views=False).splits["test"]
     of_lab = [sample.lab == lab for sample in every.samples]
@@ -85,10 +85,10 @@ def without(sets: dict[str, Dataset], lab: str, weights: BackboneWeights) -> Fol
     return Fold(lab, train, decoy_features(train, weights), every.features[of_lab])
 
 
-def figures(cells: NDArray[np.floating], strange: NDArray[np.floating]) -> tuple[float, float]:
+def figures(cells: NDArray[np.floating], non_cells: NDArray[np.floating]) -> tuple[float, float]:
     """Return the area under the curve, and the review of cells at `ACCEPTED` non-cell images."""
-    area = roc_auc_score(np.repeat([0, 1], [len(cells), len(strange)]), np.r_[cells, strange])
-    return float(area), float(np.mean(cells > np.quantile(strange, ACCEPTED)))
+    area = roc_auc_score(np.repeat([0, 1], [len(cells), len(non_cells)]), np.r_[cells, non_cells])
+    return float(area), float(np.mean(cells > np.quantile(non_cells, ACCEPTED)))
 
 
 def candidates(fold: Fold) -> Iterator[tuple[str, Score]]:

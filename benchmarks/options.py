@@ -1,4 +1,4 @@
-"""What the command lines of benchmarks have in common: where images are, and where figures go."""
+"""Options shared by the benchmarks: the folder of images, and where results are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["images_option", "parse", "publish", "results_options"]
 
 
 def images_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--data``, the folder of real images; by default what HEMATOVISION_DATA names."""
+    """Add ``--data``, the folder of real images; by default HEMATOVISION_DATA."""
     data = os.environ.get("HEMATOVISION_DATA")
     parser.add_argument(
         "--data", type=Path, default=Path(data) if data else None, help="the folder of real images"
@@ -22,18 +22,18 @@ def images_option(parser: argparse.ArgumentParser) -> None:
 
 
 def results_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json`` and ``--fill``, which `publish` heeds."""
-    parser.add_argument("--json", type=Path, help="write the figures of every run into this file")
-    parser.add_argument("--fill", action="store_true", help="put the table into docs/results.md")
+    """Add ``--json`` and ``--fill``, used by `publish`."""
+    parser.add_argument("--json", type=Path, help="write the results of every run to this file")
+    parser.add_argument("--fill", action="store_true", help="write the table to docs/results.md")
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line, and end with a sentence if real images are needed and missing.
+    """Parse the command line, and exit with a message if real images are needed and missing.
 
     Raises
     ------
     SystemExit
-        If ``--data`` is an option and nothing says where the images are.
+        If ``--data`` is an option and neither it nor HEMATOVISION_DATA is set.
     """
     args = parser.parse_args()
     if "data" in args and args.data is None:
@@ -41,9 +41,9 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
-def publish(args: argparse.Namespace, name: str, table: str, figures: Mapping[str, Any]) -> None:
-    """Write figures and table where `results_options` were told to; `name` is the table's mark."""
+def publish(args: argparse.Namespace, name: str, table: str, results: Mapping[str, Any]) -> None:
+    """Write results and table as `results_options` ask; `name` is the marker of the table."""
     if args.json:
-        write_json(args.json, figures)
+        write_json(args.json, results)
     if args.fill:
         fill(RESULTS, name, table)

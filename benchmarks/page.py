@@ -1,7 +1,7 @@
-"""The page in a real browser: first answer, a batch of 200 against the command line, memory.
+"""Measure the app in a browser: first prediction, a batch of 200 against the CLI, memory.
 
-Times are taken by the browser's driver, from giving the files to the answer on the screen; the page
-is open. Run nothing else beside it. It needs chromium.
+Times are taken by the browser's driver, from uploading the files to the result on the screen, with
+the page open. Run nothing else at the same time. Needs chromium.
 
     python benchmarks/page.py --data DATA
 """
@@ -39,7 +39,7 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if args.data is None or chromium is None:
         raise SystemExit("Needs real images (--data or HEMATOVISION_DATA) and chromium.")
-    pictures = sorted((args.data / "pbc").rglob("*.jpg"))[: BATCH * BATCHES]
+    files = sorted((args.data / "pbc").rglob("*.jpg"))[: BATCH * BATCHES]
     with (
         tempfile.TemporaryDirectory() as home,
         serving(Path(home)) as process,
@@ -50,27 +50,27 @@ def main() -> None:
         page.set_default_timeout(300_000)
         page.goto(f"http://127.0.0.1:{PORT}")
         quiet(page)
-        report(page, process.pid, pictures)
+        report(page, process.pid, files)
         browser.close()
 
 
-def report(page: Page, pid: int, pictures: list[Path]) -> None:
+def report(page: Page, pid: int, files: list[Path]) -> None:
     """Print the table."""
     print("| what | median | min to max |")
     print("|---|---|---|")
-    one = [answered(page, pictures[i : i + 1]) for i in range(RUNS + 1)][1:]
-    row("first answer after upload of one image, s", one)
-    some = pictures[:BATCH]
+    one = [upload(page, files[i : i + 1]) for i in range(RUNS + 1)][1:]
+    row("first prediction after uploading one image, s", one)
+    some = files[:BATCH]
     page_times, line_times = [], []
     for _ in range(RUNS):
-        page_times.append(answered(page, some))
+        page_times.append(upload(page, some))
         line_times.append(on_the_command_line(some))
-    row(f"{BATCH} images on the page, s", page_times)
+    row(f"{BATCH} images in the app, s", page_times)
     row(f"{BATCH} images with `classify`, s", line_times)
     row("ratio", [a / b for a, b in zip(page_times, line_times, strict=True)])
     sizes = []
     for start in range(0, BATCH * BATCHES, BATCH):
-        answered(page, pictures[start : start + BATCH])
+        upload(page, files[start : start + BATCH])
         sizes.append(resident(pid))
     print(
         f"| memory of the server after {BATCH} to {BATCH * BATCHES} images, MB | "
@@ -78,35 +78,33 @@ def report(page: Page, pid: int, pictures: list[Path]) -> None:
     )
 
 
-def answered(page: Page, pictures: list[Path]) -> float:
-    """Return the seconds from giving the files to the complete table."""
+def upload(page: Page, files: list[Path]) -> float:
+    """Return the seconds from uploading the files to the complete table."""
     if (again := page.get_by_role("button", name="New images")).count():
         again.click()
         quiet(page)
     began = time.perf_counter()
-    page.locator("input[type=file]").set_input_files(pictures)
-    page.get_by_test_id("stMetricValue").get_by_text(
-        str(len(pictures)), exact=True
-    ).first.wait_for()
+    page.locator("input[type=file]").set_input_files(files)
+    page.get_by_test_id("stMetricValue").get_by_text(str(len(files)), exact=True).first.wait_for()
     page.locator(".hv-answer").first.wait_for()
     return time.perf_counter() - began
 
 
 def quiet(page: Page) -> None:
-    """Wait until the page has nothing to do but wait for images."""
+    """Wait until the page is idle."""
     page.get_by_text("Try it with synthetic cells").wait_for()
     page.wait_for_timeout(300)
     page.locator("[data-test-script-state=notRunning]").wait_for()
     page.wait_for_timeout(300)
 
 
-def on_the_command_line(pictures: list[Path]) -> float:
+def on_the_command_line(files: list[Path]) -> float:
     """Return the seconds that ``hematovision classify`` takes for the same files."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "hematovision", "classify", *map(str, pictures), "--out",
-             str(Path(folder, "answers.csv"))],
+            [sys.executable, "-m", "hematovision", "classify", *map(str, files), "--out",
+             str(Path(folder, "predictions.csv"))],
             check=True,
             capture_output=True,
         )  # fmt: skip
@@ -122,7 +120,7 @@ def resident(pid: int) -> float:
 
 @contextmanager
 def serving(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve the page with records of its own."""
+    """Serve the app with a database of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "hematovision", "app", "--port", str(PORT), "--no-browser"],
         env=os.environ | {"HEMATOVISION_HOME": str(home)},

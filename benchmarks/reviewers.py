@@ -1,9 +1,9 @@
-"""What is lost or doubled when two people review at once, and when a reviewer's program is killed.
+"""Measure lost and duplicate decisions with two reviewers at once, and after killing the program.
 
     python -m benchmarks.reviewers [--cells 1000] [--kills 20]
 
-Needs PostgreSQL's programs for the second row; its server is started on loopback and gone
-afterwards. Killing needs a system with SIGKILL.
+The second row needs PostgreSQL's programs; its server runs on loopback and is removed afterwards.
+Killing needs a system with SIGKILL.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ("RBC", "WBC", "Platelets")
 MODEL = ModelRef("three classes", sha256_bytes(b"three classes"), CLASSES)
 REVIEWERS = ("Ana", "Ben")
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(20_000)  # as large as that of a cell
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(20_000)  # as large as that of a cell
 
 
 def doubtful(key: object) -> NewPrediction:
-    """Make an answer for review to an image that no other `key` has."""
+    """Make a prediction for review, of an image unique to `key`."""
     numbers = (0.5, 0.3, 0.2)
-    said = Prediction("", CLASSES, "RBC", numbers, 0.5, 1.0, "review", "low confidence")
-    return NewPrediction(f"{key}.png", sha256_bytes(str(key).encode()), said, PICTURE)
+    prediction = Prediction("", CLASSES, "RBC", numbers, 0.5, 1.0, "review", "low confidence")
+    return NewPrediction(f"{key}.png", sha256_bytes(str(key).encode()), prediction, IMAGE)
 
 
 # --- two at once ---------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def doubtful(key: object) -> NewPrediction:
 
 @dataclass(frozen=True)
 class Together:
-    """What two reviewers at once led to; `both` counts cells that were handed to both."""
+    """The results of two reviewers at once; `both` counts cells that were assigned to both."""
 
     seconds: float
     lost: int
@@ -58,7 +58,7 @@ class Together:
 
 
 def two_reviewers(url: str, cells: int) -> Together:
-    """Let two processes review `cells` cells until none wait, and look what the records hold."""
+    """Let two processes review `cells` cells until none wait, and check the records."""
     with ReviewStore.open(url) as store:
         store.record(store.start_batch(MODEL), [doubtful(i) for i in range(cells)])
     people = [start("review", url, who) for who in REVIEWERS]
@@ -68,18 +68,20 @@ def two_reviewers(url: str, cells: int) -> Together:
     for person in people:
         person.stdin.write("go\n")
         person.stdin.flush()
-    said = [json.loads(person.communicate()[0]) for person in people]
-    seconds = max(one["ended"] for one in said) - began
+    reported = [json.loads(person.communicate()[0]) for person in people]
+    seconds = max(one["ended"] for one in reported) - began
     with ReviewStore.open(url) as store:
         steps = Counter(
             step.prediction_id for who in REVIEWERS for step in store.recent(who, 3 * cells)
         )
         kept = {(cell.prediction.id, cell.reviewer) for cell in store.reviewed(MODEL.sha256)}
         waiting = sum(queue.waiting for queue in store.queues())
-    confirmed = {(i, who) for who, one in zip(REVIEWERS, said, strict=True) for i in one["decided"]}
+    confirmed = {
+        (i, who) for who, one in zip(REVIEWERS, reported, strict=True) for i in one["decided"]
+    }
     missing = len(confirmed - kept) + waiting + max(0, cells - len(steps))
     doubled = sum(n - 1 for n in steps.values())
-    both = len(set(said[0]["claimed"]) & set(said[1]["claimed"]))
+    both = len(set(reported[0]["claimed"]) & set(reported[1]["claimed"]))
     return Together(seconds, missing, doubled, both)
 
 
@@ -113,7 +115,7 @@ def review(who: str) -> None:
 
 
 def kills(url: str, times: int) -> dict[str, Any]:
-    """Kill a program that records and decides `times` times, and look what the records hold."""
+    """Kill a program that records and decides `times` times, and check the records."""
     process = start("kills", url, str(times))
     return dict(json.loads(process.communicate()[0]))
 
@@ -149,7 +151,7 @@ def one_life(life: int, least: int, seconds: float) -> list[list[Any]]:
 
 
 def work_until_killed(life: int, into: int) -> NoReturn:
-    """Record, decide and undo for ever; say so of each step when it has been confirmed."""
+    """Record, decide and undo for ever; report each step once it is confirmed."""
     try:
         with ReviewStore.open() as store:
             batch = store.start_batch(MODEL)
@@ -162,11 +164,11 @@ def work_until_killed(life: int, into: int) -> NoReturn:
 
 
 def steps(store: ReviewStore, batch: int, who: str) -> Iterator[list[Any]]:
-    """Give what was done, each as kind, number of the answer, and what tells it from others."""
+    """Yield each step: its kind, the number of the prediction, and what identifies it."""
     for i in count():
         new = [doubtful(f"{who} {i} {j}") for j in range(3)]
-        for number, answer in zip(store.record(batch, new), new, strict=True):
-            yield ["recorded", number, batch, answer.sha256]
+        for number, prediction in zip(store.record(batch, new), new, strict=True):
+            yield ["recorded", number, batch, prediction.sha256]
         for cell in store.claim(who, MODEL.sha256, 2):
             done = store.decide(cell.prediction.id, who, "WBC")
             yield ["decided", done.prediction_id, done.number, who, done.after]
@@ -178,11 +180,11 @@ def steps(store: ReviewStore, batch: int, who: str) -> Iterator[list[Any]]:
 
 def is_there(store: ReviewStore, step: list[Any]) -> bool:
     """Whether the records hold a step that had been confirmed."""
-    kind, answer, *what = step
+    kind, number, *what = step
     if kind == "recorded":
         batch, sha256 = what
-        return any(one.id == answer and one.image == sha256 for one in store.predictions(batch))
-    history = store.history(answer)
+        return any(one.id == number and one.image == sha256 for one in store.predictions(batch))
+    history = store.history(number)
     return any([one.number, one.reviewer, one.after] == what for one in history)
 
 
@@ -193,7 +195,7 @@ def report(cells: int, times: int) -> None:
     """Print the tables."""
     from tests.postgresql_server import NoServerError, postgresql
 
-    print(f"| {cells} corrections, two reviewers at once | seconds | lost | doubled |")
+    print(f"| {cells} corrections, two reviewers at once | seconds | lost | duplicates |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         row("SQLite", two_reviewers(f"sqlite:///{folder}/together.sqlite3", cells))
@@ -209,7 +211,7 @@ def report(cells: int, times: int) -> None:
 
 
 def row(name: str, found: Together) -> None:
-    """Print a row of the first table; a cell handed to both would be a double in the making."""
+    """Print a row of the first table; a cell assigned to both counts as a duplicate."""
     print(f"| {name} | {found.seconds:.1f} | {found.lost} | {found.doubled + found.both} |")
 
 

@@ -39,7 +39,7 @@ def test_the_verdict_comes_first_then_both_models_beside_each_other(run, faked):
     said = run("compare", "old", "new", "cells")
     assert said.exit_code == 0, said.stderr
     lines = said.stdout.splitlines()
-    assert lines[0].startswith("The second model (new) is better by 8.0 points of accuracy (95 %")
+    assert lines[0].startswith("The second model (new) is better by 8.0 points of accuracy (95%")
     rows = {line.split("  ")[0].strip(): line.split() for line in lines if line.strip()}
     assert rows["accuracy"][1:6] == ["92.0", "%", "100", "%", "+8.0"]
     assert rows["RBC"][1:5] == ["50", "0", "4", "+8.0"]

@@ -1,4 +1,4 @@
-"""The facts of the bundled models are whole, and agree with what the recipe does."""
+"""The facts of the bundled models are complete, and agree with the recipe."""
 
 from dataclasses import fields
 
@@ -11,7 +11,7 @@ from recipes.sets import LABS
 
 
 @pytest.mark.parametrize("facts", [CELLS, PBC8], ids=["rbc-wbc-platelets", "pbc8"])
-def test_every_question_is_answered_in_whole_sentences(facts: Statements):
+def test_every_statement_is_made_in_whole_sentences(facts: Statements):
     for field in fields(Statements):
         lines = getattr(facts, field.name)
         assert isinstance(lines, tuple), field.name
@@ -27,15 +27,15 @@ def test_every_laboratory_has_a_source_a_licence_and_annotators(lab: str):
         assert lab in " ".join(lines)
 
 
-def test_the_selection_told_is_that_of_the_recipe():
-    told = " ".join(CELLS.selection)
-    assert f"at most {data._MOST_RED:,} red cells" in told
+def test_the_stated_selection_is_that_of_the_recipe():
+    stated = " ".join(CELLS.selection)
+    assert f"at most {data._MOST_RED:,} red cells" in stated
     train, valid = data._WIDE["train"], data._WIDE["valid"]
-    assert f"{train + valid} of each class" in told
-    assert f"({train} and {valid})" in told
+    assert f"{train + valid} of each class" in stated
+    assert f"({train} and {valid})" in stated
 
 
-def test_known_label_errors_are_told():
-    told = " ".join(CELLS.label_errors)
-    assert "draaslan" in told
-    assert "raabin" in told
+def test_known_label_errors_are_stated():
+    stated = " ".join(CELLS.label_errors)
+    assert "draaslan" in stated
+    assert "raabin" in stated

@@ -1,4 +1,4 @@
-"""A packaged model has every file that its card names, its report included."""
+"""A bundled model has every file that its card names, including its report."""
 
 import re
 import shutil
@@ -31,21 +31,21 @@ def test_the_packaged_report_has_the_packaged_figures(name):
     assert f"<b>{name}</b>" in page
     assert f'<div class="hero">{percent(metrics.balanced_accuracy)}</div>' in page
     assert f"{metrics.n:,} images of {len(metrics.classes)} classes" in page
-    assert "wrongly classified images are not part of the package" in page
+    assert "misclassified images are not part of the package" in page
     assert len(page) < 300_000
 
 
-def test_a_report_is_added_and_the_card_says_where_errors_are(tmp_path: Path):
+def test_a_report_is_added_and_the_card_describes_it(tmp_path: Path):
     folder = tmp_path / "model"
     shutil.copytree(find_model("rbc-wbc-platelets"), folder)
     (folder / "report.html").unlink()
     card = folder / "MODEL_CARD.md"
     card.write_text(card.read_text("utf-8").replace(PACKAGED, WHERE_ERRORS_ARE), "utf-8")
     seal(folder)
-    golden = read_bundle(folder).manifest.self_test
+    self_test = read_bundle(folder).manifest.self_test
     bundle = add_report(folder)
     assert read_bundle(folder) == bundle
-    assert bundle.manifest.self_test == golden
+    assert bundle.manifest.self_test == self_test
     assert "report.html" in bundle.manifest.files
     text = card.read_text("utf-8")
     assert PACKAGED in text
