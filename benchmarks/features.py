@@ -62,7 +62,7 @@ def main() -> None:
         order = np.random.default_rng(0).permutation(len(files))[: args.images]
         rates = measure([files[i] for i in order], work, args.rounds)
     rows = [row(way, rates) for way in WAYS]
-    text = markdown_table(["what", "rows a second", "share of `Classifier.stream`"], rows)
+    text = markdown_table(["step", "rows/s", "relative to `Classifier.stream`"], rows)
     text += f"\n\n{describe()}. {args.images} images, {args.rounds} rounds in turn; medians."
     print(text)
     publish(args, NAME, text, {"images": args.images, "rates": rates})
@@ -104,7 +104,7 @@ def row(way: str, rates: dict[str, list[float]]) -> list[str]:
     return [
         WAYS[way],
         f"{statistics.median(rates[way]):.0f}",
-        f"{100 * statistics.median(shares):.0f} %",
+        f"{100 * statistics.median(shares):.0f}%",
     ]
 
 

@@ -141,8 +141,17 @@ def train(crops: Path, out: Path, patience: int) -> Run:
 
 def show(rows: list[Row], args: argparse.Namespace, *, shortened: bool) -> None:
     """Print the table, and write what is asked for."""
-    columns = ["training", "classic recipe, s", "cold cache, s", "times", "warm cache, s", "times"]
-    text = markdown_table([*columns, "test accuracy, classic and ours"], list(map(cells, rows)))
+    columns = [
+        "training",
+        "classic recipe, s",
+        "cold cache, s",
+        "speed-up",
+        "warm cache, s",
+        "speed-up",
+    ]
+    text = markdown_table(
+        [*columns, "test accuracy, classic and HematoVision"], list(map(cells, rows))
+    )
     notes = f"{describe()}. Rounds: {args.rounds}, warm runs in each: {args.repeats}; medians."
     if shortened:
         notes += (
@@ -166,7 +175,7 @@ def cells(row: Row) -> list[str]:
         f"{slow / cold:.0f} x",
         f"{warm:.1f}",
         f"{slow / warm:.0f} x",
-        " and ".join(f"{100 * accuracy:.1f} %" for accuracy in accuracies),
+        " and ".join(f"{100 * accuracy:.1f}%" for accuracy in accuracies),
     ]
 
 

@@ -170,9 +170,9 @@ def summary(rounds: list[Round]) -> str:
                 *(sum(r[place] for r in some) for place in (-3, -2, -1)),
             ]
         )
-    columns = ["failure", "times", "parts then", "finished without being resumed"]
+    columns = ["killed", "times", "parts done then", "completed without resuming"]
     return markdown_table(
-        [*columns, "time to the end", "missing", "doubled", "different rows"], rows
+        [*columns, "time to the end", "missing", "duplicated", "different rows"], rows
     )
 
 

@@ -208,7 +208,14 @@ def summary(runs: list[Run]) -> str:
             some = [r for r in runs if (r.images, r.engine, r.workers) == (n, engine, workers)]
             if some:
                 rows.append(row(n, label, some, local))
-    columns = ["images", "way", "seconds", "images/s", "after the start", "time, `classify` = 1"]
+    columns = [
+        "images",
+        "engine",
+        "seconds",
+        "images/s",
+        "after start-up",
+        "time relative to `classify`",
+    ]
     return markdown_table(columns, rows)
 
 

@@ -308,7 +308,7 @@ def table(compared: dict[str, dict[str, float]]) -> str:
 
 def overload_table(seen: dict[str, Any]) -> str:
     """Return the table of the overload test."""
-    columns = ["overload", "requests, x capacity", "right", "503", "504", "neither", "no response"]
+    columns = ["overload", "requests, x capacity", "correct", "503", "504", "other", "no response"]
     columns += ["crashes", "memory growth MB", "generator's share"]
     row = [
         f"{seen['seconds']:.0f} s, {CALLERS} connections",

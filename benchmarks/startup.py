@@ -76,7 +76,7 @@ def table_of(cold: list[Measured], many: dict[tuple[int, str], Measured]) -> str
     rows = [["one prediction", f"{statistics.median(times):.2f} s", f"{peak:.0f} MB", spread]]
     for (n, suffix), run in many.items():
         thousand = many.get((1000, suffix))
-        share = f"{run.peak_mb / thousand.peak_mb:.3f} of that at 1,000" if thousand else ""
+        share = f"{run.peak_mb / thousand.peak_mb:.3f} of the peak at 1,000" if thousand else ""
         rows.append([f"{n:,} to {suffix}", f"{run.seconds:.1f} s", f"{run.peak_mb:.0f} MB", share])
     columns = ["`classify`, whole process", "time", "peak memory", ""]
     return f"{markdown_table(columns, rows)}\n\n{describe()}."

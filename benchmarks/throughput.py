@@ -222,7 +222,14 @@ def table_of(runs: dict[str, list[Rates]], n: int) -> str:
         ]
         for name, rates in middle.items()
     ]
-    columns = [f"{n:,} JPEGs", "images/s", "without the start", "start", "classify / it", "(same)"]
+    columns = [
+        f"{n:,} JPEGs",
+        "images/s",
+        "after start-up",
+        "start-up",
+        "speed-up of classify",
+        "after start-up",
+    ]
     rounds, by_all = len(ours), min(map(len, runs.values()))
     note = f"Medians of {rounds} round{'s' if rounds > 1 else ''}"
     note += f"; Keras ran in the first {by_all}" if by_all < rounds else ""
