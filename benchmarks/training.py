@@ -1,6 +1,6 @@
 """How long learning takes: the classic recipe as people write it beside `hematovision train`.
 
-    python -m benchmarks.learning (--data DATA | --crops FOLDER) [--rounds 1] [--repeats 3]
+    python -m benchmarks.training (--data DATA | --crops FOLDER) [--rounds 1] [--repeats 3]
                                   [--classic-epochs N] [--json FILE] [--fill]
 
 The images are the cells of BCCD's fields, cut out as `hematovision data import` does. Side by side,
@@ -38,7 +38,7 @@ from hematovision.data.importing import import_dataset
 from hematovision.model.weights import bundled_weights
 from hematovision.training.keras_model import backbone_model
 
-NAME = "learning"
+NAME = "training"
 EPOCHS = 15
 PATIENCE = 5
 CLASSIC = Path(__file__).with_name("classic_recipe.py")
