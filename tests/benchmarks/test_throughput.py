@@ -84,7 +84,7 @@ def test_memory_is_compared_with_that_of_a_thousand_images():
     }
     table = startup.table_of(cold, many)
     assert "| one prediction | 0.60 s | 120 MB | 3 runs, 0.50 to 0.90 |" in table
-    assert "| 100,000 to .csv | 400.0 s | 147 MB | 1.050 of that at 1,000 |" in table
+    assert "| 100,000 to .csv | 400.0 s | 147 MB | 1.050 of the peak at 1,000 |" in table
 
 
 @pytest.mark.slow
