@@ -290,7 +290,7 @@ def test_a_download_shows_the_licence_and_the_next_command(run, monkeypatch, tmp
 def test_an_unknown_public_dataset_is_an_error_that_lists_those_known(run, tmp_path: Path):
     result = run("data", "download", "nonsense", tmp_path / "sets")
     assert result.exit_code == 1
-    assert "There is no public set 'nonsense'" in result.stderr
+    assert "There is no public dataset 'nonsense'" in result.stderr
     assert all(f"  {name}" in result.stderr for name in SETS)
     assert not (tmp_path / "sets").exists()
 

@@ -149,7 +149,7 @@ def test_a_line_break_in_a_name_makes_no_line_of_its_own(run, tmp_path):
 
 def test_the_lines_of_a_download_message_are_kept(run, tmp_path):
     lines = run("data", "download", "nonsense", tmp_path / "new").stderr.splitlines()
-    assert lines[0] == "Error: There is no public set 'nonsense'. Known sets:"
+    assert lines[0] == "Error: There is no public dataset 'nonsense'. Known datasets:"
     assert all(line.startswith("  ") for line in lines[1:-1])
 
 

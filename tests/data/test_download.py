@@ -1,4 +1,4 @@
-"""Fetching public sets from a server here that breaks off, lies and changes its mind."""
+"""Downloading public datasets from a local server that disconnects, lies and changes its files."""
 
 import errno
 import hashlib
@@ -17,9 +17,9 @@ import pytest
 
 from archive_files import zip_of
 from hematovision.data import download as module
-from hematovision.data import fetching, public_sets
-from hematovision.data.download import NOTICE_FILE, RECORD_FILE, SETS, PublicSet, download
-from hematovision.data.fetching import ResumingDownloader
+from hematovision.data import public_sets
+from hematovision.data.download import NOTICE_FILE, RECORD_FILE, ResumingDownloader, download
+from hematovision.data.public_sets import SETS, PublicSet
 from hematovision.errors import DownloadError, MissingExtraError
 
 FILES = {"Set-1/BCCD/a.xml": b"<annotation/>", "Set-1/BCCD/b.jpg": os.urandom(300_000)}
@@ -27,7 +27,7 @@ FILES = {"Set-1/BCCD/a.xml": b"<annotation/>", "Set-1/BCCD/b.jpg": os.urandom(30
 
 @dataclass
 class Server:
-    """What the server on the loopback serves, how badly, and what it was asked."""
+    """The content and faults of the server on the loopback, and the requests it received."""
 
     content: bytes
     address: str = ""
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def one_set(server: Server, monkeypatch: pytest.MonkeyPatch) -> PublicSet:
-    """A set named ``small``, served on the loopback, without a published hash."""
+    """A dataset named ``small``, served on the loopback, without a published hash."""
     small = replace(
         SETS["bccd"],
         name="small",
@@ -105,7 +105,7 @@ def one_set(server: Server, monkeypatch: pytest.MonkeyPatch) -> PublicSet:
         sha256_source="",
     )
     publish(monkeypatch, small)
-    monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
     return small
 
 
@@ -126,21 +126,21 @@ UNPACKED = {name.removeprefix("Set-1/"): data for name, data in FILES.items()}
 
 
 def test_a_set_is_fetched_checked_and_unpacked(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[int, int, str]] = []
-    got = download("small", tmp_path / "sets", progress=lambda *what: told.append(what))
+    calls: list[tuple[int, int, str]] = []
+    got = download("small", tmp_path / "sets", progress=lambda *what: calls.append(what))
 
     assert contents(got.folder) == UNPACKED
     assert (got.fetched, got.verified_against) == (True, "nothing")
     assert got.sha256 == sha256(server.content)
     size = len(server.content)
-    assert (size, size, "Downloading") in told
-    assert told[-1] == (2, 2, "Unpacking")
+    assert (size, size, "Downloading") in calls
+    assert calls[-1] == (2, 2, "Unpacking")
     assert sorted(path.name for path in (tmp_path / "sets").iterdir()) == sorted(
         ["small", "set.zip", RECORD_FILE, NOTICE_FILE]
     )
 
 
-def test_licence_citation_hash_and_next_command_are_kept_and_given(
+def test_licence_citation_hash_and_next_command_are_kept_and_returned(
     server: Server, tmp_path: Path
 ) -> None:
     got = download("small", tmp_path / "my sets")
@@ -191,7 +191,7 @@ def test_a_broken_connection_is_resumed_where_it_stopped(server: Server, tmp_pat
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_a_later_run_goes_on_where_an_earlier_one_gave_up(server: Server, tmp_path: Path) -> None:
+def test_a_later_run_resumes_where_an_earlier_one_gave_up(server: Server, tmp_path: Path) -> None:
     server.cuts = [50_000, 20_000, 10_000, 5_000]
     with pytest.raises(DownloadError, match=r"85000 bytes are kept.*put the file at .*set\.zip"):
         download("small", tmp_path)
@@ -199,14 +199,14 @@ def test_a_later_run_goes_on_where_an_earlier_one_gave_up(server: Server, tmp_pa
     assert server.ranges_asked[-1] == "bytes=85000-"
 
 
-def test_a_date_stands_in_for_a_missing_etag(server: Server, tmp_path: Path) -> None:
+def test_a_date_replaces_a_missing_etag(server: Server, tmp_path: Path) -> None:
     server.etag, server.modified = None, "Wed, 21 Oct 2015 07:28:00 GMT"
     server.cuts = [1000]
     download("small", tmp_path)
     assert server.conditions == [None, server.modified]
 
 
-def test_without_range_support_the_file_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+def test_without_range_support_the_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
     server.ranges, server.cuts = False, [100_000]
     got = download("small", tmp_path)
     assert server.ranges_asked == [None, "bytes=100000-"]
@@ -225,7 +225,7 @@ def test_halves_of_two_versions_are_never_joined(
     assert download("small", tmp_path).sha256 == sha256(server.content)
 
 
-def test_a_server_that_sends_another_part_than_asked_is_not_believed(
+def test_a_server_that_sends_another_range_than_requested_is_not_trusted(
     server: Server, tmp_path: Path
 ) -> None:
     server.cuts, server.wrong_start = [50_000], True
@@ -252,7 +252,7 @@ def test_a_complete_part_needs_no_network(server: Server, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("notes", ["", "{", '{"address": "elsewhere"}', "[]"])
-def test_a_part_without_intelligible_notes_is_fetched_anew(
+def test_a_part_without_a_readable_version_is_fetched_from_the_beginning(
     server: Server, tmp_path: Path, notes: str
 ) -> None:
     (tmp_path / "set.zip.part").write_bytes(b"of unknown origin")
@@ -266,31 +266,31 @@ def test_a_server_that_states_no_length_is_read_to_its_end(server: Server, tmp_p
     assert contents(download("small", tmp_path).folder) == UNPACKED
 
 
-def test_a_refused_range_without_end_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_a_range_that_is_always_rejected_is_given_up(server: Server, tmp_path: Path) -> None:
     part = tmp_path / "x.part"
     part.write_bytes(b"1")
     downloader = ResumingDownloader(part, attempts=1)
     server.status = 416
-    with pytest.raises(DownloadError, match="refuses the range"):
+    with pytest.raises(DownloadError, match="rejects the range"):
         downloader(server.address, str(tmp_path / "x"))
     assert downloader(server.address, str(tmp_path / "x"), check_only=True) is True
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-def test_an_http_error_names_address_status_and_the_way_by_hand(
+def test_an_http_error_names_address_status_and_the_manual_way(
     server: Server, tmp_path: Path, status: int
 ) -> None:
     server.status = status
     with pytest.raises(DownloadError) as caught:
         download("small", tmp_path)
     message = str(caught.value)
-    assert f"{server.address} answers {status}" in message
+    assert f"{server.address} returned {status}" in message
     assert f"put the file at {tmp_path / 'set.zip'}" in message
     assert len(server.ranges_asked) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_offline_says_what_was_tried_and_where_to_put_the_file(tmp_path: Path) -> None:
+def test_offline_the_error_names_the_address_and_where_to_put_the_file(tmp_path: Path) -> None:
     with pytest.raises(DownloadError) as caught:
         download("small", tmp_path, address="http://127.0.0.1:9/set.zip")
     message = str(caught.value)
@@ -298,7 +298,7 @@ def test_offline_says_what_was_tried_and_where_to_put_the_file(tmp_path: Path) -
     assert f"put the file at {tmp_path / 'set.zip'}; then run the same command again" in message
 
 
-def test_a_file_put_there_by_hand_is_used(server: Server, tmp_path: Path) -> None:
+def test_a_file_put_there_manually_is_used(server: Server, tmp_path: Path) -> None:
     (tmp_path / "set.zip").write_bytes(server.content)
     got = download("small", tmp_path, address="http://127.0.0.1:9/set.zip")
     assert contents(got.folder) == UNPACKED
@@ -310,7 +310,7 @@ def test_a_mirror_must_be_http(tmp_path: Path) -> None:
         download("small", tmp_path, address="file:///etc/x")
 
 
-def test_a_published_hash_is_held_to(
+def test_a_published_hash_is_required(
     one_set: PublicSet, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right, wrong = sha256(server.content), "0" * 64
@@ -338,17 +338,17 @@ def test_a_set_that_changed_since_the_first_download_is_noticed(
     assert contents(tmp_path / "small") == UNPACKED
 
 
-def test_an_unintelligible_record_is_not_taken_for_none(server: Server, tmp_path: Path) -> None:
+def test_an_unreadable_record_is_an_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / RECORD_FILE).write_text('{"sets": {"small": {"sha256": 1}}}')
-    with pytest.raises(DownloadError, match="cannot be understood"):
+    with pytest.raises(DownloadError, match="can't be read"):
         download("small", tmp_path)
 
 
-def test_a_full_disk_is_said_before_anything_is_written(
+def test_a_full_disk_is_an_error_before_anything_is_written(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = types.SimpleNamespace(free=1000)
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(DownloadError, match=r"is full: .* 1000 are free\. Free some space"):
         download("small", tmp_path)
     assert len(server.ranges_asked) == 1
@@ -366,7 +366,7 @@ def test_a_disk_that_fills_up_is_not_tried_again(
     assert len(server.ranges_asked) == 1
 
 
-def test_an_archive_that_writes_outside_is_refused_whole(server: Server, tmp_path: Path) -> None:
+def test_an_archive_that_writes_outside_is_rejected(server: Server, tmp_path: Path) -> None:
     server.content = zip_of({"good.txt": b"good", "../../evil.txt": b"evil"})
     with pytest.raises(DownloadError, match="leads out of its folder"):
         download("small", tmp_path / "sets")
@@ -374,7 +374,7 @@ def test_an_archive_that_writes_outside_is_refused_whole(server: Server, tmp_pat
     assert not (tmp_path / "sets" / "small").exists()
 
 
-def test_pooch_is_asked_for_by_name_when_missing(
+def test_a_missing_pooch_is_an_error_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
@@ -415,7 +415,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return stand_in
 
 
-def test_a_set_from_kaggle_is_copied_beside_its_notice(
+def test_a_dataset_from_kaggle_is_copied_next_to_its_notice(
     kaggle: types.ModuleType, tmp_path: Path
 ) -> None:
     got = download("pbc-kaggle", tmp_path / "sets")
@@ -425,21 +425,19 @@ def test_a_set_from_kaggle_is_copied_beside_its_notice(
     assert not download("pbc-kaggle", tmp_path / "sets").fetched
 
 
-def test_kaggle_out_of_reach_names_the_way_by_hand(
-    kaggle: types.ModuleType, tmp_path: Path
-) -> None:
-    def refuse(handle: str) -> str:
+def test_kaggle_out_of_reach_names_the_manual_way(kaggle: types.ModuleType, tmp_path: Path) -> None:
+    def fail(handle: str) -> str:
         raise ConnectionError(handle)
 
-    kaggle.dataset_download = refuse  # type: ignore[attr-defined]
+    kaggle.dataset_download = fail  # type: ignore[attr-defined]
     with pytest.raises(DownloadError, match=r"ConnectionError.*(?s:.*)unpack it as .*pbc-kaggle"):
         download("pbc-kaggle", tmp_path)
 
 
-def test_kagglehub_is_asked_for_only_when_needed(
+def test_kagglehub_is_required_only_when_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(DownloadError, match="pip install kagglehub"):
         download("pbc-kaggle", tmp_path)
-    assert module.SETS["pbc"].kaggle is None
+    assert SETS["pbc"].kaggle is None

@@ -312,7 +312,7 @@ def download(
     Its licence and citation are shown, and its hash is checked.
     """
     from hematovision.data.download import download as fetch
-    from hematovision.data.download import get_set
+    from hematovision.data.public_sets import get_set
 
     echo(get_set(name).notice())
     with progress_bar() as progress:

@@ -1,49 +1,56 @@
-"""Fetching public sets of images: by name, resumable, checked, with licence and citation.
+"""Downloading public datasets: by name, resumable, verified, with licence and citation.
 
-What a download leaves in its folder::
+A download leaves in its folder::
 
     dest/
       bccd/                       the files, unpacked
-      BCCD_Dataset-v1.0.zip       the archive as it came
-      download.json               where each archive came from and its SHA-256
+      BCCD_Dataset-v1.0.zip       the original archive
+      download.json               address and SHA-256 of each archive
       LICENCE-AND-CITATION.txt    to be passed on with the images
 
-How far to trust it: where others have published an archive's SHA-256 (`PublicSet.sha256`), the
-archive must have it. Where nobody has, the first archive that arrives is trusted, its hash is
-written to ``download.json``, and every later download into the same folder must have that hash:
-this notices a change, not a forgery that was there from the beginning.
+An archive whose SHA-256 others have published (`PublicSet.sha256`) must have it. Otherwise the hash
+of the first download is recorded in ``download.json``, and later downloads into the same folder
+must match it. This detects a change, but not an archive that was wrong from the start.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import http.client
 import json
 import logging
 import shlex
 import shutil
-from collections.abc import Iterator
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from hematovision.archives import unpack
-from hematovision.data.fetching import ResumingDownloader
-from hematovision.data.public_sets import SETS, PublicSet, get_set
+from hematovision.data.public_sets import PublicSet, get_set
 from hematovision.errors import DownloadError
 from hematovision.extras import needs_extra, require
 from hematovision.files import ensure_folder, sha256_file, write_text
 from hematovision.progress import Progress, no_progress
 
-__all__ = ["NOTICE_FILE", "RECORD_FILE", "SETS", "Downloaded", "PublicSet", "download", "get_set"]
+__all__ = ["NOTICE_FILE", "RECORD_FILE", "Downloaded", "ResumingDownloader", "download"]
 
 RECORD_FILE = "download.json"
 NOTICE_FILE = "LICENCE-AND-CITATION.txt"
 _SCHEMA = 1
+_BLOCK = 2**16
+_TIMEOUT = 60.0  # seconds
+_USER_AGENT = "hematovision"
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A public set on this machine.
+    """A downloaded public dataset.
 
     Parameters
     ----------
@@ -52,12 +59,12 @@ class Downloaded:
     folder : Path
         The unpacked files.
     sha256 : str or None
-        Of the archive; None for a set from Kaggle, which comes unpacked.
+        Of the archive; None for a dataset from Kaggle, which comes unpacked.
     verified_against : str
-        Who vouches for the hash: ``"published"``, ``"an earlier download"``, or ``"nothing"`` (the
-        first download of a set without a published hash).
+        Source of the expected hash: ``"published"``, ``"an earlier download"``, or ``"nothing"``
+        (the first download of a dataset without a published hash).
     fetched : bool
-        Whether anything came over the network now.
+        Whether anything was downloaded now.
     """
 
     public_set: PublicSet
@@ -90,34 +97,31 @@ def download(
     progress: Progress = no_progress,
     address: str | None = None,
 ) -> Downloaded:
-    """Fetch a public set, check it and unpack it.
+    """Download a public dataset, verify it and unpack it.
 
-    A set that is there and checked is not fetched again. Without a network, fetch the archive on
-    another machine and put it where the error says: it is checked and unpacked like any other.
+    A verified archive is not downloaded again. Without a network, download the archive on another
+    computer and put it where the error message says; it is verified and unpacked in the same way.
 
     Parameters
     ----------
     name : str
         A key of `SETS`.
     dest : Path
-        The folder to put it into; several sets may share one.
+        Output folder, which may be shared by several datasets.
     progress : Progress, optional
+        Receives bytes, then files unpacked.
     address : str, optional
-        A mirror to fetch the archive from, instead of the set's own address (http or https).
-
-    Returns
-    -------
-    Downloaded
+        A mirror of the archive (http or https).
 
     Raises
     ------
     DownloadError
-        If the name is not known, the archive cannot be fetched, has another hash than it should (it
-        is moved aside), or cannot be unpacked safely.
+        If the name is unknown, or the archive can't be downloaded, has the wrong hash (it is then
+        moved aside), or can't be unpacked safely.
     MissingExtraError
         If pooch is not installed.
     OutputError
-        If `dest` cannot be written.
+        If `dest` can't be written.
     """
     wanted = get_set(name)
     if not wanted.kaggle:
@@ -141,7 +145,7 @@ def download(
             archive=wanted.archive,
             sha256=sha256,
             verified_against=verified_against,
-            first_seen=known.first_seen if known else _today(),
+            first_seen=known.first_seen if known else dt.datetime.now(dt.UTC).date().isoformat(),
             unpacked_files=files,
         )
         _write_records(dest, records)
@@ -150,7 +154,7 @@ def download(
 
 
 def _fetch(wanted: PublicSet, archive: Path, address: str, progress: Progress) -> None:
-    with needs_extra("data", "Downloading a public set"):
+    with needs_extra("data", "Downloading a public dataset"):
         import pooch
     if not address.startswith(("https://", "http://")):
         raise DownloadError(f"The address must be http or https. Received: {address!r}")
@@ -159,21 +163,21 @@ def _fetch(wanted: PublicSet, archive: Path, address: str, progress: Progress) -
         with _quiet(pooch.get_logger()):
             pooch.retrieve(
                 address,
-                known_hash=None,  # `_verify` does it, and keeps what fails instead of deleting it
+                known_hash=None,  # `_verify` moves a wrong archive aside instead of deleting it
                 fname=archive.name,
                 path=archive.parent,
                 downloader=downloader,
             )
     except DownloadError as error:
         raise DownloadError(
-            f"{error} Run the same command again later, or fetch {address} by hand (see "
+            f"{error} Run the same command again later, or download {address} yourself (see "
             f"{wanted.home}) and put the file at {archive}; then run the same command again."
         ) from error
 
 
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep pooch from writing to the terminal: only doors do that."""
+    """Keep pooch from writing to the terminal."""
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
@@ -183,7 +187,7 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
 
 
 def _verify(wanted: PublicSet, archive: Path, known: _Record | None) -> tuple[str, str]:
-    """Return the archive's hash and who vouches for it."""
+    """Return the archive's hash and the source of the expected hash."""
     sha256 = sha256_file(archive)
     if wanted.sha256:
         expected, source = wanted.sha256, f"as published by {wanted.sha256_source}"
@@ -196,8 +200,8 @@ def _verify(wanted: PublicSet, archive: Path, known: _Record | None) -> tuple[st
         archive.replace(aside)
         raise DownloadError(
             f"{archive.name} has SHA-256 {sha256}, expected {expected} ({source}). It was moved to "
-            f"{aside} and not unpacked. If the transfer was at fault, run the same command again; "
-            "if the hash stays, the publisher has changed the archive: compare with "
+            f"{aside} and not unpacked. If the transfer failed, run the same command again; "
+            "if the hash stays the same, the publisher has changed the archive: compare with "
             f"{wanted.home}."
         )
     return sha256, "published" if wanted.sha256 else "an earlier download"
@@ -218,8 +222,8 @@ def _from_kaggle(wanted: PublicSet, dest: Path) -> Downloaded:
 
 def _kaggle_folder(wanted: PublicSet, folder: Path) -> Path:
     by_hand = (
-        f"Or fetch it by hand from {wanted.home}, unpack it as {folder}, and run the same command "
-        "again."
+        f"Or download it yourself from {wanted.home}, unpack it as {folder}, and run the same "
+        "command again."
     )
     try:
         import kagglehub
@@ -232,7 +236,7 @@ def _kaggle_folder(wanted: PublicSet, folder: Path) -> Path:
         return Path(kagglehub.dataset_download(wanted.kaggle))
     except Exception as error:  # kagglehub raises what its many backends raise
         raise DownloadError(
-            f"Kaggle did not give {wanted.kaggle}: {type(error).__name__}: {error}. Without a "
+            f"Kaggle did not provide {wanted.kaggle}: {type(error).__name__}: {error}. Without a "
             f"network, try again later.\n{by_hand}"
         ) from error
 
@@ -246,8 +250,8 @@ def _read_records(dest: Path) -> dict[str, _Record]:
         return {name: _Record(**values) for name, values in content["sets"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DownloadError(
-            f"{path} cannot be understood: {error!r}. It holds the hashes of earlier downloads; "
-            "restore it, or delete it to trust the archives that are there."
+            f"{path} can't be read: {error!r}. It holds the hashes of earlier downloads. Restore "
+            "it, or delete it to accept the archives in that folder as they are."
         ) from error
 
 
@@ -267,5 +271,173 @@ def _write_notice(dest: Path, wanted: PublicSet) -> None:
         write_text(path, earlier + rule + wanted.notice())
 
 
-def _today() -> str:
-    return dt.datetime.now(tz=dt.UTC).date().isoformat()
+@dataclass(frozen=True)
+class _Version:
+    """The version of a file on a server, so that halves of two versions are never joined."""
+
+    address: str
+    length: int | None
+    etag: str | None
+    modified: str | None
+
+    @property
+    def condition(self) -> str | None:
+        """The value of ``If-Range``: a strong ETag or a date (RFC 9110, section 13.1.5)."""
+        return self.modified if self.etag is None or self.etag.startswith("W/") else self.etag
+
+    def agrees(self, other: _Version) -> bool:
+        """Whether no value that both have differs."""
+        pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
+        return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
+
+
+class ResumingDownloader:
+    """A downloader for pooch that resumes after a broken connection.
+
+    The incomplete file is kept in `part`, with its version in a JSON file next to it. The next
+    attempt, in this call or in a later run, requests only the rest (``Range`` with ``If-Range``,
+    RFC 9110, section 14). If the server doesn't support ranges, or has another version now, the
+    download starts from the beginning.
+
+    Parameters
+    ----------
+    part : Path
+        The incomplete file.
+    progress : Progress
+        Receives the bytes done and the total (0 if unknown).
+    attempts : int
+        Attempts after broken connections within one call.
+    pause : float
+        Seconds before the second attempt; doubled each time.
+    """
+
+    def __init__(
+        self,
+        part: Path,
+        progress: Progress = no_progress,
+        attempts: int = 4,
+        pause: float = 1.0,
+    ) -> None:
+        self.part = part
+        self.notes = part.with_name(part.name + ".json")
+        self.progress = progress
+        self.attempts = attempts
+        self.pause = pause
+
+    def __call__(
+        self,
+        url: str,
+        output_file: str,
+        pooch: object = None,  # noqa: ARG002  # the protocol of pooch's downloaders
+        check_only: bool = False,  # noqa: FBT001, FBT002
+    ) -> bool | None:
+        """Download `url` to `output_file`.
+
+        Raises
+        ------
+        DownloadError
+            If the server can't be reached, responds with an error or keeps disconnecting, or the
+            disk is full. The incomplete file is kept.
+        """
+        if check_only:
+            return True
+        for attempt in range(1, self.attempts + 1):
+            try:
+                self._attempt(url)
+                break
+            except urllib.error.HTTPError as error:
+                self._handle_status(url, error)
+            except urllib.error.URLError as error:
+                # No server: another attempt a second later would only keep the user waiting.
+                raise DownloadError(f"{url} cannot be reached: {error.reason}.") from error
+            except (OSError, http.client.HTTPException) as error:
+                if attempt == self.attempts or getattr(error, "errno", None) == errno.ENOSPC:
+                    raise DownloadError(self._broken(url, error)) from error
+                time.sleep(self.pause * 2 ** (attempt - 1))
+        else:
+            raise DownloadError(self._broken(url, OSError("the server rejects the range")))
+        self.part.replace(output_file)
+        self.notes.unlink(missing_ok=True)
+        return None
+
+    def _attempt(self, url: str) -> None:
+        offset = self.part.stat().st_size if self.part.exists() else 0
+        known = self._known(url) if offset else None
+        if known is not None and offset == known.length:
+            return
+        headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
+        if known is not None:
+            headers["Range"] = f"bytes={offset}-"
+            if known.condition:
+                headers["If-Range"] = known.condition
+        # The addresses are http(s): `download` checks them.
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
+            version = _version(url, response.status, response.headers)
+            if response.status == http.client.PARTIAL_CONTENT:
+                self._require_same(known, version, response.headers, offset)
+            else:
+                offset = 0
+            write_text(self.notes, json.dumps(asdict(version)))
+            self._require_space(version.length, offset)
+            with self.part.open("ab" if offset else "wb") as stream:
+                self._copy(response, stream, offset, version.length)
+
+    def _copy(self, response: Any, stream: BinaryIO, done: int, total: int | None) -> None:
+        while block := response.read(_BLOCK):
+            stream.write(block)
+            done += len(block)
+            self.progress(done, total or 0, "Downloading")
+        if total is not None and done < total:
+            raise ConnectionError(f"the connection was closed after {done} of {total} bytes")
+
+    def _require_same(
+        self, known: _Version | None, version: _Version, headers: Mapping[str, str], offset: int
+    ) -> None:
+        fits = (headers.get("Content-Range") or "").startswith(f"bytes {offset}-")
+        if known is None or not fits or not known.agrees(version):
+            self._forget()
+            raise ConnectionError("the server now has another version of the file")
+
+    def _require_space(self, length: int | None, offset: int) -> None:
+        free = shutil.disk_usage(self.part.parent).free
+        if length is not None and length - offset > free:
+            raise OSError(errno.ENOSPC, f"{length - offset} bytes are missing, {free} are free")
+
+    def _known(self, url: str) -> _Version | None:
+        try:
+            version = _Version(**json.loads(self.notes.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        return version if version.address == url else None
+
+    def _forget(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
+
+    def _handle_status(self, url: str, error: urllib.error.HTTPError) -> None:
+        """Start from the beginning if the range was rejected; other errors are permanent."""
+        error.close()
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and self.part.exists():
+            self._forget()
+            return
+        raise DownloadError(f"{url} returned {error.code} {error.reason}.") from error
+
+    def _broken(self, url: str, error: Exception) -> str:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            return f"The disk of {self.part.parent} is full: {error}. Free some space."
+        kept = self.part.stat().st_size if self.part.exists() else 0
+        failed = f"{url} could not be downloaded in {self.attempts} attempts: {error}."
+        return f"{failed} {kept} bytes are kept; the next run resumes there." if kept else failed
+
+
+def _version(url: str, status: int, headers: Mapping[str, str]) -> _Version:
+    length = headers.get("Content-Length")
+    if status == http.client.PARTIAL_CONTENT:
+        length = (headers.get("Content-Range") or "").rpartition("/")[2]
+    return _Version(
+        address=url,
+        length=int(length) if length and length.isdigit() else None,
+        etag=headers.get("ETag"),
+        modified=headers.get("Last-Modified"),
+    )

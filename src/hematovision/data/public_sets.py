@@ -1,7 +1,6 @@
-"""The public sets of blood-cell images that `hematovision data download` knows by name.
+"""The public datasets of blood-cell images that `hematovision data download` knows by name.
 
-A hash is given only where somebody published it; where there is none, the first download is trusted
-and remembered (see `hematovision.data.download`). Addresses name a fixed commit, tag or version.
+A hash is listed only if somebody published it. Addresses name a fixed commit, tag or version.
 """
 
 from __future__ import annotations
@@ -17,32 +16,32 @@ __all__ = ["SETS", "PublicSet", "get_set"]
 
 @dataclass(frozen=True)
 class PublicSet:
-    """One public set.
+    """One public dataset.
 
     Parameters
     ----------
     name : str
-        What the command line calls it; also the folder that its files are unpacked into.
+        Its name on the command line, and the folder that its files are unpacked into.
     title : str
-        What it holds, in a line.
+        Its content, in one line.
     home : str
-        The page a person reads about it.
-    address : str
-        Where its archive is fetched from; empty for a set that comes through Kaggle.
-    archive : str
-        The archive's file name on this machine; its suffix tells its format.
-    sha256 : str or None
-        The archive's hash as published by others, or None where none is known.
-    size : str
-        The size of the download, for a person.
+        Its web page.
     licence, citation : str
         As its authors state them.
+    size : str
+        The size of the download, as text.
     next_command : str
-        What to run on it, with ``{folder}`` for the unpacked folder.
-    kaggle : str or None
-        Its handle on Kaggle, if it comes from there.
+        The command to run on it, with ``{folder}`` for the unpacked folder.
+    address : str
+        Where its archive is downloaded from; empty for a dataset from Kaggle.
+    archive : str
+        The archive's file name; its suffix is that of its format.
+    sha256 : str or None
+        The archive's published hash, if there is one.
     sha256_source : str
         Who published the hash.
+    kaggle : str or None
+        Its handle on Kaggle, if it comes from there.
     """
 
     name: str
@@ -59,7 +58,7 @@ class PublicSet:
     kaggle: str | None = None
 
     def notice(self) -> str:
-        """Return licence and citation as the text that is kept beside the data."""
+        """Return licence and citation as text, to be kept next to the data."""
         return (
             f"{self.title}\n\nHome:     {self.home}\n"
             f"Source:   {self.address or 'https://www.kaggle.com/datasets/' + str(self.kaggle)}\n"
@@ -70,20 +69,20 @@ class PublicSet:
 
 
 def get_set(name: str) -> PublicSet:
-    """Return a public set by its name.
+    """Return a public dataset by its name.
 
     Raises
     ------
     DownloadError
-        If no set has that name.
+        If no dataset has that name.
     """
     try:
         return SETS[name]
     except KeyError:
         known = "\n".join(f"  {one.name:<11} {one.title} ({one.size})" for one in SETS.values())
         raise DownloadError(
-            f"There is no public set {name!r}. Known sets:\n{known}\nImages of your own need no "
-            "download: use `hematovision data import`."
+            f"There is no public dataset {name!r}. Known datasets:\n{known}\nTo use your own "
+            "images, run `hematovision data import`."
         ) from None
 
 
@@ -179,8 +178,8 @@ SETS: Mapping[str, PublicSet] = {
             name="pbc",
             title="17,092 single cells in eight classes (PBC, Barcelona), from Mendeley Data",
             home="https://data.mendeley.com/datasets/snkd93bnjr/1",
-            # The file behind the button of the home page. Mendeley's own interface states a
-            # hash, but no copy of it could be found outside, so none is given here.
+            # The file behind the button of the home page. Mendeley's API gives a hash, but it
+            # could not be confirmed elsewhere, so it is not listed.
             address=(
                 "https://data.mendeley.com/public-files/datasets/snkd93bnjr/files/"
                 "2fc38728-2ae7-4a62-a857-032af82334c3/file_downloaded"
@@ -203,7 +202,4 @@ SETS: Mapping[str, PublicSet] = {
         ),
     )
 }
-"""The public sets by name.
-
-Raabin-WBC itself is not among them: its publisher serves it from addresses that change.
-"""
+"""The public datasets by name. Raabin-WBC itself is missing: its addresses change."""
