@@ -105,7 +105,7 @@ def test_folders_inside_classes_are_groups_unless_all_are_splits(tmp_path: Path)
     ],
 )  # fmt: skip
 def test_a_folder_around_several_datasets_is_no_dataset(tmp_path: Path, files, inner):
-    with pytest.raises(DatasetError, match="looks like a dataset, not like a class") as caught:
+    with pytest.raises(DatasetError, match="is probably a dataset, not a class") as caught:
         read_dataset(lay(tmp_path, *files))
     assert str(tmp_path / inner) in str(caught.value)
 
@@ -285,7 +285,7 @@ def test_split_csv_has_the_last_word_on_parts_and_groups(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("line", "problem"),
-    [("RBC/1.png,later", "'later'"), ("RBC/0.png,test", "'RBC/0.png' is there twice")],
+    [("RBC/1.png,later", "'later'"), ("RBC/0.png,test", "'RBC/0.png' is listed twice")],
 )
 def test_a_bad_line_of_split_csv_is_named(tmp_path: Path, line, problem):
     root = lay(tmp_path, "RBC/0.png")

@@ -69,7 +69,7 @@ def test_images_without_a_group_are_listed():
 
 
 def test_a_name_that_fits_two_groups_is_refused():
-    with pytest.raises(SplitError, match=r"0.png may belong to several groups: p, q"):
+    with pytest.raises(SplitError, match=r"0.png matches several groups: p, q"):
         with_groups(dataset("0.png"), {"x/0.png": "p", "y/0.png": "q"})
 
 

@@ -128,7 +128,7 @@ def test_a_hundred_thousand_samples_are_split_in_seconds():
     [(0.7, 0.2, 0.2), (0.0, 0.5, 0.5), (1.2, -0.2, 0.0), (0.7, 0.3), (float("nan"), 0.5, 0.5)],
 )
 def test_fractions_that_are_none_are_refused(fractions):
-    with pytest.raises(SplitError, match="add up to 1"):
+    with pytest.raises(SplitError, match="sum to 1"):
         split_dataset(dataset(("a", "1")), fractions)
 
 
@@ -183,7 +183,7 @@ def test_images_in_no_part_beside_others_are_an_error_that_names_them():
 def test_a_class_that_training_lacks_is_an_error():
     original = with_parts(train=3, test=2)
     other = replace(original.samples[-1], label="b")
-    with pytest.raises(SplitError, match="images of b but none in its training split"):
+    with pytest.raises(SplitError, match="images of b, but none in its train split"):
         complete_splits(original.with_samples([*original.samples[:-1], other]))
     with pytest.raises(SplitError, match="images of a but none"):
         complete_splits(with_parts(valid=3, test=2))

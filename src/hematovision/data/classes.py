@@ -1,8 +1,8 @@
 """Choosing the classes of a dataset from its names, and the message that reports them.
 
-The rule is the same for class folders and for box files, and for every command: names are kept,
-unless they all are spellings of RBC, WBC and Platelets, or are the eight of PBC, or a taxonomy was
-asked for. No mapping may leave one class of several names.
+Every command uses one rule for class folders and box files: names are kept, unless they are all
+spellings of RBC, WBC and Platelets, or the eight of PBC, or a taxonomy was requested. A mapping
+that leaves one class of several names is an error.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from hematovision.taxonomy import (
 
 __all__ = ["ClassChoice", "choose_classes", "choose_taxonomy"]
 
-_How: TypeAlias = Literal["names", "words", "pbc8", "asked", "given"]
+_How: TypeAlias = Literal["names", "words", "pbc8", "requested", "given"]
 
 _KEEP = f"To keep the names as they are: --taxonomy {FOLDERS}"
 
 
 @dataclass(frozen=True)
 class ClassChoice:
-    """The classes of a dataset, and how its names came to mean them; see `choose_classes`.
+    """The classes of a dataset, and how its names were mapped to them; see `choose_classes`.
 
     Parameters
     ----------
     taxonomy : Taxonomy
         The classes.
     spellings : mapping of str to tuple of str
-        For each class the names that mean it; empty for a class without images.
-    how : {"names", "words", "pbc8", "asked", "given"}
+        The names of each class; empty for a class without images.
+    how : {"names", "words", "pbc8", "requested", "given"}
         The names were kept, are spellings of the three words, are the eight of PBC, were mapped to
-        a taxonomy by its name, or to one that was given, such as a model's.
+        a taxonomy requested by name, or to one passed in, such as a model's.
     what : str
-        What the names are, ``"folder names"`` for instance.
+        What the names are, for example ``"folder names"``.
     """
 
     taxonomy: Taxonomy
@@ -57,9 +57,9 @@ class ClassChoice:
 
     @property
     def sentence(self) -> str:
-        """Say it in one line: ``Classes: EOSINOPHIL, MONOCYTE (folder names)``."""
+        """One line for the user: ``Classes: EOSINOPHIL, MONOCYTE (folder names)``."""
         classes = ", ".join(
-            _with_spellings(label, names, mapped=self.how in {"pbc8", "asked", "given"})
+            _with_spellings(label, names, mapped=self.how in {"pbc8", "requested", "given"})
             for label, names in self.spellings.items()
         )
         missing = ", ".join(label for label, names in self.spellings.items() if not names)
@@ -76,7 +76,7 @@ class ClassChoice:
                 return f": spellings of RBC, WBC and Platelets{missing}. {_KEEP}"
             case "pbc8":
                 return f": mapped from the eight PBC classes. {_KEEP}"
-            case "asked":
+            case "requested":
                 return f": mapped by --taxonomy {self.taxonomy.name}{missing}"
             case "given":
                 known = self.taxonomy.name in TAXONOMIES
@@ -86,34 +86,34 @@ class ClassChoice:
 
 def choose_classes(
     spellings: Mapping[str, int],
-    asked: Taxonomy | str | None,
+    requested: Taxonomy | str | None,
     *,
     where: str,
     what: str = "folder names",
 ) -> ClassChoice:
-    """Decide which classes the names in a dataset stand for.
+    """Choose the classes of a dataset from the names in it.
 
     Parameters
     ----------
     spellings : mapping of str to int
-        The names as found, with the number of images or boxes that bear each.
-    asked : Taxonomy, str or None
+        The names found, with the number of images or boxes of each.
+    requested : Taxonomy, str or None
         A taxonomy; the name of one, or ``"folders"`` to keep the names; None for
         `suggested_taxonomy` of the names, which keeps them unless they are the three words or the
         eight classes of PBC. Names that differ only in case and separators are one class.
     where : str
-        What the names were found in, for messages.
+        Where the names were found, for messages.
     what : str
         What the names are, for `ClassChoice.sentence`.
 
     Raises
     ------
     TaxonomyError
-        If the taxonomy is unknown or does not know a name, several names would become one class,
-        fewer than two classes were found, or a name cannot be a class.
+        If the taxonomy is unknown or lacks a name, several names would become one class, fewer
+        than two classes were found, or a name can't be a class.
     """
     _check_text(spellings, where)
-    taxonomy, how = _taxonomy(spellings, asked, where)
+    taxonomy, how = _taxonomy(spellings, requested, where)
     unknown = [f"{name!r} ({n})" for name, n in spellings.items() if taxonomy.find(name) is None]
     if unknown:
         raise TaxonomyError(
@@ -131,34 +131,34 @@ def choose_classes(
 
 
 def choose_taxonomy(
-    spellings: Mapping[str, int], asked: Taxonomy | str | None, *, where: str
+    spellings: Mapping[str, int], requested: Taxonomy | str | None, *, where: str
 ) -> Taxonomy:
     """Return the taxonomy of `choose_classes`."""
-    return choose_classes(spellings, asked, where=where).taxonomy
+    return choose_classes(spellings, requested, where=where).taxonomy
 
 
 def _taxonomy(
-    spellings: Iterable[str], asked: Taxonomy | str | None, where: str
+    spellings: Iterable[str], requested: Taxonomy | str | None, where: str
 ) -> tuple[Taxonomy, _How]:
-    if isinstance(asked, Taxonomy):
-        return asked, "given"
-    if asked is not None and asked != FOLDERS:
-        return get_taxonomy(asked), "asked"
-    suggested = suggested_taxonomy(spellings) if asked is None else None
+    if isinstance(requested, Taxonomy):
+        return requested, "given"
+    if requested is not None and requested != FOLDERS:
+        return get_taxonomy(requested), "requested"
+    suggested = suggested_taxonomy(spellings) if requested is None else None
     if suggested is None:
         return _merged(spellings, where), "names"
     return suggested, "pbc8" if names_pbc8(spellings) else "words"
 
 
 def _merged(spellings: Iterable[str], where: str) -> Taxonomy:
-    """Take names as classes, those that differ only in case or separators as the first of them."""
+    """Keep names as classes; those that differ only in case or separators are one class."""
     merged: dict[str, str] = {}
     for spelling in sorted(spellings):
         first = merged.setdefault(normalise(spelling), spelling)
         if _plain(first) != _plain(spelling):
             raise TaxonomyError(
                 f"{where}: the classes {first!r} and {spelling!r} differ only in signs or accents, "
-                "which class names do not tell apart. Rename one of them, for example "
+                "which class names ignore. Rename one of them, for example "
                 "'positive' for '+'."
             )
     if len(merged) == 1:
@@ -171,14 +171,14 @@ def _merged(spellings: Iterable[str], where: str) -> Taxonomy:
 
 
 def _plain(spelling: str) -> str:
-    """Drop what never tells two classes apart: case, and separators before a letter or digit."""
+    """Remove what never distinguishes classes: case, and separators before a letter or digit."""
     text = unicodedata.normalize("NFKC", spelling).casefold().strip()
     return re.sub(r"[\s_-]+(?=\w)", "", text)
 
 
 def _what_to_do(how: _How) -> str:
     if how == "given":
-        return "Rename them, or move them away."
+        return "Rename them, or move them out of the dataset."
     return (
         "Rename them, or choose another taxonomy with --taxonomy "
         f"(--taxonomy {FOLDERS} keeps the names)."
@@ -190,21 +190,21 @@ def _check_text(spellings: Iterable[str], where: str) -> None:
         if shown(name) != name:
             raise TaxonomyError(
                 f"{where}: the class '{shown(name)}' has a name with bytes that are not UTF-8, or "
-                "with characters that cannot be shown. Rename it."
+                "with characters that can't be displayed. Rename it."
             )
 
 
 def _check_several(
     meant: Mapping[str, list[str]], taxonomy: Taxonomy, how: _How, where: str
 ) -> None:
-    """Refuse a mapping that makes one class of several names."""
+    """Raise an error if a mapping makes one class of several names."""
     names = {normalise(name) for spellings in meant.values() for name in spellings}
     if len(meant) > 1 or len(names) < 2:
         return
     (label,) = meant
     keep = "" if how == "given" else f"Keep the names with --taxonomy {FOLDERS}, or add"
     raise TaxonomyError(
-        f"{where}: all of {', '.join(meant[label])} mean {label} in the taxonomy "
+        f"{where}: {', '.join(meant[label])} all mean {label} in the taxonomy "
         f"{taxonomy.name!r}, which leaves one class. {keep or 'Add'} images of another of its "
         f"classes ({', '.join(taxonomy.classes)})."
     )

@@ -100,7 +100,7 @@ def download(
     """Download a public dataset, verify it and unpack it.
 
     A verified archive is not downloaded again. Without a network, download the archive on another
-    computer and put it where the error message says; it is verified and unpacked in the same way.
+    computer and put it where the error asks for it; it is verified and unpacked in the same way.
 
     Parameters
     ----------

@@ -1,17 +1,17 @@
-"""Datasets as people keep them: a folder a class, with or without a folder a part above.
+"""Datasets as class folders, with or without a folder for each split.
 
 .. code-block:: text
 
     <root>/{Train,Valid,Test}/<class>/*.png      or      <root>/<class>/*.png
     <root>/<class>/{Train,Valid,Test}/*.png
 
-Parts and classes are met under their usual spellings (``training``, ``val``, ``red blood cells``).
-A single folder around them (``<root>/Blood cells/Train/...``) is looked into. Folders inside a
-class folder are groups, for instance patients: their images stay on one side of a split, across
-classes too. ``cells.csv`` and ``split.csv``, beside the parts or classes, say what is known of the
-images beyond that; an image they do not name is still a sample, and a line whose image is gone is
-passed over. Both name files as `escape_name` writes them. Links to folders are followed. Hidden
-folders, ``__MACOSX`` and files not named as images are left out.
+Splits and classes may have any of their usual names (``training``, ``val``, ``red blood cells``),
+and may be wrapped in a single folder (``<root>/Blood cells/Train/...``). Folders inside a class
+folder are groups, such as patients: their images stay in one split, also across classes.
+``cells.csv`` and ``split.csv`` next to the splits or classes hold further information about the
+images; rows whose image is missing are ignored. Both contain file names as `escape_name` writes
+them. Links to folders are followed. Hidden folders, ``__MACOSX`` and files that are not named as
+images are ignored.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SPLIT_SPELLINGS: Mapping[Split, tuple[str, ...]] = {
 _LEFT_OUT = (".", "__MACOSX")
 
 OnUnlistable: TypeAlias = Callable[[Path, str], None]
-"""Takes a folder that cannot be listed, and why."""
+"""Called with a folder that can't be listed, and the reason."""
 
 _LAYOUT = (
     "Expected ROOT/Train/CLASS/*.png, and the same under Valid and Test (one or both may be "
@@ -58,7 +58,7 @@ _LAYOUT = (
 
 
 def find_split(spelling: str) -> Split | None:
-    """Return the part that a folder's or a file's name means, or None.
+    """Return the split that the name of a folder or file stands for, or None.
 
     >>> find_split("Validation")
     'valid'
@@ -75,43 +75,42 @@ def read_dataset(
     progress: Progress = no_progress,
     on_unlistable: OnUnlistable | None = None,
 ) -> Dataset:
-    """Read which images a folder holds, and what is known of each; no image is opened.
+    """Read the images and labels of a dataset; no image is opened.
 
     Parameters
     ----------
     root : Path
-        The folder; see this module's docstring for the layouts.
+        The folder; the module's docstring describes the layouts.
     taxonomy : Taxonomy or str, optional
         The classes: a taxonomy, the name of one, or ``"folders"`` for the folders' own names. By
         default the folders' own names, unless they are all spellings of RBC, WBC and Platelets or
         are the eight of PBC; see `choose_classes`. A class may have no images.
     splits : Path, optional
-        A ``split.csv`` to go by instead of the one beside the parts or classes, for instance that
-        of a run folder.
+        A ``split.csv`` to use instead of the dataset's own, such as that of a run folder.
     progress : Progress
-        Told which classes the folders stand for, before anything else is done.
+        Notified of the choice of classes.
     on_unlistable : callable, optional
-        Called with each folder that cannot be listed and the system's reason; such folders are then
-        left out. By default they are an error.
+        Called with each folder that can't be listed and the reason; such folders are then left
+        out. By default they are an error.
 
     Returns
     -------
     Dataset
-        Samples sorted by path. The dataset's root is the folder that holds the parts or classes.
-        A sample's group is, in this order, that of ``split.csv``, that of ``cells.csv`` (by default
-        ``lab/field``), the folder inside its class folder, the image of which its name says that
-        it is an augmented copy (``NAME.rf.HASH``), its own relative path. Its part is that
-        of ``split.csv``, of its folder, of ``cells.csv``.
+        Samples sorted by path. The root is the folder that holds the splits or classes. The group
+        of a sample is the first of: that of ``split.csv``, that of ``cells.csv`` (by default
+        ``lab/field``), the folder inside its class folder, the source of an augmented copy
+        (``NAME.rf.HASH``), its own relative path. Its split is the first of: that of
+        ``split.csv``, of its folder, of ``cells.csv``.
 
     Raises
     ------
     DatasetError
-        If there is no such folder, it has no images in class folders, a folder with images stands
-        beside folders of parts, or a folder cannot be listed.
+        If there is no such folder, it has no images in class folders, a folder with images is
+        in no split while others are, or a folder can't be listed.
     TaxonomyError
-        If a folder is no class of the taxonomy that was asked for, or that would leave one class.
+        If a folder is not a class of the requested taxonomy, or only one class would be left.
     AnnotationError
-        If ``cells.csv`` or ``split.csv`` cannot be understood.
+        If ``cells.csv`` or ``split.csv`` can't be read.
     """
     base = _unwrap(_existing(root))
     found = sorted(_find(base, on_unlistable or _fail), key=lambda image: image.relative)
@@ -126,22 +125,22 @@ def read_dataset(
     taxonomy = choice.taxonomy
     labels = {spelling: taxonomy.resolve(spelling) for spelling in spellings}
     cells = _cells(base)
-    parts = _splits(splits or base / SPLIT_FILE)
+    listed = _splits(splits or base / SPLIT_FILE)
     samples = []
     for image in found:
         sample = _sample(base, image, labels[image.spelling], cells.get(image.relative))
-        split, group = parts.get(image.relative, (None, ""))
+        split, group = listed.get(image.relative, (None, ""))
         samples.append(replace(sample, split=split or sample.split, group=group or sample.group))
     return Dataset(base, taxonomy, tuple(samples))
 
 
 def class_folders(root: Path) -> Counter[str]:
-    """Return the names of a dataset's class folders, each with its number of images.
+    """Return the names of a dataset's class folders with their numbers of images.
 
     Raises
     ------
     DatasetError
-        If there is no such folder, or a folder with images stands beside folders of parts.
+        See `read_dataset`.
     """
     return Counter(image.spelling for image in _find(_unwrap(_existing(root)), _fail))
 
@@ -154,7 +153,7 @@ class _Found:
     relative: str
     spelling: str
     split: Split | None
-    folder: str  # between the class folder and the image; empty where there is none
+    folder: str  # between the class folder and the image, if any
 
 
 def _existing(root: Path) -> Path:
@@ -171,7 +170,7 @@ def _fail(folder: Path, reason: str) -> None:
 
 
 def _folders(folder: Path, unlistable: OnUnlistable = _fail) -> list[Path]:
-    """Return the folders inside one, sorted, without those that tools leave behind."""
+    """Return the folders in a folder, sorted, without hidden ones and leftovers of archives."""
     found = []
     try:
         inner = sorted(folder.iterdir())
@@ -182,13 +181,13 @@ def _folders(folder: Path, unlistable: OnUnlistable = _fail) -> list[Path]:
         try:
             if not path.name.startswith(_LEFT_OUT) and path.is_dir():
                 found.append(path)
-        except OSError as error:  # a link into a folder that may not be looked into
+        except OSError as error:  # a link into a folder without permission
             unlistable(path, error.strerror or str(error))
     return found
 
 
 def _unwrap(root: Path) -> Path:
-    """Step through folders that hold nothing but one other folder of parts or classes."""
+    """Descend through folders that hold only one other folder of splits or classes."""
     folders = _folders(root)
     while len(folders) == 1 and _is_wrapper(folders[0]):
         root, folders = folders[0], _folders(folders[0])
@@ -202,29 +201,29 @@ def _is_wrapper(folder: Path) -> bool:
 
 def _find(base: Path, unlistable: OnUnlistable) -> Iterator[_Found]:
     folders = _folders(base, unlistable)
-    parts = {folder: split for folder in folders if (split := find_split(folder.name))}
-    if not parts:
+    splits = {folder: split for folder in folders if (split := find_split(folder.name))}
+    if not splits:
         found = [i for folder in folders for i in _find_class(base, folder, None, unlistable)]
         yield from _split_inside(base, found)
         return
     for folder in folders:
-        if folder in parts:
+        if folder in splits:
             for class_folder in _folders(folder, unlistable):
-                yield from _find_class(base, class_folder, parts[folder], unlistable)
+                yield from _find_class(base, class_folder, splits[folder], unlistable)
         elif next(_find_class(base, folder, None, unlistable), None):
             raise DatasetError(
-                f"{base} has the splits {_names(list(parts))} and, beside them, the folder "
+                f"{base} has the splits {_names(list(splits))}, but also the folder "
                 f"{folder.name!r} with images, which belongs to none of them. Move it into one of "
                 "the splits, or out of the dataset."
             )
 
 
 def _split_inside(base: Path, found: list[_Found]) -> list[_Found]:
-    """Read ``<root>/<class>/Train/*.png``; refuse folders that are datasets rather than classes.
+    """Read the splits of ``<root>/<class>/Train/*.png``; reject datasets among the classes.
 
-    Where each image lies in a folder of a split, inside its class folder, that is its split. A
-    folder of a training split with folders inside is a dataset of its own, such as one of several
-    in an unpacked archive: its parent would be taken for a class.
+    If each image is in a folder of a split, inside its class folder, that is its split. A train
+    folder with folders inside is a dataset of its own, such as one of several in an unpacked
+    archive; its parent is not a class.
     """
     for image in found:
         parents = image.folder.split("/")
@@ -233,8 +232,8 @@ def _split_inside(base: Path, found: list[_Found]) -> list[_Found]:
             inner = "/".join((escape_name(image.spelling), *parents[:level]))
             raise DatasetError(
                 f"{base / inner} has splits of its own, such as {parents[level]!r}, with folders "
-                "inside: it looks like a dataset, not like a class. Give that folder as the "
-                "dataset, or arrange the images as ROOT/Train/CLASS/*.png."
+                "inside: it is probably a dataset, not a class. Use that folder as the dataset, "
+                "or arrange the images as ROOT/Train/CLASS/*.png."
             )
     splits = [find_split(image.folder.partition("/")[0]) for image in found]
     if "train" not in splits or None in splits:
@@ -251,8 +250,8 @@ def _find_class(
     def fail(error: OSError) -> None:
         unlistable(Path(error.filename), error.strerror or str(error))
 
-    visited = set[str]()  # a link may lead back to a folder above it
-    # os.walk, not Path.rglob: it is several times faster on folders of many thousand files.
+    visited = set[str]()  # a link may lead to a folder above
+    # os.walk is several times faster than Path.rglob on folders of many thousand files.
     for folder, inner, files in os.walk(class_folder, onerror=fail, followlinks=True):
         real = os.path.realpath(folder)
         inner[:] = [name for name in inner if not name.startswith(_LEFT_OUT)]
@@ -283,7 +282,7 @@ def _sample(base: Path, image: _Found, label: str, cell: Cell | None) -> Sample:
 
 
 def _own_group(image: _Found) -> str:
-    """Return the group of an image of which nothing is known: augmented copies share theirs."""
+    """Return the default group of an image; augmented copies share that of their source."""
     source = source_of(image.relative)
     if source is None:
         return image.relative
@@ -298,7 +297,7 @@ def _cells(base: Path) -> Mapping[str, Cell]:
 
 
 def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
-    """Read ``split.csv``: for each file its part (None: not said) and group (empty: not said)."""
+    """Read ``split.csv``: for each file its split and group, either of which may be empty."""
     if not path.is_file():
         return {}
     table = read_table(path, ("file", "split"))
@@ -307,9 +306,9 @@ def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
         split = find_split(row["split"])
         if (split is None and row["split"]) or row["file"] in splits:
             problem = (
-                f"the file {row['file']!r} is there twice"
+                f"the file {row['file']!r} is listed twice"
                 if row["file"] in splits
-                else f"split should be train, valid, test or empty. Received: {row['split']!r}"
+                else f"split must be train, valid, test or empty. Received: {row['split']!r}"
             )
             raise row.error(problem)
         splits[row["file"]] = (split, row.values.get("group", ""))
@@ -317,7 +316,7 @@ def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
 
 
 def _unread(base: Path) -> str:
-    """Say which images of formats that are not read lie below a folder without others."""
+    """Report images in unsupported formats below a folder that has no others."""
     try:
         found = [path for path in iter_images([base]) if unsupported_format(path)]
     except DatasetError:

@@ -1,4 +1,4 @@
-"""Groups from a table: what somebody knows to belong together, for instance a patient's images."""
+"""Groups: images that must stay in one split, from a table such as a list of patients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COPY = re.compile(
 
 
 def source_of(name: str) -> str | None:
-    """Return the name of the image that an image is an augmented copy of, or None.
+    """Return the source of an augmented copy by its name, or None if it is not one.
 
     Parameters
     ----------
@@ -45,36 +45,35 @@ _FILE_COLUMNS = ("file", "path", "image", "filename", "filepath", "imagepath", "
 
 
 def read_groups(spec: str) -> dict[str, str]:
-    """Read which file belongs to which group, from a column of a CSV file.
+    """Read the group of each file from a column of a CSV file.
 
     Parameters
     ----------
     spec : str
-        ``FILE:COLUMN``, for instance ``"manifest.csv:patient"``. The files stand in a column called
-        ``file``, ``path``, ``image``, ``filename`` or the like.
+        ``FILE:COLUMN``, for example ``"manifest.csv:patient"``. The file names are in a column
+        called ``file``, ``path``, ``image``, ``filename`` or the like.
 
     Returns
     -------
     dict of str to str
-        File, as written in the table, to group; lines without a group are passed over.
+        File, as written in the table, to group; lines without a group are ignored.
 
     Raises
     ------
     SplitError
-        If `spec` is not ``FILE:COLUMN``, the column or a column of files is missing, or a file has
-        two groups.
+        If `spec` is not ``FILE:COLUMN``, a column is missing, or a file has two groups.
     AnnotationError
-        If the file is no CSV file.
+        If the file is not a CSV file.
     """
     path, _, column = spec.rpartition(":")
     if not (path and column):
         raise SplitError(
-            "Groups are given as FILE:COLUMN, for instance manifest.csv:patient. Received: "
+            "Groups must be given as FILE:COLUMN, for example manifest.csv:patient. Received: "
             f"{spec!r}"
         )
     table = read_table(Path(path))
     names = {normalise(name): name for name in table.columns}
-    names.pop(normalise(column), None)  # the groups may be called `name`, but not be the files
+    names.pop(normalise(column), None)  # groups may be called `name`
     files = next((names[name] for name in _FILE_COLUMNS if name in names), None)
     if column not in table.columns or files is None:
         expected = f"a column {column!r}" if files else "a column 'file' with the images' names"
@@ -93,20 +92,20 @@ def read_groups(spec: str) -> dict[str, str]:
 
 
 def with_groups(dataset: Dataset, groups: Mapping[str, str]) -> Dataset:
-    """Give every sample the group that a table says, for instance its patient.
+    """Set the group of every sample, for example its patient.
 
     Parameters
     ----------
     dataset : Dataset
         Any dataset.
     groups : mapping of str to str
-        From `read_groups`. A file may be named by its path relative to the dataset, by its name,
-        or by its name without suffix.
+        From `read_groups`: files by path relative to the dataset, or by name with or without
+        suffix.
 
     Raises
     ------
     SplitError
-        If an image has no group, or its name alone fits several groups.
+        If an image has no group, or its name matches several groups.
     """
     found = groups_of([dataset.relative(sample) for sample in dataset], groups)
     return dataset.with_samples(
@@ -127,7 +126,7 @@ def groups_of(files: Sequence[str], groups: Mapping[str, str]) -> list[str]:
     for file, several in zip(files, found, strict=True):
         if len(several) > 1:
             raise SplitError(
-                f"{file} may belong to several groups: {', '.join(several[:5])}. Its name is in "
-                "the table more than once; name files by their path relative to the dataset."
+                f"{file} matches several groups: {', '.join(several[:5])}. Its name is in the "
+                "table more than once; use paths relative to the dataset."
             )
     return [one for (one,) in found]

@@ -1,4 +1,4 @@
-"""Finding a file by whatever another file calls it: with folders or not, with suffix or not."""
+"""Finding a file by the name that another file uses, with or without folders and suffix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 def without_suffix(path: str) -> str:
-    """Drop an image suffix from `path`; any other ending (``cell.v2``) is part of the name.
+    """Remove an image suffix from `path`; other endings (``cell.v2``) belong to the name.
 
     >>> without_suffix("a/cell.v2.png")
     'a/cell.v2'
@@ -30,7 +30,7 @@ class Lookup(Generic[T]):
     Parameters
     ----------
     entries : iterable of (str, value)
-        A path with forward slashes, and what stands under it.
+        A path with forward slashes, and its value.
     """
 
     def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
@@ -41,10 +41,10 @@ class Lookup(Generic[T]):
                 self._values.setdefault(form, {})[value] = None
 
     def find(self, path: str) -> tuple[T, ...]:
-        """Return what stands under `path`: nothing, one value, or several if it is ambiguous.
+        """Return the values of `path`: none, one, or several if it is ambiguous.
 
-        The most exact form that is known decides: the path as it is, then whatever its case, then
-        without suffix, then its last part only.
+        The most exact known form decides: the path itself, then ignoring case, then without suffix,
+        then the file name only.
         """
         for form in _forms(path):
             if form in self._values:
@@ -53,15 +53,15 @@ class Lookup(Generic[T]):
 
 
 def _comparable(path: str) -> str:
-    """Return a path in the form in which names are compared.
+    """Normalise a path for comparison.
 
-    macOS takes accents off their letters (NFD); bytes that are not UTF-8 are mostly Windows-1252,
-    in which tables of the same origin are read.
+    macOS separates accents from letters (NFD). Bytes that are not UTF-8 are mostly Windows-1252, as
+    in tables of the same origin.
     """
     if path.isascii():
         return path
     if any("\udc80" <= letter <= "\udcff" for letter in path):
-        with suppress(UnicodeEncodeError):  # a surrogate that no file name holds
+        with suppress(UnicodeEncodeError):  # a surrogate that can't occur in a file name
             path = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
     return unicodedata.normalize("NFC", path)
 
@@ -70,6 +70,6 @@ def _forms(path: str) -> Iterator[tuple[str, str]]:
     path = path.replace("\\", "/").removeprefix("./")
     folded = _comparable(path).casefold()
     name = folded.rpartition("/")[2]
-    yield "exact", path  # apart from the others, so that A.png and a.png may differ
+    yield "exact", path  # separate, so that A.png and a.png may differ
     for form in (folded, without_suffix(folded), name, without_suffix(name)):
         yield "loose", form

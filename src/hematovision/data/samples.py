@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of the house: samples with a class, a part, a group and a lab."""
+"""Datasets: samples with a class, a split, a group and a lab."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Sample:
     label : str
         A class of the dataset's taxonomy.
     split : {"train", "valid", "test"} or None
-        The part it belongs to; None while no split has been made.
+        Its split; None if there is no split yet.
     group : str
-        What must stay on one side of a split: a field, a patient. The file's own path relative
-        to the dataset where nothing is known.
+        Images that must stay in one split, such as those of a field or patient; by default the
+        file's own path relative to the dataset.
     lab : str or None
-        Where the image comes from (stain, optics, camera), where known.
+        Where the image comes from (stain, optics, camera), if known.
     box : Box or None
-        The cell's box in its field, where known.
+        The cell's box in its field, if known.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples under one root, labelled in one taxonomy; the order is sorted by path."""
+    """Samples under one root with the labels of one taxonomy, sorted by path."""
 
     root: Path
     taxonomy: Taxonomy
@@ -73,12 +73,12 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """The parts that have samples, in the order train, valid, test."""
+        """The splits that have samples, in the order train, valid, test."""
         present = {sample.split for sample in self.samples}
         return tuple(split for split in SPLITS if split in present)
 
     def subset(self, split: Split) -> Dataset:
-        """Return the samples of one part."""
+        """Return the samples of one split."""
         return self.with_samples(s for s in self.samples if s.split == split)
 
     def with_samples(self, samples: Iterable[Sample]) -> Dataset:
@@ -91,8 +91,8 @@ class Dataset:
         return {label: found[label] for label in self.taxonomy.classes}
 
     def relative(self, sample: Sample) -> str:
-        """Return the sample's path relative to the root, with forward slashes, as tables have it.
+        """Return the sample's path relative to the root, with forward slashes, for tables.
 
-        Bytes that are no UTF-8 are written as `escape_name` does.
+        Names that are not UTF-8 are escaped by `escape_name`.
         """
         return escape_name(sample.path.relative_to(self.root).as_posix())

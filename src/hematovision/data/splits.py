@@ -1,12 +1,12 @@
-"""Splits into training, validation and test parts: stratified by class, and never through a group.
+"""Splits into train, valid and test: stratified by class, without dividing a group.
 
 The assignment is the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011 ("On the
-stratification of multi-label data", ECML PKDD, algorithm 1), with groups in the place of examples:
-the class with the fewest groups left is dealt first, its largest groups first, each to the part
-that still wants most of that class. Two rules are added, since a part without a class teaches or
-tells nothing about it: a class's last groups go to parts that have none of it yet, and the very
-last group goes to training if training would else have none. So a class of one group is in training
-only, one of two groups in training and validation.
+stratification of multi-label data", ECML PKDD, algorithm 1), with groups in place of examples: the
+class with the fewest groups left is assigned first, its largest groups first, each to the split
+that still needs most of that class. Two rules are added, because a split without a class can
+neither train nor measure it: a class's last groups go to splits that have none of it yet, and the
+very last group goes to train if train would otherwise have none. So a class of one group is only
+in train, one of two groups in train and valid.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 FRACTIONS = (0.7, 0.15, 0.15)
-"""Train, valid and test, where nothing else is asked for."""
+"""Default shares of train, valid and test."""
 
 VALID_SHARE = 0.15
-"""What `complete_splits` cuts from training for validation."""
+"""Share of train that `complete_splits` moves to valid."""
 
 SPLIT_FILE = "split.csv"
 SPLIT_COLUMNS = ("file", "split", "group", "label")
@@ -47,27 +47,27 @@ SPLIT_COLUMNS = ("file", "split", "group", "label")
 def split_dataset(
     dataset: Dataset, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
 ) -> Dataset:
-    """Give every sample a part, forgetting the parts it had.
+    """Make a new split of a dataset.
 
     Parameters
     ----------
     dataset : Dataset
         Samples with groups.
     fractions : tuple of float
-        Shares of train, valid and test; they add up to 1. Valid and test may be 0.
+        Shares of train, valid and test, which sum to 1. Valid and test may be 0.
     seed : int
-        Decides between equals. The same seed gives the same parts, whatever the order of samples.
+        Breaks ties. The same seed gives the same split, in any order of samples.
 
     Returns
     -------
     Dataset
-        Every group on one side, and each class as near to `fractions` as whole groups allow. Every
-        class is in training; a class with fewer groups than there are parts misses some of them.
+        Each group is in one split, and each class is as near to `fractions` as whole groups allow.
+        Every class is in train; a class with too few groups is missing from other splits.
 
     Raises
     ------
     SplitError
-        If the fractions are none, or there are no samples.
+        If the fractions are invalid, or there are no samples.
     """
     _check_fractions(fractions)
     if not dataset.samples:
@@ -75,33 +75,31 @@ def split_dataset(
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for sample in dataset:
         counts[sample.group][sample.label] += 1
-    parts = _Dealer(counts, fractions, seed).deal()
-    return dataset.with_samples(replace(s, split=parts[s.group]) for s in dataset)
+    splits = _Dealer(counts, fractions, seed).deal()
+    return dataset.with_samples(replace(s, split=splits[s.group]) for s in dataset)
 
 
 def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
-    """Make the parts that training needs and that a dataset lacks.
+    """Make the splits that training needs and that a dataset lacks.
 
     Parameters
     ----------
     dataset : Dataset
-        With no parts at all: split by `FRACTIONS`. With Train alone, or Train and Test:
-        `VALID_SHARE` of Train becomes the validation part, by whole groups; Test is not touched.
-        With Train and Valid: returned as it is, a test part is never taken from what someone set
-        apart.
+        Without splits: split by `FRACTIONS`. With only train, or train and test: `VALID_SHARE` of
+        train becomes valid, by whole groups. With train and valid: returned unchanged.
     seed : int
         See `split_dataset`.
 
     Raises
     ------
     SplitError
-        If only some samples have a part, there is no training part, or a class is in other parts
-        but not in training.
+        If only some samples are in a split, there is no train, or a class is in other splits but
+        not in train.
     """
-    parts = {sample.split for sample in dataset}
-    if parts <= {None}:
+    splits = {sample.split for sample in dataset}
+    if splits <= {None}:
         return split_dataset(dataset, seed=seed)
-    if None in parts:
+    if None in splits:
         lost = [dataset.relative(s) for s in dataset if s.split is None]
         raise SplitError(
             f"{len(lost)} of {len(dataset)} images in {dataset.root} are in no split, the others "
@@ -109,7 +107,7 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
             f"{SPLIT_FILE}), or remove the splits to have new ones made."
         )
     _check_training(dataset)
-    if "valid" in parts:
+    if "valid" in splits:
         return dataset
     cut = split_dataset(dataset.subset("train"), (1 - VALID_SHARE, VALID_SHARE, 0.0), seed)
     new = {sample.path: sample for sample in cut}
@@ -117,19 +115,12 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
 
 
 def write_splits(dataset: Dataset, path: Path) -> Path:
-    """Write the parts and groups of a dataset, for `read_dataset` to find beside the images.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Any dataset.
-    path : Path
-        Usually ``dataset.root / "split.csv"``.
+    """Write the splits and groups of a dataset, usually to ``dataset.root / "split.csv"``.
 
     Raises
     ------
     OutputError
-        If the place cannot be written.
+        If `path` can't be written.
     """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
@@ -143,8 +134,8 @@ def _check_fractions(fractions: Sequence[float]) -> None:
     usable = len(fractions) == 3 and all(math.isfinite(f) and f >= 0 for f in fractions)
     if not (usable and math.isclose(sum(fractions), 1, abs_tol=1e-6) and fractions[0] > 0):
         raise SplitError(
-            "`fractions` must be three shares (train, valid, test) that add up to 1, with some for "
-            f"train. Received: {tuple(fractions)}"
+            "`fractions` must be three shares (train, valid, test) that sum to 1, with train above "
+            f"0. Received: {tuple(fractions)}"
         )
 
 
@@ -153,42 +144,42 @@ def _check_training(dataset: Dataset) -> None:
     missing = [label for label, n in dataset.counts().items() if n and not train[label]]
     if missing:
         raise SplitError(
-            f"{dataset.root} has images of {', '.join(missing)} but none in its training split. "
+            f"{dataset.root} has images of {', '.join(missing)}, but none in its train split. "
             "Add some to Train, or remove the splits to have new ones made."
         )
 
 
 class _Dealer:
-    """Deals groups to parts, one class after the other.
+    """Assigns groups to splits, one class after the other.
 
     Parameters
     ----------
     counts : mapping of str to Counter
         For each group, its number of samples of each class.
     fractions : sequence of float
-        The share of each part.
+        The share of each split.
     seed : int
-        Decides between groups of equal size.
+        Orders groups of equal size.
     """
 
     def __init__(
         self, counts: Mapping[str, Counter[str]], fractions: Sequence[float], seed: int
     ) -> None:
         self._counts = counts
-        self._parts = [i for i, fraction in enumerate(fractions) if fraction > 0]
+        self._splits = [i for i, fraction in enumerate(fractions) if fraction > 0]
         self._left: dict[str, int] = Counter(label for c in counts.values() for label in c)
         totals: Counter[str] = Counter()
         for count in counts.values():
             totals.update(count)
         self._wanted = {c: [f * n for f in fractions] for c, n in totals.items()}
         self._wanted_of_all = [f * totals.total() for f in fractions]
-        self._lacking = {label: set(self._parts) for label in totals}
+        self._lacking = {label: set(self._splits) for label in totals}
         self._dealt: dict[str, Split] = {}
-        # A hash, not a shuffle: a group's place depends neither on the others nor on the order.
+        # A hash, not a shuffle: the place of a group is independent of others and of the order.
         self._lot = {g: hashlib.sha256(name_bytes(f"{seed}:{g}")).digest() for g in counts}
 
     def deal(self) -> dict[str, Split]:
-        """Return the part of every group."""
+        """Return the split of every group."""
         members: defaultdict[str, list[str]] = defaultdict(list)
         for group, count in self._counts.items():
             for label in count:
@@ -206,14 +197,14 @@ class _Dealer:
         if any(self._left[c] == 1 and 0 in self._lacking[c] for c in self._counts[group]):
             return 0
         lacking = self._lacking[label]
-        parts: Iterable[int] = lacking if self._left[label] <= len(lacking) else self._parts
+        splits: Iterable[int] = lacking if self._left[label] <= len(lacking) else self._splits
         wanted = self._wanted[label]
-        return max(parts, key=lambda part: (wanted[part], self._wanted_of_all[part], -part))
+        return max(splits, key=lambda i: (wanted[i], self._wanted_of_all[i], -i))
 
-    def _give(self, group: str, part: int) -> None:
-        self._dealt[group] = SPLITS[part]
+    def _give(self, group: str, split: int) -> None:
+        self._dealt[group] = SPLITS[split]
         for label, n in self._counts[group].items():
             self._left[label] -= 1
-            self._wanted[label][part] -= n
-            self._wanted_of_all[part] -= n
-            self._lacking[label].discard(part)
+            self._wanted[label][split] -= n
+            self._wanted_of_all[split] -= n
+            self._lacking[label].discard(split)
