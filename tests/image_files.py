@@ -94,7 +94,7 @@ def with_chunk(data, kind, content):
 
 
 def exif(orientation, order="<"):
-    """An EXIF block with one tag: which way up."""
+    """An EXIF block with the orientation only."""
     mark = b"II*\0" if order == "<" else b"MM\0*"
     entry = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
     return mark + struct.pack(f"{order}IH", 8, 1) + entry + struct.pack(f"{order}I", 0)

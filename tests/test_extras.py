@@ -1,4 +1,4 @@
-"""Work that needs an extra is refused before it begins, wherever the extra is missing."""
+"""Commands that need a missing extra fail before they start, with the command to install it."""
 
 import importlib.metadata
 import shlex
@@ -54,7 +54,7 @@ CASES = [(name, module) for name, (_, modules) in COMMANDS.items() for module in
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch):
-    """Make a module look as if it were not installed."""
+    """Hide an installed module."""
     return lambda module: monkeypatch.setitem(sys.modules, module, None)
 
 
@@ -146,7 +146,7 @@ def requires(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("requires")
-def test_only_what_is_missing_is_named_and_extras_of_our_own_are_followed():
+def test_only_missing_requirements_are_named_including_nested_extras():
     assert extras.missing_requirements("serve") == [
         "absent-one>=3",
         "absent-three",
@@ -155,7 +155,7 @@ def test_only_what_is_missing_is_named_and_extras_of_our_own_are_followed():
 
 
 @pytest.mark.usefixtures("requires")
-def test_a_requirement_that_is_there_but_too_old_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_an_outdated_requirement_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0")
     assert "absent-one>=3" in extras.missing_requirements("serve")
     assert "absent-three" not in extras.missing_requirements("serve")

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and hashes are those of the standard."""
+"""Atomic writes, hashes and locks."""
 
 import errno
 import json
@@ -46,7 +46,7 @@ def test_an_existing_file_is_replaced(tmp_path: Path):
     assert path.read_bytes() == b"short"
 
 
-def test_while_it_is_written_the_old_content_is_seen(tmp_path: Path):
+def test_readers_see_the_old_content_during_a_write(tmp_path: Path):
     path = files.write_bytes(tmp_path / "table.csv", b"old")
     with files.replacing(path) as stream:
         stream.write(b"new")
@@ -125,7 +125,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other links and 
 
 
 @posix
-def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path):
+def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path):
     target = files.write_text(tmp_path / "precious.txt", "precious")
     link = tmp_path / "t.csv"
     link.symlink_to(target)
@@ -165,7 +165,7 @@ class TestOwnFile:
             files.open_own(tmp_path / "a.lock")
 
 
-def test_of_two_who_write_one_new_file_at_once_one_is_rejected(tmp_path: Path):
+def test_one_of_two_simultaneous_writes_of_a_new_file_is_rejected(tmp_path: Path):
     path = tmp_path / "model.onnx"
 
     def write(number: int) -> bool:
@@ -182,7 +182,7 @@ def test_of_two_who_write_one_new_file_at_once_one_is_rejected(tmp_path: Path):
     assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_a_new_file_is_written_where_there_are_no_links(tmp_path: Path, monkeypatch):
+def test_a_new_file_is_written_on_file_systems_without_links(tmp_path: Path, monkeypatch):
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(1, "Operation not permitted")
 

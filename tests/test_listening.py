@@ -1,4 +1,4 @@
-"""Where servers listen, and which requests they take."""
+"""The addresses servers listen on, and the hosts and origins they accept."""
 
 import socket
 
@@ -19,7 +19,7 @@ FOREIGN += ["localhost@evil.example", "localhost#evil", "local\thost", "a b", "\
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost"])
-def test_a_taken_port_is_named_with_what_to_do(address: str):
+def test_a_port_in_use_is_named_with_advice(address: str):
     with listen(address, 0) as first:
         port = first.getsockname()[1]
         with pytest.raises(ListeningError, match=rf"Port {port} of {address} is in use.*--port"):
@@ -33,7 +33,7 @@ def test_an_address_of_another_computer_is_rejected(address: str):
 
 
 def test_responses_are_sent_at_once():
-    """asyncio turns the waiting for the other side's word off only where the protocol is named."""
+    """asyncio disables Nagle's algorithm only if the socket's protocol is set."""
     with listen("127.0.0.1", 0) as opened:
         assert opened.proto == socket.IPPROTO_TCP
 
@@ -75,7 +75,7 @@ def test_the_url_is_one_that_a_browser_here_can_open(address: str, url: str):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost"])
-def test_where_only_this_computer_reaches_it_only_its_own_names_are_taken(address: str):
+def test_on_the_loopback_address_only_local_names_are_accepted(address: str):
     hosts = Hosts(address)
     for host in LOOPBACK:
         assert hosts.problem([host], []) is None, host
@@ -85,7 +85,7 @@ def test_where_only_this_computer_reaches_it_only_its_own_names_are_taken(addres
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "lab-server"])
-def test_where_others_reach_it_any_address_is_taken_and_no_name(address: str):
+def test_on_other_addresses_any_address_is_accepted_and_no_name(address: str):
     hosts = Hosts(address)
     for host in LOOPBACK + ADDRESSES:
         assert hosts.problem([host], [f"http://{host}"]) is None, host
@@ -95,7 +95,7 @@ def test_where_others_reach_it_any_address_is_taken_and_no_name(address: str):
     assert (hosts.problem(["lab-server:8000"], []) is None) is (address == "lab-server")
 
 
-def test_a_name_that_is_allowed_is_taken_and_no_other():
+def test_only_allowed_names_are_accepted():
     assert PROXY.problem(["blood.example.org"], []) is None
     assert PROXY.problem(["BLOOD.example.org:443"], []) is None
     assert PROXY.problem(["x.blood.example.org"], [])
@@ -115,7 +115,7 @@ def test_a_name_that_is_allowed_is_taken_and_no_other():
         ("blood.example.org", "https://blood.example.org:8443"),
     ],
 )
-def test_pages_of_its_own_and_of_allowed_names_are_taken(host: str, origin: str):
+def test_pages_of_its_own_and_of_allowed_names_are_accepted(host: str, origin: str):
     assert PROXY.problem([host], [origin]) is None
 
 
@@ -171,7 +171,7 @@ def test_messages_state_the_received_header_and_advice():
     assert "--allowed-host NAME" in (HERE.problem(["x@localhost"], []) or "")
 
 
-def test_what_others_sent_is_shown_shortened_and_without_control_characters():
+def test_received_headers_are_shown_shortened_and_without_control_characters():
     problem = HERE.problem(["\x1b[31m" + "a" * 500], [])
     assert problem is not None
     assert "\x1b" not in problem

@@ -30,7 +30,7 @@ def test_a_written_name_leads_back_to_its_file(raw: bytes):
     assert paths.unescape_name(written) == name
 
 
-def test_no_two_names_are_written_alike():
+def test_no_two_names_are_written_the_same_way():
     decoded = [raw.decode("utf-8", "surrogateescape") for raw in AWKWARD]
     assert len({paths.escape_name(name) for name in decoded}) == len(AWKWARD)
 
@@ -80,7 +80,7 @@ def test_a_lone_surrogate_that_is_no_byte_can_be_written():
         ("Zellen ä 細胞 \u200d.png", "Zellen ä 細胞 \u200d.png"),
     ],
 )
-def test_what_steers_a_terminal_is_shown_escaped(name: str, expected: str):
+def test_characters_that_change_a_terminal_are_shown_escaped(name: str, expected: str):
     assert paths.shown(name) == expected
 
 
@@ -92,12 +92,12 @@ def test_a_formula_in_a_cell_is_text_and_is_read_back(start: str):
     assert paths.from_csv_cell(cell) == text
 
 
-def test_no_text_comes_back_as_another():
+def test_every_text_is_read_back_unchanged():
     texts = ["-1", "'-1", "''-1", "=1", "'=1", "-1\n", "-1a", "@", "'", "''"]
     assert [paths.from_csv_cell(paths.csv_cell(text)) for text in texts] == texts
 
 
-def test_a_row_keeps_what_is_no_text():
+def test_a_row_keeps_other_values():
     assert paths.csv_row(["=1+1", 0.5, None, -2, "x"]) == ["'=1+1", 0.5, None, -2, "x"]
 
 
@@ -121,7 +121,7 @@ def test_every_csv_file_is_written_without_formulas():
     assert written_plain == {"workflows/run_folder.py", "data/synthesize.py"}
 
 
-def test_a_value_with_any_name_is_json_that_every_reader_takes():
+def test_a_value_with_any_name_is_valid_json():
     value = {"caf\udce9": ["\udcff", ("a\udce9", 1.5, None, True)], "plain": "ä"}
     text = json.dumps(paths.valid_value(value), ensure_ascii=False)
     text.encode("utf-8")

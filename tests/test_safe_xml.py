@@ -1,4 +1,4 @@
-"""XML that would exhaust a reader, or read other files, is refused."""
+"""XML that could exhaust memory or read other files is rejected."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_a_doctype_is_rejected_in_every_encoding(encoding):
         (b"<a>" + b"<b/>" * 100_000 + b"</a>", "more than 100000 elements"),
     ],
 )
-def test_what_cannot_be_parsed_names_its_line(content, match):
+def test_parse_errors_name_their_line(content, match):
     with pytest.raises(ValueError, match=match):
         safe_xml.parse(content)
 

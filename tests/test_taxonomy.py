@@ -1,4 +1,4 @@
-"""Spellings of classes, and which taxonomy a set of names stands for without being asked."""
+"""Spellings of classes, and the taxonomy that a set of names suggests."""
 
 import pytest
 

@@ -98,7 +98,7 @@ def imagej(planes, axes="CYX", **metadata):
 
 
 def ome_xml(sizes=(3, 1, 1), channels="", blocks="<TiffData/>", attributes=""):
-    """Write OME-XML by hand: sizes C, Z and T, then what stands in Pixels."""
+    """Write OME-XML by hand: sizes C, Z and T, then the content of Pixels."""
     size_c, size_z, size_t = sizes
     return (
         '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '

@@ -126,7 +126,7 @@ def test_other_paths_are_listed_as_given(tmp_path: Path):
 
 @contextmanager
 def closed(folder: Path) -> Iterator[None]:
-    """Take away the right to list a folder, from root too."""
+    """Make a folder unlistable, also for root."""
     mode, root = folder.stat().st_mode, os.geteuid() == 0
     folder.chmod(0o000)
     for above in folder.parents:  # pytest makes its folders for one user alone

@@ -1,4 +1,4 @@
-"""The one resize and the eight views."""
+"""The resize, the eight views and mean colours."""
 
 from fractions import Fraction
 
@@ -65,7 +65,7 @@ def test_growing_is_opencvs_bilinear(shape):
     assert abs(images.fit(image).astype(int) - reference).max() <= 1
 
 
-def test_each_axis_goes_by_its_own_rule():
+def test_each_axis_has_its_own_rule():
     image = noise(100, 448, 3)
     narrow = np.floor(image.reshape(100, 224, 2, 3).mean(axis=2) + 0.5).astype(np.uint8)
     assert abs(images.fit(image).astype(int) - images.fit(narrow)).max() <= 1
@@ -95,7 +95,7 @@ def test_result_is_contiguous_rgb_whatever_the_layout_of_the_input():
 @pytest.mark.parametrize(
     "image", [noise(5, 5), noise(5, 5, 4), noise(5, 5, 3).astype(np.float32), noise(0, 5, 3)]
 )
-def test_another_shape_or_type_is_a_mistake_of_the_caller(image):
+def test_another_shape_or_type_is_a_value_error(image):
     with pytest.raises(ValueError, match=r"must be RGB uint8 of shape \(H, W, 3\). Received: "):
         images.fit(image)
 
@@ -127,6 +127,6 @@ class TestViews:
         assert images.view(image, 2)[-1, -1].tolist() == top_left
 
     @pytest.mark.parametrize("index", [-1, 8])
-    def test_there_are_no_others(self, index):
+    def test_other_views_are_an_error(self, index):
         with pytest.raises(ValueError, match=r"`index` must be 0 to 7. Received: "):
             images.view(scene(), index)

@@ -1,4 +1,4 @@
-"""What a file costs is bounded before any work: sides, proportions, and the parts it is made of."""
+"""Sides, proportions and the number of parts of a file are limited before any work."""
 
 import struct
 import time
@@ -16,7 +16,7 @@ MEGABYTE = 2**20
 
 
 def rejected(error, data, match, seconds=4.0):
-    """Read what must be refused, and soon."""
+    """Read a file that must be rejected quickly."""
     begin = time.perf_counter()
     with pytest.raises(error, match=match):
         images.read(data)
@@ -24,7 +24,7 @@ def rejected(error, data, match, seconds=4.0):
 
 
 def grey_png(width, height):
-    """A PNG of one black row or column more often than its bytes can hold: it is never decoded."""
+    """A PNG header with one row of pixels, which must never be decoded."""
     return png(width, height, 8, 0, [bytes(width)])
 
 
@@ -62,11 +62,11 @@ class TestSides:
     def test_every_format_has_the_same_limits(self, make):
         rejected(TooManyPixelsError, make(16_000, 33), "at most 100 times the other")
 
-    def test_bmp_has_them_too(self):
+    def test_bmp_has_the_same_limits(self):
         data = bmp([bytes(4 * 1000)], 1000, 1, 32)
         rejected(TooManyPixelsError, data, "1000 x 1 pixels; one side may be at most 100 times")
 
-    def test_what_is_just_within_is_read(self):
+    def test_images_just_within_the_limits_are_read(self):
         assert images.read(save(noise(3, 300, 3), "PNG")).shape == (3, 300, 3)
 
 

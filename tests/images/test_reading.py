@@ -1,4 +1,4 @@
-"""Every kind of image that is accepted becomes the right pixels."""
+"""Every accepted kind of image is decoded to the right pixels."""
 
 import struct
 import threading
@@ -92,7 +92,7 @@ def test_a_small_file_takes_little_memory_to_read(tmp_path):
         tracemalloc.stop()
 
 
-def test_another_type_of_source_is_a_mistake_of_the_caller():
+def test_another_type_of_source_is_a_type_error():
     with pytest.raises(TypeError, match=r"must be a path or the bytes of a file. Received: int"):
         images.read(3)
 
@@ -139,7 +139,7 @@ class TestDepth:
         for data in kinds:
             np.testing.assert_array_equal(images.read(data), expected)
 
-    def test_16_bit_alpha_is_laid_over_white_before_rounding(self):
+    def test_16_bit_alpha_is_blended_with_white_before_rounding(self):
         deep = noise(20, 30, 4, dtype=np.uint16)
         share = deep[..., 3:] / 65535
         expected = by_range(deep[..., :3] * share + 65535 * (1 - share))
@@ -203,11 +203,11 @@ class TestTransparency:
         ("bits", "row", "key"),
         [(2, b"\x40", 1), (8, b"\x55\0", 0x55), (16, b"\x55\x56\0\0", 0x5556)],
     )
-    def test_one_grey_that_stands_for_nothing_is_white(self, bits, row, key):
+    def test_one_transparent_grey_is_white(self, bits, row, key):
         data = png(2, 1, bits, 0, [row], chunk(b"tRNS", struct.pack(">H", key)))
         assert grey_row(data) == [255, 0]
 
-    def test_one_colour_that_stands_for_nothing_must_match_in_every_bit(self):
+    def test_one_transparent_colour_must_match_in_every_bit(self):
         row = struct.pack(">6H", 1, 2, 40003, 1, 2, 40004)
         data = png(2, 1, 16, 2, [row], chunk(b"tRNS", struct.pack(">3H", 1, 2, 40003)))
         assert images.read(data)[0].tolist() == [[255, 255, 255], [0, 0, 156]]
@@ -340,7 +340,7 @@ class TestFirst:
 
 
 class TestUncommon:
-    def test_jpeg_with_a_marker_that_means_nothing(self):
+    def test_jpeg_with_a_marker_without_meaning(self):
         data = jpeg()
         np.testing.assert_array_equal(
             images.read(data[:2] + b"\xff\x01" + data[2:]), images.read(data)

@@ -1,4 +1,4 @@
-"""What is no whole image within the limits is refused, with the right error and a reason."""
+"""Incomplete, oversized and unsupported files are rejected with the right error and reason."""
 
 import os
 import pickle
@@ -107,7 +107,7 @@ class TestContent:
         rejected(NotAnImageError, path, "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF")
 
     @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX"])
-    def test_kinds_that_pillow_knows_and_we_do_not_accept(self, kind):
+    def test_kinds_that_pillow_reads_and_we_do_not_accept(self, kind):
         rejected(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG|cannot read")
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint32, np.int16, np.int8])
@@ -189,7 +189,7 @@ class TestLimits:
     def test_bytes_in_memory_have_the_same_limit(self):
         rejected(TooManyBytesError, bytes(1001), "1,001 bytes", max_bytes=1000)
 
-    def test_a_file_that_grows_while_it_is_looked_at(self, tmp_path, monkeypatch):
+    def test_a_file_that_grows_while_it_is_checked(self, tmp_path, monkeypatch):
         path = tmp_path / "growing.png"
         path.write_bytes(bytes(1000))
         before = path.stat()

@@ -132,7 +132,7 @@ def _shallow(encoded: EncodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     if image.has_transparency_data:
         rgba = _array(image.convert("LA") if image.mode == "La" else image, "RGBA")
         colours, alpha = rgba[..., :3], rgba[..., 3]
-        # Screenshots are often BMPs whose unused fourth byte is declared as alpha and left at 0.
+        # Screenshots are often BMPs whose unused fourth byte is declared as alpha and is 0.
         return colours, None if encoded.format == "BMP" and not alpha.any() else alpha
     colours = _array(image, "RGB")
     levels = 2**encoded.bits - 1

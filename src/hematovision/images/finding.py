@@ -92,7 +92,7 @@ def _iterate(
 def _is_folder(path: Path | os.DirEntry[str]) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # A name too long, or a folder above that may not be looked into.
+    except OSError:  # the name is too long, or a parent folder is not accessible
         return False
 
 

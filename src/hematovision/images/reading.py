@@ -26,7 +26,7 @@ __all__ = ["PixelBudget", "load", "read", "read_bytes"]
 
 _SMALL = 2**20  # pixels
 
-# Pillow warns above this size (`PIL.Image.MAX_IMAGE_PIXELS`), and fails above twice of it.
+# Pillow warns above this size (`PIL.Image.MAX_IMAGE_PIXELS`), and fails above twice that size.
 _PILLOW_PIXELS = 89_478_485
 
 
@@ -222,7 +222,7 @@ def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) 
         if status.st_size > max_bytes:
             raise _too_many_bytes(label, status.st_size, max_bytes)
         with path.open("rb") as stream:
-            # `read` reserves as much memory as it is asked for.
+            # `read` allocates the requested size at once.
             return stream.read(status.st_size + 1)
     except FileNotFoundError as error:
         raise UnreadableFileError(label, _why_missing(path)) from error

@@ -56,8 +56,8 @@ def random_generator(seed: int, *key: int) -> np.random.Generator:
 class Patch:
     """A square grid around a cell's centre, shape (n, n)."""
 
-    x: Array  # position of each pixel relative to the cell's centre, in micrometres
-    y: Array
+    x: Array  # position relative to the cell's centre, in micrometres
+    y: Array  # likewise
     scale: float  # pixels per micrometre
 
     @property

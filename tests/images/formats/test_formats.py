@@ -1,4 +1,4 @@
-"""HEIC, AVIF, JPEG 2000 and DICOM are read with the same care; others are refused by name."""
+"""HEIC, AVIF, JPEG 2000 and DICOM are read; other formats are rejected by name."""
 
 import importlib.util
 import io
@@ -96,7 +96,7 @@ class TestHeic:
         with pytest.raises(TooManyPixelsError, match="60000 x 60000"):
             images.read(large)
 
-    def test_metadata_that_would_end_the_process_are_not_looked_into(self):
+    def test_metadata_that_would_end_the_process_are_ignored(self):
         assert b"Exif" in TURNED_HEIC
         unusual = TURNED_HEIC.replace(b"Exif\0", b"Ex\xfff\0", 1)
         np.testing.assert_array_equal(images.read(unusual), images.read(TURNED_HEIC))
@@ -337,7 +337,7 @@ class TestDicom:
         np.testing.assert_array_equal(read, both)
         assert (read != images.read(dicom(GREYS, **tags))).any()
 
-    def test_nothing_is_shown_and_nothing_is_left_changed(self, caplog, capfd):
+    def test_nothing_is_printed_and_global_state_is_restored(self, caplog, capfd):
         whole = dicom(GREYS, WindowCenter="40", WindowWidth="81", RescaleSlope="2")
         hostile = [whole + bytes(2), whole.replace(b"2 ", b"x ", 1)]
         start = whole.index(b"\x28\0\x02\0US")
@@ -424,14 +424,14 @@ class TestOthers:
                 images.read(content, name="cell.png")
 
     @pytest.mark.parametrize("name", ["cell.NEF", "slide.svs", "photo.dng", "slide.ndpi"])
-    def test_a_preview_inside_a_raw_image_or_slide_is_not_taken_for_it(self, name):
+    def test_a_preview_inside_a_raw_image_or_slide_is_not_read(self, name):
         with pytest.raises(NotAnImageError, match="which HematoVision cannot read"):
             images.read(save(scene(), "TIFF"), name=name)
 
     def test_an_image_under_a_wrong_name_is_read(self):
         np.testing.assert_array_equal(images.read(save(scene(), "PNG"), name="a.psd"), scene())
 
-    def test_folders_list_them_and_leave_out_what_is_no_image(self, tmp_path):
+    def test_folders_list_them_without_other_files(self, tmp_path):
         names = ("1.png", "2.czi", "3.heic", "4.dcm", "5.jp2", "6.avif", "7.lif")
         for name in (*names, "notes.txt", "cells.csv", "boxes.xml", "coco.json", ".hidden.czi"):
             (tmp_path / name).write_bytes(b"x")

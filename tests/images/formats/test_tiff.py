@@ -34,7 +34,7 @@ NAMES = {"Channel": {"Name": ["Red", "Green", "Blue"]}}
 
 
 def read(data):
-    """Read with every warning an error, as nothing may reach the screen."""
+    """Read with warnings as errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return images.read(data)
@@ -47,7 +47,7 @@ def rejected(error, data, match):
 
 
 def described(planes, text, **options):
-    """Pack grey pages with an ImageDescription of one's own in the first."""
+    """Pack grey pages, the first with a given ImageDescription."""
     return grey_pages(planes, first=[(270, 2, text)], **options)
 
 
@@ -111,7 +111,7 @@ class TestChannelsAsPages:
         names = {"Channel": {"Name": ["blue", "Red", "GREEN"]}}
         np.testing.assert_array_equal(read(ome([blue, red, green], **names)), scene())
 
-    def test_are_put_in_order_by_their_colours_whatever_the_dyes_are_called(self):
+    def test_are_put_in_order_by_their_colours_not_by_the_dyes(self):
         red, green, blue = channels()
         metadata = {"Channel": {"Name": ["DAPI", "FITC", "Cy5"], "Color": [BLUE, GREEN, RED]}}
         np.testing.assert_array_equal(read(ome([blue, green, red], **metadata)), scene())
@@ -185,7 +185,7 @@ class TestChannelsAsPages:
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     @pytest.mark.parametrize("planar", ["contig", "separate"])
     @pytest.mark.parametrize("ome", [True, False])
-    def test_may_be_samples_of_one_page_that_is_called_grey(self, dtype, planar, ome):
+    def test_may_be_samples_of_one_page_declared_grey(self, dtype, planar, ome):
         image = noise(24, 32, 3, dtype=dtype)
         stored = image if planar == "contig" else np.stack(channels(image))
         axes = "YXC" if planar == "contig" else "CYX"
@@ -260,7 +260,7 @@ class TestStacks:
             b"\xff\xfe\0\0 no text \x80",
         ],
     )
-    def test_metadata_that_make_no_sense_count_as_none(self, text):
+    def test_invalid_metadata_are_ignored(self, text):
         rejected(NotAnImageError, described(channels(), text), "3 grey pages")
         np.testing.assert_array_equal(read(one_page(scene(), t270=(2, text))), scene())
 
@@ -301,7 +301,7 @@ class TestFurtherPages:
             writer.write(image[::2, ::2], subfiletype=1, **options)
         np.testing.assert_array_equal(read(stream.getvalue()), image)
 
-    def test_only_thumbnails_are_read_as_what_they_are(self):
+    def test_only_thumbnails_are_read_as_they_are(self):
         np.testing.assert_array_equal(read(one_page(t254=(4, (1,)))), scene())
 
     def test_one_frame_of_a_recording_in_several_files_is_an_image(self):
@@ -315,7 +315,7 @@ class TestDoubledFields:
         np.testing.assert_array_equal(read(packed([fields], scene().tobytes())), scene())
 
     @pytest.mark.parametrize("tag", [269, 282, 305, 306, 315, 700, 33432, 51123])
-    def test_nor_are_other_fields_that_no_pixel_needs(self, tag):
+    def test_nor_are_other_unneeded_fields(self, tag):
         fields = [*fields_of(scene()), (tag, 2, b"one\0"), (tag, 2, b"another one\0")]
         np.testing.assert_array_equal(read(packed([fields], scene().tobytes())), scene())
 
@@ -457,7 +457,7 @@ class TestLayouts:
 
 
 class TestJpeg:
-    """JPEGs inside TIFF, of which libtiff paints grey what is missing."""
+    """JPEGs inside TIFF, whose missing parts libtiff paints grey."""
 
     IMAGE = np.kron(scene(), np.ones((12, 12, 1), np.uint8))
     WHOLE = save(IMAGE, "TIFF", compression="jpeg", quality=90)
@@ -543,7 +543,7 @@ class TestCompressions:
 
 
 class TestLengths:
-    """Missing and empty lengths of strips and tiles, as other readers forgive them."""
+    """Missing and empty lengths of strips and tiles, as other readers accept them."""
 
     @pytest.mark.parametrize("order", "<>")
     @pytest.mark.parametrize("big", [False, True])
@@ -609,7 +609,7 @@ class TestLengths:
 
 
 class TestTime:
-    """What a file asks for is counted before it is done."""
+    """Work is counted before it is done."""
 
     @staticmethod
     def empty_pages(number, start):

@@ -211,7 +211,7 @@ def _check_parts(source: Source, position: int, stop: int) -> None:
             return
         if marker == _TILE_PART:
             (size,) = source.unpack(">I", position + 6)
-            if not size:  # The last part, which reaches to the end.
+            if not size:  # the last part, up to the end
                 size = source.data.rfind(b"\xff\xd9", position, stop) - position
             length = size - 2
         if marker < 0xFF01 or length < 2 or position + 2 + length > stop:

@@ -31,8 +31,8 @@ class Blocks:
     """Where the strips or tiles of a page lie."""
 
     tiled: bool
-    across: int  # width and height of each in pixels; the last strip of a plane may be lower
-    down: int
+    across: int  # width of each in pixels
+    down: int  # height of each in pixels; the last strip of a plane may be lower
     offsets: tuple[int, ...]  # in bytes; plane after plane, each from the top
     lengths: tuple[int, ...]
     planes: int  # 1, or the number of samples if each is stored separately
@@ -116,7 +116,7 @@ def _complete(page: Page, needed: list[int]) -> tuple[tuple[int, ...], tuple[int
         )
     if sum(lengths) > len(page.source.data) + 2 * sum(needed) + _SPARE_BYTES:
         raise page.source.damaged("too many of the TIFF's strips or tiles overlap")
-    if raw:  # its lengths are not what the decoder goes by
+    if raw:  # the decoder ignores the lengths
         page.source.require(0, max(map(sum, zip(offsets, needed, strict=True))))
     return offsets, lengths
 

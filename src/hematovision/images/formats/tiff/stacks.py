@@ -18,7 +18,7 @@ RGB = ("red", "green", "blue")
 _SHORT_NAMES: Final = {"r": "red", "g": "green", "b": "blue"}
 # Names without a colour: "Channel:0:1", "ch 2", "c:1/3 - cell", "C1".
 _NUMBERED: Final = re.compile(r"(channel|ch|c|component|plane|image)?[\s:#_/-]*[\d:/]*( - .*)?")
-_FULL, _NONE = 200, 55  # of 255: what counts as all of a primary colour, and as nothing of it
+_FULL, _NONE = 200, 55  # of 255: thresholds for a full and an absent primary colour
 _LARGEST: Final = 65_535
 
 

@@ -30,7 +30,7 @@ SHORT, LONG = 3, 4
 _TYPE_BYTES = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), strict=True))
 _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_MAX_VALUES_BYTES = 2**20  # of a field that is taken over; JPEG tables have some hundred
+_MAX_VALUES_BYTES = 2**20  # of a copied field; JPEG tables have some hundred
 _BIG_TYPES = frozenset({13, 16, 18})
 
 
@@ -293,7 +293,7 @@ def check_kind(page: Page) -> tuple[int, ...]:
         )
     # A fourth, undeclared sample of RGB is alpha.
     extra = len(page.extra) or int(photometric == RGB and samples == 4)
-    if colours == 1 and samples > 2:  # decoders would show the first one and drop the others
+    if colours == 1 and samples > 2:  # decoders would keep only the first one
         raise page.source.unsupported(
             f"it is a TIFF of {samples} grey samples per pixel that are not declared as red, green "
             "and blue",
