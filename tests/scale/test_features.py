@@ -13,7 +13,7 @@ from hematovision.scale.features import compute_rows, features_on_cluster
 from hematovision.training.feature_cache import FeatureCache
 from hematovision.training.features import row_keys
 from hematovision.training.inputs import views_of
-from hematovision.workflows.features import compute_features, dataset_to_see
+from hematovision.workflows.features import compute_features, dataset_with_splits
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def cached(cache: Path, dataset: Path) -> dict[bytes, np.ndarray]:
     """Return what a cache file knows of a dataset's views."""
     digest = cache.stem.rpartition("-")[2]
     store = FeatureCache(digest, cache.parent)
-    views, _ = views_of(dataset_to_see(dataset, "folders", 0))
+    views, _ = views_of(dataset_with_splits(dataset, "folders", 0))
     keys = [row_keys(view.path.read_bytes(), [view.index])[0] for view in views]
     found = {key: store.get(key) for key in keys}
     store.close()

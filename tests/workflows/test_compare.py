@@ -1,4 +1,4 @@
-"""Comparing two models on a labelled folder: figures, files, refusals and errors."""
+"""Comparing two models on a labelled folder: metrics, files and errors."""
 
 import csv
 import json
@@ -25,32 +25,32 @@ from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.taxonomy import Taxonomy
 from hematovision.workflows.compare import compare
 
-BROWN = (150, 200, 10)  # green to the one, red to the other
+BROWN = (150, 200, 10)  # green for one model, red for the other
 
 
 def another(folder: Path, name: str, taxonomy: Taxonomy, red: float = 1.0) -> Path:
-    """Write a model like `MODEL` that weighs red more and calls its classes otherwise."""
-    known = read_bundle(MODEL)
-    graph = onnx.load_from_string(known.read(ONNX))
+    """Write a model like `MODEL` with another weight of red and other class names."""
+    base = read_bundle(MODEL)
+    graph = onnx.load_from_string(base.read(ONNX))
     for constant in graph.graph.initializer:
         if constant.name == "choose":
             weights = numpy_helper.to_array(constant).copy()
             weights[0] *= red
             constant.CopyFrom(numpy_helper.from_array(weights, "choose"))
-    manifest = replace(known.manifest, name=name, taxonomy=taxonomy, files={})
+    manifest = replace(base.manifest, name=name, taxonomy=taxonomy, files={})
     write_bundle(folder / name, manifest, {ONNX: graph.SerializeToString()})
     return folder / name
 
 
 @pytest.fixture
 def reddish(tmp_path: Path) -> Path:
-    """A model that says red more readily."""
+    """A model that predicts red more often."""
     return another(tmp_path, "reddish", read_bundle(MODEL).taxonomy, red=2.0)
 
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    """Squares of three colours in two parts; in the test part brown ones, and a broken file."""
+    """Squares of three colours in two splits; brown ones and a broken file in the test split."""
     root = write_squares(tmp_path / "squares")
     for label, count in (("red", 2), ("green", 1), ("blue", 1)):
         for i in range(count):
@@ -58,32 +58,32 @@ def colours(tmp_path: Path) -> Path:
     return root
 
 
-def test_both_answer_the_same_images_and_what_cannot_be_read_is_listed(colours, reddish):
-    said = []
-    result = compare(MODEL, reddish, colours, progress=lambda *told: said.append(told))
+def test_both_models_predict_the_same_images_and_unreadable_ones_are_listed(colours, reddish):
+    calls = []
+    result = compare(MODEL, reddish, colours, progress=lambda *step: calls.append(step))
     found = result.comparison
     assert (found.n, found.models) == (13, ("strongest-colour", "reddish"))
-    assert found.agreement.only_first == 1  # the brown one among the green
-    assert found.agreement.only_second == 2  # the brown ones among the red
+    assert found.agreement.only_first == 1  # the brown image in green
+    assert found.agreement.only_second == 2  # the brown images in red
     assert found.agreement.both_wrong == 1
     assert found.differences["accuracy"].value == pytest.approx(1 / 13)
     assert result.verdict.startswith("No significant difference")
     assert [Path(error.path).name for error in result.refused] == ["broken.png"]
-    assert said[-1] == (14, 14, "comparing")
+    assert calls[-1] == (14, 14, "comparing")
     assert result.report is None
 
 
-def test_images_are_sorted_by_what_they_teach(colours, reddish):
+def test_images_that_only_one_model_gets_right_come_first(colours, reddish):
     differing = compare(MODEL, reddish, colours).differing
     assert [image.right for image in differing] == ["first", "second", "second", "neither"]
     first, second, *_ = differing
-    assert (first.sample.label, first.said) == ("green", ("green", "red"))
-    assert (second.sample.label, second.said) == ("red", ("green", "red"))
+    assert (first.sample.label, first.predicted) == ("green", ("green", "red"))
+    assert (second.sample.label, second.predicted) == ("red", ("green", "red"))
     assert first.decision == ("accepted", "accepted")
-    assert all(0.5 < sure <= 1 for sure in first.confidence)
+    assert all(0.5 < value <= 1 for value in first.confidence)
 
 
-def test_files_are_written_where_they_were_asked_for(colours, reddish, tmp_path: Path):
+def test_the_files_of_a_comparison(colours, reddish, tmp_path: Path):
     out = tmp_path / "out"
     result = compare(MODEL, reddish, colours, out=out)
     assert {path.name for path in out.iterdir()} == {
@@ -112,26 +112,26 @@ def test_files_are_written_where_they_were_asked_for(colours, reddish, tmp_path:
     assert "strongest-colour; classes red, green, blue; backbone none" in page
 
 
-def test_a_picture_that_has_gone_meanwhile_is_left_out(colours, reddish, tmp_path, monkeypatch):
-    def gone(path):
+def test_an_image_that_became_unreadable_is_omitted(colours, reddish, tmp_path, monkeypatch):
+    def unreadable(path):
         raise images.reading.UnreadableFileError(path, "it is gone.")
 
-    monkeypatch.setattr("hematovision.workflows.differing.images.read", gone)
+    monkeypatch.setattr("hematovision.workflows.compare.images.read", unreadable)
     page = compare(MODEL, reddish, colours, out=tmp_path / "out").report.read_text("utf-8")
     assert '<li><img src="data:' not in page
     assert "0 of 2 shown" in page
 
 
-def test_all_parts_say_that_training_images_are_among_them(colours, reddish):
+def test_comparing_on_training_images_gives_a_note(colours, reddish):
     assert compare(MODEL, reddish, colours, split="all").comparison.n == 22
     for split in ("all", "train"):
         (note,) = compare(MODEL, reddish, colours, split=split).notes
         assert note.startswith("These are also training images")
     assert compare(MODEL, reddish, colours).notes == ()
-    assert compare(MODEL, reddish, colours / "Train").notes == ()  # no parts, nothing known
+    assert compare(MODEL, reddish, colours / "Train").notes == ()  # no splits, no note
 
 
-def test_models_of_other_classes_are_compared_in_what_both_can_say(colours, tmp_path: Path):
+def test_models_with_other_class_names_are_compared_in_common_classes(colours, tmp_path: Path):
     warm = Taxonomy("warm", ("rouge", "leaf", "blue"), {"leaf": ("green",)})
     other = another(tmp_path, "warm", warm, red=2.0)
     result = compare(MODEL, other, colours)
@@ -141,7 +141,7 @@ def test_models_of_other_classes_are_compared_in_what_both_can_say(colours, tmp_
     assert "the second model count as a common class: rouge as red, leaf as green." in note
 
 
-def test_images_of_a_class_that_one_cannot_say_are_left_out_and_counted(colours, tmp_path: Path):
+def test_images_of_a_class_that_one_model_lacks_are_left_out_and_counted(colours, tmp_path: Path):
     other = another(tmp_path, "other", Taxonomy("other", ("red", "green", "gold")), red=2.0)
     result = compare(MODEL, other, colours)
     assert result.comparison.classes == ("red", "green", "another class")
@@ -150,34 +150,34 @@ def test_images_of_a_class_that_one_cannot_say_are_left_out_and_counted(colours,
     assert "blue as another class" in result.notes[1]
     for name in ("red", "green"):
         shutil.rmtree(colours / "Test" / name)
-    with pytest.raises(DatasetError, match="no image of a class that both models can say"):
+    with pytest.raises(DatasetError, match="no image of a class that both models can predict"):
         compare(MODEL, other, colours)
 
 
 def test_models_without_classes_in_common_cannot_be_compared(colours, tmp_path: Path):
     other = another(tmp_path, "other", Taxonomy("other", ("cat", "dog", "cow")))
-    with pytest.raises(TaxonomyError, match="red, green, blue; the second says cat, dog, cow"):
+    with pytest.raises(TaxonomyError, match="red, green, blue; the second predicts cat, dog, cow"):
         compare(MODEL, other, colours)
 
 
-def test_the_same_model_twice_is_refused(colours, tmp_path: Path):
+def test_comparing_a_model_with_itself_is_an_error(colours, tmp_path: Path):
     copy = another(tmp_path, "copy", read_bundle(MODEL).taxonomy)
     shutil.copytree(MODEL, tmp_path / "again")
     with pytest.raises(ModelError, match=r"Both models are the same.*Give two different"):
         compare(MODEL, tmp_path / "again", colours)
-    # The same network with other thresholds sends other images to review: that is another model.
-    known = read_bundle(MODEL)
+    # Other thresholds make another model: it sends other images to review.
+    base = read_bundle(MODEL)
     stricter = replace(
-        known.manifest, thresholds=replace(known.thresholds, max_novelty=0.5), files={}
+        base.manifest, thresholds=replace(base.thresholds, max_novelty=0.5), files={}
     )
-    write_bundle(tmp_path / "strict", stricter, {ONNX: known.read(ONNX)})
+    write_bundle(tmp_path / "strict", stricter, {ONNX: base.read(ONNX)})
     found = compare(MODEL, tmp_path / "strict", colours).comparison
     assert found.models == (str(MODEL), str(tmp_path / "strict"))
     assert found.differences["review_rate"].value == pytest.approx(4 / 13)
     assert copy.is_dir()
 
 
-def test_what_cannot_be_compared_is_an_error_and_leaves_nothing(colours, reddish, tmp_path: Path):
+def test_errors_leave_no_files(colours, reddish, tmp_path: Path):
     out = tmp_path / "out"
     with pytest.raises(DatasetError, match="no valid split; it has: train, test"):
         compare(MODEL, reddish, colours, split="valid", out=out)
@@ -190,5 +190,5 @@ def test_what_cannot_be_compared_is_an_error_and_leaves_nothing(colours, reddish
         compare(MODEL, reddish, colours, out=colours)
 
 
-def test_comparing_is_one_name_of_the_package():
+def test_compare_is_part_of_the_public_api():
     assert hematovision.compare is compare

@@ -1,4 +1,4 @@
-"""Evaluation of any labelled folder: its part, its refusals, and its errors."""
+"""Evaluating a model on a labelled folder: splits, classes and errors."""
 
 import csv
 import shutil
@@ -38,29 +38,29 @@ def test_errors_are_counted_and_refused_images_are_listed(colours: Path, tmp_pat
     assert "broken.png" in result.report.read_text()
 
 
-def test_the_report_shows_where_the_model_looked(
+def test_the_report_shows_attention_maps_of_errors(
     colours: Path, tmp_path: Path, explaining_model: Path
 ):
     report = evaluate(explaining_model, colours, out=tmp_path / "new").report.read_text()
-    assert report.count('alt="where the model saw green"') == 1
+    assert report.count('alt="attention map for green"') == 1
     assert "Grad-CAM" in report
     old = evaluate(MODEL, colours, out=tmp_path / "old").report.read_text()
-    assert 'alt="red taken for green"' in old
-    assert "where the model saw" not in old
+    assert 'alt="red, predicted green"' in old
+    assert "attention map" not in old
     assert "Grad-CAM" not in old
 
 
-def test_all_parts_or_one_part(colours: Path, tmp_path: Path):
+def test_all_splits_or_one_split(colours: Path, tmp_path: Path):
     assert evaluate(MODEL, colours, split="all", out=tmp_path / "a").metrics.n == 19
     assert evaluate(MODEL, colours, split="train", out=tmp_path / "b").metrics.n == 9
 
 
-def test_a_part_that_is_not_there_is_an_error_that_lists_the_parts(colours: Path, tmp_path: Path):
+def test_a_missing_split_is_an_error_that_lists_the_splits(colours: Path, tmp_path: Path):
     with pytest.raises(DatasetError, match="no valid split; it has: train, test"):
         evaluate(MODEL, colours, split="valid", out=tmp_path / "out")
 
 
-def test_a_dataset_without_parts_is_evaluated_whole(colours: Path, tmp_path: Path):
+def test_a_dataset_without_splits_is_evaluated_whole(colours: Path, tmp_path: Path):
     result = evaluate(MODEL, colours / "Train", out=tmp_path / "out")
     assert result.metrics.n == 9
     assert result.metrics.baselines["most_frequent_class"].fitted_on == "evaluated split"
@@ -81,25 +81,25 @@ def test_only_unreadable_images_are_an_error(tmp_path: Path):
         evaluate(MODEL, tmp_path / "d", out=tmp_path / "out")
 
 
-def test_no_model_is_an_error_and_never_an_answer(colours: Path, tmp_path: Path):
+def test_a_missing_model_is_an_error(colours: Path, tmp_path: Path):
     with pytest.raises(ModelNotFoundError):
         evaluate("no-such-model", colours, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_output_folder_in_use_is_refused(colours: Path, tmp_path: Path):
+def test_an_output_folder_in_use_is_an_error(colours: Path, tmp_path: Path):
     with pytest.raises(OutputError):
         evaluate(MODEL, colours, out=colours)
 
 
 def move_classes(dataset: Path, folders: dict[str, str]) -> Path:
-    """Rename class folders in every part; two may become one."""
-    for part in dataset.iterdir():
-        for old, new in folders.items() if part.is_dir() else ():
-            (part / new).mkdir(exist_ok=True)
-            for path in (part / old).iterdir():
-                path.rename(part / new / path.name)
-            (part / old).rmdir()
+    """Rename class folders in every split; two may become one."""
+    for split in dataset.iterdir():
+        for old, new in folders.items() if split.is_dir() else ():
+            (split / new).mkdir(exist_ok=True)
+            for path in (split / old).iterdir():
+                path.rename(split / new / path.name)
+            (split / old).rmdir()
     return dataset
 
 
@@ -149,9 +149,9 @@ def test_a_model_of_three_classes_is_evaluated_on_the_eight_folders(
 
 
 def test_folders_that_all_mean_one_class_of_the_model_are_an_error(eight: Path, tmp_path: Path):
-    for part in eight.iterdir():
-        for name in ("erythroblast", "platelet") if part.is_dir() else ():
-            shutil.rmtree(part / name)
+    for split in eight.iterdir():
+        for name in ("erythroblast", "platelet") if split.is_dir() else ():
+            shutil.rmtree(split / name)
     with pytest.raises(TaxonomyError, match=r"mean WBC .*leaves one class"):
         evaluate("rbc-wbc-platelets", eight, split="all", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -168,18 +168,18 @@ def test_classes_that_have_nothing_in_common_are_an_error(tmp_path: Path, names)
 
 
 def test_a_model_of_eight_classes_can_be_evaluated_in_three(eight: Path, tmp_path: Path, log):
-    asked = evaluate(
+    three = evaluate(
         "pbc8",
         eight,
         split="all",
         taxonomy="rbc-wbc-platelets",
-        out=tmp_path / "asked",
+        out=tmp_path / "three",
         progress=log,
     )
     assert log.notes[0].startswith("Classes: RBC (erythroblast), WBC (basophil, ")
     folders = move_classes(eight, EIGHT)
     assert (
-        asked.metrics.confusion_matrix
+        three.metrics.confusion_matrix
         == evaluate("pbc8", folders, split="all", out=tmp_path / "moved").metrics.confusion_matrix
     )
 

@@ -24,7 +24,7 @@ from hematovision.files import sha256_bytes
 from hematovision.model.inference import ahead
 from hematovision.progress import Progress, no_progress
 from hematovision.scale.cluster import Cluster, Connection, connected
-from hematovision.workflows.features import FeaturesSummary, dataset_to_see
+from hematovision.workflows.features import FeaturesSummary, dataset_with_splits
 
 with needs_extra("train", "Computing features"):
     from hematovision.model.backbone import Backbone
@@ -109,7 +109,7 @@ def features_on_cluster(
     """
     require("ray")
     require("features")
-    data = dataset_to_see(dataset, taxonomy, seed, progress)
+    data = dataset_with_splits(dataset, taxonomy, seed, progress)
     packed = PackedBackbone(backbone_graph(load_weights(weights)))
     views, _ = views_of(data)
     with open_cache(sha256_bytes(packed.graph)) as cache:

@@ -1,15 +1,18 @@
-"""The job of comparing: two models and labelled images in, which is better and where out."""
+"""``compare``: two models and labelled images in, their differences with intervals out."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from hematovision import images
 from hematovision.data.folders import read_dataset
-from hematovision.data.samples import Dataset
+from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import DatasetError, ImageError, ModelError
 from hematovision.evaluation.comparison import (
     CommonClasses,
@@ -23,26 +26,47 @@ from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.thresholds import accepts
-from hematovision.paths import shown
+from hematovision.paths import csv_row, shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import ReportFacts
-from hematovision.reporting.comparison import verdict, write_comparison_report
-from hematovision.workflows.differing import (
-    DifferingImage,
-    differing_table,
-    find_differing,
-    gallery,
+from hematovision.reporting.comparison import (
+    Differing,
+    PairExample,
+    verdict,
+    write_comparison_report,
 )
+from hematovision.reporting.report import GALLERY
 from hematovision.workflows.labelled import Part, choose_split, predict_labelled
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions
 
-__all__ = ["CompareResult", "compare"]
+__all__ = [
+    "CompareResult",
+    "DifferingImage",
+    "compare",
+    "differing_table",
+    "find_differing",
+    "gallery",
+]
+
+_COLUMNS = (
+    "path",
+    "true",
+    "right",
+    "first",
+    "second",
+    "first_confidence",
+    "second_confidence",
+    "first_decision",
+    "second_decision",
+    "group",
+    "lab",
+)
 
 
 @dataclass(frozen=True)
 class CompareResult:
-    """What a comparison led to.
+    """The result of `compare`.
 
     Parameters
     ----------
@@ -50,13 +74,13 @@ class CompareResult:
     verdict : str
         Which model is better, in a sentence.
     differing : tuple of DifferingImage
-        Those that one model alone tells rightly first; among equals the surest mistake first.
+        Images that only one model gets right first, then by the confidence of the error.
     refused : tuple of ImageError
         Images that could not be read.
     notes : tuple of str
-        What was left out, and what else a reader should know.
+        Images that were left out, and caveats.
     report : Path or None
-        ``compare.html``, where files were asked for.
+        ``compare.html``, if `out` was given.
     """
 
     comparison: Comparison
@@ -77,30 +101,29 @@ def compare(
     out: Path | None = None,
     progress: Progress = no_progress,
 ) -> CompareResult:
-    """Let two models answer the same labelled images, and tell which is better and where.
+    """Compare two models on the same labelled images.
 
     Parameters
     ----------
     first, second : str or Path
-        Bundled models' names or run folders. Differences are the second's less the first's. Where
-        their classes differ they are compared in those that both can say; see `CommonClasses`.
+        Bundled models' names or run folders. Differences are second minus first. Models with
+        different classes are compared in those that both can predict; see `CommonClasses`.
     dataset : Path
         Class folders whose names mean classes of the coarser model.
     split : {"train", "valid", "test", "all"}
-        Which part. A dataset without parts is taken whole.
+        A dataset without splits is taken whole.
     splits : Path, optional
-        A ``split.csv`` that says the parts, for instance that of a run folder whose training made
-        them; by default the dataset's own.
+        A ``split.csv`` with the splits, such as that of a run folder; by default the dataset's own.
     out : Path, optional
-        A folder to make, for ``compare.json``, ``differences.csv`` and ``compare.html``; must not
+        A folder to create, for ``compare.json``, ``differences.csv`` and ``compare.html``; must not
         exist or be empty.
     progress : Progress
 
     Raises
     ------
     DatasetError
-        If the dataset has no such part, or no readable image of a class that both models can say;
-        a `TaxonomyError` if a folder is no class of the models, or they have too few in common.
+        If the dataset has no such split, or no readable image of a common class; a `TaxonomyError`
+        if a folder is no class of the models, or they have too few in common.
     ModelError
         If both are the same model, or one cannot be used.
     OutputError
@@ -117,23 +140,25 @@ def compare(
     if out is not None:
         require("compare")
     classifiers = [Classifier.load(first), Classifier.load(second)]
-    _refuse_the_same(classifiers)
+    _check_different(classifiers)
     common = CommonClasses.of(*(classifier.taxonomy for classifier in classifiers))
     data = read_dataset(Path(dataset), common.taxonomy, splits=splits, progress=progress)
     chosen = choose_split(data, split)
-    kept = _sayable(chosen, common)
+    kept = _comparable(chosen, common)
     whole = split == "all" or not data.splits
     notes = _notes(chosen, common, data if whole or split == "train" else None)
-    names = _names(first, second, classifiers)
+    names = [classifier.bundle.name for classifier in classifiers]
+    if names[0] == names[1]:
+        names = [str(first), str(second)]
     if out is None:
-        return _compared(names, classifiers, kept, common, notes, progress)
+        return _compare(names, classifiers, kept, common, notes, progress)
     with claimed_folder(Path(out), inputs=[Path(dataset)]):
-        result = _compared(names, classifiers, kept, common, notes, progress)
-        part = "all" if whole else split
-        return replace(result, report=_write(Path(out), result, data, part, classifiers, common))
+        result = _compare(names, classifiers, kept, common, notes, progress)
+        name = "all" if whole else split
+        return replace(result, report=_write(Path(out), result, data, name, classifiers, common))
 
 
-def _compared(
+def _compare(
     names: Sequence[str],
     classifiers: Sequence[Classifier],
     kept: Dataset,
@@ -141,9 +166,9 @@ def _compared(
     notes: tuple[str, ...],
     progress: Progress,
 ) -> CompareResult:
-    answered, refused = predict_labelled(classifiers, kept, progress, "comparing")
-    one, two = _fold(names, classifiers, answered, common)
-    samples = answered[0].samples
+    predictions, refused = predict_labelled(classifiers, kept, progress, "comparing")
+    one, two = _fold(names, classifiers, predictions, common)
+    samples = predictions[0].samples
     comparison = compare_predictions(
         [common.classes.index(sample.label) for sample in samples],
         one,
@@ -156,31 +181,25 @@ def _compared(
     return CompareResult(comparison, verdict(comparison), differing, refused, notes)
 
 
-def _refuse_the_same(classifiers: Sequence[Classifier]) -> None:
+def _check_different(classifiers: Sequence[Classifier]) -> None:
     one, two = (classifier.bundle for classifier in classifiers)
     same_network = one.manifest.files[ONNX] == two.manifest.files[ONNX]
     if same_network and (one.taxonomy, one.thresholds) == (two.taxonomy, two.thresholds):
         raise ModelError(
             f"Both models are the same: {one.folder} and {two.folder} hold one network with one "
-            "set of thresholds. Give two different models; `hematovision models` lists those that "
-            "come with it."
+            "set of thresholds. Give two different models; `hematovision models` lists the bundled "
+            "ones."
         )
 
 
-def _names(first: str | Path, second: str | Path, classifiers: Sequence[Classifier]) -> list[str]:
-    """Return what to call the models: their names, or as they were given if those are equal."""
-    names = [classifier.bundle.name for classifier in classifiers]
-    return names if names[0] != names[1] else [str(first), str(second)]
-
-
-def _sayable(data: Dataset, common: CommonClasses) -> Dataset:
-    """Keep the images whose class both models can say."""
+def _comparable(data: Dataset, common: CommonClasses) -> Dataset:
+    """Keep the images whose class both models can predict."""
     kept = data.with_samples(sample for sample in data if sample.label in common.classes)
     if not kept.samples:
         raise DatasetError(
-            f"{data.root} has no image of a class that both models can say, in this part: "
+            f"This split of {data.root} has no image of a class that both models can predict: "
             f"{', '.join(common.classes)}. It has {len(data)} of other classes. Give images of "
-            "these classes, or another part with --split."
+            "these classes, or another split with --split."
         )
     return kept
 
@@ -188,18 +207,20 @@ def _sayable(data: Dataset, common: CommonClasses) -> Dataset:
 def _fold(
     names: Sequence[str],
     classifiers: Sequence[Classifier],
-    answered: Sequence[LabelledPredictions],
+    predictions: Sequence[LabelledPredictions],
     common: CommonClasses,
 ) -> list[ModelPredictions]:
-    """Say answers in the common classes; each model accepted them by its own thresholds."""
+    """Sum predictions to the common classes; each model's own thresholds decide about review."""
     return [
         ModelPredictions(
             name,
-            common.fold(said.probabilities, i),
-            accepts(said.probabilities, said.novelty, classifier.thresholds),
-            np.asarray(said.novelty) > classifier.thresholds.max_novelty,
+            common.fold(own.probabilities, i),
+            accepts(own.probabilities, own.novelty, classifier.thresholds),
+            np.asarray(own.novelty) > classifier.thresholds.max_novelty,
         )
-        for i, (name, classifier, said) in enumerate(zip(names, classifiers, answered, strict=True))
+        for i, (name, classifier, own) in enumerate(
+            zip(names, classifiers, predictions, strict=True)
+        )
     ]
 
 
@@ -217,7 +238,7 @@ def _notes(chosen: Dataset, common: CommonClasses, training: Dataset | None) -> 
             listed = ", ".join(f"{name} as {end}" for name, end in names.items())
             notes.append(
                 f"Predictions of the {order} model count as a common class: {listed}. If its class "
-                "is only a part of the common one, it was not trained on the rest."
+                "covers less than the common one, it was not trained on the rest."
             )
     if training is not None and "train" in training.splits:
         notes.append(
@@ -231,7 +252,7 @@ def _write(
     out: Path,
     result: CompareResult,
     data: Dataset,
-    part: str,
+    split: str,
     classifiers: Sequence[Classifier],
     common: CommonClasses,
 ) -> Path:
@@ -240,23 +261,146 @@ def _write(
     bundles = [classifier.bundle for classifier in classifiers]
     named = zip(("First", "Second"), result.comparison.models, bundles, strict=True)
     details = {f"{order} model": _about(name, bundle) for order, name, bundle in named}
-    refused = (
-        shown(f"Not compared, since it cannot be read: {error}") for error in result.refused[:10]
-    )
+    refused = (shown(f"Not compared, cannot be read: {error}") for error in result.refused[:10])
     facts = ReportFacts(
-        title=f"{shown(data.root.name)}: {'all images' if part == 'all' else f'{part} part'}",
+        title=f"{shown(data.root.name)}: {'all images' if split == 'all' else f'{split} split'}",
         model=" and ".join(result.comparison.models),
         dataset=shown(data.root.name),
-        split=part,
+        split=split,
         details={**details, "Compared in": ", ".join(common.classes)},
-        notes=(*result.notes, *map(shown, refused)),
+        notes=(*result.notes, *refused),
     )
     return write_comparison_report(out, result.comparison, facts, gallery(result.differing, data))
 
 
 def _about(name: str, bundle: Bundle) -> str:
-    """Say what a reader wants to know of a model: its classes, and what it learnt from."""
+    """Describe a model: its classes, backbone and training labs."""
     manifest = bundle.manifest
     labs = ", ".join(map(str, manifest.data.get("labs", ()))) or "not known"
     classes = ", ".join(bundle.taxonomy.classes)
     return f"{name}; classes {classes}; backbone {manifest.backbone.name}; trained on labs: {labs}"
+
+
+@dataclass(frozen=True)
+class DifferingImage:
+    """An image for which two models predict different classes.
+
+    Parameters
+    ----------
+    sample : Sample
+        With its true class, in the classes of the comparison.
+    predicted : tuple of two str
+        The predictions of the first and the second model.
+    confidence : tuple of two float
+        Their probabilities.
+    decision : tuple of two str
+        ``"accepted"`` or ``"review"``.
+    out_of_distribution : tuple of two bool
+        Whether the image is unlike the model's training images.
+    """
+
+    sample: Sample
+    predicted: tuple[str, str]
+    confidence: tuple[float, float]
+    decision: tuple[str, str]
+    out_of_distribution: tuple[bool, bool] = (False, False)
+
+    @property
+    def right(self) -> str:
+        """Which model is right: ``"first"``, ``"second"`` or ``"neither"``."""
+        names = dict(zip(self.predicted, ("first", "second"), strict=True))
+        return names.get(self.sample.label, "neither")
+
+    @property
+    def _order(self) -> tuple[bool, float]:
+        wrong = [
+            confidence
+            for label, confidence in zip(self.predicted, self.confidence, strict=True)
+            if label != self.sample.label
+        ]
+        return self.right == "neither", -max(wrong)
+
+
+def find_differing(
+    first: ModelPredictions,
+    second: ModelPredictions,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+) -> tuple[DifferingImage, ...]:
+    """Find the images for which two models predict different classes.
+
+    Parameters
+    ----------
+    first, second : ModelPredictions
+        For the same N images, in the same C classes.
+    samples : sequence of Sample
+        The N images.
+    classes : sequence of str
+
+    Returns
+    -------
+    tuple of DifferingImage
+        Images that only one model gets right first, then by the confidence of the error.
+    """
+    models = (first, second)
+    tables = [np.asarray(model.probabilities) for model in models]
+    labels = np.stack([table.argmax(axis=1) for table in tables])
+    none = np.zeros(len(samples), bool)
+    novel = np.array(
+        [none if m.out_of_distribution is None else m.out_of_distribution for m in models], bool
+    )
+    decisions = [np.where(np.asarray(model.accepted), "accepted", "review") for model in models]
+    found = [
+        DifferingImage(
+            sample=samples[i],
+            predicted=(classes[labels[0, i]], classes[labels[1, i]]),
+            confidence=(float(tables[0][i].max()), float(tables[1][i].max())),
+            decision=(str(decisions[0][i]), str(decisions[1][i])),
+            out_of_distribution=(bool(novel[0, i]), bool(novel[1, i])),
+        )
+        for i in np.flatnonzero(labels[0] != labels[1]).tolist()
+    ]
+    return tuple(sorted(found, key=lambda image: image._order))
+
+
+def differing_table(differing: Sequence[DifferingImage], data: Dataset) -> str:
+    """Return ``differences.csv``: one row per image, with the truth and both predictions."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for image in differing:
+        confidence = (f"{value:.6f}" for value in image.confidence)
+        sample = image.sample
+        truth = data.relative(sample), sample.label, image.right
+        source = sample.group, sample.lab or ""
+        writer.writerow(csv_row([*truth, *image.predicted, *confidence, *image.decision, *source]))
+    return buffer.getvalue()
+
+
+def gallery(differing: Sequence[DifferingImage], data: Dataset) -> Differing:
+    """Read as many images of each kind as the report shows."""
+    kinds = {
+        right: [image for image in differing if image.right == right]
+        for right in ("second", "first", "neither")
+    }
+    second, first, neither = (
+        [example for image in found[:GALLERY] if (example := _example(image, data))]
+        for found in kinds.values()
+    )
+    return Differing(second, first, neither, len(kinds["neither"]))
+
+
+def _example(image: DifferingImage, data: Dataset) -> PairExample | None:
+    try:
+        pixels = images.read(image.sample.path)
+    except ImageError:  # It was readable when it was classified; the report omits it.
+        return None
+    return PairExample(
+        image=pixels,
+        true=image.sample.label,
+        predicted=image.predicted,
+        confidence=image.confidence,
+        decision=image.decision,
+        out_of_distribution=image.out_of_distribution,
+        name=shown(data.relative(image.sample)),
+    )

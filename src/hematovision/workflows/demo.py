@@ -1,4 +1,4 @@
-"""The job of showing the whole job: phantoms are drawn, learnt and judged, with no data needed."""
+"""``demo``: the full pipeline on synthetic cells."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ with needs_extra("train", "The demo"):
 __all__ = ["IMAGES", "DemoResult", "demo"]
 
 IMAGES = 600
-"""Drawn cell images: enough to learn from, few enough for a minute."""
+"""Synthetic cell images: enough to train on, few enough for a minute."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Where the demo's run folder and report are, its figures, and an image to classify next."""
+    """The demo's run folder, its report and metrics, and an image to classify next."""
 
     folder: Path
     report: Path
@@ -35,22 +35,21 @@ class DemoResult:
 def demo(
     folder: Path, *, images: int = IMAGES, seed: int = 0, progress: Progress = no_progress
 ) -> DemoResult:
-    """Draw a dataset, train on it, and evaluate.
+    """Render a dataset, train a model on it, and evaluate the model.
 
     Parameters
     ----------
     folder : Path
-        Where to work. What an earlier demo left there is replaced; a folder of anything else is
-        refused.
+        Working folder. An earlier demo in it is replaced; any other content is an error.
     images : int
-        How many cell images to draw.
+        How many cell images to render.
     seed : int
     progress : Progress
 
     Raises
     ------
     OutputError
-        If `folder` holds something that no demo wrote, or cannot be written.
+        If `folder` holds other files, or cannot be written.
     MissingExtraError
         At once, if the extra ``train`` is not installed.
     """
@@ -66,16 +65,16 @@ def demo(
 
 
 def _clear(folder: Path, *, was_interrupted: bool) -> None:
-    """Remove an earlier demo, recognised by the note of its synthetic cells, and nothing else."""
+    """Remove an earlier demo, recognised by the note next to its synthetic cells."""
     inside = {path.name for path in folder.iterdir()} - {LOCK}
     noted = was_interrupted or (folder / "synthetic" / NOTE_FILE).is_file()
-    # Up to version 0.2 the folder and the note were called so.
+    # The names of the folder and the note up to version 0.2.
     noted = noted or (folder / "phantoms" / OLD_NOTE_FILE).is_file()
     ours = inside <= {"synthetic", "phantoms", "run"} and noted
     if inside and not ours:
         raise OutputError(
-            f"{folder} holds something that is no demo ({', '.join(sorted(inside)[:3])}); it was "
-            "not touched. Choose another folder with --out."
+            f"{folder} holds files that are not from a demo ({', '.join(sorted(inside)[:3])}); "
+            "nothing was changed. Choose another folder with --out."
         )
     for name in inside:
         shutil.rmtree(folder / name)

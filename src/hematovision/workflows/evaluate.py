@@ -1,36 +1,45 @@
-"""The job of evaluating: a model and labelled images in, figures and a report out."""
+"""``evaluate``: a model and labelled images in, metrics and a report out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from hematovision.data.classes import choose_taxonomy
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.screening import copy_warnings, unsupported_warnings
-from hematovision.errors import ImageError
+from hematovision.errors import ImageError, TaxonomyError
 from hematovision.evaluation import Metrics, TrainingSplit
+from hematovision.evaluation.comparison import CommonClasses
 from hematovision.extras import require
 from hematovision.model.classifier import Classifier
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress, notify
 from hematovision.reporting import ReportFacts
-from hematovision.workflows.dataset_classes import DatasetClasses, classes_for
+from hematovision.taxonomy import FOLDERS, TAXONOMIES, Taxonomy
 from hematovision.workflows.labelled import Part, choose_split, predict_labelled, read_colours
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.scoring import boxes_of, score_model, split_counts, write_evaluation
+from hematovision.workflows.scoring import (
+    LabelledPredictions,
+    boxes_of,
+    score_model,
+    split_counts,
+    write_evaluation,
+)
 
-__all__ = ["EvaluateResult", "evaluate"]
+__all__ = ["DatasetClasses", "EvaluateResult", "classes_for", "evaluate"]
 
 _BASELINE_IMAGES = 2000
-"""How many training images the mean-colour baseline learns from: three means need no more."""
+"""Most training images for the mean-colour baseline, which has three means per class."""
 
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What an evaluation led to: the folder, the report in it, figures, and what was refused."""
+    """The folder of an evaluation, the report in it, the metrics, and unreadable images."""
 
     folder: Path
     report: Path
@@ -47,30 +56,29 @@ def evaluate(
     taxonomy: str | None = None,
     progress: Progress = no_progress,
 ) -> EvaluateResult:
-    """Judge a model on labelled images, by the way that every door takes to an answer.
+    """Evaluate a model on labelled images.
 
     Parameters
     ----------
     model : str or Path
         A bundled model's name or a run folder.
     dataset : Path
-        Class folders whose names mean classes of the model, or coarser ones to which the model's
-        can be added up; see `classes_for`.
+        Class folders whose names mean classes of the model, or coarser ones; see `classes_for`.
     out : Path
-        The folder to make; must not exist or be empty.
+        The folder to create; must not exist or be empty.
     split : {"train", "valid", "test", "all"}
-        Which part. A dataset without parts is evaluated whole.
+        A dataset without splits is evaluated whole.
     taxonomy : str, optional
-        The name of a taxonomy to evaluate in, for instance that of three classes for a model of
-        eight, or ``"folders"``; by default as `classes_for` finds it.
+        The name of a taxonomy to evaluate in, such as that of three classes for a model of eight,
+        or ``"folders"``; by default as `classes_for` finds it.
     progress : Progress
-        Told which classes the folders stand for, before the work.
+        First shows a note on the classes.
 
     Raises
     ------
     DatasetError
-        If the dataset has no such part, or not one readable image in it; a `TaxonomyError` if a
-        folder is no class of the model.
+        If the dataset has no such split, or no readable image in it; a `TaxonomyError` if a folder
+        is no class of the model.
     ModelNotFoundError, BundleError
         If the model cannot be used.
     OutputError
@@ -84,10 +92,10 @@ def evaluate(
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
     chosen = choose_split(data, split)
     with claimed_folder(out, inputs=[dataset]):
-        return _evaluated(classifier, found, data, chosen, out, split, progress)
+        return _evaluate(classifier, found, data, chosen, out, split, progress)
 
 
-def _evaluated(
+def _evaluate(
     classifier: Classifier,
     found: DatasetClasses,
     data: Dataset,
@@ -99,38 +107,145 @@ def _evaluated(
     notes = (*found.notes, *unsupported_warnings(data), *copy_warnings(data))
     for note in notes:
         notify(progress, f"Note: {note}")
-    (answered,), refused = predict_labelled([classifier], chosen, progress)
-    answered = found.fold(answered)
-    metrics = score_model(answered, found.classes, classifier.thresholds, _training(data), seed=0)
+    (predictions,), refused = predict_labelled([classifier], chosen, progress)
+    predictions = found.fold(predictions)
+    thresholds, manifest = classifier.thresholds, classifier.bundle.manifest
+    metrics = score_model(predictions, found.classes, thresholds, _training(data), seed=0)
     metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
     whole = split == "all" or not data.splits
     facts = ReportFacts(
-        title=f"{shown(data.root.name)}: {'all images' if whole else f'{split} part'}",
+        title=f"{shown(data.root.name)}: {'all images' if whole else f'{split} split'}",
         model=classifier.bundle.name,
         dataset=shown(data.root.name),
         split="all" if whole else split,
         split_sizes=split_counts(data),
-        details={"Backbone": classifier.bundle.manifest.backbone.name},
-        labs=tuple(map(str, classifier.bundle.manifest.data.get("labs", ()))),
-        notes=tuple(
-            shown(f"Not evaluated, since it cannot be read: {error}") for error in refused[:10]
-        ),
+        details={"Backbone": manifest.backbone.name},
+        labs=tuple(map(str, manifest.data.get("labs", ()))),
+        notes=tuple(shown(f"Not evaluated, cannot be read: {error}") for error in refused[:10]),
     )
     looked = classifier.attention if classifier.explains else None
-    report = write_evaluation(
-        out, metrics, facts, answered, data, classifier.thresholds, looked=looked
-    )
+    report = write_evaluation(out, metrics, facts, predictions, data, thresholds, looked=looked)
     return EvaluateResult(out, report, metrics, refused)
 
 
 def _training(data: Dataset) -> TrainingSplit | None:
-    """Return what the trivial baselines learn from: the dataset's own training part, if any."""
+    """Return the dataset's own training split, for the baselines; None if there is none."""
     if "train" not in data.splits:
         return None
-    part = data.subset("train")
-    samples, labels = part.samples, part.labels
+    train = data.subset("train")
+    samples, labels = train.samples, train.labels
     if len(samples) > _BASELINE_IMAGES:
         some = np.sort(np.random.default_rng(0).permutation(len(samples))[:_BASELINE_IMAGES])
         samples, labels = tuple(samples[i] for i in some), labels[some]
     kept, colours = read_colours(samples)
     return TrainingSplit(labels[kept], boxes_of([samples[i] for i in kept]), colours)
+
+
+@dataclass(frozen=True)
+class DatasetClasses:
+    """The classes for evaluating a model on a dataset; created by `classes_for`.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy
+        For reading the dataset.
+    common : CommonClasses or None
+        Of `taxonomy` and the model's; None if they are the same.
+    """
+
+    taxonomy: Taxonomy
+    common: CommonClasses | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the metrics."""
+        return self.taxonomy.classes if self.common is None else self.common.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A note on the model's classes that are summed, if any."""
+        names = {} if self.common is None else self.common.names[1]
+        if not names:
+            return ()
+        listed = (
+            f"{end} ({', '.join(name for name, to in names.items() if to == end)})"
+            for end in self.classes
+            if end in names.values()
+        )
+        return (f"Model classes, summed for this dataset: {', '.join(listed)}.",)
+
+    def relabel(self, data: Dataset) -> Dataset:
+        """Return a dataset whose label indices are those of `classes`."""
+        if self.common is None:
+            return data
+        return replace(data, taxonomy=replace(self.taxonomy, classes=self.classes))
+
+    def fold(self, predictions: LabelledPredictions) -> LabelledPredictions:
+        """Sum probabilities; the model's own largest one still decides about review."""
+        if self.common is None:
+            return predictions
+        return replace(
+            predictions,
+            probabilities=self.common.fold(predictions.probabilities, 1),
+            own_confidence=predictions.probabilities.max(axis=1),
+        )
+
+
+def classes_for(
+    model: Taxonomy, folders: Mapping[str, int], name: str | None = None, *, where: str
+) -> DatasetClasses:
+    """Find the classes in which a model can be evaluated on a dataset.
+
+    They are the model's own if it knows every folder. If the folders are coarser, the model's
+    probabilities are summed, as in `compare`.
+
+    Parameters
+    ----------
+    model : Taxonomy
+        Of the model.
+    folders : mapping of str to int
+        The dataset's class folders with their numbers of images.
+    name : str, optional
+        The taxonomy to evaluate in, ``"folders"`` for the folder names.
+    where : str
+        The dataset, for messages.
+
+    Raises
+    ------
+    TaxonomyError
+        If a folder is no class of the model, nor of a taxonomy that the model's classes fit into.
+    """
+    if name is None and all(model.find(folder) for folder in folders):
+        return DatasetClasses(model)
+    for coarser in _candidates(folders, name, where):
+        common = _common(coarser, model)
+        if common and {coarser.find(folder) for folder in folders} <= set(common.classes):
+            return DatasetClasses(coarser, common)
+    unknown = [f"{folder!r} ({n})" for folder, n in folders.items() if not model.find(folder)]
+    cannot = ", ".join(unknown) or f"the classes of the taxonomy {name!r}"
+    raise TaxonomyError(
+        f"{where}: the model cannot predict {cannot}. Its classes are {', '.join(model.classes)} "
+        "(and their usual spellings). Rename these folders, move them away, or evaluate a model "
+        "that was trained on such classes."
+    )
+
+
+def _common(coarser: Taxonomy, model: Taxonomy) -> CommonClasses | None:
+    """Return the common classes if `coarser` is the coarser taxonomy and there are two."""
+    try:
+        common = CommonClasses.of(coarser, model)
+    except TaxonomyError:
+        return None
+    return common if common.taxonomy is coarser else None
+
+
+def _candidates(folders: Mapping[str, int], name: str | None, where: str) -> Iterable[Taxonomy]:
+    """Yield the taxonomies that know every folder, the folder names last."""
+    if name is not None:
+        yield choose_taxonomy(folders, name, where=where)
+        return
+    for taxonomy in TAXONOMIES.values():
+        if all(taxonomy.find(folder) for folder in folders):
+            yield taxonomy
+    if len(folders) > 1:
+        yield choose_taxonomy(folders, FOLDERS, where=where)

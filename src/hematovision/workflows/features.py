@@ -1,4 +1,4 @@
-"""The job of computing features: what training will ask for, remembered in the cache."""
+"""``features``: compute the features that training needs, and cache them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ with needs_extra("train", "Computing features"):
     from hematovision.training.inputs import views_of
     from hematovision.training.pretrained import load_weights
 
-__all__ = ["FeaturesSummary", "compute_features", "dataset_to_see"]
+__all__ = ["FeaturesSummary", "compute_features", "dataset_with_splits"]
 
 
 @dataclass(frozen=True)
 class FeaturesSummary:
-    """What is in the cache now.
+    """The result of `compute_features`.
 
     Parameters
     ----------
     images : int
         Of the dataset.
     rows : int
-        Views of them that training will ask for and find.
+        Views of them that training needs, now in the cache.
     computed : int
-        How many of these were not known before.
+        How many of these were not in the cache before.
     refused : tuple of ImageError
         Images that could not be read.
     cache : Path
-        Where the rows are.
+        The cache file.
     """
 
     images: int
@@ -55,7 +55,7 @@ def compute_features(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> FeaturesSummary:
-    """Compute the features that `train` with the same arguments will need, and remember them.
+    """Compute and cache the features that `train` with the same arguments needs.
 
     Parameters
     ----------
@@ -66,22 +66,22 @@ def compute_features(
     weights : str
         ``"hematology"``, ``"imagenet"`` or a file.
     seed : int
-        Of the split, where the dataset has none.
+        Of the split, if the dataset has none.
     progress : Progress
 
     Raises
     ------
     DatasetError
-        If `dataset` is none, or cannot be split.
+        If `dataset` cannot be read or split.
     WeightsError
-        If the weights cannot be had.
+        If the weights cannot be read or downloaded.
     OutputError
         If the cache cannot be written.
     MissingExtraError
         At once, if the extra ``train`` is not installed.
     """
     require("features")
-    data = dataset_to_see(dataset, taxonomy, seed, progress)
+    data = dataset_with_splits(dataset, taxonomy, seed, progress)
     backbone = Backbone(load_weights(weights))
     views, _ = views_of(data)
     with open_cache(backbone.sha256) as cache:
@@ -91,8 +91,8 @@ def compute_features(
         )
 
 
-def dataset_to_see(
+def dataset_with_splits(
     dataset: Path, taxonomy: str | None, seed: int, progress: Progress = no_progress
 ) -> Dataset:
-    """Return a dataset with parts, made as `train` makes them where there are none."""
+    """Return a dataset with splits, made as `train` makes them if there are none."""
     return complete_splits(read_dataset(dataset, taxonomy, progress=progress), seed)

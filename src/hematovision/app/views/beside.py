@@ -95,8 +95,8 @@ def _draw(result: CompareResult) -> None:
                     {
                         "cell": image.sample.path.name,
                         "the person said": image.sample.label,
-                        first: image.said[0],
-                        second: image.said[1],
+                        first: image.predicted[0],
+                        second: image.predicted[1],
                         "right": image.right,
                     }
                     for image in result.differing
