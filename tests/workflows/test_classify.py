@@ -1,6 +1,7 @@
 """`classify`: every image has a row, in order, whether it can be read or not."""
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -13,8 +14,9 @@ from hematovision.errors import (
     OutputError,
     UnreadableFileError,
 )
-from hematovision.workflows import overlays
-from hematovision.workflows.classify import classify
+from hematovision.model.prediction import Prediction
+from hematovision.workflows import classify as module
+from hematovision.workflows.classify import classify, open_overlays, overlay_names
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_an_image_that_vanishes_in_between_keeps_its_prediction(
     def gone(path):
         raise UnreadableFileError(path, "gone")
 
-    monkeypatch.setattr(overlays.images, "read", gone)
+    monkeypatch.setattr(module.images, "read", gone)
     found = classify([cells / "red.png"], model=explaining_model, explain=tmp_path / "o")
     assert (found.counts["red"], found.explained) == (1, 0)
 
@@ -154,3 +156,125 @@ def test_real_images_are_classified(colour_model, real_data: Path, tmp_path: Pat
     found = [next(iter(sorted((real_data / f).rglob("*.[jp][pn]g")))) for f in folders]
     summary = classify(found, model=colour_model, out=tmp_path / "t.parquet")
     assert (summary.n, summary.refused) == (len(found), ())
+
+
+def overlays_of(*paths: str) -> list[str]:
+    return [PurePosixPath(name).as_posix() for name in overlay_names([Path(p) for p in paths])]
+
+
+def test_folders_below_the_common_one_are_kept():
+    assert overlays_of("data/a/cell.jpg", "data/b/cell.jpg") == ["a/cell.png", "b/cell.png"]
+    assert overlays_of("data/a/1.jpg", "data/a/2.tif") == ["1.png", "2.png"]
+    assert overlays_of("data/cell.jpg", "data/b/c/cell.jpg") == ["cell.png", "b/c/cell.png"]
+    assert overlays_of("anywhere/one.jpg") == ["one.png"]
+    assert overlays_of() == []
+
+
+def test_equal_names_are_numbered():
+    assert overlays_of("d/x.jpg", "d/x.png", "d/x.tif") == ["x.png", "x-2.png", "x-3.png"]
+    assert overlays_of("d/x-2.jpg", "d/x.jpg", "d/x.png") == ["x-2.png", "x.png", "x-3.png"]
+    assert overlays_of("d/x.jpg", "d/x.png", "d/x-2.png") == ["x.png", "x-2.png", "x-2-2.png"]
+
+
+def test_names_that_differ_in_case_alone_would_be_one_file_on_some_systems():
+    assert overlays_of("d/Cell.jpg", "d/cell.jpg") == ["Cell.png", "cell-2.png"]
+    assert overlays_of("d/A/x.jpg", "d/a/x.jpg") == ["A/x.png", "a/x-2.png"]
+
+
+def test_a_path_cannot_lead_out_of_the_folder():
+    found = overlays_of("../up/x.jpg", "here/../../y.jpg", "z.jpg")
+    assert all(".." not in PurePosixPath(name).parts for name in found)
+    assert len(set(found)) == 3
+
+
+def test_several_dots_and_none():
+    assert overlays_of("d/a.b.jpg", "d/a", "d/.hidden.png") == [
+        "a.b.png",
+        "a.png",
+        ".hidden.png",
+    ]
+
+
+def test_images_on_different_drives_keep_their_own_folder(monkeypatch):
+    def different(_paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(module.os.path, "commonpath", different)
+    assert overlays_of("c/x.jpg", "d/x.jpg") == ["c/x.png", "d/x.png"]
+
+
+def test_images_that_share_only_the_root_keep_their_own_folder():
+    assert overlays_of("/mnt/ann/cells/1.png", "/srv/more/1.png", "/srv/more/deeper/2.tif") == [
+        "cells/1.png",
+        "more/1.png",
+        "deeper/2.png",
+    ]
+    assert overlays_of("/mnt/ann/cells/1.png", "/srv/cells/1.png") == [
+        "cells/1.png",
+        "cells/1-2.png",
+    ]
+    assert overlays_of("/1.png", "/srv/1.png") == ["1.png", "srv/1.png"]
+
+
+@pytest.mark.parametrize("letter", ["n", "ä", "細", "\udce9"])
+def test_long_names_are_cut(tmp_path, letter):
+    stem = letter * (250 // len(os.fsencode(letter)))
+    paths = [f"d/{stem}.png", f"d/{stem}.jpg", f"d/{stem[:-1]}x.png"]
+    found = overlays_of(*paths)
+    assert len(set(found)) == 3
+    for name in found:
+        assert len(os.fsencode(name)) <= 230
+        (tmp_path / name).touch()
+    assert found[0].startswith(stem[:50])
+    assert overlays_of(*paths) == found
+
+
+def test_the_folder_may_not_be_in_the_searched_ones(tmp_path):
+    searched = tmp_path / "images"
+    searched.mkdir()
+    (tmp_path / "link").symlink_to(searched, target_is_directory=True)
+    for folder in (
+        searched,
+        searched / "new",
+        tmp_path / "link" / "new",
+        searched / ".." / "images",
+    ):
+        with pytest.raises(
+            OutputError, match=r"which is searched for images.*Choose one outside .* --explain"
+        ):
+            open_overlays(folder, [], [searched]).__enter__()
+    assert list(searched.iterdir()) == []
+    with open_overlays(tmp_path / "images-new", [], [searched, tmp_path / "cell.png"]):
+        pass
+
+
+def test_two_runs_do_not_fill_one_folder(tmp_path):
+    with (
+        open_overlays(tmp_path / "seen", []),
+        pytest.raises(OutputError, match="Another run is working in the folder"),
+        open_overlays(tmp_path / "seen", []),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_names_are_unique(count):
+    paths = [f"{i % 7}/{i % 3}.{('jpg', 'png')[i % 2]}" for i in range(count)]
+    assert len({name.casefold() for name in overlays_of(*paths)}) == count
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("", "WBC  97.0%"),
+        ("low confidence", "WBC  97.0%, review"),
+        ("unlike the training images", "Not recognised, review"),
+        ("low confidence; unlike the training images", "Not recognised, review"),
+    ],
+)
+def test_an_image_unlike_the_training_images_is_not_captioned_with_a_class(
+    reason: str, expected: str
+):
+    decision = "review" if reason else "accepted"
+    one = Prediction("x", ("WBC", "b"), "WBC", (0.97, 0.03), 0.97, 2.0, decision, reason)
+    assert module._caption(one) == expected

@@ -1,31 +1,44 @@
-"""Predicting images into a table: the function behind `hematovision classify`."""
+"""Predict images into a table, and write overlays: the function behind `hematovision classify`."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeAlias, TypeVar
 
+from hematovision import images
 from hematovision.errors import ImageError, OutputError
-from hematovision.images import iter_images
+from hematovision.files import sha256_bytes
 from hematovision.model.classifier import Classifier
 from hematovision.model.inference import ImageResult, Item, Predictor, infer
+from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.progress import Progress, no_progress
 from hematovision.rows import ERROR, Row, Schema, Value
 from hematovision.tables.sinks import Table, check_table, open_table
 from hematovision.tables.store import RunImages, Store, can_resume, open_store, store_path
-from hematovision.workflows.overlays import open_overlays
+from hematovision.workflows.outputs import claimed_folder
 
-__all__ = ["ClassifySummary", "PredictionCounts", "classify", "predict_table"]
+__all__ = [
+    "ClassifySummary",
+    "Overlays",
+    "classify",
+    "open_overlays",
+    "overlay_names",
+    "predict_table",
+]
 
 _ROWS_PER_STEP = 10_000
 """Rows of a table between two calls of the progress; written in well under a second."""
+
+_LONGEST_STEM = 200
+"""Bytes; file systems take 255, and a hash, a number and the suffix need some of them."""
 
 _Row = TypeVar("_Row", bound=Row)
 _Values: TypeAlias = Mapping[str, Value]
@@ -113,10 +126,10 @@ def classify(
     if explain is not None:
         classifier.check_explains()
     inputs = list(map(Path, paths))
-    counts = PredictionCounts(classifier.classes)
+    counts = _Counts(classifier.classes)
     with (
-        closing(RunImages(iter_images(inputs))) as images,
-        open_overlays(explain, list(images) if explain else (), inputs) as overlays,
+        closing(RunImages(images.iter_images(inputs))) as found,
+        open_overlays(explain, list(found) if explain else (), inputs) as overlays,
     ):
         second = also(classifier) if also else None
 
@@ -128,7 +141,7 @@ def classify(
 
         before = predict_table(
             classifier,
-            images,
+            found,
             out=out,
             resume=resume,
             explain=explain is not None,
@@ -229,7 +242,7 @@ def _write_table(
                 progress(n, total, "Writing the table")
 
 
-class PredictionCounts:
+class _Counts:
     """Counts the rows of a table of predictions, by label and decision."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
@@ -255,3 +268,127 @@ class PredictionCounts:
             explained=explained,
             before=before,
         )
+
+
+@contextmanager
+def open_overlays(
+    folder: Path | None, paths: Sequence[Path], inputs: Iterable[Path] = ()
+) -> Iterator[Overlays | None]:
+    """Open a folder for overlays, for this process alone; without one, yield None.
+
+    Parameters
+    ----------
+    folder : Path or None
+        A new or empty folder outside all folders of `inputs`.
+    paths : sequence of Path
+        The images, in the order in which they are classified.
+    inputs : iterable of Path
+        The files and folders in which the images were found.
+
+    Raises
+    ------
+    OutputError
+        If the folder is not empty, cannot be created, is used by another process, or is in one of
+        `inputs`: the next run would classify the overlays.
+    """
+    if folder is None:
+        yield None
+        return
+    with claimed_folder(folder, option="--explain", inputs=inputs):
+        yield Overlays(folder, paths)
+
+
+class Overlays:
+    """Writes one overlay after the other; see `open_overlays`.
+
+    Parameters
+    ----------
+    folder : Path
+    paths : sequence of Path
+        The images, in the order in which they are classified.
+
+    Attributes
+    ----------
+    written : int
+        Number of overlays so far.
+    """
+
+    def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
+        self.written = 0
+        self._folder = folder
+        self._names = iter(overlay_names(paths))
+
+    def write(self, result: ImageResult[Prediction]) -> None:
+        """Write the overlay of the next image, unless it could not be read.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        name = next(self._names)
+        if result.attention is None:
+            return
+        try:
+            image = images.read(result.prediction.path)
+            overlay = draw_overlay(image, result.attention, _caption(result.prediction))
+        except (ImageError, MemoryError):  # It could be read a moment ago; its row stays.
+            return
+        images.write(self._folder / name, overlay)
+        self.written += 1
+
+
+def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
+    """Return the name of each image's overlay, unique on every file system.
+
+    The folders below the one that all images share are kept. If that is only the root of the file
+    system, an image keeps the name of its own folder alone. Of two names that are equal, or differ
+    only in case, the second one gets a number. A long name is cut and gets a hash.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+
+    Returns
+    -------
+    list of PurePath
+        Relative, ending in ``.png``.
+    """
+    full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100, links stay as they are
+    common = _common_folder(full)
+    taken = set[str]()
+    names: list[PurePath] = []
+    for path in full:
+        place = path.relative_to(common or path.parent.parent)
+        stem = _short(place.stem)
+        name, number = place.with_name(f"{stem}.png"), 2
+        while str(name).casefold() in taken:
+            name, number = place.with_name(f"{stem}-{number}.png"), number + 1
+        taken.add(str(name).casefold())
+        names.append(name)
+    return names
+
+
+def _common_folder(paths: Sequence[Path]) -> Path | None:
+    """Return the folder that all paths share; None if it is the root, or there is none."""
+    try:
+        common = Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # on two Windows drives
+        return None
+    return None if common == Path(common.anchor) else common
+
+
+def _short(stem: str) -> str:
+    """Cut a long name and append its hash."""
+    cut = stem
+    while len(os.fsencode(cut)) > _LONGEST_STEM:
+        cut = cut[:-1]
+    return stem if cut == stem else f"{cut}~{sha256_bytes(os.fsencode(stem))[:8]}"
+
+
+def _caption(prediction: Prediction) -> str:
+    """Return the headline, with its confidence if it is a class, and the decision."""
+    is_label = prediction.headline == prediction.label
+    confidence = f"  {prediction.confidence:.1%}" if is_label else ""
+    verdict = f", {prediction.decision}" if prediction.decision == "review" else ""
+    return f"{prediction.headline}{confidence}{verdict}"
