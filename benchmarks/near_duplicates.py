@@ -3,9 +3,9 @@
     python benchmarks/near_duplicates.py FOLDER_OF_REAL_IMAGES [--copies 1000] [--pairs FOLDER]
 
 Prints, in Markdown: the share of synthetic copies found (any of the eight views, each side cropped
-by 0-5 %, JPEG quality 60-90, brightness by up to 7 %), what the hashes alone would find, the pairs
+by 0-5%, JPEG quality 60-90, brightness by up to 7%), what the hashes alone would find, the pairs
 found among different files, and the pairs of `txl/pbc` with `pbc` that `txl/index.csv` names.
-`--pairs` writes the pairs found among different files as pictures, to look at.
+`--pairs` writes the pairs found among different files as images, for inspection.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def altered(
     image = images.view(image, int(generator.integers(8)))
     light = image * generator.uniform(0.93, 1.07) + generator.uniform(-5, 5)
     buffer = io.BytesIO()
-    picture = Image.fromarray(np.clip(light, 0, 255).astype(np.uint8))
-    picture.save(buffer, "JPEG", quality=int(generator.integers(60, 91)))
+    compressed = Image.fromarray(np.clip(light, 0, 255).astype(np.uint8))
+    compressed.save(buffer, "JPEG", quality=int(generator.integers(60, 91)))
     return images.read(buffer.getvalue())
 
 
@@ -114,7 +114,7 @@ def stack(prints: Iterable[Fingerprint]) -> Fingerprints:
     )
 
 
-def report_different(sets: Named, fields: dict[Path, str], pictures: Path | None) -> None:
+def report_different(sets: Named, fields: dict[Path, str], pair_folder: Path | None) -> None:
     """Print which pairs of different files are found, by kind."""
     print(
         "\n| images | files | pairs of different fields | found | hash close | read s | search s |"
@@ -135,12 +135,12 @@ def report_different(sets: Named, fields: dict[Path, str], pictures: Path | None
             f"| {kind} | {len(paths)} | {total:,} | {len(other)} | {close:.2%} | {read:.1f} "
             f"| {search:.1f} |"
         )
-        if pictures:
+        if pair_folder:
             for number, pair in enumerate(other):
                 first, second = images.read(paths[pair.first]), images.read(paths[pair.second])
                 both = [images.fit(first, 200), images.view(images.fit(second, 200), pair.view)]
                 name = f"{kind}-{number:03d}-{pair.correlation:.3f}-{pair.detail:.3f}.png"
-                images.write(pictures / name, np.hstack(both))
+                images.write(pair_folder / name, np.hstack(both))
                 print(f"  {name}: {names[pair.first]} {names[pair.second]}")
 
 

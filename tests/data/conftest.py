@@ -1,4 +1,4 @@
-"""Drawn fields for the readers of box files."""
+"""Fields and box files for the readers of annotations."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +10,14 @@ from hematovision import images
 
 
 def ramp(height: int, width: int, blue: int = 0) -> np.ndarray:
-    """A field whose every pixel says where it is: red the row, green the column."""
+    """A field whose pixels hold their row (red) and column (green)."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, np.full_like(rows, blue)], axis=-1).astype(np.uint8)
 
 
 @pytest.fixture
 def draw() -> Callable[..., Path]:
-    """Write drawn fields of 60 x 80 pixels, the n-th with the blue value n."""
+    """Write fields of 60 x 80 pixels, the n-th with the blue value n."""
 
     def draw_fields(folder: Path, *names: str, size: tuple[int, int] = (60, 80)) -> Path:
         for blue, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""`check_dataset` finds what makes a result worthless, and is silent about what does not."""
+"""`check_dataset` finds every kind of problem, and reports nothing else."""
 
 import functools
 import json
@@ -28,7 +28,7 @@ from hematovision.taxonomy import RBC_WBC_PLATELETS
 
 
 class Builder:
-    """Writes drawn cells into a folder and keeps the samples."""
+    """Writes synthetic cells into a folder and keeps the samples."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -47,8 +47,8 @@ class Builder:
         if isinstance(image, bytes):
             path.write_bytes(image)
         else:
-            picture = drawn(len(self.samples)) if image is None else image
-            Image.fromarray(picture).save(path, quality=60)
+            pixels = cell_image(len(self.samples)) if image is None else image
+            Image.fromarray(pixels).save(path, quality=60)
         self.samples.append(Sample(path, label, split, name if group is None else group))
         return self
 
@@ -57,8 +57,8 @@ class Builder:
 
 
 @functools.cache
-def drawn(seed: int, kind: str = "rbc") -> np.ndarray:
-    """Draw one of many different red cells, or a cell of another kind."""
+def cell_image(seed: int, kind: str = "rbc") -> np.ndarray:
+    """Render one of many different red cells, or a cell of another kind."""
     return render_cell(kind, 1000 + seed, size=96)
 
 
@@ -76,8 +76,8 @@ def without_balance(report: CheckReport) -> list[tuple[str, str]]:
     return [(one.kind, one.severity) for one in report.findings if one.kind not in ignored]
 
 
-def test_a_mirrored_cropped_recompressed_copy_in_the_test_part_is_a_leak(build) -> None:
-    cell = drawn(907, "neutrophil")
+def test_a_mirrored_cropped_recompressed_copy_in_test_is_a_leak(build) -> None:
+    cell = cell_image(907, "neutrophil")
     rows, columns = (round(side * 0.035) for side in cell.shape[:2])
     copy = images.view(cell[rows:-rows, columns:-columns], 4)
     build.add("train/a.png", cell).add("test/b.jpg", copy, split="test").add("train/c.png")
@@ -90,7 +90,7 @@ def test_a_mirrored_cropped_recompressed_copy_in_the_test_part_is_a_leak(build) 
 
 
 def test_the_same_pixels_are_exact_duplicates_across_and_within(build) -> None:
-    one, other = drawn(50), drawn(51)
+    one, other = cell_image(50), cell_image(51)
     build.add("a.png", one).add("b.tif", one, split="valid")
     build.add("c.png", other).add("d.png", other)
     report = build.check()
@@ -104,8 +104,8 @@ def test_the_same_pixels_are_exact_duplicates_across_and_within(build) -> None:
     assert "the same pixels and bytes)" in within.message
 
 
-def test_what_resembles_one_of_two_equal_images_resembles_both(build) -> None:
-    cell = drawn(903, "neutrophil")
+def test_a_near_duplicate_of_one_of_two_equal_images_is_one_of_both(build) -> None:
+    cell = cell_image(903, "neutrophil")
     build.add("a.png", cell).add("b.png", cell).add("c.png", images.view(cell, 1), split="test")
     report = build.check()
     (near,) = of_kind(report, "near-duplicates-across")
@@ -114,14 +114,14 @@ def test_what_resembles_one_of_two_equal_images_resembles_both(build) -> None:
 
 
 @pytest.mark.parametrize(("group", "severity"), [("field-1", "note"), (None, "warning")])
-def test_near_duplicates_of_one_group_are_only_noted(build, group, severity: str) -> None:
-    cell = drawn(903, "neutrophil")
+def test_near_duplicates_in_one_group_are_only_a_note(build, group, severity: str) -> None:
+    cell = cell_image(903, "neutrophil")
     build.add("a.png", cell, group=group).add("b.png", images.view(cell, 2), group=group)
     assert without_balance(build.check()) == [("near-duplicates-within", severity)]
 
 
-def test_without_parts_nothing_is_across(build) -> None:
-    cell = drawn(903, "neutrophil")
+def test_without_splits_there_are_no_leaks(build) -> None:
+    cell = cell_image(903, "neutrophil")
     for name in ("a.png", "b.png"):
         build.add(name, cell, split=None, group="one field")
     report = build.check()
@@ -130,8 +130,8 @@ def test_without_parts_nothing_is_across(build) -> None:
 
 
 @pytest.mark.parametrize("view", [0, 6])
-def test_one_picture_under_two_classes_is_a_conflict(build, view: int) -> None:
-    cell = drawn(909, "neutrophil")
+def test_one_image_in_two_classes_is_a_conflict(build, view: int) -> None:
+    cell = cell_image(909, "neutrophil")
     build.add("RBC/a.png", cell).add("WBC/b.png", images.view(cell, view), label="WBC")
     (conflict,) = of_kind(build.check(), "label-conflict")
     assert conflict.severity == "error"
@@ -139,7 +139,7 @@ def test_one_picture_under_two_classes_is_a_conflict(build, view: int) -> None:
     assert conflict.files == ("RBC/a.png", "WBC/b.png")
 
 
-def test_a_group_on_both_sides_is_named_with_its_parts(build) -> None:
+def test_a_group_in_two_splits_is_named_with_them(build) -> None:
     build.add("a.png", group="patient 7").add("b.png", group="patient 7", split="test")
     build.add("c.png", group="patient 8").add("d.png", group="patient 8")
     build.add("e.png", group="").add("f.png", group="", split="test")
@@ -149,7 +149,7 @@ def test_a_group_on_both_sides_is_named_with_its_parts(build) -> None:
 
 
 def test_unreadable_files_are_listed_with_the_reason_and_the_rest_is_checked(build) -> None:
-    cell = drawn(1)
+    cell = cell_image(1)
     build.add("a.png", cell).add("bad.jpg", b"GIF?").add("empty.jpg", b"").add("z.png", cell)
     build.samples.append(Sample(build.root / "gone.png", "RBC", "train", "gone"))
     report = build.check()
@@ -178,7 +178,7 @@ def counted(**counts: tuple[int, int]) -> Dataset:
     return Dataset(Path(), RBC_WBC_PLATELETS, tuple(samples))
 
 
-def test_balance_is_judged_at_its_stated_limits() -> None:
+def test_balance_is_checked_at_the_documented_limits() -> None:
     assert MAX_RATIO == 10
     assert MIN_IMAGES == 20
     even = counted(RBC=(150, 50), WBC=(15, 5), Platelets=(15, 5))
@@ -188,7 +188,7 @@ def test_balance_is_judged_at_its_stated_limits() -> None:
     assert found == [("small-class", "warning"), ("class-imbalance", "note")]
 
 
-def test_a_class_missing_from_a_part_or_altogether_is_named() -> None:
+def test_a_class_missing_from_a_split_or_completely_is_named() -> None:
     found = list(balance_findings(counted(RBC=(30, 10), WBC=(30, 0), Platelets=(0, 0))))
     assert [one.kind for one in found] == ["small-class", "missing-class"]
     assert found[0].message.startswith("Class 'Platelets' has 0 images")
@@ -207,7 +207,7 @@ def test_notes_alone_leave_a_dataset_ok() -> None:
 
 
 def test_messages_are_short_and_json_is_complete(build) -> None:
-    cell = drawn(3)
+    cell = cell_image(3)
     for number in range(9):
         build.add(f"{number}.png", cell)
     report = build.check()
@@ -225,11 +225,11 @@ def test_messages_are_short_and_json_is_complete(build) -> None:
 
 def test_progress_covers_reading_and_searching(build) -> None:
     build.add("a.png").add("b.png")
-    told = []
+    calls = []
     dataset = Dataset(build.root, RBC_WBC_PLATELETS, tuple(build.samples))
-    check_dataset(dataset, lambda *what: told.append(what))
-    assert (2, 2, "Reading images") in told
-    assert told[-1] == (2, 2, "Looking for near duplicates")
+    check_dataset(dataset, lambda *what: calls.append(what))
+    assert (2, 2, "Reading images") in calls
+    assert calls[-1] == (2, 2, "Looking for near duplicates")
 
 
 def test_an_empty_dataset_has_nothing_but_empty_classes(tmp_path: Path) -> None:

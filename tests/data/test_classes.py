@@ -1,4 +1,4 @@
-"""Names are kept as classes unless something says otherwise, and the choice is a sentence."""
+"""Names are kept as classes unless they are mapped, and the choice is reported."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_spellings_of_the_three_words_are_the_three_classes(names, sentence):
 
 
 @pytest.mark.parametrize("change", [str, str.upper, str.title, "{}s".format])
-def test_just_the_eight_pbc_names_are_mapped_to_three_and_it_is_said(change):
+def test_only_exactly_the_eight_pbc_names_are_mapped_to_three(change):
     choice = choose(*(change(label) for label in PBC8.classes))
     assert choice.taxonomy is RBC_WBC_PLATELETS
     assert choice.spellings["RBC"] == (change("erythroblast"),)
@@ -67,14 +67,14 @@ def test_just_the_eight_pbc_names_are_mapped_to_three_and_it_is_said(change):
     )
 
 
-def test_any_names_are_kept_where_that_is_asked_for():
+def test_any_names_are_kept_on_request():
     for names in (("RBC", "WBC"), PBC8.classes, KAGGLE):
         choice = choose(*names, asked="folders")
         assert set(choice.taxonomy.classes) == set(names)
         assert choice.sentence.endswith("(folder names)")
 
 
-def test_a_mapping_that_is_asked_for_is_said():
+def test_a_requested_mapping_is_reported():
     choice = choose("erythroblast", "NEUTROPHIL", asked="rbc-wbc-platelets")
     assert choice.taxonomy is RBC_WBC_PLATELETS
     assert choice.sentence == (
@@ -87,7 +87,7 @@ def test_a_mapping_that_is_asked_for_is_said():
 
 
 @pytest.mark.parametrize("asked", ["rbc-wbc-platelets", RBC_WBC_PLATELETS])
-def test_no_mapping_leaves_one_class(asked):
+def test_a_mapping_that_leaves_one_class_is_an_error(asked):
     with pytest.raises(TaxonomyError) as caught:
         choose(*KAGGLE, asked=asked)
     message = str(caught.value)
@@ -120,7 +120,7 @@ def test_a_name_composed_in_two_ways_is_one():
     assert len(choose("Me\u0301galo", "M\u00e9galo", "other").taxonomy.classes) == 2
 
 
-def test_names_without_letters_or_a_single_class_make_no_taxonomy():
+def test_names_without_letters_or_a_single_class_are_errors():
     with pytest.raises(TaxonomyError):
         choose_taxonomy({"+": 1, "blast": 2}, None, where="here")
     with pytest.raises(TaxonomyError, match="at least two"):
@@ -128,7 +128,7 @@ def test_names_without_letters_or_a_single_class_make_no_taxonomy():
 
 
 @pytest.mark.parametrize("name", ["caf\udce9", "bl\x1b[31mast"])
-def test_a_class_that_is_no_text_is_named_and_can_be_shown(name):
+def test_a_class_name_that_is_not_text_is_an_error_that_can_be_printed(name):
     with pytest.raises(TaxonomyError, match=r"'(caf|bl)\\x.*Rename it") as caught:
         choose(name, "other")
     assert str(caught.value).encode().isascii()

@@ -53,7 +53,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def content(folder: Path, format_, names=None) -> dict:
-    """Everything that a folder says: by the image's bytes, its size, split and boxes."""
+    """The content of a folder: size, split and boxes by the image's bytes."""
     found = read_fields(folder, format_, names=names)
     assert found.problems == ()
     result = {}
@@ -97,7 +97,7 @@ def test_every_round_trip_gives_the_same_values(source: Path, tmp_path: Path, fi
     assert content(tmp_path / "three", "coco") == expected
 
 
-def test_coco_keeps_classes_in_order_and_is_what_pycocotools_reads(source: Path, tmp_path: Path):
+def test_coco_keeps_the_order_of_classes_and_is_read_by_pycocotools(source: Path, tmp_path: Path):
     convert_dataset(source, tmp_path / "yolo", to="yolo")
     convert_dataset(tmp_path / "yolo", tmp_path / "coco", to="coco")
     files = sorted((tmp_path / "coco" / "annotations").iterdir())
@@ -126,7 +126,7 @@ def test_coco_keeps_classes_in_order_and_is_what_pycocotools_reads(source: Path,
                 assert opened.size == (image["width"], image["height"])
 
 
-def test_yolo_is_what_its_tools_read(source: Path, tmp_path: Path):
+def test_yolo_tools_read_the_written_files(source: Path, tmp_path: Path):
     convert_dataset(source, tmp_path / "yolo", to="yolo")
     yaml = pytest.importorskip("yaml").safe_load(
         (tmp_path / "yolo" / "data.yaml").read_text("utf-8")
@@ -145,7 +145,7 @@ def test_yolo_is_what_its_tools_read(source: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("through", ["coco", "voc", "csv"])
-def test_fractions_of_six_digits_come_back_as_they_were(tmp_path: Path, through):
+def test_fractions_of_six_digits_are_unchanged(tmp_path: Path, through):
     draw = random.Random(3)
     lines = []
     for _ in range(200):
@@ -183,7 +183,7 @@ def test_voc_keeps_names_sizes_and_lists(source: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     "label", ["<RBC> & 'x'", "a\x01b", "=1+1", "no: yes # {", "\u7ea2\u7ec6\u80de"]
 )
-def test_class_names_of_any_kind_go_through_every_format(source: Path, tmp_path: Path, label: str):
+def test_any_class_names_survive_every_format(source: Path, tmp_path: Path, label: str):
     for file in (source / "annotations").iterdir():
         file.write_text(file.read_text().replace('"WBC"', json.dumps(label)))
     folder, expected = source, content(source, "coco")
@@ -198,7 +198,7 @@ def test_class_names_of_any_kind_go_through_every_format(source: Path, tmp_path:
     assert label.replace("\x01", "\\x01") in found
 
 
-def test_names_that_differ_by_suffix_or_case_only_stay_apart(tmp_path: Path):
+def test_names_that_differ_only_by_suffix_or_case_stay_distinct(tmp_path: Path):
     names = ("a.png", "a.bmp", "sub/a.png")
     for i, name in enumerate(names):
         path = tmp_path / "set" / "images" / name
@@ -262,7 +262,7 @@ def test_what_cannot_be_converted_is_listed_and_kept_in_the_report(tmp_path: Pat
     assert written["problems"] == list(report.problems)
 
 
-def test_what_makes_no_sense_is_refused_before_any_work(tmp_path: Path, source: Path):
+def test_invalid_arguments_are_errors_before_any_work(tmp_path: Path, source: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     for label in ("RBC", "WBC"):

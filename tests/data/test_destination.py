@@ -61,7 +61,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def age(folder: Path) -> None:
-    """Make what is beside the destination look as if it had been left an hour ago."""
+    """Make the files next to the destination an hour old."""
     for path in folder.iterdir():
         os.utime(path, (time.time() - 3600, time.time() - 3600))
 
@@ -110,7 +110,7 @@ with appearing(Path(sys.argv[1])) as folder:
 """
 
 
-def test_what_a_living_process_fills_is_left_alone(tmp_path: Path):
+def test_the_folder_of_a_running_process_is_kept(tmp_path: Path):
     dest = tmp_path / "cells"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(dest)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -128,7 +128,7 @@ def test_what_a_living_process_fills_is_left_alone(tmp_path: Path):
     assert [path.name for path in dest.iterdir()] == ["ours"]
 
 
-def test_a_folder_so_young_that_it_may_not_be_locked_yet_is_left_alone(tmp_path: Path):
+def test_a_folder_too_young_to_be_locked_is_kept(tmp_path: Path):
     (tmp_path / ".cells.importing-0123").mkdir()
     (tmp_path / ".cells-other.importing-0123").mkdir()
     with appearing(tmp_path / "cells"):
@@ -154,7 +154,7 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path):
         pass
 
 
-def test_a_place_in_use_is_refused(tmp_path: Path):
+def test_a_destination_in_use_is_an_error(tmp_path: Path):
     check_free(tmp_path / "new")
     (tmp_path / "full").mkdir()
     check_free(tmp_path / "full")
@@ -179,7 +179,7 @@ def test_a_safe_name_has_plain_characters_only(text: str, name: str):
 @pytest.mark.parametrize(
     "label", ["RBC/normal?", "..RBC", "лейкоцит", "con", "con.1", 'a"b', "a\nb"]
 )
-def test_a_safe_folder_means_the_same_class(label: str):
+def test_a_safe_folder_stands_for_the_same_class(label: str):
     folder = safe_folder(label)
     assert not set(folder) & set('<>:"/\\|?*\n')
     assert not folder.startswith(".")
@@ -193,5 +193,5 @@ def test_names_are_unique_whatever_the_case():
 
 
 @pytest.mark.parametrize("label", ["con", "NUL", "com1.old"])
-def test_a_safe_folder_is_no_device_of_windows(label: str):
+def test_a_safe_folder_is_not_a_device_of_windows(label: str):
     assert safe_folder(label) == f"_{label}"

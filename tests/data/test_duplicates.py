@@ -1,4 +1,4 @@
-"""The same picture is found however it is turned, cropped and compressed; another cell is not."""
+"""Copies are found when turned, cropped and compressed; other cells are not."""
 
 import csv
 import io
@@ -40,8 +40,8 @@ def altered(image, view=0, crop=0.0, quality=None, light=1.0):
     return images.read(buffer.getvalue())
 
 
-def prints_of(*pictures):
-    rows = [fingerprint(picture) for picture in pictures]
+def prints_of(*cell_images):
+    rows = [fingerprint(image) for image in cell_images]
     return Fingerprints(
         np.arange(len(rows)),
         tuple(row.pixels_sha256 for row in rows),
@@ -50,18 +50,18 @@ def prints_of(*pictures):
     )
 
 
-def pairs_of(*pictures):
-    return [(pair.first, pair.second) for pair in near_duplicates(prints_of(*pictures))]
+def pairs_of(*cell_images):
+    return [(pair.first, pair.second) for pair in near_duplicates(prints_of(*cell_images))]
 
 
 @pytest.fixture(scope="module")
 def cells():
-    """Drawn cells of every kind, each of its own seed: a seed fixes the surroundings."""
+    """Synthetic cells of every kind, each with its own seed, which fixes the surroundings."""
     kinds = [kind for kind in sorted(KINDS) for _ in range(2)]
     return [render_cell(kind, seed, size=96) for seed, kind in enumerate(kinds)]
 
 
-def test_different_drawn_cells_are_no_duplicates(cells) -> None:
+def test_different_synthetic_cells_are_no_duplicates(cells) -> None:
     assert len(cells) == 18
     assert pairs_of(*cells) == []
 
@@ -98,12 +98,12 @@ def test_blank_images_are_no_near_duplicates() -> None:
     assert pairs_of(blank, blank + np.uint8(1), altered(blank, quality=60)) == []
 
 
-def test_nothing_and_one_have_no_duplicates(cells) -> None:
+def test_no_image_and_a_single_image_have_no_duplicates(cells) -> None:
     assert near_duplicates(fingerprint_all([])) == []
     assert pairs_of(cells[0]) == []
 
 
-def test_only_the_rows_asked_for_are_compared(cells) -> None:
+def test_only_the_requested_rows_are_compared(cells) -> None:
     prints = prints_of(cells[0], cells[0], cells[1], altered(cells[1], 3))
     pairs = near_duplicates(prints, rows=[1, 2, 3])
     assert [(pair.first, pair.second) for pair in pairs] == [(2, 3)]
@@ -125,19 +125,19 @@ def test_unreadable_files_keep_their_place_and_reason(tmp_path, cells) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(cells[0]).save(good)
     bad.write_text("no image")
-    told: list[tuple[int, int, str]] = []
-    prints = fingerprint_all([good, bad, good], lambda *what: told.append(what))
+    calls: list[tuple[int, int, str]] = []
+    prints = fingerprint_all([good, bad, good], lambda *what: calls.append(what))
     assert prints.positions.tolist() == [0, 2]
     ((position, error),) = prints.unreadable
     assert position == 1
     assert isinstance(error, NotAnImageError)
-    assert told == [(n, 3, "Reading images") for n in (1, 2, 3)]
+    assert calls == [(n, 3, "Reading images") for n in (1, 2, 3)]
 
 
-def test_the_search_tells_how_far_it_is(cells) -> None:
-    told: list[tuple[int, int, str]] = []
-    near_duplicates(prints_of(*cells[:3]), lambda *what: told.append(what))
-    assert told == [(3, 3, "Looking for near duplicates")]
+def test_the_search_reports_its_progress(cells) -> None:
+    calls: list[tuple[int, int, str]] = []
+    near_duplicates(prints_of(*cells[:3]), lambda *what: calls.append(what))
+    assert calls == [(3, 3, "Looking for near duplicates")]
 
 
 def test_view_orders_are_those_of_images_view() -> None:
@@ -149,9 +149,9 @@ def test_view_orders_are_those_of_images_view() -> None:
 
 def test_alignment_recovers_scale_and_shift() -> None:
     big = np.random.default_rng(1).random((20, 20)).astype(np.float32)
-    picture = np.array(Image.fromarray(big).resize((320, 320), Image.Resampling.BICUBIC))
-    whole = Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    cropped = Image.fromarray(picture[16:320, 0:304])  # 5 % off the top and off the right
+    resized = np.array(Image.fromarray(big).resize((320, 320), Image.Resampling.BICUBIC))
+    whole = Image.fromarray(resized).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    cropped = Image.fromarray(resized[16:320, 0:304])  # 5% off the top and off the right
     cropped = cropped.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     first, second = np.array(whole)[None], np.array(cropped)[None]
     (warp,) = alignment.align(first, second)
@@ -161,19 +161,19 @@ def test_alignment_recovers_scale_and_shift() -> None:
     assert before[0] < 0.8 < 0.97 < after[0]
 
 
-def test_detail_is_what_a_blur_takes_away() -> None:
+def test_detail_is_the_part_that_a_blur_removes() -> None:
     ramp = np.tile(np.arange(32, dtype=np.float32), (1, 32, 1))
     assert np.abs(alignment.detail(ramp)[0, :, 8:-8]).max() < 1e-3
     checks = (np.indices((32, 32)).sum(0) % 2).astype(np.float32)[None]
     assert alignment.detail(checks).std() == pytest.approx(checks.std(), rel=0.01)
 
 
-def test_clusters_join_what_shares_a_member() -> None:
+def test_clusters_join_groups_that_share_a_member() -> None:
     assert clusters([(5, 9), (1, 2), (3, 4), (2, 3), (9, 5)]) == [(1, 2, 3, 4), (5, 9)]
     assert clusters([]) == []
 
 
-def test_imagehash_is_asked_for_by_name_when_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_imagehash_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imagehash", None)
     with pytest.raises(MissingExtraError, match=r"Checking .* module 'imagehash'.*pip install"):
         fingerprint_all([])

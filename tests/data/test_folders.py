@@ -1,4 +1,4 @@
-"""Datasets as people keep them."""
+"""Datasets as class folders."""
 
 import os
 from pathlib import Path
@@ -36,11 +36,11 @@ def files_of(root: Path, **options) -> list[tuple[str, str, str | None]]:
         ("RBC", None), ("trainval", None), ("", None),
     ],
 )  # fmt: skip
-def test_parts_are_met_under_their_usual_spellings(folder, split):
+def test_splits_are_found_by_their_usual_spellings(folder, split):
     assert find_split(folder) == split
 
 
-def test_parts_and_classes_are_read_and_sorted(tmp_path: Path):
+def test_splits_and_classes_are_read_and_sorted(tmp_path: Path):
     root = lay(
         tmp_path,
         "Train/RBC/b.png", "Train/RBC/a.JPG", "val/white blood cells/c.tif", "TEST/plt/d.webp",
@@ -53,14 +53,14 @@ def test_parts_and_classes_are_read_and_sorted(tmp_path: Path):
     ]
 
 
-def test_without_parts_the_samples_have_none_and_are_their_own_groups(tmp_path: Path):
+def test_without_splits_each_sample_is_its_own_group(tmp_path: Path):
     dataset = read_dataset(lay(tmp_path, "RBC/1.png", "WBC/1.png"))
     assert dataset.splits == ()
     assert [s.group for s in dataset] == ["RBC/1.png", "WBC/1.png"]
     assert dataset.counts() == {"RBC": 1, "WBC": 1, "Platelets": 0}
 
 
-def test_one_wrapping_folder_is_looked_into_however_deep(tmp_path: Path):
+def test_wrapping_folders_are_skipped_at_any_depth(tmp_path: Path):
     lay(
         tmp_path,
         "README.md",
@@ -104,24 +104,24 @@ def test_folders_inside_classes_are_groups_unless_all_are_splits(tmp_path: Path)
          "v1/v1/images"),
     ],
 )  # fmt: skip
-def test_a_folder_around_several_datasets_is_no_dataset(tmp_path: Path, files, inner):
+def test_a_folder_of_several_datasets_is_not_a_dataset(tmp_path: Path, files, inner):
     with pytest.raises(DatasetError, match="is probably a dataset, not a class") as caught:
         read_dataset(lay(tmp_path, *files))
     assert str(tmp_path / inner) in str(caught.value)
 
 
-def test_a_part_alone_is_no_wrapper(tmp_path: Path):
+def test_a_single_split_is_not_a_wrapper(tmp_path: Path):
     dataset = read_dataset(lay(tmp_path, "Train/RBC/1.png", "Train/WBC/1.png"))
     assert dataset.root == tmp_path
     assert dataset.splits == ("train",)
 
 
-def test_a_class_alone_is_no_wrapper(tmp_path: Path):
+def test_a_single_class_is_not_a_wrapper(tmp_path: Path):
     dataset = read_dataset(lay(tmp_path, "Platelets/patient 1/1.png"))
     assert dataset.counts() == {"RBC": 0, "WBC": 0, "Platelets": 1}
 
 
-def test_what_is_hidden_or_no_image_is_left_out(tmp_path: Path):
+def test_hidden_files_and_other_files_are_left_out(tmp_path: Path):
     root = lay(
         tmp_path,
         "RBC/1.png", "RBC/.2.png", "RBC/notes.txt", "RBC/.cache/3.png", "RBC/__MACOSX/4.png",
@@ -160,8 +160,8 @@ def test_finer_classes_keep_their_names(tmp_path: Path):
     assert dataset.counts() == {"EOSINOPHIL": 1, "NEUTROPHIL": 2}
 
 
-class Told:
-    """A progress that keeps what it is told."""
+class Notes:
+    """A progress that keeps its notes."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -173,10 +173,10 @@ class Told:
         self.notes.append(sentence)
 
 
-def test_what_the_folders_stand_for_is_told(tmp_path: Path):
-    root, told = lay(tmp_path, "RBC/1.png", "blast/2.png"), Told()
-    read_dataset(root, progress=told)
-    assert told.notes == ["Classes: blast, RBC (folder names)"]
+def test_the_choice_of_classes_is_reported(tmp_path: Path):
+    root, progress = lay(tmp_path, "RBC/1.png", "blast/2.png"), Notes()
+    read_dataset(root, progress=progress)
+    assert progress.notes == ["Classes: blast, RBC (folder names)"]
 
 
 def test_unknown_folders_make_a_taxonomy_of_their_own(tmp_path: Path):
@@ -186,7 +186,7 @@ def test_unknown_folders_make_a_taxonomy_of_their_own(tmp_path: Path):
     assert dataset.counts() == {"Blast": 2, "RBC": 1}
 
 
-def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
+def test_a_folder_that_the_requested_taxonomy_lacks_is_an_error(tmp_path: Path):
     root = lay(tmp_path, "RBC/1.png", "blast/2.png", "blast/3.png", "nothing/readme.txt")
     with pytest.raises(TaxonomyError, match=r"'blast' \(2\) is not in the .*rbc-wbc-platelets"):
         read_dataset(root, RBC_WBC_PLATELETS)
@@ -206,12 +206,12 @@ def test_a_folder_that_an_asked_for_taxonomy_lacks_is_an_error(tmp_path: Path):
         (("Train/RBC/1.png", "extra/2.png"), "splits 'Train'.*'extra' with images"),
     ],
 )
-def test_what_is_no_dataset_is_an_error_that_shows_the_layout(tmp_path: Path, files, problem):
+def test_a_folder_that_is_not_a_dataset_is_an_error_with_the_layout(tmp_path: Path, files, problem):
     with pytest.raises(DatasetError, match=problem):
         read_dataset(lay(tmp_path, *files))
 
 
-def test_folders_without_images_may_stand_beside_parts(tmp_path: Path):
+def test_folders_without_images_may_be_next_to_splits(tmp_path: Path):
     assert len(files_of(lay(tmp_path, "Train/RBC/1.png", "docs/readme.md"))) == 1
 
 
@@ -223,9 +223,9 @@ def test_a_missing_folder_and_a_file_are_named(tmp_path: Path):
 
 
 @pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0,
-                    reason="whoever may read everything cannot be refused")  # fmt: skip
+                    reason="root may read everything")  # fmt: skip
 @pytest.mark.parametrize("folder", ["RBC", "RBC/p1"])
-def test_a_folder_that_may_not_be_read_is_an_error(tmp_path: Path, folder: str):
+def test_a_folder_without_permission_is_an_error(tmp_path: Path, folder: str):
     root = lay(tmp_path, "RBC/p1/1.png", "WBC/2.png")
     (root / folder).chmod(0)
     try:
@@ -272,7 +272,7 @@ def test_cells_csv_gives_group_lab_and_box(tmp_path: Path):
     assert [s.split for s in dataset] == [None, "test", None, None, None]
 
 
-def test_split_csv_has_the_last_word_on_parts_and_groups(tmp_path: Path):
+def test_split_csv_overrides_splits_and_groups(tmp_path: Path):
     root = lay(tmp_path, *(f"Train/RBC/{i}.png" for i in range(4)))
     write_cells(root / "cells.csv", [cell(f"Train/RBC/{i}.png", split="train") for i in range(4)])
     (root / "split.csv").write_text(
@@ -314,7 +314,7 @@ def test_the_public_eight_class_set_is_read(real_data: Path):
     assert sum(three.values()) == sum(both.values())
 
 
-def test_a_split_from_elsewhere_counts_instead_of_the_one_beside_the_images(tmp_path: Path):
+def test_another_split_file_replaces_that_of_the_dataset(tmp_path: Path):
     root = lay(tmp_path / "cells", "RBC/1.png", "WBC/1.png")
     (root / "split.csv").write_text("file,split\nRBC/1.png,train\nWBC/1.png,train\n")
     run = tmp_path / "split.csv"
@@ -339,10 +339,10 @@ def test_any_file_name_is_written_to_tables_and_found_again(tmp_path: Path, name
     assert groups[name] == f"bccd/field RBC/{escape_name(name)}"
 
 
-@pytest.mark.parametrize("part", ["", "Train/"])
-def test_folders_that_cannot_be_listed_can_be_collected(tmp_path: Path, monkeypatch, part: str):
-    root = lay(tmp_path, f"{part}RBC/1.png", f"{part}WBC/2.png", f"{part}WBC/p1/3.png")
-    closed = {str(root / part / "RBC"), str(root / part / "WBC" / "p1")}
+@pytest.mark.parametrize("split", ["", "Train/"])
+def test_folders_that_cannot_be_listed_can_be_collected(tmp_path: Path, monkeypatch, split: str):
+    root = lay(tmp_path, f"{split}RBC/1.png", f"{split}WBC/2.png", f"{split}WBC/p1/3.png")
+    closed = {str(root / split / "RBC"), str(root / split / "WBC" / "p1")}
     listed = os.scandir
 
     def scandir(path):
@@ -355,12 +355,12 @@ def test_folders_that_cannot_be_listed_can_be_collected(tmp_path: Path, monkeypa
         read_dataset(root)
     found: list[tuple[Path, str]] = []
     dataset = read_dataset(root, RBC_WBC_PLATELETS, on_unlistable=lambda *of: found.append(of))
-    assert [dataset.relative(sample) for sample in dataset] == [f"{part}WBC/2.png"]
+    assert [dataset.relative(sample) for sample in dataset] == [f"{split}WBC/2.png"]
     assert {str(folder) for folder, _ in found} == closed
     assert {reason for _, reason in found} == {"Permission denied"}
 
 
-def test_a_link_to_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypatch):
+def test_a_link_to_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch):
     root = lay(tmp_path, "RBC/1.png", "WBC/2.png")
     known = Path.is_dir
 

@@ -49,7 +49,7 @@ def test_every_orientation_turns_boxes_as_reading_turns_pixels(tmp_path, suffix,
     upright = images.read(path)
     pixels = (upright.shape[1], upright.shape[0])
     if orientation < 5:
-        return  # the size doesn't tell whether boxes were drawn before turning
+        return  # the size doesn't show whether boxes are for the turned image
     frame = find_frame(path, pixels, (80, 60))
     assert frame.orientation == orientation
     a, b, c, d = map(round, frame.upright((16, 8, 48, 24)))
@@ -65,7 +65,7 @@ def test_a_size_of_the_upright_image_turns_nothing(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("orientation", "size", "declared", "untold"),
+    ("orientation", "size", "declared", "unclear"),
     [
         (1, (80, 60), (80, 60), False),
         (3, (80, 60), (80, 60), True),  # the same sides upright and as stored
@@ -75,16 +75,16 @@ def test_a_size_of_the_upright_image_turns_nothing(tmp_path: Path):
         (1, (80, 60), None, False),
     ],
 )
-def test_what_a_box_file_does_not_tell_is_said(tmp_path, orientation, size, declared, untold):
+def test_an_unclear_orientation_is_reported(tmp_path, orientation, size, declared, unclear):
     image = save(tmp_path / "a.jpg", *size, orientation=orientation)
     height, width = images.read(image).shape[:2]
     frame = find_frame(image, (width, height), declared)
     assert frame.upright((1, 2, 3, 4)) == (1, 2, 3, 4)
-    assert ("does not show" in frame.note) is untold
+    assert ("does not show" in frame.note) is unclear
 
 
 @pytest.mark.parametrize("declared", [(81, 60), (80, 61), (79, 59)])
-def test_a_pixel_of_difference_scales_nothing_and_is_said(tmp_path: Path, declared):
+def test_a_pixel_of_difference_scales_nothing_and_is_reported(tmp_path: Path, declared):
     path = images.write(tmp_path / "f.png", np.zeros((60, 80, 3), np.uint8))
     frame = find_frame(path, (80, 60), declared)
     assert frame.upright((10, 8, 26, 24)) == (10, 8, 26, 24)
@@ -97,7 +97,7 @@ def test_boxes_for_an_image_as_stored_are_turned_where_it_is_almost_square(tmp_p
     assert frame.upright((0, 0, 20, 10)) == (50, 0, 60, 20)
 
 
-def test_boxes_that_are_scaled_and_turned_are_said_to_be_both(tmp_path: Path):
+def test_boxes_that_are_scaled_and_turned_are_reported_as_both(tmp_path: Path):
     frame = find_frame(save(tmp_path / "f.jpg", 80, 60, 6), (60, 80), (160, 120))
     assert frame.upright((0, 0, 40, 20)) == (50, 0, 60, 20)
     assert frame.note.startswith("Boxes were scaled by 0.5, from 160 x 120 to 80 x 60, and turned")

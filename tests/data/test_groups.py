@@ -1,4 +1,4 @@
-"""Groups come from a table's column, and every image finds exactly one."""
+"""Groups come from a column of a table, and every image has exactly one."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_groups_are_read_from_a_column(tmp_path: Path):
     assert read_groups(f"{path}:patient") == {"x/1.png": "p1", "2.png": "p2"}
 
 
-def test_the_column_of_groups_is_not_taken_for_the_files(tmp_path: Path):
+def test_the_column_of_groups_is_not_used_for_the_files(tmp_path: Path):
     path = table(tmp_path, "name,image\np1,1.png\n")
     assert read_groups(f"{path}:name") == {"1.png": "p1"}
 
@@ -36,11 +36,11 @@ def test_the_column_of_groups_is_not_taken_for_the_files(tmp_path: Path):
     ("text", "column", "problem"),
     [
         ("image,patient\n", "ward", "needs a column 'ward'. Its columns are: image, patient"),
-        ("picture,patient\n", "patient", "needs a column 'file'"),
+        ("photo,patient\n", "patient", "needs a column 'file'"),
         ("image,patient\n1.png,a\n1.png,b\n", "patient", "line 3: '1.png' has the group 'b'"),
     ],
 )
-def test_a_table_without_usable_groups_is_refused(tmp_path: Path, text, column, problem):
+def test_a_table_without_usable_groups_is_an_error(tmp_path: Path, text, column, problem):
     path = table(tmp_path, text)
     with pytest.raises(SplitError, match=problem):
         read_groups(f"{path}:{column}")
@@ -57,7 +57,7 @@ def test_a_missing_table_of_groups_is_named(tmp_path: Path):
         read_groups(f"{tmp_path / 'gone.csv'}:patient")
 
 
-def test_groups_fit_by_path_by_name_and_by_stem():
+def test_groups_are_found_by_path_by_name_and_by_stem():
     named = dataset("a/1.png", "a/2.png", "a/3.png")
     grouped = with_groups(named, {"a/1.png": "x", "2.png": "y", "3": "z"})
     assert [s.group for s in grouped] == ["x", "y", "z"]
@@ -68,7 +68,7 @@ def test_images_without_a_group_are_listed():
         with_groups(dataset("0.png", "1.png", "2.png"), {"0.png": "p"})
 
 
-def test_a_name_that_fits_two_groups_is_refused():
+def test_a_name_that_matches_two_groups_is_an_error():
     with pytest.raises(SplitError, match=r"0.png matches several groups: p, q"):
         with_groups(dataset("0.png"), {"x/0.png": "p", "y/0.png": "q"})
 
@@ -86,5 +86,5 @@ def test_a_name_that_fits_two_groups_is_refused():
         ("my.rf.notes/field7.jpg", None),
     ],
 )
-def test_the_source_of_an_augmented_copy_is_told_by_its_name(name: str, source: str | None):
+def test_the_source_of_an_augmented_copy_is_found_by_its_name(name: str, source: str | None):
     assert source_of(name) == source

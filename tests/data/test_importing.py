@@ -1,4 +1,4 @@
-"""The whole import."""
+"""Imports from annotated fields and class folders to a dataset."""
 
 import json
 import os
@@ -30,12 +30,12 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
 
 
-def test_voc_boxes_become_cell_images_in_parts(voc: Path, tmp_path: Path):
+def test_voc_boxes_become_cell_images_in_splits(voc: Path, tmp_path: Path):
     report = import_dataset(voc, tmp_path / "new" / "cells", format="voc")
     assert report.dest == tmp_path / "new" / "cells"
     assert report.taxonomy is RBC_WBC_PLATELETS
     assert report.by_class == {"RBC": 30, "WBC": 10, "Platelets": 0}
-    assert {part: sum(n.values()) for part, n in report.counts.items()} == {
+    assert {split: sum(n.values()) for split, n in report.counts.items()} == {
         "train": 28, "valid": 8, "test": 4,
     }  # fmt: skip
     assert (report.total, report.fields, report.touching) == (40, 10, 10)
@@ -63,7 +63,7 @@ def test_every_cell_image_is_the_crop_that_cells_csv_describes(voc: Path, tmp_pa
     assert one.box == (40.0, 30.0, 70.0, 55.0)
 
 
-def test_the_dataset_read_back_keeps_fields_on_one_side(voc: Path, tmp_path: Path):
+def test_the_dataset_read_back_keeps_each_field_in_one_split(voc: Path, tmp_path: Path):
     dataset = read_dataset(import_dataset(voc, tmp_path / "cells", format="voc").dest)
     assert len({(s.group, s.split) for s in dataset}) == 10
     assert {s.lab for s in dataset} == {"smear"}
@@ -80,10 +80,10 @@ def test_the_same_seed_gives_the_same_files(voc: Path, tmp_path: Path):
 def test_official_lists_are_followed_by_default(voc: Path, tmp_path: Path):
     lists = voc / "ImageSets" / "Main"
     lists.mkdir(parents=True)
-    for part, names in {"train": "012345", "val": "67", "test": "8x"}.items():
-        (lists / f"{part}.txt").write_text("".join(f"f{name}\n" for name in names))
+    for split, names in {"train": "012345", "val": "67", "test": "8x"}.items():
+        (lists / f"{split}.txt").write_text("".join(f"f{name}\n" for name in names))
     report = import_dataset(voc, tmp_path / "cells", format="voc")
-    assert {part: n["WBC"] for part, n in report.counts.items()} == {
+    assert {split: n["WBC"] for split, n in report.counts.items()} == {
         "train": 6, "valid": 2, "test": 1,
     }  # fmt: skip
     unlisted, idle = report.problems
@@ -95,7 +95,7 @@ def test_official_lists_are_followed_by_default(voc: Path, tmp_path: Path):
     assert list(again.counts) == ["train", "valid"]
 
 
-def test_without_parts_the_classes_stand_alone(voc: Path, tmp_path: Path):
+def test_without_a_split_there_are_only_class_folders(voc: Path, tmp_path: Path):
     report = import_dataset(voc, tmp_path / "cells", format="voc", split="none")
     assert report.counts == {"all": {"RBC": 30, "WBC": 10, "Platelets": 0}}
     assert sorted(p.name for p in report.dest.iterdir() if p.is_dir()) == ["RBC", "WBC"]
@@ -126,7 +126,7 @@ def test_degenerate_boxes_and_unreadable_fields_are_listed(voc: Path, tmp_path: 
     assert names == ["f3_002.png"]
 
 
-def test_the_report_tells_the_rule_and_the_options(voc: Path, tmp_path: Path):
+def test_the_report_has_the_crop_rule_and_the_options(voc: Path, tmp_path: Path):
     report = import_dataset(voc, tmp_path / "cells", format="voc", seed=5, split="80/20")
     written = json.loads((report.dest / "import.json").read_text())
     assert written["crop_rule"]["context"] == 1.2
@@ -151,7 +151,7 @@ def test_names_are_safe_and_unique_where_fields_share_theirs(tmp_path: Path, dra
     assert len({c.group for c in cells}) == 3
 
 
-def test_groups_from_a_table_stay_on_one_side(voc: Path, tmp_path: Path):
+def test_groups_from_a_table_stay_in_one_split(voc: Path, tmp_path: Path):
     table = tmp_path / "manifest.csv"
     table.write_text("image,patient\n" + "".join(f"f{i}.png,p{i % 4}\n" for i in range(10)))
     report = import_dataset(voc, tmp_path / "cells", format="voc", groups=f"{table}:patient")
@@ -163,7 +163,7 @@ def test_groups_from_a_table_stay_on_one_side(voc: Path, tmp_path: Path):
         import_dataset(voc, tmp_path / "again", format="voc", groups=f"{table}:patient")
 
 
-def test_unknown_classes_become_a_taxonomy_unless_one_was_asked_for(tmp_path, voc, xml):
+def test_unknown_classes_become_a_taxonomy_unless_one_was_requested(tmp_path, voc, xml):
     xml(voc / "Annotations" / "f1.xml", [("Malaria/ring?", 10, 10, 20, 20)] * 2)
     with pytest.raises(TaxonomyError, match=r"'Malaria/ring\?' \(2\) is not in the taxonomy"):
         import_dataset(voc, tmp_path / "a", format="voc", taxonomy=RBC_WBC_PLATELETS)
@@ -221,7 +221,7 @@ def test_an_empty_destination_is_filled(voc: Path, tmp_path: Path):
         ({"split": "gone"}, "is not a folder"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_any_work(voc, tmp_path: Path, options, problem):
+def test_invalid_arguments_are_errors_before_any_work(voc, tmp_path: Path, options, problem):
     (tmp_path / "file.txt").touch()
     before = sorted(tmp_path.iterdir())
     values = {"source": "smear", "dest": "cells", "format": "voc"} | options
@@ -339,7 +339,7 @@ def lay(root: Path, draw, *files: str) -> Path:
 def test_class_folders_are_copied_byte_by_byte(tmp_path: Path, draw):
     files = [f"{label}/{i}.png" for label in ("rbc", "white cells") for i in range(20)]
     source = lay(tmp_path / "s", draw, *files)
-    (source / "rbc" / "broken.jpg").write_bytes(b"not decoded, not judged")
+    (source / "rbc" / "broken.jpg").write_bytes(b"not decoded")
     report = import_dataset(source, tmp_path / "d", format="folders", lab="here")
     assert report.by_class == {"RBC": 21, "WBC": 20, "Platelets": 0}
     assert Counter(p.read_bytes() for p in source.rglob("*.*")) == Counter(
@@ -349,13 +349,13 @@ def test_class_folders_are_copied_byte_by_byte(tmp_path: Path, draw):
     assert {c.source for c in cells} == {*files, "rbc/broken.jpg"}
     assert {(c.lab, c.box, c.field) for c in cells} == {("here", None, "")}
     dataset = read_dataset(report.dest)
-    assert {part: len(dataset.subset(part)) for part in dataset.splits} == {
+    assert {split: len(dataset.subset(split)) for split in dataset.splits} == {
         "train": 29, "valid": 6, "test": 6,
     }  # fmt: skip
 
 
-def test_parts_that_are_there_are_kept_and_missing_ones_made(tmp_path: Path, draw):
-    files = [f"{part}/{la}/{i}.png" for part in ("train", "test") for la in ("RBC", "WBC")
+def test_existing_splits_are_kept_and_missing_ones_made(tmp_path: Path, draw):
+    files = [f"{split}/{la}/{i}.png" for split in ("train", "test") for la in ("RBC", "WBC")
              for i in range(20)]  # fmt: skip
     source = lay(tmp_path / "s", draw, *files)
     report = import_dataset(source, tmp_path / "d", format="folders")
@@ -369,11 +369,14 @@ def test_parts_that_are_there_are_kept_and_missing_ones_made(tmp_path: Path, dra
         "The split of the dataset was kept: train, test. "
         "Made from train, keeping groups together: valid."
     )
-    anew = import_dataset(source, tmp_path / "anew", format="folders", split="50/50")
-    assert anew.notes == (
+    again = import_dataset(source, tmp_path / "again", format="folders", split="50/50")
+    assert again.notes == (
         "A split was made that keeps groups together: 50% train, 50% valid, 0% test.",
     )
-    assert {part: n["RBC"] for part, n in anew.counts.items()} == {"train": 20, "valid": 20}
+    assert {split: n["RBC"] for split, n in again.counts.items()} == {
+        "train": 20,
+        "valid": 20,
+    }
     none = import_dataset(source, tmp_path / "none", format="folders", split="none")
     assert none.counts == {"all": {"RBC": 40, "WBC": 40, "Platelets": 0}}
     # train/RBC/1.png and test/RBC/1.png are two images of one name.
@@ -381,7 +384,7 @@ def test_parts_that_are_there_are_kept_and_missing_ones_made(tmp_path: Path, dra
     assert (none.dest / "RBC" / "1-2.png").exists()
 
 
-def test_lists_and_groups_serve_class_folders_too(tmp_path: Path, draw):
+def test_lists_and_groups_also_work_for_class_folders(tmp_path: Path, draw):
     source = lay(
         tmp_path / "s", draw, *(f"{la}/{la}{i}.png" for la in ("ba", "eo") for i in range(4))
     )

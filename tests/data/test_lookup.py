@@ -20,13 +20,13 @@ def test_the_most_exact_name_decides():
     assert lookup.find("x.png") == (4,)
 
 
-def test_an_ambiguous_name_gives_all_it_may_mean_once():
+def test_an_ambiguous_name_returns_each_match_once():
     lookup = Lookup([("a/x.png", 1), ("b/x.png", 2), ("c/x.png", 2)])
     assert lookup.find("x") == (1, 2)
     assert lookup.find("y") == ()
 
 
-def test_only_an_image_suffix_is_dropped():
+def test_only_an_image_suffix_is_removed():
     assert without_suffix("a/cell.v2.png") == "a/cell.v2"
     assert without_suffix("a/cell.v2") == "a/cell.v2"
     assert Lookup([("cell.v1", 1), ("cell.v2", 2)]).find("cell.v2") == (2,)

@@ -1,4 +1,4 @@
-"""Splits: every sample once, no group on two sides, every class as asked."""
+"""Splits: every sample once, no group in two splits, every class by the fractions."""
 
 import random
 import time
@@ -39,7 +39,7 @@ shares = st.sampled_from([(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.2, 0.0, 0.8),
 
 @settings(max_examples=60, deadline=None)
 @given(samples, shares, st.integers(0, 5))
-def test_every_sample_has_one_part_and_no_group_two(pairs, fractions, seed):
+def test_every_sample_has_one_split_and_no_group_two(pairs, fractions, seed):
     original = dataset(*pairs)
     split = split_dataset(original, fractions, seed)
     assert [replace(s, split=None) for s in split] == list(original)
@@ -91,9 +91,9 @@ def test_fields_of_many_cells_come_near_the_fractions_in_every_class():
         pairs += [("c", f"f{field}")] * (generator.random() < 0.2)
     split = split_dataset(dataset(*pairs), seed=3)
     totals = split.counts()
-    for part, share in (("train", 0.7), ("valid", 0.15), ("test", 0.15)):
-        for label, n in split.subset(part).counts().items():
-            assert n / totals[label] == pytest.approx(share, abs=0.03), (part, label)
+    for name, share in (("train", 0.7), ("valid", 0.15), ("test", 0.15)):
+        for label, n in split.subset(name).counts().items():
+            assert n / totals[label] == pytest.approx(share, abs=0.03), (name, label)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_fields_of_many_cells_come_near_the_fractions_in_every_class():
         (10, {"train": 7, "valid": 2, "test": 1}),
     ],
 )
-def test_a_class_of_few_groups_reaches_as_many_parts_as_it_can(groups, expected):
+def test_a_class_of_few_groups_is_in_as_many_splits_as_possible(groups, expected):
     pairs = [("a", str(i)) for i in range(groups)]
     assert Counter(s.split for s in split_dataset(dataset(*pairs))) == expected
 
@@ -116,7 +116,7 @@ def test_a_hundred_thousand_samples_are_split_in_seconds():
     many = Dataset(
         ROOT,
         ABC,
-        tuple(Sample(path, "abc"[i % 7 % 3], None, f"g{i // 2}") for i in range(100_000)),
+        tuple(Sample(path, "abc"[(i % 7) % 3], None, f"g{i // 2}") for i in range(100_000)),
     )
     start = time.process_time()
     split_dataset(many)
@@ -127,33 +127,33 @@ def test_a_hundred_thousand_samples_are_split_in_seconds():
     "fractions",
     [(0.7, 0.2, 0.2), (0.0, 0.5, 0.5), (1.2, -0.2, 0.0), (0.7, 0.3), (float("nan"), 0.5, 0.5)],
 )
-def test_fractions_that_are_none_are_refused(fractions):
+def test_invalid_fractions_are_errors(fractions):
     with pytest.raises(SplitError, match="sum to 1"):
         split_dataset(dataset(("a", "1")), fractions)
 
 
-def test_nothing_cannot_be_split():
+def test_an_empty_dataset_cannot_be_split():
     with pytest.raises(SplitError, match="no samples to split"):
         split_dataset(dataset())
 
 
 def with_parts(**counts: int) -> Dataset:
-    """So many samples of class a in each part, each with a group of its own."""
+    """So many samples of class a in each split, each in its own group."""
     made = [
-        Sample(ROOT / part / f"{i}.png", "a", None if part == "none" else part, f"{part}{i}")
-        for part, n in counts.items()
+        Sample(ROOT / name / f"{i}.png", "a", None if name == "none" else name, f"{name}{i}")
+        for name, n in counts.items()
         for i in range(n)
     ]
     return Dataset(ROOT, ABC, tuple(made))
 
 
-def test_a_dataset_without_parts_gets_all_three():
+def test_a_dataset_without_splits_gets_all_three():
     done = complete_splits(with_parts(none=100))
     assert Counter(s.split for s in done) == {"train": 70, "valid": 15, "test": 15}
 
 
 @pytest.mark.parametrize("test", [0, 30])
-def test_a_missing_validation_part_is_cut_from_training_alone(test):
+def test_a_missing_valid_split_is_taken_from_train_only(test):
     original = with_parts(train=100, test=test)
     done = complete_splits(original, seed=4)
     assert Counter(s.split for s in done) == Counter({"train": 85, "valid": 15, "test": test})
@@ -167,7 +167,7 @@ def test_train_and_valid_stay_as_they_are(test):
     assert complete_splits(original) is original
 
 
-def test_the_validation_cut_keeps_groups_whole():
+def test_the_new_valid_split_keeps_groups_together():
     original = with_parts(train=90)
     grouped = original.with_samples(replace(s, group=str(i % 9)) for i, s in enumerate(original))
     done = complete_splits(grouped)
@@ -175,17 +175,17 @@ def test_the_validation_cut_keeps_groups_whole():
     assert set(done.splits) == {"train", "valid"}
 
 
-def test_images_in_no_part_beside_others_are_an_error_that_names_them():
+def test_images_in_no_split_are_an_error_that_names_them():
     with pytest.raises(SplitError, match=r"2 of 5 images .* no split.*none/0.png, none/1.png"):
         complete_splits(with_parts(train=3, none=2))
 
 
-def test_a_class_that_training_lacks_is_an_error():
+def test_a_class_missing_from_train_is_an_error():
     original = with_parts(train=3, test=2)
     other = replace(original.samples[-1], label="b")
     with pytest.raises(SplitError, match="images of b, but none in its train split"):
         complete_splits(original.with_samples([*original.samples[:-1], other]))
-    with pytest.raises(SplitError, match="images of a but none"):
+    with pytest.raises(SplitError, match="images of a, but none"):
         complete_splits(with_parts(valid=3, test=2))
 
 

@@ -8,7 +8,7 @@ from hematovision.data.textfiles import read_table
 from hematovision.errors import AnnotationError
 
 
-def test_values_come_by_column_with_their_line(tmp_path: Path):
+def test_values_are_found_by_column_and_have_their_line(tmp_path: Path):
     path = tmp_path / "t.csv"
     path.write_text('a, b\n1, "two\n lines"\n\n3,4\n')
     table = read_table(path)
@@ -35,7 +35,7 @@ def test_values_come_by_column_with_their_line(tmp_path: Path):
         (b"a,b\n1," + b"2" * 200_000, "line 2: not a CSV file"),
     ],
 )
-def test_what_is_no_table_is_refused_by_file_and_line(tmp_path: Path, content, problem):
+def test_an_invalid_table_is_an_error_with_file_and_line(tmp_path: Path, content, problem):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(AnnotationError, match=problem) as caught:
@@ -75,7 +75,7 @@ def test_separators_decimal_commas_and_encodings_of_spreadsheets_are_read(
     assert table.rows[0].line == (3 if content.startswith("sep") else 2)
 
 
-def test_text_in_windows_1252_is_read_and_said(tmp_path: Path):
+def test_text_in_windows_1252_is_read_and_its_encoding_reported(tmp_path: Path):
     path = tmp_path / "t.csv"
     path.write_bytes("Klasse;n\nLymphozyt \u00fc;1\n".encode("cp1252"))
     table = read_table(path)
@@ -83,7 +83,7 @@ def test_text_in_windows_1252_is_read_and_said(tmp_path: Path):
     assert table.encoding == "cp1252"
 
 
-def test_lines_of_another_length_are_listed_where_that_is_wanted(tmp_path: Path):
+def test_lines_of_another_length_are_listed_on_request(tmp_path: Path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n1,2,0\n3,4\n")
     table = read_table(path, keep_going=True)

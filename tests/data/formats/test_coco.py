@@ -83,7 +83,7 @@ def test_ids_are_arbitrary(source: Path, key):
     ],
 )
 @pytest.mark.parametrize("bbox", [None, []])
-def test_without_bbox_the_box_around_the_segmentation_is_used_and_counted(
+def test_without_bbox_the_bounding_box_of_the_segmentation_is_used_and_counted(
     source: Path, segmentation, expected, bbox
 ):
     annotation = box(segmentation=segmentation, bbox=bbox)
@@ -136,7 +136,7 @@ def test_a_bad_annotation_is_named_and_the_others_are_read(source: Path, annotat
     assert "i.json" in found.problems[0]
 
 
-def test_a_box_that_is_not_finite_is_left_for_the_cropping_to_name(source: Path):
+def test_a_box_that_is_not_finite_is_read_and_reported_on_cropping(source: Path):
     text = coco(source / "i.json", [box(bbox=[1, 2, 3, 4])]).read_text()
     (source / "i.json").write_text(text.replace("[1, 2, 3, 4]", "[1, NaN, 3, Infinity]"))
     assert len(read(source).fields[0].boxes) == 1
@@ -155,7 +155,7 @@ def test_a_box_that_is_not_finite_is_left_for_the_cropping_to_name(source: Path)
         (TWICE, "its id is used twice"),
     ],
 )
-def test_a_file_that_cannot_be_understood_is_an_error_that_names_it(source, content, problem):
+def test_an_invalid_file_is_an_error_that_names_it(source, content, problem):
     (source / "i.json").write_text(content)
     with pytest.raises(AnnotationError, match=problem) as caught:
         read(source, source / "i.json")
@@ -189,7 +189,7 @@ def test_bad_entries_of_images_are_listed(source: Path):
     assert "'gone.png'" in problems[3]
 
 
-def test_the_files_of_splits_are_told_by_their_names(tmp_path: Path, draw):
+def test_the_split_of_a_file_is_found_by_its_name(tmp_path: Path, draw):
     draw(tmp_path / "images", "train2017/1.png", "val2017/1.png", "val2017/2.png")
     for name, files in {"instances_train2017": ["1.png"], "instances_val2017": ["1.png", "2.png"],
                         "captions_train2017": ["1.png"]}.items():  # fmt: skip
@@ -203,7 +203,7 @@ def test_the_files_of_splits_are_told_by_their_names(tmp_path: Path, draw):
     assert found.problems == ()
 
 
-def test_names_that_are_in_two_splits_are_told_apart_by_the_folder(tmp_path: Path, draw):
+def test_equal_names_in_two_splits_are_distinguished_by_the_folder(tmp_path: Path, draw):
     draw(tmp_path / "images", "train/1.png", "val/1.png")
     for split in ("train", "val"):
         coco(tmp_path / "annotations" / f"instances_{split}.json", [box()],
@@ -222,7 +222,7 @@ def test_one_damaged_file_of_several_is_listed_and_the_others_are_read(tmp_path:
     assert "is not valid JSON" in found.problems[0]
 
 
-def test_roboflows_category_of_the_project_is_no_class(source: Path):
+def test_the_project_category_of_roboflow_is_not_a_class(source: Path):
     categories = [
         {"id": 0, "name": "cells", "supercategory": "none"},
         {"id": 3, "name": "RBC", "supercategory": "cells"},
@@ -238,7 +238,7 @@ def test_names_with_lone_surrogates_are_written_as_text(source: Path):
     assert "1 image not in" in read(source).problems[0]
 
 
-def test_without_a_coco_file_what_was_expected_is_said(source: Path):
+def test_without_a_coco_file_the_error_shows_the_layout(source: Path):
     (source / "notes.json").write_text('{"hello": 1}')
     with pytest.raises(DatasetError, match=r"No COCO files in .*instances_\*\.json"):
         read(source)

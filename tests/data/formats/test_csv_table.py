@@ -82,7 +82,7 @@ def test_missing_and_ambiguous_images_are_listed_once_with_their_line(source: Pa
     assert unused == "2 images have no boxes: other/b, sub/b"
 
 
-def test_the_only_csv_file_serves_and_images_may_lie_beside_it(tmp_path: Path, draw):
+def test_the_only_csv_file_is_read_and_images_may_be_next_to_it(tmp_path: Path, draw):
     draw(tmp_path, "a.png")
     write(tmp_path, "image,xmin,ymin,xmax,ymax,label\na.png,1,2,30,40,RBC\n", "boxes.csv")
     assert read(tmp_path).fields[0].image == tmp_path / "a.png"
@@ -102,12 +102,12 @@ def test_no_csv_file_is_an_error(source: Path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("picture,xmin,ymin,xmax,ymax,label\n", "line 1: no column for the image.*picture, xmin"),
+        ("photo,xmin,ymin,xmax,ymax,label\n", "line 1: no column for the image.*photo, xmin"),
         ("image,xmin,ymin,xmax,ymax\n", "line 1: no column for the class"),
         ("image,xmin,ymin,label\n", "line 1: no columns for the boxes"),
     ],
 )
-def test_what_cannot_be_understood_is_named_with_its_line(source: Path, text, problem):
+def test_an_invalid_table_is_named_with_its_line(source: Path, text, problem):
     with pytest.raises(AnnotationError, match=problem):
         read(write(source, text))
 
@@ -178,7 +178,7 @@ def test_further_spellings_of_columns_are_known(source: Path, header: str, value
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
-def test_a_table_of_images_and_labels_is_one_of_whole_images(source: Path, separator: str):
+def test_a_table_of_images_and_labels_has_whole_images(source: Path, separator: str):
     text = "image,label\na.png,RBC\nsub/b.png,WBC\n".replace(",", separator)
     found = read(write(source, text, "labels.csv"))
     assert found.whole
@@ -195,7 +195,7 @@ def test_an_image_with_two_labels_is_left_out(source: Path):
 
 @pytest.mark.parametrize("separator", [",", ";"])
 @pytest.mark.parametrize("line", ["a.png,1,2,30,40,RBC", "a.png,RBC", "7,1,2,30,40,RBC"])
-def test_a_file_without_header_is_refused_with_what_to_do(source: Path, line: str, separator: str):
+def test_a_file_without_header_is_an_error_with_a_remedy(source: Path, line: str, separator: str):
     text = f"{line}\n{line}\n".replace(",", separator)
     name = {",": "comma", ";": "semicolon"}[separator]
     with pytest.raises(AnnotationError) as caught:
@@ -208,7 +208,7 @@ def test_a_file_without_header_is_refused_with_what_to_do(source: Path, line: st
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("picture;xmin;ymin;xmax;ymax;label", "no column for the image"),
+        ("photo;xmin;ymin;xmax;ymax;label", "no column for the image"),
         ("image;xmin;ymin;xmax;ymax", "no column for the class"),
         ("image;xmin;ymin;label", "no columns for the boxes"),
         ("image;bbox;label", "no columns for the boxes"),
@@ -241,13 +241,13 @@ def test_tables_in_a_folder_for_each_split_are_found(tmp_path: Path, draw):
     assert found.problems == ()
 
 
-def test_a_column_of_splits_is_followed(source: Path):
+def test_a_column_of_splits_is_read(source: Path):
     text = "image,xmin,ymin,xmax,ymax,label,split\na.png,1,2,30,40,RBC,Training\n"
     found = read(write(source, text + "b.png,1,2,30,40,WBC,val\n"))
     assert [field.split for field in found.fields] == ["train", "valid"]
 
 
-def test_a_width_beside_corners_that_is_the_boxs_is_not_taken_for_the_images(source: Path):
+def test_a_width_next_to_corners_may_be_that_of_the_box(source: Path):
     text = "image,width,height,xmin,ymin,xmax,ymax,label\na.png,29,38,1,2,30,40,RBC\n"
     assert read(write(source, text)).fields[0].size is None
     text += "b.png,80,60,1,2,30,40,RBC\n"
@@ -262,7 +262,7 @@ def test_draaslan_has_the_published_counts(real_data: Path):
     assert found.problems == ()
 
 
-def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path, draw):
+def test_a_spreadsheet_is_an_error_that_asks_for_csv(tmp_path: Path, draw):
     draw(tmp_path / "images", "a.png")
     (tmp_path / "labels.xlsx").write_bytes(b"PK")
     with pytest.raises(DatasetError, match=r"labels\.xlsx is a spreadsheet, .*\. Save it as CSV\."):
@@ -278,14 +278,14 @@ def test_a_skipped_line_is_a_sentence_of_its_own(tmp_path: Path, draw):
     assert problem.endswith("must hold a number. Received: 'x'. This line was skipped.")
 
 
-def test_a_column_for_each_class_is_recognised_and_what_to_do_is_said(tmp_path: Path, draw):
+def test_a_column_for_each_class_is_an_error_with_a_remedy(tmp_path: Path, draw):
     draw(tmp_path / "images", "a.png", "b.png")
     (tmp_path / "_classes.csv").write_text("filename, RBC, WBC\na.png, 1, 0\nb.png, 0, 1\n")
     with pytest.raises(AnnotationError, match=r"each class \(RBC, WBC\)\. Write .* called label"):
         read(tmp_path)
 
 
-def test_values_that_are_no_split_are_said(tmp_path: Path, draw):
+def test_values_that_are_not_splits_are_reported(tmp_path: Path, draw):
     draw(tmp_path / "images", "a.png", "b.png", "c.png")
     (tmp_path / "annotations.csv").write_text(
         "image,label,split\na,RBC,Train\nb,RBC,fold 2\nc,WBC,\n"

@@ -1,4 +1,4 @@
-"""Telling the format of a folder."""
+"""Detecting the format of a folder."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def lay(root: Path, draw, *files: str) -> Path:
         (["export/JPEGImages/a.png", "export/Annotations/a.xml"], "voc"),
     ],
 )
-def test_the_format_is_told_where_only_one_fits(tmp_path: Path, draw, files, expected: str):
+def test_the_format_is_detected_if_only_one_fits(tmp_path: Path, draw, files, expected: str):
     assert detect_format(lay(tmp_path / "set", draw, *files)) == expected
 
 
@@ -52,19 +52,19 @@ def test_the_format_is_told_where_only_one_fits(tmp_path: Path, draw, files, exp
         ["RBC/a.png", "WBC/a.png", "manifest.csv"],
     ],
 )
-def test_where_none_or_several_fit_the_word_is_asked_for(tmp_path: Path, draw, files):
+def test_if_several_formats_fit_the_error_asks_for_the_format(tmp_path: Path, draw, files):
     with pytest.raises(DatasetError, match=r"is ambiguous.*--format"):
         import_dataset(lay(tmp_path / "set", draw, *files), tmp_path / "cells")
 
 
 @pytest.mark.parametrize("file", ["a.png", "notes.txt"])
-def test_where_none_fits_it_is_said_what_is_missing(tmp_path: Path, draw, file):
+def test_if_no_format_fits_the_error_names_what_is_missing(tmp_path: Path, draw, file):
     with pytest.raises(DatasetError, match=r"neither box files nor class folders.*--format"):
         import_dataset(lay(tmp_path / "set", draw, file), tmp_path / "cells")
 
 
 @pytest.mark.parametrize("format_", ["voc", "yolo"])
-def test_one_box_file_in_place_of_their_folder_is_an_error(tmp_path: Path, draw, format_):
+def test_one_box_file_instead_of_their_folder_is_an_error(tmp_path: Path, draw, format_):
     source = lay(tmp_path / "set", draw, "a.png", "a.xml")
     with pytest.raises(DatasetError, match=r"must be a folder .*Received the file .*a\.xml"):
         import_dataset(
@@ -72,7 +72,7 @@ def test_one_box_file_in_place_of_their_folder_is_an_error(tmp_path: Path, draw,
         )
 
 
-def test_the_real_sets_are_told(real_data: Path):
+def test_the_formats_of_real_datasets_are_detected(real_data: Path):
     assert detect_format(real_data / "draaslan") == "csv"
     assert detect_format(real_data / "txl" / "raabin") == "yolo"
     with pytest.raises(DatasetError, match=r"csv \(.*folders \("):

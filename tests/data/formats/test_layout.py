@@ -1,4 +1,4 @@
-"""Whole imports of the layouts and faults met in public datasets."""
+"""Imports of the layouts and faults found in public datasets."""
 
 import json
 import random
@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 80, 60
 
 
 def ramp(blue: int = 0, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A field whose every pixel says where it is: red the row, green the column."""
+    """A field whose pixels hold their row (red) and column (green)."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows * 4, columns * 3, np.full_like(rows, blue)], axis=-1).astype(np.uint8)
 
@@ -83,9 +83,9 @@ def roboflow(root: Path, format_: str, names: dict[str, list[str]]) -> Path:
     blue = 0
     for split, members in names.items():
         folder = root / split
-        pictures = folder / "images" if format_ == "yolo" else folder
+        image_folder = folder / "images" if format_ == "yolo" else folder
         for name in members:
-            images.write(pictures / name, ramp(blue))
+            images.write(image_folder / name, ramp(blue))
             blue += 1
             if format_ == "yolo":
                 write_yolo((folder / "labels" / name).with_suffix(".txt"))
@@ -110,15 +110,15 @@ def split_of_sources(dest: Path) -> dict[str, str | None]:
 NAMES = {split: [f"{split}{i}.png" for i in range(3)] for split in SPLITS}
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("explicit", [True, False])
 @pytest.mark.parametrize("wrapped", [True, False])
 @pytest.mark.parametrize("format_", ["yolo", "voc", "csv", "coco"])
 def test_the_layouts_of_roboflow_are_found_and_their_splits_kept(
-    tmp_path: Path, format_, told: bool, wrapped: bool
+    tmp_path: Path, format_, explicit: bool, wrapped: bool
 ):
     source = tmp_path / "set"
     roboflow(source / "export" if wrapped else source, format_, NAMES)
-    report = import_dataset(source, tmp_path / "cells", format=format_ if told else None)
+    report = import_dataset(source, tmp_path / "cells", format=format_ if explicit else None)
     assert report.format == format_
     assert report.ok, report.problems
     assert split_of_sources(report.dest) == {n: s for s, members in NAMES.items() for n in members}
@@ -202,7 +202,7 @@ def test_a_data_yaml_that_points_outside_is_a_problem_and_followed_nowhere(tmp_p
     report = import_dataset(source, tmp_path / "cells", format="yolo")
     assert len(report.problems) == 2
     assert "'../../elsewhere' is not in" in report.problems[0]
-    assert split_of_sources(report.dest)["valid0.png"] == "valid"  # its folder says so
+    assert split_of_sources(report.dest)["valid0.png"] == "valid"  # from its folder
     assert "secret.png" not in (report.dest / "cells.csv").read_text()
 
 
@@ -218,7 +218,7 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path):
     assert split_of_sources(report.dest)["valid1.png"] == "valid"
 
 
-def test_label_files_beside_their_images_in_a_folder_for_each_split_are_found(tmp_path: Path):
+def test_label_files_next_to_their_images_in_a_folder_for_each_split_are_found(tmp_path: Path):
     source = tmp_path / "set"
     for split, members in NAMES.items():
         for name in members:
@@ -234,7 +234,7 @@ def test_label_files_beside_their_images_in_a_folder_for_each_split_are_found(tm
 
 
 @pytest.mark.parametrize("format_", ["yolo", "voc"])
-def test_what_archives_of_macos_add_is_passed_over(tmp_path: Path, format_):
+def test_leftovers_of_macos_archives_are_ignored(tmp_path: Path, format_):
     source = roboflow(tmp_path / "set", format_, NAMES)
     for folder in ("__MACOSX/train", "train"):
         shadow = source / folder / f"._train0.{'txt' if format_ == 'yolo' else 'xml'}"
@@ -259,7 +259,7 @@ def test_one_folder_for_two_splits_is_a_problem(tmp_path: Path):
     assert any("are the same folder" in problem for problem in report.problems)
 
 
-def test_a_folder_that_is_only_called_like_a_split_is_none(tmp_path: Path):
+def test_a_single_folder_named_like_a_split_is_not_a_split(tmp_path: Path):
     source = tmp_path / "set"
     for folder in ("test", "other"):
         for i in range(4):
@@ -271,7 +271,7 @@ def test_a_folder_that_is_only_called_like_a_split_is_none(tmp_path: Path):
     assert any("so new splits were made" in note for note in report.notes)
 
 
-def test_fields_beside_the_splits_are_left_out_and_listed(tmp_path: Path):
+def test_fields_outside_the_splits_are_left_out_and_listed(tmp_path: Path):
     source = roboflow(tmp_path / "set", "yolo", {**NAMES, "spare": ["spare0.png"]})
     report = import_dataset(source, tmp_path / "cells", format="yolo")
     (problem,) = report.problems
@@ -279,7 +279,7 @@ def test_fields_beside_the_splits_are_left_out_and_listed(tmp_path: Path):
     assert report.total == 18
 
 
-def test_a_split_that_is_asked_for_replaces_that_of_the_dataset(tmp_path: Path):
+def test_a_requested_split_replaces_that_of_the_dataset(tmp_path: Path):
     source = roboflow(tmp_path / "set", "yolo", NAMES)
     report = import_dataset(source, tmp_path / "cells", format="yolo", split="50/50")
     assert list(report.counts) == ["train", "valid"]
@@ -362,11 +362,11 @@ def test_copies_across_the_splits_of_class_folders_are_a_finding(tmp_path: Path)
 FORMATS_WITH_SIZE = ("voc", "csv", "coco")
 
 
-def sized(root: Path, format_: str, declared: tuple[int, int], picture: np.ndarray) -> Path:
+def sized(root: Path, format_: str, declared: tuple[int, int], image: np.ndarray) -> Path:
     """Four fields with a declared size, whatever size their images have."""
     names = [f"f{i}.png" for i in range(4)]
     for name in names:
-        images.write(root / "images" / name, picture)
+        images.write(root / "images" / name, image)
         if format_ == "voc":
             write_voc((root / "Annotations" / name).with_suffix(".xml"), declared)
     if format_ == "csv":
@@ -378,7 +378,7 @@ def sized(root: Path, format_: str, declared: tuple[int, int], picture: np.ndarr
 
 @pytest.mark.parametrize("format_", FORMATS_WITH_SIZE)
 @pytest.mark.parametrize("factor", [0.5, 0.75, 2, 3.2])
-def test_boxes_of_shrunk_and_enlarged_images_are_scaled_and_that_is_said(tmp_path, format_, factor):
+def test_boxes_of_resized_images_are_scaled_and_that_is_reported(tmp_path, format_, factor):
     width, height = round(WIDTH * factor), round(HEIGHT * factor)
     source = sized(tmp_path / "set", format_, (WIDTH, HEIGHT), ramp(0, width, height))
     report = import_dataset(source, tmp_path / "cells", format=format_)
@@ -387,8 +387,8 @@ def test_boxes_of_shrunk_and_enlarged_images_are_scaled_and_that_is_said(tmp_pat
     assert boxes == {
         label: pytest.approx(tuple(side * factor for side in box)) for label, box in BOXES
     }
-    (said,) = (note for note in report.notes if "scaled" in note)
-    assert f"scaled by {factor:g}, from 80 x 60 to {width} x {height} (4 fields" in said
+    (note,) = (text for text in report.notes if "scaled" in text)
+    assert f"scaled by {factor:g}, from 80 x 60 to {width} x {height} (4 fields" in note
 
 
 @pytest.mark.parametrize("format_", FORMATS_WITH_SIZE)
@@ -430,7 +430,7 @@ def test_boxes_on_an_image_as_stored_are_turned_with_it(tmp_path, format_, orien
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6])
-def test_boxes_without_a_size_on_a_turned_photograph_are_taken_as_upright_and_that_is_said(
+def test_boxes_without_a_size_on_a_turned_photograph_are_read_as_upright_with_a_note(
     tmp_path: Path, orientation: int
 ):
     source = tmp_path / "set"
@@ -445,7 +445,7 @@ def test_boxes_without_a_size_on_a_turned_photograph_are_taken_as_upright_and_th
     assert any("read as for the rotated image (4 fields" in note for note in report.notes)
 
 
-def test_a_polygon_and_a_bad_line_end_no_import(tmp_path: Path):
+def test_a_polygon_and_a_bad_line_do_not_stop_the_import(tmp_path: Path):
     source = roboflow(tmp_path / "set", "yolo", NAMES)
     label = source / "train" / "labels" / "train0.txt"
     label.write_text(label.read_text() + "\n0 0.1 0.1 0.4 0.1 0.4 0.5 0.1 0.5\nnonsense\n")
@@ -460,7 +460,7 @@ def test_a_polygon_and_a_bad_line_end_no_import(tmp_path: Path):
 
 
 @pytest.mark.parametrize("format_", ["yolo", "voc", "coco"])
-def test_one_damaged_box_file_ends_no_import(tmp_path: Path, format_):
+def test_one_damaged_box_file_does_not_stop_the_import(tmp_path: Path, format_):
     source = roboflow(tmp_path / "set", format_, NAMES)
     broken = {
         "yolo": "train/labels/train0.txt", "voc": "train/train0.xml",
@@ -506,19 +506,19 @@ def test_names_of_boxes_are_kept_or_mapped_in_every_format(tmp_path: Path, forma
 
 def test_names_that_are_not_utf8_are_written_as_text(tmp_path: Path):
     source = roboflow(tmp_path / "set", "voc", NAMES)
-    strange = source / "train" / "caf\udce9"
+    unusual = source / "train" / "caf\udce9"
     try:
-        shutil.copy(source / "train" / "train0.png", f"{strange}.png")
+        shutil.copy(source / "train" / "train0.png", f"{unusual}.png")
     except OSError:
         pytest.skip("this file system holds no such names")
-    write_voc(Path(f"{strange}.xml"), (WIDTH, HEIGHT))
+    write_voc(Path(f"{unusual}.xml"), (WIDTH, HEIGHT))
     report = import_dataset(source, tmp_path / "cells", format="voc")
     assert report.ok
     cells = read_cells(report.dest / "cells.csv")
     (first, _) = (cell for cell in cells if "caf" in cell.source)
     assert first.source == "train/caf\\xe9.png"
     (report.dest / "import.json").read_text(encoding="utf-8")
-    Path(f"{strange}.xml").write_text("broken")
+    Path(f"{unusual}.xml").write_text("broken")
     again = import_dataset(source, tmp_path / "again", format="voc")
     assert any("caf" in problem for problem in again.problems)
     assert (
@@ -589,7 +589,7 @@ def test_invalid_data_yaml_is_an_error_that_names_the_line(tmp_path: Path):
 
 @pytest.mark.parametrize("make", [import_dataset, partial(convert_dataset, to="coco")])
 @pytest.mark.parametrize("dest", ["set/cells", "set/images/cells", "link/cells"])
-def test_a_destination_inside_the_source_is_refused(tmp_path: Path, make, dest):
+def test_a_destination_inside_the_source_is_an_error(tmp_path: Path, make, dest):
     images.write(tmp_path / "set" / "images" / "a.png", ramp())
     write_csv(tmp_path / "set" / "annotations.csv", ["a.png"])
     (tmp_path / "link").symlink_to(tmp_path / "set", target_is_directory=True)
@@ -598,7 +598,7 @@ def test_a_destination_inside_the_source_is_refused(tmp_path: Path, make, dest):
     assert not (tmp_path / dest).exists()
 
 
-def test_lists_of_images_beside_yolo_folders_keep_the_split(tmp_path: Path):
+def test_lists_of_images_next_to_yolo_folders_keep_the_split(tmp_path: Path):
     names = {"train": ["a1", "a2"], "valid": ["b1"]}
     for split, members in names.items():
         for name in members:
@@ -611,10 +611,13 @@ def test_lists_of_images_beside_yolo_folders_keep_the_split(tmp_path: Path):
     report = import_dataset(tmp_path / "set", tmp_path / "out")
     assert report.problems == ()
     assert report.notes[0] == "The split of the dataset was kept: train, valid."
-    assert {part: sum(n.values()) for part, n in report.counts.items()} == {"train": 4, "valid": 2}
+    assert {split: sum(n.values()) for split, n in report.counts.items()} == {
+        "train": 4,
+        "valid": 2,
+    }
 
 
-def test_notes_of_label_tools_are_no_coco_file(tmp_path: Path):
+def test_notes_of_label_tools_are_not_coco_files(tmp_path: Path):
     images.write(tmp_path / "set" / "images" / "a.png", ramp())
     write_yolo(tmp_path / "set" / "labels" / "a.txt")
     (tmp_path / "set" / "classes.txt").write_text("RBC\nWBC\n")

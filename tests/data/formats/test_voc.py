@@ -13,7 +13,7 @@ from hematovision.errors import DatasetError
 read = Voc().read
 
 
-def test_boxes_are_read_as_they_stand_with_their_lines(voc: Path):
+def test_boxes_are_read_unchanged_with_their_lines(voc: Path):
     found = read(voc)
     assert [field.name for field in found.fields] == [f"f{i}" for i in range(10)]
     field = found.fields[3]
@@ -31,13 +31,13 @@ def test_the_name_of_the_file_comes_before_the_filename_inside(voc: Path, xml):
     assert len(read(voc).fields) == 10
 
 
-def test_the_filename_inside_serves_where_the_name_fails(tmp_path: Path, draw, xml):
+def test_the_filename_inside_is_used_if_the_name_fails(tmp_path: Path, draw, xml):
     draw(tmp_path / "images", "a.png")
     xml(tmp_path / "Annotations" / "0001.xml", [("RBC", 1, 1, 9, 9)], filename="a.jpg")
     assert read(tmp_path).fields[0].name == "a"
 
 
-def test_images_may_lie_in_the_source_itself(tmp_path: Path, draw, xml):
+def test_images_may_be_in_the_source_itself(tmp_path: Path, draw, xml):
     draw(tmp_path, "a.png")
     xml(tmp_path / "Annotations" / "a.xml", [("RBC", 1, 1, 9, 9)])
     assert read(tmp_path).fields[0].image == tmp_path / "a.png"
@@ -90,7 +90,7 @@ def test_of_two_files_for_one_image_neither_is_used(voc: Path, xml):
          "line 1: <bndbox> needs a number in <xmin>. Received: '[?]'"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_understood_is_named_with_its_line(voc: Path, content, problem):
+def test_an_invalid_file_is_named_with_its_line(voc: Path, content, problem):
     (voc / "Annotations" / "f5.xml").write_bytes(content)
     found = read(voc)
     assert sum(len(field.boxes) for field in found.fields) == 36  # the other nine files
@@ -108,7 +108,7 @@ def test_a_bad_object_is_named_and_the_others_of_its_file_are_read(voc: Path):
     assert "f5.xml, line 4: <bndbox> needs a number in <xmin>" in problem
 
 
-def test_a_billion_laughs_are_refused_at_once(voc: Path):
+def test_a_billion_laughs_are_rejected_at_once(voc: Path):
     lines = ['<!ENTITY a "ha">']
     lines += [
         f'<!ENTITY {n} "{f"&{o};" * 10}">' for o, n in zip("abcdefgh", "bcdefghi", strict=True)
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_is_named(voc: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("folders", ["{}", "{}/images", "data/{}"])
-def test_box_files_beside_their_images_in_a_folder_for_each_split_are_found(
+def test_box_files_next_to_their_images_in_a_folder_for_each_split_are_found(
     tmp_path: Path, draw, xml, folders: str
 ):
     for split in ("train", "valid", "test"):
@@ -162,13 +162,13 @@ def test_a_folder_of_annotations_for_each_split_is_found(tmp_path: Path, draw, x
         ("<width>nan</width><height>inf</height>", None),
     ],
 )
-def test_the_size_is_read_where_it_is_one(voc: Path, size: str, expected):
+def test_only_a_valid_size_is_read(voc: Path, size: str, expected):
     file = voc / "Annotations" / "f0.xml"
     file.write_text(file.read_text().replace("<filename>", f"<size>{size}</size><filename>"))
     assert read(voc).fields[0].size == expected
 
 
-def test_a_folder_without_boxes_or_images_says_what_was_expected(tmp_path: Path, xml):
+def test_a_folder_without_boxes_or_images_is_an_error_with_the_layout(tmp_path: Path, xml):
     with pytest.raises(DatasetError, match=r"No XML files in .*Annotations"):
         read(tmp_path)
     xml(tmp_path / "Annotations" / "a.xml", [])

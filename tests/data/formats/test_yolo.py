@@ -65,7 +65,7 @@ def test_the_names_in_a_data_yaml_are_understood(source: Path, yaml: str):
     ["names: classes.txt", "names:", "names: []", "names: {1: red, 2: white}", "names: {a: b}",
      "names: [[a], b]", "names: [yes, no]", "names:\n  white\n  red\n", "names: {0: , 1: b}"],
 )  # fmt: skip
-def test_other_yaml_is_refused_rather_than_guessed(source: Path, yaml: str):
+def test_other_yaml_is_an_error(source: Path, yaml: str):
     (source / "data.yaml").write_text(yaml)
     with pytest.raises(AnnotationError, match=r"data\.yaml: cannot read `names:`.*--names"):
         read(source)
@@ -82,7 +82,7 @@ def test_other_yaml_is_refused_rather_than_guessed(source: Path, yaml: str):
         ("names: [a]\n" + "# long\n" * 200_000, "at most 1,048,576 are read"),
     ],
 )
-def test_a_hostile_yaml_is_refused(source: Path, yaml: str, problem: str):
+def test_a_hostile_yaml_is_an_error(source: Path, yaml: str, problem: str):
     (source / "data.yaml").write_text(yaml)
     with pytest.raises(AnnotationError, match=problem):
         read(source)
@@ -97,20 +97,20 @@ def test_lists_of_names_that_differ_are_a_problem(source: Path):
     assert "give different names" in problem
 
 
-def test_given_names_come_before_those_found(source: Path):
+def test_names_from_the_user_replace_those_found(source: Path):
     (source / "classes.txt").write_text("x\ny\n")
     assert [b.label for b in read(source, names=NAMES).fields[0].boxes] == ["WBC", "RBC"]
 
 
 @pytest.mark.parametrize("yaml", [None, "nc: 3\n"])
-def test_ids_without_names_ask_for_them(source: Path, yaml):
+def test_ids_without_names_are_an_error_that_asks_for_them(source: Path, yaml):
     if yaml:
         (source / "data.yaml").write_text(yaml)
     with pytest.raises(AnnotationError, match=r"a\.txt, line 1: .*id 0 has no name.*--names WBC"):
         read(source)
 
 
-def test_an_id_beyond_the_names_says_which_are_known(source: Path):
+def test_an_id_beyond_the_names_is_a_problem_with_the_known_names(source: Path):
     found = read(source, names=["WBC"])
     assert found.spellings() == {"WBC": 1}
     (problem,) = found.problems
@@ -155,7 +155,7 @@ def test_many_bad_lines_of_a_file_are_counted(source: Path):
         ("0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5 0.3 0.3", (0.25, 0.25, 0.75, 0.75)),
     ],
 )
-def test_of_a_polygon_the_bounding_box_is_used_and_counted(source: Path, line: str, corners):
+def test_polygons_are_replaced_by_bounding_boxes_and_counted(source: Path, line: str, corners):
     (source / "labels" / "b.txt").write_text(f"1 0.5 0.5 0.1 0.1\n{line}\n{line}\n")
     found = read(source, names=NAMES)
     assert [box.box for box in found.fields[1].boxes[1:]] == [corners, corners]
@@ -164,7 +164,7 @@ def test_of_a_polygon_the_bounding_box_is_used_and_counted(source: Path, line: s
     assert note.startswith("2 polygons or rotated boxes in 1 label file replaced")
 
 
-def test_what_is_no_text_is_named_and_its_image_left_out(source: Path):
+def test_a_binary_file_is_named_and_its_image_left_out(source: Path):
     (source / "labels" / "b.txt").write_bytes(b"\xff\xfe\x00")
     found = read(source, names=NAMES)
     assert [field.name for field in found.fields] == ["a"]
@@ -199,7 +199,7 @@ def test_of_two_label_files_for_one_image_neither_is_used(source: Path):
     assert "neither was used" in problem
 
 
-def test_a_folder_without_labels_says_what_was_expected(tmp_path: Path):
+def test_a_folder_without_labels_is_an_error_with_the_layout(tmp_path: Path):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "classes.txt").write_text("RBC\n")
     with pytest.raises(DatasetError, match=r"No label files in .*labels"):
