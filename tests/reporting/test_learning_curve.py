@@ -10,7 +10,7 @@ from scipy import stats
 
 from hematovision.reporting import render_report
 from hematovision.reporting.learning_curve import curve_rows, curve_sentence, seeds_interval
-from hematovision.reporting.plots import learning_curve_figure
+from hematovision.reporting.plots import learning_curve_figure, svg
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def test_a_single_point_is_no_curve():
 
 
 def test_the_figure_has_a_tick_for_each_number_of_images():
-    root = ET.fromstring(learning_curve_figure((*RISING, Point(1600, (0.97,)))))
+    root = ET.fromstring(svg(*learning_curve_figure((*RISING, Point(1600, (0.97,))))))
     found = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"100", "200", "400", "1,600", "training images", "each seed"} <= found
 

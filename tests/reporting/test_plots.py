@@ -16,13 +16,14 @@ from hematovision.reporting.plots import (
     curves_figure,
     reliability_figure,
     risk_coverage_figure,
+    svg,
     write_figure_files,
 )
 
 
-def words(svg):
+def words(figure):
     """Return the texts of a figure; fails if it is not well-formed."""
-    root = ET.fromstring(svg)
+    root = ET.fromstring(svg(*figure))
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     texts = root.iter("{http://www.w3.org/2000/svg}text")
     return [element.text or "" for element in texts]
@@ -88,7 +89,7 @@ def test_the_same_figure_is_the_same_bytes_and_leaves_matplotlib_as_it_was(histo
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    assert curves_figure(history, "loss") == curves_figure(history, "loss")
+    assert svg(*curves_figure(history, "loss")) == svg(*curves_figure(history, "loss"))
     assert dict(mpl.rcParams) == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hematovision.evaluation.metrics import (
     evaluate,
     plain,
     read_json,
-    reading,
+    rebuilt,
     write_json,
 )
 from hematovision.evaluation.uncertainty import Difference, PairedScores
@@ -170,8 +171,7 @@ class Comparison:
         BundleError
             If `value` is not a comparison of this schema version.
         """
-        with reading("This is no comparison", "hematovision compare"):
-            return cls(**_read_fields(value))
+        return rebuilt(cls, value, "This is no comparison", "hematovision compare")
 
 
 @dataclass(frozen=True)
@@ -287,16 +287,9 @@ def compare_predictions(
         Predictions.checked(labels, model.probabilities, classes, model.accepted, groups, labs)
         for model in (first, second)
     )
+    score = partial(evaluate, labels, classes=classes, groups=groups, labs=labs, seed=seed)
     metrics = [
-        evaluate(
-            labels,
-            model.probabilities,
-            classes,
-            accepted=model.accepted,
-            groups=groups,
-            labs=labs,
-            seed=seed,
-        )
+        score(probabilities=model.probabilities, accepted=model.accepted)
         for model in (first, second)
     ]
     doubt = _paired(one, two, seed)
@@ -398,32 +391,3 @@ def _independence(doubt: PairedScores) -> tuple[str, ...]:
         "the interval, which is computed by group."
     )
     return (note,)
-
-
-def _read_fields(value: Mapping[str, Any]) -> dict[str, Any]:
-    if value["schema_version"] != 1:
-        raise ValueError(f"schema_version is {value['schema_version']!r}")
-    labs = value["per_lab"]
-    return {
-        **value,
-        "classes": tuple(value["classes"]),
-        "models": (value["models"][0], value["models"][1]),
-        "first": Metrics.from_json(value["first"]),
-        "second": Metrics.from_json(value["second"]),
-        "differences": {k: _read_difference(v) for k, v in value["differences"].items()},
-        "agreement": Agreement(**value["agreement"]),
-        "mcnemar": McNemar(**value["mcnemar"]),
-        "per_class": {k: _read_subgroup(v) for k, v in value["per_class"].items()},
-        "per_lab": labs and {k: _read_subgroup(v) for k, v in labs.items()},
-        "interval_details": IntervalDetails(**value["interval_details"]),
-        "warnings": tuple(value["warnings"]),
-    }
-
-
-def _read_subgroup(value: Mapping[str, Any]) -> SubgroupComparison:
-    return SubgroupComparison(**{**value, "difference": _read_difference(value["difference"])})
-
-
-def _read_difference(value: Mapping[str, Any]) -> Difference:
-    ends = value["interval"]
-    return Difference(value["value"], ends and (ends[0], ends[1]))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,7 +42,7 @@ __all__ = [
     "plain",
     "read_json",
     "read_metrics",
-    "reading",
+    "rebuilt",
     "write_json",
     "write_metrics",
 ]
@@ -66,6 +66,7 @@ METHODS = {
 }
 
 Intervals = dict[str, Interval | None]
+T = TypeVar("T")
 
 _UNKNOWN_LAB = "unknown"
 _SUM_TOLERANCE = 1e-3  # a softmax over a thousand classes in float32 is within 1e-4
@@ -207,8 +208,7 @@ class Metrics:
         BundleError
             If `value` are not metrics of this schema version.
         """
-        with reading("These are no metrics", "hematovision evaluate"):
-            return cls(**_read_fields(value))
+        return rebuilt(cls, value, "These are no metrics", "hematovision evaluate")
 
 
 @dataclass(frozen=True)
@@ -407,24 +407,22 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def reading(otherwise: str, written_by: str) -> Iterator[None]:
-    """Turn errors while a value is rebuilt from JSON into a BundleError.
+def rebuilt(kind: type[T], value: Any, otherwise: str, written_by: str) -> T:
+    """Rebuild a dataclass of schema version 1 from the output of `plain`.
 
-    Parameters
-    ----------
-    otherwise : str
-        The beginning of the message, for instance ``"These are no metrics"``.
-    written_by : str
-        The command that writes such a file.
+    Raises
+    ------
+    BundleError
+        If `value` does not fit; it starts with `otherwise` and names the command `written_by`.
     """
     try:
-        yield
+        found: T = _rebuilt(kind, {"schema_version": None, **value})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{otherwise} of schema version 1 ({type(error).__name__}: {error}). Write it again "
             f"with `{written_by}`."
         ) from error
+    return found
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
@@ -571,29 +569,20 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _read_fields(value: Mapping[str, Any]) -> dict[str, Any]:
-    if value["schema_version"] != 1:
-        raise ValueError(f"schema_version is {value['schema_version']!r}")
-    labs = value["per_lab"]
-    return {
-        **value,
-        "classes": tuple(value["classes"]),
-        "intervals": _read_intervals(value["intervals"]),
-        "interval_details": IntervalDetails(**value["interval_details"]),
-        "per_class": {k: ClassScores(**_read_scores(v)) for k, v in value["per_class"].items()},
-        "confusion_matrix": tuple(map(tuple, value["confusion_matrix"])),
-        "reliability": tuple(ReliabilityBin(**v) for v in value["reliability"]),
-        "risk_coverage": tuple(CoveragePoint(**v) for v in value["risk_coverage"]),
-        "baselines": {k: v and Baseline(**v) for k, v in value["baselines"].items()},
-        "per_lab": labs and {k: LabScores(**_read_scores(v)) for k, v in labs.items()},
-        "warnings": tuple(value["warnings"]),
-    }
-
-
-def _read_scores(value: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {_FIELDS.get(key, key): found for key, found in value.items()}
-    return {**fields, "intervals": _read_intervals(value["intervals"])}
-
-
-def _read_intervals(value: Mapping[str, Any]) -> Intervals:
-    return {name: ends and (ends[0], ends[1]) for name, ends in value.items()}
+def _rebuilt(kind: Any, value: Any) -> Any:
+    """Return a value of JSON as `kind`: a dataclass, tuple, dict, union with None, or as it is."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        fields = {_FIELDS.get(key, key): found for key, found in value.items()}
+        if fields.get("schema_version", 1) != 1:
+            raise ValueError(f"schema_version is {fields['schema_version']!r}")
+        return kind(**{name: _rebuilt(hints[name], found) for name, found in fields.items()})
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if inner[-1] is ... else inner
+        return tuple(_rebuilt(k, found) for k, found in zip(kinds, value, strict=True))
+    if origin is dict:
+        return {name: _rebuilt(inner[1], found) for name, found in value.items()}
+    if origin is UnionType:
+        return None if value is None else _rebuilt(inner[0], value)
+    return value

@@ -14,7 +14,7 @@ from hematovision.evaluation.comparison import Comparison
 from hematovision.evaluation.intervals import Interval
 from hematovision.evaluation.uncertainty import Difference
 from hematovision.files import write_text
-from hematovision.reporting.plots import differences_figure
+from hematovision.reporting import plots
 from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render_page, svg_uri
 from hematovision.reporting.wording import p_value, points, points_interval
 
@@ -34,7 +34,7 @@ SCORES: Mapping[str, str] = {
     "balanced_accuracy": "Balanced accuracy",
     "macro_f1": "Macro-F1",
     "review_rate": "Sent for review",
-    "accuracy_accepted": "Accuracy, accepted",
+    "accuracy_accepted": "Accuracy on the rest",
 }
 
 _ORDER = ("first", "second")
@@ -114,7 +114,7 @@ def render_comparison(comparison: Comparison, facts: ReportFacts, differing: Dif
         verdict=verdict(comparison),
         shown=is_shown(comparison),
         score_names=SCORES,
-        figures={"differences": svg_uri(differences_figure(_rows(comparison)))},
+        figures={"differences": svg_uri(plots.svg(*plots.differences_figure(_rows(comparison))))},
         galleries=_galleries(comparison, differing),
     )
 

@@ -38,9 +38,7 @@ __all__ = [
     "Drawing",
     "best_epoch",
     "class_scores_figure",
-    "confusion_drawing",
     "confusion_figure",
-    "curves_drawing",
     "curves_figure",
     "differences_figure",
     "known_quantities",
@@ -137,15 +135,17 @@ def write_figure_files(folder: Path, metrics: Metrics, history: History = ()) ->
     """
     write_text(folder / TABLE, classification_report(metrics))
     title = f"Confusion matrix, {metrics.n:,} images"
-    drawings = {CONFUSION: confusion_drawing(metrics.confusion_matrix, metrics.classes, title)}
-    if known_quantities(history):
-        drawings[CURVES] = curves_drawing(history)
+    drawings = {CONFUSION: confusion_figure(metrics.confusion_matrix, metrics.classes, title)}
+    if quantities := known_quantities(history):
+        drawings[CURVES] = curves_figure(history, *quantities)
     for name, drawing in drawings.items():
         write_text(folder / f"{name}.svg", svg(*drawing))
         write_bytes(folder / f"{name}.png", png(*drawing))
 
 
-def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+def confusion_figure(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str = ""
+) -> Drawing:
     """Plot a confusion matrix: counts, and percentages of the true class.
 
     Parameters
@@ -153,19 +153,8 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     confusion : sequence of sequence of int, shape (C, C)
         Rows are true classes, columns predicted ones.
     classes : sequence of str
-
-    Returns
-    -------
-    str
-        An SVG document, as of all figures here.
+    title : str
     """
-    return svg(*confusion_drawing(confusion, classes))
-
-
-def confusion_drawing(
-    confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str = ""
-) -> Drawing:
-    """Return the figure of `confusion_figure` with a title, for any format."""
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(2.6, 0.72 * len(classes))
@@ -197,21 +186,15 @@ def best_epoch(history: History) -> int | None:
     return int(min(known, key=lambda row: row["val_loss"])["epoch"]) if known else None
 
 
-def curves_figure(history: History, quantity: Quantity) -> str:
-    """Plot loss or accuracy over the epochs, and mark the best epoch."""
-    return svg((4.8, 3.1), lambda figure: _curves(figure.subplots(), history, quantity))
-
-
-def curves_drawing(history: History) -> Drawing:
-    """Return accuracy and loss over the epochs side by side, as far as the history has them."""
-    quantities = known_quantities(history)
+def curves_figure(history: History, *quantities: Quantity) -> Drawing:
+    """Plot quantities over the epochs side by side, and mark the best epoch."""
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
         for axes, quantity in zip(panels, quantities, strict=True):
             _curves(axes, history, quantity)
 
-    return Drawing((4.8 * len(quantities), 3.4), draw)
+    return Drawing((4.8 * len(quantities), 3.1), draw)
 
 
 def known_quantities(history: History) -> tuple[Quantity, ...]:
@@ -226,7 +209,7 @@ def known_quantities(history: History) -> tuple[Quantity, ...]:
     )
 
 
-def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
+def reliability_figure(bins: Sequence[ReliabilityBin]) -> Drawing:
     """Plot accuracy against confidence, with Wilson's 95% intervals, and the images per bin.
 
     Below the diagonal the model is overconfident.
@@ -256,12 +239,12 @@ def reliability_figure(bins: Sequence[ReliabilityBin]) -> str:
         lower.yaxis.set_major_formatter("{x:,.0f}")
         lower.yaxis.set_minor_formatter("")
 
-    return svg((4.8, 4.0), draw)
+    return Drawing((4.8, 4.0), draw)
 
 
 def risk_coverage_figure(
     points: Sequence[CoveragePoint], operating: tuple[float, float] | None = None
-) -> str:
+) -> Drawing:
     """Plot the error rate against the fraction of images accepted without review.
 
     Parameters
@@ -287,10 +270,10 @@ def risk_coverage_figure(
         axes.set_title("Risk and coverage")
         axes.legend(fontsize=9, loc="upper center")
 
-    return svg((4.8, 4.0), draw)
+    return Drawing((4.8, 4.0), draw)
 
 
-def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
+def class_scores_figure(per_class: Mapping[str, ClassScores]) -> Drawing:
     """Plot precision, recall and F1 of each class with their 95% intervals."""
     series = (
         ("precision", BLUE, "o", -0.22),
@@ -316,10 +299,10 @@ def class_scores_figure(per_class: Mapping[str, ClassScores]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.legend(ncols=3, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
-    return svg((4.8, 1.1 + 0.55 * len(per_class)), draw)
+    return Drawing((4.8, 1.1 + 0.55 * len(per_class)), draw)
 
 
-def differences_figure(rows: Mapping[str, Difference]) -> str:
+def differences_figure(rows: Mapping[str, Difference]) -> Drawing:
     """Plot the second model's lead for each score, with 95% intervals.
 
     Right of 0 the second model is better, left of it the first. An interval that crosses 0 shows
@@ -350,10 +333,10 @@ def differences_figure(rows: Mapping[str, Difference]) -> str:
         for x, side, text in labels:
             axes.text(x, 1.02, text, ha=side, transform=axes.transAxes, color=INK, fontsize=9)
 
-    return svg((4.8, 1.1 + 0.36 * len(rows)), draw)
+    return Drawing((4.8, 1.1 + 0.36 * len(rows)), draw)
 
 
-def learning_curve_figure(curve: Sequence[MeasuredPoint]) -> str:
+def learning_curve_figure(curve: Sequence[MeasuredPoint]) -> Drawing:
     """Plot balanced accuracy against the number of training images, on a log scale.
 
     Each seed is a dot; the line joins their means, with 95% intervals as bars.
@@ -375,7 +358,7 @@ def learning_curve_figure(curve: Sequence[MeasuredPoint]) -> str:
         axes.set(xlabel="training images", ylabel="balanced accuracy, %", title="Learning curve")
         axes.legend(fontsize=9, loc="lower right")
 
-    return svg((4.8, 3.4), draw)
+    return Drawing((4.8, 3.4), draw)
 
 
 def _saved(size: tuple[float, float], draw: Callable[[Figure], None], **how: Any) -> bytes:

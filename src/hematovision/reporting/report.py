@@ -288,7 +288,7 @@ def _figures(
         figures[quantity] = plots.curves_figure(history, quantity)
     if curve:
         figures["learning_curve"] = plots.learning_curve_figure(curve)
-    return {name: svg_uri(figure) for name, figure in figures.items()}
+    return {name: svg_uri(plots.svg(*figure)) for name, figure in figures.items()}
 
 
 def _contenders(metrics: Metrics) -> list[dict[str, Any]]:
