@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from colour_squares import COLOUR_MODEL, COLOURS, write_square
+from hematovision import images
 from hematovision.cli.program import program
 from model.make_explaining import explaining_bundle
 
@@ -46,3 +48,15 @@ def cell_images(tmp_path: Path) -> Path:
     for name, colour in COLOURS.items():
         write_square(folder / f"{name}.png", colour, side=40)
     return folder
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """A dataset of colours that the colour model classifies without errors."""
+    for split in ("Train", "Test"):
+        for name, channel in (("red", 0), ("green", 1), ("blue", 2)):
+            for i in range(4):
+                image = np.full((30, 30, 3), 10, np.uint8)
+                image[..., channel] = 150 + 10 * i
+                images.write(tmp_path / "colours" / split / name / f"{i}.png", image)
+    return tmp_path / "colours"

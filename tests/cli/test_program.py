@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import hematovision
-from hematovision.cli import datasets, learning, terminal
+from hematovision.cli import datasets, terminal, train
 from hematovision.cli.program import main
 from hematovision.errors import DatasetError
 
@@ -155,13 +155,13 @@ def test_the_lines_of_a_download_message_are_kept(run, tmp_path):
 
 @pytest.mark.parametrize(("text", "blocks"), [("1", 1), ("17", 17), ("all", None)])
 def test_a_number_of_blocks_or_all(text, blocks):
-    assert learning._blocks(text) == blocks
+    assert train._blocks(text) == blocks
 
 
 @pytest.mark.parametrize("text", ["0", "18", "-1", "1.5", "\u0661", ""])
 def test_no_number_of_blocks(text):
     with pytest.raises(typer.BadParameter, match="from 1 to 17, or all"):
-        learning._blocks(text)
+        train._blocks(text)
 
 
 def fail_with(monkeypatch, error: BaseException):

@@ -156,7 +156,7 @@ def test_images_of_a_class_that_one_model_lacks_are_left_out_and_counted(colours
 
 def test_models_without_classes_in_common_cannot_be_compared(colours, tmp_path: Path):
     other = another(tmp_path, "other", Taxonomy("other", ("cat", "dog", "cow")))
-    with pytest.raises(TaxonomyError, match="red, green, blue; the second predicts cat, dog, cow"):
+    with pytest.raises(TaxonomyError, match="red, green, blue; the second has cat, dog, cow"):
         compare(MODEL, other, colours)
 
 

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from hematovision import __version__
 from hematovision.cli import app as app_command
-from hematovision.cli import classify, comparing, datasets, engines, learning, serve
+from hematovision.cli import classify, datasets, engines, evaluate, serve, train
 from hematovision.cli.terminal import echo, open_standard_streams, reported
 
 __all__ = ["main", "program"]
@@ -83,15 +83,15 @@ def _options(
     """
 
 
-program.command("demo")(learning.demo)
+program.command("demo")(train.demo)
 program.add_typer(datasets.group, name="data")
-program.command("train")(learning.train)
+program.command("train")(train.train)
 program.command("features")(engines.features)
-program.command("evaluate")(learning.evaluate)
+program.command("evaluate")(evaluate.evaluate)
 program.command("classify")(classify.classify)
-program.command("adapt")(learning.adapt)
-program.command("compare")(comparing.compare)
-program.command("export")(learning.export)
+program.command("adapt")(train.adapt)
+program.command("compare")(evaluate.compare)
+program.command("export")(train.export)
 program.command("models")(classify.models)
 program.command("app")(app_command.app)
 program.command("serve")(serve.serve)

@@ -1,23 +1,24 @@
-"""``demo``, ``train``, ``evaluate``, ``adapt`` and ``export``: making models and judging them."""
+"""``demo``, ``train``, ``adapt`` and ``export``: making models."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
+from hematovision.cli.evaluate import ModelArgument, show_metrics, show_notes
 from hematovision.cli.progress_bar import progress_bar
-from hematovision.cli.results import show_changes, show_curve, show_metrics, show_notes
-from hematovision.cli.terminal import echo, exit_if_refused, show_next
+from hematovision.cli.terminal import echo, exit_if_refused, show_next, show_table
 
-__all__ = ["adapt", "demo", "evaluate", "export", "train"]
+if TYPE_CHECKING:
+    from hematovision.reporting.adaptation import PredictionChanges
+    from hematovision.training.curve import CurvePoint
 
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run folder, or a bundled model's name.")
-]
+__all__ = ["adapt", "demo", "export", "train"]
 
 
 def demo(
@@ -101,44 +102,12 @@ def train(
         result = run(dataset, out, options, progress=progress)
     show_metrics(result.metrics)
     if result.curve:
-        show_curve(result.curve)
+        _show_curve(result.curve)
     if result.interrupted:
         echo("Training was stopped by Ctrl-C; this is the best model so far.")
     echo(f"Model: {result.folder}")
     echo(f"Report: {result.report}")
     show_next("classify", "IMAGES", "--model", result.folder)
-    exit_if_refused(result.refused)
-
-
-def evaluate(
-    model: ModelArgument,
-    dataset: DatasetArgument,
-    *,
-    split: Annotated[
-        Literal["train", "valid", "test", "all"], typer.Option(help="The split to evaluate.")
-    ] = "test",
-    taxonomy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The classes to evaluate in: rbc-wbc-platelets, pbc8, or folders (the folder "
-            "names). Default: the classes of the model, or the folder names if they are coarser.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="New folder for the metrics and the report.")
-    ],
-) -> None:
-    """Evaluate a model on labelled images.
-
-    Writes metrics with confidence intervals, simple baselines for comparison, and a report.
-    """
-    from hematovision.workflows.evaluate import evaluate as run
-
-    with progress_bar() as progress:
-        result = run(model, dataset, split=split, taxonomy=taxonomy, out=out, progress=progress)
-    show_metrics(result.metrics)
-    echo(f"Report: {result.report}")
     exit_if_refused(result.refused)
 
 
@@ -173,7 +142,7 @@ def adapt(
     if result.metrics is not None:
         show_metrics(result.metrics)
     if result.changes is not None:
-        show_changes(result.changes)
+        _show_changes(result.changes)
         show_notes(result.notes)
     echo(f"Model: {result.folder}")
     echo(f"Report: {result.report}")
@@ -213,3 +182,48 @@ def _blocks(text: str) -> int | None:
     raise typer.BadParameter(
         f"Expected a number from 1 to 17, or all. Received: {text}", param_hint="--fine-tune-blocks"
     )
+
+
+def _show_changes(changes: PredictionChanges) -> None:
+    """Show what adapting without labels changed."""
+    from hematovision.reporting.wording import percent
+
+    show_table(
+        ("class", "before", "after"),
+        ((label, str(changes.before[label]), str(n)) for label, n in changes.after.items()),
+    )
+    echo(
+        f"{changes.changed} of {changes.n} predictions changed. Sent for review: "
+        f"{percent(changes.review_before / changes.n)} before, "
+        f"{percent(changes.review_after / changes.n)} now."
+    )
+
+
+def _show_curve(curve: Sequence[CurvePoint]) -> None:
+    """Show the learning curve, and whether more images would help."""
+    from hematovision.reporting.learning_curve import curve_rows, curve_sentence
+    from hematovision.reporting.wording import interval, percent, points, points_interval
+
+    show_table(
+        ("training images", "of each class", "balanced accuracy", "95% interval", "gained", ""),
+        (
+            (
+                str(row.images),
+                _range(row.per_class),
+                percent(row.mean),
+                interval(row.interval),
+                points(row.gain),
+                points_interval(row.gain_interval),
+            )
+            for row in curve_rows(curve)
+        ),
+    )
+    echo(curve_sentence(curve))
+
+
+def _range(counts: Sequence[int]) -> str:
+    """Write the fewest and the most images of a class."""
+    if not counts:
+        return ""
+    fewest, most = min(counts), max(counts)
+    return str(most) if fewest == most else f"{fewest} to {most}"

@@ -1,23 +1,26 @@
-"""How good a model is, as a few lines in a terminal; the report has the rest."""
+"""``evaluate`` and ``compare``, and metrics in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from hematovision.cli.terminal import Styled, echo, show_table
+import typer
+
+from hematovision.cli.datasets import DatasetArgument
+from hematovision.cli.progress_bar import progress_bar
+from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
 
 if TYPE_CHECKING:
     from hematovision.evaluation.comparison import Comparison, SubgroupComparison
     from hematovision.evaluation.metrics import Metrics
-    from hematovision.reporting.adaptation import PredictionChanges
-    from hematovision.training.curve import CurvePoint
 
-__all__ = ["show_changes", "show_comparison", "show_curve", "show_metrics", "show_notes"]
+__all__ = ["ModelArgument", "compare", "evaluate", "show_metrics", "show_notes"]
 
 _BASELINES = {
     "most_frequent_class": "always the most frequent class",
-    "box_size": "size of the box, no pixel",
+    "box_size": "size of the box, without pixels",
     "mean_colour": "mean colour",
 }
 
@@ -25,9 +28,78 @@ _SCORES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro-F1",
-    "review_rate": "sent to review",
-    "accuracy_accepted": "accuracy of the accepted",
+    "review_rate": "sent for review",
+    "accuracy_accepted": "accuracy, accepted",
 }
+
+
+_MODEL = "A run folder, or a bundled model's name."
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
+
+
+def evaluate(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    *,
+    split: Annotated[
+        Literal["train", "valid", "test", "all"], typer.Option(help="The split to evaluate.")
+    ] = "test",
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The classes to evaluate in: rbc-wbc-platelets, pbc8, or folders (the folder "
+            "names). Default: the classes of the model, or the folder names if they are coarser.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="New folder for the metrics and the report.")
+    ],
+) -> None:
+    """Evaluate a model on labelled images.
+
+    Writes metrics with confidence intervals, simple baselines for comparison, and a report.
+    """
+    from hematovision.workflows.evaluate import evaluate as run
+
+    with progress_bar() as progress:
+        result = run(model, dataset, split=split, taxonomy=taxonomy, out=out, progress=progress)
+    show_metrics(result.metrics)
+    echo(f"Report: {result.report}")
+    exit_if_refused(result.refused)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
+    second: Annotated[str, typer.Argument(metavar="MODEL", help=f"The other model. {_MODEL}")],
+    dataset: DatasetArgument,
+    *,
+    split: Annotated[
+        Literal["train", "valid", "test", "all"], typer.Option(help="The split to compare on.")
+    ] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="New folder for compare.json, differences.csv and compare.html.",
+        ),
+    ] = None,
+) -> None:
+    """Compare two models on labelled images.
+
+    Both classify the same images. Differences come with 95% confidence intervals; with --out, the
+    images on which the models disagree are listed and shown.
+    """
+    from hematovision.workflows.compare import compare as run
+
+    with progress_bar() as progress:
+        result = run(first, second, dataset, split=split, out=out, progress=progress)
+    _show_comparison(result.comparison, result.verdict)
+    show_notes((*result.notes, *result.comparison.warnings))
+    if result.report is not None:
+        echo(f"Report: {result.report}")
+    exit_if_refused(result.refused)
 
 
 def show_metrics(metrics: Metrics) -> None:
@@ -70,7 +142,7 @@ def show_metrics(metrics: Metrics) -> None:
     show_notes(metrics.warnings)
 
 
-def show_comparison(comparison: Comparison, verdict: str) -> None:
+def _show_comparison(comparison: Comparison, verdict: str) -> None:
     """Show which model is better, then both side by side."""
     from hematovision.reporting.wording import p_value, percent, points, points_interval
 
@@ -89,9 +161,9 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
             for key, name in _SCORES.items()
         ),
     )
-    _show_parts("class", comparison.per_class)
+    _show_subgroups("class", comparison.per_class)
     if comparison.per_lab and len(comparison.per_lab) > 1:
-        _show_parts("lab", comparison.per_lab)
+        _show_subgroups("lab", comparison.per_lab)
     counts, test = comparison.agreement, comparison.mcnemar
     echo(
         f"{comparison.n} images: both right {counts.both_right}, only the first "
@@ -100,7 +172,7 @@ def show_comparison(comparison: Comparison, verdict: str) -> None:
     )
 
 
-def _show_parts(what: str, rows: Mapping[str, SubgroupComparison]) -> None:
+def _show_subgroups(what: str, rows: Mapping[str, SubgroupComparison]) -> None:
     from hematovision.reporting.wording import points, points_interval
 
     table = (
@@ -118,52 +190,7 @@ def _show_parts(what: str, rows: Mapping[str, SubgroupComparison]) -> None:
     show_table((what, *heads, "95% interval"), table)
 
 
-def show_changes(changes: PredictionChanges) -> None:
-    """Show what adapting without labels changed."""
-    from hematovision.reporting.wording import percent
-
-    show_table(
-        ("class", "before", "after"),
-        ((label, str(changes.before[label]), str(n)) for label, n in changes.after.items()),
-    )
-    echo(
-        f"{changes.changed} of {changes.n} predictions changed. Sent for review: "
-        f"{percent(changes.review_before / changes.n)} before, "
-        f"{percent(changes.review_after / changes.n)} now."
-    )
-
-
 def show_notes(notes: Iterable[str]) -> None:
     """Show caveats."""
     for note in notes:
         echo(Styled("Note:", "yellow"), f" {note}")
-
-
-def show_curve(curve: Sequence[CurvePoint]) -> None:
-    """Show the learning curve, and whether more images would help."""
-    from hematovision.reporting.learning_curve import curve_rows, curve_sentence
-    from hematovision.reporting.wording import interval, percent, points, points_interval
-
-    show_table(
-        ("training images", "of each class", "balanced accuracy", "95% interval", "gained", ""),
-        (
-            (
-                str(row.images),
-                _range(row.per_class),
-                percent(row.mean),
-                interval(row.interval),
-                points(row.gain),
-                points_interval(row.gain_interval),
-            )
-            for row in curve_rows(curve)
-        ),
-    )
-    echo(curve_sentence(curve))
-
-
-def _range(counts: Sequence[int]) -> str:
-    """Write the fewest and the most images of a class."""
-    if not counts:
-        return ""
-    fewest, most = min(counts), max(counts)
-    return str(most) if fewest == most else f"{fewest} to {most}"
