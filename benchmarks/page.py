@@ -86,7 +86,7 @@ def upload(page: Page, files: list[Path]) -> float:
     began = time.perf_counter()
     page.locator("input[type=file]").set_input_files(files)
     page.get_by_test_id("stMetricValue").get_by_text(str(len(files)), exact=True).first.wait_for()
-    page.locator(".hv-answer").first.wait_for()
+    page.locator(".hv-prediction").first.wait_for()
     return time.perf_counter() - began
 
 

@@ -17,13 +17,13 @@ def free_port() -> int:
 
 
 def app_command(port: int, *options: object) -> list[str]:
-    """The command that serves the page, as a user types it."""
+    """The command that serves the app, as a user types it."""
     line = [sys.executable, "-m", "hematovision", "app", "--port", port, "--no-browser", *options]
     return [str(part) for part in line]
 
 
 def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the page answers."""
+    """Wait until the server responds."""
     for _ in range(300):
         if process.poll() is not None:
             pytest.fail(f"the server ended: {log.read_text()}")
@@ -32,4 +32,4 @@ def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except OSError:
             time.sleep(0.1)
-    pytest.fail(f"the server does not answer: {log.read_text()}")
+    pytest.fail(f"the server does not respond: {log.read_text()}")

@@ -1,12 +1,13 @@
-"""A page with a home of its own: nobody's records are touched."""
+"""Apps with a data folder of their own."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
+pytest.importorskip("streamlit", reason="the app needs the extra 'app'")
 
 from app_process import app_command, free_port, wait_for
 
@@ -19,13 +20,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
-def server(home: Path) -> Iterator[str]:
-    """The address of a running page."""
+@pytest.fixture(scope="module")
+def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of `server`."""
+    return tmp_path_factory.mktemp("app") / "home"
+
+
+@pytest.fixture(scope="module")
+def server(server_home: Path) -> Iterator[str]:
+    """The address of a running app, shared by the tests of a module."""
     port = free_port()
-    log = home.parent / "server.log"
+    log = server_home.parent / "server.log"
+    environment = {**os.environ, "HEMATOVISION_HOME": str(server_home)}
+    environment.pop("HEMATOVISION_DATABASE_URL", None)
     with log.open("w") as stream:
-        process = subprocess.Popen(app_command(port), stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            app_command(port), env=environment, stdout=stream, stderr=subprocess.STDOUT
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(address, process, log)

@@ -1,6 +1,7 @@
-"""The page in a real browser, from the first image to a new model.
+"""The app in a real browser, from the first image to a new model.
 
-With ``HEMATOVISION_SCREENSHOTS`` set to a folder, the pictures of the documentation are taken.
+The tests share one server, its records and one browser; each has a session of its own. With
+``HEMATOVISION_SCREENSHOTS`` set to a folder, the screenshots of the documentation are taken.
 """
 
 import io
@@ -15,36 +16,55 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("playwright", reason="the browser is driven by playwright")
-pytest.importorskip("keras", reason="learning needs the extra 'train'")
+pytest.importorskip("keras", reason="training needs the extra 'train'")
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hematovision import images
-from hematovision.app.samples import synthetic_samples
+from hematovision.app.views.classify import synthetic_samples
 from hematovision.images.crops import crop
+from hematovision.model.registry import DEFAULT_MODEL
+from hematovision.retraining.library import ModelLibrary
 from hematovision.review.store import ReviewStore
 from hematovision.synthetic import render_field
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-TITLES = ["Classify", "Review", "Learn", "Models", "Records"]
+TITLES = ["Classify", "Review", "Train", "Models", "Records"]
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
-PATIENCE = 120_000  # Milliseconds for what a busy machine may take.
+TIMEOUT = 120_000  # ms, for a busy machine
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
-@pytest.fixture
-def browser_page() -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-        page.set_default_timeout(PATIENCE)
-        yield page
+        yield browser
         browser.close()
 
 
-def picture(page: Page, name: str) -> None:
-    """Take a picture for the documentation, where it was asked for."""
+@pytest.fixture
+def page(browser: Browser, server: str, store: ReviewStore, server_home: Path) -> Iterator[Page]:
+    """A page of a new session, with the default model in use."""
+    library = ModelLibrary(server_home / "models")
+    library.use(library.find(DEFAULT_MODEL), store, "test")
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def store(server: str, server_home: Path) -> Iterator[ReviewStore]:
+    """The records of the server."""
+    with ReviewStore.open(f"sqlite+pysqlite:///{server_home / 'records.sqlite3'}") as store:
+        yield store
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Take a screenshot for the documentation, if it was asked for."""
     if folder := os.environ.get("HEMATOVISION_SCREENSHOTS"):
         page.mouse.move(2, 2)
         page.get_by_test_id("stToast").wait_for(state="detached")
@@ -53,16 +73,16 @@ def picture(page: Page, name: str) -> None:
 
 
 def quiet(page: Page) -> None:
-    """Wait until the page has drawn what it was asked for, and nothing of it failed."""
+    """Wait until the page is complete, and check that nothing failed."""
     page.wait_for_timeout(60)
     expect(page.get_by_test_id("stApp")).to_have_attribute(
-        "data-test-script-state", "notRunning", timeout=PATIENCE
+        "data-test-script-state", "notRunning", timeout=TIMEOUT
     )
     assert page.get_by_test_id("stException").count() == 0
 
 
 def many_cells(fields: int) -> bytes:
-    """A zip of drawn cells, cut out of drawn fields."""
+    """A zip of synthetic cells, cropped from synthetic fields."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for seed in range(fields):
@@ -72,7 +92,7 @@ def many_cells(fields: int) -> bytes:
                 xmin, ymin, xmax, ymax = map(float, cell.box)
                 pixels, cut = crop(field.image, (xmin, ymin, xmax, ymax))
                 if not cut:
-                    name = f"drawn-{seed}-{cell.kind}-{number}.png"
+                    name = f"synthetic-{seed}-{cell.kind}-{number}.png"
                     archive.writestr(name, images.encode_png(pixels))
     return packed.getvalue()
 
@@ -83,8 +103,9 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
     )
 
 
-def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, home: Path):
-    page = browser_page
+def test_from_the_first_image_to_a_new_model(
+    server: str, page: Page, store: ReviewStore, server_home: Path
+):
     page.goto(server)
     page.get_by_text("Try it with synthetic cells").wait_for()
     quiet(page)
@@ -92,85 +113,92 @@ def test_from_the_first_image_to_a_new_model(server: str, browser_page: Page, ho
 
     # Three images and a broken one.
     upload(page, *synthetic_samples()[:3], ("broken.png", synthetic_samples()[0][1][:200]))
-    page.get_by_text("1 file was not read").wait_for()
+    page.get_by_text("1 file could not be read").wait_for()
     quiet(page)
-    assert page.locator(".hv-answer").count() == 3
+    assert page.locator(".hv-prediction").count() == 3
     before = page.get_by_test_id("stImage").locator("img").first.get_attribute("src")
 
     # The heat map.
-    page.get_by_text("Show where the model looked").click()
+    page.get_by_text("Heat map").click()
     expect(page.get_by_test_id("stImage").locator("img").first).not_to_have_attribute(
-        "src", before or "", timeout=PATIENCE
+        "src", before or "", timeout=TIMEOUT
     )
     quiet(page)
 
     # More of them, in a zip, all to be reviewed.
     page.get_by_text("More images").click()
     upload(page, ("cells.zip", many_cells(3)))
-    send = page.get_by_role("button", name=re.compile(r"Review the \d\d accepted too"))
+    send = page.get_by_role("button", name=re.compile(r"Also review the \d\d accepted"))
     send.wait_for()
     quiet(page)
-    picture(page, "classify")
+    screenshot(page, "classify")
     send.click()
     page.get_by_text("cells added to the review queue").wait_for()
 
     # A person decides: the first is corrected, the model is right about the others.
     page.get_by_role("link", name="Review").click()
     page.get_by_label("Your name").fill("Ana")
-    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Start").click()
     page.get_by_text("What is the highlighted cell?").wait_for()
     quiet(page)
-    picture(page, "review")
-    said = page.get_by_text("What is the highlighted cell?").locator("..").inner_text()
-    other = "2" if "Model: RBC" in said else "1"
+    screenshot(page, "review")
+    question = page.get_by_text("What is the highlighted cell?").locator("..").inner_text()
+    other = "2" if "Model: RBC" in question else "1"
     page.keyboard.press(other)
     quiet(page)
-    store = ReviewStore.open(f"sqlite+pysqlite:///{home / 'records.sqlite3'}")
     (corrected,) = store.recent("Ana")
     assert (corrected.before, corrected.after) == (
         ("RBC", "WBC") if other == "2" else (corrected.before, "RBC")
     )
     waiting = sum(queue.waiting for queue in store.queues())
-    for left in range(waiting, 0, -1):
-        page.get_by_text(f"{left} wait · deciding as Ana").wait_for()
+    for left in range(waiting, waiting - 13, -1):  # to the second page
+        page.get_by_text(f"{left} in the queue · reviewing as Ana").wait_for()
         quiet(page)
         page.keyboard.press("Enter")
-    page.get_by_text(re.compile("Nothing (waits|of this model waits)")).first.wait_for()
+    quiet(page)
+    # Ana decides on the rest in another window, up to the last two.
+    model = store.queues()[0].model.sha256
+    for cell in store.claim("Ana", model, 500)[:-2]:
+        store.decide(cell.prediction.id, "Ana", cell.prediction.label)
+    page.reload()
+    for left in (2, 1):
+        page.get_by_text(f"{left} in the queue · reviewing as Ana").wait_for()
+        quiet(page)
+        page.keyboard.press("Enter")
+    page.get_by_text(re.compile("The queue (of this model )?is empty")).first.wait_for()
     assert len(store.recent("Ana", 500)) == waiting + 1
 
     # It is in the export, in the folder of the corrected class.
-    page.get_by_role("link", name="Learn").click()
-    page.get_by_role("button", name="Make a dataset of them").click()
+    page.get_by_role("link", name="Train").click()
+    page.get_by_role("button", name="Make a dataset").click()
     page.get_by_text("cells in").first.wait_for()
-    (folder,) = (home / "exports").iterdir()
+    (folder,) = (server_home / "exports").iterdir()
     found = store.reviewed()
     sha256 = next(r.prediction.image for r in found if r.prediction.id == corrected.prediction_id)
     (file,) = folder.rglob(f"{sha256[:16]}*.png")
     assert file.parent.name == corrected.after
-    store.close()
 
-    # A model learns from them, beside the old one, and answers.
+    # A model is trained on them, compared with the old one, and used.
     page.get_by_text("Train a new model").click()
-    page.get_by_role("button", name="Learn", exact=True).click()
+    page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_text("is ready").wait_for()
     page.get_by_text("cells that the new model was not trained on").wait_for()
     quiet(page)
     page.locator(".hv-foot").scroll_into_view_if_needed()
-    picture(page, "learn")
+    screenshot(page, "train")
     page.get_by_role("button", name=re.compile("Use the new model")).click()
-    page.get_by_text("The new model is in use on every page").wait_for()
+    page.get_by_text("The new model is in use on all pages").wait_for()
     page.get_by_role("link", name="Models").click()
-    page.get_by_text("This model answers on every page.").wait_for()
+    page.get_by_text("This model is in use on all pages.").wait_for()
     page.get_by_role("tab", name="Report").click()
     page.get_by_text("Download the report").wait_for()
     quiet(page)
 
 
-def test_a_page_is_found_by_its_address_and_no_module_is_listed(server: str, browser_page: Page):
-    page = browser_page
+def test_a_page_has_its_own_url_and_no_module_is_listed(server: str, page: Page):
     page.goto(f"{server}/models", wait_until="commit")
     foot, listed = page.locator(".hv-foot"), ""
-    until = time.monotonic() + PATIENCE / 1000
+    until = time.monotonic() + TIMEOUT / 1000
     while not foot.count() and time.monotonic() < until:
         listed += page.evaluate("document.body?.innerText ?? ''")
         page.wait_for_timeout(20)
@@ -179,12 +207,17 @@ def test_a_page_is_found_by_its_address_and_no_module_is_listed(server: str, bro
     links = page.get_by_role("link").all_inner_texts()
     names = [text.split("\n")[-1] for text in links if text.split("\n")[-1] in TITLES]
     assert names == TITLES
-    for module in ("batch", "beside", "grid", "learning"):
+    for module in ("classify", "review", "train", "records"):
         assert module not in listed.split()
 
 
-def test_the_list_of_pages_leaves_a_phone_free_for_the_page(server: str, browser_page: Page):
-    page = browser_page
+def test_the_old_url_of_the_page_train_redirects(server: str, page: Page):
+    page.goto(f"{server}/learn?who=Ana")
+    page.get_by_role("heading", name="Train on reviewed cells").wait_for()
+    expect(page).to_have_url(f"{server}/train?who=Ana")
+
+
+def test_the_menu_leaves_a_phone_free_for_the_page(server: str, page: Page):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(server)
     for title, heading in (("Models", "Models and reports"), ("Records", "Records and privacy")):
@@ -198,37 +231,36 @@ def test_the_list_of_pages_leaves_a_phone_free_for_the_page(server: str, browser
         assert not page.get_by_test_id("stSidebarNav").is_visible()
 
 
-def test_other_tabs_of_the_review_are_up_to_date(server: str, browser_page: Page):
-    page = browser_page
+def test_other_tabs_of_the_review_are_up_to_date(server: str, page: Page, store: ReviewStore):
     page.goto(server)
     page.get_by_text("Try it with synthetic cells").click()
-    send = page.get_by_role("button", name=re.compile(r"Review the \d+ accepted too"))
-    send.click()
+    page.get_by_role("button", name=re.compile(r"Also review the \d+ accepted")).click()
     page.get_by_text("cells added to the review queue").wait_for()
-    page.goto(f"{server}/review?who=Ana")
+    (queue,) = store.queues()
+    matrix = store.agreement(queue.model.sha256).matrix
+    page.goto(f"{server}/review?who=Ben")
     for decided in (1, 2):
         page.get_by_text("What is the highlighted cell?").wait_for()
         quiet(page)
-        before = page.get_by_text("wait · deciding as Ana").inner_text()
+        before = page.get_by_text("in the queue · reviewing as Ben").inner_text()
         page.get_by_role("button", name="Agree").click()
-        expect(page.get_by_text("wait · deciding as Ana")).not_to_have_text(
-            before, timeout=PATIENCE
+        expect(page.get_by_text("in the queue · reviewing as Ben")).not_to_have_text(
+            before, timeout=TIMEOUT
         )
         page.get_by_role("tab", name="Agreement").click()
-        page.get_by_text(f"{decided} of {decided}").wait_for()
+        page.get_by_text(f"{matrix.trace() + decided} of {matrix.sum() + decided}").wait_for()
         page.get_by_role("tab", name="My decisions").click()
         quiet(page)
-        page.get_by_role("tab", name="Waiting").click()
+        page.get_by_role("tab", name="Queue").click()
 
 
-def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page: Page):
-    page = browser_page
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_every_page_fits_the_screen_in_light_and_dark(server: str, page: Page):
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.goto(server)
     page.get_by_text("Try it with synthetic cells").click()
-    page.get_by_text("Show where the model looked").wait_for()
-    for path in ("", "review?who=Ana", "learn", "models", "records"):
+    page.get_by_text("Heat map").wait_for()
+    for path in ("", "review?who=Ben", "train", "models", "records"):
         if path:
             page.goto(f"{server}/{path}")
         page.locator(".hv-foot").wait_for()
@@ -245,6 +277,6 @@ def test_every_page_fits_the_screen_in_light_and_dark(server: str, browser_page:
             assert (ground == "rgb(255, 255, 255)") == (scheme == "light"), (path, scheme)
             assert page.evaluate(CONTRAST) == [], (path, scheme)
         if path.startswith("review"):
-            picture(page, "phone")
-    # Nothing is asked of, or told to, any other computer.
-    assert all(url.startswith((server, "data:", "blob:")) for url in asked)
+            screenshot(page, "phone")
+    # No other computer is contacted.
+    assert all(url.startswith((server, "data:", "blob:")) for url in requested)

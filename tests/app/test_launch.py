@@ -1,4 +1,4 @@
-"""How the page is started."""
+"""Settings and start of the web app."""
 
 import dataclasses
 import shutil
@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from hematovision.app import serving
-from hematovision.app.launch import launch
-from hematovision.app.settings import MODELS, Settings
+from hematovision.app.launch import MODELS, Settings, launch
 from hematovision.app.state import library
 from hematovision.errors import ListeningError, MissingExtraError, ModelNotFoundError
 from hematovision.model.registry import find_model
@@ -36,7 +35,7 @@ def test_what_was_asked_for_is_passed_on():
     assert found["server.address"] == "0.0.0.0"
     assert found["server.maxUploadSize"] == 7
     assert found["server.baseUrlPath"] == "blood"
-    assert found["server.allowedHosts"] == ["*"]  # `KnownHosts` knows addresses from names
+    assert found["server.allowedHosts"] == ["*"]  # `AllowedHosts` distinguishes addresses and names
     assert proxied["server.allowedHosts"] == ["127.0.0.1", "::1", "blood.example.org", "localhost"]
     assert settings.url == "http://localhost:9000/blood"
     assert dataclasses.replace(settings, address="::1", base_path="").url == "http://[::1]:9000"

@@ -14,12 +14,12 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from hematovision import images
-from hematovision.app.samples import synthetic_samples
+from hematovision.app.views.classify import synthetic_samples
 from hematovision.review.store import ReviewStore
 
 
 def draw(name: str) -> None:
-    """One page; AppTest takes its source, so that it imports for itself."""
+    """Show a page; AppTest takes the source of this function, hence the import inside."""
     from importlib import import_module
 
     import_module(f"hematovision.app.views.{name}").show()
@@ -58,13 +58,13 @@ def upload(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
     return ok(at.run())
 
 
-def refusals(at: AppTest) -> dict[str, str]:
-    (listed,) = [part.value for part in at.html if "hv-refusals" in part.value]
+def unreadable(at: AppTest) -> dict[str, str]:
+    (listed,) = [part.value for part in at.html if "hv-unreadable" in part.value]
     return dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", listed))
 
 
 def noise(seed: int = 0) -> bytes:
-    """An image that no model has seen the like of."""
+    """An image unlike all training images."""
     pixels = np.random.default_rng(seed).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     return images.encode_png(pixels)
 
@@ -78,17 +78,17 @@ def store(fresh: None) -> ReviewStore:
     return ReviewStore.open()
 
 
-def test_a_newcomer_is_told_what_to_do_and_can_try_drawn_cells():
+def test_a_new_user_sees_instructions_and_can_try_synthetic_cells():
     at = page("classify")
-    assert "RBC, WBC and Platelets apart" in texts(at)
+    assert "distinguishes RBC, WBC and Platelets" in texts(at)
     at = click(at, "Try it with synthetic cells")
     found = metrics(at)
     n = len(synthetic_samples())
     assert int(found["Images"]) == n == int(found["Accepted"]) + int(found["For review"])
-    assert "drawn rbc 1.png" in texts(at)
+    assert "synthetic rbc 1.png" in texts(at)
 
 
-def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
+def test_uploads_are_classified_and_unreadable_ones_listed(
     store: ReviewStore,
 ):
     cells = synthetic_samples()[:3]
@@ -104,7 +104,7 @@ def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
     )
     assert metrics(at)["Images"] == "6"
     assert metrics(at)["Not read"] == "2"
-    refused = refusals(at)
+    refused = unreadable(at)
     assert set(refused) == {"page.png", "evil.png"}
     assert min(map(len, refused.values())) > 20
     assert "begins with &quot;&lt;html&gt;&lt;s&quot;" in refused["page.png"]
@@ -112,7 +112,7 @@ def test_uploads_are_answered_and_broken_ones_listed_while_the_rest_goes_on(
     assert batch.n == 4
 
 
-def test_the_heat_map_is_another_picture():
+def test_the_heat_map_is_another_image():
     at = click(page("classify"), "Try it with synthetic cells")
     plain = [image.value[0] for image in at.image]
     at = ok(at.toggle(key="heat").set_value(True).run())
@@ -121,15 +121,15 @@ def test_the_heat_map_is_another_picture():
     assert not set(plain) & set(heat)
 
 
-def test_pictures_can_be_narrowed_to_a_class_and_a_decision():
+def test_images_can_be_filtered_by_class():
     at = click(page("classify"), "Try it with synthetic cells")
-    at = ok(at.multiselect(key="pictures-classes").set_value(["Platelets"]).run())
-    shown = [html.value for html in at.html if "hv-answer" in html.value]
+    at = ok(at.multiselect(key="filter-classes").set_value(["Platelets"]).run())
+    shown = [html.value for html in at.html if "hv-prediction" in html.value]
     assert shown
     assert all(re.search('hv-label">(Platelets|Not recognised)<', html) for html in shown)
 
 
-def test_the_table_has_what_classify_writes_and_can_be_narrowed():
+def test_the_table_has_the_columns_of_classify_and_can_be_filtered():
     at = click(page("classify"), "Try it with synthetic cells")
     table = at.dataframe[-1].value
     assert list(table.columns) == [
@@ -137,7 +137,7 @@ def test_the_table_has_what_classify_writes_and_can_be_narrowed():
         *("p_RBC", "p_WBC", "p_Platelets", "sha256"),
     ]
     assert len(table) == len(synthetic_samples())
-    at = ok(at.text_input(key="pictures-name").input("platelet").run())
+    at = ok(at.text_input(key="filter-name").input("platelet").run())
     assert at.dataframe[-1].value["path"].str.contains("platelet").all()
     assert 0 < len(at.dataframe[-1].value) < len(table)
 
@@ -145,23 +145,23 @@ def test_the_table_has_what_classify_writes_and_can_be_narrowed():
 @pytest.fixture
 def waiting(store: ReviewStore) -> ReviewStore:
     at = click(page("classify"), "Try it with synthetic cells")
-    (send,) = [button for button in at.button if button.label.startswith("Review the ")]
+    (send,) = [button for button in at.button if button.label.startswith("Also review the ")]
     ok(send.click().run())
     return store
 
 
-def test_a_reviewer_is_asked_for_a_name_once_and_told_that_it_is_no_login():
+def test_a_reviewer_has_to_enter_a_name_that_is_not_a_login():
     at = page("review", who="")
-    assert "no login" in texts(at)
+    assert "not a login" in texts(at)
     at.text_input[0].input("Ana")
-    at = click(at, "Begin")
-    assert "Nothing waits" in texts(at)
+    at = click(at, "Start")
+    assert "The queue is empty" in texts(at)
 
 
-def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewStore):
+def test_keys_decide_and_move_to_the_next_cell_and_undo_returns(waiting: ReviewStore):
     at = page("review")
     n = len(synthetic_samples())
-    assert f"{n} wait · deciding as Ana" in texts(at)
+    assert f"{n} in the queue · reviewing as Ana" in texts(at)
     first = at.session_state["review-page"].active
     at = ok(at.button(key="decide-WBC").click().run())
     second = at.session_state["review-page"].active
@@ -171,15 +171,15 @@ def test_keys_decide_and_go_on_and_undo_comes_back(waiting: ReviewStore):
         (second, "unusable", None),
         (first, "class", "WBC"),
     ]
-    assert f"{n - 2} wait" in texts(at)
+    assert f"{n - 2} in the queue" in texts(at)
     at = ok(at.button(key="undo").click().run())
     assert at.session_state["review-page"].active == second
     assert waiting.recent("Ana")[0].kind == "undo"
-    at = ok(at.button(key="later").click().run())
+    at = ok(at.button(key="skip").click().run())
     assert at.session_state["review-page"].active not in {first, second}
 
 
-def test_a_cell_can_be_chosen_and_looked_into(waiting: ReviewStore):
+def test_a_cell_can_be_selected_and_explained(waiting: ReviewStore):
     at = page("review")
     third = at.session_state["review-page"].cells[2].prediction.id
     at = ok(at.button(key=f"choose-{third}").click().run())
@@ -189,7 +189,7 @@ def test_a_cell_can_be_chosen_and_looked_into(waiting: ReviewStore):
     assert not {image.value[0] for image in at.image} & set(plain)
 
 
-def test_a_cell_that_somebody_else_has_decided_meanwhile_is_passed_over(waiting: ReviewStore):
+def test_a_cell_that_somebody_else_has_decided_is_skipped(waiting: ReviewStore):
     at = page("review", "Ana")
     first = at.session_state["review-page"].active
     waiting.release("Ana")
@@ -202,19 +202,19 @@ def test_a_cell_that_somebody_else_has_decided_meanwhile_is_passed_over(waiting:
     assert [decision.reviewer for decision in waiting.history(first)] == ["Ben"]
 
 
-def test_all_cells_come_by_and_then_nothing_waits(waiting: ReviewStore):
+def test_after_all_cells_the_queue_is_empty(waiting: ReviewStore):
     at = page("review")
     n = len(synthetic_samples())
     for _ in range(n):
         at = ok(at.button(key="agree").click().run())
-    assert "Nothing waits for a person" in texts(at)
+    assert "The queue is empty" in texts(at)
     (model,) = waiting.models()
     found = waiting.agreement(model.sha256)
     assert found.matrix.trace() == found.matrix.sum() == n
     at = page("review")
     assert f"{n} of {n}" in texts(at)
     at = click(at, "Undo my last decision")
-    assert "1 wait · deciding as Ana" in texts(at)
+    assert "1 in the queue · reviewing as Ana" in texts(at)
 
 
 def test_two_people_do_not_see_the_same_cells(waiting: ReviewStore):
@@ -231,7 +231,7 @@ def test_reviewed_cells_become_a_dataset(waiting: ReviewStore, home: Path):
     at = page("review")
     for _ in range(3):
         at = ok(at.button(key="agree").click().run())
-    at = click(page("learn"), "Make a dataset of them")
+    at = click(page("train"), "Make a dataset")
     (folder,) = (home / "exports").iterdir()
     assert len(list(folder.rglob("*.png"))) == 3
     assert "3 cells in" in texts(at)
@@ -241,7 +241,7 @@ def test_two_models_are_compared_on_reviewed_cells(waiting: ReviewStore):
     at = page("review")
     for _ in range(8):
         at = ok(at.button(key="agree").click().run())
-    click(page("learn"), "Make a dataset of them")
+    click(page("train"), "Make a dataset")
     at = click(page("models"), "Compare")
     table = at.dataframe[0].value
     assert list(table.columns) == ["", "rbc-wbc-platelets", "pbc8", "difference"]
@@ -249,21 +249,21 @@ def test_two_models_are_compared_on_reviewed_cells(waiting: ReviewStore):
     assert "On 8 cells" in texts(at)
 
 
-def test_models_show_figures_and_card_of_each():
+def test_models_show_metrics_and_card_of_each():
     at = page("models")
     assert float(metrics(at)["Balanced accuracy"].rstrip("%")) > 90
     assert "not for diagnosis" in texts(at).lower() or "diagnos" in texts(at).lower()
     at = ok(at.selectbox(key="models-model").set_value("pbc8").run())
-    at = click(at, "Let this model answer")
-    assert "answers on every page" in texts(at)
+    at = click(at, "Use this model")
+    assert "in use on all pages" in texts(at)
     assert page("classify").selectbox(key="classify-model").value == "pbc8"
 
 
-def test_records_say_what_is_kept_and_where_and_forget_on_demand(waiting: ReviewStore, home: Path):
+def test_records_show_what_is_stored_and_where_and_are_deleted(waiting: ReviewStore, home: Path):
     at = page("records")
     assert str(home) in texts(at)
     at.radio[0].set_value("none")
-    at = click(at, "Keep it so")
+    at = click(at, "Save")
     assert waiting.retention().images == "none"
     at = click(at, "Delete")
     assert any("Tick the box" in warning.value for warning in at.warning)
@@ -288,15 +288,15 @@ def test_an_image_is_deleted_by_itself(store: ReviewStore):
     assert store.deletions()[0].predictions == 1
 
 
-def test_no_more_images_are_taken_than_allowed(monkeypatch: pytest.MonkeyPatch):
+def test_uploads_are_limited_to_the_allowed_number_of_images(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEMATOVISION_MAX_IMAGES", "2")
     at = upload(page("classify"), *synthetic_samples()[:4])
     assert metrics(at)["Not read"] == "2"
-    assert all("at most 2 files" in reason for reason in refusals(at).values())
-    assert "<code>hematovision classify</code>" in next(iter(refusals(at).values()))
+    assert all("at most 2 files" in reason for reason in unreadable(at).values())
+    assert "<code>hematovision classify</code>" in next(iter(unreadable(at).values()))
 
 
-def test_an_error_on_purpose_is_a_message_and_no_stack_trace(
+def test_an_expected_error_is_a_message_without_a_stack_trace(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     home.mkdir(parents=True)
@@ -310,15 +310,15 @@ def test_an_error_on_purpose_is_a_message_and_no_stack_trace(
 
 def test_an_image_unlike_the_training_images_is_not_called_a_cell():
     at = upload(page("classify"), ("noise.png", noise()))
-    (card,) = [part.value for part in at.html if "hv-answer" in part.value]
+    (card,) = [part.value for part in at.html if "hv-prediction" in part.value]
     assert 'hv-label">Not recognised<' in card
     assert "unlike the training images" in card
     assert "hv-top" not in card  # no class stands out
     at = page("review")
     assert any('hv-label">Not recognised<' in part.value for part in at.html)
-    (asked,) = [m.value for m in at.markdown if "What is the highlighted cell?" in m.value]
-    assert re.search(r"Model: \w+ \(\d+%\), flagged: .*unlike the training images$", asked)
-    # Nothing is suggested.
+    (shown,) = [m.value for m in at.markdown if "What is the highlighted cell?" in m.value]
+    assert re.search(r"Model: \w+ \(\d+%\), flagged: .*unlike the training images$", shown)
+    # No class is suggested.
     assert not [b for b in at.button if (b.key or "").startswith("decide") and is_primary(b)]
 
 
@@ -326,21 +326,21 @@ def is_primary(button: object) -> bool:
     return button.proto.type == "primary"
 
 
-def test_what_is_asked_of_a_cell_that_the_model_knows(waiting: ReviewStore):
+def test_the_question_names_and_suggests_the_predicted_class(waiting: ReviewStore):
     at = page("review")
-    while "unlike" in (asked := question(at)):
+    while "unlike" in (shown := question(at)):
         at = ok(at.button(key="unusable").click().run())
-    assert re.search(r"Model: (\w+) \(\d+%\), (accepted|flagged: low confidence)$", asked)
-    label = re.search(r"Model: (\w+)", asked).group(1)
+    assert re.search(r"Model: (\w+) \(\d+%\), (accepted|flagged: low confidence)$", shown)
+    label = re.search(r"Model: (\w+)", shown).group(1)
     assert is_primary(at.button(key=f"decide-{label}"))
 
 
 def question(at: AppTest) -> str:
-    (asked,) = [m.value for m in at.markdown if "What is the highlighted cell?" in m.value]
-    return asked
+    (shown,) = [m.value for m in at.markdown if "What is the highlighted cell?" in m.value]
+    return shown
 
 
-def test_an_image_asks_a_person_once_and_its_decision_is_shown(store: ReviewStore):
+def test_an_image_is_queued_once_and_its_decision_is_shown(store: ReviewStore):
     upload(page("classify"), ("noise.png", noise()))
     at = upload(page("classify"), ("again.png", noise()), ("more.png", noise(1)))
     assert "Of those for review, 1 already in the queue: not queued again." in texts(at)
@@ -349,8 +349,8 @@ def test_an_image_asks_a_person_once_and_its_decision_is_shown(store: ReviewStor
     for _ in range(2):
         at = ok(at.button(key="unusable").click().run())
     at = upload(page("classify"), ("third.png", noise()), ("fourth.png", noise(1)))
-    assert "Of those for review, 2 already decided by a person: not queued again." in texts(at)
-    assert "Already decided by Ana: not usable" in texts(at)
+    assert "Of those for review, 2 already decided: not queued again." in texts(at)
+    assert "Decided by Ana: unusable" in texts(at)
     assert store.queues() == []
 
 
@@ -358,7 +358,7 @@ def test_accepted_cells_that_were_decided_are_not_sent_again(waiting: ReviewStor
     at = page("review")
     ok(at.button(key="agree").click().run())
     at = click(page("classify"), "Try it with synthetic cells")
-    (send,) = [button for button in at.button if button.label.startswith("Review the ")]
+    (send,) = [button for button in at.button if button.label.startswith("Also review the ")]
     at = ok(send.click().run())
     assert re.match(r"0 cells added to the review queue\. \d+ are already", at.toast[0].value)
     assert sum(queue.waiting for queue in waiting.queues()) == len(synthetic_samples()) - 1
@@ -391,7 +391,7 @@ def test_deleting_a_batch_that_does_not_exist_leaves_the_page(store: ReviewStore
     at.checkbox[-1].check()
     at = click(at, "Delete")
     assert "There is no batch 77" in at.error[0].value
-    assert "What was deleted" in [heading.value for heading in at.subheader]
+    assert "Deletions" in [heading.value for heading in at.subheader]
 
 
 @pytest.mark.parametrize("image", ["", "abc", "0" * 64])
@@ -402,11 +402,28 @@ def test_deleting_an_image_that_does_not_exist_leaves_the_page(image: str):
     at.checkbox[-1].check()
     at = click(at, "Delete")
     assert at.error
-    assert "What was deleted" in [heading.value for heading in at.subheader]
+    assert "Deletions" in [heading.value for heading in at.subheader]
 
 
-def test_images_of_more_pixels_than_allowed_are_refused(monkeypatch: pytest.MonkeyPatch):
+def test_images_of_more_pixels_than_allowed_are_not_read(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEMATOVISION_MAX_PIXELS", "8000")
     at = upload(page("classify"), ("large.png", noise()), synthetic_samples()[0])
-    assert set(refusals(at)) == {"large.png"} | ({synthetic_samples()[0][0]} & set(refusals(at)))
-    assert "8,100 pixels" in refusals(at)["large.png"]
+    assert set(unreadable(at)) == {"large.png"} | (
+        {synthetic_samples()[0][0]} & set(unreadable(at))
+    )
+    assert "8,100 pixels" in unreadable(at)["large.png"]
+
+
+def test_samples_are_called_synthetic_and_always_the_same():
+    samples = synthetic_samples()
+    assert samples == synthetic_samples()
+    assert 12 <= len(samples) <= 24
+    assert all(name.startswith("synthetic ") for name, _ in samples)
+    kinds = {name.split()[1] for name, _ in samples}
+    assert {"rbc", "platelet", "neutrophil", "lymphocyte"} <= kinds
+
+
+def test_samples_are_whole_cells():
+    for _, content in synthetic_samples():
+        height, width, _ = images.read(content).shape
+        assert height == width >= 20

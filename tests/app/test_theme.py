@@ -1,4 +1,4 @@
-"""What the page says of an answer, in HTML."""
+"""Predictions as HTML, and colours that everybody can read."""
 
 import re
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
 
-from hematovision.app.charts import LIGHT_TEXT_FROM
+from hematovision.app.display import LIGHT_TEXT_FROM
 from hematovision.app.theme import (
     ACCEPTED,
     FILLED,
@@ -57,13 +57,13 @@ def test_names_of_files_and_classes_are_text_whatever_they_hold():
 @pytest.mark.parametrize(
     ("decision", "sign"), [("accepted", "✓"), ("review", "?"), ("refused", "✕")]
 )
-def test_a_decision_is_a_word_and_a_sign_besides_its_colour(decision: str, sign: str):
+def test_a_decision_is_a_word_and_a_sign_as_well_as_a_colour(decision: str, sign: str):
     text = re.sub(r"<[^>]+>", "", decision_html(decision))
     assert text == f"{sign} {decision}"
 
 
 def blend(colour: str, ground: str, opacity: float) -> str:
-    """The colour that is seen where `colour` lies on `ground` and lets some of it through."""
+    """The colour of a translucent `colour` on `ground`."""
     mixed = (
         round(opacity * int(colour[i : i + 2], 16) + (1 - opacity) * int(ground[i : i + 2], 16))
         for i in (1, 3, 5)
@@ -83,7 +83,7 @@ def test_text_can_be_read_on_both_grounds_of_a_theme(mode: str, place: str):
     assert contrast(text, ground) >= 7
     assert contrast(THEME[f"theme.{mode}.primaryColor"], ground) >= 4.5
     opacities = {float(value) for value in re.findall(r"opacity:(\.\d+)", STYLE)}
-    assert opacities == {0.55, 0.85}  # the first is of pictures
+    assert opacities == {0.55, 0.85}  # the first is of images
     assert contrast(blend(text, ground, 0.85), ground) >= 4.5
 
 
@@ -99,13 +99,13 @@ def test_a_decision_is_shown_in_its_pair_of_colours(decision: str):
 
 
 def test_primary_buttons_take_their_colours_from_the_table():
-    for name in ("primary button", "primary button under the pointer"):
+    for name in ("primary button", "primary button hovered"):
         text, ground = FILLED[name]
         assert re.search(rf"color:{text};\s+background:{ground}", STYLE)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_surfaces_can_be_told_from_their_ground(mode: str):
+def test_surfaces_stand_out_from_their_background(mode: str):
     ground = THEME[f"theme.{mode}.backgroundColor"]
     # Surfaces need 3 (WCAG 2.1, 1.4.11).
     assert min(contrast(colour, ground) for colour in (ACCEPTED, REVIEW)) >= 3

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
 
 from hematovision.app import launch as module
-from hematovision.app.settings import Settings
+from hematovision.app.launch import Settings
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Reviewed cells become a dataset that can be learnt from: each image once, by its newest word."""
+"""Export of reviewed cells as a dataset: each image once, with its newest decision."""
 
 import csv
 from dataclasses import replace
@@ -19,14 +19,14 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MODEL = ModelRef("mine", "ab" * 32, ("RBC", "WBC", "Platelets"))
 
 
-def picture(shade: int) -> bytes:
+def image(shade: int) -> bytes:
     return images.encode_png(np.full((20, 20, 3), shade, np.uint8))
 
 
 def decided(
     shade: int, label: str, *, number: int = 1, hours: int = 0, by: str = "Ada"
 ) -> Reviewed:
-    answer = RecordedPrediction(
+    prediction = RecordedPrediction(
         id=number,
         batch=1,
         name=f"cell {shade}.png",
@@ -40,7 +40,7 @@ def decided(
         reason="low confidence",
         at=NOON,
     )
-    return Reviewed(answer, label, by, NOON + timedelta(hours=hours), picture(shade))
+    return Reviewed(prediction, label, by, NOON + timedelta(hours=hours), image(shade))
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -57,10 +57,10 @@ def test_the_folder_is_a_dataset(tmp_path):
     assert data.taxonomy.name == "rbc-wbc-platelets"
     assert data.counts() == {"RBC": 1, "WBC": 2, "Platelets": 1}
     path = out / "RBC" / f"{sha256_bytes(bytes([1]))[:16]}.png"
-    assert path.read_bytes() == picture(1)
+    assert path.read_bytes() == image(1)
 
 
-def test_the_table_says_who_decided_what_and_what_the_model_had_said(tmp_path):
+def test_the_table_lists_decisions_and_predictions(tmp_path):
     export_reviewed([decided(7, "WBC", hours=1, by="Grace")], tmp_path / "cells")
     (row,) = table(tmp_path / "cells")
     digest = sha256_bytes(bytes([7]))
@@ -80,14 +80,14 @@ def test_the_table_says_who_decided_what_and_what_the_model_had_said(tmp_path):
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_an_image_of_two_batches_comes_once_as_it_was_decided_last(tmp_path, newest_first):
+def test_an_image_of_two_batches_is_exported_once_with_its_last_decision(tmp_path, newest_first):
     cells = [decided(1, "RBC"), decided(1, "WBC", number=9, hours=2, by="Grace")]
     out = tmp_path / "cells"
     exported = export_reviewed(reversed(cells) if newest_first else cells, out)
     assert (exported.n, dict(exported.counts)) == (1, {"WBC": 1})
     assert [path.parent.name for path in out.rglob("*.png")] == ["WBC"]
     assert exported.notes == (
-        "cell 1.png was decided differently: RBC, WBC. The newest decision counts: WBC, by Grace.",
+        "cell 1.png has conflicting decisions: RBC, WBC. The newest was used: WBC, by Grace.",
     )
 
 
@@ -98,7 +98,7 @@ def test_the_same_decision_twice_is_no_conflict(tmp_path):
 
 
 @pytest.mark.parametrize("label", ["../../evil", "CON", "a/b", ".hidden", "tail. ", "a:b|c?"])
-def test_a_class_of_any_name_stays_in_the_folder_and_is_read_as_itself(tmp_path, label):
+def test_a_class_of_any_name_stays_in_the_folder_and_is_read_back(tmp_path, label):
     out = tmp_path / "cells"
     export_reviewed([decided(1, label), decided(2, "other")], out)
     assert {path.name for path in tmp_path.iterdir()} == {"cells"}
@@ -110,16 +110,16 @@ def test_a_class_of_any_name_stays_in_the_folder_and_is_read_as_itself(tmp_path,
     assert len(read_dataset(out)) == 2
 
 
-def test_nothing_reviewed_is_no_dataset(tmp_path):
+def test_an_export_without_reviewed_cells_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="no reviewed cell to export"):
         export_reviewed([], tmp_path / "cells")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_not_touched(tmp_path):
+def test_an_existing_folder_is_not_changed(tmp_path):
     (tmp_path / "cells").mkdir()
     export_reviewed([decided(1, "RBC")], tmp_path / "cells")  # An empty folder will do.
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         export_reviewed([decided(2, "RBC")], tmp_path / "cells")
     assert len(table(tmp_path / "cells")) == 1
 

@@ -1,10 +1,15 @@
-"""What a learning tells is read while it is written, whole lines only, by whoever looks."""
+"""Events of a training are read, whole lines only, while they are written."""
 
-from hematovision.progress import EpochProgress, no_progress
-from hematovision.retraining.events import (
+import os
+
+import pytest
+
+from hematovision.errors import OutputError
+from hematovision.progress import EpochProgress, no_progress, notify
+from hematovision.retraining.run import (
     EventLog,
-    Figures,
-    SideBySide,
+    ModelComparison,
+    Scores,
     append_event,
     first_event,
     read_events,
@@ -15,20 +20,20 @@ def named(path, event):
     return [one for one in read_events(path) if one["event"] == event]
 
 
-def test_progress_is_told_now_and_then_and_at_the_end(tmp_path):
+def test_progress_is_written_at_intervals_and_at_the_end(tmp_path):
     path = tmp_path / "events"
     with path.open("ab", buffering=0) as stream:
         log = EventLog(stream)
         for done in range(1, 1001):
             log(done, 1000, "features")
         log(1, 5, "head")
-    told = [(one["what"], one["done"]) for one in named(path, "progress")]
-    assert told[0] == ("features", 1)
-    assert told[-2:] == [("features", 1000), ("head", 1)]
-    assert len(told) < 100
+    written = [(one["what"], one["done"]) for one in named(path, "progress")]
+    assert written[0] == ("features", 1)
+    assert written[-2:] == [("features", 1000), ("head", 1)]
+    assert len(written) < 100
 
 
-def test_epochs_of_two_stages_are_counted_through(tmp_path):
+def test_epochs_are_numbered_across_stages(tmp_path):
     path = tmp_path / "events"
     with path.open("ab", buffering=0) as stream:
         log = EventLog(stream)
@@ -38,13 +43,13 @@ def test_epochs_of_two_stages_are_counted_through(tmp_path):
     assert figures == [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}]
 
 
-def test_only_who_wants_epochs_is_told_of_them(tmp_path):
+def test_an_event_log_receives_epochs(tmp_path):
     with (tmp_path / "events").open("ab", buffering=0) as stream:
         assert isinstance(EventLog(stream), EpochProgress)
     assert not isinstance(no_progress, EpochProgress)
 
 
-def test_half_a_line_is_passed_over_and_does_not_swallow_the_next(tmp_path):
+def test_an_incomplete_line_is_skipped_and_does_not_hide_the_next(tmp_path):
     path = tmp_path / "events"
     first_event(path, "started", kind="train")
     with path.open("ab") as stream:
@@ -54,6 +59,24 @@ def test_half_a_line_is_passed_over_and_does_not_swallow_the_next(tmp_path):
     assert [one["event"] for one in read_events(path)] == ["started", "stopped"]
 
 
-def test_a_comparison_comes_back_as_it_was():
-    found = SideBySide(3, Figures("a", 0.5, 0.6, 2), Figures("b", 1.0, 1.0, 0), "b", "few")
-    assert SideBySide.from_json(found.to_json()) == found
+def test_a_comparison_survives_json():
+    found = ModelComparison(3, Scores("a", 0.5, 0.6, 2), Scores("b", 1.0, 1.0, 0), "b", "few")
+    assert ModelComparison.from_json(found.to_json()) == found
+
+
+def test_notes_are_written_for_the_user(tmp_path):
+    path = tmp_path / "events"
+    with path.open("ab", buffering=0) as stream:
+        notify(EventLog(stream), "The classes are A and B.")
+    assert [one["sentence"] for one in named(path, "note")] == ["The classes are A and B."]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links need a privilege on Windows")
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_no_event_is_appended_through_a_link(tmp_path, link):
+    target = tmp_path / "precious"
+    target.write_text("mine")
+    link(target, tmp_path / "mine.events.jsonl")
+    with pytest.raises(OutputError, match="is a link"):
+        append_event(tmp_path / "mine.events.jsonl", "stopped")
+    assert target.read_text() == "mine"

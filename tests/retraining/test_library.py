@@ -1,4 +1,4 @@
-"""The models that a laboratory has."""
+"""The library of models."""
 
 import shutil
 from datetime import UTC, datetime
@@ -38,12 +38,12 @@ def test_bundled_models_come_first_the_default_one_before_the_others(library: Mo
     assert library.find("mine").report is None
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(library: ModelLibrary):
+def test_the_error_for_an_unknown_name_lists_the_known_ones(library: ModelLibrary):
     with pytest.raises(ModelNotFoundError, match="pbc8"):
         library.find("none")
 
 
-def test_a_chosen_model_answers_until_it_is_gone(library: ModelLibrary, records: ReviewStore):
+def test_a_chosen_model_is_used_until_it_is_deleted(library: ModelLibrary, records: ReviewStore):
     assert library.in_use(records).name == DEFAULT_MODEL
     put(library, "mine")
     library.use(library.find("mine"), records, "Ana")
@@ -61,7 +61,7 @@ def test_a_new_model_never_takes_the_folder_of_another(library: ModelLibrary):
     assert library.fresh("mine").parent == library.folder
 
 
-def test_a_run_folder_from_elsewhere_stands_behind_the_bundled_models(
+def test_a_run_folder_from_elsewhere_follows_the_bundled_models(
     tmp_path: Path, library: ModelLibrary
 ):
     put(library, "mine")
@@ -71,7 +71,7 @@ def test_a_run_folder_from_elsewhere_stands_behind_the_bundled_models(
     assert models[2].folder == run.resolve()
 
 
-def test_a_model_that_is_on_the_shelf_already_may_be_given(library: ModelLibrary):
+def test_a_model_of_the_library_can_be_given(library: ModelLibrary):
     put(library, "mine")
     names = [
         model.name for model in ModelLibrary(library.folder, [library.folder / "mine"]).models()
@@ -79,14 +79,14 @@ def test_a_model_that_is_on_the_shelf_already_may_be_given(library: ModelLibrary
     assert names == [DEFAULT_MODEL, "pbc8", "mine"]
 
 
-def test_a_bundled_model_may_be_given_by_its_name(library: ModelLibrary):
+def test_a_bundled_model_can_be_given_by_its_name(library: ModelLibrary):
     assert [model.name for model in ModelLibrary(library.folder, ["pbc8"]).models()] == [
         DEFAULT_MODEL,
         "pbc8",
     ]
 
 
-def test_a_folder_that_is_no_model_or_has_a_taken_name_is_refused(
+def test_a_folder_that_is_not_a_model_or_has_a_taken_name_is_rejected(
     tmp_path: Path, library: ModelLibrary
 ):
     with pytest.raises(ModelNotFoundError, match="There is no model"):

@@ -1,4 +1,4 @@
-"""A learning in a process of its own: watched while it lives, told truly when it is dead."""
+"""Training in a process of its own: watched while it runs, and reported truly when it ended."""
 
 import os
 import shutil
@@ -20,16 +20,17 @@ from hematovision.evaluation.comparison import read_comparison
 from hematovision.files import is_held
 from hematovision.model.bundle import read_bundle, seal
 from hematovision.retraining import run as module
-from hematovision.retraining.comparison import _seen_note, compare_models
-from hematovision.retraining.events import append_event, first_event
 from hematovision.retraining.run import (
     Retraining,
+    append_event,
     events_file,
+    first_event,
     read_retraining,
     retrainings,
     start_retraining,
     work_folder,
 )
+from hematovision.retraining.worker import _overlap_note, compare_models
 
 MODEL = "rbc-wbc-platelets"
 
@@ -43,28 +44,28 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory) -> Path:
-    """Drawn cells in class folders without parts, as an export makes them."""
-    root = tmp_path_factory.mktemp("learning")
-    write_synthetic_cells(root / "drawn", 48, seed=5)
-    for i, path in enumerate(sorted((root / "drawn").rglob("*.png"))):
+    """Synthetic cells in class folders without splits, like an export."""
+    root = tmp_path_factory.mktemp("training")
+    write_synthetic_cells(root / "synthetic", 48, seed=5)
+    for i, path in enumerate(sorted((root / "synthetic").rglob("*.png"))):
         folder = root / "cells" / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / f"{i:016x}.png")
     return root / "cells"
 
 
-def wait(learning: Retraining, until=lambda one: one.state != "running") -> list[Retraining]:
-    """Look again and again until it is so; return all that was seen."""
-    seen, end = [learning.refresh()], time.monotonic() + 150
+def wait(retraining: Retraining, until=lambda one: one.state != "running") -> list[Retraining]:
+    """Refresh until the condition holds; return all states."""
+    seen, end = [retraining.refresh()], time.monotonic() + 150
     while not until(seen[-1]):
         assert time.monotonic() < end, seen[-1]
         time.sleep(0.02)
-        seen.append(learning.refresh())
+        seen.append(retraining.refresh())
     return seen
 
 
-def told(folder: Path, *events: tuple[str, dict], name: str = "mine") -> Path:
-    """Write the events of a learning that no process stands behind."""
+def written(folder: Path, *events: tuple[str, dict], name: str = "mine") -> Path:
+    """Write the events of a training without a process."""
     out = folder / name
     path = events_file(out)
     given = {"kind": "train", "dataset": "cells", "folder": str(out), "model": None, "seed": 0}
@@ -76,18 +77,18 @@ def told(folder: Path, *events: tuple[str, dict], name: str = "mine") -> Path:
 
 @pytest.fixture(scope="module")
 def trained(cells: Path, tmp_path_factory) -> list[Retraining]:
-    """Everything that was seen of a training from its beginning to its end."""
+    """All states of a training from its start to its end."""
     out = tmp_path_factory.mktemp("models") / "mine"
 
     def is_over(one: Retraining) -> bool:
-        # In its place it is only when all is done.
+        # The folder appears when it is complete.
         assert one.state == "done" or one.progress.what == "comparing" or not out.exists()
         return one.state != "running"
 
     return wait(start_retraining("train", cells, out, model=MODEL), is_over)
 
 
-def test_epochs_are_seen_while_it_learns(trained):
+def test_epochs_appear_one_by_one(trained):
     assert trained[0].state == "running"
     live = [len(one.epochs) for one in trained if one.state == "running"]
     assert any(0 < n < live[-1] for n in live), "not one by one"
@@ -97,40 +98,40 @@ def test_epochs_are_seen_while_it_learns(trained):
     assert last["loss"] < first["loss"]
 
 
-def test_progress_is_seen_while_it_learns(trained):
+def test_progress_appears_step_by_step(trained):
     assert {"features", "head", "comparing"} <= {one.progress.what for one in trained}
     assert all(one.progress.done <= one.progress.total for one in trained)
 
 
-def test_a_training_that_is_done_is_a_run_folder(trained):
+def test_a_finished_training_is_a_run_folder(trained):
     done = trained[-1]
     assert (done.state, done.error) == ("done", "")
     assert read_bundle(done.folder).manifest.name == "mine"
     assert read_metrics(done.folder / "metrics.json").balanced_accuracy > 0.8
-    beside = {path.name for path in done.folder.parent.iterdir()}
-    assert beside == {"mine", "mine.events.jsonl", "mine.log"}
+    names = {path.name for path in done.folder.parent.iterdir()}
+    assert names == {"mine", "mine.events.jsonl", "mine.log"}
     assert done.log.read_text() == ""
 
 
 def test_the_models_are_compared_on_the_cells_kept_for_testing(trained, cells: Path):
     done = trained[-1]
     data = read_dataset(cells, splits=done.folder / "split.csv")
-    found = done.side_by_side
+    found = done.comparison
     assert found.n == len(data.subset("test")) == read_metrics(done.folder / "metrics.json").n
     assert (found.old.name, found.new.name) == (MODEL, "mine")
     assert found.new.errors == round(found.n * (1 - found.new.accuracy))
-    assert "second" in found.verdict or "same answer" in found.verdict
+    assert "second" in found.verdict or "for each of the" in found.verdict
     assert "it is not known whether" in found.note
-    assert "one slide or patient" in found.note
+    assert "the same slide or patient" in found.note
     comparison = read_comparison(done.folder / "comparison" / "compare.json")
     assert comparison.second.balanced_accuracy == found.new.balanced_accuracy
 
 
 def test_comparing_again_gives_the_same(trained, cells: Path):
-    assert compare_models(MODEL, trained[-1].folder, cells) == trained[-1].side_by_side
+    assert compare_models(MODEL, trained[-1].folder, cells) == trained[-1].comparison
 
 
-def test_without_a_test_part_the_note_says_that_the_new_model_is_flattered(
+def test_without_a_test_split_the_note_warns_of_a_favoured_new_model(
     trained, cells: Path, tmp_path
 ):
     shutil.copytree(trained[-1].folder, tmp_path / "new")
@@ -142,47 +143,47 @@ def test_without_a_test_part_the_note_says_that_the_new_model_is_flattered(
     assert "stopped and calibrated the training" in found.note
 
 
-def test_what_the_old_model_has_seen_is_said(tmp_path):
+def test_cells_that_the_old_model_was_trained_on_are_reported(tmp_path):
     old = SimpleNamespace(folder=tmp_path)
     cells = ["RBC/00000000000000aa.png", "RBC/00000000000000bb.png", "WBC/a.png", "WBC/b.png"]
-    assert "it is not known whether" in _seen_note(old, cells)[0]
+    assert "it is not known whether" in _overlap_note(old, cells)[0]
     lines = ["file,split", "WBC/00000000000000aa.png,train", "RBC/00000000000000bb.png,test"]
     (tmp_path / "split.csv").write_text("\n".join([*lines, "WBC/a.png,valid", "RBC/b.png,train"]))
-    # The first by its content, wherever it lay; the third by its place.
-    assert _seen_note(old, cells) == [
+    # The first by its content, the third by its path.
+    assert _overlap_note(old, cells) == [
         "The old model was trained on 2 of these cells, so it looks better than it is."
     ]
-    assert _seen_note(old, cells[1:2]) == []
+    assert _overlap_note(old, cells[1:2]) == []
 
 
 # Ends
 
 
-def test_a_learning_that_is_stopped_leaves_nothing(cells: Path, tmp_path):
-    learning = start_retraining("train", cells, tmp_path / "mine", model=None)
-    assert learning.state == "running"
-    stopped = learning.stop()
+def test_a_stopped_training_leaves_nothing(cells: Path, tmp_path):
+    retraining = start_retraining("train", cells, tmp_path / "mine", model=None)
+    assert retraining.state == "running"
+    stopped = retraining.stop()
     assert (stopped.state, stopped.error) == ("stopped", "")
     assert not is_held(stopped.events)
-    assert not learning.folder.exists()
-    assert not work_folder(learning.folder).exists()
-    assert learning.stop() == stopped
+    assert not retraining.folder.exists()
+    assert not work_folder(retraining.folder).exists()
+    assert retraining.stop() == stopped
 
 
-def test_a_learning_that_is_killed_has_failed(cells: Path, tmp_path):
-    learning = start_retraining("train", cells, tmp_path / "mine", model=None)
-    pid = wait(learning, lambda one: one.pid is not None)[-1].pid
+def test_a_killed_training_has_failed(cells: Path, tmp_path):
+    retraining = start_retraining("train", cells, tmp_path / "mine", model=None)
+    pid = wait(retraining, lambda one: one.pid is not None)[-1].pid
     os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-    failed = wait(learning)[-1]
+    failed = wait(retraining)[-1]
     assert failed.state == "failed"
-    assert "ended without a word" in failed.error
+    assert "ended unexpectedly" in failed.error
     assert "Start it again" in failed.error
     again = start_retraining("train", cells, tmp_path / "mine", model=None)
     assert again.state == "running"
     assert again.stop().state == "stopped"
 
 
-def test_it_goes_on_when_the_server_ends_and_is_found_by_the_next(cells: Path, tmp_path):
+def test_a_training_survives_its_server_and_is_found_by_the_next(cells: Path, tmp_path):
     code = (
         "import sys; from pathlib import Path;"
         "from hematovision.retraining.run import start_retraining;"
@@ -199,20 +200,20 @@ def test_it_goes_on_when_the_server_ends_and_is_found_by_the_next(cells: Path, t
     assert found.stop().state == "stopped"
 
 
-def test_a_process_that_never_began_is_waited_for_a_while(tmp_path, monkeypatch):
-    path = told(tmp_path)
+def test_a_process_that_never_started_has_failed_after_a_while(tmp_path, monkeypatch):
+    path = written(tmp_path)
     assert read_retraining(path).state == "running"
     monkeypatch.setattr(module, "_STARTING", timedelta(0))
     assert read_retraining(path).state == "failed"
 
 
-def test_a_process_that_never_began_can_be_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_ENDING", 0.1)
-    assert read_retraining(told(tmp_path)).stop().state == "stopped"
+def test_a_process_that_never_started_can_be_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_STOPPING", 0.1)
+    assert read_retraining(written(tmp_path)).stop().state == "stopped"
 
 
-def test_the_last_words_of_a_dead_process_are_repeated(tmp_path):
-    path = told(tmp_path, ("running", {"pid": 1}))
+def test_the_last_output_of_a_killed_process_is_shown(tmp_path):
+    path = written(tmp_path, ("running", {"pid": 1}))
     (tmp_path / "mine.log").write_text("x" * 1000 + "\nMemoryError: too much\n")
     failed = read_retraining(path)
     assert failed.state == "failed"
@@ -220,8 +221,8 @@ def test_the_last_words_of_a_dead_process_are_repeated(tmp_path):
     assert len(failed.error) < 600
 
 
-def test_what_it_said_last_is_what_it_was(tmp_path):
-    path = told(
+def test_the_newest_events_count(tmp_path):
+    path = written(
         tmp_path,
         ("running", {"pid": 1}),
         ("progress", {"done": 3, "total": 9, "what": "features"}),
@@ -231,14 +232,14 @@ def test_what_it_said_last_is_what_it_was(tmp_path):
     failed = read_retraining(path)
     assert (failed.state, failed.error) == ("failed", "The disk is full.")
     assert tuple(failed.progress) == (3, 9, "features")
-    assert failed.note == "other classes"
+    assert failed.not_compared == "other classes"
     assert failed.stop() == failed
 
 
-def test_learnings_come_newest_first(tmp_path):
-    told(tmp_path, ("stopped", {}), name="old")
+def test_trainings_are_listed_newest_first(tmp_path):
+    written(tmp_path, ("stopped", {}), name="old")
     time.sleep(0.01)
-    told(tmp_path, ("done", {}), name="new")
+    written(tmp_path, ("done", {}), name="new")
     assert [(one.folder.name, one.state) for one in retrainings(tmp_path)] == [
         ("new", "done"),
         ("old", "stopped"),
@@ -246,21 +247,21 @@ def test_learnings_come_newest_first(tmp_path):
     assert retrainings(tmp_path / "nowhere") == []
 
 
-# Refusals
+# Errors
 
 
-def test_what_cannot_begin_is_said_at_once(cells: Path, tmp_path):
+def test_a_training_that_cannot_start_is_an_error_at_once(cells: Path, tmp_path):
     with pytest.raises(TrainingError, match="needs a model to start from"):
         start_retraining("adapt", cells, tmp_path / "a", model=None)
     with pytest.raises(DatasetError, match="no folder"):
         start_retraining("train", tmp_path / "nowhere", tmp_path / "a", model=None)
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         start_retraining("train", cells, cells, model=None)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no json\n", b'{"event": "done"}\n'])
-def test_another_file_is_no_learning(tmp_path, content):
+def test_another_file_is_not_a_training(tmp_path, content):
     (tmp_path / "x.events.jsonl").write_bytes(content)
-    with pytest.raises(OutputError, match="does not tell of a learning"):
+    with pytest.raises(OutputError, match="is not the file of a training"):
         read_retraining(tmp_path / "x.events.jsonl")

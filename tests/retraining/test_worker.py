@@ -1,4 +1,4 @@
-"""What the process that learns does, seen from inside."""
+"""The training process, run inside the test."""
 
 import shutil
 from pathlib import Path
@@ -9,10 +9,9 @@ from colour_squares import COLOUR_MODEL, write_squares
 from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import find_model
-from hematovision.retraining import worker as learner
-from hematovision.retraining.comparison import _classes_note, _verdict, adapted_beside_old
-from hematovision.retraining.events import append_event, first_event
-from hematovision.retraining.run import events_file, read_retraining
+from hematovision.retraining import worker
+from hematovision.retraining.run import append_event, events_file, first_event, read_retraining
+from hematovision.retraining.worker import _classes_note, _verdict, compare_adapted
 from hematovision.workflows import adapt as adapt_job
 from hematovision.workflows import train as train_job
 
@@ -27,60 +26,60 @@ def _own_cache(tmp_path_factory):
 
 
 def train_model(kind: str, dataset: Path, out: Path, model: str | Path | None):
-    """Do in this process what else is done in one of its own."""
+    """Run in this process instead of one of its own."""
     events = events_file(out)
     given = {"dataset": str(dataset), "folder": str(out), "seed": 0}
     first_event(events, "started", kind=kind, model=model and str(model), **given)
-    code = learner.main([str(events)])
+    code = worker.main([str(events)])
     return code, read_retraining(events)
 
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory):
     root = tmp_path_factory.mktemp("adapting")
-    write_synthetic_cells(root / "drawn", 12, seed=8)
-    for path in sorted((root / "drawn").rglob("*.png")):
+    write_synthetic_cells(root / "synthetic", 12, seed=8)
+    for path in sorted((root / "synthetic").rglob("*.png")):
         folder = root / "cells" / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder)
-    (root / "mine").mkdir()  # An empty folder is no hindrance.
+    (root / "mine").mkdir()  # An empty folder is allowed.
     return train_model("adapt", root / "cells", root / "mine", MODEL)
 
 
 def test_adapting_gives_both_models_on_the_same_cells(adapted):
     code, done = adapted
     assert (code, done.state, done.epochs) == (0, "done", ())
-    found = done.side_by_side
+    found = done.comparison
     assert found.n == 12
     assert (found.old.name, found.new.name) == (MODEL, "mine")
     assert "cross-validation" in found.note
-    assert f"adapted model tells {12 - found.new.errors} rightly" in found.verdict
+    assert f"adapted model predicts {12 - found.new.errors} correctly" in found.verdict
     assert read_bundle(done.folder).taxonomy.name == MODEL
     assert not [p for p in done.folder.parent.iterdir() if p.name.startswith(".")]
 
 
-def test_a_dataset_too_small_is_an_error_in_words(tmp_path):
-    write_synthetic_cells(tmp_path / "drawn", 1, seed=1)
-    code, failed = train_model("train", tmp_path / "drawn", tmp_path / "mine", None)
+def test_a_dataset_that_is_too_small_is_an_error(tmp_path):
+    write_synthetic_cells(tmp_path / "synthetic", 1, seed=1)
+    code, failed = train_model("train", tmp_path / "synthetic", tmp_path / "mine", None)
     assert (code, failed.state) == (1, "failed")
     assert failed.error
     assert "Traceback" not in failed.error
     assert not failed.folder.exists()
 
 
-def test_too_few_cells_to_adapt_to_are_an_error_in_words(tmp_path):
-    write_synthetic_cells(tmp_path / "drawn", 2, seed=1)
-    code, failed = train_model("adapt", tmp_path / "drawn", tmp_path / "mine", MODEL)
+def test_too_few_cells_to_adapt_to_are_an_error(tmp_path):
+    write_synthetic_cells(tmp_path / "synthetic", 2, seed=1)
+    code, failed = train_model("adapt", tmp_path / "synthetic", tmp_path / "mine", MODEL)
     assert (code, failed.state) == (1, "failed")
     assert "images" in failed.error
 
 
-def test_who_was_stopped_before_the_beginning_does_not_begin(tmp_path):
+def test_a_training_stopped_before_its_start_does_not_start(tmp_path):
     events = events_file(tmp_path / "mine")
     given = {"dataset": "cells", "folder": str(tmp_path / "mine"), "model": None, "seed": 0}
     first_event(events, "started", kind="train", **given)
     append_event(events, "stopped")
-    assert learner.main([str(events)]) == 0
+    assert worker.main([str(events)]) == 0
     assert read_retraining(events).pid is None
 
 
@@ -88,21 +87,21 @@ def test_who_was_stopped_before_the_beginning_does_not_begin(tmp_path):
     ("model", "taxonomy"), [("pbc8", "pbc8"), (COLOUR_MODEL, "folders"), (None, None)]
 )
 def test_a_training_keeps_the_classes_of_the_old_model(tmp_path, monkeypatch, model, taxonomy):
-    """And where the two cannot be compared in the end, the model is there, and the reason."""
-    asked = []
+    """If the two can't be compared, there is still a new model, and the reason."""
+    used = []
 
     def train(dataset, run, options, progress):
-        asked.append(options.taxonomy)
+        used.append(options.taxonomy)
         shutil.copytree(COLOUR_MODEL, run)
         shutil.copy(write_splits(dataset), run)
 
     monkeypatch.setattr(train_job, "train", train)
     squares = write_squares(tmp_path / "squares")
     code, done = train_model("train", squares, tmp_path / "mine", model)
-    assert asked == [taxonomy]
-    assert (code, done.state, done.side_by_side) == (0, "done", None)
+    assert used == [taxonomy]
+    assert (code, done.state, done.comparison) == (0, "done", None)
     assert done.folder.is_dir()
-    assert bool(done.note) == (model is not None)
+    assert bool(done.not_compared) == (model is not None)
 
 
 def write_splits(dataset: Path) -> Path:
@@ -114,7 +113,7 @@ def write_splits(dataset: Path) -> Path:
 def test_a_training_without_an_old_model_compares_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(train_job, "train", lambda _data, run, _how, progress: run.mkdir())
     code, done = train_model("train", tmp_path, tmp_path / "mine", None)
-    assert (code, done.state, done.side_by_side, done.note) == (0, "done", None, "")
+    assert (code, done.state, done.comparison, done.not_compared) == (0, "done", None, "")
 
 
 def test_other_classes_are_named():
@@ -124,9 +123,9 @@ def test_other_classes_are_named():
     assert _classes_note(bundles[:1] * 2) == []
 
 
-def test_without_labels_there_is_nothing_to_set_beside():
+def test_without_labels_there_is_no_comparison():
     result = adapt_job.AdaptResult(Path(), Path(), 0, None, None, None, (), ())
-    assert adapted_beside_old(MODEL, result) is None
+    assert compare_adapted(MODEL, result) is None
 
 
 class Known:
@@ -134,7 +133,7 @@ class Known:
         self.n, self.errors, self.intervals = 100, errors, {"accuracy": (low, high)}
 
 
-def test_a_model_is_called_better_only_where_the_intervals_part():
+def test_a_model_is_called_better_only_if_the_intervals_do_not_overlap():
     bad, good, middling = Known(40, 0.5, 0.69), Known(3, 0.91, 0.99), Known(25, 0.65, 0.82)
     assert _verdict(bad, good).startswith("The adapted model is better. Of 100 cells")
     assert _verdict(good, bad).startswith("The old model is better.")

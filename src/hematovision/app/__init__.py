@@ -1,1 +1,1 @@
-"""The page in the browser: ``hematovision app``."""
+"""The web app: ``hematovision app``."""

@@ -1,16 +1,98 @@
-"""Starting the page, after a check that its libraries and models are there."""
+"""Settings and start of the web app, with a check that its libraries and models are there."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
-from hematovision.app.settings import MODELS, Settings
+from hematovision.app.theme import THEME
 from hematovision.extras import require
+from hematovision.listening import LOCAL, Hosts, url_of
 from hematovision.model.registry import find_model
 
-__all__ = ["launch"]
+__all__ = ["MAX_IMAGES", "MAX_PIXELS", "MODELS", "Settings", "launch"]
+
+MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
+"""Environment variable: images per upload."""
+
+MAX_PIXELS = "HEMATOVISION_MAX_PIXELS"
+"""Environment variable: pixels per image."""
+
+MODELS = "HEMATOVISION_APP_MODELS"
+"""Environment variable: models given by ``--model``, joined as in ``PATH``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the web app's server.
+
+    Parameters
+    ----------
+    port : int
+    address : str
+        The address to listen on; by default this computer only.
+    max_upload_mb : int
+        Largest file to upload, in megabytes.
+    browser : bool
+        Whether to open a browser.
+    base_path : str
+        URL path behind a reverse proxy.
+    allowed_hosts : tuple of str
+        Host names that requests may use in addition to this computer's, such as a proxy's.
+
+    Raises
+    ------
+    ListeningError
+        If an allowed host is not a plain name.
+    """
+
+    port: int = 8501
+    address: str = LOCAL
+    max_upload_mb: int = 200
+    browser: bool = True
+    base_path: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _ = self.hosts
+
+    @property
+    def hosts(self) -> Hosts:
+        """The hosts that requests may use."""
+        return Hosts(self.address, self.allowed_hosts)
+
+    @property
+    def url(self) -> str:
+        """The URL for a browser on this computer."""
+        return f"{url_of(self.address, self.port)}/{self.base_path.strip('/')}".rstrip("/")
+
+    def streamlit(self) -> dict[str, object]:
+        """Return Streamlit's options by name."""
+        # Streamlit doesn't distinguish addresses from names; `AllowedHosts` does.
+        hosts = ["*"] if self.hosts.anywhere else sorted(self.hosts.names)
+        options: dict[str, object] = {
+            "server.port": self.port,
+            "server.address": self.address,
+            "server.allowedHosts": hosts,
+            "server.maxUploadSize": self.max_upload_mb,
+            "server.baseUrlPath": self.base_path.strip("/"),
+            # No telemetry, no requests to other computers, no advertisements, and no stack traces
+            # (they show paths) in the browser.
+            "server.headless": True,
+            "server.showEmailPrompt": False,
+            "logger.hideWelcomeMessage": True,
+            "browser.gatherUsageStats": False,
+            "client.showErrorDetails": "none",
+            "client.showErrorLinks": False,
+            "client.toolbarMode": "minimal",
+            "client.showSidebarNavigation": False,
+            # The package doesn't change while it runs; watching it costs time and handles.
+            "server.fileWatcherType": "none",
+            **THEME,
+        }
+        return {name: value for name, value in options.items() if value != ""}
 
 
 def launch(
@@ -19,7 +101,7 @@ def launch(
     *,
     ready: Callable[[], None] = lambda: None,
 ) -> int:
-    """Serve the page in this process until it is stopped; nothing of it outlives the process.
+    """Serve the web app in this process until it is stopped.
 
     Parameters
     ----------
@@ -27,7 +109,7 @@ def launch(
     environment : mapping of str to str, optional
         Added to this process's own.
     ready : callable
-        Called when it can be reached.
+        Called when the server accepts requests.
 
     Returns
     -------
@@ -39,9 +121,9 @@ def launch(
     MissingExtraError
         If a library of the extra ``app`` is not installed.
     ListeningError
-        If the port is taken.
+        If the port is in use.
     ModelNotFoundError
-        If a model that was given is none.
+        If a given model is not one.
     """
     require("app")
     os.environ.update(environment or {})
@@ -54,7 +136,7 @@ def launch(
 
 
 def _use_given_model() -> None:
-    """Put the first model that was given to use, until somebody chooses another."""
+    """Use the first given model, until somebody chooses another."""
     if not os.environ.get(MODELS):
         return
     from hematovision.app.state import library

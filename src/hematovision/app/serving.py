@@ -19,21 +19,21 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.web import bootstrap
 
-from hematovision.app.settings import Settings
+from hematovision.app.launch import Settings
 from hematovision.listening import Hosts, listen
 
-__all__ = ["KnownHosts", "serve"]
+__all__ = ["AllowedHosts", "serve"]
 
 _MAIN = Path(__file__).with_name("main.py")
-_PING = 30  # Seconds; as Streamlit's own server has it.
-_GRACE = 3  # Seconds that open connections have to end.
+_PING = 30  # s, as in Streamlit's own server
+_GRACE = 3  # s for open connections to end
 
 
-class KnownHosts:
-    """Lets requests to known hosts in, from pages of the same; see `listening.Hosts`.
+class AllowedHosts:
+    """Middleware that accepts requests to allowed hosts, from their own pages only.
 
-    Streamlit checks ``Host`` for its websocket only, and looks a foreign ``Origin`` up outside
-    (it asks a server on the internet for this computer's address).
+    Streamlit checks ``Host`` for its websocket only, and to check a foreign ``Origin`` it asks a
+    server on the internet for this computer's address. See `listening.Hosts`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class KnownHosts:
         self._app, self._hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on, or refuse it."""
+        """Pass a request on, or respond with 403."""
         if scope["type"] in ("http", "websocket"):
             headers = Headers(scope=scope)
             hosts, origins = headers.getlist("Host"), headers.getlist("Origin")
@@ -53,25 +53,25 @@ class KnownHosts:
                 await PlainTextResponse(f"{problem}\n", 403)(scope, receive, send)
                 return
         if scope["type"] == "websocket":
-            # Checked here: Streamlit would look a proxy's name up outside.
+            # Checked above; Streamlit would look up a proxy's name on the internet.
             scope = {**scope, "headers": list(scope["headers"])}
             del MutableHeaders(scope=scope)["origin"]
         await self._app(scope, receive, send)
 
 
 def serve(settings: Settings, *, ready: Callable[[], None]) -> None:
-    """Serve the page until SIGTERM or Ctrl-C.
+    """Serve the web app until SIGTERM or Ctrl-C.
 
     Parameters
     ----------
     settings : Settings
     ready : callable
-        Called when it can be reached.
+        Called when the server accepts requests.
 
     Raises
     ------
     ListeningError
-        If the port is taken.
+        If the port is in use.
     KeyboardInterrupt
         After Ctrl-C.
     """
@@ -85,7 +85,7 @@ def serve(settings: Settings, *, ready: Callable[[], None]) -> None:
 
         app = st.App(
             _MAIN,
-            middleware=[Middleware(KnownHosts, hosts=settings.hosts)],
+            middleware=[Middleware(AllowedHosts, hosts=settings.hosts)],
             lifespan=_once(started),
         )
         config = uvicorn.Config(
@@ -113,7 +113,7 @@ def _once(started: Callable[[], None]) -> Callable[[Any], AbstractAsyncContextMa
 
 
 def _open_browser(url: str) -> None:
-    """Open the page in a browser with a window; one in the terminal would hide the messages."""
+    """Open a browser, if the system has windows; a text browser would hide the messages."""
     has_window = sys.platform in ("win32", "darwin") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

@@ -1,13 +1,14 @@
-"""What the pages share: the records, the models, who sits before the screen."""
+"""State shared by the pages: the records, the models and the reviewer."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import cast
 
 import streamlit as st
 
-from hematovision.app.settings import MAX_IMAGES, MAX_PIXELS, MODELS
+from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.model.classifier import Classifier
 from hematovision.paths import data_folder
@@ -19,6 +20,8 @@ from hematovision.uploads.receiving import Limits
 __all__ = [
     "classifier",
     "current_batch",
+    "datasets",
+    "exports_folder",
     "library",
     "limits",
     "model_in_use",
@@ -28,6 +31,7 @@ __all__ = [
     "show_model",
     "shown_model",
     "store",
+    "who",
 ]
 
 _BATCH, _REVIEWER, _MODEL = "batch", "who", "shown-model"
@@ -35,51 +39,51 @@ _BATCH, _REVIEWER, _MODEL = "batch", "who", "shown-model"
 
 @st.cache_resource(show_spinner="Opening the records …")
 def store() -> ReviewStore:
-    """Return the records; opened once for all who use the page."""
+    """Return the records, opened once per server."""
     opened = ReviewStore.open()
     opened.apply_retention()
     return opened
 
 
 def library() -> ModelLibrary:
-    """Return the models."""
+    """Return the library of models."""
     given = os.environ.get(MODELS, "")
     return ModelLibrary(data_folder() / "models", filter(None, given.split(os.pathsep)))
 
 
 def classifier(model: LibraryModel) -> Classifier:
-    """Return a model, opened once for all; opened anew where its files have changed."""
+    """Return a model, opened once per server, and again if its files have changed."""
     changed = (model.folder / "bundle.json").stat().st_mtime_ns
     return _open(str(model.folder), changed)
 
 
 @st.cache_resource(show_spinner="Opening the model …", max_entries=4)
-def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - a part of the cache's key
+def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - part of the cache's key
     return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
 
 
 def model_in_use() -> LibraryModel:
-    """Return the model that answers on every page."""
+    """Return the model in use on all pages."""
     return library().in_use(store())
 
 
 def show_model(name: str) -> None:
-    """Take note of the model whose predictions this run of the page shows."""
+    """Set the model whose predictions the page shows, for the footer."""
     st.session_state[_MODEL] = name
 
 
 def shown_model() -> str:
-    """Return the model whose predictions the page shows, by default the one in use; forget it."""
+    """Return the model set by `show_model` in this run, else the one in use."""
     return str(st.session_state.pop(_MODEL, None) or model_in_use().name)
 
 
 def current_batch() -> Batch | None:
-    """Return the batch that this person looks at."""
+    """Return the batch shown in this session."""
     return cast("Batch | None", st.session_state.get(_BATCH))
 
 
 def put_batch(batch: Batch | None) -> None:
-    """Look at another batch, and forget the images of the one before."""
+    """Show another batch, and delete the images of the previous one."""
     before = current_batch()
     if before is not None and before is not batch:
         before.close()
@@ -87,16 +91,31 @@ def put_batch(batch: Batch | None) -> None:
 
 
 def limits() -> Limits:
-    """Return how much one upload may bring, as `launch` was told."""
+    """Return the limits of an upload."""
     return Limits(files=int(os.environ.get(MAX_IMAGES) or Limits.files))
 
 
 def reviewer() -> str:
-    """Return the name that this person gave, or nothing."""
+    """Return the reviewer's name, or an empty string."""
     return str(st.session_state.get(_REVIEWER) or st.query_params.get(_REVIEWER, ""))[:80].strip()
 
 
 def set_reviewer(name: str) -> None:
-    """Remember the name, in the address too, so that it outlives a reload."""
+    """Set the reviewer's name, also in the URL, so that it survives a reload."""
     st.session_state[_REVIEWER] = name.strip()[:80]
     st.query_params[_REVIEWER] = name.strip()[:80]
+
+
+def who() -> str:
+    """Return the reviewer's name to record with a change, or a stand-in."""
+    return reviewer() or "somebody in the app"
+
+
+def exports_folder() -> Path:
+    """Return the folder of exported datasets."""
+    return data_folder() / "exports"
+
+
+def datasets() -> list[Path]:
+    """Return the exported datasets, newest first."""
+    return sorted((path for path in exports_folder().glob("*") if path.is_dir()), reverse=True)

@@ -1,8 +1,7 @@
-"""The page's looks: colours that colour-blind eyes tell apart, in light and in dark.
+"""The app's theme, light and dark, and predictions as HTML.
 
-Class colours are those of Okabe and Ito ("Color Universal Design", 2008), less the yellow and
-black, which one of the two backgrounds swallows. No meaning hangs on a colour alone: a word or a
-sign always says the same.
+Class colours are those of Okabe and Ito ("Color Universal Design", 2008), without yellow and black,
+which are invisible on one of the two backgrounds. A word or sign always accompanies a colour.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ __all__ = [
     "bars_html",
     "decision_html",
     "prediction_html",
-    "refusals_html",
     "text_html",
+    "unreadable_html",
 ]
 
 ACCEPTED, REVIEW = "#009E73", "#D55E00"
@@ -38,13 +37,13 @@ FILLED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "review": ("#ffffff", "#a34400"),
         "refused": ("#ffffff", "#5a5f66"),
         "primary button": ("#ffffff", "#9446a6"),
-        "primary button under the pointer": ("#ffffff", "#7b2d8b"),
+        "primary button hovered": ("#ffffff", "#7b2d8b"),
     }
 )
-"""Text and ground of what brings its own ground, the same in light and dark."""
+"""Text and background colours of filled elements, the same in light and dark."""
 
 SHARE_COLOURS = ("#f7fbff", "#08306b")
-"""From a share of nothing to a share of all."""
+"""Colours of the shares 0 and 1."""
 
 _SIGNS = {"accepted": "✓", "review": "?", "refused": "✕"}
 
@@ -60,21 +59,21 @@ THEME: dict[str, object] = {
     "theme.dark.secondaryBackgroundColor": "#241f2b",
     "theme.dark.textColor": "#f1ecf4",
 }
-"""Streamlit's options: the violet of Giemsa's stain on white, or its light on dark."""
+"""Streamlit's options: the violet of Giemsa's stain."""
 
 STYLE = (
     f"""<style>
 [data-testid^="stBaseButton-primary"] {{color:{FILLED["primary button"][0]};
   background:{FILLED["primary button"][1]}; border-color:{FILLED["primary button"][1]}}}
 [data-testid^="stBaseButton-primary"]:is(:hover, :focus-visible, :active) {{
-  color:{FILLED["primary button under the pointer"][0]};
-  background:{FILLED["primary button under the pointer"][1]}}}
+  color:{FILLED["primary button hovered"][0]};
+  background:{FILLED["primary button hovered"][1]}}}
 </style><style>"""
     """
 [data-testid="stMainBlockContainer"] {padding-top:3.2rem; padding-bottom:2rem}
 .st-key-pages {gap:.25rem}
 @media (max-width:640px) {.st-key-pages a > span:first-child {display:none}}
-.hv-answer {display:flex; justify-content:space-between; align-items:baseline; gap:.5rem;
+.hv-prediction {display:flex; justify-content:space-between; align-items:baseline; gap:.5rem;
   flex-wrap:wrap; margin:.1rem 0 .35rem}
 .hv-label {font-weight:600; font-size:1.05rem; overflow-wrap:anywhere}
 .hv-chip {font-size:.8rem; font-weight:600; border-radius:1rem;
@@ -95,10 +94,10 @@ STYLE = (
 [class*="st-key-cell-"] [data-testid="stImageContainer"] {width:100%}
 [class*="st-key-cell-active"] {outline:3px solid #0072B2; outline-offset:-1px; border-radius:.6rem}
 [class*="st-key-cell-done"] [data-testid="stImage"] {opacity:.55}
-.hv-refusals {max-height:26rem; overflow:auto; margin:0; padding:0; font-size:.9rem}
-.hv-refusals :is(dt, dd) {margin-left:0; padding-left:0}
-.hv-refusals dt {font-weight:600; overflow-wrap:anywhere}
-.hv-refusals dd {margin:0 0 .6rem; overflow-wrap:anywhere}
+.hv-unreadable {max-height:26rem; overflow:auto; margin:0; padding:0; font-size:.9rem}
+.hv-unreadable :is(dt, dd) {margin-left:0; padding-left:0}
+.hv-unreadable dt {font-weight:600; overflow-wrap:anywhere}
+.hv-unreadable dd {margin:0 0 .6rem; overflow-wrap:anywhere}
 [data-testid^="stBaseButton"] kbd {color:inherit; opacity:.85}
 [data-testid="stCaptionContainer"], [data-testid="stMarkdownContainer"] blockquote {
   color:inherit; opacity:.85}
@@ -107,11 +106,11 @@ kbd {border:1px solid color-mix(in srgb, currentColor 40%, transparent); border-
   padding:0 .3rem; font-size:.85em}
 </style>"""
 )
-"""What Streamlit's theme has no word for."""
+"""CSS for what Streamlit's theme has no option for."""
 
 
 def decision_html(decision: str) -> str:
-    """Return a decision as a sign with its word."""
+    """Return a decision as a chip with a sign and a word."""
     text, ground = FILLED[decision]
     style = f"color:{text};background:{ground}"
     return f'<span class="hv-chip" style="{style}">{_SIGNS[decision]} {escape(decision)}</span>'
@@ -122,9 +121,9 @@ def bars_html(
     probabilities: Sequence[float],
     most: int = 4,
     *,
-    is_known: bool = True,
+    highlight: bool = True,
 ) -> str:
-    """Return probabilities as bars, the most probable first; of many classes the first few.
+    """Return the highest probabilities as bars, in descending order.
 
     Parameters
     ----------
@@ -132,9 +131,9 @@ def bars_html(
     probabilities : sequence of float
         One per class, 0 to 1.
     most : int
-        How many at most; the others come together in one line.
-    is_known : bool
-        Whether the first one stands out: not where the image is unlike the training images.
+        Number of bars; the last one is the sum of all other classes.
+    highlight : bool
+        Whether the first bar stands out; not for an out-of-distribution image.
     """
     pairs = sorted(zip(probabilities, classes, strict=True), reverse=True)
     shown = pairs if len(pairs) <= most else pairs[: most - 1]
@@ -142,12 +141,12 @@ def bars_html(
     if rest:
         shown = [*shown, (sum(p for p, _ in rest), f"{len(rest)} others")]
     return "".join(
-        _bar(name, value, top=is_known and i == 0) for i, (value, name) in enumerate(shown)
+        _bar(name, value, top=highlight and i == 0) for i, (value, name) in enumerate(shown)
     )
 
 
 def prediction_html(prediction: Prediction, name: str) -> str:
-    """Return a prediction: headline, decision with its reason, bars, and the image's name."""
+    """Return a prediction: headline, decision and reason, probabilities, file name."""
     label = escape(prediction.headline)
     reason = prediction.reason or prediction.error or ""
     note = f'<div class="hv-note">{text_html(reason)}</div>' if reason else ""
@@ -155,27 +154,27 @@ def prediction_html(prediction: Prediction, name: str) -> str:
         bars_html(
             prediction.classes,
             prediction.probabilities,
-            is_known=not is_out_of_distribution(prediction.reason),
+            highlight=not is_out_of_distribution(prediction.reason),
         )
         if prediction.label
         else ""
     )
     head = f'<span class="hv-label">{label}</span>{decision_html(prediction.decision)}'
     return (
-        f'<div class="hv-answer">{head}</div>{note}{bars}'
+        f'<div class="hv-prediction">{head}</div>{note}{bars}'
         f'<div class="hv-note" title="{escape(name)}">{escape(name)}</div>'
     )
 
 
 def text_html(text: str) -> str:
-    """Return a message as HTML: what stands between backticks is code."""
+    """Return a message as HTML; text between backticks becomes code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def refusals_html(refused: Sequence[Prediction]) -> str:
-    """Return refused files with their whole reasons."""
+def unreadable_html(refused: Sequence[Prediction]) -> str:
+    """Return files that could not be read, with the reasons."""
     rows = (f"<dt>{escape(one.path)}</dt><dd>{text_html(one.error or '')}</dd>" for one in refused)
-    return f'<dl class="hv-refusals">{"".join(rows)}</dl>'
+    return f'<dl class="hv-unreadable">{"".join(rows)}</dl>'
 
 
 def _bar(name: str, value: float, *, top: bool) -> str:

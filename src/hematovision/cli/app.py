@@ -60,8 +60,7 @@ def app(
     Records are kept in a SQLite file in the user's data folder, or in the database that
     HEMATOVISION_DATABASE_URL names. Ctrl-C stops it.
     """
-    from hematovision.app.launch import launch
-    from hematovision.app.settings import MAX_IMAGES, MAX_PIXELS, MODELS, Settings
+    from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS, Settings, launch
 
     environment = {MAX_IMAGES: str(max_images), MAX_PIXELS: str(max_pixels)}
     if model:

@@ -1,1 +1,1 @@
-"""Training from reviewed cells."""
+"""Training from reviewed cells: export, retraining in the background, and the model library."""

@@ -1,4 +1,4 @@
-"""Cells on whose class people have settled, as a dataset that `train` and `adapt` take."""
+"""Export of reviewed cells as a dataset for `train` and `adapt`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,12 +25,12 @@ COLUMNS = (
     "reviewer", "at",
 )  # fmt: skip
 
-_DIGITS = 16  # of a SHA-256: 64 bits, so that among a million images two alike are not to be met
+_DIGITS = 16  # of a SHA-256: 64 bits, so no collision is expected among a million images
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export led to.
+    """The result of an export.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class Exported:
     counts : mapping of str to int
         Images of each class, sorted by class.
     n : int
-        Images in all.
+        All images.
     notes : tuple of str
-        Images on which decisions differ, and which of these counts.
+        Images with conflicting decisions, and which decision was used.
     """
 
     folder: Path
@@ -52,93 +52,89 @@ class Exported:
 def export_reviewed(reviewed: Iterable[Reviewed], out: Path) -> Exported:
     """Write reviewed cells into class folders: ``OUT/<class>/<16 digits of its SHA-256>.png``.
 
-    ``OUT/reviewed.csv`` says of each who decided what and when, and what the model had said. An
-    image that was decided several times, in several batches or on answers of several models, comes
-    once, as it was decided last. The folder appears when all is written.
+    ``OUT/reviewed.csv`` lists for each image who decided what and when, and the model's prediction.
+    An image that was decided several times is written once, with the newest decision. The folder
+    appears when it is complete.
 
     Parameters
     ----------
     reviewed : iterable of Reviewed
-        Read one by one; at most one picture is in memory.
+        Read one by one; at most one image is in memory.
     out : Path
-        A folder that does not exist yet, or is empty.
+        Missing or empty.
 
     Raises
     ------
     DatasetError
         If there is no reviewed cell.
     OutputError
-        If `out` is in use or cannot be written.
+        If `out` is in use or can't be written.
     """
-    _check_free(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise OutputError(f"{out} exists already; it was not changed. Choose a new folder.")
+    newest: dict[str, Reviewed] = {}
+    rows: dict[str, dict[str, str]] = {}
+    labels: dict[str, set[str]] = {}
     with appearing(out) as folder:
-        export = _Export(folder)
-        for one in reviewed:
-            export.add(one)
-        if not export.rows:
+        for cell in reviewed:
+            image = cell.prediction.image
+            labels.setdefault(image, set()).add(cell.label)
+            if image in newest and _order(newest[image]) > _order(cell):
+                continue
+            if image in newest:
+                with writing(folder):
+                    (folder / rows[image]["file"]).unlink()
+            rows[image], newest[image] = _row(cell), replace(cell, png=b"")
+            path = folder / rows[image]["file"]
+            ensure_folder(path.parent)
+            with writing(path):
+                path.write_bytes(cell.png)
+        if not rows:
             raise DatasetError(
-                "There is no reviewed cell to export: none has been given a class by a person, "
-                "or the pictures of all of them have been deleted. Review some first."
+                "There is no reviewed cell to export: no cell has a class from a reviewer, or "
+                "their images have been deleted. Review some cells first."
             )
-        write_text(folder / TABLE, _table(export.rows))
-    counts = Counter(row["label"] for row in export.rows.values())
-    return Exported(out, dict(sorted(counts.items())), len(export.rows), export.notes())
+        write_text(folder / TABLE, _table(rows))
+    counts = Counter(row["label"] for row in rows.values())
+    return Exported(out, dict(sorted(counts.items())), len(rows), _notes(rows, labels))
 
 
-class _Export:
-    """Takes reviewed cells as they come, and keeps the newest decision on each image."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.rows: dict[str, dict[str, str]] = {}
-        self._decided: dict[str, tuple[datetime, int]] = {}
-        self._said: dict[str, set[str]] = {}
-
-    def add(self, one: Reviewed) -> None:
-        image, decided = one.prediction.image, (one.at, one.prediction.id)
-        self._said.setdefault(image, set()).add(one.label)
-        if image in self.rows:
-            if self._decided[image] > decided:
-                return
-            with writing(self.folder):
-                (self.folder / self.rows[image]["file"]).unlink()
-        row = _row(one)
-        path = self.folder / row["file"]
-        ensure_folder(path.parent)
-        with writing(path):
-            path.write_bytes(one.png)
-        self.rows[image], self._decided[image] = row, decided
-
-    def notes(self) -> tuple[str, ...]:
-        return tuple(
-            f"{row['name']} was decided differently: {', '.join(sorted(self._said[image]))}. The "
-            f"newest decision counts: {row['label']}, by {row['reviewer']}."
-            for image, row in sorted(self.rows.items())
-            if len(self._said[image]) > 1
-        )
+def _order(cell: Reviewed) -> tuple[datetime, int]:
+    return cell.at, cell.prediction.id
 
 
-def _row(one: Reviewed) -> dict[str, str]:
-    answer = one.prediction
+def _notes(
+    rows: Mapping[str, Mapping[str, str]], labels: Mapping[str, set[str]]
+) -> tuple[str, ...]:
+    return tuple(
+        f"{row['name']} has conflicting decisions: {', '.join(sorted(labels[image]))}. The newest "
+        f"was used: {row['label']}, by {row['reviewer']}."
+        for image, row in sorted(rows.items())
+        if len(labels[image]) > 1
+    )
+
+
+def _row(cell: Reviewed) -> dict[str, str]:
+    prediction = cell.prediction
     return {
-        "sha256": answer.image,
-        "file": f"{_folder(one.label)}/{answer.image[:_DIGITS]}.png",
-        "name": answer.name,
-        "model": answer.model.name,
-        "model_sha256": answer.model.sha256,
-        "model_label": answer.label,
-        "confidence": f"{answer.confidence:.6f}",
-        "label": one.label,
-        "reviewer": one.reviewer,
-        "at": one.at.astimezone(UTC).isoformat(timespec="seconds"),
+        "sha256": prediction.image,
+        "file": f"{_folder(cell.label)}/{prediction.image[:_DIGITS]}.png",
+        "name": prediction.name,
+        "model": prediction.model.name,
+        "model_sha256": prediction.model.sha256,
+        "model_label": prediction.label,
+        "confidence": f"{prediction.confidence:.6f}",
+        "label": cell.label,
+        "reviewer": cell.reviewer,
+        "at": cell.at.astimezone(UTC).isoformat(timespec="seconds"),
     }
 
 
 def _folder(label: str) -> str:
-    """Return a folder's name for a class, on every system, that `read_dataset` takes for it.
+    """Return a folder name for a class, valid on every system and read back as the same class.
 
-    A model's classes are whatever its maker called them; signs that a system reads otherwise
-    become underscores, which make no difference to `taxonomy.normalise`.
+    Class names are free text; reserved characters become underscores, which `taxonomy.normalise`
+    ignores.
     """
     plain = re.sub(r"[^\w ()+,=@~.-]", "_", label).strip(" .")
     return f"_{plain}" if is_reserved(plain) else plain
@@ -151,10 +147,3 @@ def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
     for row in sorted(rows.values(), key=lambda row: row["file"]):
         writer.writerow(csv_row(row[column] for column in COLUMNS))
     return stream.getvalue()
-
-
-def _check_free(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise OutputError(
-            f"{out} is there already; nothing in it was touched. Choose a new folder."
-        )

@@ -1,4 +1,4 @@
-"""The models that a laboratory has: those that come with the program, and those it made here."""
+"""The library of models: the bundled ones, and those trained here."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _IN_USE = "model in use"
 
 @dataclass(frozen=True)
 class LibraryModel:
-    """A model that can be chosen.
+    """A model of the library.
 
     Parameters
     ----------
     name : str
-        What it is called here.
+        Display name, unique in the library.
     folder : Path
         The bundle.
     is_bundled : bool
-        Whether it came with the program.
+        Whether it comes with the package.
     """
 
     name: str
@@ -39,25 +39,25 @@ class LibraryModel:
 
     @property
     def report(self) -> Path | None:
-        """Its ``report.html``, where it has one."""
+        """Its ``report.html``, if any."""
         path = self.folder / "report.html"
         return path if path.is_file() else None
 
 
 class ModelLibrary:
-    """Models by their names.
+    """The models to choose from, by name.
 
     Parameters
     ----------
     folder : Path
-        Where the models made here are.
+        Run folders of the models trained here.
     given : iterable of str or Path
-        Run folders that lie elsewhere; a bundled name adds nothing.
+        Run folders elsewhere; a bundled name adds nothing.
 
     Raises
     ------
     ModelNotFoundError
-        If a folder is not a bundle, or two models have one name.
+        If a folder is not a bundle, or two models have the same name.
     """
 
     def __init__(self, folder: Path, given: Iterable[str | Path] = ()) -> None:
@@ -66,32 +66,24 @@ class ModelLibrary:
         self._given = [path.resolve() for path in map(find_model, given) if path not in bundled]
         names = Counter(model.name for model in self.models())
         for name in (path.name for path in self._given if names[path.name] > 1):
-            raise ModelNotFoundError(
-                f"Two models are called {name!r}. Rename the run folder to tell them apart."
-            )
+            raise ModelNotFoundError(f"Two models are called {name!r}. Rename the run folder.")
 
     def models(self) -> list[LibraryModel]:
-        """Return the bundled models, those given, then those made here, newest first."""
-        made = sorted(
+        """Return the bundled models, those given, then those trained here, newest first."""
+        trained = sorted(
             (path.parent for path in self.folder.glob(f"*/{MANIFEST}")),
             key=lambda path: (path / MANIFEST).stat().st_mtime,
             reverse=True,
         )
         names = sorted(bundled_models(), key=lambda name: name != DEFAULT_MODEL)
         bundled = [LibraryModel(name, find_model(name), is_bundled=True) for name in names]
-        found = [path for path in made if path.resolve() not in self._given]
+        found = [path for path in trained if path.resolve() not in self._given]
         return bundled + [
             LibraryModel(path.name, path, is_bundled=False) for path in (*self._given, *found)
         ]
 
     def find(self, name: str) -> LibraryModel:
-        """Return the model of that name.
-
-        Raises
-        ------
-        ModelNotFoundError
-            If there is none.
-        """
+        """Return a model by name; a `ModelNotFoundError` if there is none."""
         for model in self.models():
             if model.name == name:
                 return model
@@ -99,7 +91,7 @@ class ModelLibrary:
         raise ModelNotFoundError(f"There is no model {name!r} here. Choose one of: {names}.")
 
     def fresh(self, name: str) -> Path:
-        """Return a folder for a new model: the name, made safe, with the date and a number."""
+        """Return a new folder for a model: the name, made safe, with the date and a number."""
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
         stem = f"{plain}-{datetime.now(UTC):%Y-%m-%d}"
         taken = {path.name for path in self.folder.glob(f"{stem}*")}
@@ -109,11 +101,11 @@ class ModelLibrary:
         return self.folder / chosen
 
     def in_use(self, store: ReviewStore) -> LibraryModel:
-        """Return the model that answers; where the chosen one is gone, the one that came along."""
+        """Return the model in use: the chosen one, or the default if that was deleted."""
         chosen = store.setting(_IN_USE)
         names = {model.name for model in self.models()}
         return self.find(chosen if chosen in names else DEFAULT_MODEL)
 
     def use(self, model: LibraryModel, store: ReviewStore, by: str) -> None:
-        """Let a model answer from now on, for everybody; who chose it is kept."""
+        """Use a model from now on, for everybody; the records keep who chose it."""
         store.set_setting(_IN_USE, model.name, by)

@@ -1,12 +1,13 @@
-"""A learning in a process of its own: started, watched and stopped from any other.
+"""Training in a process of its own: started, watched and stopped from any other process.
 
-TensorFlow never enters the process that watches. All that it knows of a learning stands in a file
-of events beside the run folder, so that a page that is loaded again, or a server that was started
-again, finds it as it is.
+The training process appends events, lines of JSON, to a file next to the run folder. Other
+processes only read that file: they never import TensorFlow, and find a training again after a
+restart.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,32 +15,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hematovision.errors import DatasetError, OutputError, TrainingError
-from hematovision.files import ensure_folder, is_held, writing
-from hematovision.retraining.events import (
-    Epoch,
-    Figures,
-    SideBySide,
-    append_event,
-    first_event,
-    read_events,
-)
+from hematovision.files import ensure_folder, is_held, open_own, write_bytes, writing
 
 __all__ = [
     "Epoch",
-    "Figures",
+    "EventLog",
     "Kind",
+    "ModelComparison",
     "Retraining",
-    "SideBySide",
+    "Scores",
     "State",
     "Step",
+    "append_event",
     "events_file",
+    "first_event",
+    "read_events",
     "read_retraining",
     "retrainings",
     "start_retraining",
@@ -48,58 +46,178 @@ __all__ = [
 
 Kind: TypeAlias = Literal["train", "adapt"]
 State: TypeAlias = Literal["running", "done", "failed", "stopped"]
+Epoch: TypeAlias = Mapping[str, float]
+"""A finished epoch: ``epoch`` from 1, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``."""
 
 _EVENTS = ".events.jsonl"
 _LOG = ".log"
+_STARTING = timedelta(seconds=30)  # for a new process to lock its file of events
+_STOPPING = 10.0  # seconds for a process to end
+_PROGRESS_INTERVAL = 0.2  # seconds between two progress events of a step
+_MAX_LOG = 300  # characters of the log in an error message
+_END_STATES: Mapping[str, State] = {"done": "done", "error": "failed", "stopped": "stopped"}
 
-_STARTING = timedelta(seconds=30)  # A process may take so long before it holds its lock.
-_ENDING = 10.0  # Seconds for a process that was told to end.
-_LAST_WORDS = 300  # Characters of the log in an error.
+
+# --- events --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well a model predicts the cells of a comparison."""
+
+    name: str
+    balanced_accuracy: float
+    accuracy: float
+    errors: int
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """The old and the new model on cells that the new one was not trained on.
+
+    Parameters
+    ----------
+    n : int
+        Cells.
+    old, new : Scores
+    verdict : str
+        Which model is better, if the cells show it.
+    note : str
+        Caveats; may be empty.
+    """
+
+    n: int
+    old: Scores
+    new: Scores
+    verdict: str
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready description."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ModelComparison:
+        """Rebuild a comparison from `to_json`'s output."""
+        return cls(**{**value, "old": Scores(**value["old"]), "new": Scores(**value["new"])})
+
+
+class EventLog:
+    """A `Progress`, with epochs and notes, that appends events to an open file.
+
+    Parameters
+    ----------
+    stream : FileIO
+        Opened for appending, unbuffered.
+    """
+
+    def __init__(self, stream: FileIO) -> None:
+        self._stream = stream
+        self._written: dict[str, float] = {}
+        self._epochs = 0
+
+    def write(self, event: str, **values: Any) -> None:
+        """Append an event."""
+        self._stream.write(_line(event, values))
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        """Append progress, five times a second at most, and at the end of a step."""
+        now = time.monotonic()
+        if done < total and now - self._written.get(what, -_PROGRESS_INTERVAL) < _PROGRESS_INTERVAL:
+            return
+        self._written[what] = now
+        self.write("progress", done=done, total=total, what=what)
+
+    def epoch(self, metrics: Mapping[str, float], what: str, /) -> None:
+        """Append a finished epoch; epochs are numbered across stages."""
+        self._epochs += 1
+        self.write("epoch", what=what, figures={**metrics, "epoch": self._epochs})
+
+    def note(self, sentence: str, /) -> None:
+        """Append a note to the user."""
+        self.write("note", sentence=sentence)
+
+
+def first_event(path: Path, event: str, **values: Any) -> None:
+    """Create the file with its first event, atomically; an `OutputError` if it can't be written."""
+    write_bytes(path, _line(event, values))
+
+
+def append_event(path: Path, event: str, **values: Any) -> None:
+    """Append an event from another process than the training one.
+
+    Raises
+    ------
+    OutputError
+        If the file can't be written, or is a link.
+    """
+    with open_own(path) as stream, writing(path):
+        # The training process may have been killed in the middle of a line.
+        stream.write(b"\n" + _line(event, values))
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a file; incomplete lines are skipped."""
+    for line in path.read_bytes().splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict) and "event" in value:
+            yield value
+
+
+def _line(event: str, values: Mapping[str, Any]) -> bytes:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"event": event, "at": at, **values}).encode() + b"\n"
+
+
+# --- retrainings ---------------------------------------------------------------------------------
 
 
 class Step(NamedTuple):
-    """How far a piece of work is; 0 of 0 before the first."""
+    """Progress of the current step; 0 of 0 before the first."""
 
     done: int = 0
     total: int = 0
     what: str = ""
 
 
-_NOT_YET = Step()
+_NOT_STARTED = Step()
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """A learning as it was when it was looked at; `read_retraining` looks again.
+    """The state of a training when it was read; `refresh` reads it again.
 
     Parameters
     ----------
     kind : {"train", "adapt"}
     dataset : Path
     folder : Path
-        The run folder. It is there when the state is ``"done"``, and not before.
+        The run folder; it exists once the state is ``"done"``.
     events : Path
-        What `read_retraining` reads.
+        The file of events.
     log : Path
-        What the process wrote on its screen.
+        Standard output and error of the process.
     model : str or None
         The model to start from or to compare with.
     started : datetime
         UTC.
     state : {"running", "done", "failed", "stopped"}
     progress : Step
-        Of the newest piece of work.
     epochs : tuple of Epoch
-        Those that have ended; adapting has none.
+        Finished epochs; adapting has none.
+    notes : tuple of str
+        Notes of the training to the user.
     error : str
         Why it failed; else empty.
-    side_by_side : SideBySide or None
-        The new model beside the old; None before, without an old model, or where the two cannot be
-        compared.
-    note : str
-        Why they could not be compared; else empty.
+    comparison : ModelComparison or None
+        With the old model, once both have been evaluated.
+    not_compared : str
+        Why the models could not be compared; else empty.
     pid : int or None
-        The process, once it told.
+        Of the process, once it has started.
     """
 
     kind: Kind
@@ -110,23 +228,24 @@ class Retraining:
     model: str | None
     started: datetime
     state: State
-    progress: Step = _NOT_YET
+    progress: Step = _NOT_STARTED
     epochs: tuple[Epoch, ...] = ()
+    notes: tuple[str, ...] = ()
     error: str = ""
-    side_by_side: SideBySide | None = None
-    note: str = ""
+    comparison: ModelComparison | None = None
+    not_compared: str = ""
     pid: int | None = None
 
     def refresh(self) -> Retraining:
-        """Return how it is now."""
+        """Return the current state."""
         return read_retraining(self.events)
 
     def stop(self) -> Retraining:
-        """End the process, drop what it has made so far, and return how it is now.
+        """End the process, delete its unfinished output, and return the new state.
 
-        A learning that has ended by itself stays as it is.
+        A training that has ended stays as it is.
         """
-        # Its number comes with its lock, and only while that is held it is its number.
+        # The pid is written under the lock, and is the process's only while the lock is held.
         _wait(lambda: self.refresh().pid is not None or self.refresh().state != "running")
         now = self.refresh()
         if now.state != "running":
@@ -149,109 +268,104 @@ def start_retraining(
     model: str | Path | None,
     seed: int = 0,
 ) -> Retraining:
-    """Start learning in a process of its own, and return at once.
+    """Start training in a process of its own, which survives this one; return at once.
 
-    It goes on when this process ends. Beside `out` are its events (``OUT.events.jsonl``) and what
-    it wrote on its screen (``OUT.log``).
+    Events are written to ``OUT.events.jsonl``, other output to ``OUT.log``.
 
     Parameters
     ----------
     kind : {"train", "adapt"}
-        Learn anew from the dataset, or adapt `model` to it.
+        Train a new model on the dataset, or adapt `model` to it.
     dataset : Path
         Class folders.
     out : Path
-        The run folder to make; does not exist yet, or is empty. It appears when all is done.
+        The run folder to create; must be missing or empty. It appears when it is complete.
     model : str, Path or None
-        A bundled model's name or a run folder: what is adapted, and what the new model is compared
-        with. When training, its taxonomy is kept; None leaves that to the folders' names.
+        A bundled model's name or a run folder to adapt, and to compare the new model with. A new
+        model keeps its taxonomy; with None it is taken from the folder names.
     seed : int
 
     Raises
     ------
     TrainingError
-        If there is no model to adapt, or `out` is being learnt already.
+        If there is no model to adapt, or `out` is being trained already.
     DatasetError
         If there is no such folder.
     OutputError
-        If `out` is in use or cannot be written.
+        If `out` is in use or can't be written.
     """
     dataset, out = Path(dataset).resolve(), Path(out).resolve()
     if kind == "adapt" and model is None:
         raise TrainingError("Adapting needs a model to start from. Received: None. Choose one.")
     if not dataset.is_dir():
-        raise DatasetError(f"There is no folder {dataset} to learn from. Export one first.")
+        raise DatasetError(f"There is no folder {dataset} to train on. Export one first.")
     _check_free(out)
-    events = events_file(out)
+    events, log = events_file(out), _sibling(out, _LOG)
     ensure_folder(out.parent)
     shutil.rmtree(work_folder(out), ignore_errors=True)
-    _beside(out, _LOG).unlink(missing_ok=True)
-    events.unlink(missing_ok=True)  # Of an earlier attempt, which came to nothing.
-    given = None if model is None else str(model)
+    for path in (log, events):  # of an earlier attempt that failed
+        path.unlink(missing_ok=True)
     first_event(
-        events, "started", kind=kind, dataset=str(dataset), folder=str(out), model=given, seed=seed
+        events,
+        "started",
+        kind=kind,
+        dataset=str(dataset),
+        folder=str(out),
+        model=None if model is None else str(model),
+        seed=seed,
     )
-    _launch(events, _beside(out, _LOG))
+    _launch(events, log)
     return read_retraining(events)
 
 
 def read_retraining(events: Path) -> Retraining:
-    """Return the learning that a file of events tells of.
+    """Return the state of a training from its file of events.
 
     Raises
     ------
     OutputError
-        If it is no such file, or cannot be read.
+        If it is not such a file, or can't be read.
     """
     try:
-        told = list(read_events(events))
-        while not _has_ended(told):
+        read = list(read_events(events))
+        while not any(event["event"] in _END_STATES for event in read):
             if is_held(events):
-                return _learning(events, told, "running")
-            # It may have begun or ended between the two looks: only what stays the same is so.
-            before, told = told, list(read_events(events))
-            if told == before:
+                return _retraining(events, read, "running")
+            # The process may have started or ended between reading and checking the lock.
+            before, read = read, list(read_events(events))
+            if read == before:
                 break
-        return _learning(events, told)
+        return _retraining(events, read)
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise OutputError(
-            f"{events} does not tell of a learning ({error!r}). Expected the file that "
-            "start_retraining made; start a new one."
+            f"{events} is not the file of a training ({error!r}). Expected the file that "
+            "start_retraining created; start a new training."
         ) from error
 
 
 def retrainings(folder: Path) -> list[Retraining]:
-    """Return the retrainings whose run folders are, or were to be, in a folder; newest first."""
+    """Return the trainings whose run folders are, or will be, in a folder; newest first."""
     found = [read_retraining(path) for path in folder.glob(f"*{_EVENTS}")]
-    return sorted(found, key=lambda learning: learning.started, reverse=True)
+    return sorted(found, key=lambda retraining: retraining.started, reverse=True)
 
 
 def events_file(out: Path) -> Path:
     """Return the file of events of a run folder."""
-    return _beside(out, _EVENTS)
+    return _sibling(out, _EVENTS)
 
 
 def work_folder(out: Path) -> Path:
-    """Return where a run folder is made before it takes its place; hidden from who lists models."""
-    return out.with_name(f".{out.name}.learning")
+    """Return the hidden folder in which a run folder is built."""
+    return out.with_name(f".{out.name}.training")
 
 
-_ENDS: Mapping[str, State] = {"done": "done", "error": "failed", "stopped": "stopped"}
-
-
-def _has_ended(told: Sequence[dict[str, Any]]) -> bool:
-    return any(event["event"] in _ENDS for event in told)
-
-
-def _learning(
-    events: Path, told: Sequence[dict[str, Any]], state: State | None = None
+def _retraining(
+    events: Path, read: Sequence[dict[str, Any]], state: State | None = None
 ) -> Retraining:
-    """Make sense of events; `state` is what is known from elsewhere."""
-    newest = {event["event"]: event for event in told}
+    newest = {event["event"]: event for event in read}
     started, compared = newest["started"], newest.get("compared")
     folder, at = Path(started["folder"]), datetime.fromisoformat(started["at"])
-    log = _beside(folder, _LOG)
-    error = ""
+    log, error = _sibling(folder, _LOG), ""
     if state is None:
         state, error = _end(newest, at, log)
     progress = newest.get("progress")
@@ -264,37 +378,33 @@ def _learning(
         model=started["model"],
         started=at,
         state=state,
-        progress=Step(*(progress[key] for key in Step._fields)) if progress else _NOT_YET,
-        epochs=tuple(event["figures"] for event in told if event["event"] == "epoch"),
+        progress=Step(*(progress[key] for key in Step._fields)) if progress else _NOT_STARTED,
+        epochs=tuple(event["figures"] for event in read if event["event"] == "epoch"),
+        notes=tuple(event["sentence"] for event in read if event["event"] == "note"),
         error=error,
-        side_by_side=SideBySide.from_json(compared["figures"]) if compared else None,
-        note=newest.get("not compared", {}).get("reason", ""),
+        comparison=ModelComparison.from_json(compared["figures"]) if compared else None,
+        not_compared=newest.get("not compared", {}).get("reason", ""),
         pid=newest.get("running", {}).get("pid"),
     )
 
 
 def _end(newest: Mapping[str, dict[str, Any]], at: datetime, log: Path) -> tuple[State, str]:
-    """Return the state of a process that does not live, and the error if it failed."""
-    for event, state in _ENDS.items():
+    """Return the state of a training whose process is not running, and its error."""
+    for event, state in _END_STATES.items():
         if event in newest:
             return state, newest[event].get("message", "")
     if "running" not in newest and datetime.now(UTC) - at < _STARTING:
         return "running", ""
-    return "failed", _silence(log)
-
-
-def _silence(log: Path) -> str:
-    """Say what is known of a process that ended without a word."""
     text = log.read_text("utf-8", "replace").strip() if log.is_file() else ""
-    words = f" Its last words: {text[-_LAST_WORDS:]}" if text else ""
-    return (
-        "The learning ended without a word: it was ended from outside, the machine was switched "
-        "off, or the memory did not suffice. Nothing was made. Start it again; fewer images need "
-        f"less memory.{words}"
+    output = f" Its last output: {text[-_MAX_LOG:]}" if text else ""
+    return "failed", (
+        "Training ended unexpectedly: the process was killed, the computer was switched off, or "
+        "memory ran out. No model was saved. Start it again; fewer images need less memory."
+        f"{output}"
     )
 
 
-def _beside(out: Path, suffix: str) -> Path:
+def _sibling(out: Path, suffix: str) -> Path:
     return out.with_name(out.name + suffix)
 
 
@@ -303,7 +413,7 @@ def _check_free(out: Path) -> None:
     if events.is_file() and read_retraining(events).state == "running":
         raise TrainingError(f"{out} is being trained. Wait, stop it, or choose a new name.")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise OutputError(f"{out} is there already; nothing was touched. Choose a new name.")
+        raise OutputError(f"{out} exists already; it was not changed. Choose a new name.")
 
 
 def _launch(events: Path, log: Path) -> None:
@@ -317,14 +427,14 @@ def _launch(events: Path, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C at the server is not meant for it.
+            start_new_session=True,  # Ctrl-C at the server must not end it
             creationflags=flags,
         )
-    # Somebody has to take note of its end, or it stays in the system's list until ours.
+    # Wait for it, or it stays a zombie until this process ends.
     threading.Thread(target=process.wait, daemon=True).start()
 
 
 def _wait(until: Callable[[], bool]) -> None:
-    end = time.monotonic() + _ENDING
+    end = time.monotonic() + _STOPPING
     while not until() and time.monotonic() < end:
         time.sleep(0.05)

@@ -1,1 +1,1 @@
-"""The pages. Streamlit would take a folder named ``pages`` for scripts, and list and run them."""
+"""The pages. Streamlit would list and run the modules of a folder named ``pages``."""

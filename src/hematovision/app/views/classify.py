@@ -1,89 +1,120 @@
-"""Classify: images in, predictions with reasons out."""
+"""Classify: upload images, and see their predictions with the reasons for review."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import BinaryIO
 
+import pandas as pd
 import streamlit as st
 
+from hematovision import images
 from hematovision.app import state
-from hematovision.app.samples import synthetic_samples
-from hematovision.app.views.batch import show_batch
+from hematovision.app.display import counts_chart, heat_map, show_chart, web_image
+from hematovision.app.theme import prediction_html, unreadable_html
+from hematovision.images.crops import crop
+from hematovision.model.classifier import Classifier
 from hematovision.retraining.library import LibraryModel
-from hematovision.review.batches import classify_batch
+from hematovision.review.batches import Batch, BatchImage, classify_batch
+from hematovision.synthetic import render_field
 
-__all__ = ["show"]
+__all__ = ["show", "synthetic_samples"]
 
-_REDRAW = 0.15  # Seconds between two steps of the bar: drawing it costs more than an answer.
+_REDRAW = 0.15  # s between two steps of the progress bar: drawing it takes longer than a prediction
+_PER_PAGE = 12
+_ALL = "all"
+_SAMPLE_CELLS = {"rbc": 5, "platelet": 3, "neutrophil": 2, "lymphocyte": 2, "eosinophil": 1}
+_SAMPLE_LABS = ("synthetic-a", "synthetic-b")
+_SAMPLE_SEED = 8
 
 
 def show() -> None:
-    """Draw the page."""
+    """Show the page."""
     batch = state.current_batch()
     if batch is None:
         st.title("Classify cells")
-        model, uploads = _ask()
+        model, uploads = _inputs()
         state.show_model(model.name)
-        _invite(model)
+        _show_welcome(model)
     else:
-        # The answers are what one came for: the questions make room.
         turn = st.session_state.get("uploads-turn", 0)
         with st.expander("More images", icon=":material/add_photo_alternate:", key=f"more-{turn}"):
-            model, uploads = _ask()
+            model, uploads = _inputs()
         state.show_model(batch.model.name)
-        show_batch(batch)
+        _show_batch(batch)
     if uploads:
-        _answer(model, uploads)
+        _classify(model, uploads)
 
 
-def _ask() -> tuple[LibraryModel, list[tuple[str, BinaryIO]]]:
-    model = _choose_model()
-    # Opened now, so that the first answer does not wait for it.
-    state.classifier(model)
-    return model, _uploads()
+# --- uploads -------------------------------------------------------------------------------------
 
 
-def _choose_model() -> LibraryModel:
+def _inputs() -> tuple[LibraryModel, list[tuple[str, BinaryIO]]]:
     models = state.library().models()
     names = [model.name for model in models]
     chosen = st.selectbox(
         "Model",
         names,
         index=names.index(state.model_in_use().name),
-        help="What it was trained on and how good it is: see Models.",
+        help="See Models for its training data and metrics.",
         key="classify-model",
         width=420,
     )
-    return models[names.index(chosen)]
-
-
-def _uploads() -> list[tuple[str, BinaryIO]]:
-    # A new key each time: Streamlit then forgets the files that have been answered.
+    model = models[names.index(chosen)]
+    state.classifier(model)  # opened now, so that the first prediction is fast
+    # With a new key Streamlit forgets the files that have been classified.
     turn = st.session_state.setdefault("uploads-turn", 0)
     files = st.file_uploader(
         "Images of single cells, or a zip of them",
         accept_multiple_files=True,
         key=f"uploads-{turn}",
-        help="JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF or JPEG 2000; HEIC or DICOM where the extra "
-        "'formats' is installed. One cell in the middle of each image. They stay on this computer.",
+        help="JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF or JPEG 2000; HEIC and DICOM with the extra "
+        "'formats'. One cell in the middle of each image. Images stay on this computer.",
     )
-    return [(file.name, file) for file in files]
+    return model, [(file.name, file) for file in files]
 
 
-def _answer(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]) -> None:
-    bar = st.progress(0.0, "Looking at the images …")
-    drawn = 0.0
+def _show_welcome(model: LibraryModel) -> None:
+    st.markdown(
+        f"**{model.name}** distinguishes {_listed(state.classifier(model).classes)}. "
+        "Each image should show one cell, cropped from a smear."
+    )
+    if st.button("Try it with synthetic cells", icon=":material/science:"):
+        _classify(model, synthetic_samples())
+    st.caption("Synthetic cells are rendered by this program, not taken from patients.")
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def synthetic_samples() -> list[tuple[str, bytes]]:
+    """Return names and PNG files of synthetic cells, cropped from synthetic fields."""
+    samples: list[tuple[str, bytes]] = []
+    for lab in _SAMPLE_LABS:
+        field = render_field(_SAMPLE_SEED, lab=lab, cells=_SAMPLE_CELLS)
+        for cell in field.cells:
+            xmin, ymin, xmax, ymax = map(float, cell.box)
+            pixels, touches_border = crop(field.image, (xmin, ymin, xmax, ymax))
+            if not touches_border:
+                name = f"synthetic {cell.kind} {len(samples) + 1}.png"
+                samples.append((name, images.encode_png(pixels)))
+    return samples
+
+
+def _classify(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]) -> None:
+    bar = st.progress(0.0, "Reading the images …")
+    redrawn = 0.0
 
     def progress(done: int, total: int, what: str, /) -> None:  # noqa: ARG001
-        nonlocal drawn
-        if (now := time.monotonic()) - drawn > _REDRAW:
-            drawn = now
-            share = done / total if total else 0.0
-            bar.progress(min(share, 1.0), f"{done} images answered")
+        nonlocal redrawn
+        if (now := time.monotonic()) - redrawn > _REDRAW:
+            redrawn = now
+            bar.progress(min(done / total if total else 0.0, 1.0), f"{done} images classified")
 
-    began = time.monotonic()
+    started = time.monotonic()
     batch = classify_batch(
         state.classifier(model),
         uploads,
@@ -92,22 +123,154 @@ def _answer(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes]]
         limits=state.limits(),
         progress=progress,
     )
-    st.session_state["answered-in"] = time.monotonic() - began
+    st.session_state["seconds"] = time.monotonic() - started
     st.session_state["uploads-turn"] += 1
     state.put_batch(batch)
     st.rerun()
 
 
-def _invite(model: LibraryModel) -> None:
-    st.markdown(
-        f"**{model.name}** tells {_listed(state.classifier(model).classes)} apart. "
-        "Each image should show one cell, as cut out of a smear."
+# --- predictions ---------------------------------------------------------------------------------
+
+
+def _show_batch(batch: Batch) -> None:
+    _show_overview(batch)
+    if refused := batch.refused:
+        title = f"{len(refused)} {'file' if len(refused) == 1 else 'files'} could not be read"
+        with st.expander(title, icon=":material/block:", expanded=len(refused) <= 5):
+            st.html(unreadable_html([image.prediction for image in refused]))
+    if batch.readable:
+        _show_predictions(batch)
+    _show_actions(batch)
+
+
+def _show_overview(batch: Batch) -> None:
+    readable = batch.readable
+    for_review = [image for image in readable if image.prediction.decision == "review"]
+    metrics, chart = st.columns([2, 3], gap="large", vertical_alignment="center")
+    with metrics, st.container(horizontal=True):
+        st.metric("Images", len(batch.images), width=110)
+        st.metric("Accepted", len(readable) - len(for_review), width=110)
+        st.metric("For review", len(for_review), width=110)
+        if batch.refused:
+            st.metric("Not read", len(batch.refused), width=110)
+    with metrics:
+        seconds = st.session_state.get("seconds", 0.0)
+        st.caption(f"Classified by {batch.model.name} in {seconds:.1f} s and recorded.")
+        known = [image.known for image in for_review if image.known is not None]
+        waiting = sum(each.is_waiting for each in known)
+        counts = {"already decided": len(known) - waiting, "already in the queue": waiting}
+        if known:
+            texts = ", ".join(f"{count} {text}" for text, count in counts.items() if count)
+            st.caption(f"Of those for review, {texts}: not queued again.")
+    with chart:
+        show_chart(counts_chart(batch.counts()))
+
+
+@st.fragment
+def _show_predictions(batch: Batch) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        decision = st.segmented_control(
+            "Decision", [_ALL, "review", "accepted"], default=_ALL, key="filter-decision"
+        )
+        labels = st.multiselect(
+            "Classes", batch.model.classes, key="filter-classes", placeholder="all", width=280
+        )
+        name = st.text_input("File name contains", key="filter-name", width=200)
+        heat = st.toggle(
+            "Heat map",
+            key="heat",
+            help="Grad-CAM for the predicted class: yellow regions contributed most.",
+        )
+    decisions = [decision] if decision in ("review", "accepted") else ["review", "accepted"]
+    chosen = batch.chosen(decisions, labels, name)
+    grid, table = st.tabs(["Images", "Table"])
+    with grid:
+        _show_images(batch, chosen, heat=heat)
+    with table:
+        _show_table(batch, chosen)
+
+
+def _show_images(batch: Batch, chosen: Sequence[BatchImage], *, heat: bool) -> None:
+    if not chosen:
+        st.info("No images match. Change the filters above.")
+        return
+    pages = -(-len(chosen) // _PER_PAGE)
+    # A new number of pages starts at the first.
+    page = st.pagination(pages, key=f"page-{batch.number}-{pages}") if pages > 1 else 1
+    model = state.classifier(state.library().find(batch.model.name)) if heat else None
+    explaining = model if model is not None and model.explains else None
+    with st.grid(4, min_column_width=210):
+        for image in chosen[(page - 1) * _PER_PAGE : page * _PER_PAGE]:
+            with st.container(border=True, key=f"cell-{batch.number}-{image.prediction_id}"):
+                _show_image(batch, image, explaining)
+
+
+def _show_image(batch: Batch, image: BatchImage, explaining: Classifier | None) -> None:
+    """Draw an image with its prediction, and with a heat map if a model can explain it."""
+    prediction = image.prediction
+    st.image(
+        web_image(batch.content(image))
+        if explaining is None
+        else heat_map(explaining, batch.pixels(image)),
+        alt=f"{prediction.path}: {prediction.headline}",
+        width="stretch",
     )
-    if st.button("Try it with synthetic cells", icon=":material/draw:"):
-        _answer(model, synthetic_samples())
-    st.caption("Drawn cells are pictures made by this program; they show no patient.")
+    st.html(prediction_html(prediction, prediction.path))
+    if image.known is not None and not image.known.is_waiting:
+        st.caption(f"Decided by {image.known.reviewer}: {image.known.label or 'unusable'}")
 
 
-def _listed(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+def _show_table(batch: Batch, chosen: Sequence[BatchImage]) -> None:
+    values = [{**image.prediction.values(), "sha256": image.sha256} for image in chosen]
+    table = pd.DataFrame(values).drop(columns="error", errors="ignore")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(600, 38 + 35 * len(chosen)),
+        column_config={
+            "path": st.column_config.TextColumn("file"),
+            "confidence": st.column_config.ProgressColumn(
+                "confidence", min_value=0.0, max_value=1.0, format="percent"
+            ),
+            "novelty": number(format="%.2f"),
+        }
+        | {f"p_{name}": number(f"p {name}", format="%.3f") for name in batch.model.classes},
+    )
+    st.caption("Click a column title to sort.")
+
+
+def _show_actions(batch: Batch) -> None:
+    accepted = [image for image in batch.readable if image.prediction.decision == "accepted"]
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download the table",
+            batch.csv,
+            file_name=f"hematovision-batch-{batch.number}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        if accepted and st.button(
+            f"Also review the {len(accepted)} accepted",
+            icon=":material/fact_check:",
+            help="Adds the accepted cells to the queue, so that a person checks every cell.",
+        ):
+            sent = state.store().send_to_review(_images_to_send(batch, accepted))
+            known = len(accepted) - sent
+            rest = f" {known} are already waiting or decided." if known else ""
+            st.toast(f"{sent} cells added to the review queue.{rest}")
+        if st.button("New images", icon=":material/restart_alt:"):
+            state.put_batch(None)
+            st.rerun()
+
+
+def _images_to_send(batch: Batch, accepted: Sequence[BatchImage]) -> Mapping[int, bytes]:
+    """Return the PNG files of images that are neither waiting nor decided, each image once."""
+    known = state.store().known({image.sha256 for image in accepted}, batch.model)
+    unknown = {image.sha256: image for image in accepted if image.sha256 not in known}
+    return {
+        image.prediction_id: images.encode_png(batch.pixels(image))
+        for image in unknown.values()
+        if image.prediction_id is not None
+    }

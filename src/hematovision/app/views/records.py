@@ -1,4 +1,4 @@
-"""Records and privacy: what is kept, where, how long, and how it goes away."""
+"""Records and privacy: what is stored, where and how long, and how to delete it."""
 
 from __future__ import annotations
 
@@ -15,53 +15,55 @@ __all__ = ["show"]
 
 _Images = Literal["review", "all", "none"]
 _CHOICES: dict[_Images, str] = {
-    "review": "only cells that a person reviews",
+    "review": "only images that a person reviews",
     "all": "all images",
-    "none": "no images (nothing can be reviewed then)",
+    "none": "no images (then nothing can be reviewed)",
 }
 
 
 def show() -> None:
-    """Draw the page."""
+    """Show the page."""
+    where = state.store().where
+    place = where.partition(":///")[2] if where.startswith("sqlite") else where
     st.title("Records and privacy")
     st.write(
-        "Of every answer are kept: the image's name and SHA-256, the model, the probabilities and "
-        f"the time. They lie in `{_place()}`."
+        "For every prediction the app records the file name, the SHA-256 of the image, the model, "
+        f"the probabilities and the time, in `{place}`."
     )
     st.caption(
-        "Names of files can name patients: rename them before. Pictures are kept without the "
-        "metadata of their files. Nothing is sent anywhere."
+        "File names can contain patient names: rename such files first. Images are stored without "
+        "the metadata of their files. No data leaves this computer."
     )
-    _keeping()
+    _show_retention()
     st.subheader("Batches")
-    _batches(state.store().batches())
-    st.subheader("Delete")
-    _delete()
-    st.subheader("What was deleted")
-    _trace(state.store().deletions())
+    _show_batches(state.store().batches())
+    st.subheader("Delete records")
+    _show_deletion_form()
+    st.subheader("Deletions")
+    _show_deletions(state.store().deletions())
 
 
-def _keeping() -> None:
+def _show_retention() -> None:
     retention = state.store().retention()
-    st.subheader("What is kept")
+    st.subheader("Stored images")
     with st.form("retention", width=620):
         choices: list[_Images] = list(get_args(_Images))
         chosen = st.radio(
-            "Pictures",
+            "Store",
             choices,
             index=choices.index(retention.images),
             format_func=lambda choice: _CHOICES[choice],
         )
-        limited = st.checkbox("Delete everything after some days", value=retention.days is not None)
+        limited = st.checkbox("Delete images after some days", value=retention.days is not None)
         days = st.number_input("Days", 1, 3650, retention.days or 365, width=160)
-        if st.form_submit_button("Keep it so", type="primary"):
+        if st.form_submit_button("Save", type="primary"):
             wanted = Retention(chosen, int(days) if limited else None)
-            state.store().set_retention(wanted, _who())
+            state.store().set_retention(wanted, state.who())
             state.store().apply_retention()
             st.rerun()
 
 
-def _batches(batches: list[Batch]) -> None:
+def _show_batches(batches: list[Batch]) -> None:
     if not batches:
         st.info("There are no records yet.")
         return
@@ -69,7 +71,7 @@ def _batches(batches: list[Batch]) -> None:
         [
             {
                 "batch": batch.id,
-                "when (UTC)": batch.at.strftime("%Y-%m-%d %H:%M"),
+                "time (UTC)": batch.at.strftime("%Y-%m-%d %H:%M"),
                 "model": batch.model.name,
                 "images": batch.n,
                 "accepted": batch.accepted,
@@ -81,68 +83,57 @@ def _batches(batches: list[Batch]) -> None:
     )
 
 
-def _delete() -> None:
+def _show_deletion_form() -> None:
     what = st.segmented_control(
         "Delete", ["a batch", "an image", "everything older"], default="a batch"
     )
     with st.form("delete", width=620):
         batch = image = days = None
         if what == "an image":
-            file = st.file_uploader("The image itself")
+            file = st.file_uploader("The image file")
             text = st.text_input("Or its SHA-256", max_chars=64)
             image = sha256_bytes(file.getvalue()) if file else text.strip().lower()
         elif what == "everything older":
-            days = st.number_input("Older than so many days", 0, 3650, 365, width=220)
+            days = st.number_input("Older than (days)", 0, 3650, 365, width=220)
         else:
-            batch = st.number_input("Number of the batch", 1, step=1, width=220)
-        sure = st.checkbox("Pictures, answers and decisions go for good")
+            batch = st.number_input("Batch number", 1, step=1, width=220)
+        sure = st.checkbox("Permanently delete the predictions, images and decisions")
         if not st.form_submit_button("Delete", icon=":material/delete:"):
             return
     if not sure:
         st.warning("Tick the box to confirm.")
         return
     try:
-        done = _deleted(image, days, batch)
-    except ReviewError as error:
-        # Here, so that the rest of the page stays.
+        done = _delete(image, days, batch)
+    except ReviewError as error:  # shown here, so that the rest of the page stays
         st.error(str(error), icon=":material/error:")
         return
     st.toast(f"Deleted: {done.predictions} predictions, {done.images} images.")
     st.rerun()
 
 
-def _deleted(image: str | None, days: int | None, batch: int | None) -> Deletion:
+def _delete(image: str | None, days: int | None, batch: int | None) -> Deletion:
     if image is not None:
-        return state.store().delete_image(image, _who())
+        return state.store().delete_image(image, state.who())
     if days is not None:
-        return state.store().delete_older(int(days), _who())
-    return state.store().delete_batch(int(batch or 0), _who())
+        return state.store().delete_older(int(days), state.who())
+    return state.store().delete_batch(int(batch or 0), state.who())
 
 
-def _trace(deletions: list[Deletion]) -> None:
+def _show_deletions(deletions: list[Deletion]) -> None:
     if not deletions:
-        st.caption("Nothing yet.")
+        st.caption("Nothing has been deleted.")
         return
     st.dataframe(
         [
             {
-                "when (UTC)": deletion.at.strftime("%Y-%m-%d %H:%M"),
+                "time (UTC)": deletion.at.strftime("%Y-%m-%d %H:%M"),
                 "by": deletion.by,
                 "what": deletion.what,
-                "answers": deletion.predictions,
-                "pictures": deletion.images,
+                "predictions": deletion.predictions,
+                "images": deletion.images,
             }
             for deletion in deletions
         ],
         hide_index=True,
     )
-
-
-def _place() -> str:
-    """Return where the records are: a file's path, or the address of a server."""
-    where = state.store().where
-    return where.partition(":///")[2] if where.startswith("sqlite") else where
-
-
-def _who() -> str:
-    return state.reviewer() or "somebody on the page"

@@ -1,4 +1,4 @@
-"""What the page Learn shows of a learning, whatever became of it."""
+"""The newest training on the page Train, in every state."""
 
 import shutil
 from dataclasses import replace
@@ -12,10 +12,9 @@ pytest.importorskip("streamlit", reason="the page needs the extra 'app'")
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from hematovision.app.views import learning as module
+from hematovision.app.views import train as module
 from hematovision.model.registry import find_model
-from hematovision.retraining.events import Figures, SideBySide
-from hematovision.retraining.run import Retraining, Step
+from hematovision.retraining.run import ModelComparison, Retraining, Scores, Step
 
 EPOCHS = tuple(
     {"epoch": e, "accuracy": 0.5 + e / 10, "val_accuracy": 0.4, "loss": 1 / e, "val_loss": 1.2 / e}
@@ -24,13 +23,13 @@ EPOCHS = tuple(
 
 
 def draw() -> None:
-    from hematovision.app.views.learning import show_retraining
+    from hematovision.app.views.train import show_retraining
 
     show_retraining()
 
 
 @pytest.fixture
-def learning(home: Path, monkeypatch: pytest.MonkeyPatch):
+def training(home: Path, monkeypatch: pytest.MonkeyPatch):
     st.cache_resource.clear()
     folder = home / "models" / "mine"
     found = Retraining(
@@ -61,18 +60,18 @@ def texts(at: AppTest) -> str:
     return "\n".join(str(part.value) for part in parts)
 
 
-def test_nothing_is_shown_before_the_first(home: Path):
+def test_nothing_is_shown_before_the_first_training(home: Path):
     at = AppTest.from_function(draw, default_timeout=60).run()
     assert not at.exception
     assert not at.markdown
 
 
-def test_a_running_one_shows_how_far_it_is_and_its_curves_and_can_be_stopped(
-    learning, monkeypatch: pytest.MonkeyPatch
+def test_a_running_training_shows_progress_and_curves_and_can_be_stopped(
+    training, monkeypatch: pytest.MonkeyPatch
 ):
     stopped = []
     monkeypatch.setattr(Retraining, "stop", lambda self: stopped.append(self))
-    at = learning()
+    at = training()
     assert "Training **mine**" in texts(at)
     assert (
         "Epoch 3: loss 0.3333, validation loss 0.4000, accuracy 80.0%, validation accuracy 40.0%"
@@ -82,25 +81,25 @@ def test_a_running_one_shows_how_far_it_is_and_its_curves_and_can_be_stopped(
     assert len(stopped) == 1
 
 
-def test_a_failed_one_says_why(learning):
-    assert "too few images" in texts(learning(state="failed", error="too few images"))
-    assert "without a message" in texts(learning(state="failed", error=""))
+def test_a_failed_training_shows_the_reason(training):
+    assert "too few images" in texts(training(state="failed", error="too few images"))
+    assert "without a message" in texts(training(state="failed", error=""))
 
 
-def test_a_stopped_one_is_called_stopped(learning):
-    assert "was stopped" in texts(learning(state="stopped"))
+def test_a_stopped_training_is_called_stopped(training):
+    assert "was stopped" in texts(training(state="stopped"))
 
 
-def test_a_finished_one_stands_beside_the_old_model_and_answers_when_chosen(learning, home: Path):
+def test_a_new_model_is_compared_with_the_old_one_and_used_when_chosen(training, home: Path):
     shutil.copytree(find_model("pbc8"), home / "models" / "mine")
-    beside = SideBySide(
+    comparison = ModelComparison(
         n=40,
-        old=Figures("old", 0.9, 0.91, 4),
-        new=Figures("new", 0.975, 0.976, 1),
+        old=Scores("old", 0.9, 0.91, 4),
+        new=Scores("new", 0.975, 0.976, 1),
         verdict="The second model is better.",
         note="Few cells.",
     )
-    at = learning(state="done", side_by_side=beside)
+    at = training(state="done", comparison=comparison)
     assert "On 40 cells" in texts(at)
     assert list(at.dataframe[0].value["errors"]) == [4, 1]
     assert "The second model is better." in texts(at)
@@ -109,18 +108,18 @@ def test_a_finished_one_stands_beside_the_old_model_and_answers_when_chosen(lear
     assert (keep.label, keep.proto.type) == ("Keep rbc-wbc-platelets", "secondary")
     at = use.click().run()
     assert not at.exception
-    assert "The new model is in use on every page." in texts(at)
+    assert "The new model is in use on all pages." in texts(at)
 
 
-def test_keeping_the_old_model_is_suggested_where_the_new_one_scored_lower(learning, home: Path):
+def test_keeping_the_old_model_is_suggested_if_the_new_one_scored_lower(training, home: Path):
     shutil.copytree(find_model("pbc8"), home / "models" / "mine")
-    beside = SideBySide(
+    comparison = ModelComparison(
         n=40,
-        old=Figures("old", 0.95, 0.96, 2),
-        new=Figures("new", 0.94, 0.97, 1),
+        old=Scores("old", 0.95, 0.96, 2),
+        new=Scores("new", 0.94, 0.97, 1),
         verdict="No significant difference.",
     )
-    at = learning(state="done", side_by_side=beside)
+    at = training(state="done", comparison=comparison)
     use, keep = at.button
     assert (use.label, use.proto.type) == ("Use the new model", "secondary")
     assert (keep.label, keep.proto.type) == ("Keep rbc-wbc-platelets", "primary")
@@ -130,6 +129,14 @@ def test_keeping_the_old_model_is_suggested_where_the_new_one_scored_lower(learn
     assert not at.success
 
 
-def test_why_there_is_no_comparison_is_said(learning, home: Path):
+def test_the_reason_for_no_comparison_is_shown(training, home: Path):
     shutil.copytree(find_model("pbc8"), home / "models" / "mine")
-    assert "no class in common" in texts(learning(state="done", note="no class in common"))
+    assert "no class in common" in texts(training(state="done", not_compared="no class in common"))
+
+
+@pytest.mark.parametrize("state", ["running", "done"])
+def test_notes_of_the_training_are_shown(training, home: Path, state: str):
+    shutil.copytree(find_model("pbc8"), home / "models" / "mine")
+    assert "The classes are A and B." in texts(
+        training(state=state, notes=("The classes are A and B.",))
+    )

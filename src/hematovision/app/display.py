@@ -1,4 +1,4 @@
-"""The charts of the pages: plain Altair, readable without colour."""
+"""Charts (plain Altair, readable without colour) and images as the browser shows them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,57 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
+from hematovision import images
 from hematovision.app.theme import ACCEPTED, REVIEW, SHARE_COLOURS
+from hematovision.model.classifier import Classifier
+from hematovision.model.overlay import draw_overlay
 
 __all__ = [
     "LIGHT_TEXT_FROM",
     "confusion_chart",
     "counts_chart",
-    "curves_chart",
-    "figures_of",
+    "heat_map",
     "show_chart",
+    "show_curves",
+    "web_image",
 ]
 
 LIGHT_TEXT_FROM = 0.65
-"""The share from which numbers on `SHARE_COLOURS` are white; below it they are black."""
+"""Numbers on `SHARE_COLOURS` are white above this share, and black below it."""
+
+_WEB_FORMATS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_MAX_SIDE = 512
+_MAX_BYTES = 300_000  # larger files are shown reduced
+
+
+def web_image(content: bytes) -> bytes | NDArray[np.uint8]:
+    """Return a small PNG or JPEG file as it is, other images as reduced pixels."""
+    if content.startswith(_WEB_FORMATS) and len(content) <= _MAX_BYTES:
+        return content
+    reduced = Image.fromarray(images.read(content))
+    reduced.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    return np.asarray(reduced)
+
+
+def heat_map(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image with the model's attention drawn over it.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        One that `explains`.
+    pixels : array of uint8, (H, W, 3)
+    """
+    attention = classifier.attention(images.fit(pixels, classifier.size)[None])[0]
+    return draw_overlay(pixels, attention)
 
 
 def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
-    """Draw how many predictions each class has, accepted and for review."""
-    # The numbers are part of the axis: its text has a colour for light and one for dark.
+    """Return a chart of the predictions per class, accepted and for review."""
+    # The numbers are in the labels, whose colour fits light and dark.
     titles = {name: f"{name}: {sum(found.values())}" for name, found in counts.items()}
     rows = [
         {"class": titles[name], "decision": decision, "images": found.get(decision, 0)}
@@ -55,14 +86,14 @@ def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
 
 
 def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, columns: str) -> Any:
-    """Draw a confusion matrix, coloured by the share of each row.
+    """Return a chart of a confusion matrix, coloured by the share of each row.
 
     Parameters
     ----------
     matrix : array of int, (C, C)
     classes : sequence of str
     rows, columns : str
-        What a row and a column is: ``"the model said"``.
+        Axis titles.
     """
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -97,54 +128,53 @@ def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, col
     return alt.layer(squares, numbers).properties(height=120 + 44 * len(classes))
 
 
-def curves_chart(epochs: Sequence[Mapping[str, float]], figure: str) -> Any:
-    """Draw ``loss`` or ``accuracy`` of training and validation over the epochs.
+def _axis(angle: int) -> alt.Axis:
+    return alt.Axis(labelAngle=angle, labelLimit=120)
+
+
+def show_curves(epochs: Sequence[Mapping[str, float]], *, columns: bool = False) -> None:
+    """Draw accuracy and loss over the epochs, as far as they are known.
 
     Parameters
     ----------
     epochs : sequence of mapping
-        With ``epoch`` and the figures of it.
-    figure : str
-        One that an epoch has.
+        ``epoch``, and ``accuracy``, ``val_accuracy``, ``loss`` and ``val_loss``.
+    columns : bool
+        Draw the charts next to each other.
     """
+    known = {name.removeprefix("val_") for epoch in epochs for name in epoch}
+    metrics = [metric for metric in ("accuracy", "loss") if metric in known]
+    places = st.columns(2) if columns else [st.container() for _ in metrics]
+    for metric, place in zip(metrics, places, strict=False):
+        with place:
+            show_chart(_curves_chart(epochs, metric))
+
+
+def _curves_chart(epochs: Sequence[Mapping[str, float]], metric: str) -> Any:
     rows = [
-        {"epoch": int(epoch["epoch"]), "part": part, figure: epoch[key]}
+        {"epoch": int(epoch["epoch"]), "split": split, metric: epoch[key]}
         for epoch in epochs
-        for part, key in (("training", figure), ("validation", f"val_{figure}"))
+        for split, key in (("training", metric), ("validation", f"val_{metric}"))
         if key in epoch
     ]
     return (
-        alt.Chart(pd.DataFrame(rows, columns=["epoch", "part", figure]))
+        alt.Chart(pd.DataFrame(rows, columns=["epoch", "split", metric]))
         .mark_line(point=True)
         .encode(
             x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y(f"{figure}:Q", scale=alt.Scale(zero=False), title=figure),
+            y=alt.Y(f"{metric}:Q", scale=alt.Scale(zero=False), title=metric),
             color=alt.Color(
-                "part:N",
+                "split:N",
                 scale=alt.Scale(domain=["training", "validation"], range=["#0072B2", "#D55E00"]),
                 legend=alt.Legend(orient="bottom", title=None),
             ),
-            strokeDash=alt.StrokeDash("part:N", legend=None),
-            tooltip=["epoch", "part", alt.Tooltip(f"{figure}:Q", format=".4f")],
+            strokeDash=alt.StrokeDash("split:N", legend=None),
+            tooltip=["epoch", "split", alt.Tooltip(f"{metric}:Q", format=".4f")],
         )
         .properties(height=240)
     )
 
 
-def figures_of(epochs: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return which of ``accuracy`` and ``loss`` the epochs tell."""
-    told = {name.removeprefix("val_") for epoch in epochs for name in epoch}
-    return [figure for figure in ("accuracy", "loss") if figure in told]
-
-
 def show_chart(chart: Any) -> None:
-    """Draw a chart on the page.
-
-    Streamlit's own theme for charts writes grey on white, with a contrast of 3.7; without it, text
-    has the colour of the page's, in light and dark.
-    """
+    """Draw a chart in the page's colours; Streamlit's theme has grey text of contrast 3.7."""
     st.altair_chart(chart, theme=None)
-
-
-def _axis(angle: int) -> alt.Axis:
-    return alt.Axis(labelAngle=angle, labelLimit=120)
