@@ -1,4 +1,4 @@
-"""Random weights with sound statistics, drawn images, and a bundle made of them."""
+"""Random weights with sound statistics, synthetic images, and a bundle made of them."""
 
 import os
 from pathlib import Path
@@ -73,7 +73,7 @@ def novelty() -> Novelty:
 
 
 @pytest.fixture(scope="session")
-def drawn() -> np.ndarray:
+def cells() -> np.ndarray:
     """Nine images (9, 224, 224, 3): noise, extremes, and discs with something at every border."""
     rng = np.random.default_rng(3)
     noise = rng.integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)

@@ -14,31 +14,31 @@ def backbone(weights):
     return Backbone(weights, workers=2)
 
 
-def test_an_images_features_do_not_depend_on_what_shares_its_batch(backbone, drawn):
-    together = backbone.features(drawn)
+def test_an_images_features_do_not_depend_on_what_shares_its_batch(backbone, cells):
+    together = backbone.features(cells)
     assert together.shape == (9, 1280)
     assert together.dtype == np.float32
-    alone = np.concatenate([backbone.features(image[None]) for image in drawn])
+    alone = np.concatenate([backbone.features(image[None]) for image in cells])
     np.testing.assert_array_equal(alone, together)
-    np.testing.assert_array_equal(backbone.features(drawn[::-1])[::-1], together)
-    pairs = [backbone.features(drawn[i : i + 2]) for i in range(0, 9, 2)]
+    np.testing.assert_array_equal(backbone.features(cells[::-1])[::-1], together)
+    pairs = [backbone.features(cells[i : i + 2]) for i in range(0, 9, 2)]
     np.testing.assert_array_equal(np.concatenate(pairs), together)
 
 
-def test_nor_on_the_number_of_workers_nor_on_the_memory_layout(backbone, weights, drawn):
-    together = backbone.features(drawn[:4])
-    np.testing.assert_array_equal(Backbone(weights, workers=1).features(drawn[:4]), together)
-    np.testing.assert_array_equal(backbone.features(np.asfortranarray(drawn[:4])), together)
+def test_nor_on_the_number_of_workers_nor_on_the_memory_layout(backbone, weights, cells):
+    together = backbone.features(cells[:4])
+    np.testing.assert_array_equal(Backbone(weights, workers=1).features(cells[:4]), together)
+    np.testing.assert_array_equal(backbone.features(np.asfortranarray(cells[:4])), together)
 
 
-def test_feature_maps_average_to_features(backbone, drawn):
-    maps = backbone.feature_maps(drawn[:2])
+def test_feature_maps_average_to_features(backbone, cells):
+    maps = backbone.feature_maps(cells[:2])
     assert maps.shape == (2, 7, 7, 1280)
-    np.testing.assert_allclose(maps.mean(axis=(1, 2)), backbone.features(drawn[:2]), atol=1e-5)
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)), backbone.features(cells[:2]), atol=1e-5)
 
 
-def test_no_images_have_no_features(backbone, drawn):
-    assert backbone.features(drawn[:0]).shape == (0, 1280)
+def test_no_images_have_no_features(backbone, cells):
+    assert backbone.features(cells[:0]).shape == (0, 1280)
 
 
 def test_its_hash_tells_what_is_done_with_the_images_too(weights):

@@ -1,4 +1,4 @@
-"""From files to answers: right, in order, whatever the files are."""
+"""From files to predictions: right, in order, whatever the files are."""
 
 import dataclasses
 import itertools
@@ -30,7 +30,7 @@ from model.make_explaining import explaining_bundle, explaining_graph
 
 @pytest.fixture(scope="module")
 def colours(old_bundle):
-    """The bundle of schema 1, which tells the strongest colour."""
+    """The bundle of schema 1, which predicts the strongest colour."""
     return Classifier.load(old_bundle, workers=2)
 
 
@@ -54,7 +54,7 @@ def files(tmp_path):
     return paths
 
 
-def test_a_bundle_of_schema_1_still_opens_and_answers(colours, files):
+def test_a_bundle_of_schema_1_still_opens_and_predicts(colours, files):
     assert colours.classes == ("red", "green", "blue")
     assert colours.taxonomy.find("rouge") == "red"
     assert colours.thresholds.min_confidence == 0.75
@@ -69,7 +69,7 @@ def test_a_bundle_of_schema_1_still_opens_and_answers(colours, files):
     assert blue.reason == "low confidence"
 
 
-def test_a_refused_file_is_told_and_the_others_go_on(colours, files):
+def test_a_refused_file_has_an_error_and_the_others_are_classified(colours, files):
     refused = colours.predict(files)[1]
     assert refused.decision == "refused"
     assert refused.label is None
@@ -107,7 +107,7 @@ def test_unlike_images_are_sent_to_review(colours, tmp_path):
     assert colours.predict(path)[0].reason == "unlike the training images"
 
 
-def test_answers_come_in_the_order_of_the_files(colours, files):
+def test_predictions_come_in_the_order_of_the_files(colours, files):
     paths = [files[i % 4] for i in range(50)]
     assert [prediction.path for prediction in colours.stream(paths)] == list(map(str, paths))
     assert [p.label for p in colours.predict(paths)][:8] == ["red", None, "green", "blue"] * 2
@@ -130,7 +130,7 @@ def test_one_path_alone_and_no_paths(colours, files):
     assert colours.predict([]) == []
 
 
-def test_images_in_memory_are_answered_like_files(colours, files):
+def test_images_in_memory_are_classified_like_files(colours, files):
     arrays = [images.read(path) for path in (files[0], files[2])]
     found = colours.predict_images(arrays)
     assert [p.path for p in found] == ["image 0", "image 1"]
@@ -142,27 +142,27 @@ def test_images_in_memory_are_answered_like_files(colours, files):
         colours.predict_images([np.zeros((5, 5))])
 
 
-def test_a_batch_gives_arrays_and_each_row_is_its_images_own(classifier, drawn):
-    answers = classifier.predict_batch(drawn)
-    assert answers.probabilities.shape == (9, 3)
-    assert answers.novelty.shape == (9,)
-    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-6)
-    alone = classifier.predict_batch(drawn[4:5])
-    np.testing.assert_array_equal(alone.probabilities[0], answers.probabilities[4])
-    np.testing.assert_array_equal(alone.novelty[0], answers.novelty[4])
+def test_a_batch_gives_arrays_and_each_row_is_its_images_own(classifier, cells):
+    together = classifier.predict_batch(cells)
+    assert together.probabilities.shape == (9, 3)
+    assert together.novelty.shape == (9,)
+    np.testing.assert_allclose(together.probabilities.sum(axis=1), 1, atol=1e-6)
+    alone = classifier.predict_batch(cells[4:5])
+    np.testing.assert_array_equal(alone.probabilities[0], together.probabilities[4])
+    np.testing.assert_array_equal(alone.novelty[0], together.novelty[4])
     with pytest.raises(ModelError, match="Received: float64"):
-        classifier.predict_batch(drawn / 255)
+        classifier.predict_batch(cells / 255)
 
 
-def test_features_and_feature_maps_are_there_for_explanations(classifier, drawn, head):
-    features, maps = classifier.features(drawn[:2]), classifier.feature_maps(drawn[:2])
+def test_features_and_feature_maps_are_there_for_explanations(classifier, cells, head):
+    features, maps = classifier.features(cells[:2]), classifier.feature_maps(cells[:2])
     np.testing.assert_allclose(maps.mean(axis=(1, 2)), features, atol=1e-5)
     np.testing.assert_allclose(
-        head.probabilities(features), classifier.predict_batch(drawn[:2]).probabilities, atol=1e-5
+        head.probabilities(features), classifier.predict_batch(cells[:2]).probabilities, atol=1e-5
     )
 
 
-def test_where_it_looked_comes_with_each_answer(tmp_path, files):
+def test_an_explanation_map_comes_with_each_prediction(tmp_path, files):
     classifier = Classifier.load(explaining_bundle(tmp_path / "run"), workers=2)
     half = plain(10, 10, 10)
     half[:, 30:, 0] = 250  # Red in the right half.
@@ -178,23 +178,23 @@ def test_where_it_looked_comes_with_each_answer(tmp_path, files):
     assert list(classifier.explain([])) == []
 
 
-def test_maps_of_a_batch_are_grad_cam_of_the_answers(classifier, drawn, head):
-    said = classifier.predict_batch(drawn[:3]).probabilities.argmax(axis=1)
-    turned = drawn[:3, ::-1, ::-1]
-    assert (classifier.predict_batch(turned).probabilities.argmax(axis=1) == said).all()
-    one, other = (grad_cam(head, classifier.feature_maps(x), said) for x in (drawn[:3], turned))
+def test_maps_of_a_batch_are_grad_cam_of_the_labels(classifier, cells, head):
+    labels = classifier.predict_batch(cells[:3]).probabilities.argmax(axis=1)
+    turned = cells[:3, ::-1, ::-1]
+    assert (classifier.predict_batch(turned).probabilities.argmax(axis=1) == labels).all()
+    one, other = (grad_cam(head, classifier.feature_maps(x), labels) for x in (cells[:3], turned))
     expected = np.stack([both_ways(*pair) for pair in zip(one, other, strict=True)])
     assert classifier.explains
-    np.testing.assert_allclose(classifier.attention(drawn[:3]), expected, rtol=1e-3, atol=1e-4)
-    assert classifier.attention(drawn[:0]).shape[0] == 0
+    np.testing.assert_allclose(classifier.attention(cells[:3]), expected, rtol=1e-3, atol=1e-4)
+    assert classifier.attention(cells[:0]).shape[0] == 0
 
 
-def test_a_model_of_the_first_version_says_that_it_cannot_explain(colours, files, drawn):
+def test_a_model_of_the_first_version_cannot_explain(colours, files, cells):
     assert not colours.explains
     with pytest.raises(BundleError, match=r"bundle_v1: .*has no explanation maps.*Train it again"):
         colours.explain(files)
     with pytest.raises(BundleError, match="hematovision train"):
-        colours.attention(drawn)
+        colours.attention(cells)
 
 
 def test_a_map_of_another_size_is_refused(tmp_path, manifest):
@@ -213,7 +213,7 @@ def test_files_batches_and_real_images_agree(classifier, real_data):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"input_name": "pixels"}, "pixels"),
         ({"classes": 4}, "probabilities"),
@@ -221,9 +221,9 @@ def test_files_batches_and_real_images_agree(classifier, real_data):
         ({"leave_out": "probabilities"}, "probabilities"),
     ],
 )
-def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path, manifest, changes, said):
+def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path, manifest, changes, expected):
     bundle = write_bundle(tmp_path / "run", manifest, {ONNX: tiny_graph(**changes)})
-    with pytest.raises(BundleError, match=rf"hematovision_model\.onnx.*{said}"):
+    with pytest.raises(BundleError, match=rf"hematovision_model\.onnx.*{expected}"):
         Classifier(bundle)
 
 
@@ -240,7 +240,7 @@ def test_the_model_that_runs_is_the_one_that_was_hashed(run_folder):
         Classifier(bundle)
 
 
-def test_a_missing_model_is_an_error_never_an_answer():
+def test_a_missing_model_is_an_error_never_a_prediction():
     with pytest.raises(ModelNotFoundError, match="no-such-model"):
         Classifier.load("no-such-model")
 
@@ -269,7 +269,7 @@ def test_a_prediction_cannot_be_changed(colours, files):
         prediction.label = "blue"
 
 
-def test_answering_loads_neither_onnx_nor_tensorflow_nor_pandas(old_bundle, files):
+def test_predicting_loads_neither_onnx_nor_tensorflow_nor_pandas(old_bundle, files):
     code = f"""
 import sys
 from hematovision import Classifier
@@ -313,7 +313,7 @@ def test_an_image_that_does_not_fit_into_memory_is_refused_alone(
     assert sorted(map(str, labels)) == ["None", "red", "red", "red"]
 
 
-def test_what_onnx_runtime_says_of_memory_is_a_memory_error():
+def test_a_lack_of_memory_in_onnx_runtime_is_a_memory_error():
     class Starved:
         def run(self, *_):
             raise RuntimeError("Failed to allocate memory for requested buffer of size 4096")

@@ -19,10 +19,10 @@ def run(model: bytes, images, *outputs, external=None):
 
 
 @pytest.fixture(scope="module")
-def answers(model_bytes, drawn):
+def answers(model_bytes, cells):
     """All five outputs for the drawn images, by name."""
     names = ["probabilities", "novelty", "features", "feature_map", "attention"]
-    return dict(zip(names, run(model_bytes, drawn, *names), strict=True))
+    return dict(zip(names, run(model_bytes, cells, *names), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def keras_classifier(keras_mobilenet, weights, head):
     return model
 
 
-def test_it_gives_what_keras_gives(keras_classifier, answers, drawn):
+def test_it_gives_what_keras_gives(keras_classifier, answers, cells):
     probabilities, features, feature_map = keras_classifier.predict(
-        white_balanced(drawn), verbose=0
+        white_balanced(cells), verbose=0
     )
     np.testing.assert_allclose(answers["probabilities"], probabilities, atol=1e-4)
     np.testing.assert_allclose(answers["features"], features, atol=1e-4)
@@ -92,23 +92,23 @@ def test_novelty_is_that_of_numpy(answers, novelty):
 
 @pytest.mark.parametrize("without", [("direction",), ("basis",), ("basis", "direction")])
 def test_models_with_less_novelty_open_answer_and_come_back(
-    weights, head, novelty, drawn, answers, without
+    weights, head, novelty, cells, answers, without
 ):
     less = novelty._replace(**dict.fromkeys(without))
     model = classifier_graph(weights, head, less)
-    found = run(model, drawn[:4], "novelty")[0]
+    found = run(model, cells[:4], "novelty")[0]
     np.testing.assert_allclose(found, less.score(answers["features"][:4]), rtol=1e-4)
     again = read_classifier_graph(model)
     assert [name for name in less._fields if getattr(again.novelty, name) is None] == list(without)
     assert classifier_graph(again.weights, again.head, again.novelty) == model
 
 
-def test_attention_is_grad_cam_of_the_most_probable_class(weights, novelty, head, drawn, answers):
+def test_attention_is_grad_cam_of_the_most_probable_class(weights, novelty, head, cells, answers):
     # Biases that make the classes even: one class alone would not show which column was taken.
     kernel, bias = head.layers[-1]
     even = Head((head.layers[0], (kernel, bias - head.logits(answers["features"]).mean(axis=0))))
     names = ("probabilities", "attention")
-    probabilities, attention = run(classifier_graph(weights, even, novelty), drawn, *names)
+    probabilities, attention = run(classifier_graph(weights, even, novelty), cells, *names)
     said = probabilities.argmax(axis=1)
     assert len(set(said)) > 1
     assert attention.shape == (9, 7, 7)
@@ -136,12 +136,12 @@ def test_attention_is_what_a_gradient_tape_finds(keras_classifier, answers, head
     assert expected.max() > 1e-3
 
 
-def test_no_images_have_no_attention(model_bytes, drawn):
-    assert run(model_bytes, drawn[:0], "attention")[0].shape == (0, 7, 7)
+def test_no_images_have_no_attention(model_bytes, cells):
+    assert run(model_bytes, cells[:0], "attention")[0].shape == (0, 7, 7)
 
 
 @pytest.mark.parametrize("widths", [(3,), (32, 5), (64, 16, 8)])
-def test_heads_of_any_depth_fit(weights, novelty, drawn, widths):
+def test_heads_of_any_depth_fit(weights, novelty, cells, widths):
     rng = np.random.default_rng(0)
     sizes = (1280, *widths)
     head = Head(
@@ -152,7 +152,7 @@ def test_heads_of_any_depth_fit(weights, novelty, drawn, widths):
     )
     model = classifier_graph(weights, head, novelty)
     names = ("probabilities", "features", "feature_map", "attention")
-    found, features, maps, attention = run(model, drawn[:2], *names)
+    found, features, maps, attention = run(model, cells[:2], *names)
     assert found.shape == (2, widths[-1])
     np.testing.assert_allclose(found, head.probabilities(features), atol=1e-5)
     expected = grad_cam(head, maps, found.argmax(axis=1))
@@ -160,28 +160,28 @@ def test_heads_of_any_depth_fit(weights, novelty, drawn, widths):
     assert len(read_classifier_graph(model).head.layers) == len(widths)
 
 
-def test_weights_from_a_file_or_from_the_graph_are_the_same(weights, head, novelty, drawn, answers):
+def test_weights_from_a_file_or_from_the_graph_are_the_same(weights, head, novelty, cells, answers):
     model = classifier_graph(weights, head, novelty, external="hematology.weights")
     assert len(model) < 2_100_000 < len(weights.to_bytes())
     external = {"hematology.weights": weights.to_bytes()}
-    found = run(model, drawn, "features", external=external)[0]
+    found = run(model, cells, "features", external=external)[0]
     np.testing.assert_array_equal(found, answers["features"])
 
 
 def test_the_weights_file_serves_any_runtime_as_external_data(
-    weights, head, novelty, drawn, tmp_path, answers
+    weights, head, novelty, cells, tmp_path, answers
 ):
     weights.save(tmp_path / "some.weights")
     path = tmp_path / "model.onnx"
     path.write_bytes(classifier_graph(weights, head, novelty, external="some.weights"))
     onnx.checker.check_model(path, full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = session.run(["features"], {"images": drawn})[0]
+    found = session.run(["features"], {"images": cells})[0]
     np.testing.assert_allclose(found, answers["features"], atol=1e-5)
 
 
-def test_the_backbone_alone_gives_the_same_features(weights, drawn, answers):
-    found = run(backbone_graph(weights), drawn, "features", "feature_map")
+def test_the_backbone_alone_gives_the_same_features(weights, cells, answers):
+    found = run(backbone_graph(weights), cells, "features", "feature_map")
     np.testing.assert_array_equal(found[0], answers["features"])
     np.testing.assert_array_equal(found[1], answers["feature_map"])
 

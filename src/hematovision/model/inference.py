@@ -38,6 +38,8 @@ LOOK_AHEAD = 4
 Source: TypeAlias = str | Path | bytes | NDArray[np.uint8] | ImageError
 """A file, its bytes, an RGB array of shape (H, W, 3), or why there is none of these."""
 
+_Read: TypeAlias = Callable[[str | Path | bytes | NDArray[np.uint8], str], NDArray[np.uint8]]
+
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 _Row = TypeVar("_Row", bound=Row)
@@ -150,26 +152,32 @@ class ImageResult(Generic[_Row]):
 
 
 class Together(Generic[_Row]):
-    """Several predictors that read images alike: each image is read once, and has all their rows.
+    """Several predictors: each image is read once, and has the rows of all of them.
 
     Parameters
     ----------
     predictors : sequence of Predictor
         At least one. The first gives the schema and the threads.
+    read : callable, optional
+        Reads an image for predictors with inputs of different sizes; each then takes the array. By
+        default the first predictor reads for all.
     """
 
-    def __init__(self, predictors: Sequence[Predictor[_Row]]) -> None:
-        self._predictors, first = predictors, predictors[0]
+    def __init__(self, predictors: Sequence[Predictor[_Row]], read: _Read | None = None) -> None:
+        self._predictors, self._shared, first = predictors, read is None, predictors[0]
         self.schema, self.classes, self.threads = first.schema, first.classes, first.threads
         self.identity, self.explains = first.identity, False
-        self.read, self.unreadable = first.read, first.unreadable
+        self.read, self.unreadable = read or first.read, first.unreadable
 
     def predict_rows(
         self, pixels: NDArray[np.uint8], name: str, *, explain: bool = False
     ) -> tuple[list[_Row], None]:
         """Return the rows of all predictors, in their order."""
-        found = (one.predict_rows(pixels, name, explain=explain) for one in self._predictors)
-        return [row for rows, _ in found for row in rows], None
+        rows: list[_Row] = []
+        for one in self._predictors:
+            own = pixels if self._shared else one.read(pixels, name)
+            rows += one.predict_rows(own, name, explain=explain)[0]
+        return rows, None
 
 
 def predict_image(

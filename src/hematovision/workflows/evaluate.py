@@ -123,8 +123,10 @@ def _evaluate(
         labs=tuple(map(str, manifest.data.get("labs", ()))),
         notes=tuple(shown(f"Not evaluated, cannot be read: {error}") for error in refused[:10]),
     )
-    looked = classifier.attention if classifier.explains else None
-    report = write_evaluation(out, metrics, facts, predictions, data, thresholds, looked=looked)
+    explainer = classifier if classifier.explains else None
+    report = write_evaluation(
+        out, metrics, facts, predictions, data, thresholds, explainer=explainer
+    )
     return EvaluateResult(out, report, metrics, refused)
 
 

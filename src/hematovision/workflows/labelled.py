@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -71,8 +72,9 @@ def predict_labelled(
     refused: list[ImageError] = []
     colours: list[NDArray[np.float64]] = []
     predictions: list[tuple[Prediction, ...]] = []
+    read = None if len({one.size for one in classifiers}) == 1 else _read_whole
     items = (Item(str(sample.path), sample.path) for sample in data.samples)
-    for i, result in enumerate(infer(Together(classifiers), items, keep_pixels=True)):
+    for i, result in enumerate(infer(Together(classifiers, read), items, keep_pixels=True)):
         if result.error is not None:
             refused.append(result.error)
         elif result.pixels is not None:
@@ -108,10 +110,14 @@ def _mean_colour(sample: Sample) -> NDArray[np.float64] | None:
     return colour
 
 
+def _read_whole(source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    return source if isinstance(source, np.ndarray) else images.read(source, name=name)
+
+
 def _arrays(
     rows: Sequence[Prediction],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return (
         np.array([row.probabilities for row in rows], np.float32),
-        np.array([row.novelty for row in rows], np.float32),
+        np.array([row.novelty or 0 for row in rows], np.float32),
     )

@@ -190,7 +190,7 @@ def write_results(
         data,
         trained.thresholds,
         history=trained.history,
-        looked=Classifier(bundle).attention,
+        explainer=Classifier(bundle),
     )
     write_text(
         out / "MODEL_CARD.md", model_card(_card_facts(data, trained, recipe, facts), metrics)

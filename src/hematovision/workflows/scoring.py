@@ -1,11 +1,10 @@
-"""From answers to ``metrics.json``, ``report.html``, ``predictions.csv``: one way for all jobs."""
+"""Scores of labelled predictions, and the files about them: metrics, report, predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,8 @@ from hematovision.evaluation import (
     write_metrics,
 )
 from hematovision.images.boxes import Box
+from hematovision.model.classifier import Classifier
+from hematovision.model.inference import Item, infer
 from hematovision.model.overlay import draw_overlay
 from hematovision.model.thresholds import Decision, Thresholds, accepts, decide
 from hematovision.paths import shown
@@ -33,7 +34,6 @@ from hematovision.reporting import (
 )
 
 __all__ = [
-    "AttentionFunction",
     "LabelledPredictions",
     "boxes_of",
     "score_model",
@@ -41,13 +41,10 @@ __all__ = [
     "write_evaluation",
 ]
 
-AttentionFunction: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From images (N, 224, 224, 3) to maps (N, K, K): `Classifier.attention`."""
-
 
 @dataclass(frozen=True)
 class LabelledPredictions:
-    """Labelled images and what a model said about them.
+    """Labelled images and a model's predictions for them.
 
     Parameters
     ----------
@@ -58,8 +55,7 @@ class LabelledPredictions:
     novelty : ndarray of float, shape (N,)
     colours : ndarray of float, shape (N, 3)
     own_confidence : ndarray of float, shape (N,), optional
-        The model's own largest probability, where `probabilities` have been added up to fewer
-        classes.
+        The model's own largest probability, if `probabilities` were summed to fewer classes.
     """
 
     samples: tuple[Sample, ...]
@@ -71,39 +67,39 @@ class LabelledPredictions:
 
     @property
     def confidence(self) -> NDArray[np.floating]:
-        """What the thresholds of a model are held against, shape (N,)."""
+        """The confidence that a model's thresholds apply to, shape (N,)."""
         own = self.own_confidence
         return self.probabilities.max(axis=1) if own is None else own
 
 
 def boxes_of(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """Return the boxes of samples, shape (N, 4); rows of NaN where unknown."""
+    """Return the boxes of samples, shape (N, 4); rows of NaN if unknown."""
     unknown: Box = (np.nan,) * 4
     return np.array([sample.box or unknown for sample in samples], np.float64).reshape(-1, 4)
 
 
 def split_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return the images per class for each part of a dataset."""
+    """Return the images per class for each split of a dataset."""
     return {split: dataset.subset(split).counts() for split in dataset.splits}
 
 
 def score_model(
-    answered: LabelledPredictions,
+    labelled: LabelledPredictions,
     classes: Sequence[str],
     thresholds: Thresholds,
     train: TrainingSplit | None,
     seed: int,
 ) -> Metrics:
-    """Score answers; groups, labs and boxes come from the samples."""
+    """Score predictions; groups, labs and boxes come from the samples."""
     return evaluate(
-        answered.labels,
-        answered.probabilities,
+        labelled.labels,
+        labelled.probabilities,
         classes,
-        accepted=accepts(answered.confidence[:, np.newaxis], answered.novelty, thresholds),
-        groups=[sample.group for sample in answered.samples],
-        labs=[sample.lab for sample in answered.samples],
-        boxes=boxes_of(answered.samples),
-        colours=answered.colours,
+        accepted=accepts(labelled.confidence[:, np.newaxis], labelled.novelty, thresholds),
+        groups=[sample.group for sample in labelled.samples],
+        labs=[sample.lab for sample in labelled.samples],
+        boxes=boxes_of(labelled.samples),
+        colours=labelled.colours,
         train=train,
         seed=seed,
     )
@@ -113,16 +109,16 @@ def write_evaluation(
     folder: Path,
     metrics: Metrics,
     facts: ReportFacts,
-    answered: LabelledPredictions,
+    labelled: LabelledPredictions,
     dataset: Dataset,
     thresholds: Thresholds,
     history: Sequence[Mapping[str, float]] = (),
     *,
-    looked: AttentionFunction | None = None,
+    explainer: Classifier | None = None,
 ) -> Path:
     """Write ``metrics.json``, ``predictions.csv``, ``report.html`` and figures into `folder`.
 
-    With `looked`, the report shows beside each wrongly answered image where the model looked.
+    With `explainer`, the report shows explanation maps of the misclassified images.
 
     Returns
     -------
@@ -132,47 +128,52 @@ def write_evaluation(
     write_metrics(folder / "metrics.json", metrics)
     decisions = [
         decide(float(c), float(n), thresholds)
-        for c, n in zip(answered.confidence, answered.novelty, strict=True)
+        for c, n in zip(labelled.confidence, labelled.novelty, strict=True)
     ]
     write_predictions(
         folder / "predictions.csv",
-        [dataset.relative(sample) for sample in answered.samples],
-        answered.labels,
-        answered.probabilities,
+        [dataset.relative(sample) for sample in labelled.samples],
+        labelled.labels,
+        labelled.probabilities,
         metrics.classes,
         accepted=[decision.decision == "accepted" for decision in decisions],
         reasons=[decision.reason for decision in decisions],
-        novelty=answered.novelty,
-        groups=[sample.group for sample in answered.samples],
-        labs=[sample.lab for sample in answered.samples],
+        novelty=labelled.novelty,
+        groups=[sample.group for sample in labelled.samples],
+        labs=[sample.lab for sample in labelled.samples],
     )
     write_figure_files(folder, metrics, history)
-    pictures = _pictures(answered, metrics.classes, dataset, decisions, looked)
-    return write_report(folder, metrics, facts, history=history, errors=pictures)
+    examples = _error_examples(labelled, metrics.classes, dataset, decisions, explainer)
+    return write_report(folder, metrics, facts, history=history, errors=examples)
 
 
-def _pictures(
-    answered: LabelledPredictions,
+def _error_examples(
+    labelled: LabelledPredictions,
     classes: Sequence[str],
     dataset: Dataset,
     decisions: Sequence[Decision],
-    looked: AttentionFunction | None,
+    explainer: Classifier | None,
 ) -> list[ErrorExample]:
-    """Return the most confident errors, each with where the model looked, if that can be told."""
-    worst = map(int, most_confident_errors(answered.labels, answered.probabilities))
-    read = {i: image for i in worst if (image := _pixels(answered.samples[i])) is not None}
+    """Return the most confident errors, each with its explanation map if there is an explainer."""
+    worst = map(int, most_confident_errors(labelled.labels, labelled.probabilities))
+    read = {i: image for i in worst if (image := _pixels(labelled.samples[i])) is not None}
     overlays = dict[int, NDArray[np.uint8]]()
-    if looked and read:
-        maps = looked(np.stack([images.fit(image) for image in read.values()]))
-        overlays = {i: draw_overlay(read[i], seen) for i, seen in zip(read, maps, strict=True)}
-    said = answered.probabilities.argmax(axis=1)
+    if explainer is not None:
+        items = (Item(str(labelled.samples[i].path), image) for i, image in read.items())
+        results = infer(explainer, items, explain=True)
+        overlays = {
+            i: draw_overlay(image, result.attention)
+            for (i, image), result in zip(read.items(), results, strict=True)
+            if result.attention is not None
+        }
+    predicted = labelled.probabilities.argmax(axis=1)
     return [
         ErrorExample(
             image=image,
-            true=answered.samples[i].label,
-            predicted=classes[said[i]],
-            confidence=float(answered.probabilities[i, said[i]]),
-            name=shown(dataset.relative(answered.samples[i])),
+            true=labelled.samples[i].label,
+            predicted=classes[predicted[i]],
+            confidence=float(labelled.probabilities[i, predicted[i]]),
+            name=shown(dataset.relative(labelled.samples[i])),
             decision=decisions[i].decision,
             overlay=overlays.get(i),
             reason=decisions[i].reason,
@@ -184,5 +185,5 @@ def _pictures(
 def _pixels(sample: Sample) -> NDArray[np.uint8] | None:
     try:
         return images.read(sample.path)
-    except ImageError:  # It was there when it was classified; the report goes on without it.
+    except ImageError:  # It has changed since it was classified; the report leaves it out.
         return None

@@ -233,8 +233,10 @@ def write_evaluated(
     out, thresholds, parts = bundle.folder, bundle.thresholds, source.parts
     write_splits(data, out / "split.csv")
     facts = _report_facts(f"{lab.name}: {split}", bundle, source, lab, split)
-    looked = Classifier(bundle).attention
-    report = write_evaluation(out, metrics, facts, predictions, data, thresholds, looked=looked)
+    explainer = Classifier(bundle)
+    report = write_evaluation(
+        out, metrics, facts, predictions, data, thresholds, explainer=explainer
+    )
     before = f"Adapted from {source.title}, whose own card lists its training data."
     card = CardFacts(
         name=bundle.name,
