@@ -21,8 +21,7 @@ from hematovision.model.architecture import (
     ConvLayer,
     block_layers,
 )
-from hematovision.model.balance import DARKEST_WHITE, PATCHES, WHITE
-from hematovision.model.shrink import shrinking
+from hematovision.model.preprocessing import DARKEST_WHITE, PATCHES, WHITE, shrinking
 from hematovision.model.weights import BackboneWeights
 
 __all__ = ["MobileNetV2", "scaled"]

@@ -130,7 +130,7 @@ class BundleError(ModelError):
 
 
 class WeightsError(ModelError):
-    """Backbone weights are missing or do not fit MobileNetV2."""
+    """Backbone weights are missing or do not fit the backbone."""
 
 
 class TrainingError(HematoVisionError):

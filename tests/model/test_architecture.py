@@ -1,15 +1,17 @@
 """The table of blocks is MobileNetV2, by the paper and by Keras."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from hematovision.model.architecture import (
     BATCH_NORM_EPSILON,
     BLOCKS,
-    INPUT_SIZE,
-    REDUCTION,
     conv_layers,
+    network_layers,
     weight_specs,
 )
+from hematovision.model.network import INPUT_SIZE, REDUCTION, Layer
 
 
 def test_weights_have_the_names_shapes_and_order_of_keras(keras_mobilenet):
@@ -52,3 +54,18 @@ def test_only_strided_layers_are_padded_on_one_side():
         (3, 1): (1, 1, 1, 1),
         (1, 1): (0, 0, 0, 0),
     }
+
+
+def test_the_layers_are_those_that_keras_builds(keras_mobilenet):
+    from hematovision.training.keras_model import network_of
+
+    def unnamed(layers: tuple[Layer, ...]) -> list[tuple[object, ...]]:
+        places = {layer.name: place for place, layer in enumerate(layers)}
+        return [
+            (*vars(replace(one, name="", inputs=())).values(), *map(places.get, one.inputs))
+            for one in layers
+        ]
+
+    theirs = network_of(keras_mobilenet, "mobilenetv2")
+    assert unnamed(network_layers()) == unnamed(theirs.layers)
+    assert theirs.features == 1280

@@ -6,11 +6,16 @@ import onnxruntime
 import pytest
 
 from hematovision.errors import BundleError
-from hematovision.model.balance import white_balanced
 from hematovision.model.explain import grad_cam
-from hematovision.model.graph import backbone_graph, classifier_graph, read_classifier_graph
-from hematovision.model.graph_builder import IR_VERSION, OPSET
+from hematovision.model.graph import (
+    IR_VERSION,
+    OPSET,
+    backbone_graph,
+    classifier_graph,
+    read_classifier_graph,
+)
 from hematovision.model.head import Head
+from hematovision.model.preprocessing import white_balanced
 from hematovision.model.session import open_session
 
 

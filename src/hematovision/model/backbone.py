@@ -1,4 +1,4 @@
-"""MobileNetV2 as a function from images to features."""
+"""Compute features of images with a frozen backbone."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from numpy.typing import NDArray
 
 from hematovision.files import sha256_bytes
 from hematovision.model.session import open_session, run_each, usable_cpus
-from hematovision.model.weights import BackboneWeights
+from hematovision.model.weights import Weights
 
 __all__ = ["Backbone"]
 
 
 class Backbone:
-    """A frozen MobileNetV2, run by ONNX Runtime.
+    """A frozen backbone, run by ONNX Runtime.
 
     Parameters
     ----------
-    weights : BackboneWeights
-        The weights.
+    weights : BackboneWeights or Network
     white_balance : bool
-        Whether images are balanced first (`balance.white_balanced`), as all models do but those of
-        the first version.
+        Whether images are balanced first (`preprocessing.white_balanced`); only models of version
+        0.1 do not.
     workers : int, optional
-        How many images are run at once; by default as many as there are usable processors.
+        How many images to run at once; by default the number of usable CPUs.
 
     Raises
     ------
@@ -33,16 +32,18 @@ class Backbone:
     Attributes
     ----------
     sha256 : str
-        Of the graph: of the weights and of all that is done with them.
+        Of the graph, that is of the weights and all preprocessing.
+    n_features : int
+        Length D of a feature vector.
 
     Notes
     -----
-    The features of an image are the same bit by bit whatever shares its batch and however many
-    workers there are, which is what a cache of features rests on.
+    The features of an image have the same bits in any batch and with any number of workers, on
+    which the feature cache relies.
     """
 
     def __init__(
-        self, weights: BackboneWeights, *, white_balance: bool = True, workers: int | None = None
+        self, weights: Weights, *, white_balance: bool = True, workers: int | None = None
     ) -> None:
         from hematovision.model.graph import backbone_graph
 
@@ -50,7 +51,7 @@ class Backbone:
 
     @classmethod
     def from_graph(cls, graph: bytes, *, workers: int | None = None) -> Backbone:
-        """Open a backbone whose graph was written elsewhere (`graph.backbone_graph`).
+        """Open a graph from `graph.backbone_graph`.
 
         Raises
         ------
@@ -65,11 +66,11 @@ class Backbone:
         self.sha256 = sha256_bytes(graph)
         self.workers = workers or usable_cpus()
         self._session = open_session(graph, name="The backbone")
+        shapes = {port.name: port.shape for port in self._session.get_outputs()}
+        self.n_features = int(shapes["features"][1] or 0)
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features, float32 (N, 1280), of `images`, uint8 RGB (N, 224, 224, 3).
-
-        May be called from several threads at once.
+        """Return features, float32 (N, D), of `images`, uint8 RGB (N, 224, 224, 3). Thread-safe.
 
         Raises
         ------
@@ -79,5 +80,5 @@ class Backbone:
         return run_each(self._session, ["features"], images, self.workers)[0]
 
     def feature_maps(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the last feature maps, float32 (N, M, M, 1280); see `features`."""
+        """Return the last feature maps, float32 (N, M, M, D); see `features`."""
         return run_each(self._session, ["feature_map"], images, self.workers)[0]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hematovision.model.architecture import INPUT_SIZE
 from hematovision.model.head import Head
+from hematovision.model.network import INPUT_SIZE
 
 __all__ = ["LEAN", "both_ways", "grad_cam", "hottest_point", "logit_slopes", "upsample"]
 

@@ -1,67 +1,65 @@
-"""The ONNX graphs, written from the architecture table.
+"""Write classifiers and backbones as ONNX graphs, and read them back.
 
-One function writes the backbone alone (for the feature cache), one the whole classifier. Both
-take uint8 images, so that scaling cannot be forgotten or done twice, and keep every weight of
-Keras as an initializer of the same name: `read_classifier_graph` gets them back exactly.
+The graphs take uint8 images, so that scaling can be neither forgotten nor done twice, and keep
+every weight of Keras as an initializer of the same name: `read_classifier_graph` reads them back
+exactly. ONNX Runtime folds batch normalisation into the convolutions when it opens a graph.
 
-This module needs the ``onnx`` package (the extra ``train``); running a graph does not.
-
-.. code-block:: text
-
-    graph.py           whole graphs, written and read back
-    graph_layers.py    their parts: backbone, head, novelty, attention
-    graph_builder.py   nodes, constants, external data, bytes
+Writing and reading need the ``onnx`` package (the extra ``train``); running a graph does not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from hematovision.errors import BundleError
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.errors import BundleError, ModelError
 from hematovision.extras import needs_extra
-from hematovision.model.architecture import FEATURES, INPUT_SIZE, REDUCTION, weight_specs
-from hematovision.model.graph_builder import GraphBuilder
-from hematovision.model.graph_layers import (
-    add_attention,
-    add_backbone,
-    add_head,
-    add_novelty,
-    add_weights,
-)
+from hematovision.model.architecture import weight_specs
 from hematovision.model.head import Head
+from hematovision.model.network import INPUT, INPUT_SIZE, REDUCTION, Layer, Network, kernel_axes
 from hematovision.model.novelty import Novelty
-from hematovision.model.weights import BackboneWeights, to_keras_layout
+from hematovision.model.preprocessing import DARKEST_WHITE, PATCHES, WHITE, shrinking
+from hematovision.model.registry import BACKBONES
+from hematovision.model.weights import BackboneWeights, Weights, layout, to_keras_layout
 
-with needs_extra("train", "Reading an ONNX model"):
+with needs_extra("train", "Reading or writing an ONNX model"):
     import onnx
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
 __all__ = [
+    "IR_VERSION",
+    "OPSET",
     "ClassifierParts",
+    "GraphBuilder",
     "backbone_graph",
     "classifier_graph",
     "read_classifier_graph",
 ]
 
+_NETWORK = "hematovision.network"  # Key of the metadata with `Network.to_text`.
+
 
 def backbone_graph(
-    weights: BackboneWeights, *, external: str | None = None, white_balance: bool = True
+    weights: Weights, *, external: str | None = None, white_balance: bool = True
 ) -> bytes:
     """Write the graph from images to features.
 
     Its input is ``images``, uint8 RGB (N, 224, 224, 3); its outputs are ``features``,
-    float32 (N, 1280), and ``feature_map``, float32 (N, M, M, 1280). N is free, M
+    float32 (N, D), and ``feature_map``, float32 (N, M, M, D). N is free, M
     a 32nd of the side at which the network sees.
 
     Parameters
     ----------
-    weights : BackboneWeights
+    weights : BackboneWeights or Network
         The weights.
     external : str, optional
         Name of the weights file (`BackboneWeights.save`) to refer to, beside the graph's own file;
         without it the graph holds the weights itself.
     white_balance : bool
-        Whether images are balanced first (`balance.white_balanced`).
+        Whether images are balanced first (`preprocessing.white_balanced`).
 
     Returns
     -------
@@ -69,15 +67,16 @@ def backbone_graph(
         An ONNX model; the same for the same arguments.
     """
     graph = GraphBuilder()
-    add_weights(graph, weights, external)
-    add_backbone(graph, weights.side, white_balance=white_balance)
-    graph.output("features", FEATURES)
-    graph.output("feature_map", *_map_shape(weights), FEATURES)
-    return graph.to_bytes("mobilenet_v2", "MobileNetV2 without its top, from RGB uint8 images.")
+    _add_weights(graph, weights, external)
+    _add_backbone(graph, weights, white_balance=white_balance)
+    graph.output("features", weights.features)
+    graph.output("feature_map", *_map_shape(weights), weights.features)
+    doc = f"{BACKBONES[weights.architecture].name} without its top, from RGB uint8 images."
+    return graph.to_bytes("mobilenet_v2", doc, _description(weights))
 
 
 def classifier_graph(
-    weights: BackboneWeights,
+    weights: Weights,
     head: Head,
     novelty: Novelty,
     *,
@@ -87,14 +86,14 @@ def classifier_graph(
     """Write the graph from images to answers.
 
     Its input is ``images``, uint8 RGB (N, 224, 224, 3); its outputs are ``probabilities``,
-    float32 (N, C), ``novelty``, float32 (N,), ``features``, float32 (N, 1280), ``feature_map``,
-    float32 (N, M, M, 1280), and ``attention``, float32 (N, M, M): Grad-CAM of the most probable
+    float32 (N, C), ``novelty``, float32 (N,), ``features``, float32 (N, D), ``feature_map``,
+    float32 (N, M, M, D), and ``attention``, float32 (N, M, M): Grad-CAM of the most probable
     class (`explain.grad_cam`). N is free, M
     a 32nd of the side at which the network sees.
 
     Parameters
     ----------
-    weights : BackboneWeights
+    weights : BackboneWeights or Network
         The backbone.
     head : Head
         The dense layers, the calibration already in the last of them (`Calibration.fold`).
@@ -110,65 +109,75 @@ def classifier_graph(
     bytes
         An ONNX model; the same for the same arguments.
     """
+    if head.n_features != weights.features:
+        raise ModelError(
+            f"The head takes {head.n_features} features, but {weights.architecture} has "
+            f"{weights.features}. Train a head on this backbone."
+        )
     graph = GraphBuilder()
-    add_weights(graph, weights, external)
-    add_backbone(graph, weights.side, white_balance=white_balance)
-    add_head(graph, head)
-    add_novelty(graph, novelty)
-    add_attention(graph, head, weights.side)
+    _add_weights(graph, weights, external)
+    _add_backbone(graph, weights, white_balance=white_balance)
+    _add_head(graph, head)
+    _add_novelty(graph, novelty)
+    _add_attention(graph, head, weights)
     graph.output("probabilities", head.n_classes)
     graph.output("novelty")
-    graph.output("features", FEATURES)
-    graph.output("feature_map", *_map_shape(weights), FEATURES)
+    graph.output("features", weights.features)
+    graph.output("feature_map", *_map_shape(weights), weights.features)
     graph.output("attention", *_map_shape(weights))
-    return graph.to_bytes("hematovision", "Blood cells with MobileNetV2, from RGB uint8 images.")
+    doc = f"Blood cells with {BACKBONES[weights.architecture].name}, from RGB uint8 images."
+    return graph.to_bytes("hematovision", doc, _description(weights))
 
 
-def _map_shape(weights: BackboneWeights) -> tuple[int, int]:
+def _map_shape(weights: Weights) -> tuple[int, int]:
     return weights.side // REDUCTION, weights.side // REDUCTION
+
+
+def _description(weights: Weights) -> str | None:
+    """Return how to read the network back; MobileNetV2 is known without."""
+    return weights.to_text() if isinstance(weights, Network) else None
 
 
 @dataclass(frozen=True)
 class ClassifierParts:
-    """What a classifier's graph was written from.
+    """The parts of a classifier's graph; `white_balance` is False for models of version 0.1."""
 
-    `white_balance` is False for models of the first version.
-    """
-
-    weights: BackboneWeights
+    weights: Weights
     head: Head
     novelty: Novelty
     white_balance: bool = True
 
 
 def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) -> ClassifierParts:
-    """Get back what `classifier_graph` was given, bit by bit.
+    """Read the parts from which `classifier_graph` wrote a graph, bit by bit.
 
     Parameters
     ----------
     data : bytes
         The ONNX model.
     external : BackboneWeights, optional
-        The weights the graph refers to, where it does not hold them itself.
+        The weights to which the graph refers, if it does not hold them itself.
 
     Raises
     ------
     BundleError
-        If it is no such graph.
+        If `classifier_graph` did not write it.
     """
     try:
-        tensors = {tensor.name: tensor for tensor in onnx.load_from_string(data).graph.initializer}
+        model = onnx.load_from_string(data)
+        arrays = {
+            tensor.name: numpy_helper.to_array(tensor)
+            for tensor in model.graph.initializer
+            if tensor.data_location != TensorProto.EXTERNAL
+        }
     except Exception as error:  # protobuf has typed errors, but no types
         raise BundleError(f"The ONNX model cannot be read: {error}. Train it again.") from error
-    arrays = {
-        name: numpy_helper.to_array(tensor)
-        for name, tensor in tensors.items()
-        if tensor.data_location != TensorProto.EXTERNAL
-    }
     try:
-        weights = external or BackboneWeights(
-            {s.name: to_keras_layout(s.name, arrays[s.name]) for s in weight_specs()},
-            arrays["shrink/rows"].shape[0] if "shrink/rows" in arrays else INPUT_SIZE,
+        description = next((p.value for p in model.metadata_props if p.key == _NETWORK), None)
+        weights = (
+            external or _mobilenet(arrays)
+            if description is None
+            else Network.from_text(description, arrays)
         )
         depth = sum(name.startswith("head/") and name.endswith("/kernel") for name in arrays)
         head = Head(
@@ -177,13 +186,266 @@ def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) 
         novelty = Novelty(
             arrays["novelty/means"],
             arrays["novelty/inv_std"],
-            # The first version's models have neither; they are what they were.
+            # Models of version 0.1 have neither.
             arrays.get("novelty/basis"),
             arrays.get("novelty/direction"),
         )
     except KeyError as error:
         raise BundleError(
-            f"The ONNX model has no weight {error}; it was not written by HematoVision, or its "
-            "weights are in another file."
+            f"The ONNX model has no weight {error}; HematoVision did not write it, or its weights "
+            "are in another file."
         ) from error
     return ClassifierParts(weights, head, novelty, "white/target" in arrays)
+
+
+def _mobilenet(arrays: dict[str, NDArray[np.float32]]) -> BackboneWeights:
+    weights = {s.name: to_keras_layout(s.name, arrays[s.name]) for s in weight_specs()}
+    rows = arrays.get("shrink/rows")
+    return BackboneWeights(weights, INPUT_SIZE if rows is None else rows.shape[0])
+
+
+OPSET = 17
+"""Version of the operators, known since ONNX Runtime 1.12."""
+
+IR_VERSION = 8
+"""Version of the file format, that of opset 17; older runtimes reject newer ones."""
+
+
+@dataclass
+class GraphBuilder:
+    """An ONNX graph under construction, from ``images``, uint8 RGB (N, 224, 224, 3)."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+    outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+
+    def add(self, operator: str, *inputs: str, output: str, **attributes: Any) -> str:
+        """Add a node with one output; return its name."""
+        node = helper.make_node(operator, list(inputs), [output], name=output, **attributes)
+        self.nodes.append(node)
+        return output
+
+    def constant(self, name: str, values: NDArray[np.generic]) -> str:
+        """Add an array; return its name."""
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def external(self, name: str, location: str) -> str:
+        """Add a weight in the weights file `location` (`BackboneWeights.save`); return its name."""
+        slot = layout()[name]
+        tensor = TensorProto(
+            name=name,
+            dims=slot.shape,
+            data_type=TensorProto.FLOAT,
+            data_location=TensorProto.EXTERNAL,
+        )
+        places = (("location", location), ("offset", slot.offset), ("length", slot.length))
+        for key, value in places:
+            tensor.external_data.add(key=key, value=str(value))
+        self.initializers.append(tensor)
+        return name
+
+    def output(self, name: str, *shape: int) -> None:
+        """Make a node's result an output, float32 (N, *shape)."""
+        dimensions: list[str | int | None] = ["N", *shape]
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions))
+
+    def to_bytes(self, name: str, doc: str, network: str | None = None) -> bytes:
+        """Return the model, the same for the same additions, with a description of its network."""
+        images = helper.make_tensor_value_info(
+            "images", TensorProto.UINT8, ("N", INPUT_SIZE, INPUT_SIZE, 3)
+        )
+        graph = helper.make_graph(self.nodes, name, [images], self.outputs, self.initializers)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="hematovision",
+            doc_string=doc,
+        )
+        if network is not None:
+            helper.set_model_props(model, {_NETWORK: network})
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _add_weights(graph: GraphBuilder, weights: Weights, external: str | None) -> None:
+    """Add the backbone's weights, as values or, if `external` names a file, as places in it."""
+    axes = {
+        layer.weights[0]: kernel_axes(layer.op)
+        for layer in weights.layers
+        if layer.op in ("conv", "depthwise")
+    }
+    for name, array in weights.arrays.items():
+        if external is None:
+            graph.constant(name, array.transpose(axes[name]) if name in axes else array)
+        else:
+            graph.external(name, external)
+
+
+_OPERATORS = {
+    "relu": "Relu",
+    "hard_swish": "HardSwish",
+    "add": "Add",
+    "multiply": "Mul",
+    "pool": "GlobalAveragePool",
+}
+
+
+def _add_layer(graph: GraphBuilder, layer: Layer, inputs: list[str], channels: int) -> None:
+    """Add one layer of a network; `channels` is the number of a convolution's input."""
+    if layer.op in ("conv", "depthwise"):
+        graph.add(
+            "Conv",
+            *inputs,
+            *layer.weights,
+            output=layer.name,
+            kernel_shape=[layer.size, layer.size],
+            strides=[layer.stride, layer.stride],
+            pads=list(layer.pads),
+            group=channels if layer.op == "depthwise" else 1,
+        )
+    elif layer.op == "norm":
+        graph.add(
+            "BatchNormalization",
+            *inputs,
+            *layer.weights,
+            output=layer.name,
+            epsilon=layer.epsilon,
+        )
+    elif layer.op == "relu6":
+        graph.add("Clip", *inputs, "relu6/min", "relu6/max", output=layer.name)
+    elif layer.op == "hard_sigmoid":
+        graph.add("HardSigmoid", *inputs, output=layer.name, alpha=1 / 6, beta=0.5)
+    elif layer.op == "rescale":
+        scale = graph.constant(f"{layer.name}/scale", np.array(layer.scale, np.float32))
+        offset = graph.constant(f"{layer.name}/offset", np.array(layer.offset, np.float32))
+        scaled = graph.add("Mul", *inputs, scale, output=f"{layer.name}/scaled")
+        graph.add("Add", scaled, offset, output=layer.name)
+    else:
+        graph.add(_OPERATORS[layer.op], *inputs, output=layer.name)
+
+
+def _white_balance(graph: GraphBuilder, planes: str) -> str:
+    """Add the white balance of ``planes``; see `preprocessing.white_balanced` for the formula."""
+    patch = INPUT_SIZE // PATCHES
+    graph.constant("white/target", np.array(WHITE, np.float32))
+    graph.constant("white/least", np.array(DARKEST_WHITE, np.float32))
+    graph.constant("white/most", np.array(255, np.float32))
+    sides = {"kernel_shape": [patch, patch], "strides": [patch, patch]}
+    patches = graph.add("AveragePool", planes, output="white/patches", **sides)
+    brightest = graph.add("GlobalMaxPool", patches, output="white/brightest")
+    white = graph.add("Max", brightest, "white/least", output="white/white")
+    gain = graph.add("Div", "white/target", white, output="white/gain")
+    scaled = graph.add("Mul", planes, gain, output="white/scaled")
+    return graph.add("Min", scaled, "white/most", output="white/balanced")
+
+
+def _shrink(graph: GraphBuilder, planes: str, side: int) -> str:
+    """Add the shrinking of ``planes`` to `side` pixels."""
+    matrix = shrinking(side)
+    graph.constant("shrink/rows", matrix)
+    graph.constant("shrink/columns", np.ascontiguousarray(matrix.T))
+    narrow = graph.add("MatMul", planes, "shrink/columns", output="shrink/narrow")
+    return graph.add("MatMul", "shrink/rows", narrow, output="shrink/small")
+
+
+def _add_backbone(graph: GraphBuilder, weights: Weights, *, white_balance: bool) -> None:
+    """Add everything from ``images`` to ``features`` and ``feature_map``."""
+    graph.constant("scale", np.array(1 / 127.5, np.float32))
+    graph.constant("offset", np.array(-1, np.float32))
+    graph.constant("relu6/min", np.array(0, np.float32))
+    graph.constant("relu6/max", np.array(6, np.float32))
+    planes = graph.add("Transpose", "images", output="planes", perm=[0, 3, 1, 2])
+    floats = graph.add("Cast", planes, output="floats", to=TensorProto.FLOAT)
+    if white_balance:
+        floats = _white_balance(graph, floats)
+    if weights.side != INPUT_SIZE:
+        floats = _shrink(graph, floats, weights.side)
+    scaled = graph.add("Mul", floats, "scale", output="scaled")
+    graph.add("Add", scaled, "offset", output="rescaled")
+    for layer in weights.layers:
+        inputs = ["rescaled" if name == INPUT else _node(weights, name) for name in layer.inputs]
+        kernel = weights.arrays[layer.weights[0]] if layer.op == "depthwise" else None
+        named = replace(layer, name=_node(weights, layer.name))
+        _add_layer(graph, named, inputs, 0 if kernel is None else kernel.shape[2])
+    last = _node(weights, weights.layers[-1].name)
+    graph.add("Transpose", last, output="feature_map", perm=[0, 2, 3, 1])
+    pooled = graph.add("GlobalAveragePool", last, output="pooled")
+    graph.add("Flatten", pooled, output="features", axis=1)
+
+
+def _node(weights: Weights, layer: str) -> str:
+    """Return the name of a layer's node: Keras may have given it one of the graph's own names."""
+    return f"backbone/{layer}" if isinstance(weights, Network) else layer
+
+
+def _add_head(graph: GraphBuilder, head: Head) -> None:
+    """Add everything from ``features`` to ``logits`` and ``probabilities``."""
+    value, last = "features", len(head.layers) - 1
+    for number, (kernel, bias) in enumerate(head.layers):
+        name = f"head/{number}"
+        graph.constant(f"{name}/kernel", kernel)
+        graph.constant(f"{name}/bias", bias)
+        value = graph.add("Gemm", value, f"{name}/kernel", f"{name}/bias", output=name)
+        if number < last:
+            value = graph.add("Relu", value, output=f"{name}/relu")
+    graph.add("Softmax", value, output="probabilities", axis=1)
+
+
+def _add_novelty(graph: GraphBuilder, novelty: Novelty) -> None:
+    """Add the distance to the nearest class; see `Novelty.score` for the formula."""
+    graph.constant("novelty/means", np.asarray(novelty.means, np.float32))
+    graph.constant("novelty/inv_std", np.asarray(novelty.inv_std, np.float32))
+    graph.constant("novelty/axis", np.array([1], np.int64))
+    rows = graph.add("Unsqueeze", "features", "novelty/axis", output="novelty/rows")
+    apart = graph.add("Sub", rows, "novelty/means", output="novelty/apart")
+    scaled = graph.add("Mul", apart, "novelty/inv_std", output="novelty/scaled")
+    squares = _add_distance(graph, scaled, novelty)
+    if novelty.direction is not None:
+        squares = graph.add(
+            "Add", squares, _add_excess(graph, scaled, novelty.direction), output="novelty/both"
+        )
+    nearest = graph.add("ReduceMin", squares, output="novelty/nearest", axes=[1], keepdims=0)
+    graph.add("Sqrt", nearest, output="novelty")
+
+
+def _add_distance(graph: GraphBuilder, scaled: str, novelty: Novelty) -> str:
+    if novelty.basis is None:
+        squares = graph.add("Mul", scaled, scaled, output="novelty/squares")
+        return graph.add("ReduceMean", squares, output="novelty/mean", axes=[2], keepdims=0)
+    graph.constant("novelty/basis", np.asarray(novelty.basis, np.float16))
+    basis = graph.add("Cast", "novelty/basis", output="novelty/single", to=TensorProto.FLOAT)
+    along = graph.add("MatMul", scaled, basis, output="novelty/along")
+    return graph.add("ReduceSumSquare", along, output="novelty/distance", axes=[2], keepdims=0)
+
+
+def _add_excess(graph: GraphBuilder, scaled: str, direction: NDArray[np.float32]) -> str:
+    """Add the squared excess (N, C) towards decoys."""
+    graph.constant("novelty/direction", np.asarray(direction, np.float32))
+    towards = graph.add("MatMul", scaled, "novelty/direction", output="novelty/towards")
+    excess = graph.add("Relu", towards, output="novelty/excess")
+    return graph.add("Mul", excess, excess, output="novelty/excess_squared")
+
+
+def _add_attention(graph: GraphBuilder, head: Head, weights: Weights) -> None:
+    """Add ``attention``, Grad-CAM of the most probable class; see `explain.grad_cam`."""
+    last = len(head.layers) - 1
+    graph.constant("attention/places", np.array((weights.side // REDUCTION) ** 2, np.float32))
+    graph.constant("attention/shape", np.array([0, weights.features, 1, 1], np.int64))
+    graph.constant("attention/axis", np.array([1], np.int64))
+    best = graph.add("ArgMax", f"head/{last}", output="attention/class", axis=1, keepdims=0)
+    column = graph.add("Gather", f"head/{last}/kernel", best, output="attention/column", axis=1)
+    slope = graph.add("Transpose", column, output=f"attention/{last}", perm=[1, 0])
+    for number in reversed(range(last)):
+        name = f"attention/{number}"
+        # The slope of a ReLU is 1 above 0, else 0.
+        passed = graph.add("Sign", f"head/{number}/relu", output=f"{name}/passed")
+        slope = graph.add("Mul", slope, passed, output=f"{name}/masked")
+        slope = graph.add("Gemm", slope, f"head/{number}/kernel", output=name, transB=1)
+    slopes = graph.add("Reshape", slope, "attention/shape", output="attention/slopes")
+    weighted = graph.add(
+        "Mul", _node(weights, weights.layers[-1].name), slopes, output="attention/weighted"
+    )
+    total = graph.add("ReduceSum", weighted, "attention/axis", output="attention/total", keepdims=0)
+    mean = graph.add("Div", total, "attention/places", output="attention/mean")
+    graph.add("Relu", mean, output="attention")

@@ -8,26 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import ModelError
-from hematovision.model.architecture import FEATURES
 
 __all__ = ["Head", "log_softmax", "softmax"]
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Turn logits (N, C) into logarithms of probabilities (N, C), float64."""
+    """Return the log probabilities (N, C) of logits (N, C), float64."""
     values = np.asarray(logits, np.float64)
     shifted = values - values.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float64)
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Turn logits (N, C) into probabilities (N, C), float64, that sum to 1 in every row."""
+    """Return the probabilities (N, C) of logits (N, C), float64."""
     return np.asarray(np.exp(log_softmax(logits)), np.float64)
 
 
 @dataclass(frozen=True)
 class Head:
-    """Dense layers from features (N, 1280) to logits (N, C); ReLU after all but the last.
+    """Dense layers from features (N, D) to logits (N, C); ReLU after all but the last.
 
     Parameters
     ----------
@@ -38,13 +37,14 @@ class Head:
     Raises
     ------
     ModelError
-        If there is no layer, shapes do not follow one another, or values are not finite.
+        If there is no layer, shapes do not fit one another, or values are not finite.
     """
 
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
     def __post_init__(self) -> None:
-        width, checked = FEATURES, []
+        first = np.shape(self.layers[0][0]) if self.layers else ()
+        width, checked = (first[0] if first else 0), []
         for number, (kernel, bias) in enumerate(self.layers, start=1):
             pair = _frozen(kernel), _frozen(bias)
             outputs = pair[1].shape[0] if pair[1].ndim == 1 else -1
@@ -68,12 +68,17 @@ class Head:
         object.__setattr__(self, "layers", tuple(checked))
 
     @property
+    def n_features(self) -> int:
+        """The number D of its inputs."""
+        return int(self.layers[0][0].shape[0])
+
+    @property
     def n_classes(self) -> int:
-        """How many classes the last layer tells apart."""
+        """The number C of its outputs."""
         return int(self.layers[-1][1].shape[0])
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (N, C) of `features` (N, 1280)."""
+        """Return the logits (N, C) of `features` (N, D)."""
         values = np.asarray(features, np.float32)
         for kernel, bias in self.layers[:-1]:
             values = np.maximum(values @ kernel + bias, np.float32(0))
@@ -81,7 +86,7 @@ class Head:
         return np.asarray(values @ kernel + bias, np.float32)
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the probabilities (N, C) of `features` (N, 1280)."""
+        """Return the probabilities (N, C) of `features` (N, D)."""
         return softmax(self.logits(features))
 
     def calibrated(self, temperature: float, bias: NDArray[np.float64] | float = 0.0) -> Head:
@@ -92,7 +97,7 @@ class Head:
 
 
 def _frozen(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # What overflows is infinite, and refused by the caller.
+    with np.errstate(over="ignore"):  # Overflow is infinite, and rejected by the caller.
         array = np.array(values, dtype=np.float32, order="C")
     array.setflags(write=False)
     return array

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
+from hematovision.model.registry import DEFAULT_BACKBONE
 from hematovision.model.self_test import SelfTest
 from hematovision.model.thresholds import Thresholds
 from hematovision.taxonomy import Taxonomy
@@ -87,11 +88,14 @@ class BackboneRef:
     shared : bool
         Whether the ONNX graph takes its weights from the packaged `SHARED_WEIGHTS`, as only the
         bundled models do.
+    architecture : str
+        Its name in `registry.BACKBONES`, or of another program's network.
     """
 
     name: str
     sha256: str
     shared: bool = False
+    architecture: str = DEFAULT_BACKBONE
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ class Manifest:
                 "max_novelty": max_novelty if math.isfinite(max_novelty) else None,
             },
             "backbone": {
+                "architecture": self.backbone.architecture,
                 "name": self.backbone.name,
                 "sha256": self.backbone.sha256,
                 "file": SHARED_WEIGHTS if self.backbone.shared else None,
@@ -368,7 +373,10 @@ def _backbone(value: JsonObject) -> BackboneRef:
     file = value.value.get("file")
     if file not in (None, SHARED_WEIGHTS):
         raise value.wrong("file", f"null or {SHARED_WEIGHTS!r}")
-    return BackboneRef(value.get("name", str), sha256, shared=file is not None)
+    architecture = value.value.get("architecture", DEFAULT_BACKBONE)  # Schema 1 and 2 have none.
+    if not isinstance(architecture, str):
+        raise value.wrong("architecture", "a text")
+    return BackboneRef(value.get("name", str), sha256, file is not None, architecture)
 
 
 def _self_test(value: JsonObject, classes: int) -> SelfTest:

@@ -1,19 +1,66 @@
-"""Find a model by its name or its folder. Light: the CLI imports it before anything else."""
+"""Models and backbones by name. Light: the CLI imports it before anything else."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from hematovision.errors import ModelNotFoundError
 
-__all__ = ["DEFAULT_MODEL", "MANIFEST", "bundled_models", "find_model"]
+__all__ = [
+    "BACKBONES",
+    "DEFAULT_BACKBONE",
+    "DEFAULT_MODEL",
+    "MANIFEST",
+    "KerasApplication",
+    "bundled_models",
+    "find_model",
+]
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
 """The bundled model that every entry point uses unless another is chosen."""
 
 MANIFEST = "bundle.json"
 """The file that makes a folder a model."""
+
+
+@dataclass(frozen=True)
+class KerasApplication:
+    """How Keras makes a backbone for inputs in [-1, 1].
+
+    Parameters
+    ----------
+    name : str
+        Of the function in ``keras.applications``.
+    imagenet : str
+        Name of the file with ImageNet weights that Keras downloads.
+    options : mapping
+        Further arguments of the function.
+    """
+
+    name: str
+    imagenet: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+_NO_SCALING = MappingProxyType({"include_preprocessing": False})
+
+BACKBONES: Mapping[str, KerasApplication] = MappingProxyType(
+    {
+        "mobilenetv2": KerasApplication(
+            "MobileNetV2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+        ),
+        "mobilenetv3-small": KerasApplication(
+            "MobileNetV3Small", "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5", _NO_SCALING
+        ),
+    }
+)
+"""The backbones of ``hematovision train --backbone``; one entry adds another."""
+
+DEFAULT_BACKBONE = "mobilenetv2"
 
 
 def _home() -> Path:

@@ -1,11 +1,11 @@
-"""The backbone's weights and the one plain file they live in.
+"""The weights of MobileNetV2 and their file.
 
-A weights file is nothing but little-endian float32 numbers: every tensor of
-`architecture.weight_specs`, in that order, each beginning at a multiple of 64 bytes, the gaps
-filled with zeros. Offsets follow from the table, so the file needs no header and nothing in it is
-ever interpreted. Weights of a network that sees images smaller than 224 pixels end with one more
-number, its side. Kernels lie in ONNX' layout (outputs, inputs, height, width), so that the same
-file is the external data of an ONNX graph; in memory they have Keras' layout.
+A weights file holds little-endian float32 numbers and nothing else: every tensor of
+`architecture.weight_specs`, in that order, each at a multiple of 64 bytes, with zeros between. The
+table gives the offsets, so the file needs no header. The weights of a network that sees images
+smaller than 224 pixels end with one more number, its side. Kernels have ONNX' layout (outputs,
+inputs, height, width), so that the file is also the external data of an ONNX graph; in memory they
+have Keras' layout.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import WeightsError
 from hematovision.files import sha256_bytes, write_bytes
-from hematovision.model.architecture import INPUT_SIZE, weight_specs
+from hematovision.model.architecture import FEATURES, network_layers, weight_specs
+from hematovision.model.network import INPUT_SIZE, Layer, Network, kernel_axes
 
 __all__ = [
     "BUNDLED_WEIGHTS",
@@ -29,6 +31,7 @@ __all__ = [
     "WEIGHTS_BYTES",
     "BackboneWeights",
     "Slot",
+    "Weights",
     "bundled_weights",
     "bundled_weights_path",
     "layout",
@@ -37,21 +40,21 @@ __all__ = [
 ]
 
 BUNDLED_WEIGHTS = "hematology"
-"""Name of the weights that the package ships."""
+"""Name of the packaged weights."""
 
-_ALIGNMENT = 64  # A cache line: what vector instructions and ONNX Runtime like best.
+_ALIGNMENT = 64  # A cache line, for vector instructions and ONNX Runtime.
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one tensor lies in a weights file.
+    """The place of one tensor in a weights file.
 
     Parameters
     ----------
     name : str
         The weight's name.
     shape : tuple of int
-        Its shape as stored, that is in ONNX' layout.
+        As stored, in ONNX' layout.
     offset, length : int
         In bytes.
     """
@@ -63,12 +66,10 @@ class Slot:
 
 
 def _onnx_axes(name: str, dimensions: int) -> tuple[int, ...]:
-    """Tell which of Keras' axes each of ONNX' axes is."""
+    """Return the axis of Keras' array that each axis of ONNX' array is."""
     if dimensions != 4:
         return tuple(range(dimensions))
-    # A depthwise kernel is (height, width, channels, 1) in Keras and (channels, 1, height, width)
-    # in ONNX: the channels are "inputs" there and "outputs" here.
-    return (2, 3, 0, 1) if name.endswith("depthwise/kernel") else (3, 2, 0, 1)
+    return kernel_axes("depthwise" if name.endswith("depthwise/kernel") else "conv")
 
 
 def to_onnx_layout(name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,14 +119,14 @@ class BackboneWeights:
         Every weight of `architecture.weight_specs` by its name, in Keras' layout. They are copied
         and made read-only.
     side : int
-        At how many pixels a side the network sees images (`shrink.shrinking`): what it was trained
-        at. A multiple of 32 from 64 to 224.
+        Width and height at which the network sees images (`preprocessing.shrinking`), in pixels. A
+        multiple of 32 from 64 to 224.
 
     Raises
     ------
     WeightsError
         If a weight is missing or unknown, has another shape, or holds values that are not finite,
-        or a variance is negative, or there is no such side.
+        a variance is negative, or the side is impossible.
     """
 
     arrays: Mapping[str, NDArray[np.float32]]
@@ -141,6 +142,17 @@ class BackboneWeights:
             spec.name: _checked(spec.name, spec.shape, self.arrays) for spec in weight_specs()
         }
         object.__setattr__(self, "arrays", MappingProxyType(checked))
+
+    architecture = "mobilenetv2"
+    """Its name in `registry.BACKBONES`."""
+
+    features = FEATURES
+    """The length of a feature vector."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, as `network.Network.layers`."""
+        return network_layers()
 
     @cached_property
     def sha256(self) -> str:
@@ -164,14 +176,14 @@ class BackboneWeights:
         Parameters
         ----------
         data : bytes
-            What `to_bytes` gave.
+            From `to_bytes`.
         name : str
-            What to call it in an error.
+            Of the file, for errors.
 
         Raises
         ------
         WeightsError
-            If the length is wrong or the numbers cannot be weights.
+            If the length or a number is impossible.
         """
         if len(data) not in (WEIGHTS_BYTES, MAX_WEIGHTS_BYTES):
             raise WeightsError(
@@ -190,7 +202,7 @@ class BackboneWeights:
         return cls(arrays, int(side) if side in _SIDES else 0)
 
     def save(self, path: Path) -> Path:
-        """Write the weights file `path` at once.
+        """Write the weights file `path` atomically.
 
         Raises
         ------
@@ -206,17 +218,17 @@ class BackboneWeights:
         Parameters
         ----------
         path : Path
-            A file that `save` wrote.
+            A file written by `save`.
         sha256 : str, optional
-            What its hash has to be.
+            The expected hash.
 
         Raises
         ------
         WeightsError
-            If it cannot be read, has the wrong length or another hash, or holds no weights.
+            If it cannot be read, has the wrong length or another hash, or does not hold weights.
         """
         try:
-            # One byte more than expected tells a longer file without reading all of it.
+            # One byte more than expected detects a longer file without reading all of it.
             with path.open("rb") as stream:
                 data = stream.read(MAX_WEIGHTS_BYTES + 1)
         except OSError as error:
@@ -230,6 +242,10 @@ class BackboneWeights:
                 "belongs to another model; fetch it again."
             )
         return cls.from_bytes(data, str(path))
+
+
+Weights: TypeAlias = BackboneWeights | Network
+"""A backbone with its weights: MobileNetV2, or another one."""
 
 
 def _check_names(arrays: Mapping[str, NDArray[np.float32]]) -> None:
@@ -246,7 +262,7 @@ def _check_names(arrays: Mapping[str, NDArray[np.float32]]) -> None:
 def _checked(
     name: str, shape: tuple[int, ...], arrays: Mapping[str, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # What overflows is infinite, and refused below.
+    with np.errstate(over="ignore"):  # Overflow is infinite, and rejected below.
         array = np.array(arrays[name], dtype=np.float32, order="C")
     if array.shape != shape:
         raise WeightsError(
@@ -262,13 +278,13 @@ def _checked(
 
 
 def bundled_weights_path() -> Path:
-    """Return where the package keeps the weights `BUNDLED_WEIGHTS`."""
+    """Return the path of the packaged weights `BUNDLED_WEIGHTS`."""
     return Path(__file__).resolve().parent.parent / "models" / f"{BUNDLED_WEIGHTS}.weights"
 
 
 @cache
 def bundled_weights() -> BackboneWeights:
-    """Return the weights that the package ships: MobileNetV2 adapted to blood cells.
+    """Return the packaged weights: MobileNetV2 trained on blood cells.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from hematovision.evaluation.metrics import ClassScores, LabScores, Metrics
 from hematovision.images import SIZE
-from hematovision.model.balance import WHITE
+from hematovision.model.preprocessing import WHITE
 from hematovision.reporting.report import BASELINE_NAMES
 from hematovision.reporting.wording import (
     NOT_A_DEVICE,

@@ -37,6 +37,8 @@ class FeatureCache:
         SHA-256 of the backbone's weights.
     folder : Path, optional
         Folder of the file; `paths.cache_folder` by default.
+    n_features : int
+        Length of a feature vector.
 
     Raises
     ------
@@ -44,11 +46,12 @@ class FeatureCache:
         If the file cannot be created, or is damaged.
     """
 
-    _ROW = FEATURES + 3  # the features, then the mean colour
-    _VALUES = 4 * _ROW
-    _BYTES = _VALUES + 4  # the values, then their checksum
-
-    def __init__(self, backbone: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, backbone: str, folder: Path | None = None, *, n_features: int = FEATURES
+    ) -> None:
+        self.n_features = n_features
+        self._values = 4 * (n_features + 3)  # the features, then the mean colour
+        self._bytes = self._values + 4  # the values, then their checksum
         folder = ensure_folder(folder or cache_folder())
         self._lock = Lock()  # SQLite may have been built without its own.
         self._reported_damage = False
@@ -71,7 +74,7 @@ class FeatureCache:
         self._connection.close()
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:
-        """Return the row (1283,) of `key`, features then mean colour, or None.
+        """Return the row (n_features + 3,) of `key`, features then mean colour, or None.
 
         A row that fails its checksum counts as missing, which is logged once.
         """
@@ -85,8 +88,8 @@ class FeatureCache:
         if found is None:
             return None
         stored: bytes = found[0]
-        values = memoryview(stored)[: self._VALUES]
-        if len(stored) != self._BYTES or stored[self._VALUES :] != _checksum(key, values):
+        values = memoryview(stored)[: self._values]
+        if len(stored) != self._bytes or stored[self._values :] != _checksum(key, values):
             self._report_damage()
             return None
         return np.frombuffer(values, "<f4")
@@ -99,7 +102,7 @@ class FeatureCache:
                 return {
                     key
                     for key in keys
-                    if self._connection.execute(query, (key, self._BYTES)).fetchone()
+                    if self._connection.execute(query, (key, self._bytes)).fetchone()
                 }
         except sqlite3.Error as error:
             raise self._failed(error) from error
@@ -137,6 +140,6 @@ def _checksum(key: bytes, values: bytes | memoryview) -> bytes:
     return zlib.crc32(values, zlib.crc32(key)).to_bytes(4, "little")
 
 
-def open_cache(backbone: str) -> closing[FeatureCache]:
+def open_cache(backbone: str, n_features: int = FEATURES) -> closing[FeatureCache]:
     """Open the cache of a backbone for a ``with`` block."""
-    return closing(FeatureCache(backbone))
+    return closing(FeatureCache(backbone, n_features=n_features))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
-from hematovision.model.architecture import FEATURES
 from hematovision.model.inference import ahead
 from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
@@ -42,7 +41,7 @@ _FILES = 8
 """Files per task of a thread: handing over single files took longer than looking them up."""
 
 Row = tuple[bytes, NDArray[np.float32]]
-"""A key of the cache and its value: 1280 features, then the mean colour."""
+"""A key of the cache and its value: the features, then the mean colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Extractor(Protocol):
     sha256: str
 
     def features(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """Return features (N, 1280) of images (N, 224, 224, 3); must be thread-safe."""
+        """Return features (N, D) of images (N, 224, 224, 3); must be thread-safe."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Features:
 
     Parameters
     ----------
-    values : ndarray of float32, shape (N, 1280)
+    values : ndarray of float32, shape (N, D)
         A row for every requested view of a readable image, in order.
     kept : ndarray of int, shape (N,)
         The positions of those views among the requested ones.
@@ -164,8 +163,8 @@ def rows_of(
 
     Returns
     -------
-    list of tuple of bytes and ndarray of float32, shape (1283,)
-        For each view its key (`row_keys`) and its row: 1280 features, then the mean red, green and
+    list of tuple of bytes and ndarray of float32, shape (D + 3,)
+        For each view its key (`row_keys`) and its row: D features, then the mean red, green and
         blue of the fitted image, 0 to 255.
 
     Raises
@@ -179,7 +178,7 @@ def rows_of(
 
 
 def row_of(fitted: NDArray[np.uint8], extractor: Extractor) -> NDArray[np.float32]:
-    """Compute the row (1283,) of an image uint8 (224, 224, 3), on this thread."""
+    """Compute the row (D + 3,) of an image uint8 (224, 224, 3), on this thread."""
     alone = fitted[None]
     colour = images.mean_colours(alone)[0].astype(np.float32)
     return np.concatenate([extractor.features(alone)[0], colour])
@@ -215,7 +214,7 @@ def extract(
     Features
         Without unreadable images, which are listed once each.
     """
-    collector = _Collector(len(views))
+    collector = _Collector(len(views), cache.n_features)
     tasks = ahead(_reader(extractor, cache), _by_file(views), reading_threads())
     fresh: list[Row] = []
     try:
@@ -288,9 +287,9 @@ def _reader(
 class _Collector:
     """Collects rows in the requested order."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, n_features: int) -> None:
         self.done = self._computed = self._reported = 0
-        self._values = np.zeros((n, FEATURES), np.float32)
+        self._values = np.zeros((n, n_features), np.float32)
         self._colours = np.zeros((n, 3), np.float32)
         self._digests: list[str | None] = [None] * n
         self._refused: list[ImageError] = []
@@ -302,7 +301,7 @@ class _Collector:
             return
         self._computed += len(result.fresh)
         for place, (key, row) in zip(result.file.places, result.rows, strict=True):
-            self._values[place], self._colours[place] = row[:FEATURES], row[FEATURES:]
+            self._values[place], self._colours[place] = row[:-3], row[-3:]
             self._digests[place] = key[:-1].hex()
 
     def report_due(self) -> bool:

@@ -15,16 +15,15 @@ from hematovision.data.samples import Sample
 from hematovision.errors import TrainingError
 from hematovision.extras import needs_extra
 from hematovision.model.head import Head
-from hematovision.model.weights import BackboneWeights
+from hematovision.model.weights import Weights
 from hematovision.progress import EpochProgress, Progress, no_progress
 from hematovision.training.augment import MILD, augment
 from hematovision.training.keras_model import (
-    BACKBONE_LAYER,
-    backbone_weights,
     classifier_model,
     head_model,
     head_of,
     trainable_from,
+    tuned_weights,
 )
 from hematovision.training.recipe import Epoch, FineTuning, HeadTraining, TrainedHead
 
@@ -92,7 +91,7 @@ def train_head(
             "classifier needs images of at least two. Add some."
         )
     keras.utils.set_random_seed(options.seed)
-    model = head_model((options.hidden, n_classes))
+    model = head_model(features.shape[1], (options.hidden, n_classes))
     model.compile(
         optimizer=keras.optimizers.Adam(options.learning_rate),
         loss="categorical_crossentropy",
@@ -120,7 +119,7 @@ def train_head(
 class FineTuned:
     """Weights and head of the best epoch, and the history."""
 
-    weights: BackboneWeights
+    weights: Weights
     head: Head
     history: tuple[Epoch, ...]
     interrupted: bool = False
@@ -130,7 +129,7 @@ def fine_tune(
     train: Labelled,
     valid: Labelled,
     head: Head,
-    weights: BackboneWeights,
+    weights: Weights,
     options: FineTuning,
     *,
     progress: Progress = no_progress,
@@ -145,7 +144,7 @@ def fine_tune(
         Training images, and images to choose the best epoch by; at least one each.
     head : Head
         Initial head.
-    weights : BackboneWeights
+    weights : BackboneWeights or Network
         Initial weights.
     options : FineTuning
     progress : Progress
@@ -164,7 +163,7 @@ def fine_tune(
     """
     keras.utils.set_random_seed(options.seed)
     model = classifier_model(weights, head)
-    backbone = model.get_layer(BACKBONE_LAYER)
+    backbone = model.get_layer(weights.architecture)
     trainable_from(backbone, options.blocks)
     batches = TrainingBatches(train, head.n_classes, options.batch_size, options.seed)
     _compile(model, options, len(batches) * options.epochs)
@@ -180,7 +179,7 @@ def fine_tune(
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: batches.sample(i))],
         shuffle=False,
     )
-    tuned = backbone_weights(backbone, weights.side)
+    tuned = tuned_weights(backbone, weights)
     return FineTuned(tuned, head_of(model), fit.history, fit.interrupted)
 
 

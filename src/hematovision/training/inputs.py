@@ -15,11 +15,10 @@ from hematovision import images
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
-from hematovision.model.architecture import FEATURES
 from hematovision.model.backbone import Backbone
 from hematovision.model.inference import ahead
 from hematovision.model.session import usable_cpus
-from hematovision.model.weights import BackboneWeights
+from hematovision.model.weights import Weights
 from hematovision.progress import Progress, no_progress
 from hematovision.synthetic.decoys import SPOILT, render_decoy, spoil
 from hematovision.training.feature_cache import FeatureCache, open_cache
@@ -74,7 +73,7 @@ class DatasetFeatures(NamedTuple):
     Parameters
     ----------
     splits : dict of Split to SplitFeatures
-    features : ndarray of float32, shape (M, 1280)
+    features : ndarray of float32, shape (M, D)
         Rows to train on: the training split, and further views of its rare classes.
     labels : ndarray of int, shape (M,)
     """
@@ -127,14 +126,14 @@ class FeatureReader:
         self.progress = progress
         self.refused: dict[str, ImageError] = {}
 
-    def read(self, weights: BackboneWeights, *, more_views: bool) -> DatasetFeatures:
+    def read(self, weights: Weights, *, more_views: bool) -> DatasetFeatures:
         """Compute the features of every image, with `more_views` also further views of rare ones.
 
         Unreadable images are added to `refused`.
         """
         backbone = Backbone(weights)
         views, owner = views_of(self.dataset, more_views=more_views)
-        with open_cache(backbone.sha256) as cache:
+        with open_cache(backbone.sha256, weights.features) as cache:
             found = extract(views, backbone, cache, self.progress)
         self.refused |= {error.path: error for error in found.refused}
         owners, labels = owner[found.kept], self.dataset.labels
@@ -160,7 +159,7 @@ class _Decoy(NamedTuple):
 
 
 def decoy_features(
-    train: SplitFeatures, weights: BackboneWeights, progress: Progress = no_progress
+    train: SplitFeatures, weights: Weights, progress: Progress = no_progress
 ) -> NDArray[np.float32]:
     """Return the features of images without a cell: rendered decoys and spoilt training images.
 
@@ -171,26 +170,26 @@ def decoy_features(
     ----------
     train : SplitFeatures
         The training images, at least one.
-    weights : BackboneWeights
+    weights : BackboneWeights or Network
         The backbone.
     progress : Progress
         Called after every batch.
 
     Returns
     -------
-    ndarray of float32, shape (M, 1280)
+    ndarray of float32, shape (M, D)
         M is 220, or less if training images can no longer be read.
     """
     backbone = Backbone(weights)
     decoys = [*_rendered(), *_spoilt(train)]
-    with open_cache(backbone.sha256) as cache:
+    with open_cache(backbone.sha256, weights.features) as cache:
         rows = {decoy.key: cache.get(decoy.key) for decoy in decoys}
         missing = [decoy for decoy in decoys if rows[decoy.key] is None]
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
             rows |= _computed(batch, backbone, cache)
             progress(start + len(batch), len(missing), "decoys")
-    return np.stack([row[:FEATURES] for row in rows.values() if row is not None])
+    return np.stack([row[:-3] for row in rows.values() if row is not None])
 
 
 def _computed(

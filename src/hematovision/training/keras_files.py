@@ -11,7 +11,7 @@ from typing import Any
 
 from hematovision.extras import needs_extra
 from hematovision.model.head import Head
-from hematovision.model.weights import BackboneWeights
+from hematovision.model.weights import Weights
 from hematovision.training.keras_model import classifier_model
 
 with needs_extra("train", "Writing Keras files"):
@@ -25,13 +25,13 @@ FORMATS = {"h5": ".h5", "keras": ".keras", "litert": ".tflite"}
 
 
 def keras_bytes(
-    weights: BackboneWeights, head: Head, *formats: str, white_balance: bool = True
+    weights: Weights, head: Head, *formats: str, white_balance: bool = True
 ) -> dict[str, bytes]:
     """Write the classifier in some of `FORMATS`.
 
     Parameters
     ----------
-    weights : BackboneWeights
+    weights : BackboneWeights or Network
     head : Head
         The calibration already in its last layer.
     *formats : str

@@ -1,10 +1,11 @@
-"""Where the backbone's weights come from: shipped, Keras' own download, or a file."""
+"""Load the weights of a backbone: packaged, Keras' own download, or a file."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from hematovision.errors import WeightsError
 from hematovision.extras import needs_extra
 from hematovision.images import SIZE
 from hematovision.model.architecture import weight_specs
-from hematovision.model.weights import BUNDLED_WEIGHTS, BackboneWeights, bundled_weights
+from hematovision.model.network import Network
+from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE
+from hematovision.model.weights import BUNDLED_WEIGHTS, BackboneWeights, Weights, bundled_weights
 from hematovision.training.keras_import import import_keras
 
 with needs_extra("train", "Reading Keras weights"):
@@ -21,136 +24,173 @@ with needs_extra("train", "Reading Keras weights"):
 
 __all__ = ["imagenet_weights", "keras_home", "load_weights", "read_weights_file"]
 
-_IMAGENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
-
-def load_weights(name_or_file: str) -> BackboneWeights:
-    """Return the backbone weights that ``--weights`` names.
+def load_weights(name_or_file: str, backbone: str = DEFAULT_BACKBONE) -> Weights:
+    """Return the backbone that ``--backbone`` and ``--weights`` name.
 
     Parameters
     ----------
     name_or_file : str
-        ``"hematology"`` (shipped), ``"imagenet"`` (Keras' download) or the path of a file that
-        `read_weights_file` reads.
+        ``"hematology"`` (packaged, of MobileNetV2), ``"imagenet"`` (Keras' download) or the path of
+        a file that `read_weights_file` reads.
+    backbone : str
+        One of `registry.BACKBONES`.
 
     Raises
     ------
     WeightsError
         If there are no such weights, or they do not fit.
     """
+    if backbone not in BACKBONES:
+        raise WeightsError(
+            f"`backbone` must be one of {', '.join(BACKBONES)}. Received: {backbone}"
+        )
     if name_or_file == BUNDLED_WEIGHTS:
+        if backbone != DEFAULT_BACKBONE:
+            raise WeightsError(
+                f"The {BUNDLED_WEIGHTS} weights exist only for {DEFAULT_BACKBONE}. For {backbone}, "
+                "use --weights imagenet or a Keras file."
+            )
         return bundled_weights()
     if name_or_file == "imagenet":
-        return imagenet_weights()
-    return read_weights_file(Path(name_or_file))
+        return imagenet_weights(backbone)
+    return read_weights_file(Path(name_or_file), backbone)
 
 
-def imagenet_weights() -> BackboneWeights:
-    """Return the ImageNet weights that Keras downloads, or has downloaded before.
+def imagenet_weights(backbone: str = DEFAULT_BACKBONE) -> Weights:
+    """Return a backbone with the ImageNet weights that Keras downloads, or has downloaded before.
 
     Raises
     ------
     WeightsError
-        If they are not there and cannot be fetched; says where to put the file.
+        If they cannot be downloaded; the message has the folder for the file.
     """
-    keras = import_keras()
+    import_keras()
+    from hematovision.training.keras_model import application
+
     try:
-        model = keras.applications.MobileNetV2(
-            include_top=False, weights="imagenet", input_shape=(224, 224, 3)
-        )
+        model = application(backbone, "imagenet")
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         folder = keras_home() / "models"
+        hint = f", or use --weights {BUNDLED_WEIGHTS}, which is packaged"
         raise WeightsError(
-            f"The ImageNet weights are not at hand and could not be downloaded. Put the file "
-            f"{_IMAGENET_FILE} into {folder}, or use --weights {BUNDLED_WEIGHTS}, which is shipped."
+            f"The ImageNet weights are not here and could not be downloaded. Put the file "
+            f"{BACKBONES[backbone].imagenet} into {folder}"
+            f"{hint if backbone == DEFAULT_BACKBONE else ''}."
         ) from error
-    return _from_backbone(model)
+    return _from_backbone(model, backbone)
 
 
 def keras_home() -> Path:
-    """Return the folder in which Keras keeps what it downloads."""
+    """Return the folder of Keras' downloads."""
     chosen = os.environ.get("KERAS_HOME")
     return Path(chosen) if chosen else Path.home() / ".keras"
 
 
-def read_weights_file(path: Path) -> BackboneWeights:
-    """Read the MobileNetV2 inside a file, whatever stands on top of it.
+def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
+    """Read the backbone in a file, whatever layers are on top of it.
 
     Parameters
     ----------
     path : Path
         A whole model or weights of Keras 2 or 3 (``.h5``, ``.hdf5``, ``.keras``,
-        ``.weights.h5``), or this project's ``.weights``. Layers are found by name; nothing in
-        the file is executed.
+        ``.weights.h5``), or, of MobileNetV2, this project's ``.weights``. Layers are found by
+        name; nothing in the file is executed.
+    backbone : str
+        One of `registry.BACKBONES`.
 
     Raises
     ------
     WeightsError
-        If it cannot be read or holds no MobileNetV2 of width 1.0.
+        If it cannot be read or does not have this backbone (MobileNetV2 at width 1.0).
     """
     if not path.is_file():
+        bundled = f"{BUNDLED_WEIGHTS!r}, nor " if backbone == DEFAULT_BACKBONE else ""
         raise WeightsError(
-            f"There are no weights {str(path)!r}: neither {BUNDLED_WEIGHTS!r}, nor 'imagenet', nor "
-            "a file. Check the path."
+            f"There are no weights {str(path)!r}: neither {bundled}'imagenet', nor a file. Check "
+            "the path."
         )
-    if path.suffix == ".weights":
+    if path.suffix == ".weights" and backbone == DEFAULT_BACKBONE:
         return BackboneWeights.load(path)
     try:
         if path.suffix == ".keras":
             keras = import_keras()
-            return _from_model(keras.saving.load_model(path, compile=False, safe_mode=True))
-        return _from_h5(path)
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            return _from_model(model) if backbone == DEFAULT_BACKBONE else _filled(backbone, model)
+        return _from_h5(path, backbone)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
+        title = BACKBONES[backbone].name
         raise WeightsError(
             f"{path} cannot be read as Keras weights ({error}). Give a .h5, .keras or .weights.h5 "
-            "file of a MobileNetV2."
+            f"file of a {title}."
         ) from error
 
 
-def _from_backbone(model: Any, side: int = SIZE) -> BackboneWeights:
-    from hematovision.training.keras_model import backbone_weights
+def _from_backbone(model: Any, backbone: str = DEFAULT_BACKBONE, side: int = SIZE) -> Weights:
+    from hematovision.training.keras_model import backbone_weights, network_of
 
-    return backbone_weights(model, side)
+    if backbone == DEFAULT_BACKBONE:
+        return backbone_weights(model, side)
+    return network_of(model, backbone)
 
 
-def _from_model(model: Any) -> BackboneWeights:
+def _filled(backbone: str, model: Any) -> Weights:
+    """Return a backbone with the weights of the layers of the same names in a model."""
+    from hematovision.training.keras_model import application
+
+    nested = [model, *(layer for layer in model.layers if hasattr(layer, "layers"))]
+    arrays = {
+        f"{layer.name}/{variable.name}": np.asarray(variable)
+        for candidate in nested
+        for layer in candidate.layers
+        for variable in layer.weights
+    }
+    network = _from_backbone(application(backbone), backbone)
+    return replace(cast("Network", network), arrays=arrays)
+
+
+def _from_model(model: Any) -> Weights:
     from hematovision.training.keras_model import SHRINK_LAYER
 
     for candidate in (model, *model.layers):
         if any(layer.name == "Conv_1_bn" for layer in getattr(candidate, "layers", ())):
             sides = [layer.kernel.shape[1] for layer in model.layers if layer.name == SHRINK_LAYER]
-            return _from_backbone(candidate, next(iter(sides), SIZE))
+            return _from_backbone(candidate, side=next(iter(sides), SIZE))
     raise WeightsError(
-        "The model has no layer 'Conv_1_bn', so it is no MobileNetV2 as Keras makes it. Give one "
-        "made by keras.applications.MobileNetV2."
+        "The model has no layer 'Conv_1_bn', so it is not a MobileNetV2 of Keras. Give one made by "
+        " keras.applications.MobileNetV2."
     )
 
 
-def _from_h5(path: Path) -> BackboneWeights:
+def _from_h5(path: Path, backbone: str) -> Weights:
+    from hematovision.training.keras_model import application
+
     with h5py.File(path, "r") as file:
         unnamed = "layers" in file
-        found, side = ({}, SIZE) if unnamed else _named_arrays(file)
+        if not unnamed and backbone == DEFAULT_BACKBONE:
+            return BackboneWeights(*_named_arrays(file, {spec.name for spec in weight_specs()}))
+    import_keras()
+    model = application(backbone)
     if unnamed:
-        # Weights-only files of Keras 3 know layers by their place, not by their name.
-        model = import_keras().applications.MobileNetV2(
-            include_top=False, weights=None, input_shape=(224, 224, 3)
-        )
+        # Weights-only files of Keras 3 have layers by position, not by name.
         model.load_weights(path)
-        return _from_backbone(model)
-    return BackboneWeights(found, side)
+        return _from_backbone(model, backbone)
+    network = cast("Network", _from_backbone(model, backbone))
+    with h5py.File(path, "r") as file:
+        arrays, _ = _named_arrays(file, set(network.arrays))
+    return replace(network, arrays=arrays)
 
 
-def _named_arrays(file: Any) -> tuple[dict[str, NDArray[np.float32]], int]:
-    """Find every weight of the architecture in a file of Keras 2 or of Keras 3's h5 models.
+def _named_arrays(file: Any, wanted: set[str]) -> tuple[dict[str, NDArray[np.float32]], int]:
+    """Find weights in a file of Keras 2 or an h5 model of Keras 3, and the network's side.
 
-    And at which side the network sees, where the file is one of this project's models.
+    Only this project's files have another side than 224 pixels.
     """
     from hematovision.training.keras_model import SHRINK_LAYER
 
-    wanted = {spec.name for spec in weight_specs()}
     found: dict[str, NDArray[np.float32]] = {}
     sides: list[int] = []
 

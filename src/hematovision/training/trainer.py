@@ -16,7 +16,7 @@ from hematovision.model.calibration import fit_calibration
 from hematovision.model.head import Head
 from hematovision.model.novelty import Novelty, fit_novelty
 from hematovision.model.thresholds import Thresholds, fit_thresholds
-from hematovision.model.weights import BackboneWeights
+from hematovision.model.weights import Weights
 from hematovision.paths import name_bytes
 from hematovision.progress import Progress
 from hematovision.training.inputs import (
@@ -37,7 +37,7 @@ class TrainedModel:
 
     Parameters
     ----------
-    weights : BackboneWeights
+    weights : BackboneWeights or Network
         The original or fine-tuned ones.
     head : Head
         Calibrated: temperature and class biases are folded into its last layer.
@@ -56,7 +56,7 @@ class TrainedModel:
         Whether Ctrl-C ended training early.
     """
 
-    weights: BackboneWeights
+    weights: Weights
     head: Head
     novelty: Novelty
     temperature: float
@@ -79,7 +79,7 @@ class TrainedModel:
 
 def train_model(
     reader: FeatureReader,
-    weights: BackboneWeights,
+    weights: Weights,
     options: HeadTraining,
     fine_tuning: FineTuning | None = None,
     *,
@@ -91,7 +91,7 @@ def train_model(
     ----------
     reader : FeatureReader
         Of a dataset with a training and a validation split; a test split is optional.
-    weights : BackboneWeights
+    weights : BackboneWeights or Network
     options : HeadTraining
     fine_tuning : FineTuning, optional
         Options of the second stage, which also trains the backbone.
@@ -126,7 +126,7 @@ def train_model(
 def _start_novelty(
     pool: ThreadPoolExecutor,
     train: SplitFeatures,
-    weights: BackboneWeights,
+    weights: Weights,
     n_classes: int,
     progress: Progress,
 ) -> Future[Novelty]:
@@ -148,11 +148,11 @@ def _train_head(
 
 def _fine_tune(
     splits: Mapping[Split, SplitFeatures],
-    weights: BackboneWeights,
+    weights: Weights,
     first: TrainedHead,
     options: FineTuning,
     progress: Progress,
-) -> tuple[BackboneWeights, TrainedHead]:
+) -> tuple[Weights, TrainedHead]:
     from hematovision.training.fitting import fine_tune
 
     tuned = fine_tune(
@@ -165,7 +165,7 @@ def _fine_tune(
 
 def _calibrated(
     splits: Mapping[Split, SplitFeatures],
-    weights: BackboneWeights,
+    weights: Weights,
     trained: TrainedHead,
     refused: tuple[ImageError, ...],
     novelty: Novelty,

@@ -84,7 +84,7 @@ def compute_features(
     data = dataset_with_splits(dataset, taxonomy, seed, progress)
     backbone = Backbone(load_weights(weights))
     views, _ = views_of(data)
-    with open_cache(backbone.sha256) as cache:
+    with open_cache(backbone.sha256, backbone.n_features) as cache:
         found = extract(views, backbone, cache, progress)
         return FeaturesSummary(
             len(data), len(found.kept), found.computed, found.refused, cache.path

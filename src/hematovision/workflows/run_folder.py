@@ -29,7 +29,8 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.head import Head
 from hematovision.model.manifest import BackboneRef, Manifest
 from hematovision.model.novelty import Novelty
-from hematovision.model.weights import BackboneWeights
+from hematovision.model.registry import BACKBONES
+from hematovision.model.weights import Weights
 from hematovision.paths import shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card
 from hematovision.reporting.card import NOT_RECORDED, Statements, preprocessing
@@ -49,7 +50,7 @@ with needs_extra("train", "Training"):
 __all__ = ["Recipe", "evaluated_split", "stage_model", "write_model", "write_results"]
 
 _ARCHITECTURE = (
-    "images of 224x224x3, MobileNetV2 (at {side}x{side}, frozen unless fine-tuned, BatchNorm in "
+    "images of 224x224x3, {backbone} (at {side}x{side}, frozen unless fine-tuned, BatchNorm in "
     "inference mode), global average pooling, Dense(128, relu), Dense({n}, softmax)"
 )
 
@@ -91,7 +92,7 @@ class Recipe:
 def stage_model(
     out: Path,
     manifest: Manifest,
-    weights: BackboneWeights,
+    weights: Weights,
     head: Head,
     novelty: Novelty,
     *,
@@ -130,7 +131,9 @@ def write_model(out: Path, data: Dataset, trained: TrainedModel, recipe: Recipe)
         taxonomy=data.taxonomy,
         thresholds=trained.thresholds,
         temperature=trained.temperature,
-        backbone=BackboneRef(recipe.weights, trained.weights.sha256),
+        backbone=BackboneRef(
+            recipe.weights, trained.weights.sha256, architecture=trained.weights.architecture
+        ),
         data={
             "dataset": shown(data.root.name),
             "fingerprint": trained.fingerprint,
@@ -226,7 +229,11 @@ def _card_facts(
 ) -> CardFacts:
     return CardFacts(
         name=facts.model,
-        architecture=_ARCHITECTURE.format(n=len(data.taxonomy.classes), side=trained.weights.side),
+        architecture=_ARCHITECTURE.format(
+            backbone=BACKBONES[trained.weights.architecture].name,
+            n=len(data.taxonomy.classes),
+            side=trained.weights.side,
+        ),
         weights=recipe.weights,
         split=facts.split,
         split_sizes=facts.split_sizes,

@@ -13,6 +13,7 @@ from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics
 from hematovision.extras import needs_extra, require
+from hematovision.model.registry import DEFAULT_BACKBONE
 from hematovision.progress import Progress, no_progress, notify
 from hematovision.taxonomy import PBC8, names_pbc8
 from hematovision.workflows.outputs import claimed_folder
@@ -46,6 +47,8 @@ class TrainOptions:
         As in `HeadTraining`.
     learning_curve : bool
         Also measure how accuracy grows with the number of training images.
+    backbone : str
+        One of `registry.BACKBONES`; the hematology weights exist only for MobileNetV2.
     """
 
     taxonomy: str | None = None
@@ -57,6 +60,7 @@ class TrainOptions:
     patience: int = 5
     seed: int = 0
     learning_curve: bool = False
+    backbone: str = DEFAULT_BACKBONE
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) 
     for warning in warnings:
         notify(progress, f"Warning: {warning}")
     notes = (*_notes(found, data, class_folders(dataset)), *warnings)
-    weights = load_weights(options.weights)
+    weights = load_weights(options.weights, options.backbone)
     head = HeadTraining(options.epochs, options.batch_size, options.patience, seed=options.seed)
     trained = train_model(FeatureReader(data, progress), weights, head, _fine_tuning(options))
     recipe = Recipe(_weights_name(options), options.seed, options.epochs, asdict(options), notes)

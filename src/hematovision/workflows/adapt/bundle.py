@@ -189,7 +189,9 @@ def write_adapted(out: Path, source: Source, adapted: FeatureModel, lab: Lab, se
         name=shown(out.resolve().name),
         thresholds=adapted.thresholds,
         temperature=adapted.temperature,
-        backbone=BackboneRef(old.backbone.name, parts.weights.sha256),
+        backbone=BackboneRef(
+            old.backbone.name, parts.weights.sha256, architecture=parts.weights.architecture
+        ),
         data={
             "dataset": lab.name,
             "fingerprint": lab.fingerprint,

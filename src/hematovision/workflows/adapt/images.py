@@ -139,7 +139,7 @@ def read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress)
     DatasetError
         If more than half of them cannot be read.
     """
-    with open_cache(backbone.sha256) as cache:
+    with open_cache(backbone.sha256, backbone.n_features) as cache:
         found = extract([View(path) for path in paths], backbone, cache, progress)
     if len(found.refused) > _MOST_UNREADABLE * len(paths):
         raise DatasetError(
@@ -161,7 +161,7 @@ def read_views(
     """
     n_views = max(1, min(N_VIEWS, _MOST_ROWS // len(paths)))
     views = [View(path, index) for path in paths for index in range(n_views)]
-    with open_cache(backbone.sha256) as cache:
+    with open_cache(backbone.sha256, backbone.n_features) as cache:
         found = extract(views, backbone, cache, progress)
     return found.values.reshape(len(paths), n_views, -1)
 

@@ -1,10 +1,11 @@
-"""White balance takes the lamp out of the image, the same in every engine."""
+"""White balance removes the colour of the lamp; shrinking averages by area."""
 
 import numpy as np
 import pytest
 
-from hematovision.model.balance import DARKEST_WHITE, WHITE, white_balanced
+from hematovision import images
 from hematovision.model.graph import backbone_graph
+from hematovision.model.preprocessing import DARKEST_WHITE, WHITE, shrinking, white_balanced
 from hematovision.model.session import open_session
 from hematovision.model.weights import bundled_weights
 
@@ -30,19 +31,19 @@ def test_two_lamps_give_nearly_the_same_cell():
     np.testing.assert_allclose(one, other, atol=3)
 
 
-def test_a_speck_smaller_than_a_patch_hardly_moves_it():
+def test_a_speck_smaller_than_a_patch_changes_little():
     image = scene((180, 170, 150))
     clean = white_balanced(image)
     image[0, 5:8, 5:8] = 255
     assert np.abs(white_balanced(image)[0, 100] - clean[0, 100]).max() < 6
 
 
-def test_a_dark_image_is_not_blown_up_without_end():
+def test_the_gain_of_a_dark_image_is_limited():
     black = np.full((1, 224, 224, 3), 3, np.uint8)
     assert white_balanced(black).max() == pytest.approx(3 * WHITE / DARKEST_WHITE)
 
 
-def test_nothing_leaves_the_range_of_pixels():
+def test_balanced_pixels_stay_in_their_range():
     noise = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     balanced = white_balanced(noise)
     assert balanced.dtype == np.float32
@@ -50,14 +51,38 @@ def test_nothing_leaves_the_range_of_pixels():
     assert balanced.max() <= 255
 
 
-def test_the_graph_balances_as_the_reference_does():
+def test_the_graph_balances_like_the_reference():
     weights = bundled_weights()
     image = scene((150, 200, 180))
     plain = open_session(backbone_graph(weights, white_balance=False), None)
     whole = open_session(backbone_graph(weights), None)
-    # Whole numbers go into the plain graph: what is lost by rounding is all that may differ.
+    # The plain graph takes integers: only rounding may differ.
     rounded = np.rint(white_balanced(image)).astype(np.uint8)
     expected = plain.run(["features"], {"images": rounded})[0]
     found = whole.run(["features"], {"images": image})[0]
     unbalanced = plain.run(["features"], {"images": image})[0]
     assert np.abs(found - expected).max() < 0.1 * np.abs(unbalanced - expected).max()
+
+
+@pytest.mark.parametrize("side", [64, 96, 128, 160, 192, 224])
+def test_shrinking_is_the_resize_of_fit(side: int):
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    matrix = shrinking(side).astype(np.float64)
+    small = np.einsum("ih,hwc,jw->ijc", matrix, image, matrix)
+    assert np.abs(small - images.fit(image, side)).max() <= 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("side", [64, 160, 224])
+def test_every_old_pixel_has_the_same_weight(side: int):
+    matrix = shrinking(side)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(matrix.sum(axis=0), side / 224, rtol=1e-6)
+
+
+def test_the_full_side_changes_nothing():
+    np.testing.assert_array_equal(shrinking(224), np.eye(224))
+
+
+def test_the_matrix_is_read_only():
+    with pytest.raises(ValueError, match="read-only"):
+        shrinking(96)[0, 0] = 1

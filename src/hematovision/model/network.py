@@ -1,0 +1,190 @@
+"""Backbones as plain data: layers, their connections and their weights.
+
+A network needs neither Keras nor ONNX. `graph` writes it as ONNX, `training.keras_model` builds the
+Keras model of it and reads it from one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.errors import WeightsError
+from hematovision.files import sha256_bytes
+
+__all__ = ["INPUT", "INPUT_SIZE", "REDUCTION", "Layer", "Network", "kernel_axes"]
+
+INPUT = "input"
+"""The name of the scaled images as an input of a layer."""
+
+INPUT_SIZE = 224
+"""Width and height of the input of the models that HematoVision trains, in pixels."""
+
+REDUCTION = 32
+"""The factor by which five layers of stride 2 reduce width and height."""
+
+Op = Literal[
+    "conv",
+    "depthwise",
+    "norm",
+    "relu",
+    "relu6",
+    "hard_sigmoid",
+    "hard_swish",
+    "rescale",
+    "add",
+    "multiply",
+    "pool",
+]
+
+_WEIGHTS = {"conv": (1, 2), "depthwise": (1, 2), "norm": (4,)}
+_INPUTS = {"add": 2, "multiply": 2}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Parameters
+    ----------
+    name : str
+    op : str
+        ``"norm"`` is batch normalisation in inference mode, ``"rescale"`` is ``x * scale +
+        offset``, ``"pool"`` the mean over all places.
+    inputs : tuple of str
+        Names of earlier layers, or `INPUT`.
+    weights : tuple of str
+        Names of its weights: kernel and, if any, bias; or gamma, beta, mean and variance.
+    size, stride : int
+        Of a convolution's kernel, in both directions.
+    pads : tuple of int
+        Zeros added by a convolution (top, left, bottom, right).
+    epsilon : float
+        Added to each variance of a batch normalisation.
+    scale, offset : float
+        Of a rescaling.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    weights: tuple[str, ...] = ()
+    size: int = 1
+    stride: int = 1
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    epsilon: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+def kernel_axes(op: str) -> tuple[int, int, int, int]:
+    """Return the axis of Keras' kernel that each axis of ONNX' kernel is.
+
+    A depthwise kernel is (height, width, channels, 1) in Keras and (channels, 1, height, width) in
+    ONNX; another one (height, width, inputs, outputs) and (outputs, inputs, height, width).
+    """
+    return (2, 3, 0, 1) if op == "depthwise" else (3, 2, 0, 1)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone without its top.
+
+    Parameters
+    ----------
+    architecture : str
+        Its name in `registry.BACKBONES`.
+    layers : tuple of Layer
+        In an order in which they can be computed; the last one's output is the feature map.
+    arrays : mapping of str to array of float32
+        Every weight by its name, in Keras' layout. They are copied and made read-only.
+
+    Raises
+    ------
+    WeightsError
+        If the layers are not connected, or weights are missing or not finite.
+    """
+
+    architecture: str
+    layers: tuple[Layer, ...]
+    arrays: Mapping[str, NDArray[np.float32]]
+
+    side = INPUT_SIZE
+    """Width and height at which the network sees images, in pixels."""
+
+    def __post_init__(self) -> None:
+        known = {INPUT}
+        for layer in self.layers:
+            if (
+                layer.op not in get_args(Op)
+                or not known.issuperset(layer.inputs)
+                or len(layer.inputs) != _INPUTS.get(layer.op, 1)
+                or len(layer.weights) not in _WEIGHTS.get(layer.op, (0,))
+            ):
+                raise WeightsError(f"The network's layer {layer.name!r} is not connected: {layer}")
+            known.add(layer.name)
+        names = [name for layer in self.layers for name in layer.weights]
+        missing = [name for name in names if name not in self.arrays]
+        if missing:
+            raise WeightsError(
+                f"{len(missing)} of {len(names)} weights of {self.architecture} are missing "
+                f"(first: {missing[:3]}). Use a file that Keras made for this architecture."
+            )
+        arrays = {name: np.array(self.arrays[name], np.float32, order="C") for name in names}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise WeightsError(f"The weight {name!r} has values that are not finite.")
+            array.setflags(write=False)
+        object.__setattr__(self, "arrays", MappingProxyType(arrays))
+
+    @property
+    def features(self) -> int:
+        """The length of a feature vector: the channels of the last convolution."""
+        kernels = [layer.weights[0] for layer in self.layers if layer.op == "conv"]
+        return int(self.arrays[kernels[-1]].shape[-1])
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the layers and the weights."""
+        content = [self.to_text().encode(), *(a.tobytes() for a in self.arrays.values())]
+        return sha256_bytes(b"".join(content))
+
+    def to_text(self) -> str:
+        """Return architecture and layers as JSON, without the weights."""
+        layers = [asdict(layer) for layer in self.layers]
+        return json.dumps({"architecture": self.architecture, "layers": layers})
+
+    @classmethod
+    def from_text(cls, text: str, arrays: Mapping[str, NDArray[np.float32]]) -> Network:
+        """Return the network of `to_text` with weights in ONNX' layout.
+
+        Raises
+        ------
+        WeightsError
+            If it is not such a text, or as above.
+        """
+        try:
+            root: dict[str, Any] = json.loads(text)
+            layers = tuple(
+                Layer(**{key: _frozen(value) for key, value in layer.items()})
+                for layer in root["layers"]
+            )
+            turned = dict(arrays)
+            for layer in layers:
+                if layer.op in ("conv", "depthwise"):
+                    kernel = layer.weights[0]
+                    turned[kernel] = arrays[kernel].transpose(np.argsort(kernel_axes(layer.op)))
+            return cls(str(root["architecture"]), layers, turned)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise WeightsError(f"The network's description is damaged: {error!r}.") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,78 @@
+"""The first layers of every model: white balance and shrinking.
+
+Labs differ in lamp, filter and camera before they differ in stain. Each channel is scaled so that
+the brightest patch of the image, which is background in nearly every cell image, gets the same
+value `WHITE` in all three: the "white patch" of Land and McCann 1971, "Lightness and retinex
+theory", on means over patches, which are robust to noise and dust.
+
+Images have 224 pixels; the network may see them smaller. Sharpness depends on the lab's camera and
+matters less in smaller images (decision 7). The network's side belongs to its weights.
+
+Both are part of the saved model, so that no entry point can forget them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.model.network import INPUT_SIZE
+
+__all__ = ["DARKEST_WHITE", "PATCHES", "WHITE", "shrinking", "white_balanced"]
+
+PATCHES = 14
+"""Patches per side; at 224 pixels each is 16x16."""
+
+WHITE = 235.0
+"""The brightest patch's value in each channel after balancing, of 255."""
+
+DARKEST_WHITE = 60.0
+"""Darker patches do not count as background: the largest gain is 235/60."""
+
+
+def white_balanced(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Balance images as the graphs do; for tests and figures.
+
+    Parameters
+    ----------
+    images : array of uint8, (N, S, S, 3)
+        RGB; S is a multiple of `PATCHES`.
+
+    Returns
+    -------
+    array of float32, (N, S, S, 3)
+        0 to 255: ``min(255, image * WHITE / max(DARKEST_WHITE, brightest patch))``.
+    """
+    n, size = images.shape[:2]
+    patch = size // PATCHES
+    pixels = images.astype(np.float32)
+    patches = pixels.reshape(n, PATCHES, patch, PATCHES, patch, 3).mean(axis=(2, 4))
+    brightest = patches.max(axis=(1, 2), keepdims=True)
+    balanced = pixels * (WHITE / np.maximum(brightest, DARKEST_WHITE))
+    return np.asarray(np.minimum(balanced, 255), np.float32)
+
+
+@lru_cache(maxsize=8)  # at most 200 kB each
+def shrinking(side: int) -> NDArray[np.float32]:
+    """Return the matrix that averages the 224 pixels of a row by area, as `images.fit` does.
+
+    Parameters
+    ----------
+    side : int
+        1 to `INPUT_SIZE`.
+
+    Returns
+    -------
+    array of float32, (side, INPUT_SIZE)
+        Row i has the share of each old pixel in the new pixel i; rows sum to 1. An image is
+        shrunk by ``matrix @ plane @ matrix.T``.
+    """
+    ratio = INPUT_SIZE / side
+    begins = np.arange(side)[:, None] * ratio
+    pixels = np.arange(INPUT_SIZE)[None, :]
+    overlap = np.minimum(begins + ratio, pixels + 1) - np.maximum(begins, pixels)
+    matrix: NDArray[np.float32] = (overlap.clip(0, None) / ratio).astype(np.float32)
+    matrix.setflags(write=False)
+    return matrix
