@@ -46,27 +46,13 @@ _MOST_THREADS = 4  # more would only keep more fields in memory
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A box that did not become a cell image.
+    """A box that did not become a cell image."""
 
-    Parameters
-    ----------
-    field : str
-        The field's name.
-    label : str
-        The class as spelled in the box file.
-    box : Box or None
-        In pixels of the field.
-    where : str
-        File and line of the box.
-    reason : str
-        What is wrong with it.
-    """
-
-    field: str
-    label: str
-    box: Box | None
-    where: str
-    reason: str
+    field: str  # the field's name
+    label: str  # as spelled in the box file
+    box: Box | None  # in pixels of the field
+    where: str  # file and line of the box
+    reason: str  # what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -89,13 +75,7 @@ def crop_fields(
     """Write one PNG per box into `folder`, called ``<field>_<number of the box>.png``.
 
     A field that can't be read, or whose size contradicts its box file, is a problem in the result.
-
-    Raises
-    ------
-    DatasetError
-        If there is no usable box at all.
-    OutputError
-        If `folder` can't be written.
+    If there is no usable box at all, that is a `DatasetError`.
     """
     cells: list[Cell] = []
     left_out: list[LeftOut] = []

@@ -94,48 +94,24 @@ ADVICE: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem of a dataset.
+    """One problem of a dataset."""
 
-    Parameters
-    ----------
-    kind : str
-        One of the kinds listed at the top of this module.
-    severity : {"error", "warning", "note"}
-        How serious it is.
-    message : str
-        The problem and its remedy, with the first few files.
-    files : tuple of str
-        All files concerned, relative to the dataset, with forward slashes.
-    detail : str
-        The problem without its remedy, for a list of findings of one kind.
-    """
-
-    kind: str
+    kind: str  # listed at the top of this module
     severity: Severity
-    message: str
-    files: tuple[str, ...] = ()
-    detail: str = ""
+    message: str  # the problem and its remedy, with the first few files
+    files: tuple[str, ...] = ()  # all files concerned, relative to the dataset
+    detail: str = ""  # the problem without its remedy, for a list of one kind
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of `check_dataset`.
+    """The result of `check_dataset`."""
 
-    Parameters
-    ----------
-    files : int
-        Images checked.
-    findings : tuple of Finding
-        Errors first, then warnings, then notes.
-    counts : mapping of str to mapping of str to int
-        Images per split and class; ``"no part"`` holds images in no split; ``"all"`` comes last.
-    taxonomy : Taxonomy or None
-        The classes.
-    """
-
-    files: int
-    findings: tuple[Finding, ...]
-    counts: Mapping[str, Mapping[str, int]]
+    files: int  # images checked
+    findings: tuple[Finding, ...]  # errors first, then warnings, then notes
+    counts: Mapping[
+        str, Mapping[str, int]
+    ]  # images per split and class; "no part": in no split; "all" is last
     taxonomy: Taxonomy | None = None
 
     @property
@@ -171,16 +147,7 @@ def check_dataset(
     """Find unreadable files, duplicates, leaks between splits, label conflicts and imbalance.
 
     Every image is decoded once; 10,000 images of 360 x 363 pixels take about two minutes on two
-    cores. Nothing is changed.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        With or without splits.
-    progress : Progress, optional
-        Receives the number of images done.
-    unlistable : sequence of (Path, str), optional
-        Folders that `read_dataset` could not list, with the reason.
+    cores. `unlistable` are the folders that `read_dataset` could not list, with the reason.
 
     Raises
     ------
@@ -191,10 +158,7 @@ def check_dataset(
     prints = fingerprint_all([sample.path for sample in dataset], progress)
     exact, near = _duplicate_positions(prints, progress)
     findings = [
-        *_unlistable_findings(dataset, unlistable),
-        *_unsupported_findings(dataset),
-        *_unplaced_findings(dataset),
-        *_unreadable_findings(dataset, prints.unreadable),
+        *_file_findings(dataset, unlistable, prints.unreadable),
         *_duplicate_findings(dataset, exact, "exact"),
         *_duplicate_findings(dataset, near, "near"),
         *_group_findings(dataset),
@@ -259,34 +223,26 @@ def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     return {**table, "all": dataset.counts()}
 
 
-def _unlistable_findings(
-    dataset: Dataset, folders: Iterable[tuple[Path, str]]
+def _file_findings(
+    dataset: Dataset,
+    unlistable: Iterable[tuple[Path, str]],
+    unreadable: Iterable[tuple[int, ImageError]],
 ) -> Iterator[Finding]:
-    for folder, reason in folders:
+    """Report folders and files that can't be used, or are in no class folder."""
+    for folder, reason in unlistable:
         name = _path_name(dataset, folder)
+        remedy = "Its images are left out; make it readable, or move it elsewhere."
         text = f"{name}: {reason}"
-        message = f"{text}. Its images are left out; make it readable, or move it elsewhere."
-        yield Finding("unlistable", "error", message, (name,), text)
-
-
-def _unsupported_findings(dataset: Dataset) -> Iterator[Finding]:
+        yield Finding("unlistable", "error", f"{text}. {remedy}", (name,), text)
     for file, format_name in find_unsupported_files(dataset):
         name = _path_name(dataset, file)
         text = f"{name}: {format_name}"
         message = f"{text}, which is not supported. It is left out; convert it to PNG or TIFF."
         yield Finding("unsupported", "warning", message, (name,), text)
-
-
-def _unplaced_findings(dataset: Dataset) -> Iterator[Finding]:
     for file in _find_unplaced_files(dataset):
         name = _path_name(dataset, file)
         message = f"{name} is in no class folder. It is left out; move it into one."
         yield Finding("outside-classes", "note", message, (name,), name)
-
-
-def _unreadable_findings(
-    dataset: Dataset, unreadable: Iterable[tuple[int, ImageError]]
-) -> Iterator[Finding]:
     for position, error in unreadable:
         name = _path_name(dataset, dataset.samples[position].path)
         text = f"{name}: {error.reason}"

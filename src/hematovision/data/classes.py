@@ -35,25 +35,12 @@ _KEEP = f"To keep the names as they are: --taxonomy {FOLDERS}"
 
 @dataclass(frozen=True)
 class ClassChoice:
-    """The classes of a dataset, and how its names were mapped to them; see `choose_classes`.
-
-    Parameters
-    ----------
-    taxonomy : Taxonomy
-        The classes.
-    spellings : mapping of str to tuple of str
-        The names of each class; empty for a class without images.
-    how : {"names", "words", "pbc8", "requested", "given"}
-        The names were kept, are spellings of the three words, are the eight of PBC, were mapped to
-        a taxonomy requested by name, or to one passed in, such as a model's.
-    what : str
-        What the names are, for example ``"folder names"``.
-    """
+    """The classes of a dataset, and how its names were mapped to them; see `choose_classes`."""
 
     taxonomy: Taxonomy
-    spellings: Mapping[str, tuple[str, ...]]
-    how: _How
-    what: str
+    spellings: Mapping[str, tuple[str, ...]]  # names of each class; empty for one without images
+    how: _How  # kept, spellings of the three words, the eight of PBC, requested by name, passed in
+    what: str  # what the names are, such as "folder names"
 
     @property
     def sentence(self) -> str:
@@ -93,18 +80,10 @@ def choose_classes(
 ) -> ClassChoice:
     """Choose the classes of a dataset from the names in it.
 
-    Parameters
-    ----------
-    spellings : mapping of str to int
-        The names found, with the number of images or boxes of each.
-    requested : Taxonomy, str or None
-        A taxonomy; the name of one, or ``"folders"`` to keep the names; None for
-        `suggested_taxonomy` of the names, which keeps them unless they are the three words or the
-        eight classes of PBC. Names that differ only in case and separators are one class.
-    where : str
-        Where the names were found, for messages.
-    what : str
-        What the names are, for `ClassChoice.sentence`.
+    `spellings` are the names found, with the number of images or boxes of each. `requested` is a
+    taxonomy, the name of one, or ``"folders"`` to keep the names; None is `suggested_taxonomy`,
+    which keeps them unless they are the three words or the eight classes of PBC. Names that differ
+    only in case and separators are one class. `where` and `what` describe the names in messages.
 
     Raises
     ------

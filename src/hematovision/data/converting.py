@@ -25,15 +25,14 @@ from hematovision.data.formats.annotations import (
     Annotations,
     FieldToWrite,
     split_of,
-    tidy,
 )
 from hematovision.data.formats.layout import without_wrapper
-from hematovision.data.frames import Frame, find_frame
+from hematovision.data.frames import find_frame
 from hematovision.data.source_splits import SourceSplit, SplitLists, find_source_split, parse_split
 from hematovision.errors import AnnotationError, DatasetError, ImageError
 from hematovision.files import copy_file, write_text
 from hematovision.images import is_image_name
-from hematovision.images.boxes import Box, intersect_box
+from hematovision.images.boxes import Box, intersect_box, round_box
 from hematovision.paths import shown, valid_text, valid_value
 from hematovision.progress import Progress, no_progress
 
@@ -45,38 +44,18 @@ _WHAT = "converting fields"
 
 @dataclass(frozen=True)
 class ConvertReport:
-    """The result of a conversion.
-
-    Parameters
-    ----------
-    dest : Path
-        The folder written.
-    source : Path
-        The converted folder.
-    from_format, to_format : str
-        The two formats.
-    fields, boxes : int
-        How many were written.
-    splits : mapping of str to int
-        The number of fields of each split; ``all`` without a split.
-    classes : tuple of str
-        The classes, in the order of their ids in formats that have ids.
-    problems : tuple of str
-        What could not be converted, with the file.
-    notes : tuple of str
-        What may be unexpected.
-    """
+    """The result of a conversion."""
 
     dest: Path
     source: Path
     from_format: str
     to_format: str
-    fields: int
-    boxes: int
-    splits: Mapping[str, int]
-    classes: tuple[str, ...]
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
+    fields: int  # number written
+    boxes: int  # number written
+    splits: Mapping[str, int]  # number of fields of each split; "all" without a split
+    classes: tuple[str, ...]  # in the order of their ids in formats that have ids
+    problems: tuple[str, ...]  # what could not be converted, with the file
+    notes: tuple[str, ...]  # what may be unexpected
 
     @property
     def ok(self) -> bool:
@@ -248,7 +227,8 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
     problems: list[str] = []
     notes = {frame.note} - {""}
     for named in field.boxes:
-        exact = _exact(field, named.box, frame)
+        exact = frame.upright(field.box_in_pixels(named.box, width, height, digits=9))
+        exact = round_box(exact, 9)
         box = intersect_box(exact, width, height) if clip else exact
         if not (box[0] < box[2] and box[1] < box[3] and all(abs(side) < 1e9 for side in box)):
             problems.append(f"{named.where}: the box {box} has no area; it was left out")
@@ -258,12 +238,6 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
         boxes.append((named.label, box))
     converted = FieldToWrite(file, stem, field.split, (width, height), tuple(boxes))
     return _Converted(field.name, converted, tuple(problems), tuple(sorted(notes)))
-
-
-def _exact(field: AnnotatedField, box: Box, frame: Frame) -> Box:
-    inside = field.box_in_pixels(box, frame.width, frame.height, digits=9)
-    xmin, ymin, xmax, ymax = map(tidy, frame.upright(inside))
-    return xmin, ymin, xmax, ymax
 
 
 def _stems(fields: Sequence[AnnotatedField], *, by_split: bool) -> list[str]:

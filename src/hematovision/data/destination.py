@@ -24,13 +24,7 @@ _LONGEST = 80
 
 
 def check_free(dest: Path) -> None:
-    """Check that a destination is new or an empty folder.
-
-    Raises
-    ------
-    DatasetError
-        If `dest` is a file, or a folder with something in it.
-    """
+    """Raise a `DatasetError` if a destination is a file, or a folder with something in it."""
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise DatasetError(
             f"The destination {dest} already exists and is not empty. Choose a new folder, or "
@@ -39,13 +33,7 @@ def check_free(dest: Path) -> None:
 
 
 def check_outside(dest: Path, source: Path) -> None:
-    """Check that a destination is outside the source, where a second run would read its images.
-
-    Raises
-    ------
-    DatasetError
-        If `dest` is `source` or inside it.
-    """
+    """Raise a `DatasetError` if a destination is in the source, whose images it would join."""
     if dest.resolve().is_relative_to(source.resolve()):
         outside = source.resolve().with_name(dest.name)
         raise DatasetError(

@@ -297,18 +297,7 @@ class ResumingDownloader:
     The incomplete file is kept in `part`, with its version in a JSON file next to it. The next
     attempt, in this call or in a later run, requests only the rest (``Range`` with ``If-Range``,
     RFC 9110, section 14). If the server doesn't support ranges, or has another version now, the
-    download starts from the beginning.
-
-    Parameters
-    ----------
-    part : Path
-        The incomplete file.
-    progress : Progress
-        Receives the bytes done and the total (0 if unknown).
-    attempts : int
-        Attempts after broken connections within one call.
-    pause : float
-        Seconds before the second attempt; doubled each time.
+    download starts from the beginning. `pause` (seconds) is doubled after each of the `attempts`.
     """
 
     def __init__(

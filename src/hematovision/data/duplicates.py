@@ -98,46 +98,22 @@ _TINY = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """The fingerprint of one image.
+    """The fingerprint of one image."""
 
-    Parameters
-    ----------
-    pixels_sha256 : str
-        Hash of the decoded RGB pixels and their shape; equal for files with equal pixels.
-    hashes : ndarray of uint64, shape (8,)
-        The pHash of each of the eight views, in the order of `images.view`.
-    thumbnail : ndarray of float32, shape (32, 32)
-        Luminance in [0, 255] of the image resized to a square by area averaging.
-    """
-
-    pixels_sha256: str
-    hashes: NDArray[np.uint64]
-    thumbnail: NDArray[np.float32]
+    pixels_sha256: str  # of the decoded RGB pixels and their shape
+    hashes: NDArray[np.uint64]  # pHash of each of the eight views, shape (8,)
+    thumbnail: NDArray[np.float32]  # luminance in [0, 255], shape (32, 32)
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """The fingerprints of many images, stacked.
+    """The fingerprints of N images, stacked; unreadable images have no row."""
 
-    Parameters
-    ----------
-    positions : ndarray of int64, shape (N,)
-        Position of each row among all images; unreadable images have no row.
-    pixels_sha256 : tuple of str
-        Length N.
-    hashes : ndarray of uint64, shape (N, 8)
-        See `Fingerprint`.
-    thumbnails : ndarray of float32, shape (N, 32, 32)
-        See `Fingerprint`.
-    unreadable : tuple of (int, ImageError)
-        Position and error of each image that could not be decoded.
-    """
-
-    positions: NDArray[np.int64]
+    positions: NDArray[np.int64]  # of each row among all images, shape (N,)
     pixels_sha256: tuple[str, ...]
-    hashes: NDArray[np.uint64]
-    thumbnails: NDArray[np.float32]
-    unreadable: tuple[tuple[int, ImageError], ...] = ()
+    hashes: NDArray[np.uint64]  # shape (N, 8)
+    thumbnails: NDArray[np.float32]  # shape (N, 32, 32)
+    unreadable: tuple[tuple[int, ImageError], ...] = ()  # position and error of each
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -145,33 +121,17 @@ class Fingerprints:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two near duplicates.
+    """Two near duplicates."""
 
-    Parameters
-    ----------
-    first, second : int
-        Rows of the fingerprints, ``first < second``.
-    view : int
-        The view of the second (`images.view`) that matches the first.
-    correlation, detail : float
-        Of the aligned luminance and of its detail, at most 1.
-    """
-
-    first: int
+    first: int  # rows of the fingerprints, first < second
     second: int
-    view: int
-    correlation: float
-    detail: float
+    view: int  # the view of the second (`images.view`) that matches the first
+    correlation: float  # of the aligned luminance, at most 1
+    detail: float  # of its detail, at most 1
 
 
 def fingerprint(image: NDArray[np.uint8]) -> Fingerprint:
-    """Compute the fingerprint of an RGB image, shape (H, W, 3).
-
-    Raises
-    ------
-    MissingExtraError
-        If imagehash is not installed.
-    """
+    """Compute the fingerprint of an RGB image, shape (H, W, 3); it needs imagehash."""
     thumbnail = images.fit(image, THUMBNAIL).astype(np.float32) @ _LUMINANCE
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(image.tobytes())
@@ -194,15 +154,8 @@ def _view_hashes(thumbnail: NDArray[np.float32]) -> NDArray[np.uint64]:
 def view_orders(size: int) -> NDArray[np.int64]:
     """Return the source of each pixel of each view in a flattened square image.
 
-    Parameters
-    ----------
-    size : int
-        The square's side, at most 256.
-
-    Returns
-    -------
-    ndarray of int64, shape (8, size * size)
-        ``image.ravel()[orders[index]]`` is ``images.view(image, index).ravel()``.
+    The shape is (8, size * size), `size` at most 256: ``image.ravel()[orders[index]]`` is
+    ``images.view(image, index).ravel()``.
     """
     rows, columns = np.indices((size, size))
     places = np.stack([rows, columns, rows], axis=2).astype(np.uint8)
@@ -211,20 +164,7 @@ def view_orders(size: int) -> NDArray[np.int64]:
 
 
 def fingerprint_all(paths: Sequence[Path], progress: Progress = no_progress) -> Fingerprints:
-    """Decode every image once and compute its fingerprint, on all cores.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The image files.
-    progress : Progress, optional
-        Called after every image.
-
-    Returns
-    -------
-    Fingerprints
-        In the order of `paths`; images that can't be decoded are in ``unreadable``.
-    """
+    """Decode every image once and compute its fingerprint, on all cores."""
     with needs_extra("data", "Checking a dataset"):
         import imagehash  # noqa: F401
     found: list[tuple[int, Fingerprint]] = []
@@ -276,21 +216,7 @@ def near_duplicates(
 
     Finds copies that are rotated or mirrored, cropped by up to about 5% per side, re-compressed, or
     a little brighter or darker. Time grows with the square of the number of images: 10,000 take
-    about half as long as decoding them. Memory is bounded.
-
-    Parameters
-    ----------
-    fingerprints : Fingerprints
-        Of N images.
-    progress : Progress, optional
-        Called after every block of images.
-    rows : sequence of int, optional
-        Compare only these rows, for example one of each group of exact duplicates.
-
-    Returns
-    -------
-    list of Pair
-        Sorted by rows.
+    about half as long as decoding them. Memory is bounded. Only `rows` are compared, if given.
     """
     chosen = np.arange(len(fingerprints)) if rows is None else np.array(rows, dtype=np.int64)
     thumbnails = fingerprints.thumbnails[chosen]
@@ -393,16 +319,7 @@ def _chunks(total: int, size: int) -> Iterator[slice]:
 def correlate(first: Stack, second: Stack, warps: Stack) -> Stack:
     """Return Pearson's correlation of `second` with the warped `first`, where both have pixels.
 
-    Parameters
-    ----------
-    first, second : ndarray of float32, shape (N, S, S)
-        Thumbnails.
-    warps : ndarray of float32, shape (N, 4)
-        See `align`; zeros compare the thumbnails unchanged.
-
-    Returns
-    -------
-    ndarray of float32, shape (N,)
+    Thumbnails have shape (N, S, S), warps (N, 4) as from `align`; the result has shape (N,).
     """
     warped, inside = _warp(first, warps)
     product = _standardise(warped, inside)[0] * _standardise(second, inside)[0]
@@ -410,18 +327,10 @@ def correlate(first: Stack, second: Stack, warps: Stack) -> Stack:
 
 
 def align(first: Stack, second: Stack) -> Stack:
-    """Find the scale and shift along each axis that map `first` onto `second`.
+    """Find the scale and shift along each axis that map `first` onto `second`, shape (N, S, S).
 
-    Parameters
-    ----------
-    first, second : ndarray of float32, shape (N, S, S)
-        Thumbnails.
-
-    Returns
-    -------
-    ndarray of float32, shape (N, 4)
-        ``(scale_x - 1, shift_x, scale_y - 1, shift_y)``, shifts in half widths of the thumbnail.
-        Pairs with a correlation under 0.85 after two steps are not refined further.
+    Returns ``(scale_x - 1, shift_x, scale_y - 1, shift_y)``, shape (N, 4), with shifts in half
+    widths of the thumbnail. Pairs with a correlation under 0.85 after two steps are not refined.
     """
     warps = np.zeros((len(first), 4), dtype=np.float32)
     warps = _refine(first, second, warps, _FIRST_STEPS)

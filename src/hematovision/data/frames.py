@@ -30,25 +30,16 @@ _ROUNDED = (
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The transformation from a box file's boxes to pixels of the upright image.
+    """The transformation from the boxes of a box file to pixels of the upright image."""
 
-    Parameters
-    ----------
-    width, height : int
-        The upright image's sides.
-    scale : (float, float)
-        From the box file's pixels to the image's, across and down, before it is turned.
-    orientation : int
-        The EXIF orientation to apply to the boxes; 1 if they are upright already.
-    note : str
-        What was done, for the report; empty if nothing.
-    """
-
-    width: int
+    width: int  # of the upright image
     height: int
-    scale: tuple[float, float] = (1.0, 1.0)
-    orientation: int = 1
-    note: str = ""
+    scale: tuple[float, float] = (
+        1.0,
+        1.0,
+    )  # from the box file's pixels to the image's, before it is turned
+    orientation: int = 1  # EXIF orientation to apply to the boxes
+    note: str = ""  # what was done, for the report
 
     def upright(self, box: Box) -> Box:
         """Return a box in pixels of the upright image."""
@@ -58,16 +49,7 @@ class Frame:
 
 
 def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
-    """Compare an image's size with that in its box file.
-
-    Parameters
-    ----------
-    image : Path
-        The image.
-    pixels : Size
-        Its width and height when upright.
-    declared : Size or None
-        Those in the box file.
+    """Compare the size of an upright image with that declared in its box file.
 
     Raises
     ------

@@ -23,15 +23,8 @@ _COPY = re.compile(
 
 
 def source_of(name: str) -> str | None:
-    """Return the source of an augmented copy by its name, or None if it is not one.
+    """Return the source of an augmented copy by its path, or None if it is not one.
 
-    Parameters
-    ----------
-    name : str
-        An image's path with forward slashes, with or without suffix.
-
-    Examples
-    --------
     >>> source_of("train/field7_jpg.rf.5b1c0f7a.jpg")
     'train/field7'
     """
@@ -45,18 +38,10 @@ _FILE_COLUMNS = ("file", "path", "image", "filename", "filepath", "imagepath", "
 
 
 def read_groups(spec: str) -> dict[str, str]:
-    """Read the group of each file from a column of a CSV file.
+    """Read the group of each file from a CSV file; `spec` is ``FILE:COLUMN``.
 
-    Parameters
-    ----------
-    spec : str
-        ``FILE:COLUMN``, for example ``"manifest.csv:patient"``. The file names are in a column
-        called ``file``, ``path``, ``image``, ``filename`` or the like.
-
-    Returns
-    -------
-    dict of str to str
-        File, as written in the table, to group; lines without a group are ignored.
+    The file names are in a column called ``file``, ``path``, ``image``, ``filename`` or the like.
+    Lines without a group are ignored.
 
     Raises
     ------
@@ -92,15 +77,9 @@ def read_groups(spec: str) -> dict[str, str]:
 
 
 def with_groups(dataset: Dataset, groups: Mapping[str, str]) -> Dataset:
-    """Set the group of every sample, for example its patient.
+    """Set the group of every sample, for example its patient, from `read_groups`.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Any dataset.
-    groups : mapping of str to str
-        From `read_groups`: files by path relative to the dataset, or by name with or without
-        suffix.
+    Files are found by path relative to the dataset, or by name with or without suffix.
 
     Raises
     ------

@@ -25,13 +25,7 @@ def without_suffix(path: str) -> str:
 
 
 class Lookup(Generic[T]):
-    """Values under file names, found by path, by name, or by name without an image suffix.
-
-    Parameters
-    ----------
-    entries : iterable of (str, value)
-        A path with forward slashes, and its value.
-    """
+    """Values by file name, found by path, by name, or by name without an image suffix."""
 
     def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
         # The inner dict is a set that keeps its order.

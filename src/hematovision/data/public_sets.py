@@ -16,46 +16,20 @@ __all__ = ["SETS", "PublicSet", "get_set"]
 
 @dataclass(frozen=True)
 class PublicSet:
-    """One public dataset.
+    """One public dataset."""
 
-    Parameters
-    ----------
-    name : str
-        Its name on the command line, and the folder that its files are unpacked into.
-    title : str
-        Its content, in one line.
-    home : str
-        Its web page.
-    licence, citation : str
-        As its authors state them.
-    size : str
-        The size of the download, as text.
-    next_command : str
-        The command to run on it, with ``{folder}`` for the unpacked folder.
-    address : str
-        Where its archive is downloaded from; empty for a dataset from Kaggle.
-    archive : str
-        The archive's file name; its suffix is that of its format.
-    sha256 : str or None
-        The archive's published hash, if there is one.
-    sha256_source : str
-        Who published the hash.
-    kaggle : str or None
-        Its handle on Kaggle, if it comes from there.
-    """
-
-    name: str
-    title: str
-    home: str
-    licence: str
-    citation: str
-    size: str
-    next_command: str
-    address: str = ""
-    archive: str = ""
-    sha256: str | None = None
-    sha256_source: str = ""
-    kaggle: str | None = None
+    name: str  # on the command line, and of its folder
+    title: str  # its content, in one line
+    home: str  # its web page
+    licence: str  # as its authors state it
+    citation: str  # as its authors state it
+    size: str  # of the download, as text
+    next_command: str  # with {folder} for the unpacked folder
+    address: str = ""  # of the archive; empty for a dataset from Kaggle
+    archive: str = ""  # the archive's file name
+    sha256: str | None = None  # as published, if it is
+    sha256_source: str = ""  # who published the hash
+    kaggle: str | None = None  # its handle on Kaggle, if it comes from there
 
     def notice(self) -> str:
         """Return licence and citation as text, to be kept next to the data."""

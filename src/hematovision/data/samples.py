@@ -91,8 +91,5 @@ class Dataset:
         return {label: found[label] for label in self.taxonomy.classes}
 
     def relative(self, sample: Sample) -> str:
-        """Return the sample's path relative to the root, with forward slashes, for tables.
-
-        Names that are not UTF-8 are escaped by `escape_name`.
-        """
+        """Return the sample's path relative to the root for tables; see `escape_name`."""
         return escape_name(sample.path.relative_to(self.root).as_posix())

@@ -65,14 +65,9 @@ class SplitLists:
     entries: Mapping[str, Split]
 
     def assign(self, names: Iterable[str]) -> tuple[dict[str, Split], list[str]]:
-        """Find the split of each field; a list may name it with or without folder and suffix.
+        """Return the split of each field, and problems: fields in no list, names without a field.
 
-        Returns
-        -------
-        splits : dict of str to Split
-            The split of each field that is in a list.
-        problems : list of str
-            Fields in no list, and listed names without a field.
+        A list may name a field with or without folder and suffix.
 
         Raises
         ------
@@ -129,11 +124,12 @@ class SourceSplit:
         without = [name for name in names if name not in self.entries]
         if not without:
             return found, []
-        problem = (
-            f"{counted(len(without), 'field')} in none of the splits {', '.join(self.present)}, "
-            f"left out: {some(without)}"
-        )
-        return found, [problem]
+        return found, [
+            (
+                f"{counted(len(without), 'field')} in none of the splits "
+                f"{', '.join(self.present)}, left out: {some(without)}"
+            )
+        ]
 
     @property
     def present(self) -> list[str]:
@@ -155,28 +151,19 @@ def find_source_split(fields: Iterable[AnnotatedField]) -> tuple[SourceSplit | N
         return found, [f"The split of the dataset was kept: {', '.join(present)}."]
     if not present:
         return None, []
-    note = (
-        f"All fields with a split are in {', '.join(present)}; training needs train and at "
-        "least one other split, so new splits were made."
-    )
-    return None, [note]
+    return None, [
+        (
+            f"All fields with a split are in {', '.join(present)}; training needs train and at "
+            "least one other split, so new splits were made."
+        )
+    ]
 
 
 def parse_split(spec: str | None, lists: Path | None = None) -> SplitChoice | None:
-    """Parse ``--split``.
+    """Parse ``--split``; None without a `spec` and without official lists in the folder `lists`.
 
-    Parameters
-    ----------
-    spec : str or None
-        ``"none"``; fractions or percentages of train, valid and test (``70/15/15``,
-        ``0.7/0.15/0.15``) or of train and valid (``85/15``); or a folder of lists.
-    lists : Path, optional
-        Folder of the official lists, used if `spec` is None and they exist.
-
-    Returns
-    -------
-    SplitChoice or None
-        None if `spec` is None and there are no official lists.
+    `spec` is ``none``; fractions or percentages of train, valid and test (``70/15/15``,
+    ``0.7/0.15/0.15``) or of train and valid (``85/15``); or a folder of lists.
 
     Raises
     ------
@@ -254,23 +241,11 @@ class FieldPlace:
 
 @dataclass(frozen=True)
 class Located:
-    """Fields with their places.
+    """Fields with their places."""
 
-    Parameters
-    ----------
-    fields : tuple of AnnotatedField
-        Those in the split, or all if the split is yet to be made.
-    places : mapping of str to FieldPlace
-        By the field's name.
-    split : SplitChoice or None
-        The requested split, or that of the dataset; None to make the default one.
-    problems, notes : tuple of str
-        For the report.
-    """
-
-    fields: tuple[AnnotatedField, ...]
-    places: Mapping[str, FieldPlace]
-    split: SplitChoice | None
+    fields: tuple[AnnotatedField, ...]  # those in the split, or all if it is yet to be made
+    places: Mapping[str, FieldPlace]  # by the field's name
+    split: SplitChoice | None  # None to make the default split
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -284,18 +259,8 @@ def locate(
 ) -> Located:
     """Find each field's group and, if lists or the dataset define one, its split.
 
-    Parameters
-    ----------
-    fields : sequence of AnnotatedField
-        All fields.
-    source : Path
-        The imported folder.
-    lab : str
-        Where the images come from.
-    groups : str or None
-        ``FILE:COLUMN``; by default a group is a field with its augmented copies.
-    choice : SplitChoice or None
-        The requested split; None keeps the split of the dataset.
+    `groups` is ``FILE:COLUMN``; by default a group is a field with its augmented copies. Without a
+    `choice`, the split of the dataset is kept.
 
     Raises
     ------
@@ -337,12 +302,13 @@ def find_leaks(members: Iterable[tuple[str, Split | None]]) -> list[str]:
     leaks = [f"{g} ({', '.join(sorted(s))})" for g, s in sorted(splits.items()) if len(s) > 1]
     if not leaks:
         return []
-    sentence = (
-        f"{counted(len(leaks), 'group')} of images, such as copies of one image, in several "
-        f"splits: {some(leaks)}. The split was kept as it is; results on its valid and test images "
-        "will be too good. For a new split that keeps groups together: --split 70/15/15"
-    )
-    return [sentence]
+    return [
+        (
+            f"{counted(len(leaks), 'group')} of images, such as copies of one image, in several "
+            f"splits: {some(leaks)}. The split was kept as it is; results on its valid and test "
+            "images will be too good. For a new split that keeps groups together: --split 70/15/15"
+        )
+    ]
 
 
 def report_copies(names: Iterable[str]) -> list[str]:
@@ -350,11 +316,12 @@ def report_copies(names: Iterable[str]) -> list[str]:
     sources = Counter(_group(name) for name in names if source_of(name))
     if not sources:
         return []
-    sentence = (
-        f"{sum(sources.values())} images are copies of {len(sources)} sources, by their names "
-        "(NAME.rf.HASH). Copies of one source are one group, which stays in one new split."
-    )
-    return [sentence]
+    return [
+        (
+            f"{sum(sources.values())} images are copies of {len(sources)} sources, by their names "
+            "(NAME.rf.HASH). Copies of one source are one group, which stays in one new split."
+        )
+    ]
 
 
 def report_split(choice: SplitChoice | None) -> list[str]:

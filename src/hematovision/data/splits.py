@@ -152,14 +152,7 @@ def _check_training(dataset: Dataset) -> None:
 class _Dealer:
     """Assigns groups to splits, one class after the other.
 
-    Parameters
-    ----------
-    counts : mapping of str to Counter
-        For each group, its number of samples of each class.
-    fractions : sequence of float
-        The share of each split.
-    seed : int
-        Orders groups of equal size.
+    `counts` has the samples per class of each group; `seed` orders groups of equal size.
     """
 
     def __init__(

@@ -59,34 +59,17 @@ def write_synthetic_cells(
     With ``rbc-wbc-platelets``, cells are cropped from synthetic fields by the crop rule of
     `hematovision.images.crops`: 6 red cells, 3 white cells and 3 platelets per field. With
     ``pbc8``, each image is rendered separately, the classes in turn. Labs and splits take turns; a
-    field is a group, and stays in one split.
+    field is a group, and stays in one split. The same seed gives the same pixels, and the first
+    images of a seed don't depend on the number of `images`.
 
-    Parameters
-    ----------
-    dest : Path
-        A folder that is empty or does not exist.
-    images : int
-        Number of cell images, at least 1. The first images of a seed don't depend on it.
-    seed : int
-        At least 0. The same seed gives the same pixels.
-    taxonomy : {"rbc-wbc-platelets", "pbc8"}
-        The classes.
-    fields : Path, optional
-        An empty or new folder outside `dest` for the fields, with the boxes of all their cells in
-        ``annotations.csv``, ready for ``hematovision data import --format csv``.
-    progress : Progress
-        Called after each image.
-
-    Returns
-    -------
-    Dataset
-        The images written, sorted by path.
+    `fields` is an empty or new folder outside `dest` for the fields, with the boxes of all their
+    cells in ``annotations.csv``, ready for ``hematovision data import --format csv``.
 
     Raises
     ------
     DatasetError
         If `dest` or `fields` is a file or not empty, `fields` is inside `dest` or not available
-        for the taxonomy, or `images` or `seed` is out of range.
+        for the taxonomy, `images` is less than 1, or `seed` is negative.
     TaxonomyError
         If there is no such taxonomy.
     OutputError

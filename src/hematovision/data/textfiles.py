@@ -110,13 +110,7 @@ class Row:
         return AnnotationError(f"{self.path}, line {self.line}: {problem}")
 
     def number(self, column: str) -> float:
-        """Return the number in `column`, which may have a decimal point or comma.
-
-        Raises
-        ------
-        AnnotationError
-            If it is not a number.
-        """
+        """Return the number in `column`, which may have a decimal point or comma."""
         value = self.values[column]
         if _DECIMAL_COMMA.fullmatch(value):
             value = value.replace(",", ".")
@@ -130,30 +124,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV file with a header.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    columns : tuple of str
-        The names in the first line.
-    rows : tuple of Row
-        The lines that have values.
-    separator : str
-        A comma, semicolon, tab or vertical bar.
-    encoding : str
-        See `read_text`.
-    broken : tuple of str
-        Problems of lines with more or fewer values than the header, if `read_table` kept going.
-    """
+    """A CSV file with a header."""
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...]  # the lines that have values
     separator: str = ","
     encoding: str = "utf-8-sig"
-    broken: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()  # problems of lines of another length than the header
 
     @property
     def separator_name(self) -> str:
@@ -162,26 +140,16 @@ class Table:
 
 
 def read_table(path: Path, required: Sequence[str] = (), *, keep_going: bool = False) -> Table:
-    """Read a CSV file with one header line.
+    """Read a CSV file with one header line, which must have the `required` columns.
 
     The separator is the comma, semicolon, tab or vertical bar that gives the header most columns.
-    Decimal commas, Excel's ``sep=`` line and the encodings of `read_text` are supported.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    required : sequence of str
-        Columns that must be there.
-    keep_going : bool
-        Whether lines with more or fewer values than the header are listed in `Table.broken`
-        instead of raising an error.
+    Decimal commas, Excel's ``sep=`` line and the encodings of `read_text` are supported. Lines with
+    more or fewer values than the header are an error, or in `Table.broken` with `keep_going`.
 
     Raises
     ------
     AnnotationError
-        If the file can't be read, is not such a table, lacks a required column, or a line has more
-        or fewer values than the header.
+        If the file can't be read, is not such a table, or lacks a required column.
     """
     text = read_text(path, MAX_TABLE_BYTES)
     start = _EXCEL.match(text.content)

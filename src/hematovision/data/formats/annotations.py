@@ -37,53 +37,24 @@ _DIGITS = 9  # a billionth of a pixel: floating-point noise only
 
 @dataclass(frozen=True, slots=True)
 class NamedBox:
-    """One box of an annotation file.
+    """One box of an annotation file."""
 
-    Parameters
-    ----------
-    label : str
-        The class as spelled in the file.
-    box : Box
-        ``(xmin, ymin, xmax, ymax)``, in pixels or as fractions of the field's sides.
-    where : str
-        File and line, for messages.
-    """
-
-    label: str
-    box: Box
-    where: str
+    label: str  # as spelled in the file
+    box: Box  # in pixels or as fractions of the field's sides
+    where: str  # file and line, for messages
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedField:
-    """One field and its boxes.
-
-    Parameters
-    ----------
-    image : Path
-        The field's image.
-    name : str
-        The image's path in the image folder, without suffix, with forward slashes. If each split
-        has a folder of its own, that folder comes first.
-    boxes : tuple of NamedBox
-        In the order of the annotation file.
-    fractions : bool
-        Whether boxes are fractions of the field's sides instead of pixels.
-    size : Size or None
-        The image's width and height according to the annotation file.
-    split : Split or None
-        According to folders, file names or ``data.yaml``.
-    where : str
-        The annotation file, for messages.
-    """
+    """One field and its boxes."""
 
     image: Path
-    name: str
-    boxes: tuple[NamedBox, ...]
-    fractions: bool = False
-    size: Size | None = None
-    split: Split | None = None
-    where: str = ""
+    name: str  # path in the image folder, without suffix; after the folder of its split, if any
+    boxes: tuple[NamedBox, ...]  # in the order of the file
+    fractions: bool = False  # whether boxes are fractions of the field's sides
+    size: Size | None = None  # width and height according to the annotation file
+    split: Split | None = None  # from folders, file names or data.yaml
+    where: str = ""  # the annotation file, for messages
 
     def box_in_pixels(self, box: Box, width: int, height: int, digits: int = 3) -> Box:
         """Return one of the boxes in pixels, rounded so that ``cells.csv`` has the cropped box."""
@@ -93,27 +64,13 @@ class AnnotatedField:
 
 @dataclass(frozen=True)
 class Annotations:
-    """All annotated fields of a folder.
+    """All annotated fields of a folder."""
 
-    Parameters
-    ----------
-    fields : tuple of AnnotatedField
-        Sorted by image.
-    problems : tuple of str
-        What could not be used, with the file.
-    notes : tuple of str
-        What was converted on reading, such as polygons.
-    classes : tuple of str
-        The classes that the files declare, in their order; empty if they declare none.
-    whole : bool
-        Whether each image is one cell with a label and no box.
-    """
-
-    fields: tuple[AnnotatedField, ...]
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    whole: bool = False
+    fields: tuple[AnnotatedField, ...]  # sorted by image
+    problems: tuple[str, ...] = ()  # what could not be used, with the file
+    notes: tuple[str, ...] = ()  # what was converted on reading, such as polygons
+    classes: tuple[str, ...] = ()  # declared by the files, in their order
+    whole: bool = False  # whether each image is one cell with a label and no box
 
     def spellings(self) -> Counter[str]:
         """Return the number of boxes for each spelling of a class."""
@@ -122,87 +79,43 @@ class Annotations:
 
 @dataclass(frozen=True, slots=True)
 class FieldToWrite:
-    """One field in the form that every format can store.
+    """One field in the form that every format can store."""
 
-    Parameters
-    ----------
-    file : str
-        The image's path in the image folder, with forward slashes.
-    stem : str
-        The same without suffix; unique.
-    split : Split or None
-        Its split.
-    size : Size
-        Width and height of the upright image.
-    boxes : tuple of (str, Box)
-        Class and box in pixels of the upright image.
-    """
-
-    file: str
-    stem: str
+    file: str  # the image's path in the image folder, with forward slashes
+    stem: str  # the same without suffix; unique
     split: Split | None
-    size: Size
-    boxes: tuple[tuple[str, Box], ...]
+    size: Size  # of the upright image
+    boxes: tuple[tuple[str, Box], ...]  # class and box in pixels of the upright image
 
 
 class AnnotationFormat(Protocol):
-    """How one format stores annotated fields; `hematovision.data.formats.FORMATS` lists them.
+    """How one format stores annotated fields; `hematovision.data.formats.FORMATS` lists them."""
 
-    Attributes
-    ----------
-    name : str
-        The word for it on the command line.
-    image_folder : str
-        Where `write` expects the images.
-    split_lists : Path or None
-        Where the format keeps its lists of fields per split, relative to the dataset.
-    split_folders : bool
-        Whether images are stored in one folder per split.
-    declares_classes : bool
-        Whether the files list the classes in a fixed order.
-    numbers_classes : bool
-        Whether boxes refer to classes by number, so that names can be passed to `read`.
-    fractions : bool
-        Whether boxes are fractions of the image, and so can't extend beyond it.
-    one_file : bool
-        Whether one annotation file may hold all boxes.
-    """
-
-    name: str
-    image_folder: str = "images"
-    split_lists: Path | None = None
-    split_folders: bool = False
-    declares_classes: bool = False
-    numbers_classes: bool = False
-    fractions: bool = False
-    one_file: bool = False
+    name: str  # the word on the command line
+    image_folder: str = "images"  # where `write` expects the images
+    split_lists: Path | None = None  # folder with a list of fields per split
+    split_folders: bool = False  # whether images are stored in one folder per split
+    declares_classes: bool = False  # whether files list the classes in a fixed order
+    numbers_classes: bool = False  # whether boxes refer to classes by number
+    fractions: bool = False  # whether boxes are fractions, and so can't extend beyond the image
+    one_file: bool = False  # whether one annotation file may hold all boxes
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:
-        """Return a file or folder typical of the format; None if there is none.
-
-        `folders` are the dataset and the folders in it.
-        """
+        """Return a file typical of the format in the dataset or the folders in it, or None."""
 
     def read(
         self, source: Path, annotations: Path | None = None, names: Sequence[str] | None = None
     ) -> Annotations:
-        """Read the annotated fields of a folder.
+        """Read the annotated fields of `source`.
 
-        Files and boxes that can't be read are problems in the result, not errors.
-
-        Parameters
-        ----------
-        source : Path
-            The dataset.
-        annotations : Path, optional
-            Folder or file with the boxes, if outside `source`.
-        names : sequence of str, optional
-            The names of classes 0, 1, 2, ..., if the format numbers its classes.
+        `annotations` is the folder or file with the boxes, if elsewhere; `names` are those of the
+        classes 0, 1, 2, ..., if the format numbers them. Files and boxes that can't be read are
+        problems.
 
         Raises
         ------
         AnnotationError
-            If a file without which nothing can be read is not understood.
+            If nothing can be read without a file that is invalid.
         DatasetError
             If there are no annotation files or no images.
         """
@@ -214,17 +127,7 @@ class AnnotationFormat(Protocol):
 class FieldImages:
     """The images of a folder, found by any name that an annotation file uses.
 
-    Parameters
-    ----------
-    folder : Path
-        Searched recursively.
-    prefix : str
-        Prepended to field names: the folder of their split.
-
-    Raises
-    ------
-    DatasetError
-        If it holds no images.
+    Field names start with `prefix`, the folder of their split. An empty folder is a `DatasetError`.
     """
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
@@ -290,14 +193,7 @@ class Collector:
     ) -> Annotations:
         """Return everything collected; images without annotations are a problem.
 
-        Parameters
-        ----------
-        places : iterable of FieldImages
-            All images.
-        lacking : str
-            The word for missing annotations, such as ``box file``.
-        classes : iterable of str
-            The classes that the files declare.
+        `lacking` is the word for missing annotations, such as ``box file``.
         """
         for image, files in self._twice.items():
             self.problems.append(
@@ -335,11 +231,7 @@ def fields_by_split(
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Write a number with its noun.
-
-    >>> counted(1, "image"), counted(2, "box", "boxes")
-    ('1 image', '2 boxes')
-    """
+    """Write a number with its noun: ``counted(2, "box", "boxes")`` is ``2 boxes``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 

@@ -35,7 +35,6 @@ from hematovision.data.formats.annotations import (
     whole_number,
 )
 from hematovision.data.formats.layout import Place, find_places, image_folder, open_places
-from hematovision.data.samples import Split
 from hematovision.data.textfiles import Row, Table, read_table
 from hematovision.errors import AnnotationError, DatasetError
 from hematovision.files import write_text
@@ -387,13 +386,14 @@ class _Reader:
     def _field(self, image: Path, row: Row) -> AnnotatedField:
         """Return a field without its boxes."""
         name = self.images.name(image)
+        named = find_split(row[self.table.split]) if self.table.split else None
         return AnnotatedField(
             image,
             name,
             (),
             fractions=self.fractions,
             size=self._size(row),
-            split=self._split(row, name),
+            split=named or split_of(name),
             where=str(row.path),
         )
 
@@ -418,7 +418,3 @@ class _Reader:
         except (AnnotationError, ValueError, OverflowError):
             return None
         return (width, height) if width > 0 and height > 0 else None
-
-    def _split(self, row: Row, name: str) -> Split | None:
-        named = find_split(row[self.table.split]) if self.table.split else None
-        return named or split_of(name)

@@ -37,21 +37,11 @@ _OWN_NAMES = frozenset({*_IMAGE_FOLDERS, "Annotations", "annotations", "labels",
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Annotation files and the images they describe.
+    """Annotation files and the images they describe."""
 
-    Parameters
-    ----------
-    boxes : Path
-        A folder of annotation files, or one file.
-    images : Path
-        The image folder.
-    prefix : str
-        The folder of the split that holds both; empty if there is none.
-    """
-
-    boxes: Path
-    images: Path
-    prefix: str = ""
+    boxes: Path  # a folder of annotation files, or one file
+    images: Path  # the image folder
+    prefix: str = ""  # the folder of the split that holds both, if any
 
 
 def find_places(
@@ -115,7 +105,7 @@ def visible_folders(folder: Path) -> list[Path]:
 
 
 def visible_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files in `folder` at any depth that match `pattern`, sorted, without hidden ones.
+    """Return the visible files in `folder` at any depth that match `pattern`, sorted.
 
     `pattern` is in lower case, such as ``*.xml``; the case of file names is ignored.
     """

@@ -297,30 +297,14 @@ def _find_names(
 
 @dataclass(frozen=True)
 class _DataYaml:
-    """The content of a ``data.yaml``.
-
-    Parameters
-    ----------
-    file : Path
-        The file itself.
-    source : Path
-        The folder to read.
-    names : tuple of str
-        The names of the ids 0, 1, 2, ...; empty if it has none.
-    folders : mapping of Path to Split
-        Folders of images inside SOURCE.
-    lists : Lookup of Split
-        The split of each image in the text file of a split.
-    problems : tuple of str
-        Splits whose images can't be found.
-    """
+    """The content of a ``data.yaml``."""
 
     file: Path
-    source: Path
-    names: tuple[str, ...]
-    folders: Mapping[Path, Split]
-    lists: Lookup[Split]
-    problems: tuple[str, ...]
+    source: Path  # the folder to read
+    names: tuple[str, ...]  # of the ids 0, 1, 2, ...
+    folders: Mapping[Path, Split]  # folders of images inside `source`
+    lists: Lookup[Split]  # images in the text file of a split
+    problems: tuple[str, ...]  # splits whose images can't be found
 
     def split(self, image: Path) -> Split | None:
         """Return the split of an image: that of a list, or of the innermost folder around it."""
