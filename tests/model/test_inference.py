@@ -1,12 +1,15 @@
 """The inference loop: results in order, never far ahead, ended when nobody takes them."""
 
 import itertools
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import hematovision
 from dots import SCHEMA, DotCounter, dots, png
 from hematovision.errors import ImageError, NotAnImageError, TooManyPixelsError
 from hematovision.model.inference import (
@@ -97,3 +100,23 @@ def test_several_predictors_read_each_image_once():
     assert read == ["a", "b"]
     assert [row.x for row in good.rows] == [3, 3, 3]
     assert len(bad.rows) == 1
+
+
+def test_a_predictor_of_another_size_reads_the_shared_image_itself():
+    class Halving(DotCounter):
+        def read(self, source, name):
+            return super().read(source, name)[:, ::2]
+
+    def read(source, name):
+        return DotCounter().read(source, name)
+
+    both = Together([DotCounter(), Halving()], read)
+    (result,) = infer(both, [Item("a", dots(2, 4))])
+    assert [row.x for row in result.rows] == [2, 4, 1, 2]
+
+
+def test_only_this_module_calls_a_predictor_on_an_image():
+    package = Path(hematovision.__file__).parent
+    call = re.compile(r"\.(predict_rows|predict_batch|predict_images|attention)\(")
+    found = [p.name for p in sorted(package.rglob("*.py")) if call.search(p.read_text("utf-8"))]
+    assert found == ["inference.py"]

@@ -15,6 +15,7 @@ from PIL import Image
 from hematovision import images
 from hematovision.app.theme import ACCEPTED, REVIEW, SHARE_COLOURS
 from hematovision.model.classifier import Classifier
+from hematovision.model.inference import Item, predict_image
 from hematovision.model.overlay import draw_overlay
 
 __all__ = [
@@ -53,8 +54,8 @@ def heat_map(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.ui
         One that `explains`.
     pixels : array of uint8, (H, W, 3)
     """
-    attention = classifier.attention(images.fit(pixels, classifier.size)[None])[0]
-    return draw_overlay(pixels, attention)
+    attention = predict_image(classifier, Item("cell", pixels), explain=True).attention
+    return pixels if attention is None else draw_overlay(pixels, attention)
 
 
 def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
