@@ -253,11 +253,5 @@ def _score(
     n_classes: int,
 ) -> Baseline:
     confusion = scores.confusion_matrix(labels, predicted, n_classes)
-    return Baseline(
-        rule=rule,
-        fitted_on=fitted_on,
-        n=len(labels),
-        accuracy=float(scores.accuracy(confusion)),
-        balanced_accuracy=float(scores.balanced_accuracy(confusion)),
-        macro_f1=float(scores.macro_f1(confusion)),
-    )
+    functions = (scores.accuracy, scores.balanced_accuracy, scores.macro_f1)
+    return Baseline(rule, fitted_on, len(labels), *(float(f(confusion)) for f in functions))

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hematovision.errors import TaxonomyError
 from hematovision.evaluation.intervals import DRAWS, LEVEL, McNemar, mcnemar
 from hematovision.evaluation.metrics import (
+    SCORES,
     IntervalDetails,
     Metrics,
     Predictions,
@@ -122,20 +123,16 @@ class Comparison:
     first, second : Metrics
         Each on these images and classes, as in ``metrics.json``.
     differences : dict of str to Difference
-        The second model minus the first: ``accuracy``, ``balanced_accuracy``, ``macro_f1``,
-        ``review_rate``, ``accuracy_accepted``. Their intervals are the primary result: where
-        fields or patients are known they are computed by group.
-    agreement : Agreement
+        The second model minus the first, for `SCORES`. Their intervals are the primary result:
+        where fields or patients are known they are computed by group.
     mcnemar : McNemar
         Treats images as independent; if they come in groups its p is too small.
     differing : int
         Images with two different predictions.
-    per_class : dict of str to SubgroupComparison
     per_lab : dict of str to SubgroupComparison, or None
         None if no lab is known.
     interval_method : str
         ``"tango"`` or ``"cluster_bootstrap"``; see `interval_details`.
-    interval_details : IntervalDetails
     warnings : tuple of str
         Caveats.
     schema_version : int
@@ -301,7 +298,7 @@ def compare_predictions(
         models=(first.name, second.name),
         first=metrics[0],
         second=metrics[1],
-        differences=_differences(doubt),
+        differences={name: getattr(doubt, name)() for name in SCORES},
         agreement=agreement,
         mcnemar=mcnemar(agreement.only_first, agreement.only_second),
         differing=int((one.predicted != two.predicted).sum()),
@@ -347,16 +344,6 @@ def _paired(
         None if one.groups is None else one.groups[chosen],
         seed,
     )
-
-
-def _differences(doubt: PairedScores) -> dict[str, Difference]:
-    return {
-        "accuracy": doubt.accuracy(),
-        "balanced_accuracy": doubt.balanced_accuracy(),
-        "macro_f1": doubt.macro_f1(),
-        "review_rate": doubt.review_rate(),
-        "accuracy_accepted": doubt.accuracy_accepted(),
-    }
 
 
 def _subgroup(

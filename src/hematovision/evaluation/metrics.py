@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = [
+    "SCORES",
     "ClassScores",
     "IntervalDetails",
     "LabScores",
@@ -53,6 +54,9 @@ FEW = 30
 FEW_GROUPS = 10
 """With fewer groups a cluster bootstrap is too narrow (Cameron, Gelbach & Miller 2008, Rev. Econ.
 Stat. 90:414-427)."""
+
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "review_rate", "accuracy_accepted")
+"""Scores with an interval, and a difference in a comparison."""
 
 METHODS = {
     "wilson": (
@@ -135,35 +139,26 @@ class Metrics:
 
     Parameters
     ----------
-    n : int
-        Images evaluated.
+    n, errors : int
+        Images evaluated, and wrong predictions, reviewed or not.
     classes : tuple of str
         Class names, in the order of the confusion matrix.
-    accuracy, balanced_accuracy, macro_f1 : float
+    balanced_accuracy, macro_f1 : float
         Means over the classes present, and for F1 also over those predicted.
-    errors : int
-        Wrong predictions, reviewed or not.
     log_loss : float
         In nats.
     ece : float
         Expected calibration error over the bins of `reliability`.
-    review_rate : float
-        Fraction of images sent for review.
-    accuracy_accepted : float or None
-        Accuracy on the rest.
+    review_rate, accuracy_accepted : float
+        Fraction of images sent for review, and accuracy on the rest.
     intervals : dict
-        95% intervals of the scores above that have one.
+        95% intervals of `SCORES`.
     interval_method : str
         ``"wilson"`` or ``"cluster_bootstrap"``; see `interval_details`.
-    interval_details : IntervalDetails
-    per_class : dict of str to ClassScores
     averages : dict
         ``macro`` and ``weighted`` precision, recall and f1, as in a classification report.
     confusion_matrix : tuple of tuple of int
         Rows are true classes, columns predicted ones.
-    reliability : tuple of ReliabilityBin
-    risk_coverage : tuple of CoveragePoint
-    baselines : dict of str to Baseline or None
     per_lab : dict of str to LabScores, or None
         None if no lab is known.
     warnings : tuple of str
@@ -376,14 +371,9 @@ def evaluate(
 def most_confident_errors(
     labels: ArrayLike, probabilities: ArrayLike, limit: int = 24
 ) -> NDArray[np.int64]:
-    """Return the positions of the wrong predictions, the most confident first.
+    """Return the positions of wrong predictions, the most confident first, at most `limit`.
 
-    Parameters
-    ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like of float, shape (N, C)
-    limit : int
-        Return at most this many.
+    `labels` are class indices of shape (N,), `probabilities` of shape (N, C).
     """
     table = np.asarray(probabilities, np.float64)
     wrong = np.flatnonzero(table.argmax(axis=1) != np.asarray(labels))
@@ -476,13 +466,7 @@ def _scored(doubt: Uncertainty) -> dict[str, Any]:
         "macro_f1": float(scores.macro_f1(doubt.confusion)),
         "review_rate": (n - doubt.accepted) / n,
         "accuracy_accepted": doubt.accepted_correct / doubt.accepted if doubt.accepted else None,
-        "intervals": {
-            "accuracy": doubt.accuracy(),
-            "balanced_accuracy": doubt.balanced_accuracy(),
-            "macro_f1": doubt.macro_f1(),
-            "review_rate": doubt.review_rate(),
-            "accuracy_accepted": doubt.accuracy_accepted(),
-        },
+        "intervals": {name: getattr(doubt, name)() for name in SCORES},
     }
 
 
@@ -510,11 +494,7 @@ def _per_class(doubt: Uncertainty, classes: tuple[str, ...]) -> dict[str, ClassS
             predicted=int(predicted[i]),
             errors=int(support[i] - correct[i]),
             false_positives=int(predicted[i] - correct[i]),
-            intervals={
-                "precision": doubt.precision(i),
-                "recall": doubt.recall(i),
-                "f1": doubt.f1(i),
-            },
+            intervals={key: getattr(doubt, key)(i) for key in ("precision", "recall", "f1")},
         )
         for i, name in enumerate(classes)
     }

@@ -162,18 +162,10 @@ class PairedScores:
 
     Parameters
     ----------
-    labels : ndarray of int, shape (N,)
-        True class indices.
-    predicted : ndarray of int, shape (2, N)
-        Class indices predicted by the first and the second model.
-    accepted : ndarray of bool, shape (2, N)
-        Predictions that were accepted rather than sent for review.
-    n_classes : int
-        The number of classes.
-    groups : ndarray of int, shape (N,), optional
+    labels, n_classes, groups, seed
         As in `Uncertainty`.
-    seed : int
-        Seed of the bootstrap.
+    predicted, accepted : ndarray of int and of bool, shape (2, N)
+        As in `Uncertainty`, of the first and the second model.
 
     Attributes
     ----------

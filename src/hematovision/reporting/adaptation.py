@@ -57,19 +57,9 @@ class PredictionChanges:
 
 @dataclass(frozen=True)
 class ChangedExample:
-    """An image with another prediction after adapting.
+    """An image (RGB, uint8) with another prediction after adapting, and its new confidence.
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    before, after : str
-        The predicted classes.
-    confidence : float
-        The probability of the prediction after.
-    name : str
-        The file name to show.
-    out_of_distribution : bool
-        Whether the image is unlike the adapted model's training images.
+    `out_of_distribution`: whether it is unlike the adapted model's training images.
     """
 
     image: NDArray[np.uint8]
@@ -119,15 +109,7 @@ def write_adaptation_report(
     facts: ReportFacts,
     examples: Sequence[ChangedExample] = (),
 ) -> Path:
-    """Write ``report.html`` into `folder` and return its path.
-
-    Parameters
-    ----------
-    folder : Path
-    changes : PredictionChanges
-    facts : ReportFacts
-    examples : sequence of ChangedExample
-        Up to `GALLERY` are shown.
+    """Write ``report.html`` into `folder`, with up to `GALLERY` examples, and return its path.
 
     Raises
     ------

@@ -150,30 +150,22 @@ class CardFacts:
 
     Parameters
     ----------
-    name : str
-        The model's name.
-    architecture : str
-        In a sentence.
-    weights : str
-        The backbone weights and their origin.
+    name, architecture, weights : str
+        The model's name, its network in a sentence, and the origin of the backbone weights.
     split_sizes : mapping of str to mapping of str to int
         For each split of the dataset, the images per class.
     split : str
         The split that the metrics are of.
     fingerprint : str
         SHA-256 over the training data.
-    split_method : str
-        How the splits were made, in a sentence.
-    preprocessing : str
-        From `preprocessing`.
+    split_method, preprocessing : str
+        How the splits were made, and how images are processed (from `preprocessing`).
     temperature, min_confidence, max_novelty : float
         Temperature of the calibration (its class biases are in the weights), review thresholds.
     labs : tuple of str
         Labs of the training images, where known.
     details : mapping of str to str
         Other rows: seed, versions, epochs.
-    about : Statements
-        What only people know.
     groups : mapping of str to sequence of str
         For each split of the dataset, the group of every image.
     refused : int or None
@@ -201,14 +193,7 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts, metrics: Metrics) -> str:
-    """Return the text of ``MODEL_CARD.md``, in Markdown.
-
-    Parameters
-    ----------
-    facts : CardFacts
-    metrics : Metrics
-        Of the split `facts.split`, as in ``metrics.json``.
-    """
+    """Return the text of ``MODEL_CARD.md``, in Markdown, with metrics of `facts.split`."""
     about = facts.about
     sections = (
         _heading(facts, metrics),
@@ -227,14 +212,9 @@ def model_card(facts: CardFacts, metrics: Metrics) -> str:
 
 
 def preprocessing(side: int, *, white_balance: bool = True) -> str:
-    """Describe the preprocessing of an image.
+    """Describe the preprocessing of an image for a network with an input of `side` pixels.
 
-    Parameters
-    ----------
-    side : int
-        Side of the network's input, in pixels.
-    white_balance : bool
-        Whether the model balances images first; those of the first version do not.
+    Models of version 0.1 have no white balance.
     """
     steps = []
     if white_balance:
@@ -251,16 +231,7 @@ def preprocessing(side: int, *, white_balance: bool = True) -> str:
 
 
 def data_rows(about: Statements, prepared: str, refused: int | None) -> list[Row]:
-    """Return the rows on the data: items 7 to 13.
-
-    Parameters
-    ----------
-    about : Statements
-    prepared : str
-        From `preprocessing`.
-    refused : int or None
-        Images that could not be read; None if not counted.
-    """
+    """Return the rows on the data, items 7 to 13; the arguments are as in `CardFacts`."""
     if refused is None:
         unread = "The number of unreadable images was not recorded."
     elif refused == 0:
@@ -296,15 +267,9 @@ def truth_rows(about: Statements) -> list[Row]:
 def partition_rows(
     about: Statements, split_method: str, groups: Mapping[str, Sequence[str]]
 ) -> list[Row]:
-    """Return the rows on the splits: items 19 to 21.
+    """Return the rows on the splits, items 19 to 21; the arguments are as in `CardFacts`.
 
-    Parameters
-    ----------
-    about : Statements
-    split_method : str
-        How the program made the splits, used if `about` has no `assignment`.
-    groups : mapping of str to sequence of str
-        For each split, the group of every image; empty if not known.
+    `split_method` is used if `about` has no `assignment`.
     """
     return [
         *_item("19 sample size", about.sample_size),

@@ -42,25 +42,7 @@ _ORDER = ("first", "second")
 
 @dataclass(frozen=True)
 class PairExample:
-    """An image that two models classify differently.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3), or bytes
-        As in `ErrorExample`.
-    true : str
-        The true class.
-    predicted : tuple of two str
-        The classes predicted by the first and the second model.
-    confidence : tuple of two float
-        Their probabilities.
-    decision : tuple of two str
-        ``"accepted"`` or ``"review"``.
-    name : str
-        The file name to show.
-    out_of_distribution : tuple of two bool
-        Whether the image is unlike the model's training images.
-    """
+    """An image that two models classify differently: as `ErrorExample`, pairs for both models."""
 
     image: NDArray[np.uint8] | bytes
     true: str
@@ -84,15 +66,7 @@ class Differing:
 def write_comparison_report(
     folder: Path, comparison: Comparison, facts: ReportFacts, differing: Differing
 ) -> Path:
-    """Write ``compare.html`` into `folder`, which is created if needed, and return its path.
-
-    Parameters
-    ----------
-    folder : Path
-    comparison : Comparison
-    facts : ReportFacts
-    differing : Differing
-        Up to `GALLERY` examples of each kind are shown.
+    """Write ``compare.html`` into `folder`, with up to `GALLERY` examples of each kind.
 
     Raises
     ------

@@ -60,12 +60,8 @@ class ReportFacts:
 
     Parameters
     ----------
-    title : str
-        The report's title, for instance ``"BCCD, official split"``.
-    model : str
-        The evaluated model's name or folder.
-    dataset : str
-        The dataset's name or folder.
+    title, model, dataset : str
+        The report's title, and the names of the model and the dataset.
     split : str
         The evaluated split: ``"test"``, ``"all"``.
     created : datetime
@@ -138,9 +134,6 @@ def write_report(
 
     Parameters
     ----------
-    folder : Path
-    metrics : Metrics
-    facts : ReportFacts
     history : sequence of mapping, optional
         One row per epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
     errors : sequence of ErrorExample, optional
@@ -182,14 +175,7 @@ def render_report(
 def render_page(template: str, facts: ReportFacts, labs: Sequence[str], **content: Any) -> str:
     """Render ``<template>.html.j2``; MissingExtraError if Jinja2 is not installed.
 
-    Parameters
-    ----------
-    template : str
-    facts : ReportFacts
-    labs : sequence of str
-        Labs of the images: pages of synthetic images are marked.
-    content
-        The template's other variables.
+    Pages are marked as synthetic by their images' `labs`; `content` are other variables.
     """
     return (
         _environment()
