@@ -1,4 +1,4 @@
-"""The classic recipe as people write it: what `benchmarks/training.py` runs beside `train`.
+"""The classic recipe as people write it: what `benchmarks/training.py` compares with `train`.
 
     python benchmarks/classic_recipe.py CROPS --weights FILE --out FOLDER [--epochs N]
                                         [--patience N]

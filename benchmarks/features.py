@@ -1,9 +1,9 @@
-"""How fast the feature cache fills, beside `classify` on the same files.
+"""Speed of filling the feature cache, compared with `classify` on the same files.
 
     python -m benchmarks.features --data DATA [--images 2000] [--rounds 5] [--json FILE] [--fill]
 
 The images are cells of BCCD's fields, cut out as `hematovision data import` does. In one process,
-in turn, each as often as --rounds says:
+in turn, each --rounds times:
 
 - `Classifier.stream`, which is what `classify` runs: the yardstick;
 - `training.features.extract` with an empty cache, one view of each image;
@@ -11,7 +11,7 @@ in turn, each as often as --rounds says:
 - `extract` once more with the cache that is full now.
 
 Rates are rows a second, and each is also given as a share of the yardstick's in the same round;
-medians. Run nothing else beside it.
+medians. Run nothing else at the same time.
 """
 
 from __future__ import annotations

@@ -1,23 +1,23 @@
-"""How long learning takes: the classic recipe as people write it beside `hematovision train`.
+"""Training time: the classic recipe as people write it against `hematovision train`.
 
     python -m benchmarks.training (--data DATA | --crops FOLDER) [--rounds 1] [--repeats 3]
                                   [--classic-epochs N] [--json FILE] [--fill]
 
-The images are the cells of BCCD's fields, cut out as `hematovision data import` does. Side by side,
-in turn, whole processes on the same files, from the start of Python to the written model:
+The images are the cells of BCCD's fields, cut out as `hematovision data import` does. Whole
+processes run in turn on the same files, from the start of Python to the written model:
 
 - the classic recipe (`benchmarks/classic_recipe.py`): ImageDataGenerator, frozen MobileNetV2 with
-  the same weights, `model.fit` in batches of 32, then `evaluate` and `predict` on the test part;
+  the same weights, `model.fit` in batches of 32, then `evaluate` and `predict` on the test split;
 - `hematovision train` with an empty feature cache, and, --repeats times as often, with a full one.
   It does more: a quarter more rows of rare classes, calibration, novelty, a report.
 
 In the first row both train for 15 epochs and neither stops early, which is checked; in the second
 both stop after 5 epochs without a lower validation loss. The classic recipe takes many minutes for
 each. With --classic-epochs N, it is run for N epochs only, and its 15 are extrapolated by the
-median of its epochs after the first, since each does the same work; the table says so, and the
-second row is left out, since nobody knows where that run would have stopped.
+median of its epochs after the first, since each does the same work; the table states this, and
+the second row is left out, because the last epoch of that run is not known.
 
-Needs the group ``dev``; run nothing else beside it.
+Needs the group ``dev``; run nothing else at the same time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CLASSIC = Path(__file__).with_name("classic_recipe.py")
 
 
 class Run(NamedTuple):
-    """Seconds of a whole process, the epochs it trained for, and its accuracy on the test part."""
+    """Seconds of a whole process, the epochs it trained for, and its accuracy on the test split."""
 
     seconds: float
     epochs: int
@@ -115,7 +115,7 @@ def classic(crops: Path, weights: Path, out: Path, epochs: int, patience: int | 
         raise RuntimeError(f"The classic recipe trained for {len(trained)} of {epochs} epochs.")
     left_out = EPOCHS - epochs
     seconds = measured.seconds + left_out * statistics.median(trained[1:])
-    say(f"classic: {measured.seconds:.1f} s, of which {len(trained)} epochs {sum(trained):.1f} s")
+    log(f"classic: {measured.seconds:.1f} s, of which {len(trained)} epochs {sum(trained):.1f} s")
     return Run(seconds, len(trained), figures["accuracy"])
 
 
@@ -135,7 +135,7 @@ def train(crops: Path, out: Path, patience: int) -> Run:
     if patience >= EPOCHS > epochs:
         raise RuntimeError(f"`hematovision train` stopped after {epochs} of {EPOCHS} epochs.")
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    say(f"hematovision train, {out.name}: {seconds:.1f} s, {epochs} epochs")
+    log(f"hematovision train, {out.name}: {seconds:.1f} s, {epochs} epochs")
     return Run(seconds, epochs, metrics["accuracy"])
 
 
@@ -201,8 +201,8 @@ def counted(runs: list[Run]) -> str:
     return ", ".join(map(str, sorted({run.epochs for run in runs})))
 
 
-def say(line: str) -> None:
-    """Tell on stderr how far it is."""
+def log(line: str) -> None:
+    """Write a line of progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The cache of features gives back what was put, and says what is wrong with it."""
+"""The feature cache: rows, threads, damage and errors."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from hematovision.errors import OutputError
 from hematovision.training.feature_cache import FeatureCache, open_cache
 
 
-def test_a_row_is_given_back_as_it_was_put():
+def test_a_row_is_returned_as_it_was_stored():
     row = np.arange(1283, dtype=np.float32)
     with open_cache("ab" * 32) as cache:
         cache.put([(b"key", row)])
@@ -21,7 +21,7 @@ def test_a_row_is_given_back_as_it_was_put():
         assert cache.get(b"another") is None
 
 
-def test_what_is_known_is_told_without_its_rows():
+def test_stored_keys_are_listed_without_their_rows():
     keys = [bytes([i]) * 33 for i in range(200)]
     with open_cache("ab" * 32) as cache:
         cache.put((key, np.zeros(1283, np.float32)) for key in keys[::2])
@@ -42,7 +42,7 @@ def test_threads_read_and_write_at_once():
         assert list(pool.map(use, range(64))) == list(range(64))
 
 
-def test_a_damaged_cache_says_which_file_to_delete(tmp_path: Path):
+def test_a_damaged_cache_is_an_error_that_names_the_file(tmp_path: Path):
     with open_cache("ab" * 32) as cache:
         path = cache.path
     path.write_bytes(b"this is no database" * 100)
@@ -50,7 +50,7 @@ def test_a_damaged_cache_says_which_file_to_delete(tmp_path: Path):
         FeatureCache("ab" * 32)
 
 
-def test_a_closed_cache_is_an_error_of_ours():
+def test_using_a_closed_cache_is_an_output_error():
     cache = FeatureCache("ab" * 32)
     cache.close()
     with pytest.raises(OutputError, match="cannot be used"):
@@ -66,7 +66,7 @@ def damaged(path: Path, statement: str, *values: object) -> None:
         connection.execute(statement, values)
 
 
-def test_an_altered_row_is_not_used_and_that_is_said_once(caplog):
+def test_an_altered_row_is_ignored_with_one_warning(caplog):
     rows = [(bytes([i]) * 33, np.full(1283, i, np.float32)) for i in range(4)]
     with open_cache("cd" * 32) as cache:
         cache.put(rows)
@@ -88,7 +88,7 @@ def test_an_altered_row_is_not_used_and_that_is_said_once(caplog):
         assert all(np.array_equal(cache.get(key), row) for key, row in rows)
 
 
-def test_rows_under_each_others_keys_are_not_used():
+def test_swapped_rows_are_ignored():
     first, second = b"\1" * 33, b"\2" * 33
     with open_cache("de" * 32) as cache:
         cache.put([(first, np.zeros(1283, np.float32)), (second, np.ones(1283, np.float32))])

@@ -1,4 +1,4 @@
-"""A full disk ends a run with one message that names the file, and no half file stays."""
+"""A full disk ends a run with one message that names the file, and leaves no partial file."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ SMALL = 192 * 1024
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, as small as they get; only root may make one."""
+    """A small disk; only root can create one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(folder)]
@@ -26,7 +26,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     except OSError:
         made = False
     if not made:
-        pytest.skip("this system lets no disk be made")
+        pytest.skip("this system does not allow mounting a disk")
     try:
         yield folder
     finally:
@@ -47,8 +47,8 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
     )
 
 
-def said_of(done: subprocess.CompletedProcess[str], path: Path) -> str:
-    """Return what a run that met a full disk said, after seeing that it named a file below."""
+def error_of(done: subprocess.CompletedProcess[str], path: Path) -> str:
+    """Check the error of a run on a full disk for the file in `path`, and return it."""
     assert done.returncode == 1, done.stderr
     assert f"Error: Cannot write {path}" in done.stderr, done.stderr
     assert "No space left on device. " in done.stderr
@@ -61,7 +61,7 @@ def said_of(done: subprocess.CompletedProcess[str], path: Path) -> str:
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Two hundred images, whose rows take more than two blocks of a disk."""
+    """Two hundred images, with rows that need more than two blocks of a disk."""
     first = write_square(tmp_path / "many" / "0.png", COLOURS["red"])
     for number in range(1, 200):
         (first.parent / f"{number}.png").write_bytes(first.read_bytes())
@@ -69,17 +69,17 @@ def many(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "room"), [(".csv", 4096), (".parquet", 16384), (".csv", 81920), (".jsonl", 81920)]
+    ("suffix", "free"), [(".csv", 4096), (".parquet", 16384), (".csv", 81920), (".jsonl", 81920)]
 )
 def test_a_table_names_its_file_and_is_resumed(
-    disk: Path, many: Path, tmp_path: Path, suffix: str, room: int
+    disk: Path, many: Path, tmp_path: Path, suffix: str, free: int
 ):
     out = disk / f"t{suffix}"
-    fill(disk, room)
+    fill(disk, free)
     done = run("classify", many, "--model", COLOUR_MODEL, "--out", out)
-    said = said_of(done, out)
-    # A store needs 20 kB before it has the first row.
-    assert (f"The results so far are in {out}.resume" in said) == (room > 20_000)
+    error = error_of(done, out)
+    # An empty store takes 20 kB.
+    assert (f"The results so far are in {out}.resume" in error) == (free > 20_000)
     assert sorted(path.name for path in disk.iterdir()) == ["filling", f"{out.name}.resume"]
     (disk / "filling").unlink()
     assert run("classify", many, "--model", COLOUR_MODEL, "--out", out, "--resume").returncode == 0
@@ -91,21 +91,21 @@ def test_a_table_names_its_file_and_is_resumed(
 def test_overlays_name_their_file(disk: Path, many: Path, explaining_model: Path):
     fill(disk, 16384)
     done = run("classify", many, "--model", explaining_model, "--explain", disk / "seen")
-    said_of(done, disk / "seen")
+    error_of(done, disk / "seen")
     assert not [path for path in (disk / "seen").iterdir() if path.name.startswith(".")]
 
 
 def test_an_evaluation_names_its_file(disk: Path, tmp_path: Path):
     data = write_squares(tmp_path / "data")
     fill(disk, 8192)
-    said_of(run("evaluate", COLOUR_MODEL, data, "--out", disk / "e"), disk / "e")
+    error_of(run("evaluate", COLOUR_MODEL, data, "--out", disk / "e"), disk / "e")
 
 
 def test_an_export_names_its_file(disk: Path):
     fill(disk, 8192)
     done = run("export", "rbc-wbc-platelets", "--to", "onnx", "--out", disk / "m.onnx")
-    said = said_of(done, disk / "m.onnx")
-    assert "free bytes; " in said
+    error = error_of(done, disk / "m.onnx")
+    assert "free bytes; " in error
     assert [path.name for path in disk.iterdir()] == ["filling"]
 
 
@@ -118,7 +118,7 @@ def test_the_feature_cache_is_named(disk: Path, tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_lock_that_cannot_be_made_is_named(disk: Path):
+def test_a_lock_on_a_full_disk_is_an_error(disk: Path):
     fill(disk, 0)
     with open_own(disk / "a.lock") as stream, pytest.raises(OSError, match="No space left"):
         stream.write(b"x" * 5000)

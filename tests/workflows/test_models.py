@@ -1,4 +1,4 @@
-"""What is told of the bundled models is what their own files say."""
+"""The list of bundled models agrees with their files."""
 
 import json
 from pathlib import Path

@@ -86,13 +86,15 @@ def test_a_second_run_into_one_folder_is_refused(command, holder, cells, tmp_pat
     assert holder.poll() is None
 
 
-def test_of_two_trainings_into_one_folder_one_ends_and_its_model_is_whole(cells, tmp_path):
+def test_of_two_trainings_into_one_folder_one_fails_and_the_other_is_complete(cells, tmp_path):
     cache = str(tmp_path / "cache")
     command = ("train", cells, "--out", tmp_path / "run", "--epochs", 1)
     both = [program_started(*command, HEMATOVISION_CACHE=cache) for _ in range(2)]
-    said = [process.communicate(timeout=300) for process in both]
+    outputs = [process.communicate(timeout=300) for process in both]
     assert sorted(process.returncode for process in both) == [0, 1]
-    (refused,) = (err for process, (_, err) in zip(both, said, strict=True) if process.returncode)
+    (refused,) = (
+        err for process, (_, err) in zip(both, outputs, strict=True) if process.returncode
+    )
     assert "Another run is working in the folder" in refused
     assert read_bundle(tmp_path / "run").name == "run"
     assert not (tmp_path / "run" / LOCK).exists()
@@ -123,7 +125,7 @@ def test_a_killed_training_leaves_no_model_and_the_same_command_works_again(
     tried = CliRunner().invoke(program, ["classify", str(cells), "--model", str(out)])
     assert tried.exit_code == 1
     if moment != "predictions.csv":
-        return  # Training again takes seconds: once is enough.
+        return  # Training again takes seconds, so only one case does it.
     again = program_started(*command, HEMATOVISION_CACHE=cache)
     _, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
@@ -133,7 +135,7 @@ def test_a_killed_training_leaves_no_model_and_the_same_command_works_again(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_whenever_the_writer_is_killed_bundle_json_comes_last(tmp_path):
+def test_bundle_json_is_written_last(tmp_path):
     process = started(TESTS / "workflows" / "killed_writer.py", tmp_path)
     out, err = process.communicate(timeout=300)
     last, code = map(int, out.split())
@@ -152,7 +154,7 @@ def test_whenever_the_writer_is_killed_bundle_json_comes_last(tmp_path):
             assert [path.name for path in folder.iterdir()] == [LOCK]
 
 
-def test_what_a_killed_run_left_is_removed_and_nothing_else(holder, tmp_path):
+def test_only_the_files_of_a_killed_run_are_removed(holder, tmp_path):
     run = tmp_path / "run"
     (run / ".report.html.0123abcd").write_text("half")
     holder.kill()

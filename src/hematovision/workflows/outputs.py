@@ -1,4 +1,4 @@
-"""Where results go: never over something that is there, and never two runs into one folder."""
+"""Output folders: nothing is overwritten, and two runs never write into the same one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 __all__ = ["LOCK", "claimed_folder", "fresh_folder", "held_folder", "refuse_inside"]
 
 LOCK = ".hematovision.lock"
-"""The file in a folder that a run holds while it works there; it goes when the run ends."""
+"""The lock file of a run in its folder; removed when the run ends."""
 
 OURS = frozenset(
     {
@@ -28,24 +28,24 @@ OURS = frozenset(
         "differences.csv",
     }
 )
-"""What the jobs of this package write, and therefore what an interrupted one may have left."""
+"""All files that a run writes, and so may leave when it is interrupted."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}")  # As `files.replacing` names them.
 
 
 def fresh_folder(path: Path, *, option: str = "--out") -> Path:
-    """Make sure that `path` is an empty folder.
+    """Create `path`, or check that it is an empty folder.
 
     Parameters
     ----------
     path : Path
     option : str
-        What the command line calls it, for the error.
+        Name of the CLI option, for the error.
 
     Raises
     ------
     OutputError
-        If something is in it, or it cannot be made.
+        If it is not empty or cannot be created.
     """
     ensure_folder(path)
     with writing(path):
@@ -56,23 +56,23 @@ def fresh_folder(path: Path, *, option: str = "--out") -> Path:
 
 
 def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--out") -> None:
-    """Refuse a folder for results that lies in one whose images are read.
+    """Check that an output folder is outside the input folders.
 
-    Its pictures would be taken for images by the next run.
+    The next run would read its figures as images.
 
     Parameters
     ----------
     path : Path
-        The folder for results.
+        The output folder.
     inputs : iterable of Path
-        Files and folders that are read.
+        Input files and folders.
     option : str
-        What the command line calls `path`, for the error.
+        Name of the CLI option of `path`, for the error.
 
     Raises
     ------
     OutputError
-        If it does, links followed.
+        If it is inside one, after resolving links.
     """
     place = Path(os.path.realpath(path))
     for given in inputs:
@@ -89,24 +89,24 @@ def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--
 def claimed_folder(
     path: Path, *, option: str = "--out", inputs: Iterable[str | Path] = ()
 ) -> Iterator[Path]:
-    """Hold an empty folder for this process alone while the block fills it.
+    """Lock an empty folder while the block fills it.
 
-    What an interrupted run left there is removed first. If the block fails, what it wrote is
-    removed, and the folder with it if this made it; a finished bundle stays.
+    Files of an interrupted run are removed first. If the block fails, its files are removed, and
+    the folder if it is new; a finished bundle is kept.
 
     Parameters
     ----------
     path : Path
     option : str
-        What the command line calls it, for the error.
+        Name of the CLI option, for the error.
     inputs : iterable of Path
-        What is read meanwhile; see `refuse_inside`.
+        Files and folders that are read; see `refuse_inside`.
 
     Raises
     ------
     OutputError
-        If another process works there, something else is in it, it cannot be made, or it lies in
-        one of the inputs.
+        If another process has locked it, it holds other files, it cannot be created, or it is
+        inside one of the inputs.
     """
     with writing(path):
         refuse_inside(path, inputs, option=option)
@@ -135,17 +135,17 @@ def _prepare(path: Path, option: str, *, was_interrupted: bool) -> None:
 
 @contextmanager
 def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
-    """Hold a folder, whatever is in it, for this process alone until the block ends.
+    """Lock a folder, whatever is in it, until the block ends.
 
     Yields
     ------
     bool
-        Whether a run that was killed had held it last.
+        Whether the last run in it was killed.
 
     Raises
     ------
     OutputError
-        If another process works there, or it cannot be made.
+        If another process has locked it, or it cannot be created.
     """
     lock = ensure_folder(path) / LOCK
     was_there = lock.exists()
@@ -169,7 +169,7 @@ def _others(path: Path) -> list[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what a run wrote that did not end, and nothing else."""
+    """Remove the files of an interrupted run, and nothing else."""
     for inside in _others(path):
         temporary = _TEMPORARY.fullmatch(inside.name)
         name = temporary["name"] if temporary else inside.name
@@ -182,7 +182,7 @@ def _remove_if_empty(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        return  # Somebody put something there, or it is gone.
+        return  # It is not empty, or was removed already.
 
 
 def _in_use(path: Path, option: str) -> OutputError:
