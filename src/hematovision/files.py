@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _LONGEST_NAME = 240  # bytes; a temporary name is longer, and the usual limit is 255
 
@@ -97,7 +97,7 @@ def writing(path: Path, size: int = 0) -> Iterator[None]:
 
 def _advice(path: Path, error: OSError, size: int) -> str:
     """Return the next step after an error of the system."""
-    if error.errno in _NO_ROOM:
+    if error.errno in _DISK_FULL:
         needed = f"; {size:,} are needed" if size else ""
         return f"{_free(path)}{needed}. Free some space or choose another disk, and try again."
     if error.errno == errno.EFBIG:

@@ -115,7 +115,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE = 2**14  # inflates to 16 MB at most
-# Each chunk of a PNG or WebP takes an iteration, and a file has room for millions of empty ones.
+# Each chunk of a PNG or WebP takes an iteration, and a file can hold millions of empty ones.
 # PNG encoders put at least 8 kB into each, so `MAX_BYTES` need 32,768; a WebP has one per frame.
 _MAX_CHUNKS = 2**16
 # First column and row and the steps between them, for each pass over the image (PNG, section 8).

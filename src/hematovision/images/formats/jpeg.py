@@ -32,7 +32,7 @@ _LOOK_AHEAD = b"\xff\0" * 8
 # empty scans keeps a decoder busy for minutes. Encoders write about 10 scans.
 _MAX_SCANS = 100
 
-# Each marker takes an iteration, and a file has room for 134 million. `MAX_BYTES` of metadata need
+# Each marker takes an iteration, and a file can hold 134 million. `MAX_BYTES` of metadata need
 # 4,096 segments; restart markers are not counted.
 _MAX_SEGMENTS = 2**14
 
