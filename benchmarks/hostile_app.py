@@ -47,9 +47,9 @@ def main() -> None:
         largest = largest_within_limits(folder)
         os.environ["HEMATOVISION_DATABASE_URL"] = f"sqlite:///{name}/records.sqlite3"
         done = run_measured([sys.executable, "-m", "benchmarks.hostile_app", "--upload", folder])
-    given, answered, refused = map(int, done.output.split()[-3:])
+    given, predicted, refused = map(int, done.output.split()[-3:])
     assert given >= written.files
-    row = [given, answered, refused, given - answered - refused]
+    row = [given, predicted, refused, given - predicted - refused]
     over = done.peak_mb - largest / 2**20
     print(describe())
     columns = ["files", "predicted", "refused", "lost", "s", "peak MB", "over the largest MB"]
@@ -75,15 +75,15 @@ def upload(folder: Path) -> None:
     from hematovision.review.store import ReviewStore
 
     classifier = Classifier.load("rbc-wbc-platelets", max_pixels=UPLOAD_PIXELS)
-    given = answered = refused = 0
+    given = predicted = refused = 0
     with ReviewStore.open() as store:
         for count, uploads in uploads_of(sorted(folder.iterdir())):
             batch = classify_batch(classifier, uploads, store, name="model")
             given += count
-            answered += len(batch.readable)
+            predicted += len(batch.readable)
             refused += len(batch.refused)
             batch.close()
-    print(given, answered, refused)
+    print(given, predicted, refused)
 
 
 def uploads_of(paths: list[Path]) -> Iterator[tuple[int, list[tuple[str, BinaryIO]]]]:

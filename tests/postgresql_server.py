@@ -19,7 +19,7 @@ USER = "hematovision"
 
 
 class NoServerError(Exception):
-    """PostgreSQL cannot be started here; says why."""
+    """PostgreSQL cannot be started here, for the reason in the message."""
 
 
 def find_programs() -> Path:

@@ -1,4 +1,4 @@
-"""The app as a process: it ends when told to, and talks to known hosts only."""
+"""The app as a process: it ends on signals, and accepts requests to allowed hosts only."""
 
 import os
 import signal
@@ -137,7 +137,7 @@ def test_a_taken_port_is_one_message_and_a_failure(home: Path):
     assert "--port" in text
 
 
-def test_only_names_of_this_computer_are_answered(start: Start):
+def test_only_names_of_this_computer_are_accepted(start: Start):
     app = start()
     here, evil = f"127.0.0.1:{app.port}", "evil.example"
     for path in ("/", "/_stcore/health", "/_stcore/host-config"):
@@ -182,12 +182,12 @@ def test_under_the_path_of_a_proxy_it_is_reached_by_the_proxys_name(start: Start
     assert f"http://127.0.0.1:{app.port}/blood " in app.log.read_text()
 
 
-def test_its_address_is_told_and_nothing_is_advertised(start: Start):
+def test_its_address_is_printed_and_nothing_is_advertised(start: Start):
     app = start()
     app.process.terminate()
     app.process.wait(15)
-    told = app.log.read_text()
-    assert f"http://127.0.0.1:{app.port}" in told
-    assert "agents" not in told
-    assert "Streamlit" not in told
-    assert len(told.splitlines()) == 1
+    printed = app.log.read_text()
+    assert f"http://127.0.0.1:{app.port}" in printed
+    assert "agents" not in printed
+    assert "Streamlit" not in printed
+    assert len(printed.splitlines()) == 1

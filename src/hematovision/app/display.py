@@ -46,7 +46,7 @@ def web_image(content: bytes) -> bytes | NDArray[np.uint8]:
 
 
 def heat_map(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image with the model's attention drawn over it.
+    """Return an image with the model's attention as an overlay.
 
     Parameters
     ----------

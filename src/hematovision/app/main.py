@@ -39,7 +39,7 @@ def show() -> None:
             st.page_link(page, width="content")
     try:
         chosen.run()
-    except HematoVisionError as error:  # its message says what to do; others are defects
+    except HematoVisionError as error:  # expected, with advice; others are defects
         st.error(str(error), icon=":material/error:")
     st.html(f'<div class="hv-foot">{_NOTICE}<br>HematoVision {__version__}{_model()}</div>')
 

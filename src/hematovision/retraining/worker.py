@@ -1,6 +1,6 @@
 """The training process: ``python -m hematovision.retraining.worker EVENTS``.
 
-The first event says what to do; the worker appends the others. See `run.start_retraining`.
+The first event is the request; the worker appends the others. See `run.start_retraining`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def compare_models(
         A bundled model's name or a run folder.
     new : Path
         The run folder of a model trained on `dataset`, with ``split.csv``. Without a test split,
-        the validation split is used, and the note says so.
+        the validation split is used, with a note.
     dataset : Path
         The new model's dataset.
     out : Path, optional

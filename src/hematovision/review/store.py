@@ -42,8 +42,9 @@ class ReviewStore:
     """Predictions and what reviewers decided about them.
 
     Every method is one transaction: when it returns, its changes are on disk; when it raises,
-    nothing has changed. Threads may share a store; processes open one each. Every method may raise
-    a `DatabaseError`.
+    nothing has changed. Threads may share a store; processes open one each. Methods raise a
+    `ReviewError` for arguments that are invalid or not in the records, and a `DatabaseError` if
+    the database fails.
 
     Parameters
     ----------
@@ -103,13 +104,7 @@ class ReviewStore:
     # --- predictions -------------------------------------------------------------------------
 
     def start_batch(self, model: ModelRef) -> int:
-        """Add an empty batch for predictions of `model`; return its number.
-
-        Raises
-        ------
-        ReviewError
-            If the model is recorded with other classes.
-        """
+        """Add an empty batch for predictions of `model`; return its number."""
         with self._database.writing() as session:
             return repository.start_batch(session, model, self._clock())
 
@@ -122,11 +117,6 @@ class ReviewStore:
         -------
         list of int
             Ids of the predictions in order, without refused ones, which are not recorded.
-
-        Raises
-        ------
-        ReviewError
-            If there is no such batch, or a prediction is not of its model.
         """
         with self._database.writing() as session:
             retention = repository.get_retention(session)
@@ -147,11 +137,6 @@ class ReviewStore:
         -------
         int
             How many are new in the queue.
-
-        Raises
-        ------
-        ReviewError
-            If there is no such prediction, an image is not a PNG, or no images are kept.
         """
         with self._database.writing() as session:
             return repository.send_to_review(session, images, repository.get_retention(session))
@@ -172,13 +157,7 @@ class ReviewStore:
             return repository.batches(session, _at_least_one(limit, "limit"))
 
     def predictions(self, batch: int) -> list[RecordedPrediction]:
-        """Return the predictions of a batch in the order they were recorded.
-
-        Raises
-        ------
-        ReviewError
-            If there is no such batch.
-        """
+        """Return the predictions of a batch in the order they were recorded."""
         with self._database.reading() as session:
             return repository.predictions_of(session, batch)
 
@@ -234,8 +213,6 @@ class ReviewStore:
 
         Raises
         ------
-        ReviewError
-            If there is no such prediction, or `label` is not a class of its model.
         ReviewConflictError
             If somebody else holds or has decided the cell, or it was never claimed.
         """
@@ -266,11 +243,6 @@ class ReviewStore:
         """Count a model's predictions against the decisions in force.
 
         Cells that are waiting again don't count.
-
-        Raises
-        ------
-        ReviewError
-            If there are no records of the model.
         """
         with self._database.reading() as session:
             return decisions.agreement(session, model_sha256)
@@ -304,46 +276,22 @@ class ReviewStore:
             return repository.get_setting(session, key)
 
     def set_setting(self, key: str, value: str, by: str) -> None:
-        """Set `key`; earlier values stay in the records.
-
-        Raises
-        ------
-        ReviewError
-            If the key is empty or longer than 100 characters, or either can't be stored as text.
-        """
+        """Set `key`; earlier values stay in the records."""
         with self._database.writing() as session:
             repository.set_setting(session, key, value, clean_person(by), self._clock())
 
     def delete_image(self, sha256: str, by: str) -> Deletion:
-        """Delete all predictions for an image, with its copies and decisions, and leave a trace.
-
-        Raises
-        ------
-        ReviewError
-            If there is no prediction for such an image.
-        """
+        """Delete all predictions for an image, with its copies and decisions, and leave a trace."""
         with self._deleting() as session:
             return repository.delete_image(session, sha256, clean_person(by), self._clock())
 
     def delete_batch(self, batch: int, by: str) -> Deletion:
-        """Delete a batch with its predictions, images and decisions, and leave a trace.
-
-        Raises
-        ------
-        ReviewError
-            If there is no such batch.
-        """
+        """Delete a batch with its predictions, images and decisions, and leave a trace."""
         with self._deleting() as session:
             return repository.delete_batch(session, batch, clean_person(by), self._clock())
 
     def delete_older(self, days: int, by: str) -> Deletion:
-        """Delete everything recorded more than `days` days ago, and leave a trace.
-
-        Raises
-        ------
-        ReviewError
-            If `days` is negative.
-        """
+        """Delete everything recorded more than `days` days ago, and leave a trace."""
         with self._deleting() as session:
             return repository.delete_older(session, days, clean_person(by), self._clock())
 

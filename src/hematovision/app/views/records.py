@@ -32,7 +32,7 @@ def show() -> None:
     )
     st.caption(
         "File names can contain patient names: rename such files first. Images are stored without "
-        "the metadata of their files. No data leaves this computer."
+        "the metadata of their files. No data is sent anywhere else."
     )
     _show_retention()
     st.subheader("Batches")

@@ -33,7 +33,7 @@ def show() -> None:
     if not who:
         _ask_name()
         return
-    # Decisions redraw the grid only; the other tabs are drawn when they are opened.
+    # Decisions rerun the grid only; the other tabs run when they are opened.
     grid, agreement, history = st.tabs(
         ["Queue", "Agreement", "My decisions"], key="review-tab", on_change="rerun"
     )
