@@ -378,6 +378,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(db: sqlite3.Connection, path: Path, identity: Identity) -> None:
     """Create the tables in a new file; check those of another."""
     db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA cache_size = -256")  # kB; the default of 2 MB is no faster here
     if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         db.execute("BEGIN")
         for statement in _TABLES:
