@@ -206,6 +206,7 @@ def test_the_rows_of_any_predictor_are_served():
             ("text", None),
         ]
         assert rows[1] == {"image": "three", "x": 0, "share": 1 / 3, "on_edge": True, "error": ""}
+        assert '"x":0,"share":0.3333333333333333,"on_edge":true,' in response.text
         assert "is not an image" in rows[-1]["error"]
         alone = client.post("/v1/classify", files=[("files", ("text", b"no image"))])
         assert (alone.status_code, alone.json()["error"][:6]) == (415, "text: ")

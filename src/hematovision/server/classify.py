@@ -17,6 +17,7 @@ from hematovision import images
 from hematovision.errors import RequestError
 from hematovision.model.inference import ImageResult, Item, Predictor, predict_image
 from hematovision.model.overlay import draw_overlay
+from hematovision.rows import Value
 from hematovision.server.engine import Engine
 from hematovision.server.models import LoadedModel
 from hematovision.server.problems import kind_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classified", "ModelNamed", "ModelsListed", "classify_routes", "read_form"]
 
-Values: TypeAlias = dict[str, str | float | None]
+Values: TypeAlias = dict[str, Value]
 
 _SHORT = 2**18
 """Bytes of a form that are parsed faster than another thread could start."""
@@ -37,26 +38,9 @@ _FURTHER_PARTS = 64
 
 _LENIENT = "Return a row with the `error` even if there is only one image and it cannot be read."
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "binary"},
-                        }
-                    },
-                }
-            }
-        },
-    }
-}
+_FILES = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+_FORM = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
+_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
 
 
 class ModelNamed(BaseModel):
@@ -115,7 +99,7 @@ def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
         works = [partial(_predict, served.predictor, item, explain=explain) for item in items]
         found = await engine.queue.run(works)
         results = [result for result, _ in found]
-        engine.count(served, results)
+        engine.metrics.predictions(served.name, results)
         if not lenient:
             _check_single(results)
         response = Classified(

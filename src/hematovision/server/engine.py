@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from hematovision.errors import ModelError, RequestError
 from hematovision.model.inference import ImageResult
-from hematovision.server.models import LoadedModel, Models
+from hematovision.server.models import Models
 from hematovision.server.settings import Settings
 
 __all__ = ["Engine", "Metrics", "WorkQueue"]
@@ -89,10 +89,6 @@ class Engine:
                 "Every thread has been busy with one image for longer than the deadline. Try "
                 "another server, or try again later.",
             )
-
-    def count(self, served: LoadedModel, results: Iterable[ImageResult[Any]]) -> None:
-        """Count predictions in the metrics."""
-        self.metrics.predictions(served.name, results)
 
     def close(self) -> None:
         """Reject new requests, and let the threads end.

@@ -135,7 +135,7 @@ def protocol_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
         wanted = _wanted(asked, _outputs(classifier))
         works = [partial(predict_image, classifier, item) for item in items]
         results = await engine.queue.run(works)
-        engine.count(served, results)
+        engine.metrics.predictions(served.name, results)
         _check_all(results)
         response = {"model_name": served.name, "model_version": served.hash}
         if asked.id:
