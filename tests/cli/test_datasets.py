@@ -11,6 +11,7 @@ import pytest
 from hematovision import images
 from hematovision.data.cells import read_cells
 from hematovision.data.download import Downloaded
+from hematovision.data.formats import FORMATS
 from hematovision.data.public_sets import SETS
 from hematovision.paths import unescape_name
 from hematovision.synthetic import render_cell
@@ -326,3 +327,12 @@ def test_what_cannot_be_converted_is_listed_and_the_exit_code_is_three(
     assert result.exit_code == 3
     assert "Problems (1):" in result.stderr
     assert "expected" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["import --format", "convert --to", "convert --from"])
+def test_the_choices_of_a_format_are_the_registered_formats(run, tmp_path: Path, option: str):
+    command, name = option.split()
+    result = run("data", command, tmp_path, tmp_path / "new", name, "nonsense")
+    assert result.exit_code == 2
+    found = re.findall(r"'([a-z-]+)'", result.stderr.partition("not one of")[2])
+    assert found == [*FORMATS, *(["folders"] if command == "import" else [])]

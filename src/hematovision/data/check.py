@@ -109,9 +109,8 @@ class CheckReport:
 
     files: int  # images checked
     findings: tuple[Finding, ...]  # errors first, then warnings, then notes
-    counts: Mapping[
-        str, Mapping[str, int]
-    ]  # images per split and class; "no part": in no split; "all" is last
+    # Images per split and class; "no part" has those in no split; "all" comes last.
+    counts: Mapping[str, Mapping[str, int]]
     taxonomy: Taxonomy | None = None
 
     @property

@@ -55,7 +55,7 @@ class ConvertReport:
     splits: Mapping[str, int]  # number of fields of each split; "all" without a split
     classes: tuple[str, ...]  # in the order of their ids in formats that have ids
     problems: tuple[str, ...]  # what could not be converted, with the file
-    notes: tuple[str, ...]  # what may be unexpected
+    notes: tuple[str, ...]  # what was changed, such as the scale of boxes
 
     @property
     def ok(self) -> bool:

@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from hematovision.data.formats import detect_format
+from hematovision.data.converting import convert_dataset
+from hematovision.data.formats import FORMATS, detect_format
+from hematovision.data.formats.annotations import (
+    AnnotatedField,
+    AnnotationFormat,
+    Annotations,
+    NamedBox,
+)
 from hematovision.data.importing import import_dataset
-from hematovision.errors import DatasetError
+from hematovision.errors import DatasetError, TaxonomyError
 
 
 def lay(root: Path, draw, *files: str) -> Path:
@@ -77,3 +84,39 @@ def test_the_formats_of_real_datasets_are_detected(real_data: Path):
     assert detect_format(real_data / "txl" / "raabin") == "yolo"
     with pytest.raises(DatasetError, match=r"csv \(.*folders \("):
         detect_format(real_data / "pbc")
+
+
+class OneLine(AnnotationFormat):
+    """One text file with the boxes of one field: image, class and corners."""
+
+    name = "one-line"
+    one_file = True
+
+    def recognise(self, folders):
+        return next((file for folder in folders for file in folder.glob("*.boxes")), None)
+
+    def read(self, source, annotations=None, names=None):
+        words = (source / "all.boxes").read_text().split()
+        box = NamedBox(words[1], tuple(map(float, words[2:])), "all.boxes")
+        return Annotations((AnnotatedField(source / words[0], "a", (box,)),))
+
+    def write(self, folder, fields, classes):
+        lines = [f"{f.file} {label} {box}" for f in fields for label, box in f.boxes]
+        (folder / "all.boxes").write_text("\n".join(lines))
+
+
+def test_a_registered_format_is_detected_imported_converted_and_written(
+    tmp_path: Path, draw, monkeypatch
+):
+    monkeypatch.setitem(FORMATS, "one-line", OneLine())
+    source = draw(tmp_path / "set", "a.png")
+    (source / "all.boxes").write_text("a.png WBC 10 10 30 40")
+    assert detect_format(source) == "one-line"
+    with pytest.raises(TaxonomyError, match="only one class"):
+        import_dataset(source, tmp_path / "cells", taxonomy="folders")
+    report = import_dataset(source, tmp_path / "cells", taxonomy="rbc-wbc-platelets", split="none")
+    assert (report.format, report.by_class["WBC"]) == ("one-line", 1)
+    convert_dataset(source, tmp_path / "voc", to="voc")
+    back = convert_dataset(tmp_path / "voc", tmp_path / "back", to="one-line")
+    assert back.boxes == 1
+    assert "a.png WBC (10.0, 10.0, 30.0, 40.0)" in (tmp_path / "back" / "all.boxes").read_text()
