@@ -89,7 +89,7 @@ def cells() -> np.ndarray:
 @pytest.fixture(scope="session")
 def manifest(weights: BackboneWeights) -> Manifest:
     return Manifest(
-        name="drawn",
+        name="discs",
         taxonomy=RBC_WBC_PLATELETS,
         temperature=1.25,
         thresholds=Thresholds(min_confidence=0.4, max_novelty=100.0),
@@ -111,7 +111,7 @@ def run_folder(tmp_path: Path, manifest: Manifest, model_bytes: bytes) -> Path:
     files = {
         ONNX: model_bytes,
         "history.csv": b"epoch,loss\n1,0.5\n",
-        "MODEL_CARD.md": b"# Drawn\n",
+        "MODEL_CARD.md": b"# Discs\n",
     }
     return write_bundle(tmp_path / "run", manifest, files).folder
 

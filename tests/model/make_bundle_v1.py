@@ -1,8 +1,8 @@
 """How the folder ``data/bundle_v1`` was made; kept to be read, not to be run again.
 
-Its model is no MobileNetV2 but says which of red, green and blue is strongest: small enough to be
-committed, and its answers can be worked out by hand. When the schema grows, this folder stays
-what it is, and a new one is added beside it.
+Its model is not a MobileNetV2 but predicts which of red, green and blue is strongest: small enough
+to be committed, with predictions that can be computed by hand. When the schema changes, this folder
+stays as it is and another one is added.
 """
 
 from pathlib import Path

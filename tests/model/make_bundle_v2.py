@@ -1,4 +1,4 @@
-"""How the folder ``data/bundle_v2`` was made: that of schema 1 with a golden answer."""
+"""How the folder ``data/bundle_v2`` was made: that of schema 1 with a self-test."""
 
 from pathlib import Path
 from shutil import copytree

@@ -1,4 +1,4 @@
-"""The model that says which colour is strongest, able to say where it looked."""
+"""The model that predicts the strongest colour, with explanation maps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ OLD = Path(__file__).parent / "data" / "bundle_v1"
 
 
 def explaining_graph(*, size: int = 7) -> bytes:
-    """`tiny_graph` with the output ``attention``: how strong the answered colour is where."""
+    """`tiny_graph` with ``attention``: the strength of the predicted colour at each place."""
     model = onnx.load_from_string(tiny_graph())
     node = helper.make_node
     model.graph.node.extend(

@@ -41,7 +41,7 @@ def test_no_images_have_no_features(backbone, cells):
     assert backbone.features(cells[:0]).shape == (0, 1280)
 
 
-def test_its_hash_tells_what_is_done_with_the_images_too(weights):
+def test_its_hash_depends_on_the_preprocessing(weights):
     backbone = Backbone(weights)
     assert backbone.sha256 == Backbone(weights).sha256
     assert backbone.sha256 != Backbone(weights, white_balance=False).sha256
@@ -65,7 +65,7 @@ def test_arrays_that_are_no_fitted_images_are_refused(backbone, images):
         backbone.features(images)
 
 
-def test_without_onnx_it_says_what_to_install(weights, monkeypatch):
+def test_without_onnx_the_error_names_what_to_install(weights, monkeypatch):
     monkeypatch.delitem(sys.modules, "hematovision.model.graph", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match="Reading an ONNX model needs the module 'onnx'"):

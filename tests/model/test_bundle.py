@@ -24,7 +24,7 @@ from hematovision.model.bundle import (
 
 def test_a_written_bundle_is_read_back(run_folder, manifest, model_bytes):
     bundle = read_bundle(run_folder)
-    assert bundle.name == "drawn"
+    assert bundle.name == "discs"
     assert bundle.taxonomy == manifest.taxonomy
     assert bundle.thresholds == manifest.thresholds
     assert bundle.manifest.data == manifest.data
@@ -69,7 +69,7 @@ def test_a_missing_file_is_noticed(run_folder):
         read_bundle(run_folder)
 
 
-def test_files_of_ones_own_beside_it_do_not_matter(run_folder):
+def test_other_files_in_the_folder_do_not_matter(run_folder):
     (run_folder / "notes.txt").write_text("mine")
     assert "notes.txt" not in read_bundle(run_folder).manifest.files
 

@@ -1,4 +1,4 @@
-"""Calibration finds what spoilt the logits, and does not learn too much from few images."""
+"""Calibration finds how logits were distorted, and does not overfit to few images."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hematovision.model.calibration import Calibration, fit_calibration
 from hematovision.model.head import Head, softmax
 
 
-def answered(count=20_000, classes=4, seed=0):
+def predicted(count=20_000, classes=4, seed=0):
     """Logits whose softmax is, by construction, the chance of each class."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 3, (count, classes))
@@ -22,14 +22,14 @@ def loss(logits, labels):
 
 @pytest.mark.parametrize("factor", [0.4, 1.0, 3.0])
 def test_the_temperature_by_which_logits_were_spoilt_is_found(factor):
-    logits, labels = answered()
+    logits, labels = predicted()
     found = fit_calibration(logits * factor, labels)
     assert found.temperature == pytest.approx(factor, rel=0.04)
     assert found.bias == pytest.approx(np.zeros(4), abs=0.1)
 
 
 def test_the_bias_by_which_logits_were_spoilt_is_found():
-    logits, labels = answered()
+    logits, labels = predicted()
     bias = np.array([2.0, -1.0, 0.5, -1.5])
     found = fit_calibration(2 * (logits - bias), labels)
     assert found.temperature == pytest.approx(2, rel=0.05)
@@ -37,7 +37,7 @@ def test_the_bias_by_which_logits_were_spoilt_is_found():
 
 
 def test_nothing_near_it_is_better():
-    logits, labels = answered(3000)
+    logits, labels = predicted(3000)
     logits = 2 * logits + [3, 0, 0, -2]
     found = fit_calibration(logits, labels)
     least = loss(found.apply(logits), labels)
@@ -68,12 +68,12 @@ def test_a_few_faultless_images_do_not_make_a_model_sure_of_everything():
 
 def test_few_images_move_a_bias_by_no_more_than_its_prior_allows():
     found = fit_calibration(np.zeros((10, 2)), np.array([0] + [1] * 9))
-    # The odds say 2.2; the prior holds back.
+    # The odds give 2.2; the prior shrinks it.
     assert 1 < found.bias[1] - found.bias[0] < 1.8
 
 
 def test_a_class_without_images_is_not_argued_away():
-    logits, labels = answered(2000)
+    logits, labels = predicted(2000)
     kept = labels != 3
     found = fit_calibration(logits[kept], labels[kept])
     assert found.bias[3] == 0
@@ -87,7 +87,7 @@ def test_without_images_nothing_changes():
 
 
 def test_a_hopeless_model_ends_at_the_bound():
-    logits, labels = answered(500)
+    logits, labels = predicted(500)
     found = fit_calibration(-logits, labels)
     assert found.temperature == pytest.approx(20)
 

@@ -24,8 +24,8 @@ def run(model: bytes, images, *outputs, external=None):
 
 
 @pytest.fixture(scope="module")
-def answers(model_bytes, cells):
-    """All five outputs for the drawn images, by name."""
+def outputs(model_bytes, cells):
+    """All five outputs for the test images, by name."""
     names = ["probabilities", "novelty", "features", "feature_map", "attention"]
     return dict(zip(names, run(model_bytes, cells, *names), strict=True))
 
@@ -50,16 +50,16 @@ def keras_classifier(keras_mobilenet, weights, head):
     return model
 
 
-def test_it_gives_what_keras_gives(keras_classifier, answers, cells):
+def test_it_gives_what_keras_gives(keras_classifier, outputs, cells):
     probabilities, features, feature_map = keras_classifier.predict(
         white_balanced(cells), verbose=0
     )
-    np.testing.assert_allclose(answers["probabilities"], probabilities, atol=1e-4)
-    np.testing.assert_allclose(answers["features"], features, atol=1e-4)
+    np.testing.assert_allclose(outputs["probabilities"], probabilities, atol=1e-4)
+    np.testing.assert_allclose(outputs["features"], features, atol=1e-4)
     # Pixel by pixel: a padding on the wrong side would show at the border.
-    np.testing.assert_allclose(answers["feature_map"], feature_map, atol=2e-3)
-    assert answers["features"].std(axis=0).max() > 0.3, "the images must not all look the same"
-    assert np.ptp(answers["probabilities"], axis=0).max() > 0.02
+    np.testing.assert_allclose(outputs["feature_map"], feature_map, atol=2e-3)
+    assert outputs["features"].std(axis=0).max() > 0.3, "the images must not all look the same"
+    assert np.ptp(outputs["probabilities"], axis=0).max() > 0.02
 
 
 def test_it_gives_what_keras_gives_on_real_images(keras_classifier, model_bytes, real_data):
@@ -74,57 +74,57 @@ def test_it_gives_what_keras_gives_on_real_images(keras_classifier, model_bytes,
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_features_are_the_mean_of_the_feature_map(answers):
-    assert answers["feature_map"].shape == (9, 7, 7, 1280)
+def test_features_are_the_mean_of_the_feature_map(outputs):
+    assert outputs["feature_map"].shape == (9, 7, 7, 1280)
     np.testing.assert_allclose(
-        answers["feature_map"].mean(axis=(1, 2)), answers["features"], atol=1e-5
+        outputs["feature_map"].mean(axis=(1, 2)), outputs["features"], atol=1e-5
     )
-    assert answers["feature_map"].min() == 0
-    assert answers["feature_map"].max() <= 6
+    assert outputs["feature_map"].min() == 0
+    assert outputs["feature_map"].max() <= 6
 
 
-def test_probabilities_are_the_heads(answers, head):
-    expected = head.probabilities(answers["features"])
-    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
+def test_probabilities_are_the_heads(outputs, head):
+    expected = head.probabilities(outputs["features"])
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
 
 
-def test_novelty_is_that_of_numpy(answers, novelty):
-    assert answers["novelty"].shape == (9,)
-    np.testing.assert_allclose(answers["novelty"], novelty.score(answers["features"]), rtol=1e-4)
-    alone = novelty._replace(direction=None).score(answers["features"])
-    assert (answers["novelty"] > 1.01 * alone).any(), "the direction must matter somewhere"
+def test_novelty_is_that_of_numpy(outputs, novelty):
+    assert outputs["novelty"].shape == (9,)
+    np.testing.assert_allclose(outputs["novelty"], novelty.score(outputs["features"]), rtol=1e-4)
+    alone = novelty._replace(direction=None).score(outputs["features"])
+    assert (outputs["novelty"] > 1.01 * alone).any(), "the direction must matter somewhere"
 
 
 @pytest.mark.parametrize("without", [("direction",), ("basis",), ("basis", "direction")])
-def test_models_with_less_novelty_open_answer_and_come_back(
-    weights, head, novelty, cells, answers, without
+def test_models_with_less_novelty_open_predict_and_are_read_back(
+    weights, head, novelty, cells, outputs, without
 ):
     less = novelty._replace(**dict.fromkeys(without))
     model = classifier_graph(weights, head, less)
     found = run(model, cells[:4], "novelty")[0]
-    np.testing.assert_allclose(found, less.score(answers["features"][:4]), rtol=1e-4)
+    np.testing.assert_allclose(found, less.score(outputs["features"][:4]), rtol=1e-4)
     again = read_classifier_graph(model)
     assert [name for name in less._fields if getattr(again.novelty, name) is None] == list(without)
     assert classifier_graph(again.weights, again.head, again.novelty) == model
 
 
-def test_attention_is_grad_cam_of_the_most_probable_class(weights, novelty, head, cells, answers):
+def test_attention_is_grad_cam_of_the_most_probable_class(weights, novelty, head, cells, outputs):
     # Biases that make the classes even: one class alone would not show which column was taken.
     kernel, bias = head.layers[-1]
-    even = Head((head.layers[0], (kernel, bias - head.logits(answers["features"]).mean(axis=0))))
+    even = Head((head.layers[0], (kernel, bias - head.logits(outputs["features"]).mean(axis=0))))
     names = ("probabilities", "attention")
     probabilities, attention = run(classifier_graph(weights, even, novelty), cells, *names)
-    said = probabilities.argmax(axis=1)
-    assert len(set(said)) > 1
+    labels = probabilities.argmax(axis=1)
+    assert len(set(labels)) > 1
     assert attention.shape == (9, 7, 7)
-    expected = grad_cam(even, answers["feature_map"], said)
+    expected = grad_cam(even, outputs["feature_map"], labels)
     np.testing.assert_allclose(attention, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_attention_is_what_a_gradient_tape_finds(keras_classifier, answers, head):
+def test_attention_is_what_a_gradient_tape_finds(keras_classifier, outputs, head):
     import tensorflow as tf
 
-    maps = tf.constant(answers["feature_map"])
+    maps = tf.constant(outputs["feature_map"])
     with tf.GradientTape() as tape:
         tape.watch(maps)
         value = tf.reduce_mean(maps, axis=(1, 2))
@@ -135,9 +135,9 @@ def test_attention_is_what_a_gradient_tape_finds(keras_classifier, answers, head
         of_class = tf.gather(logits, tf.argmax(logits, axis=1), batch_dims=1)
     slopes = tape.gradient(of_class, maps).numpy()
     # Equations 1 and 2 of Selvaraju et al.: average the slopes over the places, weigh, clip.
-    weighted = slopes.mean(axis=(1, 2), keepdims=True) * answers["feature_map"]
+    weighted = slopes.mean(axis=(1, 2), keepdims=True) * outputs["feature_map"]
     expected = np.maximum(weighted.sum(axis=3), 0)
-    np.testing.assert_allclose(answers["attention"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs["attention"], expected, rtol=1e-4, atol=1e-5)
     assert expected.max() > 1e-3
 
 
@@ -165,16 +165,16 @@ def test_heads_of_any_depth_fit(weights, novelty, cells, widths):
     assert len(read_classifier_graph(model).head.layers) == len(widths)
 
 
-def test_weights_from_a_file_or_from_the_graph_are_the_same(weights, head, novelty, cells, answers):
+def test_weights_from_a_file_or_from_the_graph_are_the_same(weights, head, novelty, cells, outputs):
     model = classifier_graph(weights, head, novelty, external="hematology.weights")
     assert len(model) < 2_100_000 < len(weights.to_bytes())
     external = {"hematology.weights": weights.to_bytes()}
     found = run(model, cells, "features", external=external)[0]
-    np.testing.assert_array_equal(found, answers["features"])
+    np.testing.assert_array_equal(found, outputs["features"])
 
 
 def test_the_weights_file_serves_any_runtime_as_external_data(
-    weights, head, novelty, cells, tmp_path, answers
+    weights, head, novelty, cells, tmp_path, outputs
 ):
     weights.save(tmp_path / "some.weights")
     path = tmp_path / "model.onnx"
@@ -182,13 +182,13 @@ def test_the_weights_file_serves_any_runtime_as_external_data(
     onnx.checker.check_model(path, full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(["features"], {"images": cells})[0]
-    np.testing.assert_allclose(found, answers["features"], atol=1e-5)
+    np.testing.assert_allclose(found, outputs["features"], atol=1e-5)
 
 
-def test_the_backbone_alone_gives_the_same_features(weights, cells, answers):
+def test_the_backbone_alone_gives_the_same_features(weights, cells, outputs):
     found = run(backbone_graph(weights), cells, "features", "feature_map")
-    np.testing.assert_array_equal(found[0], answers["features"])
-    np.testing.assert_array_equal(found[1], answers["feature_map"])
+    np.testing.assert_array_equal(found[0], outputs["features"])
+    np.testing.assert_array_equal(found[1], outputs["feature_map"])
 
 
 def test_the_same_parts_make_the_same_bytes(weights, head, novelty, model_bytes):

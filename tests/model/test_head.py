@@ -47,7 +47,7 @@ def test_softmax_bears_large_logits():
 
 
 @pytest.mark.parametrize(
-    ("layers", "said"),
+    ("layers", "message"),
     [
         ((), "0 layers"),
         ((layer(1280, 1),), "1 outputs"),
@@ -57,6 +57,6 @@ def test_softmax_bears_large_logits():
         (((np.full((1280, 3), np.inf), np.zeros(3)),), "not finite"),
     ],
 )
-def test_layers_that_do_not_fit_are_refused(layers, said):
-    with pytest.raises(ModelError, match=said):
+def test_layers_that_do_not_fit_are_refused(layers, message):
+    with pytest.raises(ModelError, match=message):
         Head(layers)

@@ -68,7 +68,7 @@ def test_its_keys_are_those_of_schema_3():
     assert MANIFEST.to_json()["backbone"]["file"] == "hematology.weights"
 
 
-def test_a_newer_schema_says_to_upgrade():
+def test_a_newer_schema_asks_for_an_upgrade():
     with pytest.raises(BundleError, match=r"schema 4.*up to 3.*pip install --upgrade"):
         parse_manifest(altered("schema_version", 4))
 
@@ -258,12 +258,12 @@ def test_names_that_lead_elsewhere_are_not(name):
     assert not is_safe_name(name)
 
 
-def test_what_json_cannot_say_is_not_written():
-    strange = Manifest(
+def test_values_without_a_json_form_are_not_written():
+    invalid = Manifest(
         "x", PBC8, MANIFEST.thresholds, MANIFEST.backbone, options={"rate": float("nan")}
     )
     with pytest.raises(BundleError, match="JSON"):
-        strange.to_text()
+        invalid.to_text()
 
 
 ROOT = JsonObject({"name": "x", "limits": {"novelty": 2, "on": True, "far": 10**400}}, "")

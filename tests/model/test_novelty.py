@@ -12,7 +12,7 @@ SIZE = 160  # Features: what holds for 1280, in less time.
 
 
 class Cells:
-    """Features of classes that differ along a few directions and hardly along the others."""
+    """Features of classes that differ along a few directions and very little along the others."""
 
     def __init__(self, classes=3, size=SIZE, seed=0):
         self.rng = np.random.default_rng(seed)
@@ -31,7 +31,7 @@ class Cells:
         return (self.centres.mean(0) + shift * self.decoy + spread).astype(np.float32)
 
 
-def test_it_is_one_for_images_like_those_learnt_from_and_more_for_others():
+def test_it_is_one_for_images_like_the_training_images_and_more_for_others():
     cells = Cells()
     fresh, _ = cells.draw(200)
     novelty = fit_novelty(*cells.draw(4000), 3, cells.draw_decoys(50)).scaled_to(fresh)
@@ -109,7 +109,7 @@ def test_a_class_without_images_changes_nothing():
     np.testing.assert_array_equal(with_gap.score(rows), fit_novelty(rows, labels, 2).score(rows))
 
 
-def test_features_that_never_moved_have_a_bounded_say():
+def test_constant_features_have_a_bounded_weight():
     rng = np.random.default_rng(0)
     rows = rng.normal(0, 1, (50, SIZE))
     rows[:, 0] = 0
@@ -117,7 +117,7 @@ def test_features_that_never_moved_have_a_bounded_say():
 
 
 @pytest.mark.parametrize(("each", "classes"), [(10, 2), (10, 3), (3, 20), (2, 2)])
-def test_few_images_are_enough_to_tell_decoys_from_cells(each, classes):
+def test_few_images_are_enough_to_separate_decoys_from_cells(each, classes):
     cells = Cells(classes)
     fresh, _ = cells.draw(40)
     novelty = fit_novelty(*cells.draw(each * classes), classes, cells.draw_decoys(30))
@@ -146,7 +146,7 @@ def test_the_fit_is_quick():
     cells = Cells(size=1280)
     rows, labels = cells.draw(10_000)
     decoys = cells.draw_decoys(286)
-    # Against one decomposition of that size: seconds say more of what else the machine does.
+    # Relative to one decomposition of that size: seconds depend on the load of the machine.
     yardstick = rows.T.astype(np.float64) @ rows
     took = []
     for work in (

@@ -69,7 +69,7 @@ TENSORS = {
     "padded tag": tensor(entry(b"location", b"canary.bin"), b"\xf0\x80\x00\x01"),
     "address in memory": tensor(entry(b"location", b"*/_ORT_MEM_ADDR_/*") + entry(b"offset", b"1")),
     "above": tensor(entry(b"location", b"../canary.bin")),
-    "beside the weights": tensor(entry(b"location", b"./hematology.weights")),
+    "the weights by another path": tensor(entry(b"location", b"./hematology.weights")),
     "unknown key": tensor(entry(b"location", b"hematology.weights") + entry(b"basepath", b"/")),
 }
 

@@ -1,4 +1,4 @@
-"""A model is found by its name or its folder, and a missing one says what there is."""
+"""A model is found by its name or its folder; the error for a missing one lists the others."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_bundled_models_are_the_finished_folders_of_the_package(home):
     assert find_model("pbc8") == home / "pbc8"
 
 
-def test_the_packages_own_models_are_beside_the_code():
+def test_the_bundled_models_are_in_the_package():
     assert registry._home().parts[-2:] == ("hematovision", "models")
     assert all((registry._home() / name / "bundle.json").is_file() for name in bundled_models())
 
@@ -54,13 +54,13 @@ def test_a_bundled_name_means_the_bundled_model_whatever_lies_around(home, tmp_p
 
 
 @pytest.mark.parametrize("name", ["pbc9", "", "../pbc8", "a\x00b", "x" * 5000])
-def test_what_is_neither_says_what_there_is_and_how_to_get_one(home, tmp_path, monkeypatch, name):
+def test_an_unknown_model_lists_the_models_and_how_to_train_one(home, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelNotFoundError, match=r"pbc8, rbc-wbc-platelets.*hematovision train"):
         find_model(name)
 
 
-def test_an_unfinished_run_is_told_from_no_folder(home, tmp_path):
+def test_an_unfinished_run_is_distinguished_from_no_folder(home, tmp_path):
     (tmp_path / "half").mkdir()
     with pytest.raises(ModelNotFoundError, match="did not finish"):
         find_model(tmp_path / "half")
@@ -68,7 +68,7 @@ def test_an_unfinished_run_is_told_from_no_folder(home, tmp_path):
         find_model("absent")
 
 
-def test_an_installation_without_models_says_so(tmp_path, monkeypatch):
+def test_an_installation_without_models_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_home", lambda: tmp_path / "absent")
     with pytest.raises(ModelNotFoundError, match="none in this installation"):
         find_model("pbc8")

@@ -51,7 +51,7 @@ def test_data_in_files_that_were_not_given_is_never_read(tmp_path, monkeypatch, 
         open_session(outside([("location", location)]))
 
 
-def test_nor_beside_the_packaged_weights(tmp_path, monkeypatch):
+def test_nor_in_the_folder_of_the_packaged_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hematology.weights2").write_bytes(bytes(16))
     given = {"hematology.weights": bytes(16)}
@@ -157,7 +157,7 @@ def test_images_of_any_memory_layout_become_contiguous():
     assert check_images(images, 224).flags.c_contiguous
 
 
-def test_processors_are_counted_where_the_system_tells_and_where_not(monkeypatch):
+def test_cpus_are_counted_with_and_without_affinity(monkeypatch):
     assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)

@@ -1,4 +1,4 @@
-"""Thresholds do what they promise on data with a known answer."""
+"""Thresholds keep their rates on data with known labels."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from hematovision.model.thresholds import (
 THRESHOLDS = Thresholds(min_confidence=0.9, max_novelty=2.0)
 
 
-def answers(confidence, wrong):
+def predictions(confidence, wrong):
     """Probabilities of two classes with the given confidences; label 0 is right."""
     confidence, wrong = np.asarray(confidence, float), np.asarray(wrong, bool)
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
@@ -25,7 +25,7 @@ def test_the_threshold_lets_as_many_pass_as_the_error_rate_allows():
     confidence = np.linspace(0.85, 1.0, 1000)
     wrong = np.zeros(1000, bool)
     wrong[[10, 60, 90, 110, 130, 400]] = True
-    probabilities, novelty, labels = answers(confidence, wrong)
+    probabilities, novelty, labels = predictions(confidence, wrong)
     thresholds = fit_thresholds(probabilities, novelty, labels, max_error=0.0035)
     kept = confidence >= thresholds.min_confidence
     # Above the error at 90 there are three among 909; with the one at 90 it would be four.
@@ -37,26 +37,26 @@ def test_the_threshold_lets_as_many_pass_as_the_error_rate_allows():
 def test_no_more_is_sent_to_review_than_allowed():
     confidence = np.linspace(0.85, 1.0, 1000)
     wrong = np.ones(1000, bool)
-    thresholds = fit_thresholds(*answers(confidence, wrong), max_review=0.2)
+    thresholds = fit_thresholds(*predictions(confidence, wrong), max_review=0.2)
     assert (confidence < thresholds.min_confidence).sum() == 200
 
 
 def test_equal_confidences_are_on_one_side():
     confidence = np.repeat([0.99, 0.9], [100, 100])
     wrong = np.arange(200) >= 199
-    thresholds = fit_thresholds(*answers(confidence, wrong), max_error=0.001, max_review=0.6)
+    thresholds = fit_thresholds(*predictions(confidence, wrong), max_error=0.001, max_review=0.6)
     assert thresholds.min_confidence == pytest.approx(0.945)
 
 
-def test_no_answer_is_accepted_that_is_wrong_one_time_in_five():
+def test_no_prediction_that_is_wrong_one_time_in_five_is_accepted():
     confidence = np.linspace(0.6, 1.0, 200)
-    thresholds = fit_thresholds(*answers(confidence, np.zeros(200)))
+    thresholds = fit_thresholds(*predictions(confidence, np.zeros(200)))
     assert thresholds.min_confidence == 0.8
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1001, 0.98), (101, 0.98), (100, 1.1), (5, 1.1)])
 def test_the_novelty_threshold_is_the_98th_percentile_or_above_all_of_few(count, expected):
-    probabilities, _, labels = answers(np.full(count, 0.99), np.zeros(count))
+    probabilities, _, labels = predictions(np.full(count, 0.99), np.zeros(count))
     thresholds = fit_thresholds(probabilities, np.linspace(0, 1, count), labels)
     assert thresholds.max_novelty == pytest.approx(expected, abs=0.005)
 

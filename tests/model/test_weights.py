@@ -119,7 +119,7 @@ def test_missing_and_unknown_weights_are_named(weights):
 
 
 @pytest.mark.parametrize(
-    ("name", "array", "said"),
+    ("name", "array", "message"),
     [
         ("Conv1/kernel", np.zeros((3, 3, 3, 48)), r"shape \(3, 3, 3, 32\).*48"),
         ("bn_Conv1/beta", np.full(32, np.nan), "not finite"),
@@ -127,8 +127,8 @@ def test_missing_and_unknown_weights_are_named(weights):
         ("bn_Conv1/moving_variance", np.full(32, -0.5), "negative"),
     ],
 )
-def test_numbers_that_cannot_be_weights_are_refused(weights, name, array, said):
-    with pytest.raises(WeightsError, match=said):
+def test_numbers_that_cannot_be_weights_are_refused(weights, name, array, message):
+    with pytest.raises(WeightsError, match=message):
         BackboneWeights(changed(weights, name, array))
 
 

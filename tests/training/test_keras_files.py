@@ -38,8 +38,8 @@ def files(weights: BackboneWeights, head: Head) -> dict[str, bytes]:
     return keras_bytes(weights, head, "h5", "keras", "litert")
 
 
-def pictures(dataset: Dataset, request: pytest.FixtureRequest) -> np.ndarray:
-    """Real cell images where they are at hand, drawn ones elsewhere."""
+def cell_images(dataset: Dataset, request: pytest.FixtureRequest) -> np.ndarray:
+    """Real cell images if available, else synthetic ones."""
     try:
         folder: Path = request.getfixturevalue("real_data")
     except pytest.skip.Exception:
@@ -52,14 +52,14 @@ def pictures(dataset: Dataset, request: pytest.FixtureRequest) -> np.ndarray:
 def test_plain_keras_gives_the_probabilities_of_onnx_runtime(
     files, kind, weights, head, dataset, tmp_path, request
 ):
-    batch = pictures(dataset, request)
+    batch = cell_images(dataset, request)
     (tmp_path / f"m.{kind}").write_bytes(files[kind])
     np.save(tmp_path / "images.npy", batch)
-    command = [sys.executable, "-c", PLAIN_KERAS, f"m.{kind}", "images.npy", "said.npy"]
+    command = [sys.executable, "-c", PLAIN_KERAS, f"m.{kind}", "images.npy", "predicted.npy"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
     expected = head.probabilities(Backbone(weights).features(batch))
     assert len(batch) >= 6
-    np.testing.assert_allclose(np.load(tmp_path / "said.npy"), expected, atol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "predicted.npy"), expected, atol=1e-4)
 
 
 def test_litert_gives_the_same_probabilities(files, weights, head, dataset):
@@ -68,6 +68,6 @@ def test_litert_gives_the_same_probabilities(files, weights, head, dataset):
     batch = np.stack([images.load(sample.path) for sample in dataset.samples[:2]])
     interpreter = tf.lite.Interpreter(model_content=files["litert"])
     run = interpreter.get_signature_runner()
-    (said,) = run(images=batch.astype(np.float32)).values()
+    (predicted,) = run(images=batch.astype(np.float32)).values()
     expected = head.probabilities(Backbone(weights).features(batch))
-    np.testing.assert_allclose(said, expected, atol=1e-4)
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)

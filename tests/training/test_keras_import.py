@@ -1,4 +1,4 @@
-"""Keras is imported when it is needed, and not before; that it is missing is said at once."""
+"""Keras is imported when it is needed, not before; a missing one is reported at once."""
 
 import gc
 import subprocess
@@ -27,10 +27,10 @@ except DatasetError:
 """
 
 
-def test_a_misspelt_dataset_is_told_before_keras_is_imported(tmp_path):
+def test_a_misspelt_dataset_is_reported_before_keras_is_imported(tmp_path):
     words = [sys.executable, "-c", MISSPELT, str(tmp_path / "run")]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "set()"
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "set()"
 
 
 def test_without_keras_training_ends_before_an_image_is_read(

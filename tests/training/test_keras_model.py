@@ -78,7 +78,7 @@ def test_batch_normalisation_stays_as_it_is(weights: BackboneWeights, head: Head
     assert not any("_BN/" in name for name in moved)
 
 
-def test_nothing_of_the_frozen_backbone_moves_while_the_head_learns(
+def test_the_frozen_backbone_does_not_change_while_the_head_is_trained(
     weights: BackboneWeights, head: Head
 ):
     model = classifier_model(weights, head)

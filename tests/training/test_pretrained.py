@@ -85,13 +85,13 @@ def test_what_is_no_keras_file_is_refused_by_name(name: str, tmp_path: Path):
         read_weights_file(tmp_path / name)
 
 
-def test_a_missing_file_says_what_else_there_is():
+def test_a_missing_file_lists_the_other_weights():
     with pytest.raises(WeightsError, match="'hematology', nor 'imagenet', nor a file"):
         load_weights("no/such.h5")
 
 
 @pytest.mark.parametrize("home", [None, "elsewhere"])
-def test_imagenet_offline_says_in_one_line_where_to_put_the_file(monkeypatch, tmp_path, home):
+def test_imagenet_offline_names_the_folder_for_the_file_in_one_line(monkeypatch, tmp_path, home):
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")
 

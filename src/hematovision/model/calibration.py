@@ -1,4 +1,4 @@
-"""Calibration: logits turned into probabilities that are right as often as they say.
+"""Calibration: probabilities that are right as often as they state.
 
 One temperature for all classes and one bias for each, fitted to validation images. NumPy only.
 """
@@ -30,7 +30,7 @@ class Calibration:
     Parameters
     ----------
     temperature : float
-        Above 0; above 1 if the model was too sure of itself.
+        Above 0; above 1 if the model was overconfident.
     bias : ndarray of float64, shape (C,)
         Sums to 0. Training lets every class count alike; the bias gives frequent ones their share
         back.
@@ -49,7 +49,7 @@ class Calibration:
 
 
 def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Calibration:
-    """Find what calibrates logits: bias-corrected temperature scaling.
+    """Fit a calibration of logits: bias-corrected temperature scaling.
 
     The method is that of Alexandari, Kundaje and Shrikumar 2020 (arXiv:1901.06852, sec. 2.2), an
     extension of Guo et al. 2017 (arXiv:1706.04599): temperature and biases minimise the negative

@@ -176,7 +176,7 @@ class Classifier:
     ) -> Generator[ImageResult[Prediction], None, None]:
         """Classify image files as `stream` does, with explanation maps (`ImageResult.attention`).
 
-        `overlay.draw_overlay` draws a map.
+        `explain.draw_overlay` draws a map.
 
         Raises
         ------

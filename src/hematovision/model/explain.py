@@ -1,4 +1,4 @@
-"""Where a model looked: Grad-CAM in closed form, from the last feature map and the head.
+"""Explanation maps: Grad-CAM in closed form, from the last feature map and the head.
 
 Grad-CAM (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via
 Gradient-based Localization", equations 1 and 2) weighs each channel of the last feature map by the
@@ -12,23 +12,35 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from hematovision.model.head import Head
 from hematovision.model.network import INPUT_SIZE
 
-__all__ = ["LEAN", "both_ways", "grad_cam", "hottest_point", "logit_slopes", "upsample"]
+__all__ = [
+    "LEAN",
+    "MAX_SIDE",
+    "MIN_SIDE",
+    "both_ways",
+    "colour_of",
+    "draw_overlay",
+    "grad_cam",
+    "hottest_point",
+    "logit_slopes",
+    "upsample",
+]
 
 LEAN = 0.25
-"""How far below and to the right of its middle a place of the map looks, in places.
+"""Offset of a place's field of view, down and to the right of its middle, in places.
 
 The five convolutions of stride 2 are padded below and on the right only, which alone would make it
-15.5 of the input's pixels, 0.48 places; learnt kernels lean back. Of 0, 0.25 and 0.48, this brings
-most of the map into the white cells' boxes (`benchmarks/explanations.py`, on its training part).
+15.5 of the input's pixels, 0.48 places; trained kernels compensate for some of it. Of 0, 0.25 and
+0.48, this value puts most of the map into the white cells' boxes (`benchmarks/explanations.py`, on
+its training split).
 """
 
-_FINER = 4  # Places of a map of both ways for each of one; more would show no more.
-_MARGIN = 2  # Places by which a map is continued at its borders, as far as the bicubic reaches.
+_FINER = 4  # Resolution of `both_ways`; more would not show more.
+_MARGIN = 2  # Places added at the borders, the reach of the bicubic filter.
 
 
 def logit_slopes(
@@ -42,13 +54,13 @@ def logit_slopes(
     Parameters
     ----------
     head : Head
-    features : array of float32, (N, 1280)
+    features : array of float32, (N, D)
     classes : array of int, (N,)
-        For each image the class whose logit is asked for.
+        The class of the logit, for each image.
 
     Returns
     -------
-    array of float32, (N, 1280)
+    array of float32, (N, D)
     """
     value, passed = np.asarray(features, np.float32), []
     for kernel, bias in head.layers[:-1]:
@@ -63,7 +75,7 @@ def logit_slopes(
 def grad_cam(
     head: Head, feature_map: NDArray[np.float32], classes: NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """Return where each image speaks for a class.
+    """Return the evidence for a class at each place of the image.
 
     With slopes ``s`` (`logit_slopes`) and the feature map ``A``, the value of place (i, j) is
     ``relu(sum_k s_k A_ijk) / 49``: the part of the class's logit that comes from there, at least 0.
@@ -71,10 +83,10 @@ def grad_cam(
     Parameters
     ----------
     head : Head
-    feature_map : array of float32, (N, M, M, 1280)
-        As `Classifier.feature_maps` gives it.
+    feature_map : array of float32, (N, M, M, D)
+        From `Classifier.feature_maps`.
     classes : array of int, (N,)
-        For each image the class to explain, mostly the one it was given.
+        The class to explain, for each image; usually the predicted one.
 
     Returns
     -------
@@ -103,7 +115,7 @@ def upsample(attention: NDArray[np.float32], height: int, width: int) -> NDArray
         In the units of `attention`.
     """
     rows, columns = attention.shape
-    # The bicubic needs neighbours: without the margin the border would be drawn half a place off.
+    # Without the margin the bicubic filter would shift the border by half a place.
     wide = np.pad(np.asarray(attention, np.float32), _MARGIN, mode="edge")
     start = _MARGIN - LEAN
     box = (start, start, start + columns, start + rows)
@@ -114,17 +126,17 @@ def upsample(attention: NDArray[np.float32], height: int, width: int) -> NDArray
 def both_ways(
     attention: NDArray[np.float32], turned: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """Return the mean of a map and of that of the same image turned by half, four times as fine.
+    """Return the mean of the maps of an image and of its half turn, four times as fine.
 
-    The places of the one look a little lower right of their middle, those of the other upper left:
-    together they see twice as many places, and lean nowhere.
+    Fields of view lie a little to the lower right of their places, and in the half turn to the
+    upper left: the mean has no offset and twice as many places.
 
     Parameters
     ----------
     attention : array of float32, (M, M)
         One map of `grad_cam`.
     turned : array of float32, (M, M), or None
-        That of the image turned by half, for the same class; None where it has another.
+        That of the half turn; None if it has another class.
 
     Returns
     -------
@@ -149,11 +161,132 @@ def hottest_point(attention: NDArray[np.float32]) -> tuple[float, float] | None:
     Returns
     -------
     tuple of float, or None
-        x and y as fractions of the image's width and height, from its upper left corner; None where
-        nothing speaks for the class and the map is 0 throughout.
+        x and y as fractions of the image's width and height, from its upper left corner; None if
+        the map is 0 throughout.
     """
     smooth = upsample(attention, INPUT_SIZE, INPUT_SIZE)
     row, column = divmod(int(smooth.argmax()), INPUT_SIZE)
     if not smooth[row, column] > 0:
         return None
     return (column + 0.5) / INPUT_SIZE, (row + 0.5) / INPUT_SIZE
+
+
+MAX_SIDE = 1024
+"""Longer images are reduced to this side, in pixels."""
+
+MIN_SIDE = 256
+"""Shorter images are enlarged to this longer side: a crop of 30 pixels shows nothing."""
+
+# Viridis (S. van der Walt and N. Smith 2015, released into the public domain under CC0) at nine
+# even steps. It is perceptually uniform, rises in lightness throughout, and holds for colour-blind
+# eyes and in grey; its green and yellow are colours that no common blood stain has.
+_VIRIDIS = (
+    (68, 1, 84),
+    (71, 44, 122),
+    (59, 81, 139),
+    (44, 113, 142),
+    (33, 144, 141),
+    (39, 173, 129),
+    (92, 200, 99),
+    (170, 220, 50),
+    (253, 231, 37),
+)
+
+_STRENGTH = 0.6  # Opacity at the peak: the cell must stay visible.
+_INK, _PAPER = (40, 40, 48), (255, 255, 255)
+
+
+def colour_of(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the colour of each value from 0 (dark violet) to 1 (yellow).
+
+    Parameters
+    ----------
+    heat : array of float32, (...)
+
+    Returns
+    -------
+    array of float32, (..., 3)
+        RGB, 0 to 255.
+    """
+    steps = np.linspace(0, 1, len(_VIRIDIS))
+    channels = [np.interp(heat, steps, channel) for channel in zip(*_VIRIDIS, strict=True)]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def draw_overlay(
+    image: NDArray[np.uint8], attention: NDArray[np.float32], caption: str = ""
+) -> NDArray[np.uint8]:
+    """Draw an explanation map over the image, with a ring around its peak.
+
+    The colour goes from transparent, where there is no evidence for the class, over green to yellow
+    at the peak; it compares places of this image, not images with each other. The longer side is
+    reduced to 1024 or enlarged to 256 pixels.
+
+    Parameters
+    ----------
+    image : array of uint8, (H, W, 3)
+        RGB, from `images.read`: the whole image.
+    attention : array of float32, (M, M)
+        From `Classifier.explain`, `Classifier.attention` or `grad_cam`.
+    caption : str
+        One line below the image, cut if it is too long; none if empty.
+
+    Returns
+    -------
+    array of uint8, (height, width, 3)
+        RGB.
+    """
+    base = _sized(image)
+    height, width = base.shape[:2]
+    point = hottest_point(attention)
+    if point is not None:
+        heat = upsample(attention, height, width)
+        base = _blend(base, heat / heat.max())
+        _ring(base, point[0] * width, point[1] * height)
+    pixels = np.rint(base).astype(np.uint8)
+    return np.concatenate([pixels, _strip(caption, width, height)]) if caption else pixels
+
+
+def _sized(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    scale = np.clip(longer, MIN_SIDE, MAX_SIDE) / longer
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    sized = Image.fromarray(np.ascontiguousarray(image))
+    if size != sized.size:
+        sized = sized.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return np.asarray(sized, np.float32)
+
+
+def _blend(base: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    opacity = (_STRENGTH * heat)[..., None]
+    return base + opacity * (colour_of(heat) - base)
+
+
+def _ring(base: NDArray[np.float32], x: float, y: float) -> None:
+    """Draw a white ring with a dark edge, visible on any background; in place, antialiased."""
+    height, width = base.shape[:2]
+    radius = max(height, width) / 48 + 3
+    thickness = radius / 4
+    top, left = max(0, int(y - 2 * radius)), max(0, int(x - 2 * radius))
+    part = base[top : int(y + 2 * radius) + 1, left : int(x + 2 * radius) + 1]
+    rows, columns = np.indices(part.shape[:2], dtype=np.float32)
+    distance = np.hypot(columns + (left + 0.5 - x), rows + (top + 0.5 - y))
+    for colour, half in ((_INK, thickness), (_PAPER, thickness / 2)):
+        cover = np.clip(half + 0.5 - np.abs(distance - radius), 0, 1)[..., None]
+        part += cover * (np.asarray(colour, np.float32) - part)
+
+
+def _strip(caption: str, width: int, height: int) -> NDArray[np.uint8]:
+    """Return the caption on white, as wide as the image."""
+    size = max(12, max(width, height) // 28)
+    font = ImageFont.load_default(size)
+    strip = Image.new("RGB", (width, round(size * 1.9)), _PAPER)
+    margin = size // 2
+    available = width - 2 * margin
+    text = caption
+    while text and font.getlength(text) > available:
+        text = text[:-2] + "…" if len(text) > 2 else ""
+    middle = strip.height / 2
+    ImageDraw.Draw(strip).text((margin, middle), text, fill=_INK, font=font, anchor="lm")
+    return np.asarray(strip, np.uint8)

@@ -56,7 +56,7 @@ def backbone_graph(
     weights : BackboneWeights or Network
         The weights.
     external : str, optional
-        Name of the weights file (`BackboneWeights.save`) to refer to, beside the graph's own file;
+        Name of the weights file (`BackboneWeights.save`) to refer to, in the folder of the graph;
         without it the graph holds the weights itself.
     white_balance : bool
         Whether images are balanced first (`preprocessing.white_balanced`).
@@ -83,7 +83,7 @@ def classifier_graph(
     external: str | None = None,
     white_balance: bool = True,
 ) -> bytes:
-    """Write the graph from images to answers.
+    """Write the graph from images to predictions.
 
     Its input is ``images``, uint8 RGB (N, 224, 224, 3); its outputs are ``probabilities``,
     float32 (N, C), ``novelty``, float32 (N,), ``features``, float32 (N, D), ``feature_map``,

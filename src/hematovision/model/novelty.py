@@ -1,10 +1,10 @@
-"""How unlike the training images an image is: a distance of its features from what was learnt.
+"""Novelty scores: the distance of an image's features from those of the training images.
 
-A network has an answer for everything, text and tables included, and its probabilities do not tell:
-they compare the classes with each other. What does tell are the directions of feature space in
-which cells hardly differ (Kamoi & Kobayashi 2020, "Why is the Mahalanobis Distance Effective for
-Anomaly Detection?", arXiv:2003.00402), and the one direction that leads from cells to decoys,
-images without a cell. Both are fitted in closed form, in a second. NumPy only.
+A network predicts a class for any image, text and tables included, and its probabilities do not
+show that: they compare the classes with each other. The directions of feature space in which cells
+differ least do show it (Kamoi & Kobayashi 2020, "Why is the Mahalanobis Distance Effective for
+Anomaly Detection?", arXiv:2003.00402), and so does the direction from cells to decoys, images
+without a cell. Both are fitted in closed form, in a second.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from hematovision.model.checks import checked
 
 __all__ = ["Novelty", "fit_novelty"]
 
-_MEDIAN_SHARE = 0.1  # Features that hardly ever move must not decide alone what is novel.
+_MEDIAN_SHARE = 0.1  # Features that are almost constant must not dominate the score.
 _TINIEST_STD = 1e-3
-# Chosen on images without a cell that the figures in docs/results.md do not come from.
+# Chosen on images without a cell that are not used in docs/results.md.
 _NARROW_SHARE = 0.4  # Of all directions: 512.
 _DECOY_WEIGHT = 0.3
 _RIDGE = 1.0  # The mean variance of a feature in standard deviations.
 
 
 class Novelty(NamedTuple):
-    """What the features of the training images look like.
+    """The distribution of the training images' features.
 
     Parameters
     ----------
-    means : array of float32, (C, 1280)
+    means : array of float32, (C, D)
         Mean features of each class.
-    inv_std : array of float32, (1280,)
+    inv_std : array of float32, (D,)
         One over the standard deviation of each feature within the classes.
-    basis : array of float16, (1280, K), optional
+    basis : array of float16, (D, K), optional
         The directions in which cells differ least, each over its standard deviation and the root
         of K. Half precision: it halves the model, and moves no score by a hundredth.
-    direction : array of float32, (1280,), optional
+    direction : array of float32, (D,), optional
         The direction from cells to decoys.
     """
 
@@ -49,20 +49,20 @@ class Novelty(NamedTuple):
     direction: NDArray[np.float32] | None = None
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the novelty (N,) of `features` (N, 1280): about 1 for images like those learnt.
+        """Return the novelty (N,) of `features` (N, D): about 1 for typical cells.
 
         With ``x = (features - mean) * inv_std`` for the nearest class, it is the root of
         ``|x @ basis|^2 + max(0, x @ direction)^2``: the distance along the directions in which
-        cells hardly differ, and how far towards decoys. Without a basis (models of the first
+        cells differ least, and towards decoys. Without a basis (models of the first
         version) the first term is the mean of ``x^2``; without a direction there is no second.
         """
         rows = np.asarray(features, np.float32)
-        # Class by class: at no time does an array (N, C, 1280) exist.
+        # Class by class, to avoid an array (N, C, D).
         squares = [self._squares((rows - mean) * self.inv_std) for mean in self.means]
         return np.asarray(np.sqrt(np.min(squares, axis=0)), np.float32)
 
     def scaled_to(self, features: NDArray[np.float32]) -> Novelty:
-        """Return this novelty in such a unit that the median of `features` (N, 1280) is 1.
+        """Return this novelty in such a unit that the median of `features` (N, D) is 1.
 
         Directions fitted to images are narrower along these images than along others; images
         that the fit has not seen give the scale that users will read.
@@ -91,7 +91,7 @@ def fit_novelty(
     n_classes: int,
     decoys: NDArray[np.float32] | None = None,
 ) -> Novelty:
-    """Describe what was learnt by its class means and the spread within the classes.
+    """Fit class means and the spread within the classes.
 
     Variances and covariances are means over the classes of two images and more, so that a class
     does not rule by its number; standard deviations are at least a tenth of their median. The
@@ -102,13 +102,13 @@ def fit_novelty(
 
     Parameters
     ----------
-    features : array (N, 1280)
+    features : array (N, D)
         Of training images.
     labels : array of int, (N,)
         Their classes, from 0.
     n_classes : int
         How many classes there are.
-    decoys : array (M, 1280), optional
+    decoys : array (M, D), optional
         Features of images without a cell.
 
     Raises

@@ -15,8 +15,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from hematovision import images
 from hematovision.errors import RequestError
+from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import ImageResult, Item, Predictor, predict_image
-from hematovision.model.overlay import draw_overlay
 from hematovision.rows import Value
 from hematovision.server.engine import Engine
 from hematovision.server.models import LoadedModel

@@ -1,4 +1,4 @@
-"""The files that Keras, and what grew around it, can open: .h5, .keras and LiteRT."""
+"""Write files for Keras and LiteRT: .h5, .keras and .tflite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ with needs_extra("train", "Writing Keras files"):
 __all__ = ["FORMATS", "keras_bytes"]
 
 FORMATS = {"h5": ".h5", "keras": ".keras", "litert": ".tflite"}
-"""What `keras_bytes` writes, and the endings that programs expect."""
+"""Formats of `keras_bytes`, and their usual endings."""
 
 
 def keras_bytes(
@@ -62,7 +62,7 @@ def _written(model: Any, kind: str) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hush what the writers say: that .h5 is an old format is known, and asked for."""
+    """Silence the writers' warnings about the old .h5 format, which was requested."""
     before = absl_logging.get_verbosity()
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:

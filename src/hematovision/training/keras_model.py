@@ -1,4 +1,4 @@
-"""The classifier as a plain Keras model, and the way of its weights in and out.
+"""The classifier as a plain Keras model, and its weights in and out.
 
 The model is the classic recipe, without custom objects:
 ``white balance -> shrinking -> Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D ->
@@ -44,7 +44,7 @@ BACKBONE_LAYER = "mobilenetv2"
 """Name of the nested MobileNetV2 in Keras models; other backbones have their own name."""
 
 SHRINK_LAYER = "shrink_rows"
-"""Name of the layer whose kernel (224, side) tells at which side a model's network sees."""
+"""Name of the layer whose kernel (224, side) holds the side of the network's input."""
 
 
 def application(backbone: str, weights: str | None = None) -> Any:

@@ -15,8 +15,8 @@ from hematovision import images
 from hematovision.errors import ImageError, OutputError
 from hematovision.files import sha256_bytes
 from hematovision.model.classifier import Classifier
+from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import ImageResult, Item, Predictor, infer
-from hematovision.model.overlay import draw_overlay
 from hematovision.model.prediction import Prediction
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.progress import Progress, no_progress

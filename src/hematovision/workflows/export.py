@@ -1,4 +1,4 @@
-"""The job of exporting: a bundle's model as one file for another program."""
+"""Export a model as one file for another program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FORMATS", "Format", "export"]
 
 Format: TypeAlias = Literal["h5", "keras", "onnx", "litert"]
 FORMATS: dict[Format, str] = {"h5": ".h5", "keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
-"""The kinds of file, and their usual endings."""
+"""The formats, and their usual endings."""
 
 
 def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
@@ -47,7 +47,9 @@ def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
     with writing(path):
         is_there = path.exists()
     if is_there:
-        raise OutputError(f"{path} exists already; it was not touched. Choose another with --out.")
+        raise OutputError(
+            f"{path} exists already and was not changed. Choose another file with --out."
+        )
     return write_new(path, _content(read_bundle(find_model(model)), to))
 
 

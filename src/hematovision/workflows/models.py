@@ -1,4 +1,4 @@
-"""The job of telling which models the package ships, and how good they were measured to be."""
+"""The bundled models and their metrics."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["ModelEntry", "list_models"]
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A bundled model and the key figures of its own test part.
+    """A bundled model and its key metrics on its test split.
 
     Parameters
     ----------
     name : str
     classes : tuple of str
     n : int
-        Images the figures were measured on.
+        Images of the test split.
     balanced_accuracy : float
     interval : tuple of float, or None
-        Its 95 % interval.
+        Its 95% interval.
     review_rate : float
-        The fraction of them that it sends to a person.
+        Fraction of them sent for review.
     card : Path
-        What a user should know before trusting it.
+        The model card.
     """
 
     name: str

@@ -21,8 +21,8 @@ from hematovision.evaluation import (
 )
 from hematovision.images.boxes import Box
 from hematovision.model.classifier import Classifier
+from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import Item, infer
-from hematovision.model.overlay import draw_overlay
 from hematovision.model.thresholds import Decision, Thresholds, accepts, decide
 from hematovision.paths import shown
 from hematovision.reporting import (
