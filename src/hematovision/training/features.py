@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,15 +214,26 @@ def extract(
     Features
         Without unreadable images, which are listed once each.
     """
+    places: dict[Path, list[int]] = {}
+    for place, view in enumerate(views):
+        places.setdefault(view.path, []).append(place)
+    files = list(places.items())
+    tasks = [files[start : start + _FILES] for start in range(0, len(files), _FILES)]
+
+    def read(task: Sequence[tuple[Path, list[int]]]) -> list[_FileRows | ImageError]:
+        return [
+            _file_rows(path, [views[place].index for place in wanted], extractor, cache)
+            for path, wanted in task
+        ]
+
     collector = _Collector(len(views), cache.n_features)
-    tasks = ahead(_reader(extractor, cache), _by_file(views), reading_threads())
+    results = ahead(read, tasks, reading_threads())
     fresh: list[Row] = []
     try:
-        with closing(tasks):
-            for results in tasks:
-                for result in results:
-                    collector.add(result)
-                    fresh += result.fresh
+        with closing(results):
+            for task, found in zip(tasks, results, strict=True):
+                for (_, wanted), result in zip(task, found, strict=True):
+                    fresh += collector.add(wanted, result)
                 if len(fresh) >= _BATCH:
                     cache.put(fresh)
                     fresh = []
@@ -234,54 +245,23 @@ def extract(
     return collector.features()
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file with the requested views of it, and the positions of their rows."""
-
-    path: Path
-    indices: list[int] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
+_FileRows: TypeAlias = tuple[list[Row], list[Row]]
+"""A row for every requested view of a file, and those of them that were not cached."""
 
 
-@dataclass(frozen=True, slots=True)
-class _FileResult:
-    """A row for every view of a file, or an error; `fresh` rows were not cached."""
-
-    file: _File
-    rows: Sequence[Row] = ()
-    fresh: Sequence[Row] = ()
-    error: ImageError | None = None
-
-
-def _by_file(views: Sequence[View]) -> list[list[_File]]:
-    """Group the views by file, and the files into tasks."""
-    files: dict[Path, _File] = {}
-    for place, view in enumerate(views):
-        file = files.setdefault(view.path, _File(view.path))
-        file.indices.append(view.index)
-        file.places.append(place)
-    listed = list(files.values())
-    return [listed[start : start + _FILES] for start in range(0, len(listed), _FILES)]
-
-
-def _reader(
-    extractor: Extractor, cache: FeatureCache
-) -> Callable[[Sequence[_File]], list[_FileResult]]:
-    """Return the function that threads run on files."""
-
-    def read(file: _File) -> _FileResult:
-        try:
-            data = images.read_bytes(file.path)
-            keys = row_keys(data, file.indices)
-            rows = {key: row for key in keys if (row := cache.get(key)) is not None}
-            missing = [key for key in dict.fromkeys(keys) if key not in rows]
-            fresh = _computed(data, missing, extractor, str(file.path)) if missing else []
-        except ImageError as error:
-            return _FileResult(file, error=error)
-        rows.update(fresh)
-        return _FileResult(file, [(key, rows[key]) for key in keys], fresh)
-
-    return lambda files: [read(file) for file in files]
+def _file_rows(
+    path: Path, indices: Sequence[int], extractor: Extractor, cache: FeatureCache
+) -> _FileRows | ImageError:
+    try:
+        data = images.read_bytes(path)
+        keys = row_keys(data, indices)
+        rows = {key: row for key in keys if (row := cache.get(key)) is not None}
+        missing = [key for key in dict.fromkeys(keys) if key not in rows]
+        fresh = _computed(data, missing, extractor, str(path)) if missing else []
+    except ImageError as error:
+        return error
+    rows.update(fresh)
+    return [(key, rows[key]) for key in keys], fresh
 
 
 class _Collector:
@@ -294,15 +274,18 @@ class _Collector:
         self._digests: list[str | None] = [None] * n
         self._refused: list[ImageError] = []
 
-    def add(self, result: _FileResult) -> None:
-        self.done += len(result.file.places)
-        if result.error is not None:
-            self._refused.append(result.error)
-            return
-        self._computed += len(result.fresh)
-        for place, (key, row) in zip(result.file.places, result.rows, strict=True):
+    def add(self, places: Sequence[int], result: _FileRows | ImageError) -> list[Row]:
+        """Take the rows of a file, and return those that were not cached."""
+        self.done += len(places)
+        if isinstance(result, ImageError):
+            self._refused.append(result)
+            return []
+        rows, fresh = result
+        self._computed += len(fresh)
+        for place, (key, row) in zip(places, rows, strict=True):
             self._values[place], self._colours[place] = row[:-3], row[-3:]
             self._digests[place] = key[:-1].hex()
+        return fresh
 
     def report_due(self) -> bool:
         """Return whether a batch was done since the last True."""

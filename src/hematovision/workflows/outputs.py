@@ -12,7 +12,7 @@ from hematovision.errors import OutputError
 from hematovision.files import delete_held, ensure_folder, open_own, try_hold_at, writing
 from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
-__all__ = ["LOCK", "claimed_folder", "fresh_folder", "held_folder", "refuse_inside"]
+__all__ = ["LOCK", "claimed_folder", "held_folder", "refuse_inside"]
 
 LOCK = ".hematovision.lock"
 """The lock file of a run in its folder; removed when the run ends."""
@@ -31,28 +31,6 @@ OURS = frozenset(
 """All files that a run writes, and so may leave when it is interrupted."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}")  # As `files.replacing` names them.
-
-
-def fresh_folder(path: Path, *, option: str = "--out") -> Path:
-    """Create `path`, or check that it is an empty folder.
-
-    Parameters
-    ----------
-    path : Path
-    option : str
-        Name of the CLI option, for the error.
-
-    Raises
-    ------
-    OutputError
-        If it is not empty or cannot be created.
-    """
-    ensure_folder(path)
-    with writing(path):
-        in_use = any(path.iterdir())
-    if in_use:
-        raise _in_use(path, option)
-    return path
 
 
 def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--out") -> None:
@@ -130,7 +108,10 @@ def _prepare(path: Path, option: str, *, was_interrupted: bool) -> None:
     if was_interrupted and not (path / MANIFEST).exists():
         _remove_leftovers(path)
     if _others(path):
-        raise _in_use(path, option)
+        raise OutputError(
+            f"The folder {path} is not empty; nothing in it was touched. Choose a new one with "
+            f"{option}, or move it away."
+        )
 
 
 @contextmanager
@@ -183,10 +164,3 @@ def _remove_if_empty(path: Path) -> None:
         path.rmdir()
     except OSError:
         return  # It is not empty, or was removed already.
-
-
-def _in_use(path: Path, option: str) -> OutputError:
-    return OutputError(
-        f"The folder {path} is not empty; nothing in it was touched. Choose a new one with "
-        f"{option}, or move it away."
-    )
