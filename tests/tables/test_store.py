@@ -600,6 +600,8 @@ class TestJournalOf02:
         with pytest.raises(OutputError, match=r"t\.csv\.journal was started with other .* model"):
             run(squares, tmp_path / "t.csv", resume=True)
         assert journal.exists()
+        self.write(squares, tmp_path / "t.csv")
+        assert run(squares, tmp_path / "t.csv", resume=True).before == 6, "the store was empty"
 
     def test_it_goes_when_the_run_starts_over(self, squares: Path, tmp_path: Path):
         self.write(squares, tmp_path / "t.csv")

@@ -376,18 +376,22 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path, identity: Identity) -> None:
-    """Create the tables in a new file; check those of another."""
+    """Create the tables in a new file; check those of another, and that its rows fit."""
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA cache_size = -256")  # kB; the default of 2 MB is no faster here
     if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         db.execute("BEGIN")
         for statement in _TABLES:
             db.execute(statement)
-        db.execute("INSERT INTO run VALUES ('identity', ?)", (json.dumps(identity),))
         db.commit()
     found = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in _VERSION}
     if found != _VERSION:
         raise _damaged(path, "another program or version wrote it")
+    if not db.execute("SELECT 1 FROM results").fetchone():
+        values = ("identity", json.dumps(identity))
+        db.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", values)
+        db.commit()
+        return
     try:
         stored = _identity(db)
     except (ValueError, TypeError) as error:
