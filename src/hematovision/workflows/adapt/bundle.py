@@ -359,7 +359,7 @@ def _card(bundle: Bundle, source: Source, notes: Sequence[str]) -> str:
         f"# {bundle.name}",
         f"> {wording.NOT_A_DEVICE} {NOT_FOR_DIAGNOSIS}",
         f"This is the model {source.title}, adapted to another lab without labels.",
-        "## Limits",
+        "## Limitations",
         "\n".join(f"- {note}" for note in notes),
         "## The model it was adapted from",
         "Its metrics do not hold for this one:",
