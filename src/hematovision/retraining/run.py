@@ -192,16 +192,12 @@ class Retraining:
 
     Parameters
     ----------
-    kind : {"train", "adapt"}
-    dataset : Path
+    kind, dataset, model
+        See `start_retraining`.
     folder : Path
         The run folder; it exists once the state is ``"done"``.
-    events : Path
-        The file of events.
-    log : Path
-        Standard output and error of the process.
-    model : str or None
-        The model to start from or to compare with.
+    events, log : Path
+        The file of events, and the process's other output.
     started : datetime
         UTC.
     state : {"running", "done", "failed", "stopped"}
@@ -209,13 +205,11 @@ class Retraining:
     epochs : tuple of Epoch
         Finished epochs; adapting has none.
     notes : tuple of str
-        Notes of the training to the user.
-    error : str
-        Why it failed; else empty.
+        For the user.
+    error, not_compared : str
+        Why it failed, or why the models could not be compared; else empty.
     comparison : ModelComparison or None
         With the old model, once both have been evaluated.
-    not_compared : str
-        Why the models could not be compared; else empty.
     pid : int or None
         Of the process, once it has started.
     """

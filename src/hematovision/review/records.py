@@ -111,28 +111,9 @@ class NewPrediction:
 
 @dataclass(frozen=True)
 class RecordedPrediction:
-    """A prediction in the records.
+    """A prediction in the records; see `NewPrediction` and `Prediction`.
 
-    Parameters
-    ----------
-    id, batch : int
-    name : str
-        File name, for display.
-    image : str
-        SHA-256 of the bytes received.
-    model : ModelRef
-    label : str
-        The predicted class.
-    probabilities : tuple of float
-        One per class of the model.
-    confidence, novelty : float
-        See `Prediction`.
-    decision : {"accepted", "review"}
-        The model's own, whatever reviewers decided later.
-    reason : str
-        Why a person should review it; else empty.
-    at : datetime
-        UTC.
+    `image` is the SHA-256 of the bytes received, `decision` the model's own, and `at` in UTC.
     """
 
     id: int
@@ -153,18 +134,8 @@ class RecordedPrediction:
 class Decision:
     """One step in the review of a prediction; steps are only ever appended.
 
-    Parameters
-    ----------
-    prediction_id : int
-    number : int
-        1, 2, ... within the prediction.
-    kind : {"class", "unusable", "undo"}
-    reviewer : str
-    at : datetime
-        UTC.
-    before, after : str or None
-        The cell's label before and after this step: a class, or None if unusable. Before the first
-        step it is the predicted class.
+    `number` counts from 1 within the prediction. `before` and `after` are the cell's label: at
+    first the predicted class, then a class or None (unusable). `at` is in UTC.
     """
 
     prediction_id: int
@@ -186,16 +157,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Known:
-    """The review state of an image, by its content.
+    """The review state of an image, by its content: waiting, or decided by `reviewer`.
 
-    Parameters
-    ----------
-    is_waiting : bool
-        Whether it is in the queue; else it was decided.
-    label : str or None
-        The decided class; None if unusable or waiting.
-    reviewer : str
-        Who decided; empty while it is waiting.
+    The decided `label` is None if the image is unusable or waiting.
     """
 
     is_waiting: bool
@@ -228,14 +192,8 @@ class Batch:
 class Agreement:
     """Agreement of a model with its reviewers, by the decisions in force.
 
-    Parameters
-    ----------
-    model : ModelRef
-    classes : tuple of str
-    matrix : array of int64, (C, C)
-        Rows are predicted classes, columns the reviewers'.
-    unusable : int
-        Cells that reviewers marked as unusable; not in the matrix.
+    `matrix`, int64 (C, C), has predicted classes as rows and the reviewers' as columns; `unusable`
+    cells are not in it.
     """
 
     model: ModelRef
@@ -286,21 +244,10 @@ class Retention:
 
 @dataclass(frozen=True)
 class Deletion:
-    """The trace of a deletion: how much, by whom and when, without file names or images.
+    """The trace of a deletion: how much, by whom and when (UTC), without file names or images.
 
-    Parameters
-    ----------
-    id : int
-    at : datetime
-        UTC.
-    by : str
-        A person's name, or ``"automatic"``.
-    what : str
-        What was to be deleted.
-    images : int
-        Distinct images affected; their SHA-256 are kept with the trace.
-    predictions : int
-        Predictions deleted, with their decisions; 0 if only images were.
+    `images` counts distinct images, whose SHA-256 are kept with the trace; `predictions` is 0 if
+    only images were deleted.
     """
 
     id: int

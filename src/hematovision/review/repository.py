@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
@@ -55,6 +54,7 @@ from hematovision.review.records import (
 )
 
 __all__ = [
+    "RETENTION",
     "apply_retention",
     "batches",
     "certainty",
@@ -62,7 +62,6 @@ __all__ = [
     "delete_batch",
     "delete_image",
     "delete_older",
-    "deleted_images",
     "deletions",
     "enqueue",
     "find_batch",
@@ -71,21 +70,20 @@ __all__ = [
     "get_retention",
     "get_setting",
     "lock_claims",
-    "models",
     "predictions_of",
     "predictions_with_models",
     "queues",
     "record",
-    "release",
     "send_to_review",
-    "set_retention",
     "set_setting",
     "start_batch",
     "to_model",
     "to_prediction",
 ]
 
-_RETENTION = "keeping"  # the setting's key since 0.2
+RETENTION = "keeping"
+"""The key of the setting, under its first name."""
+
 _MAX_KEY = 100
 
 
@@ -118,12 +116,6 @@ def to_prediction(row: PredictionRow, model: ModelRow) -> RecordedPrediction:
 def predictions_with_models() -> Select[PredictionRow, ModelRow]:
     """Return a query of all predictions, each with its model."""
     return select(PredictionRow, ModelRow).join_from(PredictionRow, BatchRow).join(ModelRow)
-
-
-def models(session: Session) -> list[ModelRef]:
-    """Return all models, by name."""
-    rows = session.scalars(select(ModelRow).order_by(ModelRow.name, ModelRow.sha256))
-    return [to_model(row) for row in rows]
 
 
 def find_model(session: Session, sha256: str) -> ModelRef:
@@ -380,17 +372,6 @@ def lock_claims(session: Session, reviewer: str) -> Sequence[int]:
     return session.scalars(query.order_by(WaitingRow.prediction_id).with_for_update()).all()
 
 
-def release(session: Session, reviewer: str) -> int:
-    """Release all cells of a reviewer; return how many."""
-    released = session.scalars(
-        update(WaitingRow)
-        .where(WaitingRow.claimed_by == reviewer)
-        .values(claimed_by=None, claimed_until=None)
-        .returning(WaitingRow.prediction_id)
-    )
-    return len(released.all())
-
-
 def send_to_review(session: Session, images: Mapping[int, bytes], retention: Retention) -> int:
     """Queue predictions, by id, with their images (PNG); return how many are new in the queue."""
     if retention.images == "none":
@@ -454,13 +435,8 @@ def set_setting(session: Session, key: str, value: str, by: str, now: datetime) 
 
 def get_retention(session: Session) -> Retention:
     """Return which images are kept."""
-    value = get_setting(session, _RETENTION)
+    value = get_setting(session, RETENTION)
     return Retention() if value is None else Retention(**json.loads(value))
-
-
-def set_retention(session: Session, retention: Retention, by: str, now: datetime) -> None:
-    """Append which images are kept."""
-    set_setting(session, _RETENTION, json.dumps(asdict(retention)), by, now)
 
 
 # --- deletions -----------------------------------------------------------------------------------
@@ -531,12 +507,6 @@ def deletions(session: Session) -> list[Deletion]:
     """Return the traces of all deletions, newest first."""
     rows = session.scalars(select(DeletionRow).order_by(DeletionRow.id.desc()))
     return [_to_deletion(row) for row in rows]
-
-
-def deleted_images(session: Session, deletion: int) -> list[str]:
-    """Return the SHA-256 of the images affected by a deletion, sorted."""
-    query = select(DeletedImageRow.sha256).where(DeletedImageRow.deletion_id == deletion)
-    return list(session.scalars(query.order_by(DeletedImageRow.sha256)))
 
 
 def _delete(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from hematovision.errors import ReviewError
 from hematovision.review import decisions, repository
-from hematovision.review.database import Database
+from hematovision.review.database import Database, DeletedImageRow, ModelRow, WaitingRow
 from hematovision.review.records import (
     LEASE,
     Agreement,
@@ -70,14 +73,8 @@ class ReviewStore:
         Parameters
         ----------
         url : str, optional
-            ``sqlite:///PATH`` or ``postgresql://user:password@host/name``. The default is
-            ``HEMATOVISION_DATABASE_URL``, else ``records.sqlite3`` in the user's data folder.
+            See `database_url`.
         clock : callable returning datetime, optional
-
-        Raises
-        ------
-        DatabaseError
-            If the database can't be opened, or was written by a newer version.
         """
         return cls(Database.open(url), clock)
 
@@ -149,7 +146,8 @@ class ReviewStore:
     def models(self) -> list[ModelRef]:
         """Return all recorded models, by name."""
         with self._database.reading() as session:
-            return repository.models(session)
+            rows = session.scalars(select(ModelRow).order_by(ModelRow.name, ModelRow.sha256))
+            return [repository.to_model(row) for row in rows]
 
     def batches(self, limit: int = 50) -> list[Batch]:
         """Return the newest batches, newest first."""
@@ -199,7 +197,13 @@ class ReviewStore:
     def release(self, reviewer: str) -> int:
         """Return all cells claimed by a reviewer to the queue; return how many."""
         with self._database.writing() as session:
-            return repository.release(session, clean_person(reviewer))
+            released = session.scalars(
+                update(WaitingRow)
+                .where(WaitingRow.claimed_by == clean_person(reviewer))
+                .values(claimed_by=None, claimed_until=None)
+                .returning(WaitingRow.prediction_id)
+            )
+            return len(released.all())
 
     def decide(self, prediction_id: int, reviewer: str, label: str | None) -> Decision:
         """Record a claimed cell's class, and renew the reviewer's other claims.
@@ -267,8 +271,7 @@ class ReviewStore:
 
     def set_retention(self, retention: Retention, by: str) -> None:
         """Set which images are kept from now on; `apply_retention` deletes older ones."""
-        with self._database.writing() as session:
-            repository.set_retention(session, retention, clean_person(by), self._clock())
+        self.set_setting(repository.RETENTION, json.dumps(asdict(retention)), by)
 
     def setting(self, key: str) -> str | None:
         """Return a setting, or None if it was never set."""
@@ -313,7 +316,8 @@ class ReviewStore:
     def deleted_images(self, deletion: int) -> list[str]:
         """Return the SHA-256 of the images affected by a deletion, sorted."""
         with self._database.reading() as session:
-            return repository.deleted_images(session, deletion)
+            query = select(DeletedImageRow.sha256).where(DeletedImageRow.deletion_id == deletion)
+            return list(session.scalars(query.order_by(DeletedImageRow.sha256)))
 
     @contextmanager
     def _deleting(self) -> Iterator[Session]:
