@@ -1,4 +1,4 @@
-"""What the bundled models learn from, with or without one laboratory."""
+"""The training data of the bundled models, with or without one lab."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from recipes.sets import LABS
 
 __all__ = ["cells_dataset", "pbc8_dataset"]
 
-# Red cells of a set beyond so many teach nothing new and cost time: nine of ten cells are red.
+# More red cells of a set cost time and add nothing: nine of ten cells are red.
 _MOST_RED = 1500
-# Single-cell images amid other cells, of each fine class: the framing is a kind of laboratory.
+# Single-cell images of each fine class: their framing is like another lab.
 _WIDE = {"train": 100, "valid": 20}
 
 
 def cells_dataset(
     sets: Mapping[str, Dataset], *, without: str | None = None, seed: int = 0
 ) -> Dataset:
-    """Return the cells that teach RBC, WBC and platelets.
+    """Return the cells of RBC, WBC and platelets.
 
-    They are the crops of all laboratories but `without`, of red cells at most 1,500 a set in the
-    Train part, and 120 single-cell images of each class of `pbc`
-    (erythroblasts excepted: red cells by lineage, with a nucleus like white cells). The Valid and
-    Test parts are whole: calibration is to give red cells the share they have in blood.
+    They are the crops of all labs but `without`, with at most 1,500 red cells of each set in the
+    training split, and 120 single-cell images of each class of `pbc` (without erythroblasts: red
+    cells by lineage, with a nucleus like white cells). The other splits are whole, so that
+    calibration gives red cells the share they have in blood.
     """
     rng = np.random.default_rng(seed)
     names = [name for lab, names in LABS.items() if lab != without for name in names]

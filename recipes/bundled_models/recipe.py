@@ -3,16 +3,16 @@
     make bundled-models
     python -m recipes.bundled_models.recipe --data DATA --work runs/recipes
 
-- `rbc-wbc-platelets` is for laboratories that nobody here has seen: its head is the one that learnt
-  with the backbone, from cells that look different each time. What cells look like (novelty) is
-  taken from the Train parts of bccd, txl/raabin, txl/pbc and draaslan and from some of PBC's
-  single-cell images (`data.py`); calibrated and judged on the Valid and Test parts of the four.
-- `pbc8` is for one analyser: backbone and head learn on, on 90 % of pbc/train
-  (`recipes/hematology_backbone/pbc8.py`, which this runs where it has not been run), are calibrated
-  on the other 10 %, and judged on pbc/val, which nothing else has seen.
+- `rbc-wbc-platelets` is for unseen labs: its head was trained with the backbone, on augmented
+  cells. The novelty score is fitted to the training splits of bccd, txl/raabin, txl/pbc and
+  draaslan and to some of PBC's single-cell images (`data.py`); it is calibrated and evaluated on
+  the validation and test splits of the four.
+- `pbc8` is for one analyser: backbone and head are trained further on 90% of pbc/train
+  (`recipes/hematology_backbone/pbc8.py`, which this runs if it has not been run), calibrated on
+  the other 10%, and evaluated on pbc/val, which is used for nothing else.
 
-The full run folders stay in WORK/runs; the package gets what answering needs. The graph of the
-first refers to the package's weights file, that of the second holds its own.
+The full run folders stay in WORK/runs; the package gets the files needed to predict. The
+graph of the first refers to the packaged weights file, that of the second holds its own.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def _make(data: Dataset, about: Statements, work: Path, made: Made, task: str, l
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     how, trained = HeadTraining(), TrainedHead(made.heads[task], _curve(log))
-    learned = train_model(FeatureReader(data, _say), made.weights, how, trained=trained)
+    model = train_model(FeatureReader(data, _report), made.weights, how, trained=trained)
     made_by = {"recipe": "recipes/bundled_models"}
     details = {"Epochs": WITH_THE_BACKBONE.format(log.name)}
     shared = made.weights.sha256 == bundled_weights().sha256
     weights = "hematology" if shared else "hematology, fine-tuned"
     recipe = Recipe(weights, how.seed, how.epochs, made_by, about=about, details=details)
-    _, metrics = write_results(write_model(run, data, learned, recipe), data, learned, recipe)
+    _, metrics = write_results(write_model(run, data, model, recipe), data, model, recipe)
     package = bundled_weights_path().parent / taxonomy.name
     _package(run, package, shared=shared)
     print(taxonomy.name, "balanced accuracy", metrics.balanced_accuracy, "of", metrics.n)
@@ -93,7 +93,7 @@ def _make(data: Dataset, about: Statements, work: Path, made: Made, task: str, l
 
 
 def _package(run: Path, folder: Path, *, shared: bool) -> None:
-    """Write what answering needs; weights that the package has are left in its own file."""
+    """Write the files needed to predict; packaged weights stay in their own file."""
     bundle = read_bundle(run)
     graph, manifest = bundle.read(ONNX), bundle.manifest
     if shared:
@@ -107,7 +107,7 @@ def _package(run: Path, folder: Path, *, shared: bool) -> None:
     add_report(folder)
 
 
-def _say(done: int, total: int, what: str, /) -> None:
+def _report(done: int, total: int, what: str, /) -> None:
     if done % 1024 == 0 or done == total:
         print(what, done, "of", total, flush=True)
 

@@ -1,4 +1,4 @@
-"""What the recipe leaves behind: a backbone, and the heads that learnt with it."""
+"""The result of the recipe: a backbone, and the heads that were trained with it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 
 HERE = Path(__file__).resolve().parent
 LOG, HEADS, PBC8_LOG = "log.csv", "heads.npz", "pbc8.csv"
-"""Of the shipped weights, beside this file; of others, beside them."""
+"""File names, in this folder for the shipped weights, and in the folder of other weights."""
 
 
 class Made(NamedTuple):
-    """A backbone, and the heads that learnt with it by the names of their tasks."""
+    """A backbone, and the heads that were trained with it by the names of their tasks."""
 
     weights: BackboneWeights
     heads: dict[str, Head]
@@ -39,8 +39,8 @@ class Made(NamedTuple):
 def rounded(weights: BackboneWeights) -> BackboneWeights:
     """Return weights rounded to 11 significant bits, those of half precision.
 
-    They stay float32, of which a compressed file keeps little more than half: so two backbones fit
-    into one wheel. Answers change in the third digit at most.
+    They stay float32, but a compressed file is about half as large, so that two backbones fit into
+    one wheel. Predictions change in the third digit at most.
     """
     return BackboneWeights({n: _rounded(a) for n, a in weights.arrays.items()}, weights.side)
 
@@ -51,7 +51,7 @@ def _rounded(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def shipped() -> Made:
-    """Return the weights of the package, and the heads that learnt with them."""
+    """Return the weights of the package, and the heads that were trained with them."""
     return Made(bundled_weights(), read_heads(HERE / HEADS))
 
 
@@ -67,7 +67,7 @@ def write_heads(path: Path, heads: Mapping[str, Head]) -> None:
 
 
 def read_heads(path: Path) -> dict[str, Head]:
-    """Read what `write_heads` wrote."""
+    """Read the heads of `write_heads`."""
     with np.load(path, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     layers: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}

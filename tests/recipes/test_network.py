@@ -1,4 +1,4 @@
-"""The network that the recipe trains is the one that answers."""
+"""The network that the recipe trains is the one that predicts."""
 
 import numpy as np
 import pytest

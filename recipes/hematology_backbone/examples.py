@@ -1,8 +1,8 @@
-"""What the backbone learns from: cells cut out of their fields anew each time, and whole images.
+"""The training examples of the backbone: cells, cropped differently each time, and whole images.
 
-A cell is cut by the project's crop rule with another context each time, from a box that was moved
-a little: people and detectors draw boxes differently, and single-cell images show a cell amid
-others. `augment` then changes stain, optics and camera.
+A cell is cropped by the project's crop rule with a random context from a slightly shifted box:
+people and detectors place boxes differently, and single-cell images show a cell among others.
+`augment` then changes stain, optics and camera.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from hematovision.images.boxes import MIN_SIDE, Box, clip_box
 from hematovision.images.crops import crop
 from hematovision.training.augment import Augmentation, augment
 
-__all__ = ["Batch", "Batches", "Framing", "Picture", "Task", "cells_of", "power_weights"]
+__all__ = ["Batch", "Batches", "Example", "Framing", "Task", "cells_of", "power_weights"]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One cell: its image or field, its box where it is one of many, its class."""
+class Example:
+    """One cell: its image or field, its box if it is one of many, and its class."""
 
     path: Path
     box: Box | None
@@ -39,20 +39,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class Task:
-    """Classes to tell apart, and the pictures to learn them from.
+    """Classes, and the examples to train them on.
 
     Parameters
     ----------
     n_classes : int
-    pictures : sequence of Picture
+    examples : sequence of Example
     frequency : ndarray of float, shape (N,)
-        How often each is drawn, relative to the others.
+        How often each is sampled, relative to the others.
     share : float
         This task's share of every batch, relative to the other tasks.
     """
 
     n_classes: int
-    pictures: Sequence[Picture]
+    examples: Sequence[Example]
     frequency: NDArray[np.float64]
     share: float = 1.0
 
@@ -64,7 +64,7 @@ class Framing:
     Parameters
     ----------
     wide : float
-        Probability of a context above `usual`, as in single-cell images amid other cells.
+        Probability of a context above `usual`, as in single-cell images with other cells.
     usual, widest : float
         Contexts (sides of the crop in longer sides of the box) go from 1 to `usual`, or else on
         to `widest`.
@@ -89,8 +89,8 @@ class Batch(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def cells_of(root: Path, fields: Path, classes: Mapping[str, int], split: Split) -> list[Picture]:
-    """Read the cells of one part of an imported dataset, with the fields they come from.
+def cells_of(root: Path, fields: Path, classes: Mapping[str, int], split: Split) -> list[Example]:
+    """Read the cells of one split of an imported dataset, with their fields.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def cells_of(root: Path, fields: Path, classes: Mapping[str, int], split: Split)
     split : {"train", "valid", "test"}
     """
     return [
-        Picture(
+        Example(
             fields / cell.source if cell.box else root / cell.file,
             cell.box,
             classes[cell.label],
@@ -114,20 +114,20 @@ def cells_of(root: Path, fields: Path, classes: Mapping[str, int], split: Split)
     ]
 
 
-def power_weights(pictures: Sequence[Picture], power: float) -> NDArray[np.float64]:
-    """Return frequencies (N,) under which each class of each lab is drawn with its count ** power.
+def power_weights(examples: Sequence[Example], power: float) -> NDArray[np.float64]:
+    """Return frequencies (N,) for sampling each class of each lab as often as its count ** power.
 
-    0 draws all alike often, which shows Raabin's 20 platelets thousands of times; 1 is nature,
-    nearly all red cells.
+    0 samples all classes alike, Raabin's 20 platelets thousands of times; 1 is the natural
+    distribution, nearly all red cells.
     """
-    kinds = [(p.lab, p.box is None, p.label) for p in pictures]
+    kinds = [(p.lab, p.box is None, p.label) for p in examples]
     counts = {kind: kinds.count(kind) for kind in set(kinds)}
     return np.array([counts[kind] ** (power - 1.0) for kind in kinds])
 
 
 @dataclass
 class Batches:
-    """Batches by number: what one holds depends on the seed and its number alone.
+    """Batches by number; a batch depends on the seed and its number alone.
 
     Parameters
     ----------
@@ -151,18 +151,18 @@ class Batches:
         rng = np.random.default_rng([self.seed, number])
         shares = np.array([task.share for task in self.tasks])
         tasks = rng.choice(len(self.tasks), size=self.batch_size, p=shares / shares.sum())
-        drawn = [self._draw(int(task), rng) for task in tasks]
-        pixels = np.stack([self._image(picture, rng) for picture in drawn])
-        return Batch(pixels, tasks, np.array([picture.label for picture in drawn]))
+        sampled = [self._sample(int(task), rng) for task in tasks]
+        pixels = np.stack([self._image(example, rng) for example in sampled])
+        return Batch(pixels, tasks, np.array([example.label for example in sampled]))
 
-    def _draw(self, task: int, rng: np.random.Generator) -> Picture:
+    def _sample(self, task: int, rng: np.random.Generator) -> Example:
         place = np.searchsorted(self._chances[task], rng.random(), side="right")
-        return self.tasks[task].pictures[min(int(place), len(self.tasks[task].pictures) - 1)]
+        return self.tasks[task].examples[min(int(place), len(self.tasks[task].examples) - 1)]
 
-    def _image(self, picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-        pixels = _read(picture.path)
-        if picture.box is not None:
-            pixels = _cut(pixels, picture.box, self.framing, rng)
+    def _image(self, example: Example, rng: np.random.Generator) -> NDArray[np.uint8]:
+        pixels = _read(example.path)
+        if example.box is not None:
+            pixels = _cut(pixels, example.box, self.framing, rng)
         return augment(pixels, images.SIZE, self.augmentation, rng)
 
 
@@ -186,7 +186,7 @@ def _cut(
 
 
 def _is_in(box: Box, pixels: NDArray[np.uint8]) -> bool:
-    """Tell whether enough of a box is in its field: a sliver at the border may be moved out."""
+    """Return whether enough of a shifted box is still in its field."""
     height, width = pixels.shape[:2]
     across = min(box[2], width) - max(box[0], 0)
     along = min(box[3], height) - max(box[1], 0)
@@ -196,9 +196,9 @@ def _is_in(box: Box, pixels: NDArray[np.uint8]) -> bool:
 def _end_field(
     pixels: NDArray[np.uint8], box: Box, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Box]:
-    """Cut off one side of the field, so that 30 to 95 % of the cell are left."""
+    """Cut off one side of the field, so that 30 to 95% of the cell is left."""
     turns = int(rng.integers(4))
-    # Turned until the side that is cut off is the right one.
+    # Rotate until the side to cut off is on the right.
     for _ in range(turns):
         box = (box[1], pixels.shape[1] - box[2], box[3], pixels.shape[1] - box[0])
         pixels = np.rot90(pixels)

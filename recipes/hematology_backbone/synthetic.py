@@ -1,6 +1,6 @@
-"""Drawn fields as further laboratories: other stains, optics and sizes, with exact truth.
+"""Synthetic fields as further labs: other stains, optics and sizes, with exact ground truth.
 
-Platelets above all: of the real ones nearly all come from two laboratories.
+They add platelets above all, because nearly all real ones come from two labs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hematovision.data.cells import Cell, write_cells
 from hematovision.images.boxes import MIN_SIDE
 from hematovision.synthetic import LABS, Field, RenderedCell, render_field
 
-__all__ = ["RESEMBLES", "draw_phantoms"]
+__all__ = ["RESEMBLES", "write_synthetic_fields"]
 
 RESEMBLES = {
     "pbc": ("synthetic-a",),
@@ -22,28 +22,28 @@ RESEMBLES = {
     "raabin": ("synthetic-c", "synthetic-d"),
     "draaslan": (),
 }
-"""Phantom labs whose look was modelled on a real one: they leave with it."""
+"""Synthetic labs modelled on a real one: they are left out with it."""
 
-_FIELDS = 110  # Fields of each phantom lab.
+_FIELDS = 110  # Fields of each synthetic lab.
 _WHITE = ("basophil", "eosinophil", "ig", "lymphocyte", "monocyte", "neutrophil")
 _PLATELETS = 4
-_LEAST_SIDE = 2.0 * MIN_SIDE  # A sliver at the field's border shows nothing.
+_LEAST_SIDE = 2.0 * MIN_SIDE  # Smaller cells at the border show nothing.
 
 
-def draw_phantoms(folder: Path) -> dict[str, Path]:
-    """Draw fields of every phantom lab below `folder`, once.
+def write_synthetic_fields(folder: Path) -> dict[str, Path]:
+    """Render fields of every synthetic lab into `folder`, once.
 
     Each has 6 to 13 red cells, 4 platelets and 3 white cells of different kinds.
 
     Returns
     -------
     dict of str to Path
-        For each lab a folder with ``cells.csv`` and the fields it names.
+        For each lab a folder with ``cells.csv`` and its fields.
     """
-    return {lab: _draw_lab(folder / lab, lab) for lab in LABS}
+    return {lab: _write_lab(folder / lab, lab) for lab in LABS}
 
 
-def _draw_lab(folder: Path, lab: str) -> Path:
+def _write_lab(folder: Path, lab: str) -> Path:
     if (folder / "cells.csv").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the backbone learns from is drawn by chance alone, and is what it says."""
+"""Training examples of the backbone are sampled by seed, with the stated frequencies."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from hematovision.training.augment import MILD
-from recipes.hematology_backbone.pictures import (
+from recipes.hematology_backbone.examples import (
     Batches,
+    Example,
     Framing,
-    Picture,
     Task,
     _cut,
     _end_field,
@@ -19,41 +19,41 @@ from recipes.hematology_backbone.pictures import (
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Picture]:
+def examples(tmp_path: Path) -> list[Example]:
     field = np.full((80, 120, 3), 230, np.uint8)
     field[30:50, 40:60] = (90, 40, 140)
     Image.fromarray(field).save(tmp_path / "field.png")
     Image.fromarray(field[20:60, 30:70]).save(tmp_path / "cell.png")
     box = (40.0, 30.0, 60.0, 50.0)
-    reds = [Picture(tmp_path / "field.png", box, 0, "a")] * 16
-    return [*reds, Picture(tmp_path / "cell.png", None, 1, "b")]
+    reds = [Example(tmp_path / "field.png", box, 0, "a")] * 16
+    return [*reds, Example(tmp_path / "cell.png", None, 1, "b")]
 
 
-def batches(pictures: list[Picture], **framing: float) -> Batches:
-    task = Task(2, pictures, power_weights(pictures, 0.5))
+def batches(examples: list[Example], **framing: float) -> Batches:
+    task = Task(2, examples, power_weights(examples, 0.5))
     return Batches((task,), 8, 3, Framing(**framing), MILD)
 
 
-def test_a_batch_depends_on_its_number_and_the_seed_alone(pictures: list[Picture]):
-    one, again = batches(pictures)[5], batches(pictures)[5]
+def test_a_batch_depends_on_its_number_and_the_seed_alone(examples: list[Example]):
+    one, again = batches(examples)[5], batches(examples)[5]
     np.testing.assert_array_equal(one.pixels, again.pixels)
     assert one.pixels.shape == (8, 224, 224, 3)
-    assert (one.pixels != batches(pictures)[6].pixels).any()
+    assert (one.pixels != batches(examples)[6].pixels).any()
 
 
-def test_classes_come_up_with_the_root_of_their_count(pictures: list[Picture]):
-    drawn = batches(pictures)
-    labels = np.concatenate([drawn[number].labels for number in range(60)])
+def test_classes_come_up_with_the_root_of_their_count(examples: list[Example]):
+    sampled = batches(examples)
+    labels = np.concatenate([sampled[number].labels for number in range(60)])
     assert labels.mean() == pytest.approx(1 / (1 + 4), abs=0.06)  # sqrt(1) to sqrt(16)
 
 
-def test_a_wide_framing_shows_a_smaller_cell(pictures: list[Picture]):
+def test_a_wide_framing_shows_a_smaller_cell(examples: list[Example]):
     def dark(framing: Batches) -> float:
         pixels = framing[0].pixels[framing[0].labels == 0]
         return float((pixels[..., 1] < 130).mean())
 
-    wide = batches(pictures, wide=1.0, usual=2.0, widest=2.4, cut=0.0)
-    tight = batches(pictures, wide=0.0, usual=1.1, widest=2.4, cut=0.0)
+    wide = batches(examples, wide=1.0, usual=2.0, widest=2.4, cut=0.0)
+    tight = batches(examples, wide=0.0, usual=1.1, widest=2.4, cut=0.0)
     assert dark(wide) < 0.5 * dark(tight)
 
 
