@@ -1,5 +1,6 @@
 """Any ONNX graph that fits the contract is a model; optional outputs may be missing."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from hematovision.errors import BundleError, ModelError
 from hematovision.model.bundle import ONNX, read_bundle, write_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.rows import ERROR
+from hematovision.workflows.classify import classify
 from model.make_other_graph import other_bundle, other_graph, other_manifest
 
 
@@ -34,6 +36,17 @@ def test_it_predicts_at_its_own_input_size_without_a_novelty_threshold(classifie
     assert classifier.size == 160
     classifier.schema.check(prediction.values())
     assert not prediction.values()[ERROR]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_tables_have_an_empty_novelty_and_can_be_resumed(classifier, red, tmp_path, ending):
+    table, folder = tmp_path / f"table.{ending}", classifier.bundle.folder
+    assert classify([red], model=folder, out=table, resume=True).counts["red"] == 1
+    blue = images.write(tmp_path / "blue.png", np.full((9, 9, 3), (0, 0, 255), np.uint8))
+    assert classify([red, blue], model=folder, out=table, resume=True).n == 2
+    if ending == "csv":
+        rows = list(csv.DictReader(table.open(newline="")))
+        assert [(row["label"], row["novelty"]) for row in rows] == [("red", ""), ("blue", "")]
 
 
 def test_low_confidence_is_still_reviewed(classifier):

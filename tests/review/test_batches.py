@@ -17,6 +17,7 @@ from hematovision.review.records import Retention
 from hematovision.review.store import ReviewStore
 from hematovision.synthetic import render_cell
 from hematovision.workflows.classify import classify
+from model.make_other_graph import other_bundle
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,14 @@ def test_every_prediction_is_recorded_and_refused_files_are_not(
         row.prediction_id for row in batch.readable
     ]
     assert [row.prediction.path for row in batch.refused] == ["x.png"]
+
+
+def test_a_model_of_another_size_without_novelty_is_recorded(records: ReviewStore, tmp_path: Path):
+    other = Classifier(other_bundle(tmp_path / "other"))
+    batch = classify_batch(other, synthetic(3), records, name="other")
+    assert [row.prediction.novelty for row in batch.readable] == [None] * 3
+    assert [one.novelty for one in records.predictions(batch.number)] == [0.0] * 3
+    assert records.batches()[0].model == model_ref(other, "other")
 
 
 @pytest.mark.parametrize("keep", ["review", "all", "none"])

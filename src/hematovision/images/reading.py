@@ -19,7 +19,7 @@ from hematovision.errors import (
 )
 from hematovision.images import formats
 from hematovision.images.decoding import decode
-from hematovision.images.geometry import fit
+from hematovision.images.geometry import SIZE, fit
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
 __all__ = ["PixelBudget", "load", "read", "read_bytes"]
@@ -134,8 +134,9 @@ def load(
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
     budget: PixelBudget | None = None,
+    size: int = SIZE,
 ) -> NDArray[np.uint8]:
-    """Read an image and fit it to the model's input, uint8 of shape (224, 224, 3).
+    """Read an image and fit it to the model's input, uint8 of shape (size, size, 3).
 
     See `read` for accepted files and errors, and `fit` for the resize. Threads that load images at
     the same time share a `budget`, which limits the memory of large ones.
@@ -144,7 +145,7 @@ def load(
     with _within_memory(label):
         encoded, content = _described(source, label, max_pixels, MAX_BYTES)
         with budget.taken(encoded.width * encoded.height) if budget else nullcontext():
-            return fit(decode(encoded, content))
+            return fit(decode(encoded, content), size)
 
 
 class PixelBudget:

@@ -207,9 +207,9 @@ class Classifier:
         """
         if isinstance(source, np.ndarray):
             return images.fit(source, self.size)
-        if self.size != images.SIZE:
-            return images.fit(images.read(source, name=name, max_pixels=self.max_pixels), self.size)
-        return images.load(source, name=name, max_pixels=self.max_pixels, budget=self._budget)
+        return images.load(
+            source, name=name, max_pixels=self.max_pixels, budget=self._budget, size=self.size
+        )
 
     def predict_rows(
         self, pixels: NDArray[np.uint8], name: str, *, explain: bool = False

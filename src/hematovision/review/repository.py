@@ -244,10 +244,9 @@ def record(
 
 
 def _numbers(prediction: Prediction) -> tuple[float, float]:
-    """Return confidence and novelty; a prediction that was not refused has both."""
+    """Return confidence and novelty, which is 0 for a model without a novelty score."""
     assert prediction.confidence is not None
-    assert prediction.novelty is not None
-    return float(prediction.confidence), float(prediction.novelty)
+    return float(prediction.confidence), float(prediction.novelty or 0.0)
 
 
 def _prediction_values(
