@@ -15,7 +15,7 @@ from hematovision.model.registry import find_model
 from hematovision.review.store import ReviewStore
 
 
-def test_only_this_computer_reaches_it_and_nothing_is_reported_or_advertised():
+def test_by_default_only_this_computer_can_connect_and_nothing_is_reported():
     found = Settings().streamlit()
     assert found["server.address"] == "127.0.0.1"
     assert found["server.port"] == 8501
@@ -27,7 +27,7 @@ def test_only_this_computer_reaches_it_and_nothing_is_reported_or_advertised():
     assert "server.baseUrlPath" not in found
 
 
-def test_what_was_asked_for_is_passed_on():
+def test_settings_are_passed_to_streamlit():
     settings = Settings(9000, "0.0.0.0", 7, False, "/blood/")
     proxied = Settings(allowed_hosts=("Blood.example.org",)).streamlit()
     found = settings.streamlit()
@@ -41,14 +41,14 @@ def test_what_was_asked_for_is_passed_on():
     assert dataclasses.replace(settings, address="::1", base_path="").url == "http://[::1]:9000"
 
 
-def test_options_are_such_as_streamlit_has():
+def test_all_options_exist_in_streamlit():
     from streamlit import config
 
     known = config.get_config_options()
     assert set(Settings().streamlit()) <= set(known)
 
 
-def test_a_host_that_is_no_name_is_refused_before_anything_starts():
+def test_a_host_that_is_not_a_name_is_rejected_at_once():
     with pytest.raises(ListeningError, match="plain name"):
         Settings(allowed_hosts=("https://blood.example.org",))
 
@@ -65,7 +65,7 @@ def test_a_given_model_is_in_use_when_the_page_opens(
         assert library().in_use(store).folder == run.resolve()
 
 
-def test_a_given_model_that_is_none_stops_before_anything_is_served(
+def test_a_given_path_without_a_model_is_an_error_before_serving(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     for name in ("HEMATOVISION_HOME", MODELS):

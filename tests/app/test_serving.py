@@ -109,7 +109,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Start]:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
-def test_nothing_of_the_app_outlives_its_process(start: Start, name: str):
+def test_the_app_ends_with_its_process(start: Start, name: str):
     app = start()
     # A browser keeps its connection.
     with socket.create_connection(("127.0.0.1", app.port)):
@@ -124,7 +124,7 @@ def test_nothing_of_the_app_outlives_its_process(start: Start, name: str):
         assert app.process.returncode == 0
 
 
-def test_a_taken_port_is_one_message_and_a_failure(home: Path):
+def test_a_port_in_use_is_an_error_message(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         found = subprocess.run(
@@ -157,7 +157,7 @@ def test_only_names_of_this_computer_are_accepted(start: Start):
     assert not app.looked_up.exists(), app.looked_up.read_text()
 
 
-def test_the_name_of_a_proxy_is_let_in_when_asked_for(start: Start):
+def test_allowed_names_of_a_proxy_are_accepted(start: Start):
     app = start("--allowed-host", "blood.example.org", "--allowed-host", "192.168.1.5")
     origin = "https://blood.example.org"
     assert app.status("/_stcore/health", Host="blood.example.org") == 200
@@ -171,7 +171,7 @@ def test_the_name_of_a_proxy_is_let_in_when_asked_for(start: Start):
     assert not app.looked_up.exists(), app.looked_up.read_text()
 
 
-def test_under_the_path_of_a_proxy_it_is_reached_by_the_proxys_name(start: Start):
+def test_the_app_works_under_the_path_of_a_proxy(start: Start):
     app = start("--base-path", "/blood/", "--allowed-host", "blood.example.org", health="blood/")
     assert app.status("/blood/_stcore/health", Host="blood.example.org") == 200
     assert app.status("/blood/", Host="blood.example.org") == 200

@@ -35,18 +35,18 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_bars_begin_with_the_most_probable_and_add_up_the_rest():
+def test_bars_are_sorted_and_the_last_one_sums_up_the_rest():
     html = bars_html(("a", "b", "c", "d", "e"), (0.05, 0.6, 0.2, 0.1, 0.05), most=3)
     assert re.findall(r"hv-number\">([^<]+)<", html) == ["60.0%", "20.0%", "20.0%"]
     assert re.findall(r'title="([^"]+)"', html) == ["b", "c", "3 others"]
 
 
-def test_no_probability_below_one_is_called_certain():
+def test_no_probability_below_one_is_shown_as_100_percent():
     assert "99.9%" in bars_html(("a", "b"), (0.99996, 0.00004))
     assert "100.0%" in bars_html(("a", "b"), (1.0, 0.0))
 
 
-def test_names_of_files_and_classes_are_text_whatever_they_hold():
+def test_names_of_files_and_classes_are_escaped():
     evil = '<img src=x onerror="alert(1)">'
     prediction = Prediction(evil, (evil, "b"), evil, (0.9, 0.1), 0.9, 1.0, "review", evil)
     html = prediction_html(prediction, evil)
@@ -77,7 +77,7 @@ GROUNDS = ("backgroundColor", "secondaryBackgroundColor")
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("place", GROUNDS)
-def test_text_can_be_read_on_both_grounds_of_a_theme(mode: str, place: str):
+def test_text_is_readable_on_both_backgrounds_of_a_theme(mode: str, place: str):
     ground = THEME[f"theme.{mode}.{place}"]
     text = THEME[f"theme.{mode}.textColor"]
     assert contrast(text, ground) >= 7
@@ -88,7 +88,7 @@ def test_text_can_be_read_on_both_grounds_of_a_theme(mode: str, place: str):
 
 
 @pytest.mark.parametrize("pair", FILLED.values(), ids=FILLED)
-def test_what_brings_its_own_ground_can_be_read(pair: tuple[str, str]):
+def test_filled_elements_are_readable(pair: tuple[str, str]):
     assert contrast(*pair) >= 4.5
 
 
@@ -112,7 +112,7 @@ def test_surfaces_stand_out_from_their_background(mode: str):
     assert contrast(FILLED["primary button"][1], ground) >= 3
 
 
-def test_numbers_of_a_confusion_matrix_can_be_read_at_every_share():
+def test_numbers_of_a_confusion_matrix_are_readable_at_every_share():
     low, high = SHARE_COLOURS
     for share in range(101):
         text = "#ffffff" if share / 100 > LIGHT_TEXT_FROM else "#000000"
@@ -125,7 +125,7 @@ def test_commands_in_messages_are_code_and_the_rest_is_text():
     )
 
 
-def test_an_image_unlike_the_training_images_has_no_class_for_its_headline():
+def test_the_headline_of_an_out_of_distribution_image_is_not_a_class():
     known = Prediction("a.png", ("WBC", "b"), "WBC", (0.97, 0.03), 0.97, 2.0, "review", "")
     unlike = replace(known, reason="unlike the training images")
     assert ">WBC</span>" in prediction_html(known, "a.png")

@@ -1,4 +1,4 @@
-"""``app``: what was typed reaches the page."""
+"""``app``: options reach the web app."""
 
 import os
 from pathlib import Path
@@ -23,13 +23,13 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, dict[str, 
     return seen
 
 
-def test_the_page_opens_on_this_computer_alone(run, launched):
+def test_the_app_listens_on_this_computer_only(run, launched):
     assert run("app").exit_code == 0
     limits = {"HEMATOVISION_MAX_IMAGES": "2000", "HEMATOVISION_MAX_PIXELS": "25000000"}
     assert launched == [(Settings(), limits)]
 
 
-def test_limits_place_and_proxy_can_be_set(run, launched, tmp_path: Path):
+def test_limits_data_folder_and_proxy_can_be_set(run, launched, tmp_path: Path):
     options = ["--max-images", 9, "--max-pixels", 10**6, "--max-upload", 5, "--base-path", "x"]
     hosts = ["--allowed-host", "a.example", "--allowed-host", "b.example", "--no-browser"]
     assert run("app", "--port", 9000, "--home", tmp_path, *options, *hosts).exit_code == 0
@@ -55,7 +55,7 @@ def test_run_folders_can_be_given(run, launched, tmp_path: Path):
     assert given == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
-def test_the_exit_code_of_the_page_is_that_of_the_command(run, monkeypatch: pytest.MonkeyPatch):
+def test_the_exit_code_is_that_of_the_app(run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "launch", lambda *_, **__: 7)
     assert run("app").exit_code == 7
 
