@@ -45,7 +45,7 @@ def test_tables_have_an_empty_novelty_and_can_be_resumed(classifier, red, tmp_pa
     blue = images.write(tmp_path / "blue.png", np.full((9, 9, 3), (0, 0, 255), np.uint8))
     assert classify([red, blue], model=folder, out=table, resume=True).n == 2
     if ending == "csv":
-        rows = list(csv.DictReader(table.open(newline="")))
+        rows = list(csv.DictReader(table.read_text().splitlines()))
         assert [(row["label"], row["novelty"]) for row in rows] == [("red", ""), ("blue", "")]
 
 
