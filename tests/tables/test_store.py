@@ -603,6 +603,19 @@ class TestJournalOf02:
         self.write(squares, tmp_path / "t.csv")
         assert run(squares, tmp_path / "t.csv", resume=True).before == 6, "the store was empty"
 
+    def test_a_finished_table_is_left_alone(self, squares: Path, tmp_path: Path):
+        out = tmp_path / "t.csv"
+        for name in ("5.png", "6.png", "7.png"):
+            (squares / name).unlink()
+        run(squares, out)
+        before = out.stat().st_mtime_ns
+        journal = self.write(squares, out)
+        with closing(RunImages(images.iter_images([squares]))) as found:
+            line = json.dumps({"finished": found.digest()})
+        journal.write_text(f"{journal.read_text()}{line}\n")
+        assert run(squares, out, resume=True).before == 6
+        assert out.stat().st_mtime_ns == before
+
     def test_it_goes_when_the_run_starts_over(self, squares: Path, tmp_path: Path):
         self.write(squares, tmp_path / "t.csv")
         assert run(squares, tmp_path / "t.csv").before == 0
