@@ -83,6 +83,10 @@ def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
     A single folder around all files, as in GitHub's archives, is left out; so are the entries that
     macOS adds (``__MACOSX``, ``.DS_Store``). `dest` appears once everything is unpacked.
 
+    Raises `DownloadError` if it is no such archive or a damaged one, holds anything but files and
+    folders or a name outside of `dest`, or exceeds the limits of this module. Raises `OutputError`
+    if the folder cannot be made.
+
     Parameters
     ----------
     archive : Path
@@ -96,14 +100,6 @@ def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
     -------
     int
         Number of files unpacked.
-
-    Raises
-    ------
-    DownloadError
-        If it is no such archive or a damaged one, holds anything but files and folders or a name
-        outside of `dest`, or exceeds the limits of this module.
-    OutputError
-        If the folder cannot be made.
     """
     ensure_folder(dest.parent)
     fresh = dest.with_name(f".{dest.name}.unpacking")
@@ -250,6 +246,10 @@ def open_zip(
 ) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """Open a zip and list its files, without folders and entries that macOS adds; unpack none.
 
+    Raises `UnreadableFileError` if it is damaged, or its entries overlap. Raises
+    `TooManyBytesError` if it holds too many files, or would unpack to too much: a decompression
+    bomb.
+
     Parameters
     ----------
     stream : BinaryIO
@@ -260,13 +260,6 @@ def open_zip(
         Files allowed.
     ratio : int
         Declared to packed bytes allowed, beyond 16 MiB.
-
-    Raises
-    ------
-    UnreadableFileError
-        If it is damaged, or its entries overlap.
-    TooManyBytesError
-        If it holds too many files, or would unpack to too much: a decompression bomb.
     """
     size = stream.seek(0, io.SEEK_END)
     found = _count_entries(stream)
@@ -293,10 +286,7 @@ def open_zip(
 def check_entry(info: zipfile.ZipInfo, name: str) -> None:
     """Check that an entry is an ordinary file that can be unpacked.
 
-    Raises
-    ------
-    UnreadableFileError
-        If it is not.
+    Raises `UnreadableFileError` if it is not.
     """
     if _leads_outside(info.filename):
         problem = "its name in the archive leads out of the folder. Make the zip of plain names"
@@ -315,12 +305,8 @@ def check_entry(info: zipfile.ZipInfo, name: str) -> None:
 def read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
     """Unpack one entry in memory, never more than it declares.
 
-    Raises
-    ------
-    UnreadableFileError
-        If it is damaged, or its size or checksum differs from the archive's.
-    NotAnImageError
-        If it is itself an archive.
+    Raises `UnreadableFileError` if it is damaged, or its size or checksum differs from the
+    archive's. Raises `NotAnImageError` if it is itself an archive.
     """
     try:
         with archive.open(info) as stream:

@@ -29,33 +29,20 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
-
-    Parameters
-    ----------
-    name : str
-    type : {"text", "number", "integer", "flag"}
-        Text is never null, but may be empty. The others are null in the row of an unreadable image.
-    required : bool
-        Whether the rows of readable images always have a value.
-    """
+    """One column."""
 
     name: str
+    # Text is never null, but may be empty. The others are null in the row of an unreadable
+    # image.
     type: Literal["text", "number", "integer", "flag"] = "text"
-    required: bool = True
+    required: bool = True  # whether the rows of readable images always have a value
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a result type, in order.
+    """The columns of a result type, in order."""
 
-    Parameters
-    ----------
-    columns : tuple of Column
-        The first one names the image; one of them is `ERROR`.
-    """
-
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...]  # the first one names the image; one of them is `ERROR`
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -70,11 +57,8 @@ class Schema:
     def check(self, values: Mapping[str, Value]) -> None:
         """Check that `values` are a row of this schema.
 
-        Raises
-        ------
-        ValueError
-            If the names or their order differ, a value has the wrong type, or is null where it
-            may not be.
+        Raises `ValueError` if the names or their order differ, a value has the wrong type, or is
+        null where it may not be.
         """
         if tuple(values) != self.names:
             raise ValueError(f"a row must have the columns {self.names}. Received: {tuple(values)}")

@@ -16,6 +16,9 @@ def parse(
 ) -> Element:
     """Parse an XML document and return its root; prefixes of namespaces remain in the tags.
 
+    Raises `ValueError` if it is not well-formed, has a DOCTYPE, more than `max_elements`, or an
+    unknown encoding; the message starts with the line.
+
     Parameters
     ----------
     content : bytes
@@ -24,12 +27,6 @@ def parse(
         Called with the tag and the line, from 1, at the start of each element.
     max_elements : int
         Largest accepted number of elements.
-
-    Raises
-    ------
-    ValueError
-        If it is not well-formed, has a DOCTYPE, more than `max_elements`, or an unknown encoding;
-        the message starts with the line.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
     elements = 0

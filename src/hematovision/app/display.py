@@ -92,7 +92,6 @@ def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, col
     Parameters
     ----------
     matrix : array of int, (C, C)
-    classes : sequence of str
     rows, columns : str
         Axis titles.
     """

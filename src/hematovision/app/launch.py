@@ -28,31 +28,15 @@ MODELS = "HEMATOVISION_APP_MODELS"
 class Settings:
     """Settings of the web app's server.
 
-    Parameters
-    ----------
-    port : int
-    address : str
-        The address to listen on; by default this computer only.
-    max_upload_mb : int
-        Largest file to upload, in megabytes.
-    browser : bool
-        Whether to open a browser.
-    base_path : str
-        URL path behind a reverse proxy.
-    allowed_hosts : tuple of str
-        Host names that requests may use in addition to this computer's, such as a proxy's.
-
-    Raises
-    ------
-    ListeningError
-        If an allowed host is not a plain name.
+    Raises `ListeningError` if an allowed host is not a plain name.
     """
 
     port: int = 8501
-    address: str = LOCAL
-    max_upload_mb: int = 200
-    browser: bool = True
-    base_path: str = ""
+    address: str = LOCAL  # the address to listen on; by default this computer only
+    max_upload_mb: int = 200  # largest file to upload, in megabytes
+    browser: bool = True  # whether to open a browser
+    base_path: str = ""  # URL path behind a reverse proxy
+    # host names that requests may use in addition to this computer's, such as a proxy's
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,9 +87,11 @@ def launch(
 ) -> int:
     """Serve the web app in this process until it is stopped.
 
+    Raises `MissingExtraError` if a library of the extra ``app`` is not installed. Raises
+    `ListeningError` if the port is in use. Raises `ModelNotFoundError` if a given model is not one.
+
     Parameters
     ----------
-    settings : Settings
     environment : mapping of str to str, optional
         Added to this process's own.
     ready : callable
@@ -115,15 +101,6 @@ def launch(
     -------
     int
         The exit code; 0 after Ctrl-C.
-
-    Raises
-    ------
-    MissingExtraError
-        If a library of the extra ``app`` is not installed.
-    ListeningError
-        If the port is in use.
-    ModelNotFoundError
-        If a given model is not one.
     """
     require("app")
     os.environ.update(environment or {})

@@ -34,11 +34,6 @@ class AllowedHosts:
 
     Streamlit checks ``Host`` for its websocket only, and to check a foreign ``Origin`` it asks a
     server on the internet for this computer's address. See `listening.Hosts`.
-
-    Parameters
-    ----------
-    app : ASGI application
-    hosts : Hosts
     """
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
@@ -62,18 +57,12 @@ class AllowedHosts:
 def serve(settings: Settings, *, ready: Callable[[], None]) -> None:
     """Serve the web app until SIGTERM or Ctrl-C.
 
+    Raises `ListeningError` if the port is in use. Raises `KeyboardInterrupt` after Ctrl-C.
+
     Parameters
     ----------
-    settings : Settings
     ready : callable
         Called when the server accepts requests.
-
-    Raises
-    ------
-    ListeningError
-        If the port is in use.
-    KeyboardInterrupt
-        After Ctrl-C.
     """
     with listen(settings.address, settings.port) as listening:
         bootstrap.load_config_options(settings.streamlit())

@@ -127,7 +127,6 @@ def bars_html(
 
     Parameters
     ----------
-    classes : sequence of str
     probabilities : sequence of float
         One per class, 0 to 1.
     most : int

@@ -85,10 +85,7 @@ def classify_on_ray(
 ) -> ClassifySummary:
     """Classify on a cluster.
 
-    Raises
-    ------
-    typer.BadParameter
-        If `out` is no folder for a table in parts.
+    Raises `typer.BadParameter` if `out` is no folder for a table in parts.
     """
     if out is None or out.lower().endswith((".csv", ".jsonl")):
         raise typer.BadParameter(
@@ -112,10 +109,7 @@ def classify_on_ray(
 def refuse_cluster_options(paths: Iterable[str], ray_address: str | None) -> None:
     """Refuse options and addresses that need a cluster.
 
-    Raises
-    ------
-    typer.BadParameter
-        If there are any.
+    Raises `typer.BadParameter` if there are any.
     """
     if ray_address is not None:
         raise typer.BadParameter("this option needs --engine ray.", param_hint="--ray-address")

@@ -53,18 +53,10 @@ CLOSED_PIPE = 141
 
 @dataclass(frozen=True)
 class Styled:
-    """Text with a colour.
-
-    Parameters
-    ----------
-    text : str
-    colour : str, optional
-        A name that `typer.style` knows.
-    bold : bool
-    """
+    """Text with a colour."""
 
     text: str
-    colour: str | None = None
+    colour: str | None = None  # a name that `typer.style` knows
     bold: bool = False
 
 
@@ -146,10 +138,7 @@ def _program() -> str:
 def exit_if_refused(refused: Sequence[ImageError]) -> None:
     """List the images that could not be read, and exit with `FINDINGS` if there are any.
 
-    Raises
-    ------
-    typer.Exit
-        If there are any.
+    Raises `typer.Exit` if there are any.
     """
     if refused:
         lines = (f"{error.path}: {error.reason}" for error in refused)
@@ -161,15 +150,13 @@ def exit_if_refused(refused: Sequence[ImageError]) -> None:
 def reported(*, debug: bool) -> Iterator[None]:
     """Turn any exception in the block into a message on stderr and an exit code.
 
+    Raises `typer.Exit` with the exit code. Usage errors pass through: typer prints them with the
+    usage line.
+
     Parameters
     ----------
     debug : bool
         Also print the traceback of expected errors.
-
-    Raises
-    ------
-    typer.Exit
-        With the exit code. Usage errors pass through: typer prints them with the usage line.
     """
     try:
         with _escaped_usage_errors():

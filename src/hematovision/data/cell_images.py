@@ -192,10 +192,7 @@ def copy_images(
 ) -> Written:
     """Copy the images of a dataset into ``folder/<split>/<class>/``; unique names are kept.
 
-    Raises
-    ------
-    OutputError
-        If an image can't be copied.
+    Raises `OutputError` if an image can't be copied.
     """
     path = dataset.root / CELLS_FILE
     known = {cell.file: cell for cell in read_cells(path)} if path.is_file() else {}

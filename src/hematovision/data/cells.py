@@ -52,10 +52,7 @@ class Cell:
 def read_cells(path: Path) -> list[Cell]:
     """Read a ``cells.csv``.
 
-    Raises
-    ------
-    AnnotationError
-        If it can't be read; the message names the file and the line.
+    Raises `AnnotationError` if it can't be read; the message names the file and the line.
     """
     cells: list[Cell] = []
     seen: dict[str, int] = {}
@@ -71,10 +68,7 @@ def read_cells(path: Path) -> list[Cell]:
 def write_cells(path: Path, cells: Iterable[Cell]) -> Path:
     """Write a ``cells.csv``, which `read_cells` reads back unchanged.
 
-    Raises
-    ------
-    OutputError
-        If `path` can't be written.
+    Raises `OutputError` if `path` can't be written.
     """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")

@@ -148,10 +148,7 @@ def check_dataset(
     Every image is decoded once; 10,000 images of 360 x 363 pixels take about two minutes on two
     cores. `unlistable` are the folders that `read_dataset` could not list, with the reason.
 
-    Raises
-    ------
-    MissingExtraError
-        If imagehash is not installed.
+    Raises `MissingExtraError` if imagehash is not installed.
     """
     require("data check")
     prints = fingerprint_all([sample.path for sample in dataset], progress)

@@ -85,11 +85,8 @@ def choose_classes(
     which keeps them unless they are the three words or the eight classes of PBC. Names that differ
     only in case and separators are one class. `where` and `what` describe the names in messages.
 
-    Raises
-    ------
-    TaxonomyError
-        If the taxonomy is unknown or lacks a name, several names would become one class, fewer
-        than two classes were found, or a name can't be a class.
+    Raises `TaxonomyError` if the taxonomy is unknown or lacks a name, several names would become
+    one class, fewer than two classes were found, or a name can't be a class.
     """
     _check_text(spellings, where)
     taxonomy, how = _taxonomy(spellings, requested, where)

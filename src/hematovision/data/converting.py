@@ -93,6 +93,9 @@ def convert_dataset(
     Boxes are written for the upright image, in pixels (``yolo``: as fractions of its sides).
     `dest` appears only when it is complete.
 
+    Raises `DatasetError` if `source` has no annotated fields, or `dest` is not empty. Raises
+    `OutputError` if `dest` can't be written.
+
     Parameters
     ----------
     source : Path
@@ -109,13 +112,6 @@ def convert_dataset(
         The names of classes 0, 1, 2, ... (yolo).
     progress : Progress
         Receives the number of fields done.
-
-    Raises
-    ------
-    DatasetError
-        If `source` has no annotated fields, or `dest` is not empty.
-    OutputError
-        If `dest` can't be written.
     """
     source, dest = Path(source), Path(dest)
     if not source.is_dir():

@@ -49,10 +49,7 @@ def appearing(dest: Path) -> Iterator[Path]:
     A killed process leaves only the hidden folder, ``.<dest>.importing-...``; the next call with
     the same `dest` removes it.
 
-    Raises
-    ------
-    OutputError
-        If the folder can't be created or renamed.
+    Raises `OutputError` if the folder can't be created or renamed.
     """
     dest = dest.absolute()
     _remove_leftovers(dest)

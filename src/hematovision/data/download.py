@@ -322,11 +322,8 @@ class ResumingDownloader:
     ) -> bool | None:
         """Download `url` to `output_file`.
 
-        Raises
-        ------
-        DownloadError
-            If the server can't be reached, responds with an error or keeps disconnecting, or the
-            disk is full. The incomplete file is kept.
+        Raises `DownloadError` if the server can't be reached, responds with an error or keeps
+        disconnecting, or the disk is full. The incomplete file is kept.
         """
         if check_only:
             return True

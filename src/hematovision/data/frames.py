@@ -51,10 +51,7 @@ class Frame:
 def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
     """Compare the size of an upright image with that declared in its box file.
 
-    Raises
-    ------
-    AnnotationError
-        If they contradict each other; the message gives the reason.
+    Raises `AnnotationError` if they contradict each other; the message gives the reason.
     """
     width, height = pixels
     if declared is None or declared == pixels:

@@ -43,12 +43,8 @@ def read_groups(spec: str) -> dict[str, str]:
     The file names are in a column called ``file``, ``path``, ``image``, ``filename`` or the like.
     Lines without a group are ignored.
 
-    Raises
-    ------
-    SplitError
-        If `spec` is not ``FILE:COLUMN``, a column is missing, or a file has two groups.
-    AnnotationError
-        If the file is not a CSV file.
+    Raises `SplitError` if `spec` is not ``FILE:COLUMN``, a column is missing, or a file has two
+    groups. Raises `AnnotationError` if the file is not a CSV file.
     """
     path, _, column = spec.rpartition(":")
     if not (path and column):
@@ -81,10 +77,7 @@ def with_groups(dataset: Dataset, groups: Mapping[str, str]) -> Dataset:
 
     Files are found by path relative to the dataset, or by name with or without suffix.
 
-    Raises
-    ------
-    SplitError
-        If an image has no group, or its name matches several groups.
+    Raises `SplitError` if an image has no group, or its name matches several groups.
     """
     found = groups_of([dataset.relative(sample) for sample in dataset], groups)
     return dataset.with_samples(

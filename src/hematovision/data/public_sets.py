@@ -45,10 +45,7 @@ class PublicSet:
 def get_set(name: str) -> PublicSet:
     """Return a public dataset by its name.
 
-    Raises
-    ------
-    DownloadError
-        If no dataset has that name.
+    Raises `DownloadError` if no dataset has that name.
     """
     try:
         return SETS[name]

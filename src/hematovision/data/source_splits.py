@@ -69,10 +69,7 @@ class SplitLists:
 
         A list may name a field with or without folder and suffix.
 
-        Raises
-        ------
-        SplitError
-            If no field is in a list, or a field is in two.
+        Raises `SplitError` if no field is in a list, or a field is in two.
         """
         lookup = Lookup(self.entries.items())
         splits: dict[str, Split] = {}
@@ -165,10 +162,8 @@ def parse_split(spec: str | None, lists: Path | None = None) -> SplitChoice | No
     `spec` is ``none``; fractions or percentages of train, valid and test (``70/15/15``,
     ``0.7/0.15/0.15``) or of train and valid (``85/15``); or a folder of lists.
 
-    Raises
-    ------
-    SplitError
-        If `spec` is none of these, the numbers don't sum to 1 or 100, or a name is in two lists.
+    Raises `SplitError` if `spec` is none of these, the numbers don't sum to 1 or 100, or a name is
+    in two lists.
     """
     if spec is None:
         return _read_lists(lists) if lists and (lists / "train.txt").is_file() else None
@@ -262,10 +257,7 @@ def locate(
     `groups` is ``FILE:COLUMN``; by default a group is a field with its augmented copies. Without a
     `choice`, the split of the dataset is kept.
 
-    Raises
-    ------
-    SplitError
-        If a field is in no group or in two lists.
+    Raises `SplitError` if a field is in no group or in two lists.
     """
     files = [escape_name(field.image.relative_to(source).as_posix()) for field in fields]
     if groups is None:

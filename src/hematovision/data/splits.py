@@ -49,6 +49,8 @@ def split_dataset(
 ) -> Dataset:
     """Make a new split of a dataset.
 
+    Raises `SplitError` if the fractions are invalid, or there are no samples.
+
     Parameters
     ----------
     dataset : Dataset
@@ -63,11 +65,6 @@ def split_dataset(
     Dataset
         Each group is in one split, and each class is as near to `fractions` as whole groups allow.
         Every class is in train; a class with too few groups is missing from other splits.
-
-    Raises
-    ------
-    SplitError
-        If the fractions are invalid, or there are no samples.
     """
     _check_fractions(fractions)
     if not dataset.samples:
@@ -82,6 +79,9 @@ def split_dataset(
 def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
     """Make the splits that training needs and that a dataset lacks.
 
+    Raises `SplitError` if only some samples are in a split, there is no train, or a class is in
+    other splits but not in train.
+
     Parameters
     ----------
     dataset : Dataset
@@ -89,12 +89,6 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
         train becomes valid, by whole groups. With train and valid: returned unchanged.
     seed : int
         See `split_dataset`.
-
-    Raises
-    ------
-    SplitError
-        If only some samples are in a split, there is no train, or a class is in other splits but
-        not in train.
     """
     splits = {sample.split for sample in dataset}
     if splits <= {None}:
@@ -117,10 +111,7 @@ def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
 def write_splits(dataset: Dataset, path: Path) -> Path:
     """Write the splits and groups of a dataset, usually to ``dataset.root / "split.csv"``.
 
-    Raises
-    ------
-    OutputError
-        If `path` can't be written.
+    Raises `OutputError` if `path` can't be written.
     """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")

@@ -65,15 +65,9 @@ def write_synthetic_cells(
     `fields` is an empty or new folder outside `dest` for the fields, with the boxes of all their
     cells in ``annotations.csv``, ready for ``hematovision data import --format csv``.
 
-    Raises
-    ------
-    DatasetError
-        If `dest` or `fields` is a file or not empty, `fields` is inside `dest` or not available
-        for the taxonomy, `images` is less than 1, or `seed` is negative.
-    TaxonomyError
-        If there is no such taxonomy.
-    OutputError
-        If `dest` can't be written.
+    Raises `DatasetError` if `dest` or `fields` is a file or not empty, `fields` is inside `dest` or
+    not available for the taxonomy, `images` is less than 1, or `seed` is negative. Raises
+    `TaxonomyError` if there is no such taxonomy. Raises `OutputError` if `dest` can't be written.
     """
     chosen = get_taxonomy(taxonomy)
     _check(dest, images, seed, chosen, fields)

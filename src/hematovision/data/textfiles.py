@@ -52,10 +52,7 @@ class Text:
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> Text:
     """Read a text file: UTF-8, UTF-16 with a byte order mark, else Windows-1252.
 
-    Raises
-    ------
-    AnnotationError
-        If it can't be read, has more than `max_bytes` bytes, or is not text.
+    Raises `AnnotationError` if it can't be read, has more than `max_bytes` bytes, or is not text.
     """
     try:
         size = path.stat().st_size
@@ -146,10 +143,8 @@ def read_table(path: Path, required: Sequence[str] = (), *, keep_going: bool = F
     Decimal commas, Excel's ``sep=`` line and the encodings of `read_text` are supported. Lines with
     more or fewer values than the header are an error, or in `Table.broken` with `keep_going`.
 
-    Raises
-    ------
-    AnnotationError
-        If the file can't be read, is not such a table, or lacks a required column.
+    Raises `AnnotationError` if the file can't be read, is not such a table, or lacks a required
+    column.
     """
     text = read_text(path, MAX_TABLE_BYTES)
     start = _EXCEL.match(text.content)

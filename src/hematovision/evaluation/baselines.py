@@ -29,42 +29,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """The data that baselines are fitted to.
+    """The data that baselines are fitted to."""
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape (N,)
-        Class indices.
-    boxes : ndarray of float, shape (N, 4), optional
-        ``(xmin, ymin, xmax, ymax)`` in pixels of the field; rows of NaN if unknown.
-    colours : ndarray of float, shape (N, 3), optional
-        Mean red, green and blue of each image, in 0 .. 255; see `mean_colours`.
-    """
-
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64]  # shape (N,): class indices
+    # shape (N, 4): ``(xmin, ymin, xmax, ymax)`` in pixels of the field; rows of NaN if unknown
     boxes: Floats | None = None
+    # shape (N, 3): mean red, green and blue of each image, in 0 .. 255; see `mean_colours`.
     colours: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The scores of a trivial classifier.
+    """The scores of a trivial classifier."""
 
-    Parameters
-    ----------
-    rule : str
-        Its rule, in words.
-    fitted_on : {"train", "evaluated split"}
-        The evaluated split only if no training split is known.
-    n : int
-        Images evaluated: for the box size, those with a known box.
-    accuracy, balanced_accuracy, macro_f1 : float
-        As in the metrics of the model.
-    """
-
-    rule: str
-    fitted_on: str
-    n: int
+    rule: str  # its rule, in words
+    fitted_on: str  # the evaluated split only if no training split is known
+    n: int  # images evaluated: for the box size, those with a known box
+    # as in the metrics of the model
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
@@ -80,17 +61,10 @@ def box_size(boxes: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Thresholds on the size: each class has one interval.
+    """Thresholds on the size: each class has one interval."""
 
-    Parameters
-    ----------
-    order : tuple of int
-        The classes by increasing size.
-    cuts : tuple of float
-        The thresholds between them; equal ones leave a class without an interval.
-    """
-
-    order: tuple[int, ...]
+    order: tuple[int, ...]  # the classes by increasing size
+    # the thresholds between them; equal ones leave a class without an interval
     cuts: tuple[float, ...]
 
     @classmethod
@@ -138,18 +112,11 @@ class ColourRule:
     Quadratic discriminant analysis with equal priors (Hastie, Tibshirani & Friedman 2009, "The
     Elements of Statistical Learning", section 4.3); covariances of classes with few images are
     shrunk towards their mean (Friedman 1989, "Regularized Discriminant Analysis", JASA 84).
-
-    Parameters
-    ----------
-    present : ndarray of int, shape (K,)
-        The classes in the training split.
-    means : ndarray, shape (K, 3)
-    covariances : ndarray, shape (K, 3, 3)
     """
 
-    present: NDArray[np.int64]
-    means: Floats
-    covariances: Floats
+    present: NDArray[np.int64]  # shape (K,): the classes in the training split
+    means: Floats  # shape (K, 3)
+    covariances: Floats  # shape (K, 3, 3)
 
     @classmethod
     def fit(cls, colours: Floats, labels: NDArray[np.int64]) -> ColourRule:
@@ -188,7 +155,6 @@ def baselines(
     ----------
     labels : ndarray of int, shape (N,)
         True class indices of the evaluated split.
-    n_classes : int
     train : TrainingSplit, optional
         Without it only the most frequent class is scored, that of the evaluated split.
     boxes : ndarray, shape (N, 4), optional

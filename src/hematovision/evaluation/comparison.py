@@ -57,20 +57,12 @@ METHODS = {
 
 @dataclass(frozen=True)
 class ModelPredictions:
-    """A model's predictions on the images of a comparison.
-
-    Parameters
-    ----------
-    name : str
-    probabilities : array_like of float, shape (N, C)
-    accepted : array_like of bool, shape (N,)
-    out_of_distribution : array_like of bool, shape (N,), optional
-        Images unlike the model's training images; by default, none.
-    """
+    """A model's predictions on the images of a comparison."""
 
     name: str
-    probabilities: ArrayLike
-    accepted: ArrayLike
+    probabilities: ArrayLike  # shape (N, C)
+    accepted: ArrayLike  # shape (N,)
+    # shape (N,): images unlike the model's training images; by default, none
     out_of_distribution: ArrayLike | None = None
 
 
@@ -86,24 +78,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class SubgroupComparison:
-    """Both models on the images of one class or one lab.
+    """Both models on the images of one class or one lab."""
 
-    Parameters
-    ----------
-    n : int
-        Images.
-    first, second : float or None
-        Each model's accuracy (the recall of a class); None without images.
-    difference : Difference
-        The second minus the first.
-    only_first, only_second : int
-        Images that only one model classifies correctly.
-    """
-
-    n: int
+    n: int  # images
+    # each model's accuracy (the recall of a class); None without images
     first: float | None
     second: float | None
-    difference: Difference
+    difference: Difference  # the second minus the first
+    # images that only one model classifies correctly
     only_first: int
     only_second: int
 
@@ -173,24 +155,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class CommonClasses:
-    """The classes in which two models are compared; create with `of`.
+    """The classes in which two models are compared; create with `of`."""
 
-    Parameters
-    ----------
-    taxonomy : Taxonomy
-        The coarser of the two taxonomies: the one that knows most classes of the other, by name or
-        alias. Datasets are read with it.
-    classes : tuple of str
-        Its classes that both models can predict, and `OTHER` if either can predict more.
-    columns : tuple of two tuples of int
-        For each class of the first and of the second model, its position in `classes`.
-    names : tuple of two mappings of str to str
-        The same by name, only where the name changes.
-    """
-
+    # The coarser of the two taxonomies: the one that knows most classes of the other, by name
+    # or alias. Datasets are read with it.
     taxonomy: Taxonomy
+    # its classes that both models can predict, and `OTHER` if either can predict more
     classes: tuple[str, ...]
+    # for each class of the first and of the second model, its position in `classes`
     columns: tuple[tuple[int, ...], tuple[int, ...]]
+    # the same by name, only where the name changes
     names: tuple[Mapping[str, str], Mapping[str, str]]
 
     @classmethod
@@ -200,10 +174,7 @@ class CommonClasses:
         Classes are the same if one taxonomy knows the other's name: ``neutrophil`` is an alias of
         ``WBC``, so a model of eight classes is compared with one of three in those three.
 
-        Raises
-        ------
-        TaxonomyError
-            If they share fewer than two classes.
+        Raises `TaxonomyError` if they share fewer than two classes.
         """
         known = [
             sum(one.find(name) is not None for name in other.classes)
@@ -262,6 +233,9 @@ def compare_predictions(
 ) -> Comparison:
     """Compare two models' predictions on the same images.
 
+    Raises `DatasetError` if there is nothing to compare. Raises `ValueError` if shapes or values do
+    not fit together.
+
     Parameters
     ----------
     labels : array_like of int, shape (N,)
@@ -272,13 +246,6 @@ def compare_predictions(
         The C class names.
     groups, labs, seed
         As in `evaluate`.
-
-    Raises
-    ------
-    DatasetError
-        If there is nothing to compare.
-    ValueError
-        If shapes or values do not fit together.
     """
     one, two = (
         Predictions.checked(labels, model.probabilities, classes, model.accepted, groups, labs)

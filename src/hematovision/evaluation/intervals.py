@@ -180,20 +180,11 @@ def hull(*intervals: Interval | None) -> Interval | None:
 
 @dataclass(frozen=True)
 class McNemar:
-    """The result of McNemar's test.
+    """The result of McNemar's test."""
 
-    Parameters
-    ----------
-    p : float
-        Two-sided p-value.
-    method : {"exact binomial", "chi-squared, continuity corrected"}
-    discordant : int
-        Images that exactly one model classifies correctly; the test uses no others.
-    """
-
-    p: float
+    p: float  # two-sided p-value
     method: Literal["exact binomial", "chi-squared, continuity corrected"]
-    discordant: int
+    discordant: int  # images that exactly one model classifies correctly; the test uses no others
 
 
 def mcnemar(only_first: int, only_second: int) -> McNemar:

@@ -80,32 +80,17 @@ _FIELDS = {key: name for name, key in _KEYS.items()}
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The scores of one class; None if undefined.
+    """The scores of one class; None if undefined."""
 
-    Parameters
-    ----------
-    precision, recall, f1 : float or None
-        None without predictions, without samples, and without either.
-    support : int
-        Samples of the class.
-    predicted : int
-        How often the class was predicted.
-    errors : int
-        Samples of the class that were predicted as another one.
-    false_positives : int
-        Samples of other classes that were predicted as this one.
-    intervals : dict
-        95% intervals of ``precision``, ``recall`` and ``f1``.
-    """
-
+    # None without predictions, without samples, and without either
     precision: float | None
     recall: float | None
     f1: float | None
-    support: int
-    predicted: int
-    errors: int
-    false_positives: int
-    intervals: Intervals
+    support: int  # samples of the class
+    predicted: int  # how often the class was predicted
+    errors: int  # samples of the class that were predicted as another one
+    false_positives: int  # samples of other classes that were predicted as this one
+    intervals: Intervals  # 95% intervals of ``precision``, ``recall`` and ``f1``
 
 
 @dataclass(frozen=True)
@@ -208,27 +193,14 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Validated predictions and labels; create with `checked`.
+    """Validated predictions and labels; create with `checked`."""
 
-    Parameters
-    ----------
-    labels : ndarray of int64, shape (N,)
-    probabilities : ndarray of float64, shape (N, C)
-    classes : tuple of str
-        The C class names.
-    accepted : ndarray of bool, shape (N,)
-    groups : ndarray of int64, shape (N,), or None
-        Groups, numbered.
-    labs : tuple of str, or None
-        None if no lab is known.
-    """
-
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    classes: tuple[str, ...]
-    accepted: NDArray[np.bool_]
-    groups: NDArray[np.int64] | None
-    labs: tuple[str, ...] | None
+    labels: NDArray[np.int64]  # shape (N,)
+    probabilities: NDArray[np.float64]  # shape (N, C)
+    classes: tuple[str, ...]  # the C class names
+    accepted: NDArray[np.bool_]  # shape (N,)
+    groups: NDArray[np.int64] | None  # shape (N,): groups, numbered
+    labs: tuple[str, ...] | None  # None if no lab is known
 
     @classmethod
     def checked(
@@ -400,10 +372,8 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
 def rebuilt(kind: type[T], value: Any, otherwise: str, written_by: str) -> T:
     """Rebuild a dataclass of schema version 1 from the output of `plain`.
 
-    Raises
-    ------
-    BundleError
-        If `value` does not fit; it starts with `otherwise` and names the command `written_by`.
+    Raises `BundleError` if `value` does not fit; it starts with `otherwise` and names the command
+    `written_by`.
     """
     try:
         found: T = _rebuilt(kind, {"schema_version": None, **value})

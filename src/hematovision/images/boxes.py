@@ -32,11 +32,8 @@ MIN_SIDE = 2.0
 def clip_box(box: Box, width: int, height: int) -> Box:
     """Clip a box to its field of `width` x `height` pixels.
 
-    Raises
-    ------
-    AnnotationError
-        If the box is degenerate: not finite, turned inside out, outside the field, or with a side
-        under `MIN_SIDE` pixels after clipping. The message gives the reason.
+    Raises `AnnotationError` if the box is degenerate: not finite, turned inside out, outside the
+    field, or with a side under `MIN_SIDE` pixels after clipping. The message gives the reason.
     """
     xmin, ymin, xmax, ymax = box
     if not all(map(math.isfinite, box)):

@@ -31,6 +31,8 @@ def crop(
 ) -> tuple[NDArray[np.uint8], bool]:
     """Crop one cell from its field.
 
+    Raises `AnnotationError` if the box is degenerate.
+
     Parameters
     ----------
     field : ndarray of uint8, shape (H, W, 3)
@@ -46,11 +48,6 @@ def crop(
         The cell image, a copy.
     touches_border : bool
         Whether the box is within `BORDER` pixel of the field's border.
-
-    Raises
-    ------
-    AnnotationError
-        If the box is degenerate.
 
     Examples
     --------

@@ -52,14 +52,9 @@ _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 def decode(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
     """Decode an image that `formats.inspect` described: upright RGB uint8 (H, W, 3) on white.
 
-    Raises
-    ------
-    TruncatedImageError
-        If the decoder finds the pixel data damaged.
-    NotAnImageError
-        If the decoder does not know the variant.
-    MemoryError
-        If the memory does not suffice.
+    Raises `TruncatedImageError` if the decoder finds the pixel data damaged. Raises
+    `NotAnImageError` if the decoder does not know the variant. Raises `MemoryError` if the memory
+    does not suffice.
     """
     if encoded.pixels is not None:
         return np.require(encoded.pixels, requirements=["C", "W"])

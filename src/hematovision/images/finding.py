@@ -31,6 +31,9 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     folders, files are selected by suffix; hidden ones (a leading dot, ``__MACOSX``) are skipped,
     and links to folders are followed, each folder being visited once.
 
+    Raises `UnreadableFileError` if a path does not exist, or a folder may not be listed. Raises
+    `DatasetError` if a folder has no image in it.
+
     Parameters
     ----------
     paths : iterable of Path
@@ -40,13 +43,6 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     -------
     list of Path
         In the order given, each folder's images sorted by path, without duplicates.
-
-    Raises
-    ------
-    UnreadableFileError
-        If a path does not exist, or a folder may not be listed.
-    DatasetError
-        If a folder has no image in it.
     """
     found = _iterate(map(_existing, map(Path, paths)), is_image_name, strict=True)
     return list(dict.fromkeys(found))
@@ -58,10 +54,7 @@ def iter_images(paths: Iterable[Path]) -> Iterator[Path]:
     Paths that do not exist, folders that cannot be listed and images of unsupported formats are
     yielded too: reading them reports what is wrong. An image in two of `paths` comes twice.
 
-    Raises
-    ------
-    DatasetError
-        If a folder has no image in it.
+    Raises `DatasetError` if a folder has no image in it.
     """
     return _iterate(paths, is_any_image_name, strict=False)
 

@@ -36,6 +36,8 @@ def fit(image: NDArray[np.uint8], size: int = SIZE) -> NDArray[np.uint8]:
 
     All sums are integers and rounded once, half up, so every machine returns the same bytes.
 
+    Raises `ValueError` if the image is of another shape or type, or `size` is below 1.
+
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
@@ -46,11 +48,6 @@ def fit(image: NDArray[np.uint8], size: int = SIZE) -> NDArray[np.uint8]:
     -------
     ndarray of uint8, shape (size, size, 3)
         C-contiguous, and never the input itself.
-
-    Raises
-    ------
-    ValueError
-        If the image is of another shape or type, or `size` is below 1.
     """
     check_rgb(image)
     if size < 1:
@@ -83,6 +80,8 @@ def view(image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     A cell on a slide has no up and no left, so all eight are equally valid: they augment the
     training images without interpolation.
 
+    Raises `ValueError` if `index` is not 0 to 7.
+
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
@@ -94,11 +93,6 @@ def view(image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     -------
     ndarray of uint8, shape (H, W, 3) or (W, H, 3)
         C-contiguous.
-
-    Raises
-    ------
-    ValueError
-        If `index` is not 0 to 7.
     """
     if not 0 <= index < _VIEWS:
         raise ValueError(f"`index` must be 0 to {_VIEWS - 1}. Received: {index}")

@@ -208,12 +208,8 @@ def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) 
     Only a regular file of up to `max_bytes` is read; a pipe or device might never end. Errors call
     the image `name`, by default its path.
 
-    Raises
-    ------
-    UnreadableFileError
-        If the file is missing, a folder, a broken link, a device, or not readable.
-    TooManyBytesError
-        If it exceeds the limit.
+    Raises `UnreadableFileError` if the file is missing, a folder, a broken link, a device, or not
+    readable. Raises `TooManyBytesError` if it exceeds the limit.
     """
     label = name or str(path)
     try:

@@ -23,6 +23,8 @@ _JPEG_QUALITY = 95  # Pillow's highest sensible value; colours are not subsample
 def write(path: Path, image: NDArray[np.uint8]) -> Path:
     """Write an image as PNG (lossless) or JPEG (quality 95, 4:4:4), by the suffix of `path`.
 
+    Raises `OutputError` if the suffix is another, or the file cannot be written.
+
     Parameters
     ----------
     path : Path
@@ -34,11 +36,6 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
     -------
     Path
         `path` itself.
-
-    Raises
-    ------
-    OutputError
-        If the suffix is another, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix == ".png":

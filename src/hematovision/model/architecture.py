@@ -46,25 +46,14 @@ _NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 @dataclass(frozen=True)
 class Block:
-    """One inverted residual block.
+    """One inverted residual block."""
 
-    Parameters
-    ----------
-    index : int
-        From 0.
-    expansion : int
-        Factor of the channels in the first 1x1 convolution; 1 if there is none.
-    inputs, outputs : int
-        Channels of the input and the output.
-    stride : int
-        Stride of the depthwise convolution, 1 or 2.
-    """
-
-    index: int
-    expansion: int
+    index: int  # from 0
+    expansion: int  # factor of the channels in the first 1x1 convolution; 1 if there is none
+    # channels of the input and the output
     inputs: int
     outputs: int
-    stride: int
+    stride: int  # stride of the depthwise convolution, 1 or 2
 
     @property
     def prefix(self) -> str:
@@ -106,32 +95,19 @@ BLOCKS: tuple[Block, ...] = tuple(_blocks())
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """A convolution without bias and the batch normalisation after it.
+    """A convolution without bias and the batch normalisation after it."""
 
-    Parameters
-    ----------
-    name, norm : str
-        Keras' names of the two layers.
-    kind : {"conv", "depthwise"}
-        Whether each output channel sees all input channels or only its own.
-    inputs, outputs : int
-        Channels of the input and the output.
-    size : int
-        Height and width of the kernel.
-    stride : int
-        1 or 2.
-    activated : bool
-        Whether ReLU6 follows; projections are linear.
-    """
-
+    # Keras' names of the two layers
     name: str
     norm: str
+    # whether each output channel sees all input channels or only its own
     kind: Literal["conv", "depthwise"]
+    # channels of the input and the output
     inputs: int
     outputs: int
-    size: int
-    stride: int
-    activated: bool
+    size: int  # height and width of the kernel
+    stride: int  # 1 or 2
+    activated: bool  # whether ReLU6 follows; projections are linear
 
     @property
     def kernel_shape(self) -> tuple[int, int, int, int]:

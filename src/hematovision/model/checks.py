@@ -15,10 +15,7 @@ def checked(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return `values` (N, D) as float64 and `labels` (N,) as int64.
 
-    Raises
-    ------
-    ModelError
-        If the shapes do not fit or values are not finite.
+    Raises `ModelError` if the shapes do not fit or values are not finite.
     """
     rows, truth = np.asarray(values, np.float64), np.asarray(labels, np.int64)
     if rows.ndim != 2 or truth.shape != rows.shape[:1]:

@@ -53,7 +53,6 @@ def logit_slopes(
 
     Parameters
     ----------
-    head : Head
     features : array of float32, (N, D)
     classes : array of int, (N,)
         The class of the logit, for each image.
@@ -82,7 +81,6 @@ def grad_cam(
 
     Parameters
     ----------
-    head : Head
     feature_map : array of float32, (N, M, M, D)
         From `Classifier.feature_maps`.
     classes : array of int, (N,)

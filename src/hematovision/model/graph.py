@@ -151,17 +151,14 @@ class ClassifierParts:
 def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) -> ClassifierParts:
     """Read the parts from which `classifier_graph` wrote a graph, bit by bit.
 
+    Raises `BundleError` if `classifier_graph` did not write it.
+
     Parameters
     ----------
     data : bytes
         The ONNX model.
     external : BackboneWeights, optional
         The weights to which the graph refers, if it does not hold them itself.
-
-    Raises
-    ------
-    BundleError
-        If `classifier_graph` did not write it.
     """
     try:
         model = onnx.load_from_string(data)

@@ -28,18 +28,12 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 class Head:
     """Dense layers from features (N, D) to logits (N, C); ReLU after all but the last.
 
-    Parameters
-    ----------
-    layers : tuple of (kernel, bias)
-        Kernels (inputs, outputs) and biases (outputs,) as Keras' ``Dense`` keeps them. They are
-        copied to float32 and made read-only.
-
-    Raises
-    ------
-    ModelError
-        If there is no layer, shapes do not fit one another, or values are not finite.
+    Raises `ModelError` if there is no layer, shapes do not fit one another, or values are not
+    finite.
     """
 
+    # Kernels (inputs, outputs) and biases (outputs,) as Keras' ``Dense`` keeps them. They are
+    # copied to float32 and made read-only.
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
     def __post_init__(self) -> None:

@@ -105,44 +105,22 @@ class Predictor(Protocol[_RowOut]):
 
 
 class Item(NamedTuple):
-    """An image to predict.
+    """An image to predict."""
 
-    Parameters
-    ----------
-    name : str
-        What its rows call it.
-    source : Source
-    """
-
-    name: str
+    name: str  # what its rows call it
     source: Source
 
 
 @dataclass(frozen=True, slots=True)
 class ImageResult(Generic[_Row]):
-    """The result for one image.
-
-    Parameters
-    ----------
-    name : str
-    source : Source
-        As given.
-    rows : tuple of Row
-        0 to n; one if the image could not be read.
-    error : ImageError, optional
-        Why the image could not be read.
-    pixels : ndarray of uint8, optional
-        The image as the predictor reads it, if asked for.
-    attention : ndarray of float32, shape (K, K), optional
-        The explanation map, if asked for.
-    """
+    """The result for one image."""
 
     name: str
-    source: Source
-    rows: tuple[_Row, ...]
-    error: ImageError | None = None
-    pixels: NDArray[np.uint8] | None = None
-    attention: NDArray[np.float32] | None = None
+    source: Source  # as given
+    rows: tuple[_Row, ...]  # 0 to n; one if the image could not be read
+    error: ImageError | None = None  # why the image could not be read
+    pixels: NDArray[np.uint8] | None = None  # the image as the predictor reads it, if asked for
+    attention: NDArray[np.float32] | None = None  # shape (K, K): the explanation map, if asked for
 
     @property
     def prediction(self) -> _Row:
@@ -185,20 +163,16 @@ def predict_image(
 ) -> ImageResult[_Row]:
     """Read one image and predict its rows, on the caller's thread.
 
+    Raises `ModelError` if the model itself fails.
+
     Parameters
     ----------
-    predictor : Predictor
     item : Item
         An image that cannot be read, or does not fit into memory, yields one row with the error.
     explain : bool
         Whether to add the explanation map.
     keep_pixels : bool
         Whether to add the pixels.
-
-    Raises
-    ------
-    ModelError
-        If the model itself fails.
     """
     name, source = item
     try:
@@ -230,20 +204,16 @@ def infer(
 ) -> Generator[ImageResult[_Row], None, None]:
     """Predict images in parallel; yield the results in their order.
 
+    Raises `ModelError` if the model itself fails.
+
     Parameters
     ----------
-    predictor : Predictor
     items : iterable of Item
         Read as far as needed, so that it may be endless; see `ahead`.
     explain, keep_pixels : bool
         As in `predict_image`.
     threads : int, optional
         Images worked on at once; by default the predictor's number.
-
-    Raises
-    ------
-    ModelError
-        If the model itself fails.
     """
 
     def work(item: Item) -> ImageResult[_Row]:

@@ -77,82 +77,45 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class BackboneRef:
-    """The backbone of a model.
+    """The backbone of a model."""
 
-    Parameters
-    ----------
-    name : str
-        Of its weights, for instance ``"hematology"`` or ``"imagenet"``.
-    sha256 : str
-        Of the weights; for MobileNetV2, of the weights file (`BackboneWeights.sha256`).
-    shared : bool
-        Whether the ONNX graph takes its weights from the packaged `SHARED_WEIGHTS`, as only the
-        bundled models do.
-    architecture : str
-        Its name in `registry.BACKBONES`, or of another program's network.
-    """
-
-    name: str
-    sha256: str
+    name: str  # of its weights, for instance ``"hematology"`` or ``"imagenet"``
+    sha256: str  # of the weights; for MobileNetV2, of the weights file (`BackboneWeights.sha256`)
+    # whether the ONNX graph takes its weights from the packaged `SHARED_WEIGHTS`, as only the
+    # bundled models do
     shared: bool = False
+    # its name in `registry.BACKBONES`, or of another program's network
     architecture: str = DEFAULT_BACKBONE
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of ``bundle.json``.
+    """The content of ``bundle.json``."""
 
-    Parameters
-    ----------
-    name : str
-        Of the model.
-    taxonomy : Taxonomy
-        The classes, in the order of the outputs.
-    thresholds : Thresholds
-    backbone : BackboneRef
-    data : mapping
-        The training data: ``fingerprint`` of the dataset, ``splits`` with their numbers of images,
-        and more. Any JSON object.
-    seed : int or None
-        Of the training run.
-    options, versions : mapping
-        Of the training run. Any JSON objects.
-    temperature : float
-        Of the calibration, which is folded into the head. Above 0.
-    created : str
-        Date and time in ISO 8601.
-    files : mapping of str to str
-        SHA-256 of every other file of the bundle by its name; filled in by `bundle.seal`.
-    self_test : SelfTest or None
-        The model's prediction for `self_test.self_test_cell`; filled in by
-        `bundle.with_self_test`. None in bundles of schema 1.
-    input_size : int
-        Width and height of the input in pixels, one of `INPUT_SIZES`.
-    scaling : str
-        How the graph scales pixels, for readers.
-    outputs : mapping of str to tuple of int
-        Shapes of the graph's outputs without N; filled in by `bundle.with_self_test`. Empty in
-        bundles of schema 1 and 2.
-    task : str
-        Of the model; this version has no other.
-    """
-
-    name: str
-    taxonomy: Taxonomy
+    name: str  # of the model
+    taxonomy: Taxonomy  # the classes, in the order of the outputs
     thresholds: Thresholds
     backbone: BackboneRef
+    # The training data: ``fingerprint`` of the dataset, ``splits`` with their numbers of
+    # images, and more. Any JSON object.
     data: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = None
+    seed: int | None = None  # of the training run
+    # Of the training run. Any JSON objects.
     options: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
-    temperature: float = 1.0
-    created: str = ""
+    temperature: float = 1.0  # Of the calibration, which is folded into the head. Above 0.
+    created: str = ""  # date and time in ISO 8601
+    # SHA-256 of every other file of the bundle by its name; filled in by `bundle.seal`
     files: Mapping[str, str] = field(default_factory=dict)
+    # The model's prediction for `self_test.self_test_cell`; filled in by
+    # `bundle.with_self_test`. None in bundles of schema 1.
     self_test: SelfTest | None = None
-    input_size: int = SIZE
-    scaling: str = SCALING
+    input_size: int = SIZE  # width and height of the input in pixels, one of `INPUT_SIZES`
+    scaling: str = SCALING  # how the graph scales pixels, for readers
+    # Shapes of the graph's outputs without N; filled in by `bundle.with_self_test`. Empty in
+    # bundles of schema 1 and 2.
     outputs: Shapes = field(default_factory=dict)
-    task: Literal["classification"] = "classification"
+    task: Literal["classification"] = "classification"  # of the model; this version has no other
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, read back by `from_json`."""
@@ -190,10 +153,7 @@ class Manifest:
     def to_text(self) -> str:
         """Return the text of ``bundle.json``.
 
-        Raises
-        ------
-        BundleError
-            If ``data``, ``options`` or ``versions`` can't be written as JSON.
+        Raises `BundleError` if ``data``, ``options`` or ``versions`` can't be written as JSON.
         """
         try:
             return json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -204,11 +164,8 @@ class Manifest:
     def from_json(cls, value: object) -> Manifest:
         """Check a JSON object of schema 1 to `SCHEMA_VERSION` and return its manifest.
 
-        Raises
-        ------
-        BundleError
-            If its schema is newer, its task is not classification, or a key is missing or has an
-            impossible value.
+        Raises `BundleError` if its schema is newer, its task is not classification, or a key is
+        missing or has an impossible value.
         """
         root = JsonObject(value, "")
         is_old = _schema(root) < 3
@@ -239,17 +196,15 @@ class Manifest:
 class JsonObject:
     """A JSON object that knows its place in the document, for error messages.
 
+    Raises `BundleError` if it is not a JSON object; by the methods, if a value is missing or has
+    another type.
+
     Parameters
     ----------
     value : object
         As parsed from JSON.
     place : str
         ``"taxonomy.aliases"`` for instance; empty for the whole document.
-
-    Raises
-    ------
-    BundleError
-        If it is not a JSON object; by the methods, if a value is missing or has another type.
     """
 
     def __init__(self, value: object, place: str) -> None:
@@ -428,10 +383,7 @@ def is_safe_name(name: str) -> bool:
 def parse_manifest(data: bytes) -> Manifest:
     """Read the content of a ``bundle.json``.
 
-    Raises
-    ------
-    BundleError
-        If it is too long, not JSON, or not a manifest.
+    Raises `BundleError` if it is too long, not JSON, or not a manifest.
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleError(

@@ -50,36 +50,22 @@ _INPUTS = {"add": 2, "multiply": 2}
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network.
-
-    Parameters
-    ----------
-    name : str
-    op : str
-        ``"norm"`` is batch normalisation in inference mode, ``"rescale"`` is ``x * scale +
-        offset``, ``"pool"`` the mean over all places.
-    inputs : tuple of str
-        Names of earlier layers, or `INPUT`.
-    weights : tuple of str
-        Names of its weights: kernel and, if any, bias; or gamma, beta, mean and variance.
-    size, stride : int
-        Of a convolution's kernel, in both directions.
-    pads : tuple of int
-        Zeros added by a convolution (top, left, bottom, right).
-    epsilon : float
-        Added to each variance of a batch normalisation.
-    scale, offset : float
-        Of a rescaling.
-    """
+    """One layer of a network."""
 
     name: str
+    # ``"norm"`` is batch normalisation in inference mode, ``"rescale"`` is ``x * scale +
+    # offset``, ``"pool"`` the mean over all places
     op: Op
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...]  # names of earlier layers, or `INPUT`
+    # names of its weights: kernel and, if any, bias; or gamma, beta, mean and variance
     weights: tuple[str, ...] = ()
+    # of a convolution's kernel, in both directions
     size: int = 1
     stride: int = 1
+    # zeros added by a convolution (top, left, bottom, right)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    epsilon: float = 0.0
+    epsilon: float = 0.0  # added to each variance of a batch normalisation
+    # of a rescaling
     scale: float = 1.0
     offset: float = 0.0
 
@@ -97,23 +83,13 @@ def kernel_axes(op: str) -> tuple[int, int, int, int]:
 class Network:
     """A backbone without its top.
 
-    Parameters
-    ----------
-    architecture : str
-        Its name in `registry.BACKBONES`.
-    layers : tuple of Layer
-        In an order in which they can be computed; the last one's output is the feature map.
-    arrays : mapping of str to array of float32
-        Every weight by its name, in Keras' layout. They are copied and made read-only.
-
-    Raises
-    ------
-    WeightsError
-        If the layers are not connected, or weights are missing or not finite.
+    Raises `WeightsError` if the layers are not connected, or weights are missing or not finite.
     """
 
-    architecture: str
+    architecture: str  # its name in `registry.BACKBONES`
+    # in an order in which they can be computed; the last one's output is the feature map
     layers: tuple[Layer, ...]
+    # Every weight by its name, in Keras' layout. They are copied and made read-only.
     arrays: Mapping[str, NDArray[np.float32]]
 
     side = INPUT_SIZE
@@ -165,10 +141,7 @@ class Network:
     def from_text(cls, text: str, arrays: Mapping[str, NDArray[np.float32]]) -> Network:
         """Return the network of `to_text` with weights in ONNX' layout.
 
-        Raises
-        ------
-        WeightsError
-            If it is not such a text, or as above.
+        Raises `WeightsError` if it is not such a text, or as above.
         """
         try:
             root: dict[str, Any] = json.loads(text)

@@ -28,25 +28,15 @@ _RIDGE = 1.0  # The mean variance of a feature in standard deviations.
 
 
 class Novelty(NamedTuple):
-    """The distribution of the training images' features.
+    """The distribution of the training images' features."""
 
-    Parameters
-    ----------
-    means : array of float32, (C, D)
-        Mean features of each class.
-    inv_std : array of float32, (D,)
-        One over the standard deviation of each feature within the classes.
-    basis : array of float16, (D, K), optional
-        The directions in which cells differ least, each over its standard deviation and the root
-        of K. Half precision: it halves the model, and moves no score by a hundredth.
-    direction : array of float32, (D,), optional
-        The direction from cells to decoys.
-    """
-
-    means: NDArray[np.float32]
+    means: NDArray[np.float32]  # shape (C, D): mean features of each class
+    # shape (D,): one over the standard deviation of each feature within the classes
     inv_std: NDArray[np.float32]
+    # shape (D, K): the directions in which cells differ least, each over its standard deviation
+    # and the root of K. Half precision: it halves the model, and moves no score by a hundredth.
     basis: NDArray[np.float16] | None = None
-    direction: NDArray[np.float32] | None = None
+    direction: NDArray[np.float32] | None = None  # shape (D,): the direction from cells to decoys
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the novelty (N,) of `features` (N, D): about 1 for typical cells.
@@ -100,6 +90,8 @@ def fit_novelty(
     estimation", IEEE Trans. Signal Process. 58, eq. 23). A class without images takes the mean
     of another, which leaves the minimum over the classes what it is.
 
+    Raises `ModelError` if there are no images, the shapes do not fit, or features are not finite.
+
     Parameters
     ----------
     features : array (N, D)
@@ -110,11 +102,6 @@ def fit_novelty(
         How many classes there are.
     decoys : array (M, D), optional
         Features of images without a cell.
-
-    Raises
-    ------
-    ModelError
-        If there are no images, the shapes do not fit, or features are not finite.
     """
     rows, truth = checked(features, labels)
     if not len(truth):

@@ -179,13 +179,7 @@ class Prediction:
 
 
 class RawPredictions(NamedTuple):
-    """Predictions for N images, without decisions.
+    """Predictions for N images, without decisions."""
 
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (N, C)
-    novelty : ndarray of float32, shape (N,)
-    """
-
-    probabilities: NDArray[np.floating]
-    novelty: NDArray[np.float32]
+    probabilities: NDArray[np.floating]  # shape (N, C)
+    novelty: NDArray[np.float32]  # shape (N,)

@@ -29,21 +29,11 @@ MANIFEST = "bundle.json"
 
 @dataclass(frozen=True)
 class KerasApplication:
-    """How Keras makes a backbone for inputs in [-1, 1].
+    """How Keras makes a backbone for inputs in [-1, 1]."""
 
-    Parameters
-    ----------
-    name : str
-        Of the function in ``keras.applications``.
-    imagenet : str
-        Name of the file with ImageNet weights that Keras downloads.
-    options : mapping
-        Further arguments of the function.
-    """
-
-    name: str
-    imagenet: str
-    options: Mapping[str, object] = field(default_factory=dict)
+    name: str  # of the function in ``keras.applications``
+    imagenet: str  # name of the file with ImageNet weights that Keras downloads
+    options: Mapping[str, object] = field(default_factory=dict)  # further arguments of the function
 
 
 _NO_SCALING = MappingProxyType({"include_preprocessing": False})
@@ -75,17 +65,14 @@ def bundled_models() -> tuple[str, ...]:
 def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a model.
 
+    Raises `ModelNotFoundError` if it is neither.
+
     Parameters
     ----------
     name_or_path : str or Path
         The name of a bundled model or a run folder. A text that is the name of a bundled model
         always means that model, whatever lies in the current folder, so that a command means the
         same everywhere; write ``./name``, or give a `Path`, for a folder of the same name.
-
-    Raises
-    ------
-    ModelNotFoundError
-        If it is neither.
     """
     if isinstance(name_or_path, str) and name_or_path in bundled_models():
         return _home() / name_or_path

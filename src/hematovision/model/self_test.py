@@ -49,18 +49,10 @@ _DISCS = (
 
 @dataclass(frozen=True)
 class SelfTest:
-    """A model's prediction for `self_test_cell`.
+    """A model's prediction for `self_test_cell`."""
 
-    Parameters
-    ----------
-    probabilities : tuple of float
-        One per class, calibrated.
-    novelty : float or None
-        None for a model without a novelty score.
-    """
-
-    probabilities: tuple[float, ...]
-    novelty: float | None
+    probabilities: tuple[float, ...]  # one per class, calibrated
+    novelty: float | None  # None for a model without a novelty score
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -108,12 +100,8 @@ def self_test_cell() -> NDArray[np.uint8]:
 def run_self_test(session: Session) -> SelfTest:
     """Predict `self_test_cell`.
 
-    Raises
-    ------
-    BundleError
-        If the graph is not a classifier's, or its prediction is not finite.
-    ModelError
-        If it fails on the image.
+    Raises `BundleError` if the graph is not a classifier's, or its prediction is not finite. Raises
+    `ModelError` if it fails on the image.
     """
     # Reading a manifest must not import ONNX Runtime.
     from hematovision.model.session import read_ports, run_one

@@ -108,6 +108,9 @@ def open_session(
 
     If a GPU should be used and cannot, that is logged and the graph runs on the CPU.
 
+    Raises `BundleError` if it refers to other files (`onnx_file`), or ONNX Runtime does not accept
+    it. Raises `ModelError` if `DEVICE` has an invalid value.
+
     Parameters
     ----------
     model : bytes
@@ -116,13 +119,6 @@ def open_session(
         Content of the files of external data that the model names. No other file is read.
     name : str
         Of the model, for errors.
-
-    Raises
-    ------
-    BundleError
-        If it refers to other files (`onnx_file`), or ONNX Runtime does not accept it.
-    ModelError
-        If `DEVICE` has an invalid value.
     """
     given = dict(external or {})
     check_self_contained(model, given, name=name)
@@ -174,10 +170,7 @@ def _on_device(
 def chosen_providers() -> list[Provider]:
     """Return ONNX Runtime's execution providers, the preferred one first and the CPU last.
 
-    Raises
-    ------
-    ModelError
-        If the environment variable `DEVICE` has an invalid value.
+    Raises `ModelError` if the environment variable `DEVICE` has an invalid value.
     """
     chosen = os.environ.get(DEVICE, "").strip().lower() or "auto"
     if chosen not in ("auto", "cpu", "cuda"):
@@ -205,18 +198,10 @@ def _log_cpu(reason: str) -> None:
 
 @dataclass(frozen=True)
 class Ports:
-    """Input and outputs of a classifier's graph.
+    """Input and outputs of a classifier's graph."""
 
-    Parameters
-    ----------
-    size : int
-        Width and height of the input in pixels.
-    outputs : mapping of str to tuple of int
-        Shapes, without N, of the outputs that HematoVision uses.
-    """
-
-    size: int
-    outputs: Shapes
+    size: int  # width and height of the input in pixels
+    outputs: Shapes  # shapes, without N, of the outputs that HematoVision uses
 
 
 _OUTPUT_RANKS = {"probabilities": 1, "novelty": 0, "features": 1, "feature_map": 3, "attention": 2}
@@ -229,16 +214,13 @@ def read_ports(session: Session, *, name: str) -> Ports:
     required; ``novelty`` (N,), ``features`` (N, D), ``feature_map`` (N, H, W, D) and ``attention``
     (N, H, W) are optional; others are ignored. Outputs are float32.
 
+    Raises `BundleError` if the graph does not fit; the message has the expected and the received
+    ports.
+
     Parameters
     ----------
-    session : Session
     name : str
         Of the model, for errors.
-
-    Raises
-    ------
-    BundleError
-        If the graph does not fit; the message has the expected and the received ports.
     """
     try:
         inputs, given = _ports(session.get_inputs()), _ports(session.get_outputs())
@@ -271,18 +253,14 @@ def read_ports(session: Session, *, name: str) -> Ports:
 def check_outputs(ports: Ports, expected: Shapes, *, name: str) -> None:
     """Check that outputs have the `expected` shapes, and that all outputs fit one another.
 
+    Raises `BundleError` if one has another shape or is missing.
+
     Parameters
     ----------
-    ports : Ports
     expected : mapping of str to tuple of int
         Shapes by output, without N.
     name : str
         Of the model, for errors.
-
-    Raises
-    ------
-    BundleError
-        If one has another shape or is missing.
     """
     implied = dict(expected)
     feature_map = ports.outputs.get("feature_map")
@@ -320,10 +298,7 @@ def input_size(session: Session) -> int:
 def check_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return `images`, contiguous, if a graph of that input size takes them.
 
-    Raises
-    ------
-    ModelError
-        If they are not uint8 of shape (N, size, size, 3).
+    Raises `ModelError` if they are not uint8 of shape (N, size, size, 3).
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
         raise ModelError(
@@ -338,12 +313,8 @@ def run_one(
 ) -> list[NDArray[np.float32]]:
     """Run one image (1, S, S, 3) and return the requested outputs, each with N = 1. Thread-safe.
 
-    Raises
-    ------
-    ModelError
-        If the graph fails on it.
-    MemoryError
-        If there is not enough memory.
+    Raises `ModelError` if the graph fails on it. Raises `MemoryError` if there is not enough
+    memory.
     """
     try:
         return session.run(list(outputs), {"images": image})

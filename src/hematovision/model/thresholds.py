@@ -39,20 +39,11 @@ _NOVELTY_MARGIN_OF_FEW = 1.1
 class Thresholds:
     """Limits that decide whether a prediction is accepted.
 
-    Parameters
-    ----------
-    min_confidence : float
-        Least probability of the predicted class, 0 to 1.
-    max_novelty : float
-        Largest novelty score, at least 0; see `novelty.Novelty`. Infinite without a threshold.
-
-    Raises
-    ------
-    ModelError
-        If a value is outside its range.
+    Raises `ModelError` if a value is outside its range.
     """
 
-    min_confidence: float
+    min_confidence: float  # least probability of the predicted class, 0 to 1
+    # Largest novelty score, at least 0; see `novelty.Novelty`. Infinite without a threshold.
     max_novelty: float
 
     def __post_init__(self) -> None:
@@ -79,7 +70,6 @@ def decide(confidence: float, novelty: float | None, thresholds: Thresholds) -> 
         The largest probability.
     novelty : float or None
         From `Novelty.score`; None if the model has no novelty score.
-    thresholds : Thresholds
 
     Returns
     -------
@@ -115,7 +105,6 @@ def accepts(
     ----------
     probabilities : array (N, C)
     novelty : array (N,)
-    thresholds : Thresholds
 
     Returns
     -------
@@ -142,6 +131,8 @@ def fit_thresholds(
     never below 0.8. `max_novelty` is the 98th percentile; of 100 images and fewer, their
     largest novelty times 1.1.
 
+    Raises `ModelError` if there are no images, the shapes do not fit, or values are not finite.
+
     Parameters
     ----------
     probabilities : array (N, C)
@@ -150,11 +141,6 @@ def fit_thresholds(
     labels : array of int, (N,)
     max_error, max_review : float
         Rates from 0 to 1.
-
-    Raises
-    ------
-    ModelError
-        If there are no images, the shapes do not fit, or values are not finite.
     """
     scores, truth = checked(probabilities, labels)
     distances, _ = checked(np.asarray(novelty).reshape(-1, 1), labels)

@@ -47,20 +47,11 @@ _ALIGNMENT = 64  # A cache line, for vector instructions and ONNX Runtime.
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of one tensor in a weights file.
+    """The place of one tensor in a weights file."""
 
-    Parameters
-    ----------
-    name : str
-        The weight's name.
-    shape : tuple of int
-        As stored, in ONNX' layout.
-    offset, length : int
-        In bytes.
-    """
-
-    name: str
-    shape: tuple[int, ...]
+    name: str  # the weight's name
+    shape: tuple[int, ...]  # as stored, in ONNX' layout
+    # in bytes
     offset: int
     length: int
 
@@ -113,23 +104,15 @@ _SIDES = range(64, INPUT_SIZE + 1, 32)  # Every layer of stride 2 halves an even
 class BackboneWeights:
     """All weights of a MobileNetV2 without its top.
 
-    Parameters
-    ----------
-    arrays : mapping of str to array of float32
-        Every weight of `architecture.weight_specs` by its name, in Keras' layout. They are copied
-        and made read-only.
-    side : int
-        Width and height at which the network sees images (`preprocessing.shrinking`), in pixels. A
-        multiple of 32 from 64 to 224.
-
-    Raises
-    ------
-    WeightsError
-        If a weight is missing or unknown, has another shape, or holds values that are not finite,
-        a variance is negative, or the side is impossible.
+    Raises `WeightsError` if a weight is missing or unknown, has another shape, or holds values that
+    are not finite, a variance is negative, or the side is impossible.
     """
 
+    # Every weight of `architecture.weight_specs` by its name, in Keras' layout. They are copied
+    # and made read-only.
     arrays: Mapping[str, NDArray[np.float32]]
+    # Width and height at which the network sees images (`preprocessing.shrinking`), in pixels.
+    # A multiple of 32 from 64 to 224.
     side: int = INPUT_SIZE
 
     def __post_init__(self) -> None:
@@ -173,17 +156,14 @@ class BackboneWeights:
     def from_bytes(cls, data: bytes, name: str = "The weights") -> BackboneWeights:
         """Read the content of a weights file.
 
+        Raises `WeightsError` if the length or a number is impossible.
+
         Parameters
         ----------
         data : bytes
             From `to_bytes`.
         name : str
             Of the file, for errors.
-
-        Raises
-        ------
-        WeightsError
-            If the length or a number is impossible.
         """
         if len(data) not in (WEIGHTS_BYTES, MAX_WEIGHTS_BYTES):
             raise WeightsError(
@@ -204,10 +184,7 @@ class BackboneWeights:
     def save(self, path: Path) -> Path:
         """Write the weights file `path` atomically.
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
+        Raises `OutputError` if it cannot be written.
         """
         return write_bytes(path, self.to_bytes())
 
@@ -215,17 +192,15 @@ class BackboneWeights:
     def load(cls, path: Path, sha256: str | None = None) -> BackboneWeights:
         """Read the weights file `path`.
 
+        Raises `WeightsError` if it cannot be read, has the wrong length or another hash, or does
+        not hold weights.
+
         Parameters
         ----------
         path : Path
             A file written by `save`.
         sha256 : str, optional
             The expected hash.
-
-        Raises
-        ------
-        WeightsError
-            If it cannot be read, has the wrong length or another hash, or does not hold weights.
         """
         try:
             # One byte more than expected detects a longer file without reading all of it.
@@ -286,9 +261,6 @@ def bundled_weights_path() -> Path:
 def bundled_weights() -> BackboneWeights:
     """Return the packaged weights: MobileNetV2 trained on blood cells.
 
-    Raises
-    ------
-    WeightsError
-        If the package was installed without them.
+    Raises `WeightsError` if the package was installed without them.
     """
     return BackboneWeights.load(bundled_weights_path())

@@ -22,26 +22,15 @@ __all__ = ["ChangedExample", "PredictionChanges", "prediction_changes", "write_a
 
 @dataclass(frozen=True)
 class PredictionChanges:
-    """The predictions of two models for the same unlabelled images.
+    """The predictions of two models for the same unlabelled images."""
 
-    Parameters
-    ----------
-    n : int
-        Images.
-    classes : tuple of str
-    before, after : dict of str to int
-        How often each class was predicted.
-    moves : tuple of tuple of int
-        Rows are the predictions before, columns those after.
-    review_before, review_after : int
-        Images sent for review.
-    """
-
-    n: int
+    n: int  # images
     classes: tuple[str, ...]
+    # how often each class was predicted
     before: dict[str, int]
     after: dict[str, int]
-    moves: tuple[tuple[int, ...], ...]
+    moves: tuple[tuple[int, ...], ...]  # rows are the predictions before, columns those after
+    # images sent for review
     review_before: int
     review_after: int
 
@@ -111,12 +100,8 @@ def write_adaptation_report(
 ) -> Path:
     """Write ``report.html`` into `folder`, with up to `GALLERY` examples, and return its path.
 
-    Raises
-    ------
-    MissingExtraError
-        If Jinja2 is not installed.
-    OutputError
-        If the file can't be written.
+    Raises `MissingExtraError` if Jinja2 is not installed. Raises `OutputError` if the file can't be
+    written.
     """
     shown = [(example, data_uri(example.image)) for example in examples[:GALLERY]]
     page = render_page("adaptation", facts, facts.labs, c=changes, examples=shown)

@@ -90,46 +90,31 @@ class Statements:
     """What only people know about a model's data: one or several lines for each item.
 
     The defaults state that it is not recorded, as for models that users train.
-
-    Parameters
-    ----------
-    intended_use : tuple of str
-        What the model is for, and what it is not for.
-    sources, eligibility, preparation, selection : tuple of str
-        The data: items 7 to 10. `preparation` is preprocessing before this program.
-    definitions, deidentification, missing : tuple of str
-        Items 11 to 13.
-    truth, rationale, annotators, tools, variability : tuple of str
-        The ground truth: items 14 to 18.
-    label_errors : tuple of str
-        Known wrong labels.
-    sample_size : tuple of str
-        Item 19.
-    assignment : tuple of str
-        Item 20: how images were assigned to splits. Empty: by the program.
-    licences : tuple of str
-        A line for each of code, weights, data.
     """
 
-    intended_use: Lines = INTENDED_USE
+    intended_use: Lines = INTENDED_USE  # what the model is for, and what it is not for
+    # The data: items 7 to 10. `preparation` is preprocessing before this program.
     sources: Lines = (
         "Not recorded: where and when the images were taken, with which stain and camera.",
     )
     eligibility: Lines = ("Not recorded: whose blood it is, and who was excluded.",)
     preparation: Lines = ("Not recorded: how the images were cropped or processed before.",)
     selection: Lines = ("Not recorded: which of the available images were used, and why.",)
+    # items 11 to 13
     definitions: Lines = (
         "Not recorded: what counts as a cell of each class.",
         "The accepted names of each class are in bundle.json.",
     )
     deidentification: Lines = ("Not recorded: how patients' names and numbers were removed.",)
     missing: Lines = ("Not recorded: what was unknown about some patients or images.",)
+    # the ground truth: items 14 to 18
     truth: Lines = ("Not recorded: how a cell's true class was determined.",)
     rationale: Lines = ("Not recorded: why this ground truth was chosen.",)
     annotators: Lines = ("Not recorded: who labelled the cells, and their qualifications.",)
     tools: Lines = ("Not recorded: which tools were used to mark or sort the cells.",)
     variability: Lines = ("Not recorded: agreement between annotators, and with themselves.",)
-    label_errors: Lines = ()
+    label_errors: Lines = ()  # known wrong labels
+    # item 19
     sample_size: Lines = (
         (
             "Not recorded: whether a sample size was planned. The intervals show the precision "
@@ -137,8 +122,8 @@ class Statements:
             "benefit of more."
         ),
     )
-    assignment: Lines = ()
-    licences: Lines = ()
+    assignment: Lines = ()  # Item 20: how images were assigned to splits. Empty: by the program.
+    licences: Lines = ()  # a line for each of code, weights, data
 
 
 NOT_RECORDED = Statements()
@@ -146,49 +131,29 @@ NOT_RECORDED = Statements()
 
 @dataclass(frozen=True)
 class CardFacts:
-    """The contents of a model card apart from the metrics.
+    """The contents of a model card apart from the metrics."""
 
-    Parameters
-    ----------
-    name, architecture, weights : str
-        The model's name, its network in a sentence, and the origin of the backbone weights.
-    split_sizes : mapping of str to mapping of str to int
-        For each split of the dataset, the images per class.
-    split : str
-        The split that the metrics are of.
-    fingerprint : str
-        SHA-256 over the training data.
-    split_method, preprocessing : str
-        How the splits were made, and how images are processed (from `preprocessing`).
-    temperature, min_confidence, max_novelty : float
-        Temperature of the calibration (its class biases are in the weights), review thresholds.
-    labs : tuple of str
-        Labs of the training images, where known.
-    details : mapping of str to str
-        Other rows: seed, versions, epochs.
-    groups : mapping of str to sequence of str
-        For each split of the dataset, the group of every image.
-    refused : int or None
-        Images that could not be read; None if not counted.
-    limitations : tuple of str
-    """
-
+    # the model's name, its network in a sentence, and the origin of the backbone weights
     name: str
     architecture: str
     weights: str
+    # for each split of the dataset, the images per class
     split_sizes: Mapping[str, Mapping[str, int]]
-    split: str
-    fingerprint: str
+    split: str  # the split that the metrics are of
+    fingerprint: str  # SHA-256 over the training data
+    # how the splits were made, and how images are processed (from `preprocessing`)
     split_method: str
     preprocessing: str
+    # temperature of the calibration (its class biases are in the weights), review thresholds
     temperature: float
     min_confidence: float
     max_novelty: float
-    labs: tuple[str, ...] = ()
-    details: Mapping[str, str] = field(default_factory=dict)
+    labs: tuple[str, ...] = ()  # labs of the training images, where known
+    details: Mapping[str, str] = field(default_factory=dict)  # other rows: seed, versions, epochs
     about: Statements = NOT_RECORDED
+    # for each split of the dataset, the group of every image
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    refused: int | None = None
+    refused: int | None = None  # images that could not be read; None if not counted
     limitations: tuple[str, ...] = LIMITATIONS
 
 

@@ -68,12 +68,8 @@ def write_comparison_report(
 ) -> Path:
     """Write ``compare.html`` into `folder`, with up to `GALLERY` examples of each kind.
 
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib or Jinja2 is not installed.
-    OutputError
-        If the file can't be written.
+    Raises `MissingExtraError` if matplotlib or Jinja2 is not installed. Raises `OutputError` if the
+    file can't be written.
     """
     return write_text(folder / "compare.html", render_comparison(comparison, facts, differing))
 

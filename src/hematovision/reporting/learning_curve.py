@@ -35,29 +35,16 @@ class MeasuredPoint(Protocol):
 
 @dataclass(frozen=True)
 class CurveRow:
-    """A row of the learning curve's table.
+    """A row of the learning curve's table."""
 
-    Parameters
-    ----------
-    images : int
-        Training images.
-    per_class : tuple of int
-    mean : float
-        Balanced accuracy, the mean over seeds.
-    interval : Interval or None
-        95% interval of that mean; see `seeds_interval`. It covers the choice of images and initial
-        weights, not the number of evaluated images.
-    gain : float or None
-        Difference from the row before.
-    gain_interval : Interval or None
-        95% interval of the gain, from the differences seed by seed.
-    """
-
-    images: int
+    images: int  # training images
     per_class: tuple[int, ...]
-    mean: float
+    mean: float  # balanced accuracy, the mean over seeds
+    # 95% interval of that mean; see `seeds_interval`. It covers the choice of images and
+    # initial weights, not the number of evaluated images.
     interval: Interval | None
-    gain: float | None = None
+    gain: float | None = None  # difference from the row before
+    # 95% interval of the gain, from the differences seed by seed
     gain_interval: Interval | None = None
 
 

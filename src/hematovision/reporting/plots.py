@@ -90,18 +90,10 @@ _STYLE: Any = {  # matplotlib types every key by name
 
 
 class Drawing(NamedTuple):
-    """A figure to be written in several formats: ``svg(*drawing)``, ``png(*drawing)``.
+    """A figure to be written in several formats: ``svg(*drawing)``, ``png(*drawing)``."""
 
-    Parameters
-    ----------
-    size : tuple of float
-        Width and height in inches.
-    draw : callable
-        Plots it on a figure of that size.
-    """
-
-    size: tuple[float, float]
-    draw: Callable[[Figure], None]
+    size: tuple[float, float]  # width and height in inches
+    draw: Callable[[Figure], None]  # plots it on a figure of that size
 
 
 def svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
@@ -118,20 +110,15 @@ def png(size: tuple[float, float], draw: Callable[[Figure], None]) -> bytes:
 def write_figure_files(folder: Path, metrics: Metrics, history: History = ()) -> None:
     """Write `TABLE`, and `CONFUSION` and `CURVES` as SVG and PNG; the same data, the same bytes.
 
+    Raises `MissingExtraError` if matplotlib is not installed. Raises `OutputError` if a file can't
+    be written.
+
     Parameters
     ----------
     folder : Path
         Created if needed.
-    metrics : Metrics
     history : sequence of mapping, optional
         One row per epoch; without it there are no curves.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
-    OutputError
-        If a file can't be written.
     """
     write_text(folder / TABLE, classification_report(metrics))
     title = f"Confusion matrix, {metrics.n:,} images"
@@ -152,8 +139,6 @@ def confusion_figure(
     ----------
     confusion : sequence of sequence of int, shape (C, C)
         Rows are true classes, columns predicted ones.
-    classes : sequence of str
-    title : str
     """
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -56,69 +56,37 @@ _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpe
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """The contents of a report apart from the metrics.
+    """The contents of a report apart from the metrics."""
 
-    Parameters
-    ----------
-    title, model, dataset : str
-        The report's title, and the names of the model and the dataset.
-    split : str
-        The evaluated split: ``"test"``, ``"all"``.
-    created : datetime
-        Now by default.
-    split_sizes : mapping of str to mapping of str to int
-        For each split of the dataset, the images per class.
-    details : mapping of str to str
-        Other rows about the model: seed, weights, versions.
-    labs : tuple of str
-        Labs of the training images, where known.
-    notes : tuple of str
-        Caveats, in addition to the warnings of the metrics.
-    curve : tuple of MeasuredPoint
-        The learning curve, if it was measured.
-    """
-
+    # the report's title, and the names of the model and the dataset
     title: str
     model: str
     dataset: str
-    split: str
-    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    split: str  # the evaluated split: ``"test"``, ``"all"``
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))  # now by default
+    # for each split of the dataset, the images per class
     split_sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    # other rows about the model: seed, weights, versions
     details: Mapping[str, str] = field(default_factory=dict)
-    labs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    curve: tuple[MeasuredPoint, ...] = ()
+    labs: tuple[str, ...] = ()  # labs of the training images, where known
+    notes: tuple[str, ...] = ()  # caveats, in addition to the warnings of the metrics
+    curve: tuple[MeasuredPoint, ...] = ()  # the learning curve, if it was measured
 
 
 @dataclass(frozen=True)
 class ErrorExample:
-    """A misclassified image in a report.
+    """A misclassified image in a report."""
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3), or bytes
-        RGB pixels, or an encoded PNG or JPEG.
-    true, predicted : str
-        The true and the predicted class.
-    confidence : float
-        The probability of the predicted class.
-    name : str
-        The file name to show.
-    decision : str
-        ``"accepted"``, ``"review"``, or empty if not known.
-    overlay : ndarray of uint8, shape (H, W, 3), bytes, or None
-        The same image with the model's attention map.
-    reason : str
-        Why it was sent for review (`Prediction.reason`); empty if accepted or not known.
-    """
-
-    image: NDArray[np.uint8] | bytes
+    image: NDArray[np.uint8] | bytes  # shape (H, W, 3): RGB pixels, or an encoded PNG or JPEG
+    # the true and the predicted class
     true: str
     predicted: str
-    confidence: float
-    name: str
-    decision: str = ""
+    confidence: float  # the probability of the predicted class
+    name: str  # the file name to show
+    decision: str = ""  # ``"accepted"``, ``"review"``, or empty if not known
+    # shape (H, W, 3): the same image with the model's attention map
     overlay: NDArray[np.uint8] | bytes | None = None
+    # why it was sent for review (`Prediction.reason`); empty if accepted or not known
     reason: str = ""
 
 
@@ -132,19 +100,15 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` into `folder`, which is created if needed, and return its path.
 
+    Raises `MissingExtraError` if matplotlib or Jinja2 is not installed. Raises `OutputError` if the
+    file can't be written.
+
     Parameters
     ----------
     history : sequence of mapping, optional
         One row per epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
     errors : sequence of ErrorExample, optional
         The most confident errors first; up to `GALLERY` are shown.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib or Jinja2 is not installed.
-    OutputError
-        If the file can't be written.
     """
     page = render_report(metrics, facts, history=history, errors=errors)
     return write_text(folder / "report.html", page)
@@ -193,16 +157,13 @@ def render_page(template: str, facts: ReportFacts, labs: Sequence[str], **conten
 def data_uri(image: NDArray[np.uint8] | bytes) -> str:
     """Return an image as a ``data:`` URI.
 
+    Raises `ValueError` if it is neither.
+
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3), or bytes
         Pixels are reduced to 224 pixels at the longer side and encoded as JPEG; bytes of a PNG or
         JPEG are used as they are.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
     """
     if isinstance(image, bytes):
         kind = next((kind for start, kind in _SIGNATURES if image.startswith(start)), None)

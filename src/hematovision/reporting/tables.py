@@ -64,6 +64,9 @@ def write_predictions(
 ) -> Path:
     """Write ``predictions.csv``: one row per image, in the order given.
 
+    Raises `OutputError` if the file can't be written. Raises `ValueError` if columns have different
+    lengths.
+
     Parameters
     ----------
     path : Path
@@ -73,7 +76,6 @@ def write_predictions(
     labels : array_like of int, shape (N,)
         True class indices.
     probabilities : array_like of float, shape (N, C)
-    classes : sequence of str
     accepted : array_like of bool, shape (N,)
     reasons : sequence of str, optional
         Why a prediction is sent for review; empty for the others.
@@ -86,13 +88,6 @@ def write_predictions(
     Path
         `path`. The columns are ``path, true, label, correct, confidence, decision, reason, novelty,
         group, lab, p_<class>...``; ``label`` is the predicted class, as in the table of `classify`.
-
-    Raises
-    ------
-    OutputError
-        If the file can't be written.
-    ValueError
-        If columns have different lengths.
     """
     table = np.asarray(probabilities, np.float64)
     predicted, blank = table.argmax(axis=1), [""] * len(table)

@@ -30,23 +30,12 @@ _DIGITS = 16  # of a SHA-256: 64 bits, so no collision is expected among a milli
 
 @dataclass(frozen=True)
 class Exported:
-    """The result of an export.
-
-    Parameters
-    ----------
-    folder : Path
-    counts : mapping of str to int
-        Images of each class, sorted by class.
-    n : int
-        All images.
-    notes : tuple of str
-        Images with conflicting decisions, and which decision was used.
-    """
+    """The result of an export."""
 
     folder: Path
-    counts: Mapping[str, int]
-    n: int
-    notes: tuple[str, ...] = ()
+    counts: Mapping[str, int]  # images of each class, sorted by class
+    n: int  # all images
+    notes: tuple[str, ...] = ()  # images with conflicting decisions, and which decision was used
 
 
 def export_reviewed(reviewed: Iterable[Reviewed], out: Path) -> Exported:
@@ -56,19 +45,15 @@ def export_reviewed(reviewed: Iterable[Reviewed], out: Path) -> Exported:
     An image that was decided several times is written once, with the newest decision. The folder
     appears when it is complete.
 
+    Raises `DatasetError` if there is no reviewed cell. Raises `OutputError` if `out` is in use or
+    can't be written.
+
     Parameters
     ----------
     reviewed : iterable of Reviewed
         Read one by one; at most one image is in memory.
     out : Path
         Missing or empty.
-
-    Raises
-    ------
-    DatasetError
-        If there is no reviewed cell.
-    OutputError
-        If `out` is in use or can't be written.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise OutputError(f"{out} exists already; it was not changed. Choose a new folder.")

@@ -21,21 +21,11 @@ _IN_USE = "model in use"
 
 @dataclass(frozen=True)
 class LibraryModel:
-    """A model of the library.
+    """A model of the library."""
 
-    Parameters
-    ----------
-    name : str
-        Display name, unique in the library.
-    folder : Path
-        The bundle.
-    is_bundled : bool
-        Whether it comes with the package.
-    """
-
-    name: str
-    folder: Path
-    is_bundled: bool
+    name: str  # display name, unique in the library
+    folder: Path  # the bundle
+    is_bundled: bool  # whether it comes with the package
 
     @property
     def report(self) -> Path | None:
@@ -47,17 +37,14 @@ class LibraryModel:
 class ModelLibrary:
     """The models to choose from, by name.
 
+    Raises `ModelNotFoundError` if a folder is not a bundle, or two models have the same name.
+
     Parameters
     ----------
     folder : Path
         Run folders of the models trained here.
     given : iterable of str or Path
         Run folders elsewhere; a bundled name adds nothing.
-
-    Raises
-    ------
-    ModelNotFoundError
-        If a folder is not a bundle, or two models have the same name.
     """
 
     def __init__(self, folder: Path, given: Iterable[str | Path] = ()) -> None:

@@ -73,24 +73,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """The old and the new model on cells that the new one was not trained on.
+    """The old and the new model on cells that the new one was not trained on."""
 
-    Parameters
-    ----------
-    n : int
-        Cells.
-    old, new : Scores
-    verdict : str
-        Which model is better, if the cells show it.
-    note : str
-        Caveats; may be empty.
-    """
-
-    n: int
+    n: int  # cells
     old: Scores
     new: Scores
-    verdict: str
-    note: str = ""
+    verdict: str  # which model is better, if the cells show it
+    note: str = ""  # caveats; may be empty
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description."""
@@ -146,10 +135,7 @@ def first_event(path: Path, event: str, **values: Any) -> None:
 def append_event(path: Path, event: str, **values: Any) -> None:
     """Append an event from another process than the training one.
 
-    Raises
-    ------
-    OutputError
-        If the file can't be written, or is a link.
+    Raises `OutputError` if the file can't be written, or is a link.
     """
     with open_own(path) as stream, writing(path):
         # The training process may have been killed in the middle of a line.
@@ -188,47 +174,26 @@ _NOT_STARTED = Step()
 
 @dataclass(frozen=True)
 class Retraining:
-    """The state of a training when it was read; `refresh` reads it again.
+    """The state of a training when it was read; `refresh` reads it again."""
 
-    Parameters
-    ----------
-    kind, dataset, model
-        See `start_retraining`.
-    folder : Path
-        The run folder; it exists once the state is ``"done"``.
-    events, log : Path
-        The file of events, and the process's other output.
-    started : datetime
-        UTC.
-    state : {"running", "done", "failed", "stopped"}
-    progress : Step
-    epochs : tuple of Epoch
-        Finished epochs; adapting has none.
-    notes : tuple of str
-        For the user.
-    error, not_compared : str
-        Why it failed, or why the models could not be compared; else empty.
-    comparison : ModelComparison or None
-        With the old model, once both have been evaluated.
-    pid : int or None
-        Of the process, once it has started.
-    """
-
+    # kind, dataset, model: see `start_retraining`
     kind: Kind
     dataset: Path
-    folder: Path
+    folder: Path  # the run folder; it exists once the state is ``"done"``
+    # the file of events, and the process's other output
     events: Path
     log: Path
     model: str | None
-    started: datetime
+    started: datetime  # UTC
     state: State
     progress: Step = _NOT_STARTED
-    epochs: tuple[Epoch, ...] = ()
-    notes: tuple[str, ...] = ()
+    epochs: tuple[Epoch, ...] = ()  # finished epochs; adapting has none
+    notes: tuple[str, ...] = ()  # for the user
+    # error, not_compared: why it failed, or why the models could not be compared; else empty
     error: str = ""
-    comparison: ModelComparison | None = None
+    comparison: ModelComparison | None = None  # with the old model, once both have been evaluated
     not_compared: str = ""
-    pid: int | None = None
+    pid: int | None = None  # of the process, once it has started
 
     def refresh(self) -> Retraining:
         """Return the current state."""
@@ -266,6 +231,10 @@ def start_retraining(
 
     Events are written to ``OUT.events.jsonl``, other output to ``OUT.log``.
 
+    Raises `TrainingError` if there is no model to adapt, or `out` is being trained already. Raises
+    `DatasetError` if there is no such folder. Raises `OutputError` if `out` is in use or can't be
+    written.
+
     Parameters
     ----------
     kind : {"train", "adapt"}
@@ -277,16 +246,6 @@ def start_retraining(
     model : str, Path or None
         A bundled model's name or a run folder to adapt, and to compare the new model with. A new
         model keeps its taxonomy; with None it is taken from the folder names.
-    seed : int
-
-    Raises
-    ------
-    TrainingError
-        If there is no model to adapt, or `out` is being trained already.
-    DatasetError
-        If there is no such folder.
-    OutputError
-        If `out` is in use or can't be written.
     """
     dataset, out = Path(dataset).resolve(), Path(out).resolve()
     if kind == "adapt" and model is None:
@@ -315,10 +274,7 @@ def start_retraining(
 def read_retraining(events: Path) -> Retraining:
     """Return the state of a training from its file of events.
 
-    Raises
-    ------
-    OutputError
-        If it is not such a file, or can't be read.
+    Raises `OutputError` if it is not such a file, or can't be read.
     """
     try:
         read = list(read_events(events))

@@ -125,6 +125,8 @@ def compare_models(
 ) -> ModelComparison:
     """Compare both models on the cells that the new one was not trained on.
 
+    Raises `HematoVisionError` if the two can't be compared; see `workflows.compare`.
+
     Parameters
     ----------
     old : str or Path
@@ -136,12 +138,6 @@ def compare_models(
         The new model's dataset.
     out : Path, optional
         A folder to create for ``compare.html`` and its files.
-    progress : Progress
-
-    Raises
-    ------
-    HematoVisionError
-        If the two can't be compared; see `workflows.compare`.
     """
     from hematovision.workflows.compare import compare
 

@@ -32,26 +32,13 @@ _BYTES_AT_ONCE = 2**25  # Of their files.
 
 @dataclass(frozen=True)
 class BatchImage:
-    """One image of a batch.
+    """One image of a batch."""
 
-    Parameters
-    ----------
-    prediction : Prediction
-        Its ``path`` is the name of the upload.
-    sha256 : str
-        Of the content; empty if there is none.
-    place : tuple of int
-        Start and length of its content in the batch's file.
-    prediction_id : int or None
-        In the records; None if the image could not be read.
-    known : Known or None
-        If the same image is already waiting for review or decided: it is not queued again.
-    """
-
-    prediction: Prediction
-    sha256: str
-    place: tuple[int, int]
-    prediction_id: int | None = None
+    prediction: Prediction  # its ``path`` is the name of the upload
+    sha256: str  # of the content; empty if there is none
+    place: tuple[int, int]  # start and length of its content in the batch's file
+    prediction_id: int | None = None  # in the records; None if the image could not be read
+    # if the same image is already waiting for review or decided: it is not queued again
     known: Known | None = None
 
 
@@ -65,7 +52,6 @@ class Batch:
     ----------
     number : int
         Of the batch in the records.
-    model : ModelRef
     """
 
     def __init__(self, number: int, model: ModelRef) -> None:
@@ -168,15 +154,14 @@ def classify_batch(
 ) -> Batch:
     """Classify images, and those in zip archives, and record every prediction.
 
+    Raises `ModelError` if the model fails. Raises `ReviewError` if the records cannot be written.
+
     Parameters
     ----------
-    classifier : Classifier
     uploads : sequence of Upload
         Names for people, and contents.
-    store : ReviewStore
     name : str
         The model's name in the records.
-    limits : Limits, optional
     progress : Progress
         Called after every image.
 
@@ -184,13 +169,6 @@ def classify_batch(
     -------
     Batch
         All its predictions are on disk.
-
-    Raises
-    ------
-    ModelError
-        If the model fails.
-    ReviewError
-        If the records cannot be written.
     """
     model = model_ref(classifier, name)
     batch = Batch(store.start_batch(model), model)

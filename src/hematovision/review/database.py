@@ -284,16 +284,13 @@ def image_key(image: str, classes: Sequence[str]) -> str:
 def database_url(url: str | None = None) -> URL:
     """Return the URL of the database, with the installed driver.
 
+    Raises `DatabaseError` if it is not a URL, or names another kind of database or one in memory.
+
     Parameters
     ----------
     url : str, optional
         ``sqlite:///records.sqlite3`` or ``postgresql://user:password@host/name``. The default is
         ``HEMATOVISION_DATABASE_URL``, else ``records.sqlite3`` in the user's data folder.
-
-    Raises
-    ------
-    DatabaseError
-        If it is not a URL, or names another kind of database or one in memory.
     """
     given = url or os.environ.get("HEMATOVISION_DATABASE_URL")
     if not given:
@@ -355,10 +352,8 @@ class Database:
     def open(cls, url: str | None = None) -> Database:
         """Open a database and migrate its tables to this version.
 
-        Raises
-        ------
-        DatabaseError
-            If it can't be reached, is not a database, or was written by a newer version.
+        Raises `DatabaseError` if it can't be reached, is not a database, or was written by a newer
+        version.
         """
         database = cls(database_url(url))
         try:

@@ -38,21 +38,13 @@ def decide(
 ) -> Decision:
     """Append a decision on a claimed cell, and remove the cell from the queue.
 
+    Raises `ReviewError` if there is no such prediction, or `label` is not a class of its model.
+    Raises `ReviewConflictError` if the reviewer has not claimed the cell.
+
     Parameters
     ----------
-    session : Session
-    prediction_id : int
-    reviewer : str
     label : str or None
         A class of the model; None if the cell is unusable.
-    now : datetime
-
-    Raises
-    ------
-    ReviewError
-        If there is no such prediction, or `label` is not a class of its model.
-    ReviewConflictError
-        If the reviewer has not claimed the cell.
     """
     row, model = find_prediction(session, prediction_id)
     if label is not None and label not in model.classes:

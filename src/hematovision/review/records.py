@@ -52,27 +52,13 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 class ModelRef:
     """A model whose predictions are recorded.
 
-    Parameters
-    ----------
-    name : str
-        Display name.
-    sha256 : str
-        Of the bundle's ONNX file; identifies the model.
-    classes : tuple of str
-        In the order of the model's outputs.
-    max_novelty : float
-        Predictions with a higher novelty score are sent for review.
-
-    Raises
-    ------
-    ReviewError
-        If `sha256` is not a SHA-256.
+    Raises `ReviewError` if `sha256` is not a SHA-256.
     """
 
-    name: str
-    sha256: str
-    classes: tuple[str, ...]
-    max_novelty: float = 1.0
+    name: str  # display name
+    sha256: str  # of the bundle's ONNX file; identifies the model
+    classes: tuple[str, ...]  # in the order of the model's outputs
+    max_novelty: float = 1.0  # predictions with a higher novelty score are sent for review
 
     def __post_init__(self) -> None:
         clean_sha256(self.sha256, f"Model {self.name!r}")
@@ -82,26 +68,13 @@ class ModelRef:
 class NewPrediction:
     """A prediction to record.
 
-    Parameters
-    ----------
-    name : str
-        File name as received, for display; never used as a path.
-    sha256 : str
-        Of the bytes received.
-    prediction : Prediction
-    png : bytes or None
-        The image as PNG without metadata; None if it is not kept.
-
-    Raises
-    ------
-    ReviewError
-        If `sha256` is not a SHA-256, or `png` is not a PNG.
+    Raises `ReviewError` if `sha256` is not a SHA-256, or `png` is not a PNG.
     """
 
-    name: str
-    sha256: str
+    name: str  # file name as received, for display; never used as a path
+    sha256: str  # of the bytes received
     prediction: Prediction
-    png: bytes | None
+    png: bytes | None  # the image as PNG without metadata; None if it is not kept
 
     def __post_init__(self) -> None:
         clean_sha256(self.sha256, f"Image {self.name!r}")
@@ -217,21 +190,12 @@ class Reviewed:
 class Retention:
     """Which images are kept, and how long.
 
-    Parameters
-    ----------
-    images : {"review", "all", "none"}
-        Images that are waiting for review or were decided; all images; none.
-    days : int or None
-        `ReviewStore.apply_retention` deletes older images; None keeps them.
-
-    Raises
-    ------
-    ReviewError
-        If `images` is another word, or `days` is not positive.
+    Raises `ReviewError` if `images` is another word, or `days` is not positive.
     """
 
+    # images that are waiting for review or were decided; all images; none
     images: Literal["review", "all", "none"] = "review"
-    days: int | None = None
+    days: int | None = None  # `ReviewStore.apply_retention` deletes older images; None keeps them
 
     def __post_init__(self) -> None:
         is_valid = self.images in {"review", "all", "none"}
@@ -283,10 +247,7 @@ def clean_name(name: str) -> str:
 def clean_person(name: str) -> str:
     """Return a person's name, normalised so that one person has one name.
 
-    Raises
-    ------
-    ReviewError
-        If it is empty or longer than 100 characters.
+    Raises `ReviewError` if it is empty or longer than 100 characters.
     """
     text = clean_name(" ".join(unicodedata.normalize("NFC", name).split()))
     if not text or len(text) > _MAX_PERSON:
@@ -300,10 +261,7 @@ def clean_person(name: str) -> str:
 def clean_sha256(value: str, what: str) -> str:
     """Return `value` if it is a SHA-256 in lower-case hexadecimal.
 
-    Raises
-    ------
-    ReviewError
-        If it is not; the message starts with `what`.
+    Raises `ReviewError` if it is not; the message starts with `what`.
     """
     if not re.fullmatch("[0-9a-f]{64}", value):
         raise ReviewError(

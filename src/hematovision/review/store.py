@@ -51,7 +51,6 @@ class ReviewStore:
 
     Parameters
     ----------
-    database : Database
     clock : callable returning datetime
         The current time, timezone-aware.
 
@@ -74,7 +73,6 @@ class ReviewStore:
         ----------
         url : str, optional
             See `database_url`.
-        clock : callable returning datetime, optional
         """
         return cls(Database.open(url), clock)
 
@@ -173,8 +171,6 @@ class ReviewStore:
 
         Parameters
         ----------
-        reviewer : str
-        model_sha256 : str
         n : int
             At least 1.
         lease : timedelta
@@ -208,17 +204,13 @@ class ReviewStore:
     def decide(self, prediction_id: int, reviewer: str, label: str | None) -> Decision:
         """Record a claimed cell's class, and renew the reviewer's other claims.
 
+        Raises `ReviewConflictError` if somebody else holds or has decided the cell, or it was never
+        claimed.
+
         Parameters
         ----------
-        prediction_id : int
-        reviewer : str
         label : str or None
             A class of the model; None if the cell is unusable.
-
-        Raises
-        ------
-        ReviewConflictError
-            If somebody else holds or has decided the cell, or it was never claimed.
         """
         with self._database.writing() as session:
             person = clean_person(reviewer)

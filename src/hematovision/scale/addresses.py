@@ -25,24 +25,12 @@ _TIMES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file, local or remote.
+    """An image file, local or remote."""
 
-    Parameters
-    ----------
-    name : str
-        Its name in the table: the path as given, or the URI.
-    path : str
-        What opens it on any machine: an absolute path, or a path within `root`.
-    root : str
-        The URI of the file system that it is read through; empty for an ordinary path.
-    stamp : str
-        Its state, by size and time of change; empty if there is no such file.
-    """
-
-    name: str
-    path: str
-    root: str = ""
-    stamp: str = ""
+    name: str  # its name in the table: the path as given, or the URI
+    path: str  # what opens it on any machine: an absolute path, or a path within `root`
+    root: str = ""  # the URI of the file system that it is read through; empty for an ordinary path
+    stamp: str = ""  # its state, by size and time of change; empty if there is no such file
 
 
 def is_uri(address: str) -> bool:
@@ -53,12 +41,8 @@ def is_uri(address: str) -> bool:
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URI or path, and the path within it.
 
-    Raises
-    ------
-    MissingExtraError
-        If fsspec is not installed.
-    DatasetError
-        If the address is of an unknown kind, or needs a package that is not installed.
+    Raises `MissingExtraError` if fsspec is not installed. Raises `DatasetError` if the address is
+    of an unknown kind, or needs a package that is not installed.
     """
     with needs_extra("scale", "Reading from a cluster's storage"):
         from fsspec.core import url_to_fs
@@ -75,18 +59,14 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 def list_files(addresses: Iterable[str]) -> list[ImageFile]:
     """List the images at addresses, each once, in the order of `hematovision classify`.
 
+    Raises `DatasetError` if a folder has no image in it, or an address is of an unknown kind or
+    cannot be reached. Raises `MissingExtraError` if fsspec is not installed.
+
     Parameters
     ----------
     addresses : iterable of str
         Paths and URIs of files and folders. Folders are searched at any depth as by
         `images.iter_images`. A missing file stays: reading it reports the error.
-
-    Raises
-    ------
-    DatasetError
-        If a folder has no image in it, or an address is of an unknown kind or cannot be reached.
-    MissingExtraError
-        If fsspec is not installed.
     """
     found = dict[str, ImageFile]()
     for address in addresses:

@@ -57,15 +57,10 @@ def shard_size(n: int) -> int:
 
 @dataclass(frozen=True)
 class PackedClassifier:
-    """A classifier as it is sent to workers, which may not see its folder.
+    """A classifier as it is sent to workers, which may not see its folder."""
 
-    Parameters
-    ----------
-    files : mapping of str to bytes
-        ``bundle.json``, listing the graph alone, and the graph. Weights that all bundled models
-        share are not sent: every installation has them, and their hash is checked.
-    """
-
+    # ``bundle.json``, listing the graph alone, and the graph. Weights that all bundled models
+    # share are not sent: every installation has them, and their hash is checked.
     files: Mapping[str, bytes]
 
     @classmethod
@@ -77,10 +72,7 @@ class PackedClassifier:
     def open(self) -> Classifier:
         """Open it for one image at a time; all hashes are checked.
 
-        Raises
-        ------
-        BundleError
-            If the version of this installation cannot use it.
+        Raises `BundleError` if the version of this installation cannot use it.
         """
         with tempfile.TemporaryDirectory(prefix="hematovision-") as folder:
             for name, data in self.files.items():
@@ -90,19 +82,10 @@ class PackedClassifier:
 
 @dataclass(frozen=True)
 class Shard:
-    """Images that one task predicts and writes into one part.
+    """Images that one task predicts and writes into one part."""
 
-    Parameters
-    ----------
-    folder : str
-        Of the table: a path or URI that means the same place on every node.
-    part : str
-        The part's name.
-    files : tuple of ImageFile
-    """
-
-    folder: str
-    part: str
+    folder: str  # of the table: a path or URI that means the same place on every node
+    part: str  # the part's name
     files: tuple[ImageFile, ...]
 
 
@@ -117,6 +100,12 @@ def classify_on_cluster(
 ) -> ClassifySummary:
     """Classify images on a Ray cluster, as `workflows.classify.classify` does on this machine.
 
+    Raises `DatasetError` if there are no images, or an address cannot be listed. Raises
+    `ModelNotFoundError` or `BundleError` if the model cannot be used. Raises `OutputError` if `out`
+    is in use, of another model, or cannot be written. Raises `ClusterError` if the cluster cannot
+    be reached or did not finish. Finished parts are kept in `out`. Raises `MissingExtraError` if
+    Ray is not installed.
+
     Parameters
     ----------
     addresses : iterable of str
@@ -128,21 +117,6 @@ def classify_on_cluster(
     resume : bool
         Process only images that are new or have changed. Damaged images are not tried again;
         those that could not be fetched are, with the part that they are in.
-    cluster : Cluster, optional
-    progress : Progress
-
-    Raises
-    ------
-    DatasetError
-        If there are no images, or an address cannot be listed.
-    ModelNotFoundError, BundleError
-        If the model cannot be used.
-    OutputError
-        If `out` is in use, of another model, or cannot be written.
-    ClusterError
-        If the cluster cannot be reached or did not finish. Finished parts are kept in `out`.
-    MissingExtraError
-        If Ray is not installed.
     """
     require("ray")
     folder = out if is_uri(out) else os.path.abspath(out)  # noqa: PTH100 - links stay
@@ -200,12 +174,7 @@ def _run(
 def predict_shard(predictor: Predictor[Row], shard: Shard) -> Part:
     """Predict a shard's images, in order, and write their rows as one part.
 
-    Raises
-    ------
-    ModelError
-        If the model fails.
-    OutputError
-        If the part cannot be written.
+    Raises `ModelError` if the model fails. Raises `OutputError` if the part cannot be written.
     """
     rows: list[dict[str, Value]] = []
     unread = 0

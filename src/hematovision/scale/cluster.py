@@ -49,53 +49,27 @@ class Packed(Protocol):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Which cluster to use, and how.
+    """Which cluster to use, and how."""
 
-    Parameters
-    ----------
-    address : str, optional
-        As for `ray.init`: ``host:port``, ``ray://host:port`` or ``auto``; by default the variable
-        ``RAY_ADDRESS``. Without both, a cluster of this machine alone is started.
-    cpus : float
-        CPUs that a task reserves. Each task computes on one thread.
-    local_cpus : int, optional
-        CPUs of a cluster that is started here; by default all.
-    stall_seconds : float
-        How long to wait for the next task to return.
-    """
-
+    # As for `ray.init`: ``host:port``, ``ray://host:port`` or ``auto``; by default the variable
+    # ``RAY_ADDRESS``. Without both, a cluster of this machine alone is started.
     address: str | None = None
-    cpus: float = 1.0
-    local_cpus: int | None = None
-    stall_seconds: float = 600.0
+    cpus: float = 1.0  # CPUs that a task reserves. Each task computes on one thread.
+    local_cpus: int | None = None  # CPUs of a cluster that is started here; by default all
+    stall_seconds: float = 600.0  # how long to wait for the next task to return
 
 
 @dataclass(frozen=True)
 class Done(Generic[_Item, _Result]):
-    """A task that returned or was lost.
+    """A task that returned or was lost."""
 
-    Parameters
-    ----------
-    item : object
-        Its input.
-    result : object
-        Its result; None if it was lost.
-    lost : str
-        Why it was lost; empty if it was not.
-    """
-
-    item: _Item
-    result: _Result | None
-    lost: str = ""
+    item: _Item  # its input
+    result: _Result | None  # its result; None if it was lost
+    lost: str = ""  # why it was lost; empty if it was not
 
 
 class Connection:
-    """A cluster that tasks can be run on; see `connected`.
-
-    Parameters
-    ----------
-    settings : Cluster
-    """
+    """A cluster that tasks can be run on; see `connected`."""
 
     def __init__(self, settings: Cluster) -> None:
         self._settings = settings
@@ -193,12 +167,8 @@ def connected(settings: Cluster) -> Iterator[Connection]:
 
     An existing connection of this process is used and left open.
 
-    Raises
-    ------
-    MissingExtraError
-        If Ray is not installed.
-    ClusterError
-        If the cluster cannot be reached or started.
+    Raises `MissingExtraError` if Ray is not installed. Raises `ClusterError` if the cluster cannot
+    be reached or started.
     """
     ray = _ray()
     ours = not ray.is_initialized()

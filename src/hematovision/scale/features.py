@@ -51,30 +51,16 @@ class Wanted(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The result of a task.
+    """The result of a task."""
 
-    Parameters
-    ----------
-    keys : list of bytes
-        N of them.
-    values : ndarray of float32, shape (N, 1283)
-    refused : list of (str, str)
-        Path and reason of images that could not be read.
-    """
-
-    keys: list[bytes]
-    values: NDArray[np.float32]
-    refused: list[tuple[str, str]]
+    keys: list[bytes]  # N of them
+    values: NDArray[np.float32]  # shape (N, 1283)
+    refused: list[tuple[str, str]]  # path and reason of images that could not be read
 
 
 @dataclass(frozen=True)
 class PackedBackbone:
-    """A backbone as it is sent to workers: its graph, so that they need not build it.
-
-    Parameters
-    ----------
-    graph : bytes
-    """
+    """A backbone as it is sent to workers: its graph, so that they need not build it."""
 
     graph: bytes
 
@@ -94,18 +80,10 @@ def features_on_cluster(
 ) -> FeaturesSummary:
     """Compute features as `workflows.features.compute_features` does, on a Ray cluster.
 
-    Raises
-    ------
-    DatasetError
-        If `dataset` is no dataset, or cannot be split.
-    WeightsError
-        If the weights cannot be loaded.
-    OutputError
-        If the cache cannot be written.
-    ClusterError
-        If the cluster cannot be reached or did not finish. Finished features are in the cache.
-    MissingExtraError
-        If Ray is not installed.
+    Raises `DatasetError` if `dataset` is no dataset, or cannot be split. Raises `WeightsError` if
+    the weights cannot be loaded. Raises `OutputError` if the cache cannot be written. Raises
+    `ClusterError` if the cluster cannot be reached or did not finish. Finished features are in the
+    cache. Raises `MissingExtraError` if Ray is not installed.
     """
     require("ray")
     require("features")

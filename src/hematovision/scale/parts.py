@@ -38,27 +38,14 @@ _META = b"hematovision"
 
 @dataclass(frozen=True)
 class Part:
-    """One file of the table.
+    """One file of the table."""
 
-    Parameters
-    ----------
-    name : str
-        Of the file.
-    stamps : mapping of str to str
-        The state of each of its images (`ImageFile.stamp`), by name.
-    counts : mapping of (str, str) to int
-        Rows by label and decision; empty text for rows without them.
-    errors : tuple of (str, str)
-        Name and error of unreadable images.
-    unread : int
-        How many of these could not even be fetched, which may succeed next time.
-    """
-
-    name: str
-    stamps: Mapping[str, str]
+    name: str  # of the file
+    stamps: Mapping[str, str]  # the state of each of its images (`ImageFile.stamp`), by name
+    # rows by label and decision; empty text for rows without them
     counts: Mapping[tuple[str, str], int]
-    errors: tuple[tuple[str, str], ...] = ()
-    unread: int = 0
+    errors: tuple[tuple[str, str], ...] = ()  # name and error of unreadable images
+    unread: int = 0  # how many of these could not even be fetched, which may succeed next time
 
     def is_done(self, now: Mapping[str, str]) -> bool:
         """Return whether all its images are done, given the stamps of images as they are now."""
@@ -82,6 +69,8 @@ def write_part(
 ) -> Part:
     """Write one part, in one step.
 
+    Raises `OutputError` if it cannot be written.
+
     Parameters
     ----------
     folder : str
@@ -92,14 +81,8 @@ def write_part(
         The state of each image, in order.
     rows : sequence of mapping
         0 to n per image, in the same order.
-    schema : Schema
     unread : int
         See `Part`.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
     """
     meta: dict[str, Any] = {"stamps": list(stamps.values()), "unread": unread}
     if [row[schema.key] for row in rows] != list(stamps):
@@ -148,11 +131,8 @@ class Parts:
 
         Every image is in one part at most: one that is also in an earlier part is not done.
 
-        Raises
-        ------
-        OutputError
-            If a part cannot be deleted, or no image of any part is in `files`: then it is the table
-            of other images, and nothing is deleted.
+        Raises `OutputError` if a part cannot be deleted, or no image of any part is in `files`:
+        then it is the table of other images, and nothing is deleted.
         """
         now = {file.name: file.stamp for file in files}
         there = {name: self._read(name) for name in self.names()}
@@ -191,10 +171,7 @@ class Parts:
     def begin(self, identity: Identity) -> None:
         """Record what the rows are computed with, or check that it is the same as before.
 
-        Raises
-        ------
-        OutputError
-            If the parts have another identity, or none.
+        Raises `OutputError` if the parts have another identity, or none.
         """
         path = f"{self._root}/{JOB}"
         if self._system.exists(path):
@@ -241,6 +218,9 @@ class Parts:
 def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Parts]:
     """Open the folder of a table in parts; a local folder for this process alone.
 
+    Raises `OutputError` if it is not empty and `resume` is false, its parts have another identity,
+    it cannot be written, or another process is writing it.
+
     Parameters
     ----------
     folder : str
@@ -249,12 +229,6 @@ def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Par
         What the rows are computed with.
     resume : bool
         Keep the parts that are there. Otherwise the folder must be empty.
-
-    Raises
-    ------
-    OutputError
-        If it is not empty and `resume` is false, its parts have another identity, it cannot be
-        written, or another process is writing it.
     """
     parts = Parts(folder)
     with ExitStack() as stack:

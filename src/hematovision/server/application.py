@@ -48,9 +48,10 @@ class ProblemBody(BaseModel):
 def create_app(settings: Settings | None = None, models: Models | None = None) -> RequestGuard:
     """Open the models and return the application.
 
+    Raises `ModelNotFoundError` or `BundleError` if a model cannot be opened.
+
     Parameters
     ----------
-    settings : Settings, optional
     models : Models, optional
         By default those that the settings name.
 
@@ -58,11 +59,6 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     -------
     RequestGuard
         An ASGI application; set its ``engine.closing`` to make it reject new requests.
-
-    Raises
-    ------
-    ModelNotFoundError, BundleError
-        If a model cannot be opened.
     """
     chosen = settings or Settings()
     engine = Engine(chosen, models or Models.load(chosen.models, chosen.max_pixels))

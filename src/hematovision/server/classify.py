@@ -71,7 +71,6 @@ def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
 
     Parameters
     ----------
-    engine : Engine
     problems : dict
         OpenAPI descriptions of the statuses of errors.
     """
@@ -163,18 +162,14 @@ def _named(served: LoadedModel) -> ModelNamed:
 def read_form(body: bytes, content_type: str, most: int) -> list[tuple[str, bytes]]:
     """Return names and contents of the files in parts named ``files``.
 
+    Raises `RequestError` if it is no complete form, or has no such file or too many.
+
     Parameters
     ----------
-    body : bytes
     content_type : str
         Value of the header ``Content-Type``.
     most : int
         Files allowed.
-
-    Raises
-    ------
-    RequestError
-        If it is no complete form, or has no such file or too many.
     """
     _, options = parse_options_header(content_type)
     if not options.get(b"boundary"):

@@ -178,7 +178,6 @@ def limited(base: Any, connections: Connections) -> type[asyncio.Protocol]:
     ----------
     base : class
         uvicorn's protocol for h11 or for httptools.
-    connections : Connections
     """
 
     class Limited(base):  # type: ignore[misc]

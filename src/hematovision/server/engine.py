@@ -30,11 +30,6 @@ _Made = TypeVar("_Made")
 class Engine:
     """A server without its routes.
 
-    Parameters
-    ----------
-    settings : Settings
-    models : Models
-
     Attributes
     ----------
     ready : bool
@@ -163,10 +158,7 @@ class WorkQueue:
         If the caller is cancelled, by its deadline or since its client has gone, jobs that have
         not begun are dropped.
 
-        Raises
-        ------
-        RequestError
-            If the queue has no space for all of them.
+        Raises `RequestError` if the queue has no space for all of them.
         """
         jobs = self._submit(works)
         try:

@@ -23,8 +23,6 @@ class LoadedModel:
 
     Parameters
     ----------
-    name : str
-    predictor : Predictor
     self_test : SelfTest, optional
         The expected prediction for `self_test_cell`.
 
@@ -45,10 +43,7 @@ class LoadedModel:
 
         Without one (bundles of schema 1) two predictions are compared, and the log notes it.
 
-        Raises
-        ------
-        ModelError
-            If they differ (`SelfTest.agrees`).
+        Raises `ModelError` if they differ (`SelfTest.agrees`).
         """
         item = Item("warm-up", images.encode_png(self_test_cell()))
         if self._self_test is None:
@@ -96,18 +91,13 @@ class Models:
     def load(cls, names: Iterable[str | Path], max_pixels: int = images.MAX_PIXELS) -> Models:
         """Open models, each under its bundled name or its folder's.
 
+        Raises `ModelNotFoundError` or `BundleError` if one cannot be opened. Raises `ModelError` if
+        two have the same name.
+
         Parameters
         ----------
-        names : iterable of str or Path
         max_pixels : int
             Images of more pixels (width times height) are rejected before they are decoded.
-
-        Raises
-        ------
-        ModelNotFoundError, BundleError
-            If one cannot be opened.
-        ModelError
-            If two have the same name.
         """
         served = []
         for name in names:
@@ -135,10 +125,7 @@ class Models:
     def get(self, name: str | None) -> LoadedModel:
         """Return the model of that name, or the default for None.
 
-        Raises
-        ------
-        RequestError
-            If there is none.
+        Raises `RequestError` if there is none.
         """
         found = self.find(name)
         if found is None:

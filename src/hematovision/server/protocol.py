@@ -276,17 +276,13 @@ class InferRequest(BaseModel):
 def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, bytes]:
     """Split a body into the request and the bytes after it.
 
+    Raises `RequestError` if it does not follow the protocol, or has too much JSON: values are
+    counted before any is parsed.
+
     Parameters
     ----------
-    body : bytes
     header_length : str or None
         The value of ``Inference-Header-Content-Length``, if given: where the JSON ends.
-
-    Raises
-    ------
-    RequestError
-        If it does not follow the protocol, or has too much JSON: values are counted before any is
-        parsed.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
     head = body[:length]
@@ -302,18 +298,14 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
 def read_images(tensor: Tensor, tail: bytes, most: int) -> list[bytes] | NDArray[np.uint8]:
     """Return the images of an input: contents of files, or fitted pixels (N, 224, 224, 3).
 
+    Raises `RequestError` if name, type, shape and data do not fit, or there are too many images.
+
     Parameters
     ----------
-    tensor : Tensor
     tail : bytes
         What came after the JSON.
     most : int
         Images allowed.
-
-    Raises
-    ------
-    RequestError
-        If name, type, shape and data do not fit, or there are too many images.
     """
     size = tensor.parameters.get("binary_data_size")
     if size is not None and (type(size) is not int or size != len(tail)):

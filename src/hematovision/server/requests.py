@@ -50,11 +50,6 @@ _SHORT = 2**20  # Bytes up to which the connection is kept for the next request.
 class RequestGuard:
     """An ASGI application that checks and limits the requests to another one.
 
-    Parameters
-    ----------
-    inner : ASGI application
-    engine : Engine
-
     Attributes
     ----------
     in_progress : int
@@ -235,12 +230,8 @@ class Body:
     async def receive(self) -> Message:
         """Receive the next part.
 
-        Raises
-        ------
-        RequestError
-            If the body is longer than allowed.
-        CancelledError
-            If the client has gone half-way; `while_awaited` ends it.
+        Raises `RequestError` if the body is longer than allowed. Raises `CancelledError` if the
+        client has gone half-way; `while_awaited` ends it.
         """
         message = await self._next()
         if message["type"] == "http.disconnect":
@@ -317,10 +308,6 @@ class Key:
 
     Headers are bytes. Clients encode a key that is not ASCII in UTF-8 or, as some libraries do
     whenever it is possible, in Latin-1; both are accepted.
-
-    Parameters
-    ----------
-    key : str
     """
 
     def __init__(self, key: str) -> None:

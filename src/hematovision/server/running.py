@@ -79,10 +79,12 @@ def serve(
 
     Requests accepted by then are processed, within the deadline; new ones get status 503.
 
+    Raises `ListeningError` if the port is taken, or the address is not one of this computer. Raises
+    `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises `ModelError` if a
+    model fails its self-test.
+
     Parameters
     ----------
-    settings : Settings
-    port : int
     announce : callable
         Called once the port is bound, before the models are opened.
 
@@ -91,15 +93,6 @@ def serve(
     bool
         Whether all threads have ended. If not, one is stuck in a decoder, and the process should
         end without waiting for it.
-
-    Raises
-    ------
-    ListeningError
-        If the port is taken, or the address is not one of this computer.
-    ModelNotFoundError, BundleError
-        If a model cannot be opened.
-    ModelError
-        If a model fails its self-test.
     """
     with listen(settings.address, port) as opened:
         announce()
@@ -147,7 +140,6 @@ class Throttle(logging.Filter):
 
     Parameters
     ----------
-    most : int
     seconds : float
         The period.
     """

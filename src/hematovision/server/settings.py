@@ -23,50 +23,30 @@ LONGEST_DEADLINE = 3600.0
 class Settings:
     """The settings of a server.
 
-    Parameters
-    ----------
-    models : tuple of str or Path
-        Bundled names or run folders; the first is the default.
-    threads : int
-        Images processed at once; 0 for the number of usable CPUs plus one. One image per thread is
-        the fastest way (`model.session`); the extra thread computes while another waits for the
-        interpreter's lock (2 cores: 3 threads process 9% more requests than 2, and as many as 4).
-    queue : int
-        Images that may wait for a thread; also the limit of one request.
-    deadline : float
-        Seconds from a request's first byte to its response.
-    max_bytes : int
-        Of a request's body. At most ``queue + threads`` bodies are in memory.
-    max_pixels : int
-        Images of more pixels (width times height) are rejected before they are decoded.
-    max_connections : int
-        Open at once. The process's limit on open files may lower it (`connections`).
-    header_timeout : float
-        Seconds from a connection's start, or from its last response, to the end of the next
-        request's header.
-    api_key : str or None
-        The key that clients must send; None accepts everybody.
-    address : str
-        Where the server listens; also decides which hosts requests may name (`listening.Hosts`).
-    allowed_hosts : tuple of str
-        Further host names, in addition to this computer's, that requests may use.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range.
+    Raises `ValueError` if a value is out of range.
     """
 
+    # bundled names or run folders; the first is the default
     models: tuple[str | Path, ...] = (DEFAULT_MODEL,)
+    # Images processed at once; 0 for the number of usable CPUs plus one. One image per thread
+    # is the fastest way (`model.session`); the extra thread computes while another waits for
+    # the interpreter's lock (2 cores: 3 threads process 9% more requests than 2, and as many as
+    # 4).
     threads: int = 0
-    queue: int = 64
-    deadline: float = 10.0
-    max_bytes: int = 2**25
+    queue: int = 64  # images that may wait for a thread; also the limit of one request
+    deadline: float = 10.0  # seconds from a request's first byte to its response
+    max_bytes: int = 2**25  # Of a request's body. At most ``queue + threads`` bodies are in memory.
+    # images of more pixels (width times height) are rejected before they are decoded
     max_pixels: int = UPLOAD_PIXELS
+    # Open at once. The process's limit on open files may lower it (`connections`).
     max_connections: int = 1000
+    # seconds from a connection's start, or from its last response, to the end of the next
+    # request's header
     header_timeout: float = 10.0
-    api_key: str | None = None
+    api_key: str | None = None  # the key that clients must send; None accepts everybody
+    # where the server listens; also decides which hosts requests may name (`listening.Hosts`)
     address: str = LOCAL
+    # further host names, in addition to this computer's, that requests may use
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -394,10 +394,7 @@ def _add_granules(
 def paint(kind: str, rng: np.random.Generator, appearance: Appearance) -> Stamp:
     """Render one cell of any of `KINDS`.
 
-    Raises
-    ------
-    ValueError
-        If there is no such kind.
+    Raises `ValueError` if there is no such kind.
     """
     if kind == "rbc":
         return _paint_red(rng, appearance)

@@ -158,6 +158,8 @@ def render_field(
 ) -> Field:
     """Render a microscope field with exact ground truth.
 
+    Raises `ValueError` if an argument is out of range, or a kind or lab is unknown.
+
     Parameters
     ----------
     seed : int
@@ -168,11 +170,6 @@ def render_field(
         One of `LABS`; None samples one.
     cells : mapping of str to int, optional
         Exact number of each kind; by default sampled for a field of that size.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, or a kind or lab is unknown.
     """
     height, width = _checked_size(size)
     appearance = sample_appearance(random_generator(seed, _APPEARANCE), lab)
@@ -193,6 +190,8 @@ def render_cell(
 ) -> NDArray[np.uint8]:
     """Render a cell image: one cell in the middle, with neighbours as in a crop of a smear.
 
+    Raises `ValueError` if an argument is out of range, or the kind or lab is unknown.
+
     Parameters
     ----------
     kind : str
@@ -208,11 +207,6 @@ def render_cell(
     Returns
     -------
     ndarray of uint8, shape (size, size, 3)
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, or the kind or lab is unknown.
     """
     _checked_size((size, size))
     appearance = sample_appearance(random_generator(seed, _APPEARANCE), lab)

@@ -130,10 +130,7 @@ class Appearance:
 def sample_appearance(rng: np.random.Generator, lab: str | None) -> Appearance:
     """Sample an appearance from a lab, or from any of them.
 
-    Raises
-    ------
-    ValueError
-        If there is no lab of that name.
+    Raises `ValueError` if there is no lab of that name.
     """
     names = tuple(LABS)
     sampled = names[int(rng.integers(len(names)))]

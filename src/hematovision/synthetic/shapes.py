@@ -34,6 +34,8 @@ _ANGLES = 360
 def random_generator(seed: int, *key: int) -> np.random.Generator:
     """Return the random stream of one object in a rendered image.
 
+    Raises `ValueError` if `seed` is negative.
+
     Parameters
     ----------
     seed : int
@@ -41,11 +43,6 @@ def random_generator(seed: int, *key: int) -> np.random.Generator:
     *key : int
         The object (which image, which cell). Streams of different keys are independent, so objects
         do not depend on the order in which they are rendered.
-
-    Raises
-    ------
-    ValueError
-        If `seed` is negative.
     """
     if seed < 0:
         raise ValueError(f"`seed` must be 0 or more. Received: {seed}")
@@ -106,7 +103,6 @@ def outline(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
     radius : float
         Mean radius in micrometres.
     oval : float

@@ -127,10 +127,7 @@ def csv_table(stream: BinaryIO, schema: Schema) -> Table:
 def parquet_table(stream: BinaryIO, schema: Schema, *, metadata: Mapping[str, str]) -> Table:
     """Return a table that writes Parquet to `stream`, with `metadata` in its footer.
 
-    Raises
-    ------
-    MissingExtraError
-        If pyarrow is not installed.
+    Raises `MissingExtraError` if pyarrow is not installed.
     """
     return _Parquet(stream, schema, metadata)
 
@@ -138,12 +135,8 @@ def parquet_table(stream: BinaryIO, schema: Schema, *, metadata: Mapping[str, st
 def check_table(path: Path) -> None:
     """Check that a table of this name can be written, before the work begins.
 
-    Raises
-    ------
-    OutputError
-        If the suffix is none of `SUFFIXES`, or a folder, device or pipe has that name.
-    MissingExtraError
-        If it is a Parquet file and pyarrow is not installed.
+    Raises `OutputError` if the suffix is none of `SUFFIXES`, or a folder, device or pipe has that
+    name. Raises `MissingExtraError` if it is a Parquet file and pyarrow is not installed.
     """
     if _kind(path) is _Parquet:
         require("parquet")
@@ -163,18 +156,13 @@ def open_table(path: Path, schema: Schema) -> Iterator[Table]:
     The file takes its place when the block ends without an error; until then nothing, or an older
     table, is there. Its memory does not grow with its rows.
 
+    Raises `OutputError` if the suffix is another, or the file cannot be written. Raises
+    `MissingExtraError` if it is a Parquet file and pyarrow is not installed.
+
     Parameters
     ----------
     path : Path
         ``.csv``, ``.jsonl`` or ``.parquet``, in any case.
-    schema : Schema
-
-    Raises
-    ------
-    OutputError
-        If the suffix is another, or the file cannot be written.
-    MissingExtraError
-        If it is a Parquet file and pyarrow is not installed.
     """
     kind = _kind(path)
     with replacing(path) as stream:

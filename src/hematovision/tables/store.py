@@ -66,17 +66,10 @@ Identity: TypeAlias = Mapping[str, Any]
 
 
 class Stored(NamedTuple):
-    """An image whose rows are stored.
+    """An image whose rows are stored."""
 
-    Parameters
-    ----------
-    stamp : str
-        The state of its file when it was read; see `file_stamp`.
-    retry : bool
-        Whether to read it again even if the file is unchanged, since it could not be read.
-    """
-
-    stamp: str
+    stamp: str  # the state of its file when it was read; see `file_stamp`
+    # whether to read it again even if the file is unchanged, since it could not be read
     retry: bool
 
     def is_done(self, stamp: str | None) -> bool:
@@ -101,10 +94,7 @@ def run_identity(identity: Identity, schema: Schema) -> dict[str, Any]:
 def check_identity(place: object, found: Identity, expected: Identity) -> None:
     """Check that the rows in `place` were computed with the same as new ones will be.
 
-    Raises
-    ------
-    OutputError
-        If not.
+    Raises `OutputError` if not.
     """
     others = [key.replace("_", " ") for key in expected if found.get(key) != expected[key]]
     if others:
@@ -119,10 +109,6 @@ class RunImages:
     """The images of a run, in order and each once, in a temporary SQLite table.
 
     Memory stays flat: the table is on disk once it exceeds 2 MB, some 20,000 images.
-
-    Parameters
-    ----------
-    paths : iterable of Path
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
@@ -169,13 +155,6 @@ class Store:
     An image is done if its rows are stored, its file is unchanged, and none of the rows is an
     error. Rows of images that are not in the run stay in the file and are ignored.
 
-    Parameters
-    ----------
-    path : Path
-    db : Connection
-    images : RunImages
-    schema : Schema
-
     Attributes
     ----------
     left : int
@@ -212,10 +191,7 @@ class Store:
     def add(self, rows: Iterable[Mapping[str, Value]]) -> None:
         """Store the rows of the next image of `todo`.
 
-        Raises
-        ------
-        OutputError
-            If they cannot be written. What was committed before stays.
+        Raises `OutputError` if they cannot be written. What was committed before stays.
         """
         image, stamp = self._reading.popleft()
         data = json.dumps([list(row.values()) for row in rows]).encode()
@@ -232,10 +208,7 @@ class Store:
     def rows(self) -> Iterator[dict[str, Value]]:
         """Yield all rows in the order of the images, once every image has some.
 
-        Raises
-        ------
-        OutputError
-            If the store was damaged in the meantime.
+        Raises `OutputError` if the store was damaged in the meantime.
         """
         for image in self._images:
             with _using(self.path):
@@ -288,23 +261,18 @@ def open_store(
 ) -> Iterator[Store]:
     """Open the store of a table, for this process alone.
 
+    Raises `OutputError` if another process is writing the same table; the store cannot be written;
+    or, to resume, it is damaged or has another identity.
+
     Parameters
     ----------
     table : Path
         The table to be written.
     identity : Identity
         What the rows will be computed with.
-    schema : Schema
-    images : RunImages
     resume : bool
         Keep the rows that are in the store, and keep it afterwards. Otherwise start over, and
         delete it when the block ends without an error.
-
-    Raises
-    ------
-    OutputError
-        If another process is writing the same table; the store cannot be written; or, to resume, it
-        is damaged or has another identity.
     """
     path = store_path(table)
     ensure_folder(path.parent)

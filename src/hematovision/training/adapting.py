@@ -62,25 +62,14 @@ _CONVERGED = 1e-4
 
 
 class FeatureModel(NamedTuple):
-    """The part of a model after its backbone.
+    """The part of a model after its backbone."""
 
-    Parameters
-    ----------
-    head : Head
-        Calibrated.
-    novelty : Novelty
-    thresholds : Thresholds
-    proportions : ndarray of float, shape (C,)
-        Frequency of each class in the calibration images, above 0.
-    temperature : float
-        Of the calibration.
-    """
-
-    head: Head
+    head: Head  # calibrated
     novelty: Novelty
     thresholds: Thresholds
+    # shape (C,): frequency of each class in the calibration images, above 0
     proportions: NDArray[np.float64]
-    temperature: float = 1.0
+    temperature: float = 1.0  # of the calibration
 
     def predict(self, features: NDArray[np.float32]) -> RawPredictions:
         """Predict from features (N, 1280)."""
@@ -109,18 +98,14 @@ def adapt_labelled(model: FeatureModel, examples: Examples, seed: int = 0) -> Ad
 
     Temperature and thresholds are fitted to out-of-fold logits.
 
+    Raises `TrainingError` if all images are in one group.
+
     Parameters
     ----------
-    model : FeatureModel
     examples : Examples
         Of at least two classes and two groups.
     seed : int
         Breaks ties between folds.
-
-    Raises
-    ------
-    TrainingError
-        If all images are in one group.
     """
     features, labels = examples.features[:, 0], examples.labels
     base = min((model, adapt_unlabelled(model, features)), key=lambda m: _loss(m, examples))
@@ -181,20 +166,16 @@ def out_of_fold_predictions(
 
     Every choice, strength and temperature included, is made again without the fold.
 
+    Raises `TrainingError` if there are too few groups to leave some out.
+
     Parameters
     ----------
-    model : FeatureModel
     examples : Examples
         Of at least two classes and two groups.
     seed : int
         Breaks ties between folds.
     progress : Progress
         Called after every fold.
-
-    Raises
-    ------
-    TrainingError
-        If there are too few groups to leave some out.
     """
     n = len(examples.labels)
     folds = group_folds(examples.labels, examples.groups, FOLDS, seed)

@@ -24,35 +24,23 @@ __all__ = ["MILD", "Augmentation", "augment"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The ranges of random changes.
+    """The ranges of random changes."""
 
-    Parameters
-    ----------
-    min_crop : float
-        Smallest side of the random crop as a fraction of the image's side, each axis on its own.
-    gain : float
-        Standard deviation of the logarithm of the amount of dye, common to all channels.
-    mixing : float
-        Standard deviation of the entries of the matrix that mixes the channels' densities.
-    tint : float
-        Standard deviation of the background's density, per channel.
-    blur, resolution, noise, jpeg, grey : float
-        Probability of defocus, of lost resolution, of sensor noise, of JPEG artefacts, and of
-        losing all colour.
-    sharpen : float
-        Probability of the sharpening that some cameras and analysers apply.
-    """
-
+    # smallest side of the random crop as a fraction of the image's side, each axis on its own
     min_crop: float = 0.8
+    # standard deviation of the logarithm of the amount of dye, common to all channels
     gain: float = 0.1
+    # standard deviation of the entries of the matrix that mixes the channels' densities
     mixing: float = 0.04
-    tint: float = 0.03
+    tint: float = 0.03  # standard deviation of the background's density, per channel
+    # probability of defocus, of lost resolution, of sensor noise, of JPEG artefacts, and of
+    # losing all colour
     blur: float = 0.1
     resolution: float = 0.1
     noise: float = 0.1
     jpeg: float = 0.0
     grey: float = 0.0
-    sharpen: float = 0.0
+    sharpen: float = 0.0  # probability of the sharpening that some cameras and analysers apply
 
 
 MILD = Augmentation()
@@ -74,8 +62,6 @@ def augment(
         RGB.
     size : int
         Side of the result in pixels.
-    ranges : Augmentation
-    rng : numpy.random.Generator
 
     Returns
     -------

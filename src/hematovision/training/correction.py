@@ -57,21 +57,12 @@ _Solution: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]  # (R, C)
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled images of one lab.
+    """Labelled images of one lab."""
 
-    Parameters
-    ----------
-    features : ndarray of float32, shape (N, V, 1280)
-        Of V views of each image, the image itself first (`images.view`).
-    labels : ndarray of int, shape (N,)
-        Class indices of the model.
-    groups : tuple of str
-        N names; images of one group stay on one side of every split.
-    """
-
+    # shape (N, V, 1280): of V views of each image, the image itself first (`images.view`)
     features: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    groups: tuple[str, ...]
+    labels: NDArray[np.int64]  # shape (N,): class indices of the model
+    groups: tuple[str, ...]  # N names; images of one group stay on one side of every split
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Examples:
         """Select examples by position or mask."""
@@ -81,32 +72,20 @@ class Examples:
 
 
 class Correction(NamedTuple):
-    """Added to logits: ``features @ kernel + bias``.
+    """Added to logits: ``features @ kernel + bias``."""
 
-    Parameters
-    ----------
-    kernel : ndarray of float64, shape (1280, C)
-    bias : ndarray of float64, shape (C,)
-    """
-
-    kernel: NDArray[np.float64]
-    bias: NDArray[np.float64]
+    kernel: NDArray[np.float64]  # shape (1280, C)
+    bias: NDArray[np.float64]  # shape (C,)
 
 
 class Fitted(NamedTuple):
-    """A correction with its out-of-fold logits.
-
-    Parameters
-    ----------
-    correction : Correction
-    strength : float or None
-        One of `STRENGTHS`; None if none beats the old head, and the correction is zero.
-    unseen_logits : ndarray of float64, shape (N, C)
-        Each image's logits after a correction of that strength fitted to the other folds.
-    """
+    """A correction with its out-of-fold logits."""
 
     correction: Correction
+    # one of `STRENGTHS`; None if none beats the old head, and the correction is zero
     strength: float | None
+    # shape (N, C): each image's logits after a correction of that strength fitted to the other
+    # folds
     unseen_logits: NDArray[np.float64]
 
 
@@ -118,6 +97,8 @@ def fit_correction(
     seed: int = 0,
 ) -> Fitted:
     """Fit the correction of a head to labelled images, each class with the same weight.
+
+    Raises `TrainingError` if all images are in one group.
 
     Parameters
     ----------
@@ -131,11 +112,6 @@ def fit_correction(
         Class frequencies for which `head` is calibrated; uniform if unknown.
     seed : int
         Breaks ties between folds.
-
-    Raises
-    ------
-    TrainingError
-        If all images are in one group.
     """
     n, views, width = examples.features.shape
     features = examples.features.reshape(n * views, width)
@@ -297,6 +273,8 @@ def group_folds(
 ) -> NDArray[np.int64]:
     """Assign whole groups to folds, spreading every class over the folds as evenly as possible.
 
+    Raises `TrainingError` if all images are in one group.
+
     Parameters
     ----------
     labels : ndarray of int, shape (N,)
@@ -312,11 +290,6 @@ def group_folds(
     -------
     ndarray of int, shape (N,)
         The fold of each image, from 0.
-
-    Raises
-    ------
-    TrainingError
-        If all images are in one group.
     """
     names, owner = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     if len(names) < 2:

@@ -27,22 +27,13 @@ _LEAST = 2  # Images of a class, where it has two.
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Scores with a number of training images.
+    """Scores with a number of training images."""
 
-    Parameters
-    ----------
-    images : int
-        Labelled training images, one view each.
-    balanced_accuracy : tuple of float
-        On the evaluated split, for each random order. A point's images include those of the point
-        before it in the same order, so that the scores of two points are paired.
-    per_class : tuple of int
-        Images of each class, in the taxonomy's order.
-    """
-
-    images: int
+    images: int  # labelled training images, one view each
+    # On the evaluated split, for each random order. A point's images include those of the point
+    # before it in the same order, so that the scores of two points are paired.
     balanced_accuracy: tuple[float, ...]
-    per_class: tuple[int, ...] = ()
+    per_class: tuple[int, ...] = ()  # images of each class, in the taxonomy's order
 
 
 def learning_curve(
@@ -61,7 +52,6 @@ def learning_curve(
     ----------
     train, valid, evaluated : SplitFeatures
         For training, early stopping, and scores.
-    n_classes : int
     options : HeadTraining
         As for the model itself; the seed also decides the orders.
     progress : Progress

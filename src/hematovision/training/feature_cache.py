@@ -31,6 +31,8 @@ _LOG = logging.getLogger(__name__)
 class FeatureCache:
     """Features by image content and view, on disk; safe for threads and processes.
 
+    Raises `OutputError` if the file cannot be created, or is damaged.
+
     Parameters
     ----------
     backbone : str
@@ -39,11 +41,6 @@ class FeatureCache:
         Folder of the file; `paths.cache_folder` by default.
     n_features : int
         Length of a feature vector.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be created, or is damaged.
     """
 
     def __init__(

@@ -97,30 +97,16 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True)
 class Features:
-    """The result of `extract`.
+    """The result of `extract`."""
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (N, D)
-        A row for every requested view of a readable image, in order.
-    kept : ndarray of int, shape (N,)
-        The positions of those views among the requested ones.
-    mean_colours : ndarray of float32, shape (N, 3)
-        Mean red, green and blue of the fitted image, 0 to 255.
-    digests : tuple of str
-        SHA-256 of each row's file.
-    refused : tuple of ImageError
-        One for every image that could not be read.
-    computed : int
-        Number of rows that were not in the cache.
-    """
-
+    # shape (N, D): a row for every requested view of a readable image, in order
     values: NDArray[np.float32]
-    kept: NDArray[np.int64]
+    kept: NDArray[np.int64]  # shape (N,): the positions of those views among the requested ones
+    # shape (N, 3): mean red, green and blue of the fitted image, 0 to 255
     mean_colours: NDArray[np.float32]
-    digests: tuple[str, ...]
-    refused: tuple[ImageError, ...]
-    computed: int
+    digests: tuple[str, ...]  # SHA-256 of each row's file
+    refused: tuple[ImageError, ...]  # one for every image that could not be read
+    computed: int  # number of rows that were not in the cache
 
 
 def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:
@@ -150,6 +136,9 @@ def rows_of(
     The image is hashed and decoded once, whatever the number of views. `FeatureCache.put` takes
     the result, so any machine may compute it.
 
+    Raises `ImageError` if the image cannot be read. Raises `ModelError` if the backbone fails on
+    it.
+
     Parameters
     ----------
     data : bytes
@@ -166,13 +155,6 @@ def rows_of(
     list of tuple of bytes and ndarray of float32, shape (D + 3,)
         For each view its key (`row_keys`) and its row: D features, then the mean red, green and
         blue of the fitted image, 0 to 255.
-
-    Raises
-    ------
-    ImageError
-        If the image cannot be read.
-    ModelError
-        If the backbone fails on it.
     """
     return _computed(data, row_keys(data, views), extractor, name)
 
@@ -202,10 +184,8 @@ def extract(
 
     Parameters
     ----------
-    views : sequence of View
     extractor : Extractor
         The backbone.
-    cache : FeatureCache
     progress : Progress
         Called with the number of views done.
 

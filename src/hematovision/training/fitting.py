@@ -69,21 +69,16 @@ def train_head(
 ) -> TrainedHead:
     """Train ``Dense(hidden, relu) -> Dense(n_classes, softmax)`` with Adam and cross-entropy.
 
+    Raises `TrainingError` if there are fewer than two classes, or as `fit_best`.
+
     Parameters
     ----------
     features, valid_features : ndarray of float32, shape (N, 1280)
         Of the training and the validation images; the latter may be empty.
     labels, valid_labels : ndarray of int, shape (N,)
         Class indices.
-    n_classes : int
-    options : HeadTraining
     progress : Progress
         Called after every batch.
-
-    Raises
-    ------
-    TrainingError
-        If there are fewer than two classes, or as `fit_best`.
     """
     if len(np.unique(labels)) < 2:
         raise TrainingError(
@@ -146,7 +141,6 @@ def fine_tune(
         Initial head.
     weights : BackboneWeights or Network
         Initial weights.
-    options : FineTuning
     progress : Progress
         Called after every batch.
 
@@ -227,7 +221,6 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     ----------
     cells : Labelled
         At least one.
-    n_classes, batch_size, seed : int
     """
 
     def __init__(self, cells: Labelled, n_classes: int, batch_size: int, seed: int) -> None:
@@ -299,6 +292,8 @@ def fit_best(
 ) -> Fit:
     """Train a compiled model and restore the weights of its best epoch.
 
+    Raises `TrainingError` if the loss is not finite, or Ctrl-C came before the first epoch ended.
+
     Parameters
     ----------
     model : keras.Model
@@ -313,7 +308,6 @@ def fit_best(
         Name of the stage in progress and errors, such as ``"head"``.
     progress : Progress
         Called after every batch, and after every epoch if it is an `EpochProgress`.
-    callbacks : sequence of keras.callbacks.Callback
     **options
         Further arguments of ``model.fit``.
 
@@ -321,11 +315,6 @@ def fit_best(
     -------
     Fit
         After Ctrl-C with `interrupted` set, and the best epoch so far in the model.
-
-    Raises
-    ------
-    TrainingError
-        If the loss is not finite, or Ctrl-C came before the first epoch ended.
     """
     monitor = "loss" if validation_data is None else "val_loss"
     best = keras.callbacks.EarlyStopping(

@@ -46,41 +46,22 @@ _VERSION = "decoys 1"  # In the cache key; change it if the rendering of decoys 
 
 @dataclass(frozen=True)
 class SplitFeatures:
-    """The readable images of one split of a dataset, with their features.
+    """The readable images of one split of a dataset, with their features."""
 
-    Parameters
-    ----------
-    samples : tuple of Sample
-        N of them.
-    labels : ndarray of int, shape (N,)
-    features : ndarray of float32, shape (N, 1280)
-    colours : ndarray of float32, shape (N, 3)
-        Mean red, green and blue, 0 to 255.
-    digests : tuple of str
-        SHA-256 of each file.
-    """
-
-    samples: tuple[Sample, ...]
-    labels: NDArray[np.int64]
-    features: NDArray[np.float32]
-    colours: NDArray[np.float32]
-    digests: tuple[str, ...]
+    samples: tuple[Sample, ...]  # N of them
+    labels: NDArray[np.int64]  # shape (N,)
+    features: NDArray[np.float32]  # shape (N, 1280)
+    colours: NDArray[np.float32]  # shape (N, 3): mean red, green and blue, 0 to 255
+    digests: tuple[str, ...]  # SHA-256 of each file
 
 
 class DatasetFeatures(NamedTuple):
-    """The features of a dataset.
-
-    Parameters
-    ----------
-    splits : dict of Split to SplitFeatures
-    features : ndarray of float32, shape (M, D)
-        Rows to train on: the training split, and further views of its rare classes.
-    labels : ndarray of int, shape (M,)
-    """
+    """The features of a dataset."""
 
     splits: dict[Split, SplitFeatures]
+    # shape (M, D): rows to train on: the training split, and further views of its rare classes
     features: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64]  # shape (M,)
 
 
 def views_of(dataset: Dataset, *, more_views: bool = True) -> tuple[list[View], NDArray[np.int64]]:

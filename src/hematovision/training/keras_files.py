@@ -31,7 +31,6 @@ def keras_bytes(
 
     Parameters
     ----------
-    weights : BackboneWeights or Network
     head : Head
         The calibration already in its last layer.
     *formats : str

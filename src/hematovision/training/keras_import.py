@@ -22,10 +22,7 @@ __all__ = ["import_keras", "require_keras"]
 def require_keras() -> None:
     """Make sure at once, without importing it, that Keras is installed.
 
-    Raises
-    ------
-    MissingExtraError
-        If it is not.
+    Raises `MissingExtraError` if it is not.
     """
     if importlib.util.find_spec("keras") is None:
         raise missing_extra("train", "keras", "Training")
@@ -38,10 +35,7 @@ def import_keras() -> Any:
     and again, and once more when the process ends: left out, the import takes 3.6 s instead of
     4.4 s, and the end 0.2 s instead of 1.1 s.
 
-    Raises
-    ------
-    MissingExtraError
-        If Keras or its backend is not installed.
+    Raises `MissingExtraError` if Keras or its backend is not installed.
     """
     if (keras := sys.modules.get("keras")) is not None:
         return keras

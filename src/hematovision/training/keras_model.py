@@ -82,10 +82,7 @@ def backbone_model(weights: Weights) -> Any:
 def backbone_weights(backbone: Any, side: int = SIZE) -> BackboneWeights:
     """Return the weights of a Keras MobileNetV2 that sees images at `side` pixels.
 
-    Raises
-    ------
-    WeightsError
-        If the layers' shapes are not those of MobileNetV2 at width 1.0.
+    Raises `WeightsError` if the layers' shapes are not those of MobileNetV2 at width 1.0.
     """
     return BackboneWeights(
         {spec.name: np.asarray(_variable(backbone, spec.name)) for spec in weight_specs()}, side
@@ -145,6 +142,8 @@ class _Reader:
 def network_of(model: Any, architecture: str) -> Network:
     """Read a backbone out of a Keras functional model with one input and one output.
 
+    Raises `WeightsError` if it has another kind of layer.
+
     Parameters
     ----------
     model : keras.Model
@@ -152,11 +151,6 @@ def network_of(model: Any, architecture: str) -> Network:
         additions, multiplications, rescalings, dropout and global average pooling.
     architecture : str
         Its name in `registry.BACKBONES`.
-
-    Raises
-    ------
-    WeightsError
-        If it has another kind of layer.
     """
     reader = _Reader(model)
     for operation in model.operations:
@@ -352,7 +346,6 @@ def trainable_from(backbone: Any, blocks: int | None) -> None:
 
     Parameters
     ----------
-    backbone : keras.Model
     blocks : int or None
         None unfreezes everything, the first convolution included; 0 leaves the last convolution.
     """

@@ -28,6 +28,8 @@ __all__ = ["imagenet_weights", "keras_home", "load_weights", "read_weights_file"
 def load_weights(name_or_file: str, backbone: str = DEFAULT_BACKBONE) -> Weights:
     """Return the backbone that ``--backbone`` and ``--weights`` name.
 
+    Raises `WeightsError` if there are no such weights, or they do not fit.
+
     Parameters
     ----------
     name_or_file : str
@@ -35,11 +37,6 @@ def load_weights(name_or_file: str, backbone: str = DEFAULT_BACKBONE) -> Weights
         a file that `read_weights_file` reads.
     backbone : str
         One of `registry.BACKBONES`.
-
-    Raises
-    ------
-    WeightsError
-        If there are no such weights, or they do not fit.
     """
     if backbone not in BACKBONES:
         raise WeightsError(
@@ -60,10 +57,7 @@ def load_weights(name_or_file: str, backbone: str = DEFAULT_BACKBONE) -> Weights
 def imagenet_weights(backbone: str = DEFAULT_BACKBONE) -> Weights:
     """Return a backbone with the ImageNet weights that Keras downloads, or has downloaded before.
 
-    Raises
-    ------
-    WeightsError
-        If they cannot be downloaded; the message has the folder for the file.
+    Raises `WeightsError` if they cannot be downloaded; the message has the folder for the file.
     """
     import_keras()
     from hematovision.training.keras_model import application
@@ -91,6 +85,9 @@ def keras_home() -> Path:
 def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
     """Read the backbone in a file, whatever layers are on top of it.
 
+    Raises `WeightsError` if it cannot be read or does not have this backbone (MobileNetV2 at width
+    1.0).
+
     Parameters
     ----------
     path : Path
@@ -99,11 +96,6 @@ def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
         name; nothing in the file is executed.
     backbone : str
         One of `registry.BACKBONES`.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be read or does not have this backbone (MobileNetV2 at width 1.0).
     """
     if not path.is_file():
         bundled = f"{BUNDLED_WEIGHTS!r}, nor " if backbone == DEFAULT_BACKBONE else ""

@@ -33,38 +33,17 @@ __all__ = ["TrainedModel", "train_model"]
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained model with its training history and features.
+    """A trained model with its training history and features."""
 
-    Parameters
-    ----------
-    weights : BackboneWeights or Network
-        The original or fine-tuned ones.
-    head : Head
-        Calibrated: temperature and class biases are folded into its last layer.
-    novelty : Novelty
-        Fitted to the training features and those of decoys.
-    temperature : float
-        Of the calibration, fitted on the validation split.
-    thresholds : Thresholds
-        Fitted on the validation split.
-    history : tuple of Epoch
-        One row per epoch; fine-tuning continues the numbering.
-    splits : mapping of Split to SplitFeatures
-    refused : tuple of ImageError
-        Images that could not be read.
-    interrupted : bool
-        Whether Ctrl-C ended training early.
-    """
-
-    weights: Weights
-    head: Head
-    novelty: Novelty
-    temperature: float
-    thresholds: Thresholds
-    history: tuple[Epoch, ...]
+    weights: Weights  # the original or fine-tuned ones
+    head: Head  # calibrated: temperature and class biases are folded into its last layer
+    novelty: Novelty  # fitted to the training features and those of decoys
+    temperature: float  # of the calibration, fitted on the validation split
+    thresholds: Thresholds  # fitted on the validation split
+    history: tuple[Epoch, ...]  # one row per epoch; fine-tuning continues the numbering
     splits: Mapping[Split, SplitFeatures]
-    refused: tuple[ImageError, ...]
-    interrupted: bool = False
+    refused: tuple[ImageError, ...]  # images that could not be read
+    interrupted: bool = False  # whether Ctrl-C ended training early
 
     @property
     def fingerprint(self) -> str:
@@ -87,23 +66,18 @@ def train_model(
 ) -> TrainedModel:
     """Train a model on the classes of a dataset.
 
+    Raises `TrainingError` if there are no readable training or validation images, or training
+    fails. Raises `MissingExtraError` at once, if Keras is not installed and a head is to be
+    trained.
+
     Parameters
     ----------
     reader : FeatureReader
         Of a dataset with a training and a validation split; a test split is optional.
-    weights : BackboneWeights or Network
-    options : HeadTraining
     fine_tuning : FineTuning, optional
         Options of the second stage, which also trains the backbone.
     trained : TrainedHead, optional
         A head that was trained on these classes and weights; it is only calibrated.
-
-    Raises
-    ------
-    TrainingError
-        If there are no readable training or validation images, or training fails.
-    MissingExtraError
-        At once, if Keras is not installed and a head is to be trained.
     """
     require_keras()
     progress = reader.progress

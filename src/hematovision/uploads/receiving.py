@@ -34,24 +34,12 @@ _LATER = "Upload this one after the others, or use `hematovision classify`."
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is accepted, over all uploads together.
+    """How much is accepted, over all uploads together."""
 
-    Parameters
-    ----------
-    files : int
-        Images, those in archives included.
-    file_bytes : int
-        Bytes of one image, at most `images.MAX_BYTES`.
-    total_bytes : int
-        Bytes of all images, unpacked.
-    ratio : int
-        Unpacked to packed bytes of an archive, beyond 16 MiB.
-    """
-
-    files: int = 2_000
-    file_bytes: int = MAX_BYTES
-    total_bytes: int = 500 * 2**20
-    ratio: int = 100
+    files: int = 2_000  # images, those in archives included
+    file_bytes: int = MAX_BYTES  # bytes of one image, at most `images.MAX_BYTES`
+    total_bytes: int = 500 * 2**20  # bytes of all images, unpacked
+    ratio: int = 100  # unpacked to packed bytes of an archive, beyond 16 MiB
 
 
 def receive(
@@ -65,11 +53,6 @@ def receive(
     entries that are encrypted, damaged, links or archives, or whose names lead out of the folder
     yield errors, and so does everything beyond a limit. Folders and entries that macOS adds are
     left out.
-
-    Parameters
-    ----------
-    uploads : iterable of Upload
-    limits : Limits, optional
 
     Yields
     ------
@@ -121,20 +104,16 @@ def predict_uploads(
 ) -> Generator[ImageResult[_Row], None, None]:
     """Predict uploads in order, with only a few in memory; see `infer`.
 
+    Raises `ModelError` if the model itself fails.
+
     Parameters
     ----------
-    predictor : Predictor
     items : iterable of Item
         From `receive`.
     total : int
         How many there will be, as far as known (`expected`), for `progress`.
     progress : Progress
         Called after each.
-
-    Raises
-    ------
-    ModelError
-        If the model itself fails.
     """
     for done, result in enumerate(infer(predictor, items), 1):
         progress(done, max(done, total), "Classifying")

@@ -167,8 +167,6 @@ def predict_table(
 
     Parameters
     ----------
-    predictor : Predictor
-    images : RunImages
     out : Path or None
         The table.
     resume : bool
@@ -179,7 +177,6 @@ def predict_table(
         Called with the result of every image as soon as its rows are stored.
     count : callable
         Called with the values of every row of the table, in order.
-    progress : Progress
 
     Returns
     -------
@@ -276,6 +273,9 @@ def open_overlays(
 ) -> Iterator[Overlays | None]:
     """Open a folder for overlays, for this process alone; without one, yield None.
 
+    Raises `OutputError` if the folder is not empty, cannot be created, is used by another process,
+    or is in one of `inputs`: the next run would classify the overlays.
+
     Parameters
     ----------
     folder : Path or None
@@ -284,12 +284,6 @@ def open_overlays(
         The images, in the order in which they are classified.
     inputs : iterable of Path
         The files and folders in which the images were found.
-
-    Raises
-    ------
-    OutputError
-        If the folder is not empty, cannot be created, is used by another process, or is in one of
-        `inputs`: the next run would classify the overlays.
     """
     if folder is None:
         yield None
@@ -303,7 +297,6 @@ class Overlays:
 
     Parameters
     ----------
-    folder : Path
     paths : sequence of Path
         The images, in the order in which they are classified.
 
@@ -321,10 +314,7 @@ class Overlays:
     def write(self, result: ImageResult[Prediction]) -> None:
         """Write the overlay of the next image, unless it could not be read.
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
+        Raises `OutputError` if it cannot be written.
         """
         name = next(self._names)
         if result.attention is None:
@@ -344,10 +334,6 @@ def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
     The folders below the one that all images share are kept. If that is only the root of the file
     system, an image keeps the name of its own folder alone. Of two names that are equal, or differ
     only in case, the second one gets a number. A long name is cut and gets a hash.
-
-    Parameters
-    ----------
-    paths : sequence of Path
 
     Returns
     -------

@@ -283,26 +283,13 @@ def _about(name: str, bundle: Bundle) -> str:
 
 @dataclass(frozen=True)
 class DifferingImage:
-    """An image for which two models predict different classes.
+    """An image for which two models predict different classes."""
 
-    Parameters
-    ----------
-    sample : Sample
-        With its true class, in the classes of the comparison.
-    predicted : tuple of two str
-        The predictions of the first and the second model.
-    confidence : tuple of two float
-        Their probabilities.
-    decision : tuple of two str
-        ``"accepted"`` or ``"review"``.
-    out_of_distribution : tuple of two bool
-        Whether the image is unlike the model's training images.
-    """
-
-    sample: Sample
-    predicted: tuple[str, str]
-    confidence: tuple[float, float]
-    decision: tuple[str, str]
+    sample: Sample  # with its true class, in the classes of the comparison
+    predicted: tuple[str, str]  # the predictions of the first and the second model
+    confidence: tuple[float, float]  # their probabilities
+    decision: tuple[str, str]  # ``"accepted"`` or ``"review"``
+    # whether the image is unlike the model's training images
     out_of_distribution: tuple[bool, bool] = (False, False)
 
     @property
@@ -335,7 +322,6 @@ def find_differing(
         For the same N images, in the same C classes.
     samples : sequence of Sample
         The N images.
-    classes : sequence of str
 
     Returns
     -------

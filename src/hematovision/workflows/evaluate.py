@@ -145,18 +145,10 @@ def _training(data: Dataset) -> TrainingSplit | None:
 
 @dataclass(frozen=True)
 class DatasetClasses:
-    """The classes for evaluating a model on a dataset; created by `classes_for`.
+    """The classes for evaluating a model on a dataset; created by `classes_for`."""
 
-    Parameters
-    ----------
-    taxonomy : Taxonomy
-        For reading the dataset.
-    common : CommonClasses or None
-        Of `taxonomy` and the model's; None if they are the same.
-    """
-
-    taxonomy: Taxonomy
-    common: CommonClasses | None = None
+    taxonomy: Taxonomy  # for reading the dataset
+    common: CommonClasses | None = None  # of `taxonomy` and the model's; None if they are the same
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -201,6 +193,9 @@ def classes_for(
     They are the model's own if it knows every folder. If the folders are coarser, the model's
     probabilities are summed, as in `compare`.
 
+    Raises `TaxonomyError` if a folder is no class of the model, nor of a taxonomy that the model's
+    classes fit into.
+
     Parameters
     ----------
     model : Taxonomy
@@ -211,11 +206,6 @@ def classes_for(
         The taxonomy to evaluate in, ``"folders"`` for the folder names.
     where : str
         The dataset, for messages.
-
-    Raises
-    ------
-    TaxonomyError
-        If a folder is no class of the model, nor of a taxonomy that the model's classes fit into.
     """
     if name is None and all(model.find(folder) for folder in folders):
         return DatasetClasses(model)

@@ -22,6 +22,10 @@ FORMATS: dict[Format, str] = {"h5": ".h5", "keras": ".keras", "onnx": ".onnx", "
 def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
     """Write a model as a single file.
 
+    Raises `OutputError` if the file exists already or cannot be written. Raises
+    `ModelNotFoundError` or `BundleError` if the model cannot be used. Raises `MissingExtraError` if
+    the extra ``train`` is not installed.
+
     Parameters
     ----------
     model : str or Path
@@ -31,15 +35,6 @@ def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
         bundle shares its backbone; all give the bundle's calibrated probabilities.
     out : Path, optional
         The file; by default ``hematovision_model.<ending>`` in the current folder.
-
-    Raises
-    ------
-    OutputError
-        If the file exists already or cannot be written.
-    ModelNotFoundError, BundleError
-        If the model cannot be used.
-    MissingExtraError
-        If the extra ``train`` is not installed.
     """
     if to != "onnx":
         require("export")

@@ -24,27 +24,13 @@ __all__ = ["FeaturesSummary", "compute_features", "dataset_with_splits"]
 
 @dataclass(frozen=True)
 class FeaturesSummary:
-    """The result of `compute_features`.
+    """The result of `compute_features`."""
 
-    Parameters
-    ----------
-    images : int
-        Of the dataset.
-    rows : int
-        Views of them that training needs, now in the cache.
-    computed : int
-        How many of these were not in the cache before.
-    refused : tuple of ImageError
-        Images that could not be read.
-    cache : Path
-        The cache file.
-    """
-
-    images: int
-    rows: int
-    computed: int
-    refused: tuple[ImageError, ...]
-    cache: Path
+    images: int  # of the dataset
+    rows: int  # views of them that training needs, now in the cache
+    computed: int  # how many of these were not in the cache before
+    refused: tuple[ImageError, ...]  # images that could not be read
+    cache: Path  # the cache file
 
 
 def compute_features(
@@ -57,6 +43,10 @@ def compute_features(
 ) -> FeaturesSummary:
     """Compute and cache the features that `train` with the same arguments needs.
 
+    Raises `DatasetError` if `dataset` cannot be read or split. Raises `WeightsError` if the weights
+    cannot be read or downloaded. Raises `OutputError` if the cache cannot be written. Raises
+    `MissingExtraError` at once, if the extra ``train`` is not installed.
+
     Parameters
     ----------
     dataset : Path
@@ -67,18 +57,6 @@ def compute_features(
         ``"hematology"``, ``"imagenet"`` or a file.
     seed : int
         Of the split, if the dataset has none.
-    progress : Progress
-
-    Raises
-    ------
-    DatasetError
-        If `dataset` cannot be read or split.
-    WeightsError
-        If the weights cannot be read or downloaded.
-    OutputError
-        If the cache cannot be written.
-    MissingExtraError
-        At once, if the extra ``train`` is not installed.
     """
     require("features")
     data = dataset_with_splits(dataset, taxonomy, seed, progress)

@@ -27,10 +27,7 @@ Part: TypeAlias = Literal["train", "valid", "test", "all"]
 def choose_split(data: Dataset, split: Part) -> Dataset:
     """Return one split of a dataset; a dataset without splits is taken whole.
 
-    Raises
-    ------
-    DatasetError
-        If it has splits, but not this one.
+    Raises `DatasetError` if it has splits, but not this one.
     """
     if split == "all" or not data.splits:
         return data
@@ -50,9 +47,10 @@ def predict_labelled(
 ) -> tuple[tuple[LabelledPredictions, ...], tuple[ImageError, ...]]:
     """Predict the same images by several models; each image is read once.
 
+    Raises `DatasetError` if no image can be read.
+
     Parameters
     ----------
-    classifiers : sequence of Classifier
     data : Dataset
         With the labels.
     progress : Progress
@@ -62,11 +60,6 @@ def predict_labelled(
     -------
     tuple of tuple of LabelledPredictions, and tuple of ImageError
         Each model's predictions for the readable images, and the errors of the others.
-
-    Raises
-    ------
-    DatasetError
-        If no image can be read.
     """
     kept: list[int] = []
     refused: list[ImageError] = []

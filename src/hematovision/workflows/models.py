@@ -14,39 +14,21 @@ __all__ = ["ModelEntry", "list_models"]
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A bundled model and its key metrics on its test split.
-
-    Parameters
-    ----------
-    name : str
-    classes : tuple of str
-    n : int
-        Images of the test split.
-    balanced_accuracy : float
-    interval : tuple of float, or None
-        Its 95% interval.
-    review_rate : float
-        Fraction of them sent for review.
-    card : Path
-        The model card.
-    """
+    """A bundled model and its key metrics on its test split."""
 
     name: str
     classes: tuple[str, ...]
-    n: int
+    n: int  # images of the test split
     balanced_accuracy: float
-    interval: tuple[float, float] | None
-    review_rate: float
-    card: Path
+    interval: tuple[float, float] | None  # its 95% interval
+    review_rate: float  # fraction of them sent for review
+    card: Path  # the model card
 
 
 def list_models() -> list[ModelEntry]:
     """Return the bundled models, sorted by name.
 
-    Raises
-    ------
-    BundleError
-        If a bundled model has been altered.
+    Raises `BundleError` if a bundled model has been altered.
     """
     return [_entry(name) for name in bundled_models()]
 

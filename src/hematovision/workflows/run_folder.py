@@ -62,30 +62,16 @@ _SPLIT_METHOD = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model was made.
+    """How a model was made."""
 
-    Parameters
-    ----------
-    weights : str
-        Name of the backbone's weights.
-    seed, epochs : int
-        As requested.
-    options : mapping
-        All options, JSON-ready.
-    notes : tuple of str
-        Caveats for the report.
-    about : Statements
-        Facts about the data that only people know.
-    details : mapping of str to str
-        Further rows of the model card; they replace its own rows of the same name.
-    """
-
-    weights: str
+    weights: str  # name of the backbone's weights
+    # as requested
     seed: int
     epochs: int
-    options: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-    about: Statements = NOT_RECORDED
+    options: Mapping[str, Any]  # all options, JSON-ready
+    notes: tuple[str, ...] = ()  # caveats for the report
+    about: Statements = NOT_RECORDED  # facts about the data that only people know
+    # further rows of the model card; they replace its own rows of the same name
     details: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,10 +86,7 @@ def stage_model(
 ) -> Bundle:
     """Write a model in all formats, but no ``bundle.json``: the folder is not a bundle yet.
 
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
+    Raises `OutputError` if a file cannot be written.
     """
     from hematovision.training.keras_files import keras_bytes  # imports Keras: seconds
 
@@ -118,10 +101,7 @@ def write_model(out: Path, data: Dataset, trained: TrainedModel, recipe: Recipe)
 
     Only `write_results` makes the folder a bundle, so that no interrupted training can be opened.
 
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
+    Raises `OutputError` if a file cannot be written.
     """
     readable = _readable(data, trained)
     write_splits(readable, out / "split.csv")
@@ -162,15 +142,12 @@ def write_results(
 ) -> tuple[Path, Metrics]:
     """Evaluate a model on `evaluated_split`, write report and card, then ``bundle.json``.
 
+    Raises `OutputError` if a file cannot be written.
+
     Returns
     -------
     tuple of Path and Metrics
         The report and its metrics.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
     """
     out, data = bundle.folder, _readable(data, trained)
     name = evaluated_split(trained)

@@ -44,25 +44,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LabelledPredictions:
-    """Labelled images and a model's predictions for them.
+    """Labelled images and a model's predictions for them."""
 
-    Parameters
-    ----------
-    samples : tuple of Sample
-        N of them.
-    labels : ndarray of int, shape (N,)
-    probabilities : ndarray of float, shape (N, C)
-    novelty : ndarray of float, shape (N,)
-    colours : ndarray of float, shape (N, 3)
-    own_confidence : ndarray of float, shape (N,), optional
-        The model's own largest probability, if `probabilities` were summed to fewer classes.
-    """
-
-    samples: tuple[Sample, ...]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.floating]
-    novelty: NDArray[np.floating]
-    colours: NDArray[np.floating]
+    samples: tuple[Sample, ...]  # N of them
+    labels: NDArray[np.int64]  # shape (N,)
+    probabilities: NDArray[np.floating]  # shape (N, C)
+    novelty: NDArray[np.floating]  # shape (N,)
+    colours: NDArray[np.floating]  # shape (N, 3)
+    # shape (N,): the model's own largest probability, if `probabilities` were summed to fewer
+    # classes
     own_confidence: NDArray[np.floating] | None = None
 
     @property

@@ -39,10 +39,7 @@ def read_fields(
 def detect_format(source: Path) -> str:
     """Return the format of a folder: a key of `FORMATS`, or ``"folders"`` for class folders.
 
-    Raises
-    ------
-    DatasetError
-        If none or several formats fit; the message lists them.
+    Raises `DatasetError` if none or several formats fit; the message lists them.
     """
     source = without_wrapper(source)
     found = dict(_signs(source))

@@ -201,10 +201,8 @@ def _check_alike(tables: Mapping[Place, _BoxTable]) -> None:
 def _understand(table: Table) -> _BoxTable:
     """Find the columns of a table.
 
-    Raises
-    ------
-    AnnotationError
-        If some are missing; the message names them, the separator and the columns found.
+    Raises `AnnotationError` if some are missing; the message names them, the separator and the
+    columns found.
     """
     image, label = _column(table, _IMAGE), _column(table, _LABEL)
     if image is None and any(is_image_name(name) or _is_number(name) for name in table.columns):

@@ -64,10 +64,7 @@ def find_places(
 def open_places(places: Sequence[Place], found: Collector) -> list[tuple[Place, FieldImages]]:
     """List the images of each place; if one of several places has none, that is a problem.
 
-    Raises
-    ------
-    DatasetError
-        If there are no images at all.
+    Raises `DatasetError` if there are no images at all.
     """
     opened = []
     known: dict[tuple[Path, str], FieldImages] = {}

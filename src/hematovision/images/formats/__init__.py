@@ -114,12 +114,9 @@ _SIGNATURES = (
 def inspect(source: Source) -> EncodedImage:
     """Recognise the format by the first bytes, check that the file is complete, and describe it.
 
-    Raises
-    ------
-    NotAnImageError
-        If the format is not accepted, or is a variant that cannot be decoded faithfully.
-    TruncatedImageError
-        If the container ends early, contradicts itself or fails its checksums.
+    Raises `NotAnImageError` if the format is not accepted, or is a variant that cannot be decoded
+    faithfully. Raises `TruncatedImageError` if the container ends early, contradicts itself or
+    fails its checksums.
     """
     data, called = source.data, unsupported_format(source.name)
     if called and _is_raw_or_slide(source.name):

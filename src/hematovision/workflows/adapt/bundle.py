@@ -69,22 +69,12 @@ _SPLIT_METHOD = {
 
 @dataclass(frozen=True)
 class Source:
-    """A model to adapt.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    parts : ClassifierParts
-        Its weights, head and novelty.
-    backbone : Backbone
-    model : FeatureModel
-        The part that is adapted.
-    """
+    """A model to adapt."""
 
     bundle: Bundle
-    parts: ClassifierParts
+    parts: ClassifierParts  # its weights, head and novelty
     backbone: Backbone
-    model: FeatureModel
+    model: FeatureModel  # the part that is adapted
 
     @property
     def lineage(self) -> dict[str, Any]:
@@ -106,10 +96,8 @@ class Source:
 def open_source(model: str | Path) -> Source:
     """Open a bundled model or a run folder for adapting.
 
-    Raises
-    ------
-    ModelNotFoundError, BundleError
-        If it cannot be used, or its graph does not hold a head and a novelty.
+    Raises `ModelNotFoundError` or `BundleError` if it cannot be used, or its graph does not hold a
+    head and a novelty.
     """
     bundle = read_bundle(find_model(model))
     external = bundled_weights() if bundle.external_weights() else None
@@ -147,41 +135,21 @@ def _proportions(bundle: Bundle) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Lab:
-    """The lab that a model is adapted to.
+    """The lab that a model is adapted to."""
 
-    Parameters
-    ----------
-    name : str
-        Of the folder.
-    n : int
-        Images adapted to.
-    labelled : bool
-    fingerprint : str
-        SHA-256 over their content and labels.
-    splits : mapping of str to mapping of str to int
-        Images per split and class; empty without labels.
-    labs : tuple of str
-        The labs in ``cells.csv``.
-    refused : int
-        Images that could not be read.
-    """
-
-    name: str
-    n: int
+    name: str  # of the folder
+    n: int  # images adapted to
     labelled: bool
-    fingerprint: str
-    splits: Mapping[str, Mapping[str, int]]
-    labs: tuple[str, ...]
-    refused: int
+    fingerprint: str  # SHA-256 over their content and labels
+    splits: Mapping[str, Mapping[str, int]]  # images per split and class; empty without labels
+    labs: tuple[str, ...]  # the labs in ``cells.csv``
+    refused: int  # images that could not be read
 
 
 def write_adapted(out: Path, source: Source, adapted: FeatureModel, lab: Lab, seed: int) -> Bundle:
     """Write the adapted model, but no ``bundle.json``: the folder is not a bundle yet.
 
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
+    Raises `OutputError` if a file cannot be written.
     """
     parts, old = source.parts, source.bundle.manifest
     manifest = replace(
@@ -318,7 +286,6 @@ def labelled_notes(
 
     Parameters
     ----------
-    source : Source
     training : Dataset
         The images that the model was adapted to.
     before : Metrics

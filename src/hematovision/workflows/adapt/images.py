@@ -50,26 +50,13 @@ _MOST_ROWS = 1600  # 8 views of 200 images take seconds.
 
 @dataclass(frozen=True)
 class LabFeatures:
-    """The readable images among some files, with their features.
+    """The readable images among some files, with their features."""
 
-    Parameters
-    ----------
-    kept : ndarray of int, shape (N,)
-        Their positions among the files.
-    features : ndarray of float32, shape (N, 1280)
-    colours : ndarray of float32, shape (N, 3)
-        Mean red, green and blue, 0 to 255.
-    digests : tuple of str
-        SHA-256 of each file.
-    refused : tuple of ImageError
-        The unreadable ones.
-    """
-
-    kept: NDArray[np.int64]
-    features: NDArray[np.float32]
-    colours: NDArray[np.float32]
-    digests: tuple[str, ...]
-    refused: tuple[ImageError, ...]
+    kept: NDArray[np.int64]  # shape (N,): their positions among the files
+    features: NDArray[np.float32]  # shape (N, 1280)
+    colours: NDArray[np.float32]  # shape (N, 3): mean red, green and blue, 0 to 255
+    digests: tuple[str, ...]  # SHA-256 of each file
+    refused: tuple[ImageError, ...]  # the unreadable ones
 
     def fingerprint(self, labels: Sequence[str] = ()) -> str:
         """Return the SHA-256 over content and label of every image, independent of file names."""
@@ -83,12 +70,9 @@ def find_labelled(
 ) -> Dataset | None:
     """Read the class folders in `folder`; return None if it has no folders.
 
-    Raises
-    ------
-    DatasetError
-        If there is no such folder, or images lie both in folders and next to them.
-    TaxonomyError
-        If a folder is no class of the model, or several are the same class.
+    Raises `DatasetError` if there is no such folder, or images lie both in folders and next to
+    them. Raises `TaxonomyError` if a folder is no class of the model, or several are the same
+    class.
     """
     inner = _folders(folder)
     if set(inner) == {""}:
@@ -122,10 +106,7 @@ def _folders(folder: Path) -> Counter[str]:
 def find_unlabelled(folder: Path) -> list[Path]:
     """Return the images in `folder`, at any depth.
 
-    Raises
-    ------
-    DatasetError
-        If there is no such folder, or no image in it.
+    Raises `DatasetError` if there is no such folder, or no image in it.
     """
     _folders(folder)
     return find_images([folder])
@@ -134,10 +115,7 @@ def find_unlabelled(folder: Path) -> list[Path]:
 def read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress) -> LabFeatures:
     """Compute the features of image files, or take them from the cache.
 
-    Raises
-    ------
-    DatasetError
-        If more than half of them cannot be read.
+    Raises `DatasetError` if more than half of them cannot be read.
     """
     with open_cache(backbone.sha256, backbone.n_features) as cache:
         found = extract([View(path) for path in paths], backbone, cache, progress)
@@ -169,11 +147,8 @@ def read_views(
 def check_labelled(data: Dataset) -> None:
     """Check that there are enough labelled images to adapt to.
 
-    Raises
-    ------
-    DatasetError
-        If there are fewer than `LEAST_LABELLED` images, than two classes with `LEAST_OF_CLASS` of
-        them, or than `LEAST_GROUPS` groups.
+    Raises `DatasetError` if there are fewer than `LEAST_LABELLED` images, than two classes with
+    `LEAST_OF_CLASS` of them, or than `LEAST_GROUPS` groups.
     """
     counts = {label: n for label, n in data.counts().items() if n}
     enough = [label for label, n in counts.items() if n >= LEAST_OF_CLASS]
