@@ -83,23 +83,11 @@ def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
     A single folder around all files, as in GitHub's archives, is left out; so are the entries that
     macOS adds (``__MACOSX``, ``.DS_Store``). `dest` appears once everything is unpacked.
 
-    Raises `DownloadError` if it is no such archive or a damaged one, holds anything but files and
-    folders or a name outside of `dest`, or exceeds the limits of this module. Raises `OutputError`
-    if the folder cannot be made.
-
-    Parameters
-    ----------
-    archive : Path
-        A ``.zip``, ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz`` file; its content decides.
-    dest : Path
-        The folder to make. An existing one is replaced.
-    progress : Progress, optional
-        Called after every file.
-
-    Returns
-    -------
-    int
-        Number of files unpacked.
+    The content of `archive` decides between ``.zip``, ``.tar``, ``.tar.gz``, ``.tar.bz2`` and
+    ``.tar.xz``. An existing `dest` is replaced. Returns the number of files unpacked. Raises
+    `DownloadError` if it is no such archive or a damaged one, holds anything but files and folders
+    or a name outside of `dest`, or exceeds the limits of this module. Raises `OutputError` if the
+    folder cannot be made.
     """
     ensure_folder(dest.parent)
     fresh = dest.with_name(f".{dest.name}.unpacking")
@@ -246,20 +234,10 @@ def open_zip(
 ) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """Open a zip and list its files, without folders and entries that macOS adds; unpack none.
 
-    Raises `UnreadableFileError` if it is damaged, or its entries overlap. Raises
-    `TooManyBytesError` if it holds too many files, or would unpack to too much: a decompression
-    bomb.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        Seekable.
-    name : str
-        Its name in errors.
-    most : int
-        Files allowed.
-    ratio : int
-        Declared to packed bytes allowed, beyond 16 MiB.
+    The seekable `stream` is called `name` in errors. At most `most` files are allowed, and `ratio`
+    declared bytes per packed byte beyond 16 MiB. Raises `UnreadableFileError` if it is damaged, or
+    its entries overlap. Raises `TooManyBytesError` if it holds too many files, or would unpack to
+    too much: a decompression bomb.
     """
     size = stream.seek(0, io.SEEK_END)
     found = _count_entries(stream)

@@ -35,12 +35,8 @@ _SHOWN = 80  # characters of a rejected header
 def listen(address: str, port: int) -> socket.socket:
     """Return a listening socket; call it first, so that a port in use is reported at once.
 
-    Raises `ListeningError` if the port is in use or the address is not one of this computer.
-
-    Parameters
-    ----------
-    address : str
-        An IP address or a name of this computer.
+    `address` is an IP address or a name of this computer. Raises `ListeningError` if the port is in
+    use or the address is not one of this computer.
     """
     try:
         found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)

@@ -16,17 +16,10 @@ def parse(
 ) -> Element:
     """Parse an XML document and return its root; prefixes of namespaces remain in the tags.
 
-    Raises `ValueError` if it is not well-formed, has a DOCTYPE, more than `max_elements`, or an
-    unknown encoding; the message starts with the line.
-
-    Parameters
-    ----------
-    content : bytes
-        The document; an encoding other than UTF-8 needs a declaration or a byte order mark.
-    on_element : callable, optional
-        Called with the tag and the line, from 1, at the start of each element.
-    max_elements : int
-        Largest accepted number of elements.
+    `content` needs a declaration or a byte order mark if it is not UTF-8. `on_element` is called
+    with the tag and the line, from 1, at the start of each element. Raises `ValueError` if it is
+    not well-formed, has a DOCTYPE, more than `max_elements`, or an unknown encoding; the message
+    starts with the line.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
     elements = 0

@@ -48,11 +48,7 @@ def web_image(content: bytes) -> bytes | NDArray[np.uint8]:
 def heat_map(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return an image with the model's attention as an overlay.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        One that `explains`.
-    pixels : array of uint8, (H, W, 3)
+    `pixels` are RGB uint8, shape (H, W, 3); the classifier must be able to explain.
     """
     attention = predict_image(classifier, Item("cell", pixels), explain=True).attention
     return pixels if attention is None else draw_overlay(pixels, attention)
@@ -89,11 +85,7 @@ def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
 def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, columns: str) -> Any:
     """Return a chart of a confusion matrix, coloured by the share of each row.
 
-    Parameters
-    ----------
-    matrix : array of int, (C, C)
-    rows, columns : str
-        Axis titles.
+    `matrix` is of int, shape (C, C); `rows` and `columns` are the axis titles.
     """
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -135,12 +127,8 @@ def _axis(angle: int) -> alt.Axis:
 def show_curves(epochs: Sequence[Mapping[str, float]], *, columns: bool = False) -> None:
     """Draw accuracy and loss over the epochs, as far as they are known.
 
-    Parameters
-    ----------
-    epochs : sequence of mapping
-        ``epoch``, and ``accuracy``, ``val_accuracy``, ``loss`` and ``val_loss``.
-    columns : bool
-        Draw the charts next to each other.
+    Each row has ``epoch``, and ``accuracy``, ``val_accuracy``, ``loss`` and ``val_loss`` if known.
+    With `columns` the charts are next to each other.
     """
     known = {name.removeprefix("val_") for epoch in epochs for name in epoch}
     metrics = [metric for metric in ("accuracy", "loss") if metric in known]

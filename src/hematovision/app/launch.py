@@ -87,20 +87,10 @@ def launch(
 ) -> int:
     """Serve the web app in this process until it is stopped.
 
-    Raises `MissingExtraError` if a library of the extra ``app`` is not installed. Raises
-    `ListeningError` if the port is in use. Raises `ModelNotFoundError` if a given model is not one.
-
-    Parameters
-    ----------
-    environment : mapping of str to str, optional
-        Added to this process's own.
-    ready : callable
-        Called when the server accepts requests.
-
-    Returns
-    -------
-    int
-        The exit code; 0 after Ctrl-C.
+    `environment` is added to this process's own; `ready` is called when the server accepts
+    requests. Returns the exit code, 0 after Ctrl-C. Raises `MissingExtraError` if a library of the
+    extra ``app`` is not installed. Raises `ListeningError` if the port is in use. Raises
+    `ModelNotFoundError` if a given model is not one.
     """
     require("app")
     os.environ.update(environment or {})

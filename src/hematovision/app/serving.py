@@ -57,12 +57,8 @@ class AllowedHosts:
 def serve(settings: Settings, *, ready: Callable[[], None]) -> None:
     """Serve the web app until SIGTERM or Ctrl-C.
 
-    Raises `ListeningError` if the port is in use. Raises `KeyboardInterrupt` after Ctrl-C.
-
-    Parameters
-    ----------
-    ready : callable
-        Called when the server accepts requests.
+    `ready` is called when the server accepts requests. Raises `ListeningError` if the port is in
+    use. Raises `KeyboardInterrupt` after Ctrl-C.
     """
     with listen(settings.address, settings.port) as listening:
         bootstrap.load_config_options(settings.streamlit())

@@ -125,14 +125,8 @@ def bars_html(
 ) -> str:
     """Return the highest probabilities as bars, in descending order.
 
-    Parameters
-    ----------
-    probabilities : sequence of float
-        One per class, 0 to 1.
-    most : int
-        Number of bars; the last one is the sum of all other classes.
-    highlight : bool
-        Whether the first bar stands out; not for an out-of-distribution image.
+    Of `most` bars the last one is the sum of all other classes. Without `highlight` the first bar
+    does not stand out, as for an out-of-distribution image.
     """
     pairs = sorted(zip(probabilities, classes, strict=True), reverse=True)
     shown = pairs if len(pairs) <= most else pairs[: most - 1]

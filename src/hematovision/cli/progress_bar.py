@@ -59,10 +59,7 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
 
     Nothing is written to stdout, so results can be piped.
 
-    Parameters
-    ----------
-    hidden : bool
-        Show nothing, for commands that print their results one by one.
+    With `hidden` nothing is shown, for commands that print their results one by one.
     """
     if hidden:
         yield no_progress

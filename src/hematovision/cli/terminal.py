@@ -63,12 +63,7 @@ class Styled:
 def echo(*pieces: str | Styled, err: bool = False) -> None:
     """Print one line to stdout or stderr, with control characters escaped.
 
-    Parameters
-    ----------
-    *pieces : str or Styled
-        Joined without spaces.
-    err : bool
-        Print to stderr.
+    Pieces are joined without spaces.
     """
     typer.echo("".join(map(_styled, pieces)), err=err)
 
@@ -150,13 +145,8 @@ def exit_if_refused(refused: Sequence[ImageError]) -> None:
 def reported(*, debug: bool) -> Iterator[None]:
     """Turn any exception in the block into a message on stderr and an exit code.
 
-    Raises `typer.Exit` with the exit code. Usage errors pass through: typer prints them with the
-    usage line.
-
-    Parameters
-    ----------
-    debug : bool
-        Also print the traceback of expected errors.
+    With `debug` the traceback of expected errors is printed, too. Raises `typer.Exit` with the exit
+    code. Usage errors pass through: typer prints them with the usage line.
     """
     try:
         with _escaped_usage_errors():

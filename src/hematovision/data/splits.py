@@ -79,16 +79,10 @@ def split_dataset(
 def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
     """Make the splits that training needs and that a dataset lacks.
 
-    Raises `SplitError` if only some samples are in a split, there is no train, or a class is in
-    other splits but not in train.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Without splits: split by `FRACTIONS`. With only train, or train and test: `VALID_SHARE` of
-        train becomes valid, by whole groups. With train and valid: returned unchanged.
-    seed : int
-        See `split_dataset`.
+    A dataset without splits is split by `FRACTIONS`. If it has only train, or train and test,
+    `VALID_SHARE` of train becomes valid, by whole groups. With train and valid it is returned
+    unchanged. Raises `SplitError` if only some samples are in a split, there is no train, or a
+    class is in other splits but not in train.
     """
     splits = {sample.split for sample in dataset}
     if splits <= {None}:

@@ -54,11 +54,8 @@ class CoveragePoint:
 def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the mean of ``-ln p(true class)``, in nats.
 
-    Parameters
-    ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like of float, shape (N, C)
-        Clipped to ``[1.2e-7, 1]``, float32's precision, so that the mean stays finite.
+    Labels have shape (N,), probabilities (N, C). These are clipped to ``[1.2e-7, 1]``, float32's
+    precision, so that the mean stays finite.
     """
     table = np.asarray(probabilities, np.float64)
     of_truth = table[np.arange(len(table)), np.asarray(labels)]
@@ -72,13 +69,7 @@ def reliability(
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", ICML, section 2.
 
-    Parameters
-    ----------
-    confidence : array_like of float, shape (N,)
-        The probability of the predicted class.
-    correct : array_like of bool, shape (N,)
-    bins : int
-        The number of bins.
+    `confidence` (N,) is the probability of the predicted class, `correct` (N,) whether it is right.
     """
     values, hits = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
     index = np.clip(np.ceil(values * bins).astype(np.int64) - 1, 0, bins - 1)

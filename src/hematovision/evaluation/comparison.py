@@ -207,15 +207,8 @@ class CommonClasses:
     def fold(self, probabilities: NDArray[np.floating], model: int) -> NDArray[np.float64]:
         """Add up the probabilities of classes that are one common class.
 
-        Parameters
-        ----------
-        probabilities : ndarray of float, shape (N, C of the model)
-        model : int
-            0 for the first, 1 for the second.
-
-        Returns
-        -------
-        ndarray of float64, shape (N, C of `classes`)
+        `model` is 0 for the first, 1 for the second. Probabilities (N, C of the model) become
+        float64 (N, C of `classes`).
         """
         membership = np.eye(len(self.classes))[list(self.columns[model])]
         return np.asarray(probabilities, np.float64) @ membership
@@ -233,19 +226,9 @@ def compare_predictions(
 ) -> Comparison:
     """Compare two models' predictions on the same images.
 
-    Raises `DatasetError` if there is nothing to compare. Raises `ValueError` if shapes or values do
-    not fit together.
-
-    Parameters
-    ----------
-    labels : array_like of int, shape (N,)
-        True class indices; N is at least 1.
-    first, second : ModelPredictions
-        Probabilities of the same classes for the same images.
-    classes : sequence of str
-        The C class names.
-    groups, labs, seed
-        As in `evaluate`.
+    `labels` (N,) are true class indices; both models predict the C `classes` for the same N images.
+    `groups`, `labs` and `seed` as in `evaluate`. Raises `DatasetError` if there is nothing to
+    compare. Raises `ValueError` if shapes or values do not fit together.
     """
     one, two = (
         Predictions.checked(labels, model.probabilities, classes, model.accepted, groups, labs)

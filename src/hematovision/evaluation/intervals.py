@@ -86,14 +86,7 @@ def f1_interval(correct: int, wrong: int, level: float = LEVEL) -> Interval | No
     ``J = TP / (TP + FP + FN)`` is a proportion and ``F1 = 2 J / (1 + J)`` grows with it, so the
     limits of J's Wilson interval map to the limits of F1's.
 
-    Parameters
-    ----------
-    correct : int
-        True positives.
-    wrong : int
-        False positives and false negatives.
-    level : float
-        Confidence level.
+    `correct` counts true positives, `wrong` false positives and false negatives.
     """
     ends = wilson(correct, correct + wrong, level)
     return ends and (2 * ends[0] / (1 + ends[0]), 2 * ends[1] / (1 + ends[1]))
@@ -108,14 +101,8 @@ def mean_interval(
     approach", Statistics in Medicine 27:1693-1702 (MOVER): the distances from estimate to limit
     add in quadrature. With Wilson intervals this is Newcombe's hybrid score method.
 
-    Parameters
-    ----------
-    values : sequence of float
-        The estimates, for instance the recalls of the classes.
-    intervals : sequence of Interval
-        The interval of each.
-    least : float
-        The lowest possible mean: 0 for proportions, -1 for their differences. The highest is 1.
+    `values` are the estimates, such as the recalls of the classes. The lowest possible mean is
+    `least`: 0 for proportions, -1 for their differences; the highest is 1.
     """
     if not values:
         return None
@@ -133,20 +120,8 @@ def bootstrap_counts(
     Groups with equal counts are interchangeable, so a multinomial over the distinct rows gives the
     same distribution, does not depend on the order of the groups, and is fast for any number.
 
-    Parameters
-    ----------
-    counts : array_like of int, shape (G, K)
-        The contribution of each group, for instance its flattened confusion matrix.
-    copies : array_like of int, shape (G,), optional
-        How many groups each row stands for; 1 by default.
-    draws : int
-        The number of bootstrap samples.
-    seed : int
-        The same seed gives the same samples.
-
-    Returns
-    -------
-    ndarray of float64, shape (draws, K)
+    `counts` (G, K) are the contributions of G groups, for instance flattened confusion matrices; a
+    row stands for as many groups as `copies` (G,) states. Returns float64 (draws, K).
     """
     rows = np.asarray(counts, np.int64)
     if copies is None:
@@ -194,10 +169,7 @@ def mcnemar(only_first: int, only_second: int) -> McNemar:
     percentages", Psychometrika 12:153-157. Up to 1000 discordant images the exact binomial test,
     beyond them the chi-squared test with the correction of Edwards 1948, Psychometrika 13:185-187.
 
-    Parameters
-    ----------
-    only_first, only_second : int
-        Images that only the first or only the second model classifies correctly.
+    `only_first` and `only_second` are the images that one model alone classifies correctly.
 
     Examples
     --------
@@ -225,12 +197,8 @@ def tango(only_second: int, only_first: int, n: int, level: float = LEVEL) -> In
     paired-sample design", Statistics in Medicine 17:891-908. It keeps its level for small counts
     and has a width even if the models never differ.
 
-    Parameters
-    ----------
-    only_second, only_first, n : int
-        Images that only the second or only the first model classifies correctly, of `n`.
-    level : float
-        Confidence level.
+    `only_second` and `only_first` are the images, of `n`, that one model alone classifies
+    correctly.
 
     Examples
     --------

@@ -28,17 +28,8 @@ Floats = NDArray[np.float64]
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, n_classes: int) -> NDArray[np.int64]:
     """Count the predictions of each true class.
 
-    Parameters
-    ----------
-    labels, predicted : array_like of int, shape (N,)
-        True and predicted class indices, each in ``0 .. n_classes - 1``.
-    n_classes : int
-        The number of classes C.
-
-    Returns
-    -------
-    ndarray of int64, shape (C, C)
-        Rows are true classes, columns predicted ones.
+    Labels and predictions (N,) are in ``0 .. n_classes - 1``. In the result (C, C), rows are true
+    classes and columns predicted ones.
     """
     pairs = np.asarray(labels, np.int64) * n_classes + np.asarray(predicted, np.int64)
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)

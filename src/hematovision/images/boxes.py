@@ -73,14 +73,8 @@ def round_box(box: Box, digits: int) -> Box:
 def turn_box(box: Box, orientation: int, width: int, height: int) -> Box:
     """Turn a box upright together with its image (Exif 2.32, section 4.6.4).
 
-    Parameters
-    ----------
-    box : Box
-        In pixels of the image as stored.
-    orientation : int
-        The image's EXIF orientation, 1 to 8; 1 changes nothing.
-    width, height : int
-        Size of the upright image in pixels.
+    The box is in pixels of the image as stored; `width` and `height` are those of the upright
+    image. `orientation` is 1 (changes nothing) to 8.
     """
     xmin, ymin, xmax, ymax = box
     if orientation > 4:

@@ -31,18 +31,9 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     folders, files are selected by suffix; hidden ones (a leading dot, ``__MACOSX``) are skipped,
     and links to folders are followed, each folder being visited once.
 
-    Raises `UnreadableFileError` if a path does not exist, or a folder may not be listed. Raises
+    Files are in the order given, each folder's sorted by path, without duplicates. Raises
+    `UnreadableFileError` if a path does not exist, or a folder may not be listed. Raises
     `DatasetError` if a folder has no image in it.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files and folders.
-
-    Returns
-    -------
-    list of Path
-        In the order given, each folder's images sorted by path, without duplicates.
     """
     found = _iterate(map(_existing, map(Path, paths)), is_image_name, strict=True)
     return list(dict.fromkeys(found))

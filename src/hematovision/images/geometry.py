@@ -196,9 +196,7 @@ def _linear(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
 def mean_colours(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the mean red, green and blue of images, shape (N, 3), in 0 .. 255.
 
-    Parameters
-    ----------
-    images : ndarray of uint8, shape (N, H, W, 3)
+    `images` have the shape (N, H, W, 3).
     """
     height, width = images.shape[1:3]
     # Two sums of narrow integers are twenty times as fast as a mean of floats, and exact: 16 bits

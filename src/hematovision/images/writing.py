@@ -23,19 +23,9 @@ _JPEG_QUALITY = 95  # Pillow's highest sensible value; colours are not subsample
 def write(path: Path, image: NDArray[np.uint8]) -> Path:
     """Write an image as PNG (lossless) or JPEG (quality 95, 4:4:4), by the suffix of `path`.
 
-    Raises `OutputError` if the suffix is another, or the file cannot be written.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in ``.png``, ``.jpg`` or ``.jpeg``; folders are created, an old file is replaced.
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-
-    Returns
-    -------
-    Path
-        `path` itself.
+    The image is RGB (H, W, 3). `path` ends in ``.png``, ``.jpg`` or ``.jpeg``; folders are created,
+    an old file is replaced. Returns `path`. Raises `OutputError` if the suffix is another, or the
+    file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix == ".png":

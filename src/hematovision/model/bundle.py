@@ -159,14 +159,9 @@ def write_bundle(
 ) -> Bundle:
     """Write files and then the manifest with the hashes of all: `stage_bundle`, `finish_bundle`.
 
-    Raises `OutputError` if something cannot be written. Raises `BundleError` if there is no ONNX
-    model, or a name leads out of the folder.
-
-    Parameters
-    ----------
-    folder, manifest, files
-        As in `stage_bundle`. Files of `BUNDLE_FILES` that lie in the folder already belong to the
-        bundle too.
+    Files of `BUNDLE_FILES` that lie in the folder already belong to the bundle too. Raises
+    `OutputError` if something cannot be written. Raises `BundleError` if there is no ONNX model, or
+    a name leads out of the folder.
     """
     return finish_bundle(stage_bundle(folder, manifest, files or {}))
 
@@ -174,24 +169,11 @@ def write_bundle(
 def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle's files, but no ``bundle.json``: it cannot be opened until `finish_bundle`.
 
-    Raises `OutputError` if something cannot be written. Raises `BundleError` if a name leads out of
-    the folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Where; made if need be.
-    manifest : Manifest
-        Its ``files`` become those given here; an empty ``created`` becomes now, empty ``versions``
-        become `library_versions`. The self-test and the outputs are kept only with their model
-        file; `with_self_test` fills them in again.
-    files : mapping of str to bytes
-        Contents by name.
-
-    Returns
-    -------
-    Bundle
-        A `Classifier` can use it although it is not finished.
+    The manifest's ``files`` become those given here by name; an empty ``created`` becomes now,
+    empty ``versions`` become `library_versions`. The self-test and the outputs are kept only with
+    their model file; `with_self_test` fills them in again. A `Classifier` can use the unfinished
+    bundle. Raises `OutputError` if something cannot be written. Raises `BundleError` if a name
+    leads out of the folder.
     """
     ensure_folder(folder)
     hashes = {_safe(name): sha256_bytes(data) for name, data in files.items()}
@@ -212,15 +194,9 @@ def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
 def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
     """Hash every file of a staged bundle, sync all to disk, and write ``bundle.json`` last.
 
-    Raises `OutputError` if ``bundle.json`` cannot be written. Raises `BundleError` if there is no
-    ONNX model, or a name leads out of the folder.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        As `stage_bundle` gave it.
-    also : iterable of str
-        Names of further files of the bundle, apart from `BUNDLE_FILES` and those staged.
+    `also` names further files of the bundle, apart from `BUNDLE_FILES` and those staged. Raises
+    `OutputError` if ``bundle.json`` cannot be written. Raises `BundleError` if there is no ONNX
+    model, or a name leads out of the folder.
     """
     return _seal(bundle.folder, bundle.manifest, (*bundle.manifest.files, *also))
 
@@ -228,14 +204,8 @@ def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
 def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
     """Hash a bundle's files again after some were added, replaced or removed on purpose.
 
-    Raises `BundleError` if the folder has no valid ``bundle.json``, or no ONNX model.
-
-    Parameters
-    ----------
-    folder : Path
-        A bundle.
-    also : iterable of str
-        Names of further files of the bundle, apart from `BUNDLE_FILES` and those listed.
+    `also` names further files of the bundle, apart from `BUNDLE_FILES` and those listed. Raises
+    `BundleError` if the folder has no valid ``bundle.json``, or no ONNX model.
     """
     manifest = _read_manifest(folder)
     return _seal(folder, manifest, (*manifest.files, *also))
@@ -244,12 +214,8 @@ def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
 def with_self_test(bundle: Bundle) -> Bundle:
     """Return the bundle with its model's self-test and the shapes of its outputs.
 
-    Raises `BundleError` if the model cannot be opened, or its prediction is not finite.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        Staged or finished. Nothing is written.
+    The bundle may be staged or finished; nothing is written. Raises `BundleError` if the model
+    cannot be opened, or its prediction is not finite.
     """
     # Reading a bundle must not import ONNX Runtime.
     from hematovision.model.session import open_session, read_ports
@@ -267,17 +233,8 @@ def with_self_test(bundle: Bundle) -> Bundle:
 def seal_self_test(bundle: Bundle) -> Bundle:
     """Run the self-test of a bundle and write it into ``bundle.json``, which gets schema 3.
 
-    Parameters
-    ----------
-    bundle : Bundle
-        As `read_bundle` or `write_bundle` gave it.
-
-    Raises
-    ------
-    BundleError
-        As for `with_self_test`.
-    OutputError
-        If ``bundle.json`` cannot be written.
+    Raises `BundleError` as `with_self_test`, and `OutputError` if ``bundle.json`` cannot be
+    written.
     """
     return _write_manifest(bundle.folder, with_self_test(bundle).manifest)
 

@@ -55,20 +55,10 @@ def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     has a normal prior around 0 with standard deviation 1. Classes without images are left
     out of the fit: their bias is 0.
 
-    Raises `ModelError` if the shapes do not fit, or values are not finite, or no finite temperature
-    is found.
-
-    Parameters
-    ----------
-    logits : array (N, C)
-        Of validation images, whose classes are as frequent as where the model will be used.
-    labels : array of int, (N,)
-        Their classes, from 0.
-
-    Returns
-    -------
-    Calibration
-        Temperature 1 and no bias where fewer than two classes have images.
+    `logits` (N, C) and `labels` (N,), from 0, are those of validation images, whose classes are as
+    frequent as where the model will be used. Temperature 1 and no bias are returned if fewer than
+    two classes have images. Raises `ModelError` if the shapes do not fit, or values are not finite,
+    or no finite temperature is found.
     """
     scores, truth = checked(logits, labels)
     bias = np.zeros(scores.shape[1])

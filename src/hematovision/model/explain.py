@@ -51,15 +51,7 @@ def logit_slopes(
     With hidden layers ``h1 = relu(f W1 + b1)``, ... and ``logits = h W + b``, the slope of logit c
     is ``W1 (m1 * (W2 (m2 * ... W[:, c])))``, where ``m`` is 1 where a hidden unit is above 0.
 
-    Parameters
-    ----------
-    features : array of float32, (N, D)
-    classes : array of int, (N,)
-        The class of the logit, for each image.
-
-    Returns
-    -------
-    array of float32, (N, D)
+    `classes` (N,) are those of the logits. Features and result are float32, shape (N, D).
     """
     value, passed = np.asarray(features, np.float32), []
     for kernel, bias in head.layers[:-1]:
@@ -79,17 +71,9 @@ def grad_cam(
     With slopes ``s`` (`logit_slopes`) and the feature map ``A``, the value of place (i, j) is
     ``relu(sum_k s_k A_ijk) / 49``: the part of the class's logit that comes from there, at least 0.
 
-    Parameters
-    ----------
-    feature_map : array of float32, (N, M, M, D)
-        From `Classifier.feature_maps`.
-    classes : array of int, (N,)
-        The class to explain, for each image; usually the predicted one.
-
-    Returns
-    -------
-    array of float32, (N, M, M)
-        In units of logits; row 0, column 0 is the image's upper left corner.
+    `feature_map` (N, M, M, D) is from `Classifier.feature_maps`; `classes` (N,) are those to
+    explain, usually the predicted ones. The result is float32 (N, M, M), in units of logits; row 0,
+    column 0 is the image's upper left corner.
     """
     _, height, width, _ = feature_map.shape
     slopes = logit_slopes(head, feature_map.mean(axis=(1, 2)), classes)
@@ -100,17 +84,8 @@ def grad_cam(
 def upsample(attention: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Return a map in the size of an image, smooth (bicubic) and at least 0.
 
-    Parameters
-    ----------
-    attention : array of float32, (M, M)
-        One map of `grad_cam`, of the whole image stretched to a square.
-    height, width : int
-        Of the image, in pixels.
-
-    Returns
-    -------
-    array of float32, (height, width)
-        In the units of `attention`.
+    `attention` (M, M) is a map of `grad_cam`, of the whole image stretched to a square. The result
+    is float32 (height, width), in the same units.
     """
     rows, columns = attention.shape
     # Without the margin the bicubic filter would shift the border by half a place.
@@ -129,16 +104,8 @@ def both_ways(
     Fields of view lie a little to the lower right of their places, and in the half turn to the
     upper left: the mean has no offset and twice as many places.
 
-    Parameters
-    ----------
-    attention : array of float32, (M, M)
-        One map of `grad_cam`.
-    turned : array of float32, (M, M), or None
-        That of the half turn; None if it has another class.
-
-    Returns
-    -------
-    array of float32, (4 M, 4 M)
+    `attention` and `turned` (M, M) are maps of `grad_cam`; `turned`, that of the half turn, is None
+    if it has another class. The result is float32 (4 M, 4 M).
     """
     rows, columns = (_FINER * length for length in attention.shape)
     one = upsample(attention, rows, columns)
@@ -151,16 +118,8 @@ def both_ways(
 def hottest_point(attention: NDArray[np.float32]) -> tuple[float, float] | None:
     """Return the peak of a smooth map.
 
-    Parameters
-    ----------
-    attention : array of float32, (M, M)
-        One map of `grad_cam`.
-
-    Returns
-    -------
-    tuple of float, or None
-        x and y as fractions of the image's width and height, from its upper left corner; None if
-        the map is 0 throughout.
+    `attention` (M, M) is a map of `grad_cam`. Returns x and y as fractions of the image's width and
+    height, from its upper left corner; None if the map is 0 throughout.
     """
     smooth = upsample(attention, INPUT_SIZE, INPUT_SIZE)
     row, column = divmod(int(smooth.argmax()), INPUT_SIZE)
@@ -197,14 +156,7 @@ _INK, _PAPER = (40, 40, 48), (255, 255, 255)
 def colour_of(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the colour of each value from 0 (dark violet) to 1 (yellow).
 
-    Parameters
-    ----------
-    heat : array of float32, (...)
-
-    Returns
-    -------
-    array of float32, (..., 3)
-        RGB, 0 to 255.
+    The result has a last axis of red, green and blue, 0 to 255.
     """
     steps = np.linspace(0, 1, len(_VIRIDIS))
     channels = [np.interp(heat, steps, channel) for channel in zip(*_VIRIDIS, strict=True)]
@@ -220,19 +172,8 @@ def draw_overlay(
     at the peak; it compares places of this image, not images with each other. The longer side is
     reduced to 1024 or enlarged to 256 pixels.
 
-    Parameters
-    ----------
-    image : array of uint8, (H, W, 3)
-        RGB, from `images.read`: the whole image.
-    attention : array of float32, (M, M)
-        From `Classifier.explain`, `Classifier.attention` or `grad_cam`.
-    caption : str
-        One line below the image, cut if it is too long; none if empty.
-
-    Returns
-    -------
-    array of uint8, (height, width, 3)
-        RGB.
+    `image` is the whole image, RGB uint8 (H, W, 3), and `attention` its map, float32 (M, M).
+    `caption` is one line below the image, cut if it is too long. Returns RGB.
     """
     base = _sized(image)
     height, width = base.shape[:2]

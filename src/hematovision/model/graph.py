@@ -51,20 +51,9 @@ def backbone_graph(
     float32 (N, D), and ``feature_map``, float32 (N, M, M, D). N is free, M
     a 32nd of the side at which the network sees.
 
-    Parameters
-    ----------
-    weights : BackboneWeights or Network
-        The weights.
-    external : str, optional
-        Name of the weights file (`BackboneWeights.save`) to refer to, in the folder of the graph;
-        without it the graph holds the weights itself.
-    white_balance : bool
-        Whether images are balanced first (`preprocessing.white_balanced`).
-
-    Returns
-    -------
-    bytes
-        An ONNX model; the same for the same arguments.
+    `external` names a weights file (`BackboneWeights.save`) in the folder of the graph to refer to;
+    without it the graph holds the weights itself. With `white_balance` images are balanced first
+    (`preprocessing.white_balanced`). The same arguments give the same bytes.
     """
     graph = GraphBuilder()
     _add_weights(graph, weights, external)
@@ -91,23 +80,8 @@ def classifier_graph(
     class (`explain.grad_cam`). N is free, M
     a 32nd of the side at which the network sees.
 
-    Parameters
-    ----------
-    weights : BackboneWeights or Network
-        The backbone.
-    head : Head
-        The dense layers, the calibration already in the last of them (`Calibration.fold`).
-    novelty : Novelty
-        What the features of cells look like.
-    external : str, optional
-        As in `backbone_graph`.
-    white_balance : bool
-        As in `backbone_graph`.
-
-    Returns
-    -------
-    bytes
-        An ONNX model; the same for the same arguments.
+    The calibration is already in the head's last layer (`Calibration.fold`). `external` and
+    `white_balance` as in `backbone_graph`. The same arguments give the same bytes.
     """
     if head.n_features != weights.features:
         raise ModelError(
@@ -151,14 +125,8 @@ class ClassifierParts:
 def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) -> ClassifierParts:
     """Read the parts from which `classifier_graph` wrote a graph, bit by bit.
 
-    Raises `BundleError` if `classifier_graph` did not write it.
-
-    Parameters
-    ----------
-    data : bytes
-        The ONNX model.
-    external : BackboneWeights, optional
-        The weights to which the graph refers, if it does not hold them itself.
+    `external` are the weights to which the graph refers, if it does not hold them itself. Raises
+    `BundleError` if `classifier_graph` did not write it.
     """
     try:
         model = onnx.load_from_string(data)

@@ -93,11 +93,7 @@ class Predictor(Protocol[_RowOut]):
     ) -> tuple[Sequence[_RowOut], NDArray[np.float32] | None]:
         """Predict 0 to n rows for an image.
 
-        Returns
-        -------
-        rows : sequence of Row
-        attention : ndarray of float32, shape (K, K), or None
-            The explanation map, with `explain`.
+        The second result is the explanation map, float32 (K, K), with `explain`; else None.
         """
 
     def unreadable(self, name: str, reason: str) -> _RowOut:
@@ -132,13 +128,9 @@ class ImageResult(Generic[_Row]):
 class Together(Generic[_Row]):
     """Several predictors: each image is read once, and has the rows of all of them.
 
-    Parameters
-    ----------
-    predictors : sequence of Predictor
-        At least one. The first gives the schema and the threads.
-    read : callable, optional
-        Reads an image for predictors with inputs of different sizes; each then takes the array. By
-        default the first predictor reads for all.
+    The first of `predictors` gives the schema and the threads. `read` reads an image for predictors
+    with inputs of different sizes; each then takes the array. By default the first predictor reads
+    for all.
     """
 
     def __init__(self, predictors: Sequence[Predictor[_Row]], read: _Read | None = None) -> None:
@@ -163,16 +155,9 @@ def predict_image(
 ) -> ImageResult[_Row]:
     """Read one image and predict its rows, on the caller's thread.
 
-    Raises `ModelError` if the model itself fails.
-
-    Parameters
-    ----------
-    item : Item
-        An image that cannot be read, or does not fit into memory, yields one row with the error.
-    explain : bool
-        Whether to add the explanation map.
-    keep_pixels : bool
-        Whether to add the pixels.
+    An image that cannot be read, or does not fit into memory, yields one row with the error.
+    `explain` adds the explanation map, `keep_pixels` the pixels. Raises `ModelError` if the model
+    itself fails.
     """
     name, source = item
     try:
@@ -204,16 +189,9 @@ def infer(
 ) -> Generator[ImageResult[_Row], None, None]:
     """Predict images in parallel; yield the results in their order.
 
-    Raises `ModelError` if the model itself fails.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        Read as far as needed, so that it may be endless; see `ahead`.
-    explain, keep_pixels : bool
-        As in `predict_image`.
-    threads : int, optional
-        Images worked on at once; by default the predictor's number.
+    `items` are read only as far as needed, so that they may be endless; see `ahead`. `explain` and
+    `keep_pixels` as in `predict_image`; `threads` defaults to the predictor's. Raises `ModelError`
+    if the model itself fails.
     """
 
     def work(item: Item) -> ImageResult[_Row]:
@@ -229,14 +207,9 @@ def ahead(
 
     Closing the generator cancels what has not begun and waits for the rest.
 
-    Parameters
-    ----------
-    work : callable
-        Its errors are raised here, in the item's turn.
-    items : iterable
-        Read on the caller's thread, and only as far as needed, so that it may be endless.
-    threads : int
-        At most `LOOK_AHEAD` times as many items are in memory.
+    `items` are read on the caller's thread, and only as far as needed, so that they may be endless;
+    at most `LOOK_AHEAD` times `threads` are in memory. Errors of `work` are raised here, in the
+    item's turn.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
     waiting: deque[Future[_Made]] = deque()

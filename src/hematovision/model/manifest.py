@@ -196,15 +196,9 @@ class Manifest:
 class JsonObject:
     """A JSON object that knows its place in the document, for error messages.
 
-    Raises `BundleError` if it is not a JSON object; by the methods, if a value is missing or has
-    another type.
-
-    Parameters
-    ----------
-    value : object
-        As parsed from JSON.
-    place : str
-        ``"taxonomy.aliases"`` for instance; empty for the whole document.
+    `value` is as parsed from JSON; `place` is ``"taxonomy.aliases"`` for instance, or empty for the
+    whole document. Raises `BundleError` if it is not a JSON object; by the methods, if a value is
+    missing or has another type.
     """
 
     def __init__(self, value: object, place: str) -> None:

@@ -90,18 +90,9 @@ def fit_novelty(
     estimation", IEEE Trans. Signal Process. 58, eq. 23). A class without images takes the mean
     of another, which leaves the minimum over the classes what it is.
 
-    Raises `ModelError` if there are no images, the shapes do not fit, or features are not finite.
-
-    Parameters
-    ----------
-    features : array (N, D)
-        Of training images.
-    labels : array of int, (N,)
-        Their classes, from 0.
-    n_classes : int
-        How many classes there are.
-    decoys : array (M, D), optional
-        Features of images without a cell.
+    `features` (N, D) and `labels` (N,), from 0, are those of training images; `decoys` (M, D) are
+    features of images without a cell. Raises `ModelError` if there are no images, the shapes do not
+    fit, or features are not finite.
     """
     rows, truth = checked(features, labels)
     if not len(truth):

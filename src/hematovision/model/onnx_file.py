@@ -100,17 +100,10 @@ _FILE_OPERATORS = frozenset({b"EPContext"})
 def check_self_contained(data: bytes, given: Mapping[str, bytes], *, name: str) -> None:
     """Make sure that an ONNX file makes ONNX Runtime read no file that it is not given.
 
-    Raises `BundleError` if it refers to another file, or to bytes beyond the end of a given one; if
-    it is no ONNX model, or one of a form that cannot be vouched for.
-
-    Parameters
-    ----------
-    data : bytes
-        The ONNX model.
-    given : mapping of str to bytes
-        Content of the files of external data that it may refer to, by the name it gives them.
-    name : str
-        What to call the model in an error.
+    `given` has the content of the files of external data that it may refer to, by the name it gives
+    them. Errors call the model `name`. Raises `BundleError` if it refers to another file, or to
+    bytes beyond the end of a given one; if it is no ONNX model, or one of a form that cannot be
+    vouched for.
     """
     sizes = {file.encode("utf-8"): len(content) for file, content in given.items()}
     _Walk(data, sizes, name).message("Model", 0, len(data), 0)

@@ -35,15 +35,8 @@ DARKEST_WHITE = 60.0
 def white_balanced(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Balance images as the graphs do; for tests and figures.
 
-    Parameters
-    ----------
-    images : array of uint8, (N, S, S, 3)
-        RGB; S is a multiple of `PATCHES`.
-
-    Returns
-    -------
-    array of float32, (N, S, S, 3)
-        0 to 255: ``min(255, image * WHITE / max(DARKEST_WHITE, brightest patch))``.
+    ``min(255, image * WHITE / max(DARKEST_WHITE, brightest patch))``: uint8 RGB (N, S, S, 3) to
+    float32, where S is a multiple of `PATCHES`.
     """
     n, size = images.shape[:2]
     patch = size // PATCHES
@@ -58,16 +51,8 @@ def white_balanced(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def shrinking(side: int) -> NDArray[np.float32]:
     """Return the matrix that averages the 224 pixels of a row by area, as `images.fit` does.
 
-    Parameters
-    ----------
-    side : int
-        1 to `INPUT_SIZE`.
-
-    Returns
-    -------
-    array of float32, (side, INPUT_SIZE)
-        Row i has the share of each old pixel in the new pixel i; rows sum to 1. An image is
-        shrunk by ``matrix @ plane @ matrix.T``.
+    Row i of the matrix, float32 (side, INPUT_SIZE), has the share of each old pixel in the new
+    pixel i; rows sum to 1. An image is shrunk by ``matrix @ plane @ matrix.T``.
     """
     ratio = INPUT_SIZE / side
     begins = np.arange(side)[:, None] * ratio

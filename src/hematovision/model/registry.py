@@ -65,14 +65,9 @@ def bundled_models() -> tuple[str, ...]:
 def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a model.
 
-    Raises `ModelNotFoundError` if it is neither.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        The name of a bundled model or a run folder. A text that is the name of a bundled model
-        always means that model, whatever lies in the current folder, so that a command means the
-        same everywhere; write ``./name``, or give a `Path`, for a folder of the same name.
+    A text that is the name of a bundled model always means that model, whatever lies in the current
+    folder, so that a command means the same everywhere; write ``./name``, or give a `Path`, for a
+    folder of the same name. Raises `ModelNotFoundError` if it is neither.
     """
     if isinstance(name_or_path, str) and name_or_path in bundled_models():
         return _home() / name_or_path

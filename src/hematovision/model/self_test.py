@@ -81,10 +81,7 @@ class SelfTest:
 def self_test_cell() -> NDArray[np.uint8]:
     """Render a white cell with a nucleus of three lobes, and two red cells.
 
-    Returns
-    -------
-    array of uint8, (224, 224, 3)
-        RGB. Models with this input size need no resize.
+    RGB uint8 (224, 224, 3): models with this input size need no resize.
     """
     y, x = np.mgrid[0 : images.SIZE, 0 : images.SIZE].astype(np.int64)
     image: NDArray[np.int64] = np.empty((images.SIZE, images.SIZE, 3), np.int64)

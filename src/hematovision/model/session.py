@@ -108,17 +108,10 @@ def open_session(
 
     If a GPU should be used and cannot, that is logged and the graph runs on the CPU.
 
-    Raises `BundleError` if it refers to other files (`onnx_file`), or ONNX Runtime does not accept
-    it. Raises `ModelError` if `DEVICE` has an invalid value.
-
-    Parameters
-    ----------
-    model : bytes
-        The ONNX model.
-    external : mapping of str to bytes, optional
-        Content of the files of external data that the model names. No other file is read.
-    name : str
-        Of the model, for errors.
+    `external` has the content of the files of external data that the model names; no other file is
+    read. Errors call the model `name`. Raises `BundleError` if it refers to other files
+    (`onnx_file`), or ONNX Runtime does not accept it. Raises `ModelError` if `DEVICE` has an
+    invalid value.
     """
     given = dict(external or {})
     check_self_contained(model, given, name=name)
@@ -214,13 +207,8 @@ def read_ports(session: Session, *, name: str) -> Ports:
     required; ``novelty`` (N,), ``features`` (N, D), ``feature_map`` (N, H, W, D) and ``attention``
     (N, H, W) are optional; others are ignored. Outputs are float32.
 
-    Raises `BundleError` if the graph does not fit; the message has the expected and the received
-    ports.
-
-    Parameters
-    ----------
-    name : str
-        Of the model, for errors.
+    Errors call the model `name`. Raises `BundleError` if the graph does not fit; the message has
+    the expected and the received ports.
     """
     try:
         inputs, given = _ports(session.get_inputs()), _ports(session.get_outputs())
@@ -253,14 +241,8 @@ def read_ports(session: Session, *, name: str) -> Ports:
 def check_outputs(ports: Ports, expected: Shapes, *, name: str) -> None:
     """Check that outputs have the `expected` shapes, and that all outputs fit one another.
 
-    Raises `BundleError` if one has another shape or is missing.
-
-    Parameters
-    ----------
-    expected : mapping of str to tuple of int
-        Shapes by output, without N.
-    name : str
-        Of the model, for errors.
+    Shapes are without N. Errors call the model `name`. Raises `BundleError` if one has another
+    shape or is missing.
     """
     implied = dict(expected)
     feature_map = ports.outputs.get("feature_map")
@@ -331,10 +313,7 @@ def run_each(
 ) -> list[NDArray[np.float32]]:
     """Run `images` (N, S, S, 3) one by one, on `workers` threads.
 
-    Returns
-    -------
-    list of array
-        The requested outputs, each (N, ...); for N = 0, empty arrays of the right shape.
+    Returns the requested outputs, each (N, ...); for N = 0, empty arrays of the right shape.
     """
     checked = check_images(images, input_size(session))
     if len(checked) < 2:

@@ -64,18 +64,9 @@ class Decision(NamedTuple):
 def decide(confidence: float, novelty: float | None, thresholds: Thresholds) -> Decision:
     """Decide whether a prediction is accepted or needs review.
 
-    Parameters
-    ----------
-    confidence : float
-        The largest probability.
-    novelty : float or None
-        From `Novelty.score`; None if the model has no novelty score.
-
-    Returns
-    -------
-    Decision
-        ``("accepted", "")`` or ``("review", reason)``; two reasons are joined by ``"; "``. NaN is
-        never accepted.
+    `confidence` is the largest probability; `novelty` is None without a novelty score. Returns
+    ``("accepted", "")`` or ``("review", reason)``; two reasons are joined by ``"; "``. NaN is never
+    accepted.
     """
     passes = {
         LOW_CONFIDENCE: confidence >= thresholds.min_confidence,
@@ -101,14 +92,7 @@ def accepts(
 ) -> NDArray[np.bool_]:
     """Return for each of N predictions whether `decide` accepts it.
 
-    Parameters
-    ----------
-    probabilities : array (N, C)
-    novelty : array (N,)
-
-    Returns
-    -------
-    array of bool, (N,)
+    `probabilities` have shape (N, C), `novelty` and the result (N,).
     """
     confidence = np.asarray(probabilities).max(axis=1)
     return np.asarray(
@@ -131,16 +115,9 @@ def fit_thresholds(
     never below 0.8. `max_novelty` is the 98th percentile; of 100 images and fewer, their
     largest novelty times 1.1.
 
-    Raises `ModelError` if there are no images, the shapes do not fit, or values are not finite.
-
-    Parameters
-    ----------
-    probabilities : array (N, C)
-        Calibrated.
-    novelty : array (N,)
-    labels : array of int, (N,)
-    max_error, max_review : float
-        Rates from 0 to 1.
+    `probabilities` (N, C) are calibrated; `novelty` and `labels` have shape (N,). `max_error` and
+    `max_review` are rates from 0 to 1. Raises `ModelError` if there are no images, the shapes do
+    not fit, or values are not finite.
     """
     scores, truth = checked(probabilities, labels)
     distances, _ = checked(np.asarray(novelty).reshape(-1, 1), labels)

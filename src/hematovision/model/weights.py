@@ -156,14 +156,7 @@ class BackboneWeights:
     def from_bytes(cls, data: bytes, name: str = "The weights") -> BackboneWeights:
         """Read the content of a weights file.
 
-        Raises `WeightsError` if the length or a number is impossible.
-
-        Parameters
-        ----------
-        data : bytes
-            From `to_bytes`.
-        name : str
-            Of the file, for errors.
+        Errors call the file `name`. Raises `WeightsError` if the length or a number is impossible.
         """
         if len(data) not in (WEIGHTS_BYTES, MAX_WEIGHTS_BYTES):
             raise WeightsError(
@@ -192,15 +185,8 @@ class BackboneWeights:
     def load(cls, path: Path, sha256: str | None = None) -> BackboneWeights:
         """Read the weights file `path`.
 
-        Raises `WeightsError` if it cannot be read, has the wrong length or another hash, or does
-        not hold weights.
-
-        Parameters
-        ----------
-        path : Path
-            A file written by `save`.
-        sha256 : str, optional
-            The expected hash.
+        `sha256` is the expected hash, if known. Raises `WeightsError` if it cannot be read, has the
+        wrong length or another hash, or does not hold weights.
         """
         try:
             # One byte more than expected detects a longer file without reading all of it.

@@ -69,14 +69,8 @@ def prediction_changes(
 ) -> PredictionChanges:
     """Count the changes.
 
-    Parameters
-    ----------
-    classes : sequence of str
-        The C class names.
-    before, after : array_like of int, shape (N,)
-        Predicted class indices.
-    accepted_before, accepted_after : array_like of bool, shape (N,)
-        Predictions that are not sent for review.
+    `before` and `after` (N,) are predicted class indices; `accepted_before` and `accepted_after`
+    (N,) state which predictions are not sent for review.
     """
     rows, columns = np.asarray(before, np.int64), np.asarray(after, np.int64)
     moves = np.zeros((len(classes), len(classes)), np.int64)

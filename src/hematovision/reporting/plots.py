@@ -110,15 +110,9 @@ def png(size: tuple[float, float], draw: Callable[[Figure], None]) -> bytes:
 def write_figure_files(folder: Path, metrics: Metrics, history: History = ()) -> None:
     """Write `TABLE`, and `CONFUSION` and `CURVES` as SVG and PNG; the same data, the same bytes.
 
+    `folder` is created if needed. `history` has one row per epoch; without it there are no curves.
     Raises `MissingExtraError` if matplotlib is not installed. Raises `OutputError` if a file can't
     be written.
-
-    Parameters
-    ----------
-    folder : Path
-        Created if needed.
-    history : sequence of mapping, optional
-        One row per epoch; without it there are no curves.
     """
     write_text(folder / TABLE, classification_report(metrics))
     title = f"Confusion matrix, {metrics.n:,} images"
@@ -135,10 +129,7 @@ def confusion_figure(
 ) -> Drawing:
     """Plot a confusion matrix: counts, and percentages of the true class.
 
-    Parameters
-    ----------
-    confusion : sequence of sequence of int, shape (C, C)
-        Rows are true classes, columns predicted ones.
+    Rows are true classes, columns predicted ones.
     """
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -232,12 +223,8 @@ def risk_coverage_figure(
 ) -> Drawing:
     """Plot the error rate against the fraction of images accepted without review.
 
-    Parameters
-    ----------
-    points : sequence of CoveragePoint
-        By increasing coverage.
-    operating : (float, float), optional
-        Coverage and risk at the model's own thresholds, marked in the figure.
+    `points` are by increasing coverage; `operating` is the coverage and risk at the model's own
+    thresholds, marked in the figure.
     """
 
     def draw(figure: Figure) -> None:
@@ -293,10 +280,7 @@ def differences_figure(rows: Mapping[str, Difference]) -> Drawing:
     Right of 0 the second model is better, left of it the first. An interval that crosses 0 shows
     no significant difference.
 
-    Parameters
-    ----------
-    rows : mapping of str to Difference
-        By label, from top to bottom.
+    `rows` are by label, from top to bottom.
     """
     values = [math.nan if row.value is None else 100 * row.value for row in rows.values()]
     lows, highs = 100 * np.array([row.interval or _UNKNOWN for row in rows.values()]).T

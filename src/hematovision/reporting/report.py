@@ -100,15 +100,10 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` into `folder`, which is created if needed, and return its path.
 
-    Raises `MissingExtraError` if matplotlib or Jinja2 is not installed. Raises `OutputError` if the
-    file can't be written.
-
-    Parameters
-    ----------
-    history : sequence of mapping, optional
-        One row per epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
-    errors : sequence of ErrorExample, optional
-        The most confident errors first; up to `GALLERY` are shown.
+    Rows of `history`, one per epoch, have ``epoch``, ``loss``, ``accuracy``, ``val_loss`` and
+    ``val_accuracy``. `errors` has the most confident ones first; up to `GALLERY` are shown. Raises
+    `MissingExtraError` if matplotlib or Jinja2 is not installed. Raises `OutputError` if the file
+    can't be written.
     """
     page = render_report(metrics, facts, history=history, errors=errors)
     return write_text(folder / "report.html", page)
@@ -157,13 +152,8 @@ def render_page(template: str, facts: ReportFacts, labs: Sequence[str], **conten
 def data_uri(image: NDArray[np.uint8] | bytes) -> str:
     """Return an image as a ``data:`` URI.
 
-    Raises `ValueError` if it is neither.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3), or bytes
-        Pixels are reduced to 224 pixels at the longer side and encoded as JPEG; bytes of a PNG or
-        JPEG are used as they are.
+    Pixels, uint8 (H, W, 3), are reduced to 224 at the longer side and encoded as JPEG; bytes of a
+    PNG or JPEG are used as they are. Raises `ValueError` if it is neither.
     """
     if isinstance(image, bytes):
         kind = next((kind for start, kind in _SIGNATURES if image.startswith(start)), None)

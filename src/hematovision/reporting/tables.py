@@ -64,30 +64,11 @@ def write_predictions(
 ) -> Path:
     """Write ``predictions.csv``: one row per image, in the order given.
 
-    Raises `OutputError` if the file can't be written. Raises `ValueError` if columns have different
-    lengths.
-
-    Parameters
-    ----------
-    path : Path
-        Where to write.
-    files : sequence of str, shape (N,)
-        The images, relative to their dataset.
-    labels : array_like of int, shape (N,)
-        True class indices.
-    probabilities : array_like of float, shape (N, C)
-    accepted : array_like of bool, shape (N,)
-    reasons : sequence of str, optional
-        Why a prediction is sent for review; empty for the others.
-    novelty : array_like of float, shape (N,), optional
-    groups, labs : sequence of str, optional
-        Empty if not known.
-
-    Returns
-    -------
-    Path
-        `path`. The columns are ``path, true, label, correct, confidence, decision, reason, novelty,
-        group, lab, p_<class>...``; ``label`` is the predicted class, as in the table of `classify`.
+    The columns are ``path, true, label, correct, confidence, decision, reason, novelty, group, lab,
+    p_<class>...``; ``label`` is the predicted class, as in the table of `classify`. `files` are
+    relative to their dataset; `labels` are true class indices, shape (N,); `probabilities` have
+    shape (N, C). Returns `path`. Raises `OutputError` if the file can't be written. Raises
+    `ValueError` if columns have different lengths.
     """
     table = np.asarray(probabilities, np.float64)
     predicted, blank = table.argmax(axis=1), [""] * len(table)

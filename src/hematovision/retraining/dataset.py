@@ -45,15 +45,9 @@ def export_reviewed(reviewed: Iterable[Reviewed], out: Path) -> Exported:
     An image that was decided several times is written once, with the newest decision. The folder
     appears when it is complete.
 
+    `reviewed` are read one by one, with one image in memory at most; `out` is missing or empty.
     Raises `DatasetError` if there is no reviewed cell. Raises `OutputError` if `out` is in use or
     can't be written.
-
-    Parameters
-    ----------
-    reviewed : iterable of Reviewed
-        Read one by one; at most one image is in memory.
-    out : Path
-        Missing or empty.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise OutputError(f"{out} exists already; it was not changed. Choose a new folder.")

@@ -37,14 +37,9 @@ class LibraryModel:
 class ModelLibrary:
     """The models to choose from, by name.
 
-    Raises `ModelNotFoundError` if a folder is not a bundle, or two models have the same name.
-
-    Parameters
-    ----------
-    folder : Path
-        Run folders of the models trained here.
-    given : iterable of str or Path
-        Run folders elsewhere; a bundled name adds nothing.
+    `folder` holds the run folders of the models trained here; `given` are run folders elsewhere,
+    where a bundled name adds nothing. Raises `ModelNotFoundError` if a folder is not a bundle, or
+    two models have the same name.
     """
 
     def __init__(self, folder: Path, given: Iterable[str | Path] = ()) -> None:

@@ -94,10 +94,7 @@ class ModelComparison:
 class EventLog:
     """A `Progress`, with epochs and notes, that appends events to an open file.
 
-    Parameters
-    ----------
-    stream : FileIO
-        Opened for appending, unbuffered.
+    `stream` is opened for appending, unbuffered.
     """
 
     def __init__(self, stream: FileIO) -> None:

@@ -125,19 +125,10 @@ def compare_models(
 ) -> ModelComparison:
     """Compare both models on the cells that the new one was not trained on.
 
-    Raises `HematoVisionError` if the two can't be compared; see `workflows.compare`.
-
-    Parameters
-    ----------
-    old : str or Path
-        A bundled model's name or a run folder.
-    new : Path
-        The run folder of a model trained on `dataset`, with ``split.csv``. Without a test split,
-        the validation split is used, with a note.
-    dataset : Path
-        The new model's dataset.
-    out : Path, optional
-        A folder to create for ``compare.html`` and its files.
+    `new` is the run folder of a model trained on `dataset`, with ``split.csv``. Without a test
+    split, the validation split is used, with a note. ``compare.html`` and its files are written
+    into the new folder `out`, if given. Raises `HematoVisionError` if the two can't be compared;
+    see `workflows.compare`.
     """
     from hematovision.workflows.compare import compare
 

@@ -154,21 +154,8 @@ def classify_batch(
 ) -> Batch:
     """Classify images, and those in zip archives, and record every prediction.
 
-    Raises `ModelError` if the model fails. Raises `ReviewError` if the records cannot be written.
-
-    Parameters
-    ----------
-    uploads : sequence of Upload
-        Names for people, and contents.
-    name : str
-        The model's name in the records.
-    progress : Progress
-        Called after every image.
-
-    Returns
-    -------
-    Batch
-        All its predictions are on disk.
+    Errors and records call the model `name`. All predictions of the batch are on disk. Raises
+    `ModelError` if the model fails. Raises `ReviewError` if the records cannot be written.
     """
     model = model_ref(classifier, name)
     batch = Batch(store.start_batch(model), model)

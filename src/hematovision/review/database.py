@@ -284,13 +284,9 @@ def image_key(image: str, classes: Sequence[str]) -> str:
 def database_url(url: str | None = None) -> URL:
     """Return the URL of the database, with the installed driver.
 
-    Raises `DatabaseError` if it is not a URL, or names another kind of database or one in memory.
-
-    Parameters
-    ----------
-    url : str, optional
-        ``sqlite:///records.sqlite3`` or ``postgresql://user:password@host/name``. The default is
-        ``HEMATOVISION_DATABASE_URL``, else ``records.sqlite3`` in the user's data folder.
+    `url` is ``sqlite:///records.sqlite3`` or ``postgresql://user:password@host/name``. The default
+    is ``HEMATOVISION_DATABASE_URL``, else ``records.sqlite3`` in the user's data folder. Raises
+    `DatabaseError` if it is not a URL, or names another kind of database or one in memory.
     """
     given = url or os.environ.get("HEMATOVISION_DATABASE_URL")
     if not given:
@@ -385,11 +381,8 @@ class Database:
     def writing(self, *, exclusive: bool = False) -> Iterator[Session]:
         """Yield a session that is committed when the block ends, or rolled back on an error.
 
-        Parameters
-        ----------
-        exclusive : bool
-            Wait for other writers and keep them waiting: deletions must not miss records that are
-            being written. SQLite always has one writer at a time.
+        With `exclusive` it waits for other writers and keeps them waiting: deletions must not miss
+        records that are being written. SQLite always has one writer at a time.
         """
         with self._converting_errors("written"), Session(self.engine) as session, session.begin():
             if not self.is_sqlite:

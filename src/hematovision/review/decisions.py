@@ -38,13 +38,9 @@ def decide(
 ) -> Decision:
     """Append a decision on a claimed cell, and remove the cell from the queue.
 
-    Raises `ReviewError` if there is no such prediction, or `label` is not a class of its model.
-    Raises `ReviewConflictError` if the reviewer has not claimed the cell.
-
-    Parameters
-    ----------
-    label : str or None
-        A class of the model; None if the cell is unusable.
+    `label` is a class of the model; None if the cell is unusable. Raises `ReviewError` if there is
+    no such prediction, or `label` is not a class of its model. Raises `ReviewConflictError` if the
+    reviewer has not claimed the cell.
     """
     row, model = find_prediction(session, prediction_id)
     if label is not None and label not in model.classes:

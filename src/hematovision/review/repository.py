@@ -390,10 +390,7 @@ def send_to_review(session: Session, images: Mapping[int, bytes], retention: Ret
 def enqueue(session: Session, row: PredictionRow, model: ModelRef, image: bytes | None) -> bool:
     """Queue a prediction, locked by `find_prediction`, with its stored image or `image`.
 
-    Returns
-    -------
-    bool
-        Whether it was queued: False if it is waiting already, or has no image.
+    Returns False if it is waiting already, or has no image.
     """
     if session.get(WaitingRow, row.id) is not None:
         return False

@@ -69,10 +69,7 @@ class ReviewStore:
     def open(cls, url: str | None = None, *, clock: Callable[[], datetime] = _now) -> ReviewStore:
         """Open the records, and create or migrate them if necessary.
 
-        Parameters
-        ----------
-        url : str, optional
-            See `database_url`.
+        See `database_url` for the default.
         """
         return cls(Database.open(url), clock)
 
@@ -108,10 +105,7 @@ class ReviewStore:
 
         An image, by its content, is queued once, and not again after its decision: see `known`.
 
-        Returns
-        -------
-        list of int
-            Ids of the predictions in order, without refused ones, which are not recorded.
+        Returns the ids of the predictions in order, without refused ones, which are not recorded.
         """
         with self._database.writing() as session:
             retention = repository.get_retention(session)
@@ -123,15 +117,8 @@ class ReviewStore:
     def send_to_review(self, images: Mapping[int, bytes]) -> int:
         """Queue predictions at a person's request, including decided ones.
 
-        Parameters
-        ----------
-        images : mapping of int to bytes
-            Image (PNG) by prediction id; an image already stored is kept.
-
-        Returns
-        -------
-        int
-            How many are new in the queue.
+        `images` are PNGs by prediction id; an image already stored is kept. Returns how many are
+        new in the queue.
         """
         with self._database.writing() as session:
             return repository.send_to_review(session, images, repository.get_retention(session))
@@ -169,18 +156,8 @@ class ReviewStore:
     ) -> list[Waiting]:
         """Claim up to `n` waiting cells, reserved for the reviewer during the lease.
 
-        Parameters
-        ----------
-        n : int
-            At least 1.
-        lease : timedelta
-            From now; positive.
-
-        Returns
-        -------
-        list of Waiting
-            First the cells that this reviewer holds already, then others, each least certain
-            first.
+        `n` is at least 1. Cells that this reviewer holds already come first, then others, each
+        least certain first.
         """
         person, now = clean_person(reviewer), self._clock()
         if lease <= timedelta(0):
@@ -204,13 +181,8 @@ class ReviewStore:
     def decide(self, prediction_id: int, reviewer: str, label: str | None) -> Decision:
         """Record a claimed cell's class, and renew the reviewer's other claims.
 
-        Raises `ReviewConflictError` if somebody else holds or has decided the cell, or it was never
-        claimed.
-
-        Parameters
-        ----------
-        label : str or None
-            A class of the model; None if the cell is unusable.
+        `label` is a class of the model; None if the cell is unusable. Raises `ReviewConflictError`
+        if somebody else holds or has decided the cell, or it was never claimed.
         """
         with self._database.writing() as session:
             person = clean_person(reviewer)

@@ -59,14 +59,10 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 def list_files(addresses: Iterable[str]) -> list[ImageFile]:
     """List the images at addresses, each once, in the order of `hematovision classify`.
 
-    Raises `DatasetError` if a folder has no image in it, or an address is of an unknown kind or
-    cannot be reached. Raises `MissingExtraError` if fsspec is not installed.
-
-    Parameters
-    ----------
-    addresses : iterable of str
-        Paths and URIs of files and folders. Folders are searched at any depth as by
-        `images.iter_images`. A missing file stays: reading it reports the error.
+    Addresses are paths and URIs of files and folders; folders are searched at any depth as by
+    `images.iter_images`. A missing file stays: reading it reports the error. Raises `DatasetError`
+    if a folder has no image in it, or an address is of an unknown kind or cannot be reached. Raises
+    `MissingExtraError` if fsspec is not installed.
     """
     found = dict[str, ImageFile]()
     for address in addresses:

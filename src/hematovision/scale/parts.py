@@ -69,20 +69,9 @@ def write_part(
 ) -> Part:
     """Write one part, in one step.
 
+    `folder` is the table's path or URI, `name` is from `part_name`, and `stamps` are the states of
+    the images in order. `rows` has 0 to n rows per image, in the same order; `unread` as in `Part`.
     Raises `OutputError` if it cannot be written.
-
-    Parameters
-    ----------
-    folder : str
-        Path or URI of the table.
-    name : str
-        From `part_name`.
-    stamps : mapping of str to str
-        The state of each image, in order.
-    rows : sequence of mapping
-        0 to n per image, in the same order.
-    unread : int
-        See `Part`.
     """
     meta: dict[str, Any] = {"stamps": list(stamps.values()), "unread": unread}
     if [row[schema.key] for row in rows] != list(stamps):
@@ -103,10 +92,7 @@ def write_part(
 class Parts:
     """The folder of a table in parts; see `open_parts`.
 
-    Parameters
-    ----------
-    folder : str
-        A path or a URI.
+    `folder` is a path or a URI.
     """
 
     def __init__(self, folder: str) -> None:
@@ -218,17 +204,9 @@ class Parts:
 def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Parts]:
     """Open the folder of a table in parts; a local folder for this process alone.
 
-    Raises `OutputError` if it is not empty and `resume` is false, its parts have another identity,
-    it cannot be written, or another process is writing it.
-
-    Parameters
-    ----------
-    folder : str
-        A path or a URI.
-    identity : Identity
-        What the rows are computed with.
-    resume : bool
-        Keep the parts that are there. Otherwise the folder must be empty.
+    `folder` is a path or a URI. With `resume` the parts that are there are kept; otherwise the
+    folder must be empty. Raises `OutputError` if it is not empty and `resume` is false, its parts
+    have another identity, it cannot be written, or another process is writing it.
     """
     parts = Parts(folder)
     with ExitStack() as stack:

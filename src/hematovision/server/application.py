@@ -48,17 +48,9 @@ class ProblemBody(BaseModel):
 def create_app(settings: Settings | None = None, models: Models | None = None) -> RequestGuard:
     """Open the models and return the application.
 
-    Raises `ModelNotFoundError` or `BundleError` if a model cannot be opened.
-
-    Parameters
-    ----------
-    models : Models, optional
-        By default those that the settings name.
-
-    Returns
-    -------
-    RequestGuard
-        An ASGI application; set its ``engine.closing`` to make it reject new requests.
+    The models are by default those that the settings name. Set the result's ``engine.closing`` to
+    make it reject new requests. Raises `ModelNotFoundError` or `BundleError` if a model cannot be
+    opened.
     """
     chosen = settings or Settings()
     engine = Engine(chosen, models or Models.load(chosen.models, chosen.max_pixels))

@@ -69,10 +69,7 @@ class Classified(BaseModel):
 def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -> APIRouter:
     """Return the routes under ``/v1``.
 
-    Parameters
-    ----------
-    problems : dict
-        OpenAPI descriptions of the statuses of errors.
+    `problems` are the OpenAPI descriptions of the statuses of errors.
     """
     router = APIRouter(prefix="/v1", tags=["classify"])
 
@@ -162,14 +159,8 @@ def _named(served: LoadedModel) -> ModelNamed:
 def read_form(body: bytes, content_type: str, most: int) -> list[tuple[str, bytes]]:
     """Return names and contents of the files in parts named ``files``.
 
-    Raises `RequestError` if it is no complete form, or has no such file or too many.
-
-    Parameters
-    ----------
-    content_type : str
-        Value of the header ``Content-Type``.
-    most : int
-        Files allowed.
+    `content_type` is the header ``Content-Type``; at most `most` files are allowed. Raises
+    `RequestError` if it is no complete form, or has no such file or too many.
     """
     _, options = parse_options_header(content_type)
     if not options.get(b"boundary"):

@@ -174,10 +174,7 @@ class Connections:
 def limited(base: Any, connections: Connections) -> type[asyncio.Protocol]:
     """Return a protocol of uvicorn whose connections are limited.
 
-    Parameters
-    ----------
-    base : class
-        uvicorn's protocol for h11 or for httptools.
+    `base` is uvicorn's protocol for h11 or for httptools.
     """
 
     class Limited(base):  # type: ignore[misc]

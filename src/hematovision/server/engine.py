@@ -111,14 +111,8 @@ class WorkQueue:
     cores (`model.session`). So the images of all requests share one queue, and the threads take
     them one by one.
 
-    Parameters
-    ----------
-    threads : int
-        Jobs worked on at once.
-    size : int
-        Jobs that may wait.
-    on_drop : callable
-        Called with the number of a request's jobs that were dropped before they began.
+    `threads` jobs are worked on at once, and `size` may wait. `on_drop` is called with the number
+    of a request's jobs that were dropped before they began.
     """
 
     def __init__(
@@ -225,10 +219,7 @@ class WorkQueue:
 class Metrics:
     """Counts for Prometheus; nothing about an image's content or name.
 
-    Parameters
-    ----------
-    waiting : callable
-        Returns how many images wait.
+    `waiting` returns how many images wait.
     """
 
     def __init__(self, waiting: Callable[[], int]) -> None:

@@ -21,15 +21,8 @@ _LOG = logging.getLogger(__name__)
 class LoadedModel:
     """A model under the name that requests use.
 
-    Parameters
-    ----------
-    self_test : SelfTest, optional
-        The expected prediction for `self_test_cell`.
-
-    Attributes
-    ----------
-    hash : str
-        SHA-256 of its ONNX file, as in ``bundle.json``.
+    `self_test` is the expected prediction for `self_test_cell`; `hash` is the SHA-256 of the ONNX
+    file, as in ``bundle.json``.
     """
 
     def __init__(
@@ -78,10 +71,7 @@ class LoadedModel:
 class Models:
     """The models that a server serves.
 
-    Parameters
-    ----------
-    served : iterable of LoadedModel
-        At least one; the first is the default.
+    The first of `served` is the default.
     """
 
     def __init__(self, served: Iterable[LoadedModel]) -> None:
@@ -91,13 +81,9 @@ class Models:
     def load(cls, names: Iterable[str | Path], max_pixels: int = images.MAX_PIXELS) -> Models:
         """Open models, each under its bundled name or its folder's.
 
+        Images of more than `max_pixels` (width times height) are rejected before they are decoded.
         Raises `ModelNotFoundError` or `BundleError` if one cannot be opened. Raises `ModelError` if
         two have the same name.
-
-        Parameters
-        ----------
-        max_pixels : int
-            Images of more pixels (width times height) are rejected before they are decoded.
         """
         served = []
         for name in names:

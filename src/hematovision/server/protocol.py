@@ -276,13 +276,9 @@ class InferRequest(BaseModel):
 def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, bytes]:
     """Split a body into the request and the bytes after it.
 
-    Raises `RequestError` if it does not follow the protocol, or has too much JSON: values are
+    `header_length` is the value of ``Inference-Header-Content-Length``, if given: where the JSON
+    ends. Raises `RequestError` if it does not follow the protocol, or has too much JSON: values are
     counted before any is parsed.
-
-    Parameters
-    ----------
-    header_length : str or None
-        The value of ``Inference-Header-Content-Length``, if given: where the JSON ends.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
     head = body[:length]
@@ -298,14 +294,8 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
 def read_images(tensor: Tensor, tail: bytes, most: int) -> list[bytes] | NDArray[np.uint8]:
     """Return the images of an input: contents of files, or fitted pixels (N, 224, 224, 3).
 
-    Raises `RequestError` if name, type, shape and data do not fit, or there are too many images.
-
-    Parameters
-    ----------
-    tail : bytes
-        What came after the JSON.
-    most : int
-        Images allowed.
+    `tail` is what came after the JSON; at most `most` images are allowed. Raises `RequestError` if
+    name, type, shape and data do not fit, or there are too many images.
     """
     size = tensor.parameters.get("binary_data_size")
     if size is not None and (type(size) is not int or size != len(tail)):
@@ -334,18 +324,8 @@ def written(
 ) -> tuple[bytes, int | None]:
     """Serialise a response.
 
-    Parameters
-    ----------
-    response : dict
-        Its fields before the outputs.
-    outputs : sequence of (name, shape, values, binary)
-        Values are float32, or objects: bytes.
-
-    Returns
-    -------
-    body : bytes
-    header_length : int or None
-        Where the JSON ends, if bytes follow.
+    `outputs` are (name, shape, values, binary), with values of float32 or bytes objects; `response`
+    has the fields before them. Returns the body, and where the JSON ends if bytes follow.
     """
     tensors, tail = [], b""
     for name, shape, values, binary in outputs:

@@ -50,10 +50,7 @@ _SHORT = 2**20  # Bytes up to which the connection is kept for the next request.
 class RequestGuard:
     """An ASGI application that checks and limits the requests to another one.
 
-    Attributes
-    ----------
-    in_progress : int
-        Requests with a body that are being read or processed.
+    `in_progress` requests with a body are being read or processed.
     """
 
     def __init__(self, inner: ASGIApp, engine: Engine) -> None:

@@ -79,20 +79,11 @@ def serve(
 
     Requests accepted by then are processed, within the deadline; new ones get status 503.
 
-    Raises `ListeningError` if the port is taken, or the address is not one of this computer. Raises
-    `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises `ModelError` if a
-    model fails its self-test.
-
-    Parameters
-    ----------
-    announce : callable
-        Called once the port is bound, before the models are opened.
-
-    Returns
-    -------
-    bool
-        Whether all threads have ended. If not, one is stuck in a decoder, and the process should
-        end without waiting for it.
+    `announce` is called once the port is bound, before the models are opened. Returns whether all
+    threads have ended. If not, one is stuck in a decoder, and the process should end without
+    waiting for it. Raises `ListeningError` if the port is taken, or the address is not one of this
+    computer. Raises `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises
+    `ModelError` if a model fails its self-test.
     """
     with listen(settings.address, port) as opened:
         announce()
@@ -138,10 +129,7 @@ class Throttle(logging.Filter):
 
     The first message after the period has the number of those left out.
 
-    Parameters
-    ----------
-    seconds : float
-        The period.
+    At most `most` messages are written in a period of `seconds`.
     """
 
     def __init__(self, most: int = 5, seconds: float = 60.0) -> None:

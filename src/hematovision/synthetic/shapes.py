@@ -34,15 +34,9 @@ _ANGLES = 360
 def random_generator(seed: int, *key: int) -> np.random.Generator:
     """Return the random stream of one object in a rendered image.
 
-    Raises `ValueError` if `seed` is negative.
-
-    Parameters
-    ----------
-    seed : int
-        The image's seed, at least 0.
-    *key : int
-        The object (which image, which cell). Streams of different keys are independent, so objects
-        do not depend on the order in which they are rendered.
+    The `key` is the object (which image, which cell). Streams of different keys are independent, so
+    objects do not depend on the order in which they are rendered. Raises `ValueError` if `seed` is
+    negative.
     """
     if seed < 0:
         raise ValueError(f"`seed` must be 0 or more. Received: {seed}")

@@ -156,13 +156,9 @@ def open_table(path: Path, schema: Schema) -> Iterator[Table]:
     The file takes its place when the block ends without an error; until then nothing, or an older
     table, is there. Its memory does not grow with its rows.
 
-    Raises `OutputError` if the suffix is another, or the file cannot be written. Raises
-    `MissingExtraError` if it is a Parquet file and pyarrow is not installed.
-
-    Parameters
-    ----------
-    path : Path
-        ``.csv``, ``.jsonl`` or ``.parquet``, in any case.
+    `path` ends in ``.csv``, ``.jsonl`` or ``.parquet``, in any case. Raises `OutputError` if the
+    suffix is another, or the file cannot be written. Raises `MissingExtraError` if it is a Parquet
+    file and pyarrow is not installed.
     """
     kind = _kind(path)
     with replacing(path) as stream:

@@ -261,18 +261,10 @@ def open_store(
 ) -> Iterator[Store]:
     """Open the store of a table, for this process alone.
 
-    Raises `OutputError` if another process is writing the same table; the store cannot be written;
-    or, to resume, it is damaged or has another identity.
-
-    Parameters
-    ----------
-    table : Path
-        The table to be written.
-    identity : Identity
-        What the rows will be computed with.
-    resume : bool
-        Keep the rows that are in the store, and keep it afterwards. Otherwise start over, and
-        delete it when the block ends without an error.
+    With `resume` the rows in the store of `table` are kept, and it is kept afterwards. Otherwise
+    the run starts over, and the store is deleted when the block ends without an error. `identity`
+    is what the rows will be computed with. Raises `OutputError` if another process is writing the
+    same table; the store cannot be written; or, to resume, it is damaged or has another identity.
     """
     path = store_path(table)
     ensure_folder(path.parent)

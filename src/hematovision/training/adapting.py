@@ -98,14 +98,8 @@ def adapt_labelled(model: FeatureModel, examples: Examples, seed: int = 0) -> Ad
 
     Temperature and thresholds are fitted to out-of-fold logits.
 
-    Raises `TrainingError` if all images are in one group.
-
-    Parameters
-    ----------
-    examples : Examples
-        Of at least two classes and two groups.
-    seed : int
-        Breaks ties between folds.
+    `examples` are of at least two classes and two groups; `seed` breaks ties between folds. Raises
+    `TrainingError` if all images are in one group.
     """
     features, labels = examples.features[:, 0], examples.labels
     base = min((model, adapt_unlabelled(model, features)), key=lambda m: _loss(m, examples))
@@ -166,16 +160,9 @@ def out_of_fold_predictions(
 
     Every choice, strength and temperature included, is made again without the fold.
 
-    Raises `TrainingError` if there are too few groups to leave some out.
-
-    Parameters
-    ----------
-    examples : Examples
-        Of at least two classes and two groups.
-    seed : int
-        Breaks ties between folds.
-    progress : Progress
-        Called after every fold.
+    `examples` are of at least two classes and two groups; `seed` breaks ties between folds.
+    `progress` is called after every fold. Raises `TrainingError` if there are too few groups to
+    leave some out.
     """
     n = len(examples.labels)
     folds = group_folds(examples.labels, examples.groups, FOLDS, seed)
@@ -191,19 +178,9 @@ def out_of_fold_predictions(
 def align(head: Head, novelty: Novelty, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the shift to add to a lab's features so that its classes lie where they were trained.
 
-    Parameters
-    ----------
-    head : Head
-        Calibrated.
-    novelty : Novelty
-        Holds the mean features of each class.
-    features : ndarray of float32, shape (N, 1280)
-        Of unlabelled images, in any mixture of classes.
-
-    Returns
-    -------
-    ndarray of float64, shape (1280,)
-        Shrunk towards zero, the more the fewer images there are; zero for none.
+    `features` (N, 1280) are those of unlabelled images, in any mixture of classes. The shift,
+    float64 (1280,), is shrunk towards zero, the more the fewer images there are; it is zero for
+    none.
     """
     means = np.asarray(novelty.means, np.float64)
     shift = np.zeros(means.shape[1])

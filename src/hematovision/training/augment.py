@@ -56,16 +56,7 @@ def augment(
 ) -> NDArray[np.uint8]:
     """Return one random variant of a cell image.
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-    size : int
-        Side of the result in pixels.
-
-    Returns
-    -------
-    ndarray of uint8, shape (size, size, 3)
+    The image is RGB (H, W, 3), the result (size, size, 3).
     """
     turned = images.view(image, int(rng.integers(8)))
     optical = _optics(_crop(Image.fromarray(turned), size, ranges, rng), ranges, rng)

@@ -98,20 +98,10 @@ def fit_correction(
 ) -> Fitted:
     """Fit the correction of a head to labelled images, each class with the same weight.
 
-    Raises `TrainingError` if all images are in one group.
-
-    Parameters
-    ----------
-    head : Head
-        The old one.
-    spread : ndarray of float, shape (1280,)
-        Standard deviation of each feature within a class: the unit of its changes.
-    examples : Examples
-        Of at least two classes and two groups.
-    proportions : ndarray of float, shape (C,)
-        Class frequencies for which `head` is calibrated; uniform if unknown.
-    seed : int
-        Breaks ties between folds.
+    `head` is the old one, calibrated for the class frequencies `proportions` (C,), uniform if
+    unknown. `spread` (1280,) is the standard deviation of each feature within a class: the unit of
+    its changes. `examples` are of at least two classes and two groups; `seed` breaks ties between
+    folds. Raises `TrainingError` if all images are in one group.
     """
     n, views, width = examples.features.shape
     features = examples.features.reshape(n * views, width)
@@ -273,23 +263,9 @@ def group_folds(
 ) -> NDArray[np.int64]:
     """Assign whole groups to folds, spreading every class over the folds as evenly as possible.
 
-    Raises `TrainingError` if all images are in one group.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (N,)
-        Class indices.
-    groups : sequence of str
-        N names; images of one group stay together.
-    n_folds : int
-        Upper limit; fewer if there are fewer groups.
-    seed : int
-        Breaks ties; the order of the images does not matter.
-
-    Returns
-    -------
-    ndarray of int, shape (N,)
-        The fold of each image, from 0.
+    `labels` (N,) are class indices and `groups` N names. There are fewer folds than `n_folds` if
+    there are fewer groups. `seed` breaks ties; the order of the images does not matter. Returns the
+    fold of each image, int (N,), from 0. Raises `TrainingError` if all images are in one group.
     """
     names, owner = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     if len(names) < 2:

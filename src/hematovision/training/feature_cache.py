@@ -31,16 +31,8 @@ _LOG = logging.getLogger(__name__)
 class FeatureCache:
     """Features by image content and view, on disk; safe for threads and processes.
 
-    Raises `OutputError` if the file cannot be created, or is damaged.
-
-    Parameters
-    ----------
-    backbone : str
-        SHA-256 of the backbone's weights.
-    folder : Path, optional
-        Folder of the file; `paths.cache_folder` by default.
-    n_features : int
-        Length of a feature vector.
+    `backbone` is the SHA-256 of the backbone's weights; the file's `folder` is `paths.cache_folder`
+    by default. Raises `OutputError` if the file cannot be created, or is damaged.
     """
 
     def __init__(

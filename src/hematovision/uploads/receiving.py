@@ -54,11 +54,8 @@ def receive(
     yield errors, and so does everything beyond a limit. Folders and entries that macOS adds are
     left out.
 
-    Yields
-    ------
-    Item
-        Its name is fit to be shown (`display_name`); its source is the content, not checked, or
-        the `ImageError` if there is none.
+    An item's name is fit to be shown (`display_name`); its source is the content, not checked, or
+    the `ImageError` if there is none.
     """
     allowance = _Allowance(limits)
     for given, content in uploads:
@@ -104,16 +101,8 @@ def predict_uploads(
 ) -> Generator[ImageResult[_Row], None, None]:
     """Predict uploads in order, with only a few in memory; see `infer`.
 
-    Raises `ModelError` if the model itself fails.
-
-    Parameters
-    ----------
-    items : iterable of Item
-        From `receive`.
-    total : int
-        How many there will be, as far as known (`expected`), for `progress`.
-    progress : Progress
-        Called after each.
+    `items` are from `receive`. `total` is how many there will be, as far as known (`expected`), for
+    `progress`, which is called after each. Raises `ModelError` if the model itself fails.
     """
     for done, result in enumerate(infer(predictor, items), 1):
         progress(done, max(done, total), "Classifying")
@@ -123,17 +112,10 @@ def predict_uploads(
 def display_name(name: str) -> str:
     """Return a name that can be shown to people: short, printable, and no path.
 
-    Parameters
-    ----------
-    name : str
-        From a browser or an archive.
-
-    Returns
-    -------
-    str
-        1 to 120 characters. Folders stay readable, but no system takes their separator for one.
-        Control and format characters are left out: those that change the direction of writing
-        make ``gpj.exe`` of ``exe.jpg`` (Unicode Technical Report 36, section 2.5).
+    `name` is from a browser or an archive; the result has 1 to 120 characters. Folders stay
+    readable, but no system takes their separator for one. Control and format characters are left
+    out: those that change the direction of writing make ``gpj.exe`` of ``exe.jpg`` (Unicode
+    Technical Report 36, section 2.5).
 
     Examples
     --------

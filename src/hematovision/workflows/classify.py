@@ -165,23 +165,9 @@ def predict_table(
 ) -> int:
     """Predict the rows of images; write them as a table, with a resumable store.
 
-    Parameters
-    ----------
-    out : Path or None
-        The table.
-    resume : bool
-        See `classify`.
-    explain : bool
-        Whether results have explanation maps.
-    each : callable
-        Called with the result of every image as soon as its rows are stored.
-    count : callable
-        Called with the values of every row of the table, in order.
-
-    Returns
-    -------
-    int
-        Number of images that were done before.
+    `each` is called with the result of every image as soon as its rows are stored, `count` with the
+    values of every row of the table, in order. With `explain` results have explanation maps. For
+    `resume` see `classify`. Returns the number of images that were done before.
     """
 
     def predict(paths: Iterable[Path], total: int) -> Iterator[list[dict[str, Value]]]:
@@ -273,17 +259,10 @@ def open_overlays(
 ) -> Iterator[Overlays | None]:
     """Open a folder for overlays, for this process alone; without one, yield None.
 
-    Raises `OutputError` if the folder is not empty, cannot be created, is used by another process,
-    or is in one of `inputs`: the next run would classify the overlays.
-
-    Parameters
-    ----------
-    folder : Path or None
-        A new or empty folder outside all folders of `inputs`.
-    paths : sequence of Path
-        The images, in the order in which they are classified.
-    inputs : iterable of Path
-        The files and folders in which the images were found.
+    `folder` is new or empty, and outside all folders of `inputs`, in which the images were found.
+    `paths` are the images in the order in which they are classified. Raises `OutputError` if the
+    folder is not empty, cannot be created, is used by another process, or is in one of `inputs`:
+    the next run would classify the overlays.
     """
     if folder is None:
         yield None
@@ -295,15 +274,8 @@ def open_overlays(
 class Overlays:
     """Writes one overlay after the other; see `open_overlays`.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        The images, in the order in which they are classified.
-
-    Attributes
-    ----------
-    written : int
-        Number of overlays so far.
+    `paths` are the images in the order in which they are classified; `written` is the number of
+    overlays so far.
     """
 
     def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
@@ -335,10 +307,7 @@ def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
     system, an image keeps the name of its own folder alone. Of two names that are equal, or differ
     only in case, the second one gets a number. A long name is cut and gets a hash.
 
-    Returns
-    -------
-    list of PurePath
-        Relative, ending in ``.png``.
+    Names are relative, and end in ``.png``.
     """
     full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100, links stay as they are
     common = _common_folder(full)

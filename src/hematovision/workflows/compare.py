@@ -316,17 +316,8 @@ def find_differing(
 ) -> tuple[DifferingImage, ...]:
     """Find the images for which two models predict different classes.
 
-    Parameters
-    ----------
-    first, second : ModelPredictions
-        For the same N images, in the same C classes.
-    samples : sequence of Sample
-        The N images.
-
-    Returns
-    -------
-    tuple of DifferingImage
-        Images that only one model gets right first, then by the confidence of the error.
+    Both models' predictions are for the same N `samples`, in the same C classes. Images that only
+    one model gets right come first, then by the confidence of the error.
     """
     models = (first, second)
     tables = [np.asarray(model.probabilities) for model in models]

@@ -37,15 +37,9 @@ def demo(
 ) -> DemoResult:
     """Render a dataset, train a model on it, and evaluate the model.
 
-    Raises `OutputError` if `folder` holds other files, or cannot be written. Raises
-    `MissingExtraError` at once, if the extra ``train`` is not installed.
-
-    Parameters
-    ----------
-    folder : Path
-        Working folder. An earlier demo in it is replaced; any other content is an error.
-    images : int
-        How many cell images to render.
+    An earlier demo in `folder` is replaced; any other content is an error. `images` is the number
+    of cell images to render. Raises `OutputError` if `folder` holds other files, or cannot be
+    written. Raises `MissingExtraError` at once, if the extra ``train`` is not installed.
     """
     require("demo")
     with held_folder(folder) as was_interrupted:

@@ -193,19 +193,10 @@ def classes_for(
     They are the model's own if it knows every folder. If the folders are coarser, the model's
     probabilities are summed, as in `compare`.
 
-    Raises `TaxonomyError` if a folder is no class of the model, nor of a taxonomy that the model's
-    classes fit into.
-
-    Parameters
-    ----------
-    model : Taxonomy
-        Of the model.
-    folders : mapping of str to int
-        The dataset's class folders with their numbers of images.
-    name : str, optional
-        The taxonomy to evaluate in, ``"folders"`` for the folder names.
-    where : str
-        The dataset, for messages.
+    `folders` are the dataset's class folders with their numbers of images. `name` is the taxonomy
+    to evaluate in, ``"folders"`` for the folder names. Messages call the dataset `where`. Raises
+    `TaxonomyError` if a folder is no class of the model, nor of a taxonomy that the model's classes
+    fit into.
     """
     if name is None and all(model.find(folder) for folder in folders):
         return DatasetClasses(model)

@@ -43,20 +43,12 @@ def compute_features(
 ) -> FeaturesSummary:
     """Compute and cache the features that `train` with the same arguments needs.
 
-    Raises `DatasetError` if `dataset` cannot be read or split. Raises `WeightsError` if the weights
-    cannot be read or downloaded. Raises `OutputError` if the cache cannot be written. Raises
-    `MissingExtraError` at once, if the extra ``train`` is not installed.
-
-    Parameters
-    ----------
-    dataset : Path
-        Class folders, with or without Train, Valid and Test.
-    taxonomy : str, optional
-        As in `TrainOptions`.
-    weights : str
-        ``"hematology"``, ``"imagenet"`` or a file.
-    seed : int
-        Of the split, if the dataset has none.
+    `dataset` has class folders, with or without Train, Valid and Test. `weights` is
+    ``"hematology"``, ``"imagenet"`` or a file; `taxonomy` as in `TrainOptions`; `seed` that of the
+    split, if the dataset has none. Raises `DatasetError` if `dataset` cannot be read or split.
+    Raises `WeightsError` if the weights cannot be read or downloaded. Raises `OutputError` if the
+    cache cannot be written. Raises `MissingExtraError` at once, if the extra ``train`` is not
+    installed.
     """
     require("features")
     data = dataset_with_splits(dataset, taxonomy, seed, progress)

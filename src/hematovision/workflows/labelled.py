@@ -47,19 +47,8 @@ def predict_labelled(
 ) -> tuple[tuple[LabelledPredictions, ...], tuple[ImageError, ...]]:
     """Predict the same images by several models; each image is read once.
 
-    Raises `DatasetError` if no image can be read.
-
-    Parameters
-    ----------
-    data : Dataset
-        With the labels.
-    progress : Progress
-        Called after every image, with `what`.
-
-    Returns
-    -------
-    tuple of tuple of LabelledPredictions, and tuple of ImageError
-        Each model's predictions for the readable images, and the errors of the others.
+    `progress` is called after every image, with `what`. Returns each model's predictions for the
+    readable images, and the errors of the others. Raises `DatasetError` if no image can be read.
     """
     kept: list[int] = []
     refused: list[ImageError] = []

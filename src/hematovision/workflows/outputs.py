@@ -38,16 +38,8 @@ def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--
 
     The next run would read its figures as images.
 
-    Raises `OutputError` if it is inside one, after resolving links.
-
-    Parameters
-    ----------
-    path : Path
-        The output folder.
-    inputs : iterable of Path
-        Input files and folders.
-    option : str
-        Name of the CLI option of `path`, for the error.
+    `option` is the name of the CLI option of `path`, for the error. Raises `OutputError` if it is
+    inside one, after resolving links.
     """
     place = Path(os.path.realpath(path))
     for given in inputs:
@@ -69,15 +61,9 @@ def claimed_folder(
     Files of an interrupted run are removed first. If the block fails, its files are removed, and
     the folder if it is new; a finished bundle is kept.
 
-    Raises `OutputError` if another process has locked it, it holds other files, it cannot be
-    created, or it is inside one of the inputs.
-
-    Parameters
-    ----------
-    option : str
-        Name of the CLI option, for the error.
-    inputs : iterable of Path
-        Files and folders that are read; see `refuse_inside`.
+    `option` is the name of the CLI option, for the error; `inputs` are files and folders that are
+    read (`refuse_inside`). Raises `OutputError` if another process has locked it, it holds other
+    files, it cannot be created, or it is inside one of the inputs.
     """
     with writing(path):
         refuse_inside(path, inputs, option=option)
@@ -111,12 +97,8 @@ def _prepare(path: Path, option: str, *, was_interrupted: bool) -> None:
 def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
     """Lock a folder, whatever is in it, until the block ends.
 
-    Raises `OutputError` if another process has locked it, or it cannot be created.
-
-    Yields
-    ------
-    bool
-        Whether the last run in it was killed.
+    Yields whether the last run in it was killed. Raises `OutputError` if another process has locked
+    it, or it cannot be created.
     """
     lock = ensure_folder(path) / LOCK
     was_there = lock.exists()

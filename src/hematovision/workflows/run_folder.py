@@ -142,12 +142,7 @@ def write_results(
 ) -> tuple[Path, Metrics]:
     """Evaluate a model on `evaluated_split`, write report and card, then ``bundle.json``.
 
-    Raises `OutputError` if a file cannot be written.
-
-    Returns
-    -------
-    tuple of Path and Metrics
-        The report and its metrics.
+    Returns the report and its metrics. Raises `OutputError` if a file cannot be written.
     """
     out, data = bundle.folder, _readable(data, trained)
     name = evaluated_split(trained)

@@ -110,10 +110,7 @@ def write_evaluation(
 
     With `explainer`, the report shows explanation maps of the misclassified images.
 
-    Returns
-    -------
-    Path
-        The report.
+    Returns the report.
     """
     write_metrics(folder / "metrics.json", metrics)
     decisions = [

@@ -195,10 +195,7 @@ def write_evaluated(
 ) -> Path:
     """Write split, report and card of a model adapted to labelled images, then ``bundle.json``.
 
-    Returns
-    -------
-    Path
-        The report.
+    Returns the report.
     """
     out, thresholds, parts = bundle.folder, bundle.thresholds, source.parts
     write_splits(data, out / "split.csv")
@@ -242,15 +239,7 @@ def write_unevaluated(
 ) -> Path:
     """Write report and card of a model adapted to unlabelled images, then ``bundle.json``.
 
-    Parameters
-    ----------
-    table : str
-        The content of ``adaptation.csv`` (`predictions_table`).
-
-    Returns
-    -------
-    Path
-        The report.
+    `table` is the content of ``adaptation.csv`` (`predictions_table`). Returns the report.
     """
     out = bundle.folder
     write_json(out / "adaptation.json", changes.to_json())
@@ -284,16 +273,9 @@ def labelled_notes(
 ) -> tuple[str, ...]:
     """Write caveats for the metrics: the old model's results, and how these were measured.
 
-    Parameters
-    ----------
-    training : Dataset
-        The images that the model was adapted to.
-    before : Metrics
-        Of the old model, on the images evaluated.
-    split : str
-        ``"test"`` or ``"cross-validation"``.
-    strength : float or None
-        As of `Adapted`.
+    `training` are the images that the model was adapted to; `before` are the old model's metrics on
+    the images evaluated. `split` is ``"test"`` or ``"cross-validation"``; `strength` as of
+    `Adapted`.
     """
     counts = training.counts()
     present = ", ".join(f"{label} {n}" for label, n in counts.items() if n)

@@ -132,10 +132,7 @@ def read_views(
 ) -> NDArray[np.float32]:
     """Compute the features of several views of readable files; fewer views of many files.
 
-    Returns
-    -------
-    ndarray of float32, shape (N, V, 1280)
-        V at most 8; the first is the image itself.
+    Returns float32 (N, V, 1280), V at most 8; the first is the image itself.
     """
     n_views = max(1, min(N_VIEWS, _MOST_ROWS // len(paths)))
     views = [View(path, index) for path in paths for index in range(n_views)]
