@@ -25,7 +25,7 @@ from hematovision.model.preprocessing import DARKEST_WHITE, PATCHES, WHITE, shri
 from hematovision.model.registry import BACKBONES
 from hematovision.model.weights import BackboneWeights, Weights, layout, to_keras_layout
 
-with needs_extra("train", "Reading or writing an ONNX model"):
+with needs_extra("train", "Reading an ONNX model"):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
