@@ -12,6 +12,7 @@ from hematovision import files
 from hematovision.errors import OutputError
 from hematovision.files import (
     delete_held,
+    delete_leftovers,
     hold,
     is_held,
     try_hold,
@@ -236,3 +237,12 @@ def test_a_file_deleted_before_it_is_locked_is_not_held(tmp_path):
         with path.open("ab") as third:
             assert not try_hold_at(path, second)
             assert try_hold_at(path, third)
+
+
+def test_only_temporary_files_of_the_same_name_are_leftovers(tmp_path: Path):
+    stray, kept = ".t[1].csv.0123abcd", [".t[1].csv.0123abcde", ".t1.csv.0123abcd", "t[1].csv"]
+    for name in (stray, *kept):
+        (tmp_path / name).touch()
+    delete_leftovers(tmp_path / "t[1].csv")
+    delete_leftovers(tmp_path / "no" / "folder.csv")
+    assert names(tmp_path) == sorted(kept)

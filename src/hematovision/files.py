@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -18,9 +19,9 @@ from typing import BinaryIO
 from hematovision.errors import OutputError
 
 __all__ = [
-    "copy_file", "delete_held", "ensure_folder", "hold", "is_held", "open_own", "replacing",
-    "sha256_bytes", "sha256_file", "sync", "try_hold", "try_hold_at", "write_bytes", "write_new",
-    "write_text", "writing",
+    "copy_file", "delete_held", "delete_leftovers", "ensure_folder", "hold", "is_held", "open_own",
+    "replacing", "sha256_bytes", "sha256_file", "sync", "try_hold", "try_hold_at", "write_bytes",
+    "write_new", "write_text", "writing",
 ]  # fmt: skip
 
 
@@ -140,6 +141,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             stream.close()
         temporary.unlink(missing_ok=True)
+
+
+def delete_leftovers(path: Path) -> None:
+    """Delete, where possible, temporary files of `replacing` that killed processes left.
+
+    Hold a lock: the file of a process that is writing `path` would be deleted too.
+    """
+    leftover = re.compile(re.escape(f".{path.name}.") + "[0-9a-f]{8}")
+    with suppress(OSError):
+        for found in path.parent.iterdir():
+            if leftover.fullmatch(found.name):
+                found.unlink(missing_ok=True)
 
 
 def _temporary_name(name: str) -> str:

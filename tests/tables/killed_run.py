@@ -82,7 +82,7 @@ def main(folder: Path, suffix: str, how: str) -> None:
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         table(folder, out, resume=resume)
-        left = {path.name for path in out.parent.iterdir() if not path.name.startswith(".")}
+        left = {path.name for path in out.parent.iterdir()}
         kept = {out.name, f"{out.name}.resume"} if resume else {out.name}
         if out.read_bytes() != expected or left != kept:
             wrong.append([step, sorted(left)])

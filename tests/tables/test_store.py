@@ -357,6 +357,24 @@ def test_an_image_whose_rows_are_damaged_is_processed_again(
     assert out.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "rows", [b"null", b"{", b"[[1, 2]]", b"[7]", b"[[" + b"1, " * 11 + b"2]]", b"[" * 100_000]
+)
+def test_an_image_whose_rows_have_another_form_is_processed_again(
+    squares: Path, tmp_path: Path, rows, monkeypatch
+):
+    whole, out = tmp_path / "whole.csv", tmp_path / "t.csv"
+    run(squares, whole)
+    run(squares, out, resume=True)
+    with closing(sqlite3.connect(store_path(out))) as db:
+        query = "SELECT path, stamp FROM results WHERE CAST(path AS TEXT) LIKE '%2.png'"
+        key, stamp = db.execute(query).fetchone()
+        store._put(db, key, stamp, rows)
+        db.commit()
+    assert files_read(squares, out, monkeypatch) == ["2.png", "3b.png"]
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_a_store_damaged_anywhere_is_an_error_or_does_no_harm(squares: Path, tmp_path: Path):
     whole, out = tmp_path / "whole.csv", tmp_path / "t.csv"
     run(squares, whole)

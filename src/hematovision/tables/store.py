@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from hematovision.errors import OutputError
-from hematovision.files import delete_held, ensure_folder, open_own, try_hold_at, writing
+from hematovision.files import (
+    delete_held,
+    delete_leftovers,
+    ensure_folder,
+    open_own,
+    try_hold_at,
+    writing,
+)
 from hematovision.paths import name_bytes
 from hematovision.rows import ERROR, Schema, Value
 
@@ -169,7 +176,6 @@ class Store:
         self, path: Path, db: sqlite3.Connection, images: RunImages, schema: Schema
     ) -> None:
         self.path, self._db, self._images, self._schema = path, db, images, schema
-        self._error = schema.names.index(ERROR)
         self._reading: deque[tuple[Path, str]] = deque()
         self._committed = time.monotonic()
         self._digest = images.digest()
@@ -215,8 +221,7 @@ class Store:
                 found = _find(self._db, image)
             if found is None:
                 raise _damaged(self.path, f"the rows of {image} are missing")
-            for values in json.loads(found[1]):
-                yield dict(zip(self._schema.names, values, strict=True))
+            yield from self._read(found[1])
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
@@ -240,8 +245,17 @@ class Store:
         found = _find(self._db, image)
         if found is None:
             return False
-        failed = any(row[self._error] for row in json.loads(found[1]))
+        try:
+            failed = any(row[ERROR] for row in self._read(found[1]))
+        except (ValueError, TypeError, RecursionError):  # Another program wrote them.
+            return False
         return Stored(found[0], failed).is_done(file_stamp(image))
+
+    def _read(self, data: bytes) -> Iterator[dict[str, Value]]:
+        for values in json.loads(data):
+            row = dict(zip(self._schema.names, values, strict=True))
+            self._schema.check(row)
+            yield row
 
 
 def store_path(table: Path) -> Path:
@@ -272,6 +286,7 @@ def open_store(
         with open_own(path) as stream, writing(path):  # refuses links, which SQLite would follow
             if not resume:
                 stream.truncate(0)
+        delete_leftovers(table)
         if not resume:
             _remove(path.with_name(f"{path.name}-journal"))  # of SQLite, left by a killed process
             _remove(_journal_path(table) if _has_journal(table) else None)
