@@ -215,7 +215,7 @@ def _write(
 
 def _refuse(archive: Path, what: str) -> NoReturn:
     raise DownloadError(
-        f"{archive} {what}, so nothing of it was unpacked. The published datasets have no such "
+        f"{archive} {what}, so nothing was unpacked. The published datasets have no such "
         "archives: delete the file, and do not use it if it comes from elsewhere."
     )
 
@@ -302,7 +302,7 @@ def read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> by
         )
     if content.startswith(_MAGIC):
         raise NotAnImageError(
-            name, "it is an archive in an archive. Unpack it and upload the images."
+            name, "it is an archive inside an archive. Unpack it and upload the images."
         )
     return content
 
@@ -325,7 +325,7 @@ def _too_many(name: str, found: int, most: int) -> TooManyBytesError:
     return TooManyBytesError(
         name,
         f"the zip archive holds {found:,} entries; at most {most:,} files are taken at once. "
-        "Nothing of it was unpacked. Split it, or use `hematovision classify`.",
+        "Nothing was unpacked. Split it, or use `hematovision classify`.",
     )
 
 
@@ -338,7 +338,7 @@ def _check_overlap(name: str, infos: Sequence[zipfile.ZipInfo], size: int) -> No
             raise UnreadableFileError(
                 name,
                 "entries of the zip archive overlap, as in a decompression bomb. "
-                "Nothing of it was unpacked. Make it again, or upload the images themselves.",
+                "Nothing was unpacked. Make it again, or upload the images themselves.",
             )
 
 
@@ -347,6 +347,6 @@ def _check_ratio(name: str, unpacked: int, packed: int, ratio: int) -> None:
         raise TooManyBytesError(
             name,
             f"the zip archive of {packed:,} bytes would unpack to {unpacked:,}, as a "
-            f"decompression bomb does; images do not shrink by more than {ratio}. Nothing of it "
+            f"decompression bomb does; images do not shrink by more than {ratio}. Nothing "
             "was unpacked. Upload the images themselves.",
         )

@@ -241,7 +241,7 @@ def _read(image: str | Path | bytes, number: int) -> Item:
     path, name = Path(image), str(image)
     try:
         if path.exists() and not path.is_file():
-            return Item(name, ImageError(name, "it is no file. Give the path of an image file."))
+            return Item(name, ImageError(name, "it is not a file. Give the path of an image file."))
         return Item(name, path.read_bytes())
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error

@@ -42,7 +42,7 @@ def test_the_old_name_of_synthesize_works_with_a_warning(run, tmp_path: Path):
     old = run("data", "phantom", tmp_path / "old", "--images", 3, "--seed", 3)
     new = run("data", "synthesize", tmp_path / "new", "--images", 3, "--seed", 3)
     assert old.exit_code == new.exit_code == 0
-    warning = "data phantom is now data synthesize; the old name goes in 0.4\n"
+    warning = "data phantom is now data synthesize; the old name will be removed in 0.4\n"
     assert old.stderr.startswith(warning)
     assert old.stdout.replace(str(tmp_path / "old"), str(tmp_path / "new")) == new.stdout
     files = [

@@ -102,7 +102,7 @@ def test_file_is_strict_json_and_is_read_back_as_it_was(tmp_path):
 def test_another_schema_is_an_error_that_names_the_command(change):
     value = {**compared([0], [1], n=20).to_json(), **change}
     with pytest.raises(
-        BundleError, match=r"no comparison of schema version 1.*hematovision compare"
+        BundleError, match=r"not a comparison of schema version 1.*hematovision compare"
     ):
         Comparison.from_json(value)
 

@@ -244,7 +244,7 @@ def test_archives_in_archives_are_refused(red):
     packed = zip_of({"inner.png": zip_of({"a.png": red}), "b.png": red})
     items = received(("c.zip", packed))
     assert names(items) == ["b.png"]
-    assert "an archive in an archive" in reasons(items)["inner.png"]
+    assert "an archive inside an archive" in reasons(items)["inner.png"]
 
 
 def test_damaged_and_empty_archives_are_refused(red):

@@ -298,7 +298,7 @@ def phantom(
     fields: _FieldsOption = None,
 ) -> None:
     """Make a dataset of synthetic cell images; the old name of ``synthesize``."""
-    echo("data phantom is now data synthesize; the old name goes in 0.4", err=True)
+    echo("data phantom is now data synthesize; the old name will be removed in 0.4", err=True)
     synthesize(dest, images=images, seed=seed, taxonomy=taxonomy, fields=fields)
 
 

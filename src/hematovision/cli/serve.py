@@ -40,14 +40,18 @@ def serve(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Bundled model or run folder; repeatable.", show_default=False),
+        typer.Option(
+            metavar="MODEL",
+            help="Bundled model or run folder; repeatable, the first is the default.",
+            show_default=False,
+        ),
     ] = None,
     threads: Annotated[
         int, typer.Option(min=0, help="Images processed at once; 0: one more than CPUs.")
     ] = 0,
-    queue: Annotated[int, typer.Option(min=1, help="Images that may wait in the queue.")] = 64,
+    queue: Annotated[int, typer.Option(min=1, help="Most images that may wait.")] = 64,
     deadline: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Request timeout in seconds.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Request timeout.")
     ] = 10.0,
     max_bytes: Annotated[
         int, typer.Option(min=1, max=MAX_BYTES, help="Largest request body, in bytes.")

@@ -250,8 +250,9 @@ def _read_records(dest: Path) -> dict[str, _Record]:
         return {name: _Record(**values) for name, values in content["sets"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DownloadError(
-            f"{path} can't be read: {error!r}. It holds the hashes of earlier downloads. Restore "
-            "it, or delete it to accept the archives in that folder as they are."
+            f"{path} can't be read ({type(error).__name__}: {error}). It holds the hashes of "
+            "earlier downloads. Restore it, or delete it to accept the archives in that folder as "
+            "they are."
         ) from error
 
 

@@ -150,7 +150,7 @@ class Comparison:
         BundleError
             If `value` is not a comparison of this schema version.
         """
-        return rebuilt(cls, value, "This is no comparison", "hematovision compare")
+        return rebuilt(cls, value, "This is not a comparison", "hematovision compare")
 
 
 @dataclass(frozen=True)

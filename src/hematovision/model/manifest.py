@@ -341,7 +341,7 @@ def _self_test(value: JsonObject, classes: int) -> SelfTest:
 
 def _files(value: JsonObject) -> dict[str, str]:
     if len(value.value) > _MAX_FILES:
-        raise BundleError(f"`files` lists {len(value.value)} files; at most {_MAX_FILES} may be.")
+        raise BundleError(f"`files` lists {len(value.value)} files; the limit is {_MAX_FILES}.")
     for name, sha256 in value.value.items():
         if not is_safe_name(name):
             raise BundleError(

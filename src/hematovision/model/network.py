@@ -156,7 +156,7 @@ class Network:
                     turned[kernel] = arrays[kernel].transpose(np.argsort(kernel_axes(layer.op)))
             return cls(str(root["architecture"]), layers, turned)
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise WeightsError(f"The network's description is damaged: {error!r}.") from error
+            raise WeightsError(f"The network's description is damaged: {error}.") from error
 
 
 def _frozen(value: Any) -> Any:

@@ -132,7 +132,7 @@ class Prediction:
         if values["decision"] == "refused":
             return cls.refused(str(values["path"]), classes, str(values[ERROR]))
         if values["decision"] not in ("accepted", "review") or values["label"] not in classes:
-            raise ValueError(f"no prediction of {classes}: {values}")
+            raise ValueError(f"not a prediction of the classes {classes}: {values}")
         return cls(
             path=str(values["path"]),
             classes=classes,

@@ -133,7 +133,7 @@ def open_session(
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         raise BundleError(
             f"{name}: ONNX Runtime {onnxruntime.__version__} cannot open it: {error}. The file "
-            "is damaged or not a HematoVision model; train or fetch it again."
+            "is damaged or not a HematoVision model; copy it again, or train again."
         ) from error
 
 

@@ -118,7 +118,8 @@ class BackboneWeights:
     def __post_init__(self) -> None:
         if self.side not in _SIDES:
             raise WeightsError(
-                f"A network sees images at one of {[*_SIDES]} pixels a side. Received: {self.side}."
+                f"The side of a network's input must be one of {[*_SIDES]} pixels. "
+                f"Received: {self.side}."
             )
         _check_names(self.arrays)
         checked = {
@@ -161,8 +162,8 @@ class BackboneWeights:
         if len(data) not in (WEIGHTS_BYTES, MAX_WEIGHTS_BYTES):
             raise WeightsError(
                 f"{name}: {len(data):,} bytes, but weights of MobileNetV2 are {WEIGHTS_BYTES:,} or "
-                f"{MAX_WEIGHTS_BYTES:,}. The file is cut or of another kind; fetch or "
-                "write it again."
+                f"{MAX_WEIGHTS_BYTES:,}. The file is truncated or of another "
+                "kind; copy it again."
             )
         arrays = {}
         for slot in layout().values():
@@ -200,7 +201,7 @@ class BackboneWeights:
         if sha256 is not None and found != sha256:
             raise WeightsError(
                 f"{path}: the SHA-256 is {found}, expected {sha256}. The file was altered or "
-                "belongs to another model; fetch it again."
+                "belongs to another model; copy it again."
             )
         return cls.from_bytes(data, str(path))
 

@@ -285,7 +285,7 @@ def read_retraining(events: Path) -> Retraining:
         return _retraining(events, read)
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise OutputError(
-            f"{events} is not the file of a training ({error!r}). Expected the file that "
+            f"{events} is not the file of a training ({error}). Expected the file that "
             "start_retraining created; start a new training."
         ) from error
 

@@ -117,6 +117,6 @@ class Models:
         if found is None:
             raise RequestError(
                 "unknown model",
-                f"There is no model {name!r} here. There is: {', '.join(self._by_name)}.",
+                f"There is no model {name!r} here. Available: {', '.join(self._by_name)}.",
             )
         return found

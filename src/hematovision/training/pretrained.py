@@ -63,8 +63,8 @@ def imagenet_weights(backbone: str = DEFAULT_BACKBONE) -> Weights:
         folder = keras_home() / "models"
         hint = f", or use --weights {BUNDLED_WEIGHTS}, which is packaged"
         raise WeightsError(
-            f"The ImageNet weights are not here and could not be downloaded. Put the file "
-            f"{BACKBONES[backbone].imagenet} into {folder}"
+            "The ImageNet weights are not on this computer and could not be downloaded. Put the "
+            f"file {BACKBONES[backbone].imagenet} into {folder}"
             f"{hint if backbone == DEFAULT_BACKBONE else ''}."
         ) from error
     return _from_backbone(model, backbone)

@@ -183,7 +183,8 @@ def _parse(file: Path) -> Mapping[str, list[Any]]:
     except MemoryError as error:
         raise AnnotationError(f"{file} does not fit into memory. Split it.") from error
     if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in _LISTS):
-        keys = f"the keys {some(list(value), 10)}" if isinstance(value, dict) else type(value)
+        kind = type(value).__name__
+        keys = f"the keys {some(list(value), 10)}" if isinstance(value, dict) else f"a {kind}"
         raise AnnotationError(
             f"{file} is not a COCO object file: expected an object with the lists images, "
             f"annotations and categories. Received {keys}."

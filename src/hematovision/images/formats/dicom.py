@@ -424,7 +424,7 @@ def _windowed(frame: _Frame) -> NDArray[np.uint8]:
             setattr(frame.dataset, keyword, default)
     greys = apply_windowing(apply_rescale(numbers, frame.dataset), window)
     if not np.isfinite(greys).all():
-        raise ValueError("a window that is no number")
+        raise ValueError("a window that is not a number")
     return np.asarray(np.floor(np.clip(greys, 0, 255) + 0.5), np.uint8)
 
 
