@@ -18,16 +18,9 @@ if TYPE_CHECKING:
     from hematovision.workflows.compare import compare
 
 __all__ = [
-    "PBC8",
-    "RBC_WBC_PLATELETS",
-    "Classifier",
-    "HematoVisionError",
-    "Prediction",
-    "Taxonomy",
-    "__version__",
-    "adapt",
-    "compare",
-]
+    "PBC8", "RBC_WBC_PLATELETS", "Classifier", "HematoVisionError", "Prediction", "Taxonomy",
+    "__version__", "adapt", "compare",
+]  # fmt: skip
 
 __version__ = "0.3.0"
 

@@ -26,14 +26,9 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 __all__ = [
-    "NEEDS",
-    "Need",
-    "install_command",
-    "missing_extra",
-    "missing_requirements",
-    "needs_extra",
+    "NEEDS", "Need", "install_command", "missing_extra", "missing_requirements", "needs_extra",
     "require",
-]
+]  # fmt: skip
 
 _DISTRIBUTION = "hematovision"
 

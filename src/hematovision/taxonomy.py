@@ -15,16 +15,9 @@ from dataclasses import dataclass, field
 from hematovision.errors import TaxonomyError
 
 __all__ = [
-    "FOLDERS",
-    "PBC8",
-    "RBC_WBC_PLATELETS",
-    "TAXONOMIES",
-    "Taxonomy",
-    "get_taxonomy",
-    "names_pbc8",
-    "normalise",
-    "suggested_taxonomy",
-]
+    "FOLDERS", "PBC8", "RBC_WBC_PLATELETS", "TAXONOMIES", "Taxonomy", "get_taxonomy", "names_pbc8",
+    "normalise", "suggested_taxonomy",
+]  # fmt: skip
 
 FOLDERS = "folders"
 """The taxonomy name that keeps the class names as found."""

@@ -19,14 +19,9 @@ from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import Item, predict_image
 
 __all__ = [
-    "LIGHT_TEXT_FROM",
-    "confusion_chart",
-    "counts_chart",
-    "heat_map",
-    "show_chart",
-    "show_curves",
+    "LIGHT_TEXT_FROM", "confusion_chart", "counts_chart", "heat_map", "show_chart", "show_curves",
     "web_image",
-]
+]  # fmt: skip
 
 LIGHT_TEXT_FROM = 0.65
 """Numbers on `SHARE_COLOURS` are white above this share, and black below it."""

@@ -18,21 +18,10 @@ from hematovision.review.store import ReviewStore
 from hematovision.uploads.receiving import Limits
 
 __all__ = [
-    "classifier",
-    "current_batch",
-    "datasets",
-    "exports_folder",
-    "library",
-    "limits",
-    "model_in_use",
-    "put_batch",
-    "reviewer",
-    "set_reviewer",
-    "show_model",
-    "shown_model",
-    "store",
+    "classifier", "current_batch", "datasets", "exports_folder", "library", "limits",
+    "model_in_use", "put_batch", "reviewer", "set_reviewer", "show_model", "shown_model", "store",
     "who",
-]
+]  # fmt: skip
 
 _BATCH, _REVIEWER, _MODEL = "batch", "who", "shown-model"
 

@@ -15,18 +15,9 @@ from hematovision.model.prediction import Prediction
 from hematovision.model.thresholds import is_out_of_distribution
 
 __all__ = [
-    "ACCEPTED",
-    "FILLED",
-    "REVIEW",
-    "SHARE_COLOURS",
-    "STYLE",
-    "THEME",
-    "bars_html",
-    "decision_html",
-    "prediction_html",
-    "text_html",
-    "unreadable_html",
-]
+    "ACCEPTED", "FILLED", "REVIEW", "SHARE_COLOURS", "STYLE", "THEME", "bars_html", "decision_html",
+    "prediction_html", "text_html", "unreadable_html",
+]  # fmt: skip
 
 ACCEPTED, REVIEW = "#009E73", "#D55E00"
 """Colours of surfaces in charts; too light for text."""

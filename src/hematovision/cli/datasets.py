@@ -19,17 +19,9 @@ if TYPE_CHECKING:
     from hematovision.progress import Progress
 
 __all__ = [
-    "DatasetArgument",
-    "SeedOption",
-    "TaxonomyOption",
-    "check",
-    "convert",
-    "download",
-    "group",
-    "import_",
-    "phantom",
-    "synthesize",
-]
+    "DatasetArgument", "SeedOption", "TaxonomyOption", "check", "convert", "download", "group",
+    "import_", "phantom", "synthesize",
+]  # fmt: skip
 
 group = typer.Typer(
     no_args_is_help=True,

@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from hematovision.workflows.classify import ClassifySummary
 
 __all__ = [
-    "EngineOption",
-    "RayAddressOption",
-    "classify_on_ray",
-    "features",
-    "refuse_cluster_options",
-]
+    "EngineOption", "RayAddressOption", "classify_on_ray", "features", "refuse_cluster_options",
+]  # fmt: skip
 
 EngineOption = Annotated[
     Literal["local", "ray"],

@@ -24,21 +24,9 @@ from hematovision.errors import DownloadError, HematoVisionError, ImageError
 from hematovision.paths import shown
 
 __all__ = [
-    "CLOSED_PIPE",
-    "DONE",
-    "FAILED",
-    "FINDINGS",
-    "INTERRUPTED",
-    "USAGE",
-    "Styled",
-    "echo",
-    "exit_if_refused",
-    "open_standard_streams",
-    "reported",
-    "show_list",
-    "show_next",
-    "show_table",
-]
+    "CLOSED_PIPE", "DONE", "FAILED", "FINDINGS", "INTERRUPTED", "USAGE", "Styled", "echo",
+    "exit_if_refused", "open_standard_streams", "reported", "show_list", "show_next", "show_table",
+]  # fmt: skip
 
 DONE = 0
 FAILED = 1

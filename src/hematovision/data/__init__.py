@@ -11,24 +11,7 @@ from hematovision.images.boxes import Box
 from hematovision.images.crops import CONTEXT, crop
 
 __all__ = [
-    "CONTEXT",
-    "SPLITS",
-    "Box",
-    "Cell",
-    "ConvertReport",
-    "Dataset",
-    "ImportReport",
-    "Sample",
-    "Split",
-    "complete_splits",
-    "convert_dataset",
-    "crop",
-    "import_dataset",
-    "read_cells",
-    "read_dataset",
-    "read_groups",
-    "split_dataset",
-    "with_groups",
-    "write_cells",
-    "write_splits",
-]
+    "CONTEXT", "SPLITS", "Box", "Cell", "ConvertReport", "Dataset", "ImportReport", "Sample",
+    "Split", "complete_splits", "convert_dataset", "crop", "import_dataset", "read_cells",
+    "read_dataset", "read_groups", "split_dataset", "with_groups", "write_cells", "write_splits",
+]  # fmt: skip

@@ -27,15 +27,9 @@ from hematovision.progress import Progress
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
-    "LeftOut",
-    "Written",
-    "copy_images",
-    "count",
-    "crop_fields",
-    "join_notes",
-    "map_in_threads",
+    "LeftOut", "Written", "copy_images", "count", "crop_fields", "join_notes", "map_in_threads",
     "sort_into_splits",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 

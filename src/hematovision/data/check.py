@@ -45,16 +45,9 @@ from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
-    "ADVICE",
-    "MAX_RATIO",
-    "MIN_IMAGES",
-    "CheckReport",
-    "Finding",
-    "Severity",
-    "balance_findings",
-    "check_dataset",
-    "find_unsupported_files",
-]
+    "ADVICE", "MAX_RATIO", "MIN_IMAGES", "CheckReport", "Finding", "Severity", "balance_findings",
+    "check_dataset", "find_unsupported_files",
+]  # fmt: skip
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

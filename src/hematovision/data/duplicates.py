@@ -35,22 +35,10 @@ from hematovision.extras import needs_extra
 from hematovision.progress import Progress, no_progress
 
 __all__ = [
-    "MAX_WARP",
-    "THUMBNAIL",
-    "VIEWS",
-    "Fingerprint",
-    "Fingerprints",
-    "Pair",
-    "align",
-    "clusters",
-    "correlate",
-    "detail",
-    "exact_duplicates",
-    "fingerprint",
-    "fingerprint_all",
-    "near_duplicates",
+    "MAX_WARP", "THUMBNAIL", "VIEWS", "Fingerprint", "Fingerprints", "Pair", "align", "clusters",
+    "correlate", "detail", "exact_duplicates", "fingerprint", "fingerprint_all", "near_duplicates",
     "view_orders",
-]
+]  # fmt: skip
 
 Stack: TypeAlias = NDArray[np.float32]
 """Thumbnails, shape (N, S, S)."""

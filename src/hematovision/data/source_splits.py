@@ -23,21 +23,10 @@ from hematovision.errors import SplitError
 from hematovision.paths import escape_name
 
 __all__ = [
-    "FieldPlace",
-    "Fractions",
-    "Located",
-    "NoSplit",
-    "SourceSplit",
-    "SplitChoice",
-    "SplitLists",
-    "apply_split",
-    "find_leaks",
-    "find_source_split",
-    "locate",
-    "parse_split",
-    "report_copies",
+    "FieldPlace", "Fractions", "Located", "NoSplit", "SourceSplit", "SplitChoice", "SplitLists",
+    "apply_split", "find_leaks", "find_source_split", "locate", "parse_split", "report_copies",
     "report_split",
-]
+]  # fmt: skip
 
 _EXPECTED = (
     "Expected a folder with train.txt, valid.txt (or val.txt) and test.txt, fractions such as "

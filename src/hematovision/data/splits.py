@@ -26,13 +26,8 @@ from hematovision.files import write_text
 from hematovision.paths import csv_row, name_bytes
 
 __all__ = [
-    "FRACTIONS",
-    "SPLIT_COLUMNS",
-    "SPLIT_FILE",
-    "complete_splits",
-    "split_dataset",
-    "write_splits",
-]
+    "FRACTIONS", "SPLIT_COLUMNS", "SPLIT_FILE", "complete_splits", "split_dataset", "write_splits",
+]  # fmt: skip
 
 FRACTIONS = (0.7, 0.15, 0.15)
 """Default shares of train, valid and test."""

@@ -17,15 +17,9 @@ from hematovision.errors import AnnotationError
 from hematovision.paths import from_csv_cell
 
 __all__ = [
-    "MAX_TABLE_BYTES",
-    "MAX_TEXT_BYTES",
-    "Row",
-    "Table",
-    "Text",
-    "read_lines",
-    "read_table",
+    "MAX_TABLE_BYTES", "MAX_TEXT_BYTES", "Row", "Table", "Text", "read_lines", "read_table",
     "read_text",
-]
+]  # fmt: skip
 
 MAX_TEXT_BYTES = 64 * 2**20
 """64 MiB: a million lines of a box file."""

@@ -21,17 +21,7 @@ from hematovision.evaluation.metrics import (
 )
 
 __all__ = [
-    "Baseline",
-    "ClassScores",
-    "CoveragePoint",
-    "IntervalDetails",
-    "LabScores",
-    "Metrics",
-    "ReliabilityBin",
-    "TrainingSplit",
-    "evaluate",
-    "mean_colours",
-    "most_confident_errors",
-    "read_metrics",
-    "write_metrics",
-]
+    "Baseline", "ClassScores", "CoveragePoint", "IntervalDetails", "LabScores", "Metrics",
+    "ReliabilityBin", "TrainingSplit", "evaluate", "mean_colours", "most_confident_errors",
+    "read_metrics", "write_metrics",
+]  # fmt: skip

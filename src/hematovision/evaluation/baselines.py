@@ -15,14 +15,8 @@ from hematovision.evaluation import scores
 from hematovision.images import mean_colours
 
 __all__ = [
-    "Baseline",
-    "ColourRule",
-    "SizeRule",
-    "TrainingSplit",
-    "baselines",
-    "box_size",
-    "mean_colours",
-]
+    "Baseline", "ColourRule", "SizeRule", "TrainingSplit", "baselines", "box_size", "mean_colours",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 

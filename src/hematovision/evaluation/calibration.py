@@ -8,14 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 __all__ = [
-    "BINS",
-    "CoveragePoint",
-    "ReliabilityBin",
-    "expected_calibration_error",
-    "log_loss",
-    "reliability",
-    "risk_coverage",
-]
+    "BINS", "CoveragePoint", "ReliabilityBin", "expected_calibration_error", "log_loss",
+    "reliability", "risk_coverage",
+]  # fmt: skip
 
 BINS = 15
 """Equal-width bins of confidence, as in Guo et al. 2017, section 5."""

@@ -28,16 +28,9 @@ from hematovision.evaluation.uncertainty import Difference, PairedScores
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
-    "OTHER",
-    "Agreement",
-    "CommonClasses",
-    "Comparison",
-    "ModelPredictions",
-    "SubgroupComparison",
-    "compare_predictions",
-    "read_comparison",
-    "write_comparison",
-]
+    "OTHER", "Agreement", "CommonClasses", "Comparison", "ModelPredictions", "SubgroupComparison",
+    "compare_predictions", "read_comparison", "write_comparison",
+]  # fmt: skip
 
 OTHER = "another class"
 """Stands for predictions that only one of the models can make; it is never correct."""

@@ -23,20 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "DRAWS",
-    "EXACT",
-    "LEVEL",
-    "Interval",
-    "McNemar",
-    "bootstrap_counts",
-    "f1_interval",
-    "hull",
-    "mcnemar",
-    "mean_interval",
-    "percentile_interval",
-    "tango",
-    "wilson",
-]
+    "DRAWS", "EXACT", "LEVEL", "Interval", "McNemar", "bootstrap_counts", "f1_interval", "hull",
+    "mcnemar", "mean_interval", "percentile_interval", "tango", "wilson",
+]  # fmt: skip
 
 Interval: TypeAlias = tuple[float, float]
 """Lower and upper limit: in [0, 1] for a proportion, in [-1, 1] for a difference of two."""

@@ -32,21 +32,10 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = [
-    "SCORES",
-    "ClassScores",
-    "IntervalDetails",
-    "LabScores",
-    "Metrics",
-    "Predictions",
-    "evaluate",
-    "most_confident_errors",
-    "plain",
-    "read_json",
-    "read_metrics",
-    "rebuilt",
-    "write_json",
+    "SCORES", "ClassScores", "IntervalDetails", "LabScores", "Metrics", "Predictions", "evaluate",
+    "most_confident_errors", "plain", "read_json", "read_metrics", "rebuilt", "write_json",
     "write_metrics",
-]
+]  # fmt: skip
 
 FEW = 30
 """A class with fewer images gets a warning: one error changes its recall by more than 3 points."""

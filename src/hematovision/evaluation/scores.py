@@ -12,15 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "accuracy",
-    "balanced_accuracy",
-    "confusion_matrix",
-    "f1",
-    "macro_f1",
-    "mean_defined",
-    "precision",
-    "recall",
-]
+    "accuracy", "balanced_accuracy", "confusion_matrix", "f1", "macro_f1", "mean_defined",
+    "precision", "recall",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 

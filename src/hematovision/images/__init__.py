@@ -17,22 +17,7 @@ from hematovision.images.writing import encode_png, write
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
 __all__ = [
-    "MAX_ASPECT",
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "MAX_SIDE",
-    "SIZE",
-    "PixelBudget",
-    "encode_png",
-    "find_images",
-    "fit",
-    "is_image_name",
-    "iter_images",
-    "load",
-    "mean_colours",
-    "read",
-    "read_bytes",
-    "unsupported_format",
-    "view",
-    "write",
-]
+    "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "SIZE", "PixelBudget", "encode_png",
+    "find_images", "fit", "is_image_name", "iter_images", "load", "mean_colours", "read",
+    "read_bytes", "unsupported_format", "view", "write",
+]  # fmt: skip

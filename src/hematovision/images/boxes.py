@@ -8,16 +8,9 @@ from typing import TypeAlias
 from hematovision.errors import AnnotationError
 
 __all__ = [
-    "MIN_SIDE",
-    "Box",
-    "Size",
-    "clip_box",
-    "intersect_box",
-    "round_box",
-    "scale_box",
-    "show_box",
+    "MIN_SIDE", "Box", "Size", "clip_box", "intersect_box", "round_box", "scale_box", "show_box",
     "turn_box",
-]
+]  # fmt: skip
 
 Box: TypeAlias = tuple[float, float, float, float]
 """``(xmin, ymin, xmax, ymax)`` in pixels of the field; ``xmax`` and ``ymax`` are exclusive."""

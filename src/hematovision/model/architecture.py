@@ -16,20 +16,9 @@ from typing import Literal
 from hematovision.model.network import INPUT, Layer
 
 __all__ = [
-    "BATCH_NORM_EPSILON",
-    "BLOCKS",
-    "FEATURES",
-    "STEM",
-    "STEM_FILTERS",
-    "TOP",
-    "Block",
-    "ConvLayer",
-    "WeightSpec",
-    "block_layers",
-    "conv_layers",
-    "network_layers",
-    "weight_specs",
-]
+    "BATCH_NORM_EPSILON", "BLOCKS", "FEATURES", "STEM", "STEM_FILTERS", "TOP", "Block", "ConvLayer",
+    "WeightSpec", "block_layers", "conv_layers", "network_layers", "weight_specs",
+]  # fmt: skip
 
 STEM_FILTERS = 32
 """Channels after the first convolution."""

@@ -36,23 +36,10 @@ from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
-    "BUNDLE_FILES",
-    "H5",
-    "KERAS",
-    "MANIFEST",
-    "MAX_FILE_BYTES",
-    "MAX_MODEL_BYTES",
-    "ONNX",
-    "Bundle",
-    "finish_bundle",
-    "library_versions",
-    "read_bundle",
-    "seal",
-    "seal_self_test",
-    "stage_bundle",
-    "with_self_test",
-    "write_bundle",
-]
+    "BUNDLE_FILES", "H5", "KERAS", "MANIFEST", "MAX_FILE_BYTES", "MAX_MODEL_BYTES", "ONNX",
+    "Bundle", "finish_bundle", "library_versions", "read_bundle", "seal", "seal_self_test",
+    "stage_bundle", "with_self_test", "write_bundle",
+]  # fmt: skip
 
 ONNX = "hematovision_model.onnx"
 H5 = "hematovision_model.h5"

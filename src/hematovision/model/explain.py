@@ -18,17 +18,9 @@ from hematovision.model.head import Head
 from hematovision.model.network import INPUT_SIZE
 
 __all__ = [
-    "LEAN",
-    "MAX_SIDE",
-    "MIN_SIDE",
-    "both_ways",
-    "colour_of",
-    "draw_overlay",
-    "grad_cam",
-    "hottest_point",
-    "logit_slopes",
-    "upsample",
-]
+    "LEAN", "MAX_SIDE", "MIN_SIDE", "both_ways", "colour_of", "draw_overlay", "grad_cam",
+    "hottest_point", "logit_slopes", "upsample",
+]  # fmt: skip
 
 LEAN = 0.25
 """Offset of a place's field of view, down and to the right of its middle, in places.

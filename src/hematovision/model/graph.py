@@ -30,14 +30,9 @@ with needs_extra("train", "Reading an ONNX model"):
     from onnx import TensorProto, helper, numpy_helper
 
 __all__ = [
-    "IR_VERSION",
-    "OPSET",
-    "ClassifierParts",
-    "GraphBuilder",
-    "backbone_graph",
-    "classifier_graph",
+    "IR_VERSION", "OPSET", "ClassifierParts", "GraphBuilder", "backbone_graph", "classifier_graph",
     "read_classifier_graph",
-]
+]  # fmt: skip
 
 _NETWORK = "hematovision.network"  # Key of the metadata with `Network.to_text`.
 

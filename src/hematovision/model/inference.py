@@ -21,16 +21,9 @@ from hematovision.errors import ImageError, TooManyPixelsError
 from hematovision.rows import Row, Schema
 
 __all__ = [
-    "LOOK_AHEAD",
-    "ImageResult",
-    "Item",
-    "Predictor",
-    "Source",
-    "Together",
-    "ahead",
-    "infer",
+    "LOOK_AHEAD", "ImageResult", "Item", "Predictor", "Source", "Together", "ahead", "infer",
     "predict_image",
-]
+]  # fmt: skip
 
 LOOK_AHEAD = 4
 """Images per thread in flight: enough to hide a slow file, too few to fill memory."""

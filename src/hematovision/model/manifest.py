@@ -23,19 +23,10 @@ from hematovision.model.thresholds import Thresholds
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
-    "INPUT_CONTRACT",
-    "INPUT_SIZES",
-    "MAX_MANIFEST_BYTES",
-    "SCALING",
-    "SCHEMA_VERSION",
-    "SHARED_WEIGHTS",
-    "BackboneRef",
-    "JsonObject",
-    "Manifest",
-    "Shapes",
-    "is_safe_name",
+    "INPUT_CONTRACT", "INPUT_SIZES", "MAX_MANIFEST_BYTES", "SCALING", "SCHEMA_VERSION",
+    "SHARED_WEIGHTS", "BackboneRef", "JsonObject", "Manifest", "Shapes", "is_safe_name",
     "parse_manifest",
-]
+]  # fmt: skip
 
 SCHEMA_VERSION = 3
 """The newest schema of ``bundle.json`` that this version reads, and the one that it writes.

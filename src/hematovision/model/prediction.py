@@ -15,13 +15,8 @@ from hematovision.model.thresholds import is_out_of_distribution
 from hematovision.rows import ERROR, Column, Schema, Value
 
 __all__ = [
-    "NOT_READ",
-    "NOT_RECOGNISED",
-    "Prediction",
-    "RawPredictions",
-    "headline",
-    "prediction_schema",
-]
+    "NOT_READ", "NOT_RECOGNISED", "Prediction", "RawPredictions", "headline", "prediction_schema",
+]  # fmt: skip
 
 NOT_READ = "Not read"
 """The headline of a file that could not be read."""

@@ -11,14 +11,9 @@ from types import MappingProxyType
 from hematovision.errors import ModelNotFoundError
 
 __all__ = [
-    "BACKBONES",
-    "DEFAULT_BACKBONE",
-    "DEFAULT_MODEL",
-    "MANIFEST",
-    "KerasApplication",
-    "bundled_models",
-    "find_model",
-]
+    "BACKBONES", "DEFAULT_BACKBONE", "DEFAULT_MODEL", "MANIFEST", "KerasApplication",
+    "bundled_models", "find_model",
+]  # fmt: skip
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
 """The bundled model that every entry point uses unless another is chosen."""

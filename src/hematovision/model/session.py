@@ -27,23 +27,10 @@ from hematovision.model.manifest import INPUT_SIZES, Shapes
 from hematovision.model.onnx_file import check_self_contained
 
 __all__ = [
-    "CPU",
-    "CUDA",
-    "DEVICE",
-    "Port",
-    "Ports",
-    "Session",
-    "check_images",
-    "check_outputs",
-    "chosen_providers",
-    "input_size",
-    "open_session",
-    "read_ports",
-    "reading_threads",
-    "run_each",
-    "run_one",
-    "usable_cpus",
-]
+    "CPU", "CUDA", "DEVICE", "Port", "Ports", "Session", "check_images", "check_outputs",
+    "chosen_providers", "input_size", "open_session", "read_ports", "reading_threads", "run_each",
+    "run_one", "usable_cpus",
+]  # fmt: skip
 
 DEVICE = "HEMATOVISION_DEVICE"
 """Environment variable that chooses the device: ``cpu``, ``cuda``, or ``auto`` (the default)."""

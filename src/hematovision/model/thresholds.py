@@ -16,15 +16,9 @@ from hematovision.errors import ModelError
 from hematovision.model.checks import checked
 
 __all__ = [
-    "LOW_CONFIDENCE",
-    "UNLIKE_TRAINING",
-    "Decision",
-    "Thresholds",
-    "accepts",
-    "decide",
-    "fit_thresholds",
-    "is_out_of_distribution",
-]
+    "LOW_CONFIDENCE", "UNLIKE_TRAINING", "Decision", "Thresholds", "accepts", "decide",
+    "fit_thresholds", "is_out_of_distribution",
+]  # fmt: skip
 
 LOW_CONFIDENCE = "low confidence"
 UNLIKE_TRAINING = "unlike the training images"

@@ -26,18 +26,9 @@ from hematovision.model.architecture import FEATURES, network_layers, weight_spe
 from hematovision.model.network import INPUT_SIZE, Layer, Network, kernel_axes
 
 __all__ = [
-    "BUNDLED_WEIGHTS",
-    "MAX_WEIGHTS_BYTES",
-    "WEIGHTS_BYTES",
-    "BackboneWeights",
-    "Slot",
-    "Weights",
-    "bundled_weights",
-    "bundled_weights_path",
-    "layout",
-    "to_keras_layout",
-    "to_onnx_layout",
-]
+    "BUNDLED_WEIGHTS", "MAX_WEIGHTS_BYTES", "WEIGHTS_BYTES", "BackboneWeights", "Slot", "Weights",
+    "bundled_weights", "bundled_weights_path", "layout", "to_keras_layout", "to_onnx_layout",
+]  # fmt: skip
 
 BUNDLED_WEIGHTS = "hematology"
 """Name of the packaged weights."""

@@ -12,14 +12,6 @@ from hematovision.reporting.report import (
 from hematovision.reporting.tables import write_predictions
 
 __all__ = [
-    "GALLERY",
-    "CardFacts",
-    "ErrorExample",
-    "ReportFacts",
-    "Statements",
-    "model_card",
-    "render_report",
-    "write_figure_files",
-    "write_predictions",
-    "write_report",
-]
+    "GALLERY", "CardFacts", "ErrorExample", "ReportFacts", "Statements", "model_card",
+    "render_report", "write_figure_files", "write_predictions", "write_report",
+]  # fmt: skip

@@ -29,20 +29,10 @@ from hematovision.reporting.wording import (
 )
 
 __all__ = [
-    "INTENDED_USE",
-    "NOT_FOR_DIAGNOSIS",
-    "NOT_RECORDED",
-    "WHERE_ERRORS_ARE",
-    "CardFacts",
-    "Statements",
-    "accepted_errors",
-    "data_rows",
-    "failure_summary",
-    "model_card",
-    "partition_rows",
-    "preprocessing",
-    "truth_rows",
-]
+    "INTENDED_USE", "NOT_FOR_DIAGNOSIS", "NOT_RECORDED", "WHERE_ERRORS_ARE", "CardFacts",
+    "Statements", "accepted_errors", "data_rows", "failure_summary", "model_card", "partition_rows",
+    "preprocessing", "truth_rows",
+]  # fmt: skip
 
 Lines: TypeAlias = tuple[str, ...]
 Row: TypeAlias = tuple[str, str]

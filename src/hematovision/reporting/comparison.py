@@ -19,13 +19,9 @@ from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render
 from hematovision.reporting.wording import p_value, points, points_interval
 
 __all__ = [
-    "Differing",
-    "PairExample",
-    "is_shown",
-    "render_comparison",
-    "verdict",
+    "Differing", "PairExample", "is_shown", "render_comparison", "verdict",
     "write_comparison_report",
-]
+]  # fmt: skip
 
 ALPHA = 0.05
 

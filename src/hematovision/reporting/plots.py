@@ -31,24 +31,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "CONFUSION",
-    "CURVES",
-    "PNG_DPI",
-    "TABLE",
-    "Drawing",
-    "best_epoch",
-    "class_scores_figure",
-    "confusion_figure",
-    "curves_figure",
-    "differences_figure",
-    "known_quantities",
-    "learning_curve_figure",
-    "png",
-    "reliability_figure",
-    "risk_coverage_figure",
-    "svg",
+    "CONFUSION", "CURVES", "PNG_DPI", "TABLE", "Drawing", "best_epoch", "class_scores_figure",
+    "confusion_figure", "curves_figure", "differences_figure", "known_quantities",
+    "learning_curve_figure", "png", "reliability_figure", "risk_coverage_figure", "svg",
     "write_figure_files",
-]
+]  # fmt: skip
 
 History: TypeAlias = Sequence[Mapping[str, float]]
 """One row per epoch: ``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``."""

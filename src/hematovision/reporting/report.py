@@ -29,16 +29,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 __all__ = [
-    "BASELINE_NAMES",
-    "GALLERY",
-    "ErrorExample",
-    "ReportFacts",
-    "data_uri",
-    "render_page",
-    "render_report",
-    "svg_uri",
-    "write_report",
-]
+    "BASELINE_NAMES", "GALLERY", "ErrorExample", "ReportFacts", "data_uri", "render_page",
+    "render_report", "svg_uri", "write_report",
+]  # fmt: skip
 
 GALLERY = 24
 """The most images in a gallery."""

@@ -7,17 +7,9 @@ from collections.abc import Iterable
 from hematovision.evaluation.intervals import Interval
 
 __all__ = [
-    "NOT_A_DEVICE",
-    "SYNTHETIC",
-    "are_synthetic",
-    "interval",
-    "number",
-    "p_value",
-    "percent",
-    "points",
-    "points_interval",
-    "split_name",
-]
+    "NOT_A_DEVICE", "SYNTHETIC", "are_synthetic", "interval", "number", "p_value", "percent",
+    "points", "points_interval", "split_name",
+]  # fmt: skip
 
 NOT_A_DEVICE = "For research and teaching. Not a medical device."
 SYNTHETIC = "Synthetic images, not patients"

@@ -26,23 +26,10 @@ from hematovision.errors import DatasetError, OutputError, TrainingError
 from hematovision.files import ensure_folder, is_held, open_own, write_bytes, writing
 
 __all__ = [
-    "Epoch",
-    "EventLog",
-    "Kind",
-    "ModelComparison",
-    "Retraining",
-    "Scores",
-    "State",
-    "Step",
-    "append_event",
-    "events_file",
-    "first_event",
-    "read_events",
-    "read_retraining",
-    "retrainings",
-    "start_retraining",
-    "work_folder",
-]
+    "Epoch", "EventLog", "Kind", "ModelComparison", "Retraining", "Scores", "State", "Step",
+    "append_event", "events_file", "first_event", "read_events", "read_retraining", "retrainings",
+    "start_retraining", "work_folder",
+]  # fmt: skip
 
 Kind: TypeAlias = Literal["train", "adapt"]
 State: TypeAlias = Literal["running", "done", "failed", "stopped"]

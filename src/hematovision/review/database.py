@@ -46,22 +46,10 @@ from hematovision.files import sha256_bytes
 from hematovision.paths import data_folder
 
 __all__ = [
-    "VERSION_TABLE",
-    "Base",
-    "BatchRow",
-    "Database",
-    "DecisionRow",
-    "DeletedImageRow",
-    "DeletionRow",
-    "ImageRow",
-    "ModelRow",
-    "PredictionRow",
-    "SettingRow",
-    "UtcDateTime",
-    "WaitingRow",
-    "database_url",
-    "image_key",
-]
+    "VERSION_TABLE", "Base", "BatchRow", "Database", "DecisionRow", "DeletedImageRow",
+    "DeletionRow", "ImageRow", "ModelRow", "PredictionRow", "SettingRow", "UtcDateTime",
+    "WaitingRow", "database_url", "image_key",
+]  # fmt: skip
 
 VERSION_TABLE = "hematovision_version"
 """Alembic's table under our own name, so that other programs can share a server's database."""

@@ -15,25 +15,10 @@ from hematovision.errors import ReviewError
 from hematovision.model.prediction import Prediction
 
 __all__ = [
-    "LEASE",
-    "Agreement",
-    "Batch",
-    "Decision",
-    "Deletion",
-    "Kind",
-    "Known",
-    "ModelRef",
-    "NewPrediction",
-    "Queue",
-    "RecordedPrediction",
-    "Retention",
-    "Reviewed",
-    "Waiting",
-    "check_png",
-    "clean_name",
-    "clean_person",
-    "clean_sha256",
-]
+    "LEASE", "Agreement", "Batch", "Decision", "Deletion", "Kind", "Known", "ModelRef",
+    "NewPrediction", "Queue", "RecordedPrediction", "Retention", "Reviewed", "Waiting", "check_png",
+    "clean_name", "clean_person", "clean_sha256",
+]  # fmt: skip
 
 LEASE = timedelta(minutes=10)
 """How long a claimed cell is reserved; each decision of its reviewer renews the lease."""

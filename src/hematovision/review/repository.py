@@ -54,32 +54,11 @@ from hematovision.review.records import (
 )
 
 __all__ = [
-    "RETENTION",
-    "apply_retention",
-    "batches",
-    "certainty",
-    "claim",
-    "delete_batch",
-    "delete_image",
-    "delete_older",
-    "deletions",
-    "enqueue",
-    "find_batch",
-    "find_model",
-    "find_prediction",
-    "get_retention",
-    "get_setting",
-    "lock_claims",
-    "predictions_of",
-    "predictions_with_models",
-    "queues",
-    "record",
-    "send_to_review",
-    "set_setting",
-    "start_batch",
-    "to_model",
-    "to_prediction",
-]
+    "RETENTION", "apply_retention", "batches", "certainty", "claim", "delete_batch", "delete_image",
+    "delete_older", "deletions", "enqueue", "find_batch", "find_model", "find_prediction",
+    "get_retention", "get_setting", "lock_claims", "predictions_of", "predictions_with_models",
+    "queues", "record", "send_to_review", "set_setting", "start_batch", "to_model", "to_prediction",
+]  # fmt: skip
 
 RETENTION = "keeping"
 """The key of the setting, under its first name."""

@@ -30,13 +30,8 @@ from hematovision.tables.store import run_identity
 from hematovision.workflows.classify import ClassifySummary
 
 __all__ = [
-    "PackedClassifier",
-    "Shard",
-    "classify_on_cluster",
-    "fetch",
-    "predict_shard",
-    "shard_size",
-]
+    "PackedClassifier", "Shard", "classify_on_cluster", "fetch", "predict_shard", "shard_size",
+]  # fmt: skip
 
 READERS = 4
 """Images fetched at once while another is predicted: remote storage is slow to respond."""

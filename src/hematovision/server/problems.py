@@ -20,14 +20,8 @@ from typing import Any
 from hematovision.errors import ImageError, NotAnImageError, RequestError
 
 __all__ = [
-    "RETRY_AFTER",
-    "STATUSES",
-    "described",
-    "headers_of",
-    "kind_of",
-    "problem_body",
-    "status_of",
-]
+    "RETRY_AFTER", "STATUSES", "described", "headers_of", "kind_of", "problem_body", "status_of",
+]  # fmt: skip
 
 RETRY_AFTER = 1
 """Seconds after which to try again: a full queue takes less."""

@@ -32,19 +32,9 @@ from hematovision.server.models import LoadedModel
 from hematovision.server.problems import kind_of
 
 __all__ = [
-    "FILES",
-    "IMAGES",
-    "InferRequest",
-    "ModelMetadata",
-    "Port",
-    "RequestedOutput",
-    "ServerMetadata",
-    "Tensor",
-    "protocol_routes",
-    "read_images",
-    "read_request",
-    "written",
-]
+    "FILES", "IMAGES", "InferRequest", "ModelMetadata", "Port", "RequestedOutput", "ServerMetadata",
+    "Tensor", "protocol_routes", "read_images", "read_request", "written",
+]  # fmt: skip
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _MOST_OUTPUTS = 4

@@ -14,17 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 __all__ = [
-    "Array",
-    "Patch",
-    "capsule_depth",
-    "coverage",
-    "grain",
-    "make_patch",
-    "outline",
-    "outline_depth",
-    "random_generator",
-    "spots",
-]
+    "Array", "Patch", "capsule_depth", "coverage", "grain", "make_patch", "outline",
+    "outline_depth", "random_generator", "spots",
+]  # fmt: skip
 
 Array = NDArray[np.float32]
 

@@ -34,17 +34,9 @@ from hematovision.paths import name_bytes
 from hematovision.rows import ERROR, Schema, Value
 
 __all__ = [
-    "Identity",
-    "RunImages",
-    "Store",
-    "Stored",
-    "can_resume",
-    "check_identity",
-    "file_stamp",
-    "open_store",
-    "run_identity",
-    "store_path",
-]
+    "Identity", "RunImages", "Store", "Stored", "can_resume", "check_identity", "file_stamp",
+    "open_store", "run_identity", "store_path",
+]  # fmt: skip
 
 COMMIT_SECONDS = 2.0
 """Most work lost with a killed process. A commit takes some 35 ms on a disk, less than 2% of it."""

@@ -38,15 +38,9 @@ from hematovision.training.correction import (
 )
 
 __all__ = [
-    "Adapted",
-    "FeatureModel",
-    "adapt_labelled",
-    "adapt_unlabelled",
-    "align",
-    "out_of_fold_predictions",
-    "shifted_head",
-    "shifted_novelty",
-]
+    "Adapted", "FeatureModel", "adapt_labelled", "adapt_unlabelled", "align",
+    "out_of_fold_predictions", "shifted_head", "shifted_novelty",
+]  # fmt: skip
 
 _TEMPERATURE_SPREAD = 0.3  # Of its logarithm around 0: the usual miscalibration in another lab.
 

@@ -29,17 +29,9 @@ from hematovision.errors import TrainingError
 from hematovision.model.head import Head, log_softmax, softmax
 
 __all__ = [
-    "FOLDS",
-    "STRENGTHS",
-    "Correction",
-    "Examples",
-    "Fitted",
-    "Problem",
-    "corrected",
-    "fit_correction",
-    "group_folds",
-    "solutions",
-]
+    "FOLDS", "STRENGTHS", "Correction", "Examples", "Fitted", "Problem", "corrected",
+    "fit_correction", "group_folds", "solutions",
+]  # fmt: skip
 
 FOLDS = 5
 """Folds of the cross-validation: a model for each is fitted to four fifths of the images."""

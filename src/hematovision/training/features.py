@@ -20,16 +20,9 @@ from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import FeatureCache
 
 __all__ = [
-    "N_VIEWS",
-    "Extractor",
-    "Features",
-    "View",
-    "extract",
-    "plan_views",
-    "row_keys",
-    "row_of",
+    "N_VIEWS", "Extractor", "Features", "View", "extract", "plan_views", "row_keys", "row_of",
     "rows_of",
-]
+]  # fmt: skip
 
 N_VIEWS = 8
 """The rotations and flips of a square: all the views that need no interpolation."""

@@ -31,17 +31,9 @@ with needs_extra("train", "Training"):
     import keras
 
 __all__ = [
-    "FineTuned",
-    "Fit",
-    "Labelled",
-    "TrainingBatches",
-    "ValidationBatches",
-    "class_balanced",
-    "class_weights",
-    "fine_tune",
-    "fit_best",
-    "train_head",
-]
+    "FineTuned", "Fit", "Labelled", "TrainingBatches", "ValidationBatches", "class_balanced",
+    "class_weights", "fine_tune", "fit_best", "train_head",
+]  # fmt: skip
 
 _STEPS_PER_EXECUTION = 16  # A step takes under a millisecond; returning to Python doubled that.
 _VALIDATION_BATCH = 1024

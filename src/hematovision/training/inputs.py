@@ -25,14 +25,9 @@ from hematovision.training.feature_cache import FeatureCache, open_cache
 from hematovision.training.features import View, extract, plan_views, row_of
 
 __all__ = [
-    "RENDERED_DECOYS",
-    "SPOILT_DECOYS",
-    "DatasetFeatures",
-    "FeatureReader",
-    "SplitFeatures",
-    "decoy_features",
-    "views_of",
-]
+    "RENDERED_DECOYS", "SPOILT_DECOYS", "DatasetFeatures", "FeatureReader", "SplitFeatures",
+    "decoy_features", "views_of",
+]  # fmt: skip
 
 RENDERED_DECOYS = 88
 """Eight of each kind; more do not improve results measurably."""

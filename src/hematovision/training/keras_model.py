@@ -27,18 +27,9 @@ with needs_extra("train", "Training"):
     import keras
 
 __all__ = [
-    "BACKBONE_LAYER",
-    "SHRINK_LAYER",
-    "application",
-    "backbone_model",
-    "backbone_weights",
-    "classifier_model",
-    "head_model",
-    "head_of",
-    "network_of",
-    "trainable_from",
-    "tuned_weights",
-]
+    "BACKBONE_LAYER", "SHRINK_LAYER", "application", "backbone_model", "backbone_weights",
+    "classifier_model", "head_model", "head_of", "network_of", "trainable_from", "tuned_weights",
+]  # fmt: skip
 
 BACKBONE_LAYER = "mobilenetv2"
 """Name of the nested MobileNetV2 in Keras models; other backbones have their own name."""

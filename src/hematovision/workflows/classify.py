@@ -26,13 +26,8 @@ from hematovision.tables.store import RunImages, Store, can_resume, open_store, 
 from hematovision.workflows.outputs import claimed_folder
 
 __all__ = [
-    "ClassifySummary",
-    "Overlays",
-    "classify",
-    "open_overlays",
-    "overlay_names",
-    "predict_table",
-]
+    "ClassifySummary", "Overlays", "classify", "open_overlays", "overlay_names", "predict_table",
+]  # fmt: skip
 
 _ROWS_PER_STEP = 10_000
 """Rows of a table between two calls of the progress; written in well under a second."""

@@ -41,13 +41,8 @@ from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions
 
 __all__ = [
-    "CompareResult",
-    "DifferingImage",
-    "compare",
-    "differing_table",
-    "find_differing",
-    "gallery",
-]
+    "CompareResult", "DifferingImage", "compare", "differing_table", "find_differing", "gallery",
+]  # fmt: skip
 
 _COLUMNS = (
     "path",

@@ -34,12 +34,8 @@ from hematovision.reporting import (
 )
 
 __all__ = [
-    "LabelledPredictions",
-    "boxes_of",
-    "score_model",
-    "split_counts",
-    "write_evaluation",
-]
+    "LabelledPredictions", "boxes_of", "score_model", "split_counts", "write_evaluation",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,9 @@ from hematovision.data.samples import SPLITS, Split
 from hematovision.images.boxes import Box, Size, round_box, scale_box
 
 __all__ = [
-    "AnnotatedField",
-    "AnnotationFormat",
-    "Annotations",
-    "Collector",
-    "FieldImages",
-    "FieldToWrite",
-    "NamedBox",
-    "counted",
-    "fields_by_split",
-    "some",
-    "split_of",
-    "then",
-    "tidy",
-    "whole_number",
-]
+    "AnnotatedField", "AnnotationFormat", "Annotations", "Collector", "FieldImages", "FieldToWrite",
+    "NamedBox", "counted", "fields_by_split", "some", "split_of", "then", "tidy", "whole_number",
+]  # fmt: skip
 
 _MOST_PER_FILE = 3
 _DIGITS = 9  # a billionth of a pixel: floating-point noise only

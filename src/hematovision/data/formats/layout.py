@@ -22,14 +22,9 @@ from hematovision.errors import DatasetError
 from hematovision.images.finding import is_hidden
 
 __all__ = [
-    "Place",
-    "find_places",
-    "image_folder",
-    "open_places",
-    "visible_files",
-    "visible_folders",
+    "Place", "find_places", "image_folder", "open_places", "visible_files", "visible_folders",
     "without_wrapper",
-]
+]  # fmt: skip
 
 _IMAGE_FOLDERS = ("JPEGImages", "images")
 _OWN_NAMES = frozenset({*_IMAGE_FOLDERS, "Annotations", "annotations", "labels", "ImageSets"})

@@ -22,14 +22,9 @@ from hematovision.images.formats.source import (
 )
 
 __all__ = [
-    "MAX_ASPECT",
-    "MAX_SIDE",
-    "EncodedImage",
-    "Source",
-    "inspect",
-    "read_orientation",
+    "MAX_ASPECT", "MAX_SIDE", "EncodedImage", "Source", "inspect", "read_orientation",
     "unsupported_format",
-]
+]  # fmt: skip
 
 _EXPORT = "Export it as TIFF or PNG from the program that made it."
 

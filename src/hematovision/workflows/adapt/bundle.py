@@ -44,16 +44,9 @@ with needs_extra("train", "Adapting a model"):
     from hematovision.workflows.run_folder import stage_model
 
 __all__ = [
-    "Lab",
-    "Source",
-    "changed_examples",
-    "labelled_notes",
-    "open_source",
-    "predictions_table",
-    "write_adapted",
-    "write_evaluated",
-    "write_unevaluated",
-]
+    "Lab", "Source", "changed_examples", "labelled_notes", "open_source", "predictions_table",
+    "write_adapted", "write_evaluated", "write_unevaluated",
+]  # fmt: skip
 
 TABLE = "adaptation.csv"
 """The predictions for unlabelled images before and after adapting."""

@@ -26,17 +26,9 @@ with needs_extra("train", "Adapting a model"):
     from hematovision.training.features import N_VIEWS, View, extract
 
 __all__ = [
-    "LEAST_GROUPS",
-    "LEAST_LABELLED",
-    "LEAST_OF_CLASS",
-    "LEAST_UNLABELLED",
-    "LabFeatures",
-    "check_labelled",
-    "find_labelled",
-    "find_unlabelled",
-    "read_features",
-    "read_views",
-]
+    "LEAST_GROUPS", "LEAST_LABELLED", "LEAST_OF_CLASS", "LEAST_UNLABELLED", "LabFeatures",
+    "check_labelled", "find_labelled", "find_unlabelled", "read_features", "read_views",
+]  # fmt: skip
 
 LEAST_UNLABELLED = 20
 LEAST_LABELLED = 10
