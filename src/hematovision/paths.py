@@ -19,6 +19,8 @@ a cell of a CSV table  `csv_cell`                    a leading ``=``, ``+``, ``-
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import sys
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "cache_folder", "csv_cell", "csv_row", "data_folder", "escape_name", "from_csv_cell",
+    "cache_folder", "csv_cell", "csv_text", "data_folder", "escape_name", "from_csv_cell",
     "is_reserved", "name_bytes", "shown", "unescape_name", "valid_text", "valid_value",
 ]  # fmt: skip
 
@@ -133,9 +135,13 @@ def shown(text: object) -> str:
     return plain if plain.isprintable() else _UNSAFE.sub(_escaped, plain)
 
 
-def csv_row(values: Iterable[object]) -> list[object]:
-    """Return the values of a row for `csv.writer`, texts as `csv_cell` returns them."""
-    return [csv_cell(value) if isinstance(value, str) else value for value in values]
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return the rows of a CSV table, texts as `csv_cell` returns them."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    for row in rows:
+        writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in row])
+    return stream.getvalue()
 
 
 def csv_cell(text: str) -> str:

@@ -11,10 +11,8 @@ removes.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from hematovision.data.samples import SPLITS, Split
 from hematovision.data.textfiles import Row, read_table
 from hematovision.files import write_text
 from hematovision.images.boxes import Box, show_box
-from hematovision.paths import csv_row
+from hematovision.paths import csv_text
 
 __all__ = ["CELLS_FILE", "COLUMNS", "Cell", "read_cells", "write_cells"]
 
@@ -70,15 +68,13 @@ def write_cells(path: Path, cells: Iterable[Cell]) -> Path:
 
     Raises `OutputError` if `path` can't be written.
     """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Sequence[str]] = [COLUMNS]
     for cell in cells:
         box = ("",) * 4 if cell.box is None else tuple(map(_number, cell.box))
         flag = "true" if cell.touches_border else "false"
         place = (cell.file, cell.source, cell.field, cell.lab or "")
-        writer.writerow(csv_row((*place, *box, flag, cell.label, cell.split or "", cell.group)))
-    return write_text(path, stream.getvalue())
+        rows.append((*place, *box, flag, cell.label, cell.split or "", cell.group))
+    return write_text(path, csv_text(rows))
 
 
 def _cell(row: Row) -> Cell:

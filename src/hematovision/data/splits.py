@@ -11,9 +11,7 @@ in train, one of two groups in train and valid.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +21,7 @@ from pathlib import Path
 from hematovision.data.samples import SPLITS, Dataset, Split
 from hematovision.errors import SplitError
 from hematovision.files import write_text
-from hematovision.paths import csv_row, name_bytes
+from hematovision.paths import csv_text, name_bytes
 
 __all__ = [
     "FRACTIONS", "SPLIT_COLUMNS", "SPLIT_FILE", "complete_splits", "split_dataset", "write_splits",
@@ -102,12 +100,8 @@ def write_splits(dataset: Dataset, path: Path) -> Path:
 
     Raises `OutputError` if `path` can't be written.
     """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(SPLIT_COLUMNS)
-    for s in dataset:
-        writer.writerow(csv_row((dataset.relative(s), s.split or "", s.group, s.label)))
-    return write_text(path, stream.getvalue())
+    rows = ((dataset.relative(s), s.split or "", s.group, s.label) for s in dataset)
+    return write_text(path, csv_text((SPLIT_COLUMNS, *rows)))
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator
 from itertools import islice
@@ -18,6 +17,7 @@ from hematovision.data.samples import SPLIT_FOLDERS, Dataset, Sample, Split
 from hematovision.errors import DatasetError
 from hematovision.files import ensure_folder, write_bytes, write_text
 from hematovision.images.crops import crop
+from hematovision.paths import csv_text
 from hematovision.progress import Progress, no_progress
 from hematovision.synthetic.cells import KINDS
 from hematovision.synthetic.fields import Field, RenderedCell, render_cell, render_field
@@ -204,11 +204,8 @@ class _FieldsFolder:
 
     def close(self) -> None:
         """Write the boxes."""
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("image", "xmin", "ymin", "xmax", "ymax", "class", "kind"))
-        writer.writerows(self.rows)
-        write_text(self.folder / "annotations.csv", stream.getvalue())
+        header = ("image", "xmin", "ymin", "xmax", "ymax", "class", "kind")
+        write_text(self.folder / "annotations.csv", csv_text([header, *self.rows]))
         write_text(self.folder / NOTE_FILE, f"{NOTE}.\n")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hematovision.evaluation.metrics import Metrics
 from hematovision.files import write_text
-from hematovision.paths import csv_row
+from hematovision.paths import csv_text
 
 __all__ = ["REPORT_COLUMNS", "classification_report", "write_predictions"]
 
@@ -46,7 +44,7 @@ def classification_report(metrics: Metrics) -> str:
         ["macro avg", *map(_number, scores.mean(axis=0)), int(total)],
         ["weighted avg", *map(_number, support @ scores / total), int(total)],
     ]
-    return _csv((REPORT_COLUMNS, *rows))
+    return csv_text((REPORT_COLUMNS, *rows))
 
 
 def write_predictions(
@@ -85,13 +83,7 @@ def write_predictions(
         "lab": blank if labs is None else [lab or "" for lab in labs],
         **{f"p_{name}": [f"{p:.6f}" for p in table[:, i]] for i, name in enumerate(classes)},
     }
-    return write_text(path, _csv((tuple(columns), *zip(*columns.values(), strict=True))))
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(map(csv_row, rows))
-    return buffer.getvalue()
+    return write_text(path, csv_text((tuple(columns), *zip(*columns.values(), strict=True))))
 
 
 def _divided(counts: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.float64]:

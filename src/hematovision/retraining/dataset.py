@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,7 +12,7 @@ from pathlib import Path
 from hematovision.data.destination import appearing
 from hematovision.errors import DatasetError, OutputError
 from hematovision.files import ensure_folder, write_text, writing
-from hematovision.paths import csv_row, is_reserved
+from hematovision.paths import csv_text, is_reserved
 from hematovision.review.records import Reviewed
 
 __all__ = ["COLUMNS", "TABLE", "Exported", "export_reviewed"]
@@ -120,9 +118,5 @@ def _folder(label: str) -> str:
 
 
 def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in sorted(rows.values(), key=lambda row: row["file"]):
-        writer.writerow(csv_row(row[column] for column in COLUMNS))
-    return stream.getvalue()
+    ordered = sorted(rows.values(), key=lambda row: row["file"])
+    return csv_text((COLUMNS, *([row[column] for column in COLUMNS] for row in ordered)))

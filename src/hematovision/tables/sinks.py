@@ -9,8 +9,6 @@ spreadsheet would take for a formula gets an apostrophe in front (`hematovision.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +19,7 @@ from typing import Any, BinaryIO, Protocol
 from hematovision.errors import OutputError
 from hematovision.extras import require
 from hematovision.files import replacing, writing
-from hematovision.paths import csv_row, escape_name, valid_text
+from hematovision.paths import csv_text, escape_name, valid_text
 from hematovision.rows import Column, Schema, Value
 
 __all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table", "parquet_table"]
@@ -54,9 +52,7 @@ class _Csv:
         pass
 
     def _put(self, cells: Sequence[Value]) -> None:
-        line = io.StringIO(newline="")
-        csv.writer(line, lineterminator="\n").writerow(csv_row(cells))
-        self._stream.write(line.getvalue().encode("utf-8"))
+        self._stream.write(csv_text([cells]).encode("utf-8"))
 
 
 class _JsonLines:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +24,7 @@ from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.thresholds import accepts
-from hematovision.paths import csv_row, shown
+from hematovision.paths import csv_text, shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import ReportFacts
 from hematovision.reporting.comparison import (
@@ -337,16 +335,14 @@ def find_differing(
 
 def differing_table(differing: Sequence[DifferingImage], data: Dataset) -> str:
     """Return ``differences.csv``: one row per image, with the truth and both predictions."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[Sequence[str]] = [_COLUMNS]
     for image in differing:
         confidence = (f"{value:.6f}" for value in image.confidence)
         sample = image.sample
         truth = data.relative(sample), sample.label, image.right
         source = sample.group, sample.lab or ""
-        writer.writerow(csv_row([*truth, *image.predicted, *confidence, *image.decision, *source]))
-    return buffer.getvalue()
+        rows.append([*truth, *image.predicted, *confidence, *image.decision, *source])
+    return csv_text(rows)
 
 
 def gallery(differing: Sequence[DifferingImage], data: Dataset) -> Differing:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +29,7 @@ from hematovision.model.manifest import BackboneRef, Manifest
 from hematovision.model.novelty import Novelty
 from hematovision.model.registry import BACKBONES
 from hematovision.model.weights import Weights
-from hematovision.paths import shown
+from hematovision.paths import csv_text, shown
 from hematovision.reporting import CardFacts, ReportFacts, model_card
 from hematovision.reporting.card import NOT_RECORDED, Statements, preprocessing
 from hematovision.workflows.scoring import (
@@ -256,8 +254,5 @@ def _curve_table(curve: Sequence[CurvePoint]) -> str:
 
 def _history_table(history: Sequence[dict[str, float]]) -> str:
     columns = list(dict.fromkeys(name for row in history for name in row))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, "epoch": int(row["epoch"])} for row in history)
-    return stream.getvalue()
+    rows = ({**row, "epoch": int(row["epoch"])} for row in history)
+    return csv_text((columns, *([row.get(name, "") for name in columns] for row in rows)))

@@ -10,8 +10,6 @@ without cells. A table of images and labels without boxes describes cell images.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +38,7 @@ from hematovision.errors import AnnotationError, DatasetError
 from hematovision.files import write_text
 from hematovision.images import is_image_name
 from hematovision.images.boxes import Box, Size
-from hematovision.paths import csv_cell
+from hematovision.paths import csv_text
 from hematovision.taxonomy import normalise
 
 __all__ = ["CsvTable", "find_table"]
@@ -114,17 +112,15 @@ class CsvTable(AnnotationFormat):
     def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
         """Write ``annotations.csv``."""
         del classes  # a table has no list of classes
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(_WRITTEN)
+        rows: list[Sequence[object]] = [_WRITTEN]
         for field in fields:
-            start, split = (csv_cell(field.file), *field.size), field.split or ""
+            start, split = (field.file, *field.size), field.split or ""
             for label, box in field.boxes:
                 sides = (repr(whole_number(side)) for side in box)
-                writer.writerow((*start, csv_cell(label), *sides, split))
+                rows.append((*start, label, *sides, split))
             if not field.boxes:
-                writer.writerow((*start, "", "", "", "", "", split))
-        write_text(folder / "annotations.csv", stream.getvalue())
+                rows.append((*start, "", "", "", "", "", split))
+        write_text(folder / "annotations.csv", csv_text(rows))
 
 
 def find_table(folder: Path) -> Path | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ from hematovision.model.manifest import BackboneRef
 from hematovision.model.prediction import RawPredictions
 from hematovision.model.registry import find_model
 from hematovision.model.weights import bundled_weights
-from hematovision.paths import csv_row, escape_name, shown
+from hematovision.paths import csv_text, escape_name, shown
 from hematovision.reporting import GALLERY, CardFacts, ReportFacts, model_card, wording
 from hematovision.reporting.adaptation import (
     ChangedExample,
@@ -316,18 +314,16 @@ def predictions_table(
     files: Sequence[str], classes: Sequence[str], before: RawPredictions, after: RawPredictions
 ) -> str:
     """Return ``adaptation.csv``: each image with the predictions of the old and adapted model."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
     kinds = ("before", "after")
     names = (f"{name}_{kind}" for kind in kinds for name in ("label", "confidence", "novelty"))
-    writer.writerow(("path", *names))
+    rows = [["path", *names]]
     for i, file in enumerate(files):
         cells: list[str] = []
         for raw in (before, after):
             row = raw.probabilities[i]
             cells += [classes[row.argmax()], f"{row.max():.6f}", f"{raw.novelty[i]:.6f}"]
-        writer.writerow(csv_row((escape_name(file), *cells)))
-    return stream.getvalue()
+        rows.append([escape_name(file), *cells])
+    return csv_text(rows)
 
 
 def changed_examples(
