@@ -267,7 +267,7 @@ def check_entry(info: zipfile.ZipInfo, name: str) -> None:
     Raises `UnreadableFileError` if it is not.
     """
     if _leads_outside(info.filename):
-        problem = "its name in the archive leads out of the folder. Make the zip of plain names"
+        problem = "its name in the archive leads out of the folder. Use plain file names in the zip"
     elif not _is_plain_file(info):
         problem = "it is a link or a device in the archive, not a file. Put the image itself in"
     elif info.flag_bits & 1:

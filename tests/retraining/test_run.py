@@ -140,7 +140,7 @@ def test_without_a_test_split_the_note_warns_of_a_favoured_new_model(
     seal(tmp_path / "new", also=["predictions.csv"])
     found = compare_models(MODEL, tmp_path / "new", cells)
     assert found.n == len(read_dataset(cells, splits=splits).subset("valid"))
-    assert "stopped and calibrated the training" in found.note
+    assert "used for early stopping and calibration" in found.note
 
 
 def test_cells_that_the_old_model_was_trained_on_are_reported(tmp_path):

@@ -177,7 +177,7 @@ class Metrics:
         BundleError
             If `value` are not metrics of this schema version.
         """
-        return rebuilt(cls, value, "These are no metrics", "hematovision evaluate")
+        return rebuilt(cls, value, "These are not metrics", "hematovision evaluate")
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,8 @@ def compare_models(
     notes = ["The first model is the old one, the second the new one.", *result.notes]
     if split == "valid":
         notes.append(
-            "The dataset is too small for a test split, or has none: these cells stopped and "
-            "calibrated the training, which favours the new model."
+            "The dataset is too small for a test split, or has none: these cells were "
+            "used for early stopping and calibration, which favours the new model."
         )
     notes += _notes(bundles, data.subset(split))
     first, second = result.comparison.first, result.comparison.second

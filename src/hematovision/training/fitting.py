@@ -67,8 +67,8 @@ def train_head(
     """
     if len(np.unique(labels)) < 2:
         raise TrainingError(
-            f"The training split has {len(labels)} images of {len(np.unique(labels))} class; a "
-            "classifier needs images of at least two. Add some."
+            "The training split must have images of at least two classes. Received: "
+            f"{len(labels)} images of {len(np.unique(labels))}. Add images of another class."
         )
     keras.utils.set_random_seed(options.seed)
     model = head_model(features.shape[1], (options.hidden, n_classes))

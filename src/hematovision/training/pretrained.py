@@ -140,7 +140,7 @@ def _from_model(model: Any) -> Weights:
             return _from_backbone(candidate, side=next(iter(sides), SIZE))
     raise WeightsError(
         "The model has no layer 'Conv_1_bn', so it is not a MobileNetV2 of Keras. Give one made by "
-        " keras.applications.MobileNetV2."
+        "keras.applications.MobileNetV2."
     )
 
 
