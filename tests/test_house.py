@@ -287,3 +287,76 @@ def test_no_cache_grows_without_bound(path: Path):
         bounded = re.search(r"(maxsize|max_entries)=\d+", text)
         alone = not (arguments.args or arguments.kwonlyargs or arguments.vararg)
         assert bounded or alone, f"{path.name}: {function.name} keeps a result for each argument"
+
+
+# Words of the old vocabulary, as patterns, and the words of docs/architecture.md to write instead.
+BANNED = {
+    r"answer": "prediction, predict; response (HTTP)",
+    r"(?<![a-z])(tell|tells|told|telling|untold)(?![a-z])": "report, show, print, distinguish",
+    r"(?<![a-z])(say|says|said|saying|unsaid)(?![a-z])": "predict, state, print, report",
+    r"(?<!scikit[-_])(?<!sk)(?<!transfer )(?<!machine[ -])learn(?!ing[ _-]?(rate|curve))": (
+        "train, training, trained, fit"
+    ),
+    r"phantom": "synthetic",
+    r"(?<![a-z])drawn(?![a-z])": "synthetic, rendered; sampled; plotted",
+    r"picture": "image, field",
+    r"strang": "out-of-distribution; untrusted; unexpected",
+    r"(?<![a-z])doors?(?![a-z])": "entry point",
+    r"golden": "self-test",
+    r"(?<![a-z])shel(f|ves)(?![a-z])": "model library",
+    r"judg": "evaluate, score",
+    r"(?<![a-z.])(rooms?|floors?|benches)(?![a-z])": "package, layer",
+    r"(?<![a-z])(go|goes|gone|going|went) on(?! (a|the) )": "continue, resume",
+    r"(?<![a-z])besides?(?![a-z])": "next to, with, apart from",
+    r"(?<![a-z])anew(?![a-z])": "again, from scratch",
+    r"(?<![a-z])(the|a|HTTP|plain) service(?![a-z])": "server",
+    r"(?<![a-z])(train|training|valid|validation|test) parts?(?![a-z])": "split",
+    r"(?<![a-z])parts? of (a|the|its) (data|dataset)(?![a-z])": "split",
+    r"\d %(?![\w({%])": "a percentage without a space: 96.3%",
+    r"hardly": "barely; baselines",
+    r"refusal": "error, refused image",
+}
+
+# Words that a file needs in a line: names that older versions wrote, an alias, a title.
+ALLOWED = {
+    "CHANGELOG.md": ("phantom", "answers", "**Learn**", "/learn", "learn/", "*Learn*"),
+    "docs/decisions/0008-reviews-in-a-database.md": ("`answer`",),
+    "src/hematovision/app/main.py": ("learn",),
+    "src/hematovision/cli/datasets.py": ("phantom",),
+    "src/hematovision/data/synthesize.py": ("PHANTOM",),
+    "src/hematovision/evaluation/baselines.py": ("Statistical Learning",),
+    "src/hematovision/evaluation/metrics.py": ("answered",),
+    "src/hematovision/model/manifest.py": ("golden",),
+    "src/hematovision/reporting/wording.py": ("phantom",),
+    "src/hematovision/server/engine.py": ("answers",),
+    "src/hematovision/workflows/demo.py": ("phantom",),
+    "tests/app/test_journey.py": ("learn",),
+    "tests/cli/test_datasets.py": ("phantom",),
+    "tests/model/test_manifest.py": ("golden",),
+    "tests/reporting/test_report.py": ("phantom", "Phantom"),
+    "tests/review/test_migrations.py": ("answer",),
+    "tests/server/test_application.py": ("answers",),
+    "tests/server/test_running.py": ("golden",),
+    "tests/workflows/test_train.py": ("phantom", "PHANTOM"),
+}
+# The old names of tables and keys.
+FROZEN = re.compile(
+    r"LICENSE|requirements/|tests/.*/data/.*(?<!py)$|src/hematovision/models/.*/metrics\.json"
+    r"|src/hematovision/review/migrations/versions/"
+)
+
+
+def test_no_text_uses_a_word_of_the_old_vocabulary():
+    found = []
+    for path in filter(is_text, project_files()):
+        name = path.relative_to(ROOT).as_posix()
+        if path == Path(__file__) or FROZEN.match(name):
+            continue
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for pattern, instead in BANNED.items():
+            for match in re.finditer(pattern, text, re.IGNORECASE):
+                number = text.count("\n", 0, match.start())
+                if not any(word in lines[number] for word in ALLOWED.get(name, ())):
+                    found.append(f"{name}:{number + 1}: {match[0]!r}; write: {instead}")
+    assert not found, "\n".join(found)
