@@ -154,7 +154,7 @@ class Taxonomy:
         if not (isinstance(name, str) and isinstance(classes, list) and isinstance(aliases, dict)):
             raise TaxonomyError(
                 "A taxonomy is described by `name` (text), `classes` (list) and `aliases` "
-                f"(object). Received: {value!r}"
+                f"(object). Received: {repr(value)[:80]}"
             )
         return cls(name, tuple(map(str, classes)), {k: tuple(v) for k, v in aliases.items()})
 

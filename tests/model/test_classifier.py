@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -18,7 +19,7 @@ from hematovision.errors import (
     TooManyPixelsError,
 )
 from hematovision.model import classifier as module
-from hematovision.model.bundle import ONNX, read_bundle, write_bundle
+from hematovision.model.bundle import ONNX, read_bundle, with_self_test, write_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.explain import both_ways, grad_cam
 from hematovision.model.inference import Item, predict_image
@@ -350,3 +351,12 @@ resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20,) * 2)
 for prediction in classifier.stream(paths):
     print(prediction.label, prediction.error)
 """
+
+
+@pytest.mark.parametrize("output", ["probabilities", "features", "attention"])
+def test_a_wrong_shape_in_the_manifest_is_an_error(run_folder, output):
+    bundle = read_bundle(run_folder)
+    outputs = {**with_self_test(bundle).manifest.outputs, output: (7,)}
+    stated = replace(bundle.manifest, outputs=outputs)
+    with pytest.raises(BundleError, match=rf"'{output}' must have the shape \(7,\)"):
+        Classifier(replace(bundle, manifest=stated))

@@ -142,6 +142,13 @@ def test_images_that_are_all_the_same_give_finite_scores():
     assert scores.min() > 0
 
 
+def test_a_basis_never_leaves_half_precision():
+    spread = np.random.default_rng(0).normal(0, 1e-7, (40, SIZE)).astype(np.float32)
+    novelty = fit_novelty(spread, np.arange(40) % 2, 2, np.zeros((4, SIZE))).scaled_to(spread)
+    assert np.isfinite(novelty.basis).all()
+    assert np.isfinite(novelty.score(spread)).all()
+
+
 def test_the_fit_is_quick():
     cells = Cells(size=1280)
     rows, labels = cells.draw(10_000)

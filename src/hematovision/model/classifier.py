@@ -87,8 +87,8 @@ class Classifier:
                 f"{name}: the ONNX file takes images of {ports.size} pixels, but bundle.json has "
                 f"{bundle.manifest.input_size}. It does not belong to this bundle.json."
             )
-        expected = {**bundle.manifest.outputs, "probabilities": (len(self.classes),)}
-        check_outputs(ports, expected, name=name)
+        check_outputs(ports, bundle.manifest.outputs, name=name)
+        check_outputs(ports, {"probabilities": (len(self.classes),)}, name=name)
         self.size = ports.size
         self.explains = _ATTENTION in ports.outputs
         self.scores_novelty = "novelty" in ports.outputs

@@ -60,6 +60,8 @@ class Novelty(NamedTuple):
         unit = float(np.median(self.score(features))) if len(features) else 0.0
         if unit <= 0 or self.basis is None:
             return self
+        # Almost constant features have a tiny median: the basis must stay in half precision.
+        unit = max(unit, float(np.abs(self.basis).max()) / float(np.finfo(np.float16).max))
         return self._replace(
             basis=np.asarray(self.basis.astype(np.float32) / unit, np.float16),
             direction=None if self.direction is None else self.direction / np.float32(unit),

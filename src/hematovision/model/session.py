@@ -231,12 +231,12 @@ def check_outputs(ports: Ports, expected: Shapes, *, name: str) -> None:
     Shapes are without N. Errors call the model `name`. Raises `BundleError` if one has another
     shape or is missing.
     """
-    implied = dict(expected)
-    feature_map = ports.outputs.get("feature_map")
-    if feature_map:
-        implied |= {"attention": feature_map[:2]} if "attention" in ports.outputs else {}
-        implied |= {"features": feature_map[2:]} if "features" in ports.outputs else {}
-    for output, shape in implied.items():
+    implied: Shapes = {}
+    if "feature_map" in ports.outputs:
+        *place, depth = ports.outputs["feature_map"]
+        shapes = {"attention": tuple(place), "features": (depth,)}
+        implied = {output: shapes[output] for output in shapes if output in ports.outputs}
+    for output, shape in (*expected.items(), *implied.items()):
         if ports.outputs.get(output) != shape:
             raise BundleError(
                 f"{name}: the ONNX file's output {output!r} must have the shape {shape} after N. "
