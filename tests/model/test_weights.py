@@ -88,7 +88,7 @@ def test_a_side_that_no_network_has_is_refused(weights, side):
 
 def test_a_file_with_nonsense_for_a_side_is_refused(weights):
     data = BackboneWeights(weights.arrays, 128).to_bytes()
-    with pytest.raises(WeightsError, match="sees images"):
+    with pytest.raises(WeightsError, match="side of a network"):
         BackboneWeights.from_bytes(data[:WEIGHTS_BYTES] + b"\xff" * 64)
 
 
