@@ -19,9 +19,9 @@ from typing import BinaryIO
 from hematovision.errors import OutputError
 
 __all__ = [
-    "copy_file", "delete_held", "delete_leftovers", "ensure_folder", "hold", "is_held", "open_own",
-    "replacing", "sha256_bytes", "sha256_file", "sync", "try_hold", "try_hold_at", "write_bytes",
-    "write_new", "write_text", "writing",
+    "copy_file", "delete_held", "delete_leftovers", "ensure_folder", "hold", "hold_lock", "is_held",
+    "open_own", "replacing", "sha256_bytes", "sha256_file", "sync", "try_hold", "try_hold_at",
+    "write_bytes", "write_new", "write_text", "writing",
 ]  # fmt: skip
 
 
@@ -304,3 +304,18 @@ def is_held(path: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+@contextmanager
+def hold_lock(lock: Path, taken: str) -> Iterator[None]:
+    """Hold a lock file during the block; an `OutputError` of text `taken` if it is held already."""
+    with open_own(lock) as stream:
+        with writing(lock):  # Some network file systems have no locks.
+            held = try_hold_at(lock, stream)
+        if not held:
+            raise OutputError(taken)
+        try:
+            yield
+        finally:
+            with writing(lock):
+                delete_held(lock, stream)

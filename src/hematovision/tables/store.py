@@ -17,17 +17,16 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from hematovision.errors import OutputError
 from hematovision.files import (
-    delete_held,
     delete_leftovers,
     ensure_folder,
+    hold_lock,
     open_own,
-    try_hold_at,
     writing,
 )
 from hematovision.paths import name_bytes
@@ -298,23 +297,14 @@ def open_store(
             _remove(path)
 
 
-@contextmanager
-def _held(table: Path, path: Path) -> Iterator[None]:
+def _held(table: Path, path: Path) -> AbstractContextManager[None]:
     """Keep other processes from writing the same table."""
     lock = path.with_name(f"{path.name}-running")
-    with open_own(lock) as stream:
-        with writing(lock):  # Some network file systems have no locks.
-            held = try_hold_at(lock, stream)
-        if not held:
-            raise OutputError(
-                f"Another process is writing the table {table}: it holds {lock}. Wait until it has "
-                "finished, or choose another --out."
-            )
-        try:
-            yield
-        finally:
-            with writing(lock):
-                delete_held(lock, stream)
+    return hold_lock(
+        lock,
+        f"Another process is writing the table {table}: it holds {lock}. Wait until it has "
+        "finished, or choose another --out.",
+    )
 
 
 @contextmanager

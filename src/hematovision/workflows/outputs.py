@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hematovision.errors import OutputError
-from hematovision.files import delete_held, ensure_folder, open_own, try_hold_at, writing
+from hematovision.files import ensure_folder, hold_lock, writing
 from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
 __all__ = ["LOCK", "claimed_folder", "held_folder", "refuse_inside"]
@@ -102,18 +102,12 @@ def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
     """
     lock = ensure_folder(path) / LOCK
     was_there = lock.exists()
-    with open_own(lock) as stream:
-        with writing(lock):  # Some network file systems have no locks.
-            held = try_hold_at(lock, stream)
-        if not held:
-            raise OutputError(
-                f"Another run is working in the folder {path}: it holds {lock}. Wait until it has "
-                f"ended, or choose another folder with {option}."
-            )
-        try:
-            yield was_there
-        finally:
-            delete_held(lock, stream)
+    taken = (
+        f"Another run is working in the folder {path}: it holds {lock}. Wait until it has "
+        f"ended, or choose another folder with {option}."
+    )
+    with hold_lock(lock, taken):
+        yield was_there
 
 
 def _others(path: Path) -> list[Path]:

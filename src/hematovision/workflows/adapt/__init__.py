@@ -7,25 +7,32 @@ and which predictions changed.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
-from hematovision.errors import DatasetError, ImageError, TrainingError
+from hematovision.errors import DatasetError, ImageError, TaxonomyError, TrainingError
 from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import needs_extra, require
+from hematovision.files import sha256_bytes
+from hematovision.images import find_images
 from hematovision.model.prediction import RawPredictions
 from hematovision.model.thresholds import accepts
-from hematovision.paths import shown
+from hematovision.paths import name_bytes, shown
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.adaptation import PredictionChanges, prediction_changes
+from hematovision.taxonomy import Taxonomy
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions, boxes_of, score_model, split_counts
 
 with needs_extra("train", "Adapting a model"):
+    from hematovision.model.backbone import Backbone
     from hematovision.training.adapting import (
         FeatureModel,
         adapt_labelled,
@@ -33,6 +40,8 @@ with needs_extra("train", "Adapting a model"):
         out_of_fold_predictions,
     )
     from hematovision.training.correction import Examples
+    from hematovision.training.feature_cache import open_cache
+    from hematovision.training.features import N_VIEWS, View, extract
     from hematovision.workflows.adapt.bundle import (
         Lab,
         Source,
@@ -44,17 +53,17 @@ with needs_extra("train", "Adapting a model"):
         write_evaluated,
         write_unevaluated,
     )
-    from hematovision.workflows.adapt.images import (
-        LEAST_UNLABELLED,
-        LabFeatures,
-        check_labelled,
-        find_labelled,
-        find_unlabelled,
-        read_features,
-        read_views,
-    )
 
 __all__ = ["AdaptResult", "adapt"]
+
+_LEAST_UNLABELLED = 20
+_LEAST_LABELLED = 10
+_LEAST_OF_CLASS = 3
+_LEAST_GROUPS = 3
+"""Fewer images, or from fewer fields, do not represent a lab."""
+
+_MOST_UNREADABLE = 0.5
+_MOST_ROWS = 1600  # 8 views of 200 images take seconds.
 
 NOT_EVALUATED = (
     "The images have no labels: temperature and thresholds are those of the old model, and the "
@@ -64,6 +73,23 @@ NOT_EVALUATED = (
 # At most 7 and 4 of 30 images in four labs; half and more, and a third, where adapting did harm.
 _MOST_REVIEWED = 0.5
 _MOST_CHANGED = 0.2
+
+
+@dataclass(frozen=True)
+class _LabFeatures:
+    """The readable images among some files, with their features."""
+
+    kept: NDArray[np.int64]  # shape (N,): their positions among the files
+    features: NDArray[np.float32]  # shape (N, 1280)
+    colours: NDArray[np.float32]  # shape (N, 3): mean red, green and blue, 0 to 255
+    digests: tuple[str, ...]  # SHA-256 of each file
+    refused: tuple[ImageError, ...]  # the unreadable ones
+
+    def fingerprint(self, labels: Sequence[str] = ()) -> str:
+        """Return the SHA-256 over content and label of every image, independent of file names."""
+        names = labels or [""] * len(self.digests)
+        lines = sorted(f"{label} {d}" for label, d in zip(names, self.digests, strict=True))
+        return sha256_bytes(name_bytes("\n".join(lines)))
 
 
 @dataclass(frozen=True)
@@ -148,7 +174,7 @@ def adapt(
     require("adapt")
     folder, out = Path(folder), Path(out)
     source = open_source(model)
-    data = None if unlabelled else find_labelled(folder, source.bundle.taxonomy, progress)
+    data = None if unlabelled else _find_labelled(folder, source.bundle.taxonomy, progress)
     with claimed_folder(out, inputs=[folder]):
         if data is None:
             return _adapt_unlabelled(source, folder, out, seed, progress)
@@ -158,11 +184,11 @@ def adapt(
 def _adapt_unlabelled(
     source: Source, folder: Path, out: Path, seed: int, progress: Progress
 ) -> AdaptResult:
-    paths = find_unlabelled(folder)
-    found = read_features(paths, source.backbone, progress)
-    if len(found.kept) < LEAST_UNLABELLED:
+    paths = _find_unlabelled(folder)
+    found = _read_features(paths, source.backbone, progress)
+    if len(found.kept) < _LEAST_UNLABELLED:
         raise DatasetError(
-            f"{folder} has {len(found.kept)} readable images; at least {LEAST_UNLABELLED} are "
+            f"{folder} has {len(found.kept)} readable images; at least {_LEAST_UNLABELLED} are "
             "needed to measure how a lab's images differ, and a hundred of all classes are better. "
             "Add some."
         )
@@ -211,12 +237,12 @@ def _check_changes(changes: PredictionChanges) -> None:
 def _adapt_labelled(
     source: Source, data: Dataset, out: Path, seed: int, progress: Progress
 ) -> AdaptResult:
-    found = read_features([sample.path for sample in data], source.backbone, progress)
+    found = _read_features([sample.path for sample in data], source.backbone, progress)
     readable = data.with_samples(data.samples[i] for i in found.kept)
     is_test = np.array([sample.split == "test" for sample in readable], bool)
     training = readable.with_samples(s for s in readable if s.split != "test")
-    check_labelled(training)
-    views = read_views([sample.path for sample in training], source.backbone, progress)
+    _check_labelled(training)
+    views = _read_views([sample.path for sample in training], source.backbone, progress)
     examples = Examples(views, training.labels, tuple(sample.group for sample in training))
     adapted, strength = adapt_labelled(source.model, examples, seed)
     if is_test.any():
@@ -246,7 +272,7 @@ def _adapt_labelled(
     return AdaptResult(out, report, lab.n, before, metrics, None, found.refused, notes)
 
 
-def _labelled_lab(data: Dataset, found: LabFeatures) -> Lab:
+def _labelled_lab(data: Dataset, found: _LabFeatures) -> Lab:
     counts = split_counts(data)
     return Lab(
         name=shown(data.root.resolve().name),
@@ -260,7 +286,7 @@ def _labelled_lab(data: Dataset, found: LabFeatures) -> Lab:
 
 
 def _baseline(
-    data: Dataset, found: LabFeatures, is_test: NDArray[np.bool_]
+    data: Dataset, found: _LabFeatures, is_test: NDArray[np.bool_]
 ) -> TrainingSplit | None:
     """Return what the baselines are fitted to; None if that would be the evaluated images."""
     if not is_test.any():
@@ -268,3 +294,99 @@ def _baseline(
     training = [sample for sample, test in zip(data, is_test, strict=True) if not test]
     colours = found.colours[~is_test].astype(np.float64)
     return TrainingSplit(data.labels[~is_test], boxes_of(training), colours)
+
+
+def _find_labelled(
+    folder: Path, taxonomy: Taxonomy, progress: Progress = no_progress
+) -> Dataset | None:
+    """Read the class folders in `folder`; return None if it has no folders.
+
+    Raises `DatasetError` if there is no such folder, or images lie both in folders and next to
+    them. Raises `TaxonomyError` if a folder is no class of the model, or several are the same
+    class.
+    """
+    inner = _folders(folder)
+    if set(inner) == {""}:
+        return None
+    if "" in inner:
+        names = ", ".join(f"{name} ({n})" for name, n in sorted(inner.items()) if name)
+        raise DatasetError(
+            f"{folder} has {inner['']} images next to the folders {names}. Put each into the "
+            "folder of its class, or all into one folder without others if they have no labels; "
+            "--unlabelled ignores folder names."
+        )
+    try:
+        return read_dataset(folder, taxonomy, progress=progress)
+    except TaxonomyError as error:
+        raise TaxonomyError(f"{error} If the images have no labels, use --unlabelled.") from error
+
+
+def _folders(folder: Path) -> Counter[str]:
+    """Count images by the name of their folder, "" for those directly in `folder`."""
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise DatasetError(
+            f"The folder {folder} {problem}. Give a folder of a lab's images, in class folders if "
+            "they are labelled."
+        )
+    return Counter(
+        path.parent.name if path.parent != folder else "" for path in find_images([folder])
+    )
+
+
+def _find_unlabelled(folder: Path) -> list[Path]:
+    """Return the images in `folder`, at any depth.
+
+    Raises `DatasetError` if there is no such folder, or no image in it.
+    """
+    _folders(folder)
+    return find_images([folder])
+
+
+def _read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress) -> _LabFeatures:
+    """Compute the features of image files, or take them from the cache.
+
+    Raises `DatasetError` if more than half of them cannot be read.
+    """
+    with open_cache(backbone.sha256, backbone.n_features) as cache:
+        found = extract([View(path) for path in paths], backbone, cache, progress)
+    if len(found.refused) > _MOST_UNREADABLE * len(paths):
+        raise DatasetError(
+            f"{len(found.refused)} of {len(paths)} images cannot be read, more than half. The "
+            f"first: {found.refused[0]}. Check the folder."
+        )
+    return _LabFeatures(found.kept, found.values, found.mean_colours, found.digests, found.refused)
+
+
+def _read_views(
+    paths: Sequence[Path], backbone: Backbone, progress: Progress
+) -> NDArray[np.float32]:
+    """Compute the features of several views of readable files; fewer views of many files.
+
+    Returns float32 (N, V, 1280), V at most 8; the first is the image itself.
+    """
+    n_views = max(1, min(N_VIEWS, _MOST_ROWS // len(paths)))
+    views = [View(path, index) for path in paths for index in range(n_views)]
+    with open_cache(backbone.sha256, backbone.n_features) as cache:
+        found = extract(views, backbone, cache, progress)
+    return found.values.reshape(len(paths), n_views, -1)
+
+
+def _check_labelled(data: Dataset) -> None:
+    """Check that there are enough labelled images to adapt to.
+
+    Raises `DatasetError` if there are fewer than `_LEAST_LABELLED` images, than two classes with
+    `_LEAST_OF_CLASS` of them, or than `_LEAST_GROUPS` groups.
+    """
+    counts = {label: n for label, n in data.counts().items() if n}
+    enough = [label for label, n in counts.items() if n >= _LEAST_OF_CLASS]
+    groups = len({sample.group for sample in data})
+    if len(data) < _LEAST_LABELLED or len(enough) < 2 or groups < _LEAST_GROUPS:
+        listed = ", ".join(f"{label} {n}" for label, n in counts.items()) or "none"
+        raise DatasetError(
+            f"{data.root} has {len(data)} readable labelled images of {groups} fields or patients "
+            f"to adapt to ({listed}); at least {_LEAST_LABELLED} are needed, of at least two "
+            f"classes with {_LEAST_OF_CLASS} each and of {_LEAST_GROUPS} fields or patients, and "
+            "30 to 100 are better. Label some more, or put them into one folder and use "
+            "--unlabelled."
+        )
