@@ -60,3 +60,11 @@ def test_an_unknown_taxonomy_lists_those_known():
     assert get_taxonomy("pbc8") is PBC8
     with pytest.raises(TaxonomyError, match=r"'x'.*rbc-wbc-platelets, pbc8, or folders"):
         get_taxonomy("x")
+
+
+def test_the_error_of_a_damaged_taxonomy_is_one_short_line():
+    damaged = {"name": ["a\nb"] * 1000, "classes": ["a", "b"], "aliases": {}}
+    with pytest.raises(TaxonomyError, match=r"`name` \(text\).* Received: \{'name'") as caught:
+        Taxonomy.from_json(damaged)
+    assert len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)
