@@ -201,7 +201,7 @@ def test_a_table_that_cannot_be_written_is_an_error(run, colour_model, cell_imag
     assert result.stderr.startswith("Error: Cannot create the folder")
 
 
-def test_models_are_listed_with_their_figures_and_cards(run, monkeypatch, tmp_path: Path):
+def test_models_are_listed_with_their_metrics_and_cards(run, monkeypatch, tmp_path: Path):
     entry = ModelEntry(
         name="colours",
         classes=("red", "green"),
@@ -213,7 +213,7 @@ def test_models_are_listed_with_their_figures_and_cards(run, monkeypatch, tmp_pa
     )
     monkeypatch.setattr("hematovision.workflows.models.list_models", lambda: [entry])
     printed = run("models").stdout
-    assert re.search(r"colours +945 +99\.4\s% +98\.1 to 99\.96\s% +5\.0\s%", printed)
+    assert re.search(r"colours +945 +99\.4% +98\.1 to 99\.96% +5\.0%", printed)
     assert "colours: red, green" in printed
     assert "MODEL_CARD.md" in printed.replace("\n", "")
 
