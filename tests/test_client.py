@@ -65,7 +65,7 @@ def test_predictions_are_those_of_the_library(client, cells, tmp_path):
             assert one.novelty == pytest.approx(other.novelty, abs=1e-6)
     assert found[18].error == wanted[18].error
     assert "No such file" in found[19].error
-    assert "no file" in found[20].error
+    assert "not a file" in found[20].error
 
 
 def test_one_path_or_the_bytes_of_one_are_enough(client, cells):
@@ -212,7 +212,7 @@ MODEL = b'"model": {"name": "m", "hash": "h", "classes": ["a"], "explains": true
 )
 def test_a_response_of_another_kind_of_server_is_an_error(body):
     with responding((200, {}, body)) as (client, _):
-        assert "not that of a HematoVision server" in refused(
+        assert "not from a compatible HematoVision server" in refused(
             lambda: client.classify(b"x"), "failed"
         )
 

@@ -1,6 +1,6 @@
-"""Untrusted archives: unpacked into a new folder (`unpack`), or read in memory (`open_zip`).
+"""Untrusted archives: unpack to a new folder (`unpack`), or read in memory (`open_zip`).
 
-Both reject names that lead out of the folder, links, devices and decompression bombs.
+Both reject path traversal, links, devices and decompression bombs.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from hematovision.progress import Progress, no_progress
 __all__ = ["check_entry", "is_zip", "open_zip", "read_entry", "unpack"]
 
 MAX_ENTRIES = 200_000
-"""Limits archives of millions of empty files, which use up a disk's inodes. The largest known
+"""Stops archives of millions of empty files from using up a disk's inodes. The largest known
 dataset has 17,092 images."""
 
 MAX_UNPACKED = 16 * 2**30
-"""Bytes in all; limits decompression bombs (a nested one of 42 kB unpacks to petabytes). The
-largest known dataset has 0.3 GB."""
+"""Total bytes; stops decompression bombs (a nested one of 42 kB unpacks to petabytes). The largest
+known dataset has 0.3 GB."""
 
 MAX_RATIO = 100
-"""Unpacked to packed bytes: DEFLATE reaches 1,032 on zeros alone; box files compress about 10 to 1,
-images barely."""
+"""Largest ratio of unpacked to packed bytes. DEFLATE reaches 1,032 on zeros; box files compress
+about 10 to 1, images hardly at all."""
 
 SLACK = 2**24
-"""Bytes that may be unpacked whatever the ratio: a small archive of text is harmless."""
+"""Bytes that may be unpacked at any ratio: a small archive of text is harmless."""
 
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -80,14 +80,13 @@ class _Entry:
 def unpack(archive: Path, dest: Path, progress: Progress = no_progress) -> int:
     """Unpack a zip or tar archive into a new folder.
 
-    A single folder around all files, as in GitHub's archives, is left out; so are the entries that
-    macOS adds (``__MACOSX``, ``.DS_Store``). `dest` appears once everything is unpacked.
+    A single folder around all files, as in GitHub's archives, is stripped. Entries added by macOS
+    (``__MACOSX``, ``.DS_Store``) are skipped. `dest` appears once everything is unpacked.
 
-    The content of `archive` decides between ``.zip``, ``.tar``, ``.tar.gz``, ``.tar.bz2`` and
-    ``.tar.xz``. An existing `dest` is replaced. Returns the number of files unpacked. Raises
-    `DownloadError` if it is no such archive or a damaged one, holds anything but files and folders
-    or a name outside of `dest`, or exceeds the limits of this module. Raises `OutputError` if the
-    folder cannot be made.
+    `archive` is a zip, tar, tar.gz, tar.bz2 or tar.xz file with any suffix. An existing `dest` is
+    replaced. Returns the number of files unpacked. Raises `DownloadError` if the archive is damaged
+    or of another format, contains anything but files and folders or a name outside `dest`, or
+    exceeds the limits of this module. Raises `OutputError` if the folder cannot be created.
     """
     ensure_folder(dest.parent)
     fresh = dest.with_name(f".{dest.name}.unpacking")
@@ -111,7 +110,7 @@ def _damage(archive: Path) -> Iterator[None]:
     except _DAMAGE as error:
         raise DownloadError(
             f"Cannot unpack {archive}: {error}. Expected an undamaged zip or tar archive and "
-            "enough free space. Delete the file and run the same command again."
+            "enough free space. Delete the file and re-run the command."
         ) from error
 
 
@@ -133,7 +132,7 @@ def _zip_entry(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Entry:
 def _tar_entries(archive: Path, opened: tarfile.TarFile) -> Iterator[_Entry]:
     for number, member in enumerate(opened):
         if number > MAX_ENTRIES:
-            _refuse(archive, f"holds more than {MAX_ENTRIES} entries")
+            _refuse(archive, f"contains more than {MAX_ENTRIES} entries")
         yield _Entry(
             member.name,
             member.size,
@@ -144,34 +143,34 @@ def _tar_entries(archive: Path, opened: tarfile.TarFile) -> Iterator[_Entry]:
 
 
 def _checked(archive: Path, entries: list[_Entry]) -> list[tuple[PurePosixPath, _Entry]]:
-    """Return the files to write and where, relative to the new folder."""
+    """Return the files to write and their paths relative to the new folder."""
     if len(entries) > MAX_ENTRIES:
-        _refuse(archive, f"holds {len(entries)} entries, the limit is {MAX_ENTRIES}")
+        _refuse(archive, f"contains {len(entries)} entries, the limit is {MAX_ENTRIES}")
     total = sum(entry.size for entry in entries)
     if total > _allowed(archive):
         _refuse(archive, f"would unpack to {total} bytes, the limit is {_allowed(archive)}")
     files = []
     for entry in entries:
         if _leads_outside(entry.name):
-            _refuse(archive, f"holds the name {entry.name!r}, which leads out of its folder")
+            _refuse(archive, f"contains the name {entry.name!r}, which leads out of its folder")
         if not (entry.is_file or entry.is_folder):
-            _refuse(archive, f"holds {entry.name!r}, which is neither a file nor a folder")
+            _refuse(archive, f"contains {entry.name!r}, which is neither a file nor a folder")
         if entry.is_file and not _is_litter(entry.name):
             files.append((PurePosixPath(entry.name), entry))
     if not files:
-        _refuse(archive, "holds no files")
+        _refuse(archive, "contains no files")
     tops = {path.parts[0] if len(path.parts) > 1 else "" for path, _ in files}
     skipped = 1 if len(tops) == 1 and "" not in tops else 0
     return [(PurePosixPath(*path.parts[skipped:]), entry) for path, entry in files]
 
 
 def _is_plain_file(info: zipfile.ZipInfo) -> bool:
-    """Return whether a zip's entry is a file, not a folder, a link or a device."""
+    """Return whether a zip entry is a file, not a folder, a link or a device."""
     return not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
 
 
 def _leads_outside(name: str) -> bool:
-    """Return whether an entry's name could lead out of the folder it is joined to.
+    """Return whether an entry's name could escape from the folder it is joined to.
 
     ``../`` and absolute names write anywhere ("zip slip", CVE-2018-1000117 and many more); Windows
     reads a backslash as a separator and a colon as a drive or a hidden stream.
@@ -202,7 +201,7 @@ def _write(
         target.parent.mkdir(parents=True, exist_ok=True)
         source = entry.open()
         if source is None:
-            _refuse(archive, f"holds {entry.name!r} without content")
+            _refuse(archive, f"contains {entry.name!r} without content")
         with source, target.open("wb") as stream:
             # The declared sizes may be wrong: the written bytes count.
             while block := source.read(_BLOCK):
@@ -221,7 +220,7 @@ def _refuse(archive: Path, what: str) -> NoReturn:
 
 
 def is_zip(stream: BinaryIO) -> bool:
-    """Return whether a stream begins like a zip; rewind it."""
+    """Return whether a stream starts like a zip archive; rewind it."""
     stream.seek(0)
     magic = stream.read(4)
     stream.seek(0)
@@ -232,12 +231,11 @@ def is_zip(stream: BinaryIO) -> bool:
 def open_zip(
     stream: BinaryIO, name: str, *, most: int, ratio: int
 ) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """Open a zip and list its files, without folders and entries that macOS adds; unpack none.
+    """Open a zip and list its files, without folders and entries added by macOS.
 
-    The seekable `stream` is called `name` in errors. At most `most` files are allowed, and `ratio`
-    declared bytes per packed byte beyond 16 MiB. Raises `UnreadableFileError` if it is damaged, or
-    its entries overlap. Raises `TooManyBytesError` if it holds too many files, or would unpack to
-    too much: a decompression bomb.
+    `stream` must be seekable; errors call it `name`. Raises `UnreadableFileError` if it is damaged
+    or its entries overlap. Raises `TooManyBytesError` if it contains more than `most` files, or
+    declares more than `ratio` bytes per packed byte beyond 16 MiB.
     """
     size = stream.seek(0, io.SEEK_END)
     found = _count_entries(stream)
@@ -248,7 +246,7 @@ def open_zip(
     except _DAMAGE as error:
         raise UnreadableFileError(
             name,
-            f"the zip archive is damaged or incomplete ({error}). Make it again, or upload the "
+            f"the zip archive is damaged or incomplete ({error}). Create it again, or upload the "
             "images themselves.",
         ) from error
     with archive:
@@ -271,7 +269,7 @@ def check_entry(info: zipfile.ZipInfo, name: str) -> None:
     elif not _is_plain_file(info):
         problem = "it is a link or a device in the archive, not a file. Put the image itself in"
     elif info.flag_bits & 1:
-        problem = "it is encrypted. Make the zip without a password"
+        problem = "it is encrypted. Create the zip without a password"
     elif info.compress_type not in _PACKED:
         kind = _OTHERS.get(info.compress_type, f"method {info.compress_type}")
         problem = f"it is packed with {kind}; the archive must use DEFLATE, as ordinary zips do"
@@ -281,24 +279,24 @@ def check_entry(info: zipfile.ZipInfo, name: str) -> None:
 
 
 def read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
-    """Unpack one entry in memory, never more than it declares.
+    """Unpack one entry in memory, up to its declared size.
 
-    Raises `UnreadableFileError` if it is damaged, or its size or checksum differs from the
-    archive's. Raises `NotAnImageError` if it is itself an archive.
+    Raises `UnreadableFileError` if it is damaged, or its size or checksum is not as declared.
+    Raises `NotAnImageError` if it is itself an archive.
     """
     try:
         with archive.open(info) as stream:
             content = stream.read(info.file_size)
-            more = stream.read(1)  # zipfile compares the checksum at the end.
+            more = stream.read(1)  # zipfile checks the checksum at the end
     except _DAMAGE as error:
         raise UnreadableFileError(
-            name, f"it is damaged in the archive ({error}). Make the zip again."
+            name, f"it is damaged in the archive ({error}). Create the zip again."
         ) from error
     if more or len(content) != info.file_size:
         raise UnreadableFileError(
             name,
-            f"the archive declares {info.file_size:,} bytes, but it has another size. Make the zip "
-            "again.",
+            f"its size is not the {info.file_size:,} bytes that the archive declares. Create the "
+            "zip again.",
         )
     if content.startswith(_MAGIC):
         raise NotAnImageError(
@@ -308,9 +306,9 @@ def read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> by
 
 
 def _count_entries(stream: BinaryIO) -> int:
-    """Return how many entries a zip has at most, whatever it declares.
+    """Return an upper bound on the number of entries, whatever the zip declares.
 
-    `zipfile` builds an object for each entry at once: half a gigabyte of directory would take ten
+    `zipfile` builds an object for every entry: half a gigabyte of directory would use ten gigabytes
     of memory.
     """
     stream.seek(0)
@@ -324,7 +322,7 @@ def _count_entries(stream: BinaryIO) -> int:
 def _too_many(name: str, found: int, most: int) -> TooManyBytesError:
     return TooManyBytesError(
         name,
-        f"the zip archive holds {found:,} entries; at most {most:,} files are taken at once. "
+        f"the zip archive has {found:,} entries; at most {most:,} files are accepted at once. "
         "Nothing was unpacked. Split it, or use `hematovision classify`.",
     )
 
@@ -338,7 +336,7 @@ def _check_overlap(name: str, infos: Sequence[zipfile.ZipInfo], size: int) -> No
             raise UnreadableFileError(
                 name,
                 "entries of the zip archive overlap, as in a decompression bomb. "
-                "Nothing was unpacked. Make it again, or upload the images themselves.",
+                "Nothing was unpacked. Create it again, or upload the images themselves.",
             )
 
 
@@ -346,7 +344,7 @@ def _check_ratio(name: str, unpacked: int, packed: int, ratio: int) -> None:
     if unpacked > ratio * packed + SLACK:
         raise TooManyBytesError(
             name,
-            f"the zip archive of {packed:,} bytes would unpack to {unpacked:,}, as a "
-            f"decompression bomb does; images do not shrink by more than {ratio}. Nothing "
+            f"the zip archive of {packed:,} bytes would unpack to {unpacked:,}, like a "
+            f"decompression bomb; images never compress by more than {ratio}. Nothing "
             "was unpacked. Upload the images themselves.",
         )

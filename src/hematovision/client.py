@@ -1,4 +1,4 @@
-"""A Python client of the HTTP server, with nothing but the core installed.
+"""A Python client for the HTTP server; needs only the core dependencies.
 
 >>> from hematovision.client import Client
 >>> client = Client("http://127.0.0.1:8000")  # doctest: +SKIP
@@ -38,29 +38,29 @@ KINDS: Mapping[int, str] = {
     503: "full",
     504: "deadline",
 }
-"""`RequestError.kind` for each status; ``"unreachable"`` without a response, ``"failed"`` for any
-other."""
+"""`RequestError.kind` for each status; ``"unreachable"`` without a response, otherwise
+``"failed"``."""
 
 _TRY_AGAIN = 503
-_LONGEST_WAIT = 30.0  # Seconds, whatever a server asks for.
-_ALWAYS_ACCEPTED = 2**20  # Bytes that any server accepts.
-_LONGEST_RESPONSE = 2**26  # Bytes.
-_BATCH = 16  # Files per request: enough to keep every thread of a server busy.
-_BATCH_BYTES = 2**23  # Of a request, unless a single file has more; a server accepts 2**25.
+_LONGEST_WAIT = 30.0  # seconds, even if the server asks for more
+_ALWAYS_ACCEPTED = 2**20  # bytes that any server accepts
+_LONGEST_RESPONSE = 2**26  # bytes
+_BATCH = 16  # files per request: enough to keep every server thread busy
+_BATCH_BYTES = 2**23  # per request, unless a single file is larger; a server accepts 2**25
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model of a server.
+    """A model on a server.
 
     Parameters
     ----------
     name : str
     hash : str
-        SHA-256 of its ONNX file.
+        SHA-256 of the ONNX file.
     classes : tuple of str
     explains : bool
-        Whether it can return explanation maps.
+        Whether the model can return explanation maps.
     """
 
     name: str
@@ -70,24 +70,24 @@ class ServedModel:
 
 
 class Client:
-    """A client of a server. Several threads may use one.
+    """A client for one server; safe to share between threads.
 
     Parameters
     ----------
     url : str
-        The server's address, for instance ``"http://127.0.0.1:8000"``.
+        The server's address, such as ``"http://127.0.0.1:8000"``.
     api_key : str, optional
-        Sent with every request, if given.
+        Sent with every request.
     timeout : float
         Request timeout in seconds.
     retries : int
-        How often to try again if a server is full, starting or shutting down (503). The server
-        decides after how long, but at most 30 seconds each time.
+        Number of retries if the server is full, starting up or shutting down (503). The server
+        sets the delay, which is limited to 30 seconds.
 
     Raises
     ------
     ValueError
-        If `url` is no HTTP address, or no header can carry the key.
+        If `url` is not an HTTP address, or the key is not valid in a header.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Client:
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def ready(self) -> bool:
-        """Return whether the server accepts requests; False, too, if it cannot be reached."""
+        """Return whether the server is reachable and accepts requests."""
         try:
             self._request("/v2/health/ready", retries=0)
         except RequestError:
@@ -116,27 +116,27 @@ class Client:
         Raises
         ------
         RequestError
-            If the server cannot be reached, requires a key, or is no HematoVision server.
+            If the server cannot be reached, requires a key, or is not a HematoVision server.
         """
         return [_served_model(one) for one in _objects(self._request("/v1/models"), "models")]
 
     def classify(
         self, images: str | Path | bytes | Iterable[str | Path | bytes], model: str | None = None
     ) -> list[Prediction]:
-        """Classify images on the server, with the results of `Classifier.predict`.
+        """Classify images on the server; the results are those of `Classifier.predict`.
 
         Parameters
         ----------
         images : path, bytes, or iterable of them
-            Image files, or their contents. One that cannot be read gets the decision ``"refused"``;
-            the others are processed normally. Names of files are not sent.
+            Image files, or their contents. An unreadable file gets the decision ``"refused"``;
+            the rest are processed normally. File names are not sent.
         model : str, optional
             One of `models`; by default the first.
 
         Returns
         -------
         list of Prediction
-            In the order of `images`; ``path`` is the path as it was given, or ``"image 0"``.
+            In the order of `images`; ``path`` is the path as given, or ``"image 0"`` for bytes.
 
         Raises
         ------
@@ -202,13 +202,13 @@ class Client:
         if size > _ALWAYS_ACCEPTED and isinstance(reason, ConnectionError):
             return RequestError(
                 "too large",
-                f"{self.url} closed the connection while {size:,} bytes were sent; perhaps "
-                "its limit is lower (option --max-bytes). Send smaller images.",
+                f"{self.url} closed the connection while {size:,} bytes were being sent; its "
+                "limit may be lower (option --max-bytes). Send smaller images.",
             )
         return RequestError(
             "unreachable",
-            f"There was no response from {self.url} within {self.timeout:g} seconds: {reason}. Is "
-            "the server running there (`hematovision serve`), and is the address right?",
+            f"No response from {self.url} within {self.timeout:g} seconds: {reason}. Check that "
+            "the server is running (`hematovision serve`) and that the address is right.",
         )
 
 
@@ -216,11 +216,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Keeps images and keys from being sent to another address."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow none: the response becomes an `HTTPError`."""
+        """Follow no redirect: the response becomes an `HTTPError`."""
 
 
 def _batches(images: Iterable[str | Path | bytes]) -> Iterator[list[Item]]:
-    """Read images, no further than needed, and group them for one request each."""
+    """Read images lazily, and group them by request."""
     batch: list[Item] = []
     size = 0
     for i, image in enumerate(images):
@@ -254,7 +254,7 @@ def _read(image: str | Path | bytes, number: int) -> Item:
 
 
 def _form(contents: list[bytes]) -> tuple[bytes, str]:
-    """Return a multipart form and its type."""
+    """Return a multipart form and its content type."""
     boundary = uuid.uuid4().hex
     parts = []
     for i, content in enumerate(contents):
@@ -267,17 +267,17 @@ def _form(contents: list[bytes]) -> tuple[bytes, str]:
 
 
 def _bearer(api_key: str) -> str:
-    """Return the key as a header; urllib encodes it in Latin-1, so that UTF-8 is sent."""
+    """Return the header's value, which urllib encodes as Latin-1 so that UTF-8 is sent."""
     if not api_key.strip() or not api_key.isprintable():
         raise ValueError(
-            "`api_key` must not be empty or have line breaks; leave it out for a server without "
-            f"one. Received: {len(api_key)} characters"
+            "`api_key` must not be empty or contain line breaks; omit it if the server needs no "
+            f"key. Received: {len(api_key)} characters"
         )
     return f"Bearer {api_key}".encode().decode("latin-1")
 
 
 def _seconds(headers: Message) -> float:
-    """Return after how many seconds to try again."""
+    """Return the number of seconds until the next attempt."""
     text = headers.get("Retry-After", "")
     return min(float(text), _LONGEST_WAIT) if text.isdecimal() else 1.0
 
@@ -288,7 +288,7 @@ def _json_object(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise _unexpected("no JSON") from error
     if not isinstance(value, dict):
-        raise _unexpected("no JSON object")
+        raise _unexpected("not a JSON object")
     return value
 
 
@@ -311,7 +311,7 @@ def _prediction(row: dict[str, Any], name: str, classes: tuple[str, ...]) -> Pre
     try:
         return Prediction.from_values(row | {"path": name}, classes)
     except (KeyError, TypeError, ValueError) as error:
-        raise _unexpected(f"no row of {', '.join(classes)}: {error}") from error
+        raise _unexpected(f"a row does not fit {', '.join(classes)}: {error}") from error
 
 
 def _problem(error: urllib.error.HTTPError) -> RequestError:
@@ -321,13 +321,13 @@ def _problem(error: urllib.error.HTTPError) -> RequestError:
         return RequestError(kind, str(json.loads(error.read(2**16))["error"]))
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return RequestError(
-            kind, f"{error.url} responded {error.code} {error.reason}. Is the address right?"
+            kind, f"{error.url} responded {error.code} {error.reason}. Check the address."
         )
 
 
 def _unexpected(what: str) -> RequestError:
     return RequestError(
         "failed",
-        f"The response is not that of a HematoVision server: {what}. Check the address, and that "
-        "server and client have the same version.",
+        f"The response is not from a compatible HematoVision server: {what}. Check the address, "
+        "and that the server and client have the same version.",
     )

@@ -17,15 +17,15 @@
     │   └── DownloadError          a public dataset was not fetched, or fails its hash
     ├── ModelError                 a model cannot be used
     │   ├── ModelNotFoundError     neither a run folder nor a bundled name
-    │   ├── BundleError            the folder does not hold a usable bundle
+    │   ├── BundleError            the folder does not contain a usable bundle
     │   └── WeightsError           backbone weights are missing or of another architecture
     ├── TrainingError              training cannot start or did not produce a usable model
     ├── ReviewError                a request about reviews cannot be fulfilled
-    │   ├── ReviewConflictError    another reviewer holds or has decided the cell
+    │   ├── ReviewConflictError    another reviewer has claimed or decided the cell
     │   └── DatabaseError          the database cannot be opened, migrated or reached
     ├── RequestError               the HTTP server rejects a request; carries ``kind``
     ├── ClusterError               a cluster did not finish its work; finished parts are kept
-    ├── ListeningError             a server cannot listen at an address
+    ├── ListeningError             a server cannot listen on an address
     ├── OutputError                a result cannot be written
     └── MissingExtraError          an optional dependency is missing; names the extra to install
 
@@ -87,7 +87,7 @@ class TruncatedImageError(ImageError):
 
 
 class TooManyPixelsError(ImageError):
-    """The image's pixels, sides or proportions exceed the limits, or the memory.
+    """The image's pixels, sides or proportions exceed the limits, or it does not fit in memory.
 
     The limits are checked against the header, before decoding.
     """
@@ -142,7 +142,7 @@ class ReviewError(HematoVisionError):
 
 
 class ReviewConflictError(ReviewError):
-    """Another reviewer holds or has decided the cell; nothing was changed."""
+    """Another reviewer has claimed or decided the cell; nothing was changed."""
 
 
 class DatabaseError(ReviewError):
@@ -161,7 +161,7 @@ class RequestError(HematoVisionError):
         One of `hematovision.server.problems.STATUSES`; from the client also ``"unreachable"`` and
         ``"failed"``.
     message : str
-        What was received, what is expected, what to do next.
+        What was received, what is expected, and what to do next.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -178,7 +178,7 @@ class ClusterError(HematoVisionError):
 
 
 class ListeningError(HematoVisionError):
-    """A server cannot listen at this address or port, or accept this host name."""
+    """A server cannot listen on this address or port, or accept this host name."""
 
 
 class OutputError(HematoVisionError):

@@ -1,7 +1,7 @@
-"""Optional dependencies: what each command needs, checked before it starts, and how to install it.
+"""Optional dependencies: what each command needs, and how to install it.
 
-HematoVision is in no package index, so ``pip install 'hematovision[serve]'`` finds nothing there.
-The requirements of its extras are, and the installed metadata of this package list them.
+HematoVision is not in a package index, so ``pip install 'hematovision[serve]'`` fails. Install
+commands therefore list the requirements of the extra, read from this package's metadata.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Need:
     """The modules that a command needs in addition to the core dependencies."""
 
     extra: str  # the extra of this package that installs the modules
-    purpose: str  # the work, as the subject of a sentence: ``"Training"``
+    purpose: str  # the subject of a sentence: ``"Training"``
     modules: tuple[str, ...]  # names of top-level modules
 
 
@@ -123,9 +123,8 @@ def missing_extra(extra: str, module: str, purpose: str) -> MissingExtraError:
 def needs_extra(extra: str, purpose: str) -> Iterator[None]:
     """Turn a failed import of a third-party module in the block into a `MissingExtraError`.
 
-    `extra` is the extra of this package that installs the module, and `purpose` the work, as the
-    subject of a sentence: ``"Training"``. A missing module of HematoVision is a defect, and its
-    error passes through.
+    `extra` and `purpose` are as in `Need`. A missing module of HematoVision is a bug; its error
+    passes through.
     """
     try:
         yield
@@ -137,7 +136,7 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
 
 
 def install_command(extra: str, module: str) -> str:
-    """Return a shell command that installs the missing requirements of `extra` here.
+    """Return a shell command that installs the missing requirements of `extra`.
 
     Without metadata of this package, the command installs `module`.
 
@@ -167,7 +166,7 @@ def missing_requirements(extra: str) -> list[str]:
 
 
 def _requirements(extra: str) -> Iterator[Requirement]:
-    """Yield the requirements of an extra on this platform, its own extras resolved."""
+    """Yield the requirements of an extra on this platform, including those of nested extras."""
     from packaging.requirements import Requirement
 
     for text in importlib.metadata.requires(_DISTRIBUTION) or ():
@@ -178,7 +177,7 @@ def _requirements(extra: str) -> Iterator[Requirement]:
             for nested in sorted(requirement.extras):
                 yield from _requirements(nested)
         else:
-            requirement.marker = None  # this platform meets it
+            requirement.marker = None  # true on this platform
             yield requirement
 
 

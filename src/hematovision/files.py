@@ -1,4 +1,4 @@
-"""Atomic writes, hashes and file locks; every failure to write is an `OutputError`."""
+"""Atomic writes, hashes and file locks; every failed write raises `OutputError`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-_LONGEST_NAME = 240  # bytes; a temporary name is longer, and the usual limit is 255
+_LONGEST_NAME = 240  # bytes; leaves room for a temporary suffix within the usual limit of 255
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -84,7 +84,7 @@ def sync(path: Path) -> Path:
 
 @contextmanager
 def writing(path: Path, size: int = 0) -> Iterator[None]:
-    """Convert errors of the system in the block into an `OutputError` about `path`.
+    """Convert an `OSError` in the block to an `OutputError` about `path`.
 
     `size` is the number of bytes to write, if known, for the message.
     """
@@ -97,14 +97,14 @@ def writing(path: Path, size: int = 0) -> Iterator[None]:
 
 
 def _advice(path: Path, error: OSError, size: int) -> str:
-    """Return the next step after an error of the system."""
+    """Return advice on what to do about a failed write."""
     if error.errno in _DISK_FULL:
         needed = f"; {size:,} are needed" if size else ""
         return f"{_free(path)}{needed}. Free some space or choose another disk, and try again."
     if error.errno == errno.EFBIG:
         return (
-            "The file system, or a limit of this session (`ulimit -f`), allows no larger file. "
-            "Choose another disk or raise the limit, and try again."
+            "The file exceeds the largest size that the file system or this session (`ulimit -f`) "
+            "allows. Choose another disk or raise the limit, and try again."
         )
     if error.errno == errno.ENAMETOOLONG:
         return "Choose a shorter name."
@@ -123,9 +123,9 @@ def _free(path: Path) -> str:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a stream whose content replaces `path` when the block ends without an error.
 
-    Until then, and after an error, readers see the old content. A link of that name is replaced;
-    its target stays. Errors inside the block pass through unchanged: put `writing` around writes to
-    the stream.
+    Until then, and after an error, readers see the old content. A link at `path` is replaced; its
+    target is not changed. Errors in the block pass through unchanged: put `writing` around writes
+    to the stream.
     """
     ensure_folder(path.parent)
     temporary = path.with_name(_temporary_name(path.name))
@@ -162,10 +162,10 @@ def _temporary_name(name: str) -> str:
 
 
 def open_own(path: Path) -> io.FileIO:
-    """Open a private file of this program for reading and appending, creating it if necessary.
+    """Open a file that only this program uses for reading and appending; create it if missing.
 
-    Links are rejected: anyone who may write into the folder could otherwise have another file
-    overwritten.
+    Links are rejected: otherwise anyone who can write to the folder could redirect the writes to
+    another file.
     """
     never = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, no waiting
     with writing(path):
@@ -183,13 +183,13 @@ def open_own(path: Path) -> io.FileIO:
 
 def _not_own(path: Path, what: str) -> OutputError:
     return OutputError(
-        f"{path} {what}; expected a file made by HematoVision. Nothing was written to it. Delete "
+        f"{path} {what}; expected a file created by HematoVision. Nothing was written. Delete "
         "it, or choose another path with --out."
     )
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
-    """Write `data` to `path` atomically: readers see the old content or the new."""
+    """Write `data` to `path` atomically."""
     with replacing(path) as stream, writing(path, len(data)):
         stream.write(data)
         stream.flush()
@@ -197,7 +197,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 
 def write_new(path: Path, data: bytes) -> Path:
-    """Write `data` to `path` atomically; `OutputError` if the path exists."""
+    """Write `data` to `path` atomically; raise `OutputError` if the path exists."""
     taken = OutputError(
         f"{path} already exists and was not changed. Choose another path with --out."
     )
@@ -223,7 +223,7 @@ def write_new(path: Path, data: bytes) -> Path:
 def write_text(path: Path, text: str) -> Path:
     r"""Write `text` as UTF-8 to `path` atomically.
 
-    A lone surrogate, which UTF-8 cannot hold, is written as in JSON: ``\udce9``.
+    A lone surrogate, which UTF-8 cannot encode, is written as in JSON: ``\udce9``.
     """
     return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
@@ -231,7 +231,7 @@ def write_text(path: Path, text: str) -> Path:
 if sys.platform == "win32":  # pragma: no cover - another system
     import msvcrt
 
-    _PLACE = 2**30  # Windows forbids reading locked bytes: lock one behind the content
+    _PLACE = 2**30  # Windows forbids reading locked bytes: lock a byte beyond the content
 
     def _lock(stream: BinaryIO) -> None:
         stream.seek(_PLACE)
@@ -250,7 +250,7 @@ else:
         fcntl.flock(stream, fcntl.LOCK_EX)
 
     def _try(stream: BinaryIO) -> None:
-        # A shared lock: two processes that check at once do not take each other for the holder.
+        # A shared lock: two processes that check at once do not mistake each other for the holder.
         fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def _try_alone(stream: BinaryIO) -> None:
@@ -258,12 +258,12 @@ else:
 
 
 def hold(stream: BinaryIO) -> None:
-    """Lock an open file until it is closed or this process ends; wait while another holds it."""
+    """Lock an open file until it is closed or this process ends; wait for the current holder."""
     _lock(stream)
 
 
 def try_hold(stream: BinaryIO) -> bool:
-    """Lock an open file as `hold` does; return False at once if another process holds it."""
+    """Like `hold`, but return False at once if another process holds the lock."""
     try:
         _try_alone(stream)
     except (BlockingIOError, PermissionError):  # the latter on Windows
@@ -272,10 +272,10 @@ def try_hold(stream: BinaryIO) -> bool:
 
 
 def try_hold_at(path: Path, stream: BinaryIO) -> bool:
-    """Lock the open file of `path` as `try_hold` does; also False if it was deleted meanwhile.
+    """Like `try_hold`, but also return False if `path` no longer refers to the open file.
 
     For a file that its holder deletes at the end (`delete_held`): a process that opened it earlier
-    would otherwise hold a file without a name.
+    would otherwise lock a deleted file.
     """
     if not try_hold(stream):
         return False
@@ -286,7 +286,7 @@ def try_hold_at(path: Path, stream: BinaryIO) -> bool:
 
 
 def delete_held(path: Path, stream: BinaryIO) -> None:
-    """Delete a file while it is held, so that no other process can lock it first."""
+    """Delete a file while holding its lock, so that no other process can lock it first."""
     try:
         path.unlink(missing_ok=True)
     except PermissionError:  # Windows cannot delete an open file
@@ -295,7 +295,7 @@ def delete_held(path: Path, stream: BinaryIO) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock on a file; False if there is no file."""
+    """Return whether a running process holds the lock on a file; False if the file is missing."""
     try:
         with path.open("rb") as stream:
             _try(stream)

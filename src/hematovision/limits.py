@@ -11,7 +11,7 @@ MAX_BYTES = 2**28
 """256 MiB, more than any compressed image of `MAX_PIXELS` and most uncompressed ones."""
 
 UPLOAD_PIXELS = 25_000_000
-"""Default limit of app and server: a camera of 24 megapixels, 75 MB once decoded.
+"""Default limit of the app and server: a 24-megapixel camera, 75 MB once decoded.
 
-`MAX_PIXELS` is higher, since users of the library choose the files themselves.
+`MAX_PIXELS` is higher because users of the library choose the files themselves.
 """

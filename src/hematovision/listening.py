@@ -1,10 +1,9 @@
 """Listening sockets, and the host names that the server and the web app accept.
 
-A web page in the user's browser can make its own host name resolve to this computer (DNS
-rebinding). The browser then treats a server here as the page's own, and the page can read its
-responses. Such a request carries the page's name in ``Host``; others carry it in ``Origin``. A
-server therefore accepts only its address, localhost, and the names its operator allows; an address
-cannot be rebound.
+A web page can make its own host name resolve to this computer (DNS rebinding). The browser then
+treats a server here as the page's own and lets the page read its responses. Such a request has the
+page's name in ``Host``; other cross-site requests have it in ``Origin``. A server therefore accepts
+only its address, localhost, and the names its operator allows. An address cannot be rebound.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from hematovision.errors import ListeningError
 __all__ = ["LOCAL", "Hosts", "listen", "url_of"]
 
 LOCAL = "127.0.0.1"
-"""The address at which only this computer reaches a server."""
+"""The loopback address: only this computer can reach a server there."""
 
 _LOCALHOST = "localhost"
 _LOOPBACK = (_LOCALHOST, LOCAL, "::1")
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9._-]+")
-_BACKLOG = 2048  # connections that wait to be accepted
+_BACKLOG = 2048  # connections waiting to be accepted
 _SHOWN = 80  # characters of a rejected header
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Return a listening socket; call it first, so that a port in use is reported at once.
+    """Return a listening socket; call this first to report a port in use at once.
 
     `address` is an IP address or a name of this computer. Raises `ListeningError` if the port is in
     use or the address is not one of this computer.
@@ -45,7 +44,7 @@ def listen(address: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
         raise _cannot_listen(address, port, error) from error
     try:
-        if os.name == "posix":  # on Windows this would share the port with its owner
+        if os.name == "posix":  # on Windows this would share a port that is in use
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(place)
         opened.listen(_BACKLOG)  # from here on no other process can bind the port
@@ -60,13 +59,13 @@ def _cannot_listen(address: str, port: int, error: Exception) -> ListeningError:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return ListeningError(
-            f"Port {port} of {address} is in use by another program, perhaps by another "
+            f"Port {port} of {address} is in use by another program, perhaps another "
             "`hematovision serve` or `hematovision app`. Stop that program, or choose another "
             "port with --port."
         )
     if number in (errno.EACCES, errno.EPERM):
         return ListeningError(
-            f"Port {port} of {address} may not be used by this user: ports below 1024 are often "
+            f"This user may not use port {port} of {address}: ports below 1024 are often "
             "reserved. Choose another port, such as --port 8000."
         )
     reason = getattr(error, "strerror", None) or error
@@ -90,16 +89,16 @@ def url_of(address: str, port: int) -> str:
 
 
 class Hosts:
-    """The host names under which a server may be reached.
+    """The host names that requests to a server may use.
 
     Parameters
     ----------
     address : str
-        The address it listens on. If other computers can reach it there, any IP address is
-        accepted (`anywhere`), as those of this computer are not all known, as in a container.
+        The address the server listens on. If other computers can reach it, any IP address is
+        accepted (`anywhere`): in a container, for example, not all addresses are known.
     allowed : iterable of str
-        Further names or IP addresses without port, such as that of a reverse proxy; a
-        `ListeningError` if one is not a plain name.
+        Additional names or IP addresses without a port, such as a reverse proxy's. Raises
+        `ListeningError` for anything else.
 
     Examples
     --------
@@ -118,11 +117,11 @@ class Hosts:
         """Return why a request is rejected, or None if it is accepted.
 
         `hosts` and `origins` are the values of the headers ``Host`` and ``Origin``. An origin must
-        be the host and port of the request, or an allowed name, as a proxy may send a ``Host`` of
-        its own. Pages of other ports of this computer are other sites.
+        be the request's host and port, or an allowed name, since a proxy may change ``Host``. Pages
+        on other ports of this computer are other sites.
         """
         if len(hosts) != 1:
-            return f"A request must have one Host header. Received: {len(hosts)}."
+            return f"A request must have exactly one Host header. Received: {len(hosts)}."
         host, port = _split(hosts[0])
         if not self._is_own(host):
             return self._rejection("Host", hosts[0], host)
@@ -153,7 +152,7 @@ class Hosts:
 
 
 def _split(netloc: str) -> tuple[str, str]:
-    """Return host and port of ``host:port``; empty if they are not well-formed."""
+    """Return the host and port of ``host:port``; empty if not well-formed."""
     try:
         parts = urlsplit(f"//{netloc}")
         port = "" if parts.port is None else str(parts.port)
@@ -178,7 +177,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _allowed_name(name: str) -> str:
-    """Return an allowed host as browsers send it."""
+    """Return an allowed host in the form that browsers send."""
     if _address(name) is not None:
         return _canonical(name)
     try:

@@ -1,8 +1,8 @@
-r"""Folders of the user, and file names as text: in files, on a terminal, in cells of a CSV table.
+r"""User folders, and file names as text: in files, on a terminal, in cells of a CSV table.
 
-A file name on Linux is any bytes. Python keeps a byte that is not UTF-8 as a lone surrogate, which
-neither a file nor a terminal can hold, and a valid name may hold control characters that change
-the terminal. One function handles each place:
+File names on Linux are arbitrary bytes. Python represents a byte that is not UTF-8 as a lone
+surrogate, which cannot be encoded for a file or a terminal. A valid name may also contain control
+characters that affect the terminal. There is a function for each place:
 
 =====================  ============================  ==============================================
 place                  function                      replaces
@@ -56,11 +56,11 @@ _FORMULA = re.compile(
 
 
 def escape_name(name: str) -> str:
-    r"""Write a file name as text that a table, JSON file or page can hold; see `unescape_name`.
+    r"""Return a file name as text for a table, JSON file or page; see `unescape_name`.
 
     A byte that is not UTF-8, or a control character, becomes ``\x`` and two hexadecimal digits. So
-    does a backslash that looks like such an escape, except on Windows, where names have no such
-    bytes and a backslash separates folders. All other names are unchanged.
+    does a backslash that looks like such an escape, except on Windows, where a backslash separates
+    folders. All other names are unchanged.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def name_bytes(name: str) -> bytes:
 
 
 def valid_text(text: str) -> str:
-    r"""Return `text` with each lone surrogate written as an escape, so that UTF-8 can hold it.
+    r"""Return `text` with each lone surrogate escaped, so that it can be encoded as UTF-8.
 
     Examples
     --------
@@ -110,9 +110,9 @@ def valid_text(text: str) -> str:
 
 
 def valid_value(value: Any) -> Any:
-    """Return a value for `json.dumps` with each text in it as `valid_text` returns it.
+    """Apply `valid_text` to every string in a value for `json.dumps`.
 
-    Not applied to the text of the JSON file, in which a backslash starts an escape.
+    Do not apply it to encoded JSON, in which a backslash starts an escape.
     """
     if isinstance(value, str):
         return valid_text(value)
@@ -136,7 +136,7 @@ def shown(text: object) -> str:
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return the rows of a CSV table, texts as `csv_cell` returns them."""
+    """Return rows as the text of a CSV table, with `csv_cell` applied to strings."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     for row in rows:
@@ -145,11 +145,11 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Return text for a cell of a CSV table that a spreadsheet shows and never runs.
+    """Return text for a CSV cell that a spreadsheet shows but never evaluates.
 
-    A text that a spreadsheet would take for a formula is prefixed with an apostrophe, as OWASP
-    advises against CSV injection; so is a text with apostrophes before a formula, so that
-    `from_csv_cell` restores every text. Numbers are unchanged.
+    Text that a spreadsheet would read as a formula is prefixed with an apostrophe, as OWASP advises
+    against CSV injection. So is a formula that already has apostrophes, which makes `from_csv_cell`
+    exact. Numbers are unchanged.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def data_folder() -> Path:
-    r"""Return the folder of the user's records: ``HEMATOVISION_HOME``, or the platform's.
+    r"""Return the folder of the user's records: ``HEMATOVISION_HOME``, or the platform's default.
 
     The defaults are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Application
     Support/hematovision`` on macOS, and ``hematovision`` in ``XDG_DATA_HOME`` or
@@ -199,7 +199,7 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    r"""Return the folder of caches: ``HEMATOVISION_CACHE``, or the platform's.
+    r"""Return the folder of caches: ``HEMATOVISION_CACHE``, or the platform's default.
 
     The defaults are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Caches/hematovision``
     on macOS, and ``hematovision`` in ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere. Nothing is
@@ -209,7 +209,7 @@ def cache_folder() -> Path:
 
 
 def _folder(variable: str, library: str, xdg: tuple[str, str]) -> Path:
-    """Return the folder in `variable`, or ours in the platform's: `library` on macOS, or `xdg`."""
+    """Return the folder in `variable`, or the platform's: in `library` on macOS, else in `xdg`."""
     if chosen := os.environ.get(variable):
         return Path(chosen)
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""Progress of long work, reported through one callback."""
+"""Progress callbacks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NoteProgress(Protocol):
 
 
 def notify(progress: Progress, sentence: str) -> None:
-    """Show a sentence to the user, if `progress` can show any."""
+    """Show a sentence to the user, if `progress` supports notes."""
     if isinstance(progress, NoteProgress):
         progress.note(sentence)
 

@@ -1,8 +1,8 @@
-"""Rows: what an image yields, and the columns that a table of them has.
+"""Rows of results and their columns.
 
-A single-cell image yields one row, a field one per cell, an unreadable file one with an error. A
-result type states its `Schema` once; tables, resuming, the HTTP server, its client, uploads, the
-Ray engine and the review database work with any of them.
+A single-cell image yields one row, a field one per cell, an unreadable file one with an error. Each
+result type declares a `Schema`; tables, resuming, the HTTP server, its client, uploads, the Ray
+engine and the review database work with any schema.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["ERROR", "Column", "Row", "Schema", "Value"]
 Value: TypeAlias = str | float | int | bool | None
 
 ERROR = "error"
-"""The column that every schema has: why an image could not be read; empty in all other rows."""
+"""The column of every schema that states why an image could not be read; otherwise empty."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
@@ -32,8 +32,7 @@ class Column:
     """One column."""
 
     name: str
-    # Text is never null, but may be empty. The others are null in the row of an unreadable
-    # image.
+    # Text is never null, but may be empty. Other types are null in the row of an unreadable image.
     type: Literal["text", "number", "integer", "flag"] = "text"
     required: bool = True  # whether the rows of readable images always have a value
 

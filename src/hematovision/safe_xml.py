@@ -14,12 +14,12 @@ def parse(
     on_element: Callable[[str, int], None] | None = None,
     max_elements: int = 100_000,
 ) -> Element:
-    """Parse an XML document and return its root; prefixes of namespaces remain in the tags.
+    """Parse an XML document and return its root; namespace prefixes remain in the tags.
 
     `content` needs a declaration or a byte order mark if it is not UTF-8. `on_element` is called
-    with the tag and the line, from 1, at the start of each element. Raises `ValueError` if it is
-    not well-formed, has a DOCTYPE, more than `max_elements`, or an unknown encoding; the message
-    starts with the line.
+    with the tag and the line, from 1, at the start of each element. Raises `ValueError` if the
+    document is not well-formed, or has a DOCTYPE, more than `max_elements` or an unknown encoding.
+    The message starts with the line.
     """
     builder, parser = TreeBuilder(), expat.ParserCreate()
     elements = 0
@@ -34,12 +34,12 @@ def parse(
         builder.start(tag, attributes)
 
     def reject_doctype(*_: object) -> None:
-        # Entities can expand a kilobyte of XML to gigabytes ("billion laughs") or fetch other
-        # files. They are declared in a DOCTYPE, which no file that we read needs. The parser finds
-        # it in every encoding; a search in the bytes would not.
+        # Entities can expand a kilobyte of XML to gigabytes ("billion laughs") or read other files.
+        # They are declared in a DOCTYPE, which no supported format needs. The parser finds it in
+        # every encoding; a search of the bytes would not.
         raise ValueError(
             f"line {parser.CurrentLineNumber}: a DOCTYPE is not accepted, since it can be used to "
-            "exhaust memory or to read other files. Remove it."
+            "exhaust memory or read other files. Remove it."
         )
 
     parser.StartElementHandler = start

@@ -1,8 +1,7 @@
 """Taxonomies: named, ordered lists of classes, with the accepted spellings of each.
 
-A taxonomy maps the class names of folders, annotation files and columns to its classes. A mapping
-from finer classes to coarser ones uses the same aliases: an ``erythroblast`` is an ``RBC`` to
-`RBC_WBC_PLATELETS`.
+A taxonomy maps the class names of folders, annotation files and columns to its classes. Aliases
+also map finer classes to coarser ones: an ``erythroblast`` is an ``RBC`` in `RBC_WBC_PLATELETS`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 
 def normalise(spelling: str) -> str:
-    """Reduce a spelling to its letters and digits, without case and accents.
+    """Reduce a spelling to lower-case letters and digits without accents.
 
     >>> normalise("Red Blood-Cells")
     'redbloodcells'
@@ -39,9 +38,9 @@ def normalise(spelling: str) -> str:
 
 
 def _check_labels(name: str, labels: tuple[str, ...]) -> None:
-    """Check that class names are unique, of at most 200 characters, and printable.
+    """Check that class names are unique, printable and at most 200 characters long.
 
-    Control characters, lone surrogates (a folder's name that is not UTF-8) and marks that change
+    Control characters, lone surrogates (from folder names that are not UTF-8) and marks that change
     the direction of text are rejected.
     """
     for position, label in enumerate(labels):
@@ -67,18 +66,18 @@ class Taxonomy:
     Parameters
     ----------
     name : str
-        The taxonomy's name, for instance ``"pbc8"``.
+        The taxonomy's name, such as ``"pbc8"``.
     classes : tuple of str
         At least two different class names, in the order of a model's outputs.
     aliases : mapping of str to tuple of str
-        Further spellings of each class. A class name and its plural in ``s`` are always accepted;
-        a spelling, as `normalise` returns it, may mean one class only.
+        Additional spellings of each class. A class name and its plural in ``s`` are always
+        accepted. A normalised spelling may mean one class only.
 
     Raises
     ------
     TaxonomyError
-        If there are fewer than two classes, a name is repeated or not printable, or a spelling
-        means two classes.
+        If there are fewer than two classes, a name is repeated or not printable, or a spelling is
+        ambiguous.
     """
 
     name: str
@@ -134,7 +133,7 @@ class Taxonomy:
         return self.classes.index(label)
 
     def to_json(self) -> dict[str, object]:
-        """Return a JSON-ready description, read back by `from_json`."""
+        """Return a JSON-serialisable description; see `from_json`."""
         return {
             "name": self.name,
             "classes": list(self.classes),
@@ -160,7 +159,7 @@ class Taxonomy:
 
     @classmethod
     def of_folders(cls, names: Iterable[str]) -> Taxonomy:
-        """Return the taxonomy ``folders`` of class names as found, sorted."""
+        """Return the taxonomy ``folders`` with the given class names, sorted."""
         return cls(FOLDERS, tuple(sorted(set(names), key=lambda name: (name.casefold(), name))))
 
 
@@ -203,7 +202,7 @@ _WORDS = Taxonomy(
         "Platelets": ("platelet", "blood platelet", "plt", "thrombocyte"),
     },
 )
-"""The three classes with their own spellings only, without finer classes."""
+"""The three classes with their own spellings, without finer classes."""
 
 RBC_WBC_PLATELETS = Taxonomy(
     name=_WORDS.name,
@@ -222,9 +221,9 @@ TAXONOMIES: Mapping[str, Taxonomy] = {t.name: t for t in (RBC_WBC_PLATELETS, PBC
 def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:
     """Return the taxonomy that class names suggest; None to keep the names.
 
-    `RBC_WBC_PLATELETS` if every name is one of its classes or a spelling of it, or if the names are
-    exactly the eight of `PBC8`. A finer class alone, such as ``neutrophil``, is not a spelling of
-    ``WBC``: its name is kept.
+    `RBC_WBC_PLATELETS` if every name is a spelling of one of its classes, or if the names are
+    exactly the eight of `PBC8`. A finer class such as ``neutrophil`` is not a spelling of ``WBC``:
+    its name is kept.
 
     Examples
     --------
@@ -240,7 +239,7 @@ def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:
 
 
 def names_pbc8(spellings: Iterable[str]) -> bool:
-    """Whether class names are exactly the eight of `PBC8`, in any case, singular or plural."""
+    """Return whether class names are exactly those of `PBC8`, in any case, singular or plural."""
     names = {normalise(name) for name in spellings}
     return len(names) == len(PBC8.classes) and all(
         label in names or f"{label}s" in names for label in PBC8.classes
@@ -248,7 +247,7 @@ def names_pbc8(spellings: Iterable[str]) -> bool:
 
 
 def get_taxonomy(name: str) -> Taxonomy:
-    """Return a taxonomy by name; `TaxonomyError` if it is unknown."""
+    """Return a taxonomy by name; raise `TaxonomyError` if it is unknown."""
     try:
         return TAXONOMIES[name]
     except KeyError:

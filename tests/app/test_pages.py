@@ -343,13 +343,13 @@ def question(at: AppTest) -> str:
 def test_an_image_is_queued_once_and_its_decision_is_shown(store: ReviewStore):
     upload(page("classify"), ("noise.png", noise()))
     at = upload(page("classify"), ("again.png", noise()), ("more.png", noise(1)))
-    assert "Of those for review, 1 already in the queue: not queued again." in texts(at)
+    assert "Not queued for review again: 1 already in the queue." in texts(at)
     assert sum(queue.waiting for queue in store.queues()) == 2
     at = page("review")
     for _ in range(2):
         at = ok(at.button(key="unusable").click().run())
     at = upload(page("classify"), ("third.png", noise()), ("fourth.png", noise(1)))
-    assert "Of those for review, 2 already decided: not queued again." in texts(at)
+    assert "Not queued for review again: 2 already decided." in texts(at)
     assert "Decided by Ana: unusable" in texts(at)
     assert store.queues() == []
 

@@ -29,7 +29,7 @@ REFUSED = {
     "slices.tif": (imagej(channels(RED), "ZYX"), "3 grey pages, the first of 32 x 24 pixels"),
     "undeclared.tif": (one_page(TWELVE), "looks like an image of 12 bits"),
     "webp.tif": (one_page(RED, t259=(3, (50001,))), "compressed with WebP"),
-    "pages.tif": (tiff(np.stack(channels(RED)), metadata=None), "nothing in it declares"),
+    "pages.tif": (tiff(np.stack(channels(RED)), metadata=None), "it does not declare"),
 }
 
 

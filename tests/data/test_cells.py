@@ -38,12 +38,12 @@ def test_columns_are_found_by_name_and_others_are_ignored(tmp_path: Path):
         ("a,s,f,l,1,2,3,4,true,,train,g", "must not be empty"),
         ("a,s,f,l,1,2,3,4,maybe,RBC,train,g", "true or false.*'maybe'"),
         ("a,s,f,l,1,2,3,4,true,RBC,holdout,g", "train, valid, test or empty.*'holdout'"),
-        ("a,s,f,l,1,2,x,4,true,RBC,train,g", "'xmax' must hold a number.*'x'"),
-        ("a,s,f,l,1,2,,4,true,RBC,train,g", "'xmax' must hold a number"),
+        ("a,s,f,l,1,2,x,4,true,RBC,train,g", "'xmax' must contain a number.*'x'"),
+        ("a,s,f,l,1,2,,4,true,RBC,train,g", "'xmax' must contain a number"),
         ("a,s,f,l,5,2,3,4,true,RBC,train,g", "no area"),
         ("a,s,f,l,1,2,nan,4,true,RBC,train,g", "no area"),
         ("a,s,f,l,1,2,3,4,true,RBC,train", "expected 12 values.*Received 11"),
-        ("b,s,f,l,1,2,3,4,true,RBC,train,g", "'b' is already in line 2"),
+        ("b,s,f,l,1,2,3,4,true,RBC,train,g", "'b' is already on line 2"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, problem: str):

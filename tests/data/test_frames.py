@@ -32,7 +32,7 @@ def test_sides_that_were_rounded_to_whole_pixels_are_a_factor(tmp_path, declared
 @pytest.mark.parametrize("pixels", [(320, 200), (240, 320), (320, 244)])
 def test_other_sides_are_a_contradiction(tmp_path: Path, pixels):
     image = save(tmp_path / "a.png", *pixels)
-    with pytest.raises(AnnotationError, match="box file gives 640 x 480 pixels, but the image has"):
+    with pytest.raises(AnnotationError, match="box file declares 640 x 480 pixels, but the image"):
         find_frame(image, pixels, (640, 480))
 
 

@@ -124,7 +124,7 @@ class TestMemory:
 
         where = "formats.inspect" if place == "inspect" else place
         monkeypatch.setattr(f"hematovision.images.reading.{where}", starved)
-        with pytest.raises(TooManyPixelsError, match="does not fit into the free memory"):
+        with pytest.raises(TooManyPixelsError, match="does not fit in this computer's free memory"):
             images.load(save(scene(), "PNG"), name="cell.png")
 
 

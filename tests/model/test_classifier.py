@@ -336,7 +336,7 @@ def test_a_run_goes_on_where_memory_ends(old_bundle, tmp_path):
     )
     first, large, last = done.stdout.splitlines()
     assert first == last == "red None"
-    assert large.startswith("None it does not fit into the free memory of this computer.")
+    assert large.startswith("None it does not fit in this computer's free memory.")
 
 
 STARVED = """

@@ -151,7 +151,7 @@ def test_cells_that_the_old_model_was_trained_on_are_reported(tmp_path):
     (tmp_path / "split.csv").write_text("\n".join([*lines, "WBC/a.png,valid", "RBC/b.png,train"]))
     # The first by its content, the third by its path.
     assert _overlap_note(old, cells) == [
-        "The old model was trained on 2 of these cells, so it looks better than it is."
+        "The old model was trained on 2 of these cells, so its scores are too high."
     ]
     assert _overlap_note(old, cells[1:2]) == []
 
@@ -263,5 +263,5 @@ def test_a_training_that_cannot_start_is_an_error_at_once(cells: Path, tmp_path)
 @pytest.mark.parametrize("content", [b"", b"no json\n", b'{"event": "done"}\n'])
 def test_another_file_is_not_a_training(tmp_path, content):
     (tmp_path / "x.events.jsonl").write_bytes(content)
-    with pytest.raises(OutputError, match="is not the file of a training"):
+    with pytest.raises(OutputError, match="is not a training's event file"):
         read_retraining(tmp_path / "x.events.jsonl")

@@ -174,7 +174,7 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
 @pytest.mark.parametrize("where", ["", "?password=hunter2"])
 def test_an_unreachable_server_is_an_error_that_hides_the_password(where):
     url = f"postgresql://ana:hunter2@127.0.0.1:9/records{where}"
-    with pytest.raises(DatabaseError, match="Check that the server runs") as caught:
+    with pytest.raises(DatabaseError, match="Check that the server is running") as caught:
         ReviewStore.open(url)
     error: BaseException | None = caught.value
     while error is not None:
@@ -256,7 +256,7 @@ def test_the_database_rejects_a_second_decision_of_the_same_number(ready_url):
     values = {"kind": "class", "reviewer": "Ben", "at": at, "after": "RBC"}
     double = DecisionRow(prediction_id=a, number=1, **values)
     with closing(Database.open(ready_url)) as database:
-        match = "at the same moment"
+        match = "at the same time"
         with pytest.raises(ReviewConflictError, match=match), database.writing() as session:
             session.add(double)
         with database.reading() as session:

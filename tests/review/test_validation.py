@@ -56,8 +56,8 @@ def recording(store: ReviewStore, *predictions: NewPrediction) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"classes": ("a", "b", "c")}, "Start a batch for each model"),
-        ({"probabilities": (0.5, 0.5)}, "Start a batch for each model"),
+        ({"classes": ("a", "b", "c")}, "Use one batch per model"),
+        ({"probabilities": (0.5, 0.5)}, "Use one batch per model"),
         ({"probabilities": (math.nan, 0.5, 0.5)}, "finite"),
         ({"novelty": math.inf}, "finite"),
         ({"label": "WBC?"}, "must be one of RBC, WBC, Platelets"),

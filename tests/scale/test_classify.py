@@ -250,7 +250,7 @@ def test_parts_that_this_machine_does_not_see_are_an_error(
     colour_model: Path, cells: Path, tmp_path: Path, monkeypatch
 ):
     monkeypatch.setattr(module.Parts, "names", lambda self: [])
-    with pytest.raises(ClusterError, match="a disk of its own"):
+    with pytest.raises(ClusterError, match="a local disk"):
         classify_on_cluster([str(cells)], model=colour_model, out=str(tmp_path / "out"))
 
 

@@ -88,7 +88,7 @@ def test_a_part_that_is_not_done_is_deleted(tmp_path: Path, now, why: str):
 def test_the_table_of_other_images_is_not_touched(tmp_path: Path):
     with open_parts(str(tmp_path), IDENTITY, resume=True) as parts:
         name = write(tmp_path, 0, "a", "b").name
-        with pytest.raises(OutputError, match="rows of other images, such as a"):
+        with pytest.raises(OutputError, match="rows for other images, such as a"):
             parts.done(files("x", "y"))
         assert parts.names() == [name]
 
@@ -139,7 +139,7 @@ def test_other_files_are_left_alone_and_half_written_ones_go(tmp_path: Path):
 def test_a_folder_in_use_is_not_started_over(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("x")
     with (
-        pytest.raises(OutputError, match="not empty; nothing in it was touched"),
+        pytest.raises(OutputError, match="not empty; it was not changed"),
         open_parts(str(tmp_path), IDENTITY, resume=False),
     ):
         pass

@@ -114,14 +114,14 @@ FILE = {"name": "files", "datatype": "BYTES", "shape": [1]}
         ({"inputs": [{**FILE, "data": ["?"]}]}, "base64"),
         ({"inputs": [{**FILE, "data": [7]}]}, "base64"),
         ({"inputs": [{**FILE, "data": []}]}, "does not fit 0 elements"),
-        ({"inputs": [{**FILE, "parameters": {"binary_data_size": 9}}]}, "0 bytes came"),
+        ({"inputs": [{**FILE, "parameters": {"binary_data_size": 9}}]}, "0 bytes follow"),
         ({"inputs": [{**FILE, "name": "x", "data": []}]}, "there is no input 'x'"),
         ({"inputs": [{**PIXELS, "data": [1, 2]}]}, "does not fit 2 numbers"),
         ({"inputs": [{**PIXELS, "data": [256]}]}, "from 0 to 255"),
         ({"inputs": [{**PIXELS, "data": [0.5]}]}, "from 0 to 255"),
         ({"inputs": [{**PIXELS, "data": [[1], [1, 2]]}]}, "not a tensor"),
         ({"inputs": [{**PIXELS, "shape": [-1, 224, 224, 3], "data": []}]}, "does not fit"),
-        ({"inputs": [{**FILE, "data": [""]}], "outputs": [{"name": "x"}]}, "The outputs are"),
+        ({"inputs": [{**FILE, "data": [""]}], "outputs": [{"name": "x"}]}, "Request the outputs"),
     ],
 )
 def test_a_request_off_the_protocol_is_refused_with_the_place(client, body, reason):

@@ -156,8 +156,8 @@ def test_some_platelets_come_in_clumps():
         ({"seed": -1}, "`seed` must be 0 or more"),
         ({"seed": 0, "size": (32, 640)}, "`size` must be at least 64"),
         ({"seed": 0, "lab": "a"}, "`lab` must be one of"),
-        ({"seed": 0, "cells": {"red": 3}}, "`cells` must give .* Received: {'red': 3}"),
-        ({"seed": 0, "cells": {"rbc": -3}}, "`cells` must give"),
+        ({"seed": 0, "cells": {"red": 3}}, "`cells` must map .* Received: {'red': 3}"),
+        ({"seed": 0, "cells": {"rbc": -3}}, "`cells` must map"),
     ],
 )
 def test_invalid_arguments_raise_value_errors(arguments, message):

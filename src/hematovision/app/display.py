@@ -28,11 +28,11 @@ LIGHT_TEXT_FROM = 0.65
 
 _WEB_FORMATS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _MAX_SIDE = 512
-_MAX_BYTES = 300_000  # larger files are shown reduced
+_MAX_BYTES = 300_000  # larger files are scaled down
 
 
 def web_image(content: bytes) -> bytes | NDArray[np.uint8]:
-    """Return a small PNG or JPEG file as it is, other images as reduced pixels."""
+    """Return a small PNG or JPEG file unchanged; decode and scale down other images."""
     if content.startswith(_WEB_FORMATS) and len(content) <= _MAX_BYTES:
         return content
     reduced = Image.fromarray(images.read(content))
@@ -41,17 +41,17 @@ def web_image(content: bytes) -> bytes | NDArray[np.uint8]:
 
 
 def heat_map(classifier: Classifier, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image with the model's attention as an overlay.
+    """Return an image overlaid with its explanation map.
 
-    `pixels` are RGB uint8, shape (H, W, 3); the classifier must be able to explain.
+    `pixels` are RGB uint8 of shape (H, W, 3); the classifier must be able to explain.
     """
     attention = predict_image(classifier, Item("cell", pixels), explain=True).attention
     return pixels if attention is None else draw_overlay(pixels, attention)
 
 
 def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
-    """Return a chart of the predictions per class, accepted and for review."""
-    # The numbers are in the labels, whose colour fits light and dark.
+    """Return a chart of accepted and flagged predictions by class."""
+    # The counts are in the labels, which are readable on light and dark backgrounds.
     titles = {name: f"{name}: {sum(found.values())}" for name, found in counts.items()}
     rows = [
         {"class": titles[name], "decision": decision, "images": found.get(decision, 0)}
@@ -78,7 +78,7 @@ def counts_chart(counts: Mapping[str, Mapping[str, int]]) -> Any:
 
 
 def confusion_chart(matrix: ArrayLike, classes: Sequence[str], *, rows: str, columns: str) -> Any:
-    """Return a chart of a confusion matrix, coloured by the share of each row.
+    """Return a chart of a confusion matrix, coloured by each row's shares.
 
     `matrix` is of int, shape (C, C); `rows` and `columns` are the axis titles.
     """
@@ -120,7 +120,7 @@ def _axis(angle: int) -> alt.Axis:
 
 
 def show_curves(epochs: Sequence[Mapping[str, float]], *, columns: bool = False) -> None:
-    """Draw accuracy and loss over the epochs, as far as they are known.
+    """Draw accuracy and loss by epoch.
 
     Each row has ``epoch``, and ``accuracy``, ``val_accuracy``, ``loss`` and ``val_loss`` if known.
     With `columns` the charts are next to each other.
@@ -159,5 +159,5 @@ def _curves_chart(epochs: Sequence[Mapping[str, float]], metric: str) -> Any:
 
 
 def show_chart(chart: Any) -> None:
-    """Draw a chart in the page's colours; Streamlit's theme has grey text of contrast 3.7."""
+    """Draw a chart in the page's colours: the contrast of grey text in Streamlit's theme is 3.7."""
     st.altair_chart(chart, theme=None)

@@ -1,4 +1,4 @@
-"""Settings and start of the web app, with a check that its libraries and models are there."""
+"""The web app's settings and start, with a check of its libraries and models."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hematovision.model.registry import find_model
 __all__ = ["MAX_IMAGES", "MAX_PIXELS", "MODELS", "Settings", "launch"]
 
 MAX_IMAGES = "HEMATOVISION_MAX_IMAGES"
-"""Environment variable: images per upload."""
+"""Environment variable: maximum images per upload."""
 
 MAX_PIXELS = "HEMATOVISION_MAX_PIXELS"
-"""Environment variable: pixels per image."""
+"""Environment variable: maximum pixels per image."""
 
 MODELS = "HEMATOVISION_APP_MODELS"
-"""Environment variable: models given by ``--model``, joined as in ``PATH``."""
+"""Environment variable: models from ``--model``, joined as in ``PATH``."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Settings:
     max_upload_mb: int = 200  # largest file to upload, in megabytes
     browser: bool = True  # whether to open a browser
     base_path: str = ""  # URL path behind a reverse proxy
-    # host names that requests may use in addition to this computer's, such as a proxy's
+    # additional host names that requests may use, such as a proxy's
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Settings:
 
     def streamlit(self) -> dict[str, object]:
         """Return Streamlit's options by name."""
-        # Streamlit doesn't distinguish addresses from names; `AllowedHosts` does.
+        # Streamlit does not distinguish addresses from names; `AllowedHosts` does.
         hosts = ["*"] if self.hosts.anywhere else sorted(self.hosts.names)
         options: dict[str, object] = {
             "server.port": self.port,
@@ -72,7 +72,7 @@ class Settings:
             "client.showErrorLinks": False,
             "client.toolbarMode": "minimal",
             "client.showSidebarNavigation": False,
-            # The package doesn't change while it runs; watching it costs time and handles.
+            # The package does not change at run time; watching it costs time and file handles.
             "server.fileWatcherType": "none",
             **THEME,
         }
@@ -87,10 +87,10 @@ def launch(
 ) -> int:
     """Serve the web app in this process until it is stopped.
 
-    `environment` is added to this process's own; `ready` is called when the server accepts
+    `environment` is added to this process's environment; `ready` is called when the server accepts
     requests. Returns the exit code, 0 after Ctrl-C. Raises `MissingExtraError` if a library of the
     extra ``app`` is not installed. Raises `ListeningError` if the port is in use. Raises
-    `ModelNotFoundError` if a given model is not one.
+    `ModelNotFoundError` if there is no such model.
     """
     require("app")
     os.environ.update(environment or {})
@@ -103,7 +103,7 @@ def launch(
 
 
 def _use_given_model() -> None:
-    """Use the first given model, until somebody chooses another."""
+    """Use the first model from ``--model``, until somebody chooses another."""
     if not os.environ.get(MODELS):
         return
     from hematovision.app.state import library

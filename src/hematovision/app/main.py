@@ -1,4 +1,4 @@
-"""The script that Streamlit runs for every page: navigation, the page, and the footer."""
+"""The script that Streamlit runs for every page: navigation, page and footer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show() -> None:
             st.page_link(page, width="content")
     try:
         chosen.run()
-    except HematoVisionError as error:  # expected, with advice; others are defects
+    except HematoVisionError as error:  # expected, with advice; others are bugs
         st.error(str(error), icon=":material/error:")
     st.html(f'<div class="hv-foot">{_NOTICE}<br>HematoVision {__version__}{_model()}</div>')
 

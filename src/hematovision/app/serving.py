@@ -25,22 +25,22 @@ from hematovision.listening import Hosts, listen
 __all__ = ["AllowedHosts", "serve"]
 
 _MAIN = Path(__file__).with_name("main.py")
-_PING = 30  # s, as in Streamlit's own server
-_GRACE = 3  # s for open connections to end
+_PING = 30  # seconds, as in Streamlit's own server
+_GRACE = 3  # seconds for open connections to end
 
 
 class AllowedHosts:
-    """Middleware that accepts requests to allowed hosts, from their own pages only.
+    """Middleware that accepts requests to allowed hosts from their own pages only.
 
-    Streamlit checks ``Host`` for its websocket only, and to check a foreign ``Origin`` it asks a
-    server on the internet for this computer's address. See `listening.Hosts`.
+    Streamlit checks ``Host`` only for its websocket. To check a foreign ``Origin``, it requests
+    this computer's address from a server on the internet. See `listening.Hosts`.
     """
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app, self._hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or respond with 403."""
+        """Forward a request, or respond with 403."""
         if scope["type"] in ("http", "websocket"):
             headers = Headers(scope=scope)
             hosts, origins = headers.getlist("Host"), headers.getlist("Origin")
@@ -98,7 +98,7 @@ def _once(started: Callable[[], None]) -> Callable[[Any], AbstractAsyncContextMa
 
 
 def _open_browser(url: str) -> None:
-    """Open a browser, if the system has windows; a text browser would hide the messages."""
+    """Open a browser on a graphical desktop; a text browser would hide the messages."""
     has_window = sys.platform in ("win32", "darwin") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

@@ -41,13 +41,13 @@ def library() -> ModelLibrary:
 
 
 def classifier(model: LibraryModel) -> Classifier:
-    """Return a model, opened once per server, and again if its files have changed."""
+    """Return a model, opened once per server and again if its files change."""
     changed = (model.folder / "bundle.json").stat().st_mtime_ns
     return _open(str(model.folder), changed)
 
 
 @st.cache_resource(show_spinner="Opening the model …", max_entries=4)
-def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - part of the cache's key
+def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - part of the cache key
     return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
 
 
@@ -57,12 +57,12 @@ def model_in_use() -> LibraryModel:
 
 
 def show_model(name: str) -> None:
-    """Set the model whose predictions the page shows, for the footer."""
+    """Set the model named in the footer: the model whose predictions the page shows."""
     st.session_state[_MODEL] = name
 
 
 def shown_model() -> str:
-    """Return the model set by `show_model` in this run, else the one in use."""
+    """Return the model set by `show_model` in this run, otherwise the model in use."""
     return str(st.session_state.pop(_MODEL, None) or model_in_use().name)
 
 
@@ -90,13 +90,13 @@ def reviewer() -> str:
 
 
 def set_reviewer(name: str) -> None:
-    """Set the reviewer's name, also in the URL, so that it survives a reload."""
+    """Set the reviewer's name, also in the URL to survive a reload."""
     st.session_state[_REVIEWER] = name.strip()[:80]
     st.query_params[_REVIEWER] = name.strip()[:80]
 
 
 def who() -> str:
-    """Return the reviewer's name to record with a change, or a stand-in."""
+    """Return the reviewer's name to record with a change, or a placeholder."""
     return reviewer() or "somebody in the app"
 
 

@@ -1,7 +1,7 @@
-"""The app's theme, light and dark, and predictions as HTML.
+"""The app's light and dark themes, and predictions as HTML.
 
-Class colours are those of Okabe and Ito ("Color Universal Design", 2008), without yellow and black,
-which are invisible on one of the two backgrounds. A word or sign always accompanies a colour.
+Class colours are from Okabe and Ito ("Color Universal Design", 2008), without yellow and black,
+which are invisible on one of the two backgrounds. A word or symbol always accompanies a colour.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 ACCEPTED, REVIEW = "#009E73", "#D55E00"
-"""Colours of surfaces in charts; too light for text."""
+"""Colours of areas in charts; too light for text."""
 
 FILLED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -31,7 +31,7 @@ FILLED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "primary button hovered": ("#ffffff", "#7b2d8b"),
     }
 )
-"""Text and background colours of filled elements, the same in light and dark."""
+"""Text and background colours of filled elements, the same in both themes."""
 
 SHARE_COLOURS = ("#f7fbff", "#08306b")
 """Colours of the shares 0 and 1."""
@@ -50,7 +50,7 @@ THEME: dict[str, object] = {
     "theme.dark.secondaryBackgroundColor": "#241f2b",
     "theme.dark.textColor": "#f1ecf4",
 }
-"""Streamlit's options: the violet of Giemsa's stain."""
+"""Streamlit's options; the violet is that of Giemsa stain."""
 
 STYLE = (
     f"""<style>
@@ -97,11 +97,11 @@ kbd {border:1px solid color-mix(in srgb, currentColor 40%, transparent); border-
   padding:0 .3rem; font-size:.85em}
 </style>"""
 )
-"""CSS for what Streamlit's theme has no option for."""
+"""CSS for styles that Streamlit's theme does not support."""
 
 
 def decision_html(decision: str) -> str:
-    """Return a decision as a chip with a sign and a word."""
+    """Return a decision as a chip with a symbol and a word."""
     text, ground = FILLED[decision]
     style = f"color:{text};background:{ground}"
     return f'<span class="hv-chip" style="{style}">{_SIGNS[decision]} {escape(decision)}</span>'
@@ -116,8 +116,8 @@ def bars_html(
 ) -> str:
     """Return the highest probabilities as bars, in descending order.
 
-    Of `most` bars the last one is the sum of all other classes. Without `highlight` the first bar
-    does not stand out, as for an out-of-distribution image.
+    There are at most `most` bars; the last is the sum of all other classes. `highlight` emphasises
+    the first bar; it is off for an out-of-distribution image.
     """
     pairs = sorted(zip(probabilities, classes, strict=True), reverse=True)
     shown = pairs if len(pairs) <= most else pairs[: most - 1]
@@ -151,12 +151,12 @@ def prediction_html(prediction: Prediction, name: str) -> str:
 
 
 def text_html(text: str) -> str:
-    """Return a message as HTML; text between backticks becomes code."""
+    """Return a message as HTML; text in backticks becomes code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def unreadable_html(refused: Sequence[Prediction]) -> str:
-    """Return files that could not be read, with the reasons."""
+    """Return the names of unreadable files with their errors."""
     rows = (f"<dt>{escape(one.path)}</dt><dd>{text_html(one.error or '')}</dd>" for one in refused)
     return f'<dl class="hv-unreadable">{"".join(rows)}</dl>'
 

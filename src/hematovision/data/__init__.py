@@ -1,4 +1,4 @@
-"""Datasets: reading, importing, converting, splitting and checking them."""
+"""Datasets: reading, importing, converting, splitting and checking."""
 
 from hematovision.data.cells import Cell, read_cells, write_cells
 from hematovision.data.converting import ConvertReport, convert_dataset

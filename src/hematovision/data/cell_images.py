@@ -51,7 +51,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Written:
-    """The cells written into a folder, with the boxes left out, problems and notes."""
+    """The cells written to a folder, with the boxes left out, problems and notes."""
 
     cells: tuple[Cell, ...]
     left_out: tuple[LeftOut, ...] = ()
@@ -66,10 +66,11 @@ def crop_fields(
     taxonomy: Taxonomy,
     progress: Progress,
 ) -> Written:
-    """Write one PNG per box into `folder`, called ``<field>_<number of the box>.png``.
+    """Write one PNG per box to `folder`, called ``<field>_<number of the box>.png``.
 
-    A field that can't be read, or whose size contradicts its box file, is a problem in the result.
-    If there is no usable box at all, that is a `DatasetError`.
+    Unreadable fields, and fields whose size contradicts the box file, are problems in the result.
+
+    Raises `DatasetError` if there is no usable box.
     """
     cells: list[Cell] = []
     left_out: list[LeftOut] = []
@@ -100,9 +101,9 @@ def crop_fields(
 def map_in_threads(
     work: Callable[[AnnotatedField, str], T], fields: Sequence[AnnotatedField], stems: Sequence[str]
 ) -> Generator[T]:
-    """Process fields in threads, in order; most of the work is not Python.
+    """Process fields in threads, in order; most of the work releases the interpreter's lock.
 
-    Close it on an error or Ctrl-C: the remaining fields are then not processed.
+    Close the iterator on an error or Ctrl-C to skip the remaining fields.
     """
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         try:
@@ -112,7 +113,7 @@ def map_in_threads(
 
 
 def join_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
-    """Append to each note the fields it is about."""
+    """Append to each note the fields that it applies to."""
     return [f"{note} ({counted(len(n), 'field')}: {some(n)})" for note, n in notes.items()]
 
 
@@ -164,7 +165,7 @@ def sort_into_splits(
 ) -> Written:
     """Move the cell images of `loose` into ``folder/<split>/<class>/``.
 
-    This follows cropping, since the usable boxes are known only then.
+    This is done after cropping, when the usable boxes are known.
     """
     samples = tuple(
         Sample(loose / cell.file, cell.label, cell.split, cell.group) for cell in written.cells
@@ -214,7 +215,7 @@ def _targets(dataset: Dataset) -> Iterable[tuple[Sample, str]]:
 
 
 def _stem(path: Path) -> str:
-    """Return a file's name without suffix, made safe if tables would have to escape it."""
+    """Return a file's name without suffix, made safe if tables would need to escape it."""
     return path.stem if escape_name(path.stem) == path.stem else safe_name(path.stem)
 
 

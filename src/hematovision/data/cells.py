@@ -1,12 +1,12 @@
-"""``cells.csv``: where each cell image of an imported dataset comes from.
+"""``cells.csv``: the origin of each cell image in an imported dataset.
 
 The file is in the dataset's root and has one row per cell image, with the columns of `COLUMNS`:
 ``file`` (relative to the root, forward slashes), ``source`` (the field's image, relative to the
 imported folder), ``field`` (its name), ``lab``, the box in pixels of the field (``xmin, ymin,
 xmax, ymax``; the last two exclusive; empty if there is none), ``touches_border`` (true or false),
 ``class``, ``split`` (train, valid, test or empty) and ``group`` (images that must stay in one
-split). Text that a spreadsheet would run as a formula starts with an apostrophe, which `read_cells`
-removes.
+split). Text that a spreadsheet would read as a formula starts with an apostrophe, which
+`read_cells` removes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read_cells(path: Path) -> list[Cell]:
         cell = _cell(row)
         first = seen.setdefault(cell.file, row.line)
         if first != row.line:
-            raise row.error(f"the file {cell.file!r} is already in line {first}. Remove one line.")
+            raise row.error(f"the file {cell.file!r} is already on line {first}. Remove one line.")
         cells.append(cell)
     return cells
 

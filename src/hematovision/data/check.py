@@ -7,7 +7,7 @@
     unsupported                 warning   an image in an unsupported format, left out
     outside-classes             note      an image in no class folder, left out
     unreadable                  error     a file that can't be decoded
-    exact-duplicates-across     error     one image in two splits: the test set was trained on
+    exact-duplicates-across     error     one image in two splits: test images are trained on
     near-duplicates-across      error     the same, rotated, mirrored, cropped or re-compressed
     group-across                error     one field or patient in two splits
     label-conflict              error     one image in two classes
@@ -54,13 +54,13 @@ _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 _How: TypeAlias = Literal["exact", "near"]
 
 MIN_IMAGES = 20
-"""Images that a class needs: 20 of 20 correct still leave a 95% interval from 84% (Wilson)."""
+"""Minimum images per class: even 20 of 20 correct leave a 95% interval from 84% (Wilson)."""
 
 MAX_RATIO = 10.0
-"""Largest to smallest class of the whole dataset without a note. Training weights the classes, so
-imbalance is no warning: blood itself has about 700 red cells per white cell."""
+"""Maximum ratio of the largest to the smallest class without a note. It is not a warning because
+training weights the classes, and blood has about 700 red cells per white cell."""
 
-_SHOWN = 5  # files that a message names; `Finding.files` has all
+_SHOWN = 5  # files named in a message; `Finding.files` has all
 
 _LEAK = "The test set would not be independent; keep {} in one split only."
 _COPIES = "Each copy counts as an image; keep one, or put all into one group."
@@ -92,7 +92,7 @@ class Finding:
     kind: str  # listed at the top of this module
     severity: Severity
     message: str  # the problem and its remedy, with the first few files
-    files: tuple[str, ...] = ()  # all files concerned, relative to the dataset
+    files: tuple[str, ...] = ()  # all affected files, relative to the dataset
     detail: str = ""  # the problem without its remedy, for a list of one kind
 
 
@@ -117,7 +117,7 @@ class CheckReport:
         return dict(Counter(finding.kind for finding in self.findings))
 
     def to_json(self) -> dict[str, object]:
-        """Return everything as JSON-ready values, with the complete lists of files."""
+        """Return the report as JSON-serialisable values, with complete lists of files."""
         return {
             "files": self.files,
             "ok": self.ok,
@@ -139,7 +139,7 @@ def check_dataset(
     """Find unreadable files, duplicates, leaks between splits, label conflicts and imbalance.
 
     Every image is decoded once; 10,000 images of 360 x 363 pixels take about two minutes on two
-    cores. `unlistable` are the folders that `read_dataset` could not list, with the reason.
+    cores. `unlistable` are the folders that `read_dataset` could not list, with reasons.
 
     Raises `MissingExtraError` if imagehash is not installed.
     """
@@ -175,7 +175,7 @@ def _find_unplaced_files(dataset: Dataset) -> list[Path]:
     for folder in folders:
         try:
             found += sorted(path for path in folder.iterdir() if is_image_name(path))
-        except OSError:  # a file, or a folder that can't be listed, which is another finding
+        except OSError:  # a file, or a folder that can't be listed (reported elsewhere)
             continue
     known = {sample.path for sample in dataset}
     return [p for p in found if p not in known and p.is_file() and not p.name.startswith(".")]
@@ -184,9 +184,9 @@ def _find_unplaced_files(dataset: Dataset) -> list[Path]:
 def _duplicate_positions(
     prints: Fingerprints, progress: Progress
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Return clusters of positions in the dataset: with equal pixels, and near duplicates.
+    """Return clusters of positions in the dataset, first of equal pixels, then near duplicates.
 
-    Of images with equal pixels only one is compared with the others.
+    Of images with equal pixels, only one is compared with the others.
     """
     exact = exact_duplicates(prints)
     same_as = {group[0]: group for group in exact}
@@ -217,7 +217,7 @@ def _file_findings(
     unlistable: Iterable[tuple[Path, str]],
     unreadable: Iterable[tuple[int, ImageError]],
 ) -> Iterator[Finding]:
-    """Report folders and files that can't be used, or are in no class folder."""
+    """Report unusable folders and files, and images in no class folder."""
     for folder, reason in unlistable:
         name = _path_name(dataset, folder)
         remedy = "Its images are left out; make it readable, or move it elsewhere."
@@ -241,7 +241,7 @@ def _file_findings(
 def _duplicate_findings(
     dataset: Dataset, clusters: Iterable[Sequence[int]], how: _How
 ) -> Iterator[Finding]:
-    """Report clusters of positions whose images are the same, and those with several classes."""
+    """Report clusters of identical images, and those with several classes."""
     for cluster in clusters:
         samples = [dataset.samples[position] for position in cluster]
         files = tuple(_path_name(dataset, sample.path) for sample in samples)

@@ -1,8 +1,8 @@
 """Choosing the classes of a dataset from its names, and the message that reports them.
 
-Every command uses one rule for class folders and box files: names are kept, unless they are all
-spellings of RBC, WBC and Platelets, or the eight of PBC, or a taxonomy was requested. A mapping
-that leaves one class of several names is an error.
+Every command uses the same rule for class folders and box files: names are kept, unless a taxonomy
+was requested, or they are all spellings of RBC, WBC and Platelets, or the eight of PBC. A mapping
+of several names to a single class is an error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ClassChoice:
     taxonomy: Taxonomy
     spellings: Mapping[str, tuple[str, ...]]  # names of each class; empty for one without images
     how: _How  # kept, spellings of the three words, the eight of PBC, requested by name, passed in
-    what: str  # what the names are, such as "folder names"
+    what: str  # the origin of the names, such as "folder names"
 
     @property
     def sentence(self) -> str:
@@ -147,7 +147,7 @@ def _merged(spellings: Iterable[str], where: str) -> Taxonomy:
 
 
 def _plain(spelling: str) -> str:
-    """Remove what never distinguishes classes: case, and separators before a letter or digit."""
+    """Remove differences that never distinguish classes: case, and separators before letters."""
     text = unicodedata.normalize("NFKC", spelling).casefold().strip()
     return re.sub(r"[\s_-]+(?=\w)", "", text)
 
@@ -173,7 +173,7 @@ def _check_text(spellings: Iterable[str], where: str) -> None:
 def _check_several(
     meant: Mapping[str, list[str]], taxonomy: Taxonomy, how: _How, where: str
 ) -> None:
-    """Raise an error if a mapping makes one class of several names."""
+    """Raise an error if several names map to a single class."""
     names = {normalise(name) for spellings in meant.values() for name in spellings}
     if len(meant) > 1 or len(names) < 2:
         return

@@ -54,8 +54,8 @@ class ConvertReport:
     boxes: int  # number written
     splits: Mapping[str, int]  # number of fields of each split; "all" without a split
     classes: tuple[str, ...]  # in the order of their ids in formats that have ids
-    problems: tuple[str, ...]  # what could not be converted, with the file
-    notes: tuple[str, ...]  # what was changed, such as the scale of boxes
+    problems: tuple[str, ...]  # failed conversions, with the file
+    notes: tuple[str, ...]  # changes, such as the scale of boxes
 
     @property
     def ok(self) -> bool:
@@ -115,7 +115,7 @@ def convert_dataset(
     """
     source, dest = Path(source), Path(dest)
     if not source.is_dir():
-        raise DatasetError(f"The source {source} is not a folder. Give the folder to convert.")
+        raise DatasetError(f"The source {source} is not a folder. Pass the folder to convert.")
     check_free(dest)
     check_outside(dest, source)
     from_ = _format(format or detect_format(source))
@@ -237,10 +237,9 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
 
 
 def _stems(fields: Sequence[AnnotatedField], *, by_split: bool) -> list[str]:
-    """Return where each image belongs, without suffix: unique, and valid on every system.
+    """Return each image's path without suffix: unique, and valid on every system.
 
-    Images are in a folder for each split if the format stores splits so, or if names would
-    otherwise be the same.
+    Images are in one folder per split if the format requires it, or if names would collide.
     """
     names = [_without_split(field) for field in fields]
     keys = [name.casefold() for name in names]
@@ -255,7 +254,7 @@ def _without_split(field: AnnotatedField) -> str:
 
 
 def _usable(name: str) -> str:
-    """Return a name unchanged, or made safe if a text file can't hold it."""
+    """Return a name unchanged, or made safe if it is not valid in a text file."""
     stem = f"{name.rpartition('.')[0]}_{name.rpartition('.')[2]}" if is_image_name(name) else name
     return stem if valid_text(stem) == stem == shown(stem).strip() else safe_name(stem)
 

@@ -1,4 +1,4 @@
-"""Output folders that appear only when they are complete, and safe names for what is in them."""
+"""Output folders that appear only when complete, and safe names for their files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["appearing", "check_free", "check_outside", "safe_folder", "safe_name
 
 _MARK = ".importing-"
 _LOCK = ".in-use"
-_NEW = 60.0  # seconds; a folder this young may be about to get its lock
+_NEW = 60.0  # seconds; a newer folder may not have its lock yet
 _LONGEST = 80
 
 
 def check_free(dest: Path) -> None:
-    """Raise a `DatasetError` if a destination is a file, or a folder with something in it."""
+    """Raise a `DatasetError` if a destination is a file, or a folder that is not empty."""
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise DatasetError(
             f"The destination {dest} already exists and is not empty. Choose a new folder, or "
@@ -33,7 +33,7 @@ def check_free(dest: Path) -> None:
 
 
 def check_outside(dest: Path, source: Path) -> None:
-    """Raise a `DatasetError` if a destination is in the source, whose images it would join."""
+    """Raise a `DatasetError` if a destination is inside the source."""
     if dest.resolve().is_relative_to(source.resolve()):
         outside = source.resolve().with_name(dest.name)
         raise DatasetError(
@@ -91,7 +91,7 @@ def _remove_leftovers(dest: Path) -> None:
 def safe_name(text: str) -> str:
     """Reduce `text` to at most 80 ASCII letters, digits, ``.``, ``_`` and ``-``.
 
-    Everything else becomes ``_``. Device names of Windows, hidden names and names that look like
+    Everything else becomes ``_``. Windows device names, hidden names and names that look like
     options get a prefix.
 
     >>> safe_name("patient 7/cell (3)")
@@ -105,7 +105,7 @@ def safe_name(text: str) -> str:
 
 
 def safe_folder(label: str) -> str:
-    """Make a class name usable as a folder name, in any script; `normalise` ignores the change.
+    """Return a class name as a valid folder name; `normalise` ignores the change.
 
     >>> safe_folder("RBC/normal?")
     'RBC_normal'
@@ -115,9 +115,9 @@ def safe_folder(label: str) -> str:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Return the names, with a number appended to those already used, ignoring case.
+    """Return the names, with a number appended to repeated ones.
 
-    Windows and macOS ignore the case of file names.
+    Case is ignored, as in file names on Windows and macOS.
 
     >>> unique_names(["cell", "other", "Cell"])
     ['cell', 'other', 'Cell-2']

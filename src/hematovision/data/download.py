@@ -1,6 +1,6 @@
-"""Downloading public datasets: by name, resumable, verified, with licence and citation.
+"""Downloading public datasets by name: resumable, verified, with licence and citation.
 
-A download leaves in its folder::
+A download creates::
 
     dest/
       bccd/                       the files, unpacked
@@ -8,9 +8,9 @@ A download leaves in its folder::
       download.json               address and SHA-256 of each archive
       LICENCE-AND-CITATION.txt    to be passed on with the images
 
-An archive whose SHA-256 others have published (`PublicSet.sha256`) must have it. Otherwise the hash
-of the first download is recorded in ``download.json``, and later downloads into the same folder
-must match it. This detects a change, but not an archive that was wrong from the start.
+An archive is verified against its published SHA-256 (`PublicSet.sha256`) if there is one. Otherwise
+the hash of the first download is recorded in ``download.json``, and later downloads to the same
+folder must match it. This detects a change, but not an archive that was wrong from the start.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ class Downloaded:
     Parameters
     ----------
     public_set : PublicSet
-        With licence and citation, to be shown.
+        Has the licence and citation to show.
     folder : Path
         The unpacked files.
     sha256 : str or None
-        Of the archive; None for a dataset from Kaggle, which comes unpacked.
+        Of the archive; None for a dataset from Kaggle, which is not an archive.
     verified_against : str
         Source of the expected hash: ``"published"``, ``"an earlier download"``, or ``"nothing"``
         (the first download of a dataset without a published hash).
     fetched : bool
-        Whether anything was downloaded now.
+        Whether anything was downloaded.
     """
 
     public_set: PublicSet
@@ -75,7 +75,7 @@ class Downloaded:
 
     @property
     def next_command(self) -> str:
-        """The command that makes a dataset or a model of it."""
+        """The command that makes a dataset or trains a model from it."""
         return self.public_set.next_command.format(folder=shlex.quote(str(self.folder)))
 
 
@@ -100,7 +100,7 @@ def download(
     """Download a public dataset, verify it and unpack it.
 
     A verified archive is not downloaded again. Without a network, download the archive on another
-    computer and put it where the error asks for it; it is verified and unpacked in the same way.
+    computer and put it at the path in the error; it is verified and unpacked in the same way.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def _read_records(dest: Path) -> dict[str, _Record]:
         return {name: _Record(**values) for name, values in content["sets"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DownloadError(
-            f"{path} can't be read ({type(error).__name__}: {error}). It holds the hashes of "
+            f"{path} can't be read ({type(error).__name__}: {error}). It contains the hashes of "
             "earlier downloads. Restore it, or delete it to accept the archives in that folder as "
             "they are."
         ) from error
@@ -274,7 +274,7 @@ def _write_notice(dest: Path, wanted: PublicSet) -> None:
 
 @dataclass(frozen=True)
 class _Version:
-    """The version of a file on a server, so that halves of two versions are never joined."""
+    """The version of a file on a server, so that parts of two versions are never joined."""
 
     address: str
     length: int | None
@@ -287,7 +287,7 @@ class _Version:
         return self.modified if self.etag is None or self.etag.startswith("W/") else self.etag
 
     def agrees(self, other: _Version) -> bool:
-        """Whether no value that both have differs."""
+        """Return whether all values that both have are equal."""
         pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
         return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
 
@@ -335,7 +335,7 @@ class ResumingDownloader:
             except urllib.error.HTTPError as error:
                 self._handle_status(url, error)
             except urllib.error.URLError as error:
-                # No server: another attempt a second later would only keep the user waiting.
+                # No server: do not retry.
                 raise DownloadError(f"{url} cannot be reached: {error.reason}.") from error
             except (OSError, http.client.HTTPException) as error:
                 if attempt == self.attempts or getattr(error, "errno", None) == errno.ENOSPC:

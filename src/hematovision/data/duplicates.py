@@ -1,9 +1,9 @@
-"""Finding images that are the same, exactly or nearly, in any rotation or flip.
+"""Finding exact and near duplicates, in any rotation or flip.
 
 Near duplicates are found in three steps:
 
 1. pHash (imagehash) of one image against the eight hashes of every other: 64 bits per hash, one XOR
-   and one count per comparison;
+   and one bit count per comparison;
 2. correlation of 16 x 16 thumbnails in the views whose hashes are close;
 3. alignment of 32 x 32 thumbnails by a scale and a shift along each axis (least squares: Lucas &
    Kanade 1981, "An iterative image registration technique with an application to stereo vision",
@@ -47,33 +47,33 @@ VIEWS = 8
 """The rotations and flips of `images.view`."""
 
 THUMBNAIL = 32
-"""Side of the thumbnail in pixels; an 8 x 8 pHash is computed from this size, too."""
+"""Side of the thumbnail in pixels; the 8 x 8 pHash is computed from the same size."""
 
 HASH_SIZE = 8
 """Side of the pHash: 64 bits. 16 x 16 bits find fewer cropped copies (measured, see above)."""
 
 MAX_HASH_DISTANCE = 16
-"""Most bits of 64 in which the pHashes of a copy differ."""
+"""Maximum number of differing bits (of 64) between the pHashes of copies."""
 
 MIN_COARSE = 0.78
-"""Least correlation of the 16 x 16 thumbnails, before alignment."""
+"""Minimum correlation of the 16 x 16 thumbnails, before alignment."""
 
 MIN_CORRELATION = 0.965
-"""Least correlation of the aligned 32 x 32 thumbnails."""
+"""Minimum correlation of the aligned 32 x 32 thumbnails."""
 
 MIN_DETAIL = 0.88
-"""Least correlation of their detail, after alignment."""
+"""Minimum correlation of their detail, after alignment."""
 
 MIN_CONTRAST = 1.0
-"""Least standard deviation of a thumbnail, in grey levels. Blank images resemble each other; only
-their exact duplicates are reported."""
+"""Minimum standard deviation of a thumbnail, in grey levels. Blank images resemble each other, so
+only their exact duplicates are reported."""
 
 MAX_WARP = 0.16
-"""Bound on each warp parameter. 5% off both sides is a scale of 0.10; 5% off one side a scale and a
-shift of 0.05 each."""
+"""Maximum of each warp parameter. Cropping 5% off both sides is a scale of 0.10; cropping one side
+is a scale and a shift of 0.05 each."""
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's "L"
-_IN_FLIGHT = 64  # images decoded ahead: keeps the cores busy and memory bounded
+_IN_FLIGHT = 64  # images decoded ahead: keeps the cores busy and limits memory
 _ROWS = 64  # against 10,000 images and 8 views: 40 MB of distances
 _PAIRS = 512
 _COARSE = THUMBNAIL // 2
@@ -119,7 +119,7 @@ class Pair:
 
 
 def fingerprint(image: NDArray[np.uint8]) -> Fingerprint:
-    """Compute the fingerprint of an RGB image, shape (H, W, 3); it needs imagehash."""
+    """Compute the fingerprint of an RGB image, shape (H, W, 3); needs imagehash."""
     thumbnail = images.fit(image, THUMBNAIL).astype(np.float32) @ _LUMINANCE
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(image.tobytes())
@@ -142,8 +142,8 @@ def _view_hashes(thumbnail: NDArray[np.float32]) -> NDArray[np.uint64]:
 def view_orders(size: int) -> NDArray[np.int64]:
     """Return the source of each pixel of each view in a flattened square image.
 
-    The shape is (8, size * size), `size` at most 256: ``image.ravel()[orders[index]]`` is
-    ``images.view(image, index).ravel()``.
+    The result has shape (8, size * size); `size` is at most 256. ``image.ravel()[orders[index]]``
+    is ``images.view(image, index).ravel()``.
     """
     rows, columns = np.indices((size, size))
     places = np.stack([rows, columns, rows], axis=2).astype(np.uint8)
@@ -188,7 +188,7 @@ def _outcome(path: Path) -> Fingerprint | ImageError:
 
 
 def exact_duplicates(fingerprints: Fingerprints) -> list[tuple[int, ...]]:
-    """Return the groups of two or more rows whose decoded pixels are equal, in order."""
+    """Return the groups of two or more rows with equal decoded pixels, in order."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(fingerprints.pixels_sha256):
         rows[digest].append(row)
@@ -200,11 +200,11 @@ def near_duplicates(
     progress: Progress = no_progress,
     rows: Sequence[int] | None = None,
 ) -> list[Pair]:
-    """Find the pairs of images that are the same, apart from small changes.
+    """Find pairs of near duplicates.
 
     Finds copies that are rotated or mirrored, cropped by up to about 5% per side, re-compressed, or
-    a little brighter or darker. Time grows with the square of the number of images: 10,000 take
-    about half as long as decoding them. Memory is bounded. Only `rows` are compared, if given.
+    slightly brighter or darker. Time is quadratic in the number of images; for 10,000 it is about
+    half of the time for decoding. Memory is bounded. If given, only `rows` are compared.
     """
     chosen = np.arange(len(fingerprints)) if rows is None else np.array(rows, dtype=np.int64)
     thumbnails = fingerprints.thumbnails[chosen]
@@ -333,7 +333,7 @@ def detail(thumbnails: Stack) -> Stack:
     kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * _BLUR**2))
     kernel = (kernel / kernel.sum()).astype(np.float32)
     size = thumbnails.shape[1]
-    # As a matrix, with the border pixel repeated outwards: one product per axis.
+    # A matrix with the border pixel repeated outwards, for one product per axis.
     matrix: Stack = np.zeros((size, size), dtype=np.float32)
     for offset, weight in enumerate(kernel):
         columns = np.clip(np.arange(size) + offset - reach, 0, size - 1)
@@ -344,7 +344,7 @@ def detail(thumbnails: Stack) -> Stack:
 def _refine(first: Stack, second: Stack, warps: Stack, steps: int) -> Stack:
     count, size, _ = first.shape
     axis = np.linspace(-1, 1, size, dtype=np.float32)
-    # A light ridge: a blank or one-dimensional image does not determine all parameters.
+    # A small ridge: a blank or one-dimensional image does not determine all parameters.
     ridge = 1e-5 * size**2 * np.eye(4, dtype=np.float32)
     for _ in range(steps if count else 0):
         warped, inside = _warp(first, warps)
@@ -362,7 +362,7 @@ def _refine(first: Stack, second: Stack, warps: Stack, steps: int) -> Stack:
 
 
 def _warp(thumbnails: Stack, warps: Stack) -> tuple[Stack, Stack]:
-    """Resample bilinearly; the second result is 1 where the source has pixels, else 0."""
+    """Resample bilinearly; the second result is 1 where the source has pixels, otherwise 0."""
     size = thumbnails.shape[1]
     across, inside_x = _sampling(warps[:, 0], warps[:, 1], size)
     down, inside_y = _sampling(warps[:, 2], warps[:, 3], size)

@@ -1,4 +1,4 @@
-"""Datasets as class folders, with or without a folder for each split.
+"""Datasets as class folders, with or without a folder per split.
 
 .. code-block:: text
 
@@ -8,10 +8,9 @@
 Splits and classes may have any of their usual names (``training``, ``val``, ``red blood cells``),
 and may be wrapped in a single folder (``<root>/Blood cells/Train/...``). Folders inside a class
 folder are groups, such as patients: their images stay in one split, also across classes.
-``cells.csv`` and ``split.csv`` next to the splits or classes hold further information about the
-images; rows whose image is missing are ignored. Both contain file names as `escape_name` writes
-them. Links to folders are followed. Hidden folders, ``__MACOSX`` and files that are not named as
-images are ignored.
+``cells.csv`` and ``split.csv`` next to the splits or classes contain additional columns, with file
+names from `escape_name`; rows whose image is missing are ignored. Links to folders are followed.
+Hidden folders, ``__MACOSX`` and files without an image suffix are ignored.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ _LAYOUT = (
 
 
 def find_split(spelling: str) -> Split | None:
-    """Return the split that the name of a folder or file stands for, or None.
+    """Return the split that a folder or file name means, or None.
 
     >>> find_split("Validation")
     'valid'
@@ -82,31 +81,31 @@ def read_dataset(
     root : Path
         The folder; the module's docstring describes the layouts.
     taxonomy : Taxonomy or str, optional
-        The classes: a taxonomy, the name of one, or ``"folders"`` for the folders' own names. By
-        default the folders' own names, unless they are all spellings of RBC, WBC and Platelets or
-        are the eight of PBC; see `choose_classes`. A class may have no images.
+        The classes: a taxonomy, its name, or ``"folders"`` to keep the folder names. By default the
+        folder names, unless they are all spellings of RBC, WBC and Platelets or the eight of PBC;
+        see `choose_classes`. A class may have no images.
     splits : Path, optional
         A ``split.csv`` to use instead of the dataset's own, such as that of a run folder.
     progress : Progress
-        Notified of the choice of classes.
+        Receives a note on the choice of classes.
     on_unlistable : callable, optional
-        Called with each folder that can't be listed and the reason; such folders are then left
-        out. By default they are an error.
+        Called with each folder that can't be listed, which is then left out, and the reason. By
+        default such a folder is an error.
 
     Returns
     -------
     Dataset
-        Samples sorted by path. The root is the folder that holds the splits or classes. The group
-        of a sample is the first of: that of ``split.csv``, that of ``cells.csv`` (by default
+        Samples sorted by path. The root is the folder that contains the splits or classes. A
+        sample's group is the first available of: ``split.csv``, ``cells.csv`` (by default
         ``lab/field``), the folder inside its class folder, the source of an augmented copy
-        (``NAME.rf.HASH``), its own relative path. Its split is the first of: that of
-        ``split.csv``, of its folder, of ``cells.csv``.
+        (``NAME.rf.HASH``), its relative path. Its split is the first available of: ``split.csv``,
+        its folder, ``cells.csv``.
 
     Raises
     ------
     DatasetError
-        If there is no such folder, it has no images in class folders, a folder with images is
-        in no split while others are, or a folder can't be listed.
+        If there is no such folder, it has no images in class folders, a folder can't be listed, or
+        a folder with images is in no split while others are.
     TaxonomyError
         If a folder is not a class of the requested taxonomy, or only one class would be left.
     AnnotationError
@@ -116,7 +115,7 @@ def read_dataset(
     found = sorted(_find(base, on_unlistable or _fail), key=lambda image: image.relative)
     if not found:
         raise DatasetError(
-            f"No images in class folders under {base}, which holds {_names(_folders(base))}."
+            f"No images in class folders under {base}, which contains {_names(_folders(base))}."
             f"{_unread(base)} {_LAYOUT}"
         )
     spellings = Counter(image.spelling for image in found)
@@ -159,7 +158,7 @@ class _Found:
 def _existing(root: Path) -> Path:
     if not root.is_dir():
         problem = "is a file" if root.exists() else "does not exist"
-        raise DatasetError(f"The dataset {root} {problem}; give a folder. {_LAYOUT}")
+        raise DatasetError(f"The dataset {root} {problem}; expected a folder. {_LAYOUT}")
     return root
 
 
@@ -170,7 +169,7 @@ def _fail(folder: Path, reason: str) -> None:
 
 
 def _folders(folder: Path, unlistable: OnUnlistable = _fail) -> list[Path]:
-    """Return the folders in a folder, sorted, without hidden ones and leftovers of archives."""
+    """Return the folders in a folder, sorted, without hidden ones and ``__MACOSX``."""
     found = []
     try:
         inner = sorted(folder.iterdir())
@@ -187,7 +186,7 @@ def _folders(folder: Path, unlistable: OnUnlistable = _fail) -> list[Path]:
 
 
 def _unwrap(root: Path) -> Path:
-    """Descend through folders that hold only one other folder of splits or classes."""
+    """Descend through folders that contain only one other folder of splits or classes."""
     folders = _folders(root)
     while len(folders) == 1 and _is_wrapper(folders[0]):
         root, folders = folders[0], _folders(folders[0])
@@ -221,9 +220,8 @@ def _find(base: Path, unlistable: OnUnlistable) -> Iterator[_Found]:
 def _split_inside(base: Path, found: list[_Found]) -> list[_Found]:
     """Read the splits of ``<root>/<class>/Train/*.png``; reject datasets among the classes.
 
-    If each image is in a folder of a split, inside its class folder, that is its split. A train
-    folder with folders inside is a dataset of its own, such as one of several in an unpacked
-    archive; its parent is not a class.
+    Each image must then be in a split's folder inside its class folder. A train folder with
+    subfolders is itself a dataset, such as one of several in an archive; its parent is not a class.
     """
     for image in found:
         parents = image.folder.split("/")
@@ -231,7 +229,7 @@ def _split_inside(base: Path, found: list[_Found]) -> list[_Found]:
         if 0 <= level < len(parents) - 1:
             inner = "/".join((escape_name(image.spelling), *parents[:level]))
             raise DatasetError(
-                f"{base / inner} has splits of its own, such as {parents[level]!r}, with folders "
+                f"{base / inner} has its own splits, such as {parents[level]!r}, with folders "
                 "inside: it is probably a dataset, not a class. Use that folder as the dataset, "
                 "or arrange the images as ROOT/Train/CLASS/*.png."
             )
@@ -250,8 +248,8 @@ def _find_class(
     def fail(error: OSError) -> None:
         unlistable(Path(error.filename), error.strerror or str(error))
 
-    visited = set[str]()  # a link may lead to a folder above
-    # os.walk is several times faster than Path.rglob on folders of many thousand files.
+    visited = set[str]()  # a link may point to a parent folder
+    # os.walk is several times faster than Path.rglob on folders with many thousand files.
     for folder, inner, files in os.walk(class_folder, onerror=fail, followlinks=True):
         real = os.path.realpath(folder)
         inner[:] = [name for name in inner if not name.startswith(_LEFT_OUT)]
@@ -282,7 +280,7 @@ def _sample(base: Path, image: _Found, label: str, cell: Cell | None) -> Sample:
 
 
 def _own_group(image: _Found) -> str:
-    """Return the default group of an image; augmented copies share that of their source."""
+    """Return the default group of an image; augmented copies share their source's group."""
     source = source_of(image.relative)
     if source is None:
         return image.relative
@@ -297,7 +295,7 @@ def _cells(base: Path) -> Mapping[str, Cell]:
 
 
 def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
-    """Read ``split.csv``: for each file its split and group, either of which may be empty."""
+    """Read ``split.csv``: the split and group of each file; either may be empty."""
     if not path.is_file():
         return {}
     table = read_table(path, ("file", "split"))
@@ -316,7 +314,7 @@ def _splits(path: Path) -> Mapping[str, tuple[Split | None, str]]:
 
 
 def _unread(base: Path) -> str:
-    """Report images in unsupported formats below a folder that has no others."""
+    """Report images in unsupported formats below a folder without supported images."""
     try:
         found = [path for path in iter_images([base]) if unsupported_format(path)]
     except DatasetError:

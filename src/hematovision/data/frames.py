@@ -1,7 +1,7 @@
 """Matching boxes to an image's pixels: scale and EXIF orientation.
 
-Annotation tools differ in whether they apply the EXIF orientation of cameras, and datasets are
-resized without their box files. The size in a box file shows which happened; if it fits neither,
+Annotation tools differ in whether they apply the EXIF orientation, and images are sometimes resized
+without updating the box files. The size in a box file shows which is the case. If it fits neither,
 the boxes would be in the wrong places.
 """
 
@@ -30,7 +30,7 @@ _ROUNDED = (
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The transformation from the boxes of a box file to pixels of the upright image."""
+    """The transformation from a box file's coordinates to pixels of the upright image."""
 
     width: int  # of the upright image
     height: int
@@ -39,7 +39,7 @@ class Frame:
         1.0,
     )  # from the box file's pixels to the image's, before it is turned
     orientation: int = 1  # EXIF orientation to apply to the boxes
-    note: str = ""  # what was done, for the report
+    note: str = ""  # describes the transformation in the report
 
     def upright(self, box: Box) -> Box:
         """Return a box in pixels of the upright image."""
@@ -49,9 +49,9 @@ class Frame:
 
 
 def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
-    """Compare the size of an upright image with that declared in its box file.
+    """Compare the size of an upright image with the size declared in its box file.
 
-    Raises `AnnotationError` if they contradict each other; the message gives the reason.
+    Raises `AnnotationError` if they contradict each other.
     """
     width, height = pixels
     if declared is None or declared == pixels:
@@ -72,9 +72,9 @@ def find_frame(image: Path, pixels: Size, declared: Size | None) -> Frame:
         note = f"Boxes were {done}: they are for the image as stored, without its EXIF rotation"
         return Frame(width, height, scale, orientation, note)
     raise AnnotationError(
-        f"its box file gives {_show(declared)} pixels, but the image has {_show(pixels)}, so the "
-        "boxes would be in the wrong places. Correct the size in the box file, or use the image "
-        "that was annotated"
+        f"its box file declares {_show(declared)} pixels, but the image has {_show(pixels)}, so "
+        "the boxes would be in the wrong places. Correct the size in the box file, or use the "
+        "image that was annotated"
     )
 
 
@@ -86,12 +86,12 @@ def _unclear(image: Path, declared: Size | None) -> str:
 
 
 def _is_rounding(declared: Size, pixels: Size) -> bool:
-    """Whether two sizes differ by at most a pixel, as when a tool counts from 0."""
+    """Return whether two sizes differ by at most a pixel, as when a tool counts from 0."""
     return all(abs(a - b) <= _ROUNDING for a, b in zip(declared, pixels, strict=True))
 
 
 def _is_scaled(declared: Size, pixels: Size) -> bool:
-    """Whether one size is a multiple of the other, with sides rounded to whole pixels."""
+    """Return whether one size is a multiple of the other, with sides rounded to whole pixels."""
     difference = abs(declared[0] * pixels[1] - declared[1] * pixels[0])
     return difference <= max(*declared, *pixels) * _ROUNDING
 
@@ -104,7 +104,7 @@ def _orientation(image: Path) -> int:
 
 
 def _camera_orientation(image: Path) -> int:
-    """Return the orientation of a JPEG from its first bytes; cameras write no other format."""
+    """Return a JPEG's orientation from its first bytes; cameras do not write other formats."""
     with image.open("rb") as stream:
         start = stream.read(_EXIF_BYTES)
     position = start.find(_EXIF) if start.startswith(_JPEG) else -1

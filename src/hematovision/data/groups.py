@@ -23,7 +23,7 @@ _COPY = re.compile(
 
 
 def source_of(name: str) -> str | None:
-    """Return the source of an augmented copy by its path, or None if it is not one.
+    """Return the source of an augmented copy by its path, or None if it is not a copy.
 
     >>> source_of("train/field7_jpg.rf.5b1c0f7a.jpg")
     'train/field7'
@@ -40,7 +40,7 @@ _FILE_COLUMNS = ("file", "path", "image", "filename", "filepath", "imagepath", "
 def read_groups(spec: str) -> dict[str, str]:
     """Read the group of each file from a CSV file; `spec` is ``FILE:COLUMN``.
 
-    The file names are in a column called ``file``, ``path``, ``image``, ``filename`` or the like.
+    The file names are in a column called ``file``, ``path``, ``image``, ``filename`` or similar.
     Lines without a group are ignored.
 
     Raises `SplitError` if `spec` is not ``FILE:COLUMN``, a column is missing, or a file has two
@@ -49,8 +49,7 @@ def read_groups(spec: str) -> dict[str, str]:
     path, _, column = spec.rpartition(":")
     if not (path and column):
         raise SplitError(
-            "Groups must be given as FILE:COLUMN, for example manifest.csv:patient. Received: "
-            f"{spec!r}"
+            f"Groups must be FILE:COLUMN, for example manifest.csv:patient. Received: {spec!r}"
         )
     table = read_table(Path(path))
     names = {normalise(name): name for name in table.columns}

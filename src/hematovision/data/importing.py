@@ -1,4 +1,4 @@
-"""Import of annotated fields and of class folders into one layout: read, crop or copy, split."""
+"""Import of annotated fields and class folders to one layout: read, crop or copy, split."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ class ImportReport:
     touching : int
         Cell images whose box touches the field's border.
     left_out : tuple of LeftOut
-        Boxes that gave no cell image, with reasons.
+        Boxes without a cell image, with reasons.
     problems : tuple of str
         Other problems, with the file.
     notes : tuple of str
-        What may be unexpected: which split was kept or made, boxes scaled or turned, polygons
+        Possibly unexpected changes: which split was kept or made, boxes scaled or rotated, polygons
         replaced by boxes.
     options : mapping
         The arguments of the import: split, groups, annotations, seed...
@@ -122,7 +122,7 @@ class ImportReport:
         return not (self.left_out or self.problems)
 
     def to_json(self) -> str:
-        """Return the text of ``import.json``: everything above, and the crop rule."""
+        """Return the text of ``import.json``: the report, and the crop rule."""
         value = {
             "format": self.format,
             "source": str(self.source),
@@ -144,7 +144,7 @@ class ImportReport:
 
 
 def _plain(value: object) -> object:
-    """Write what JSON can't hold as text: NaN and infinity in boxes, file names not in UTF-8."""
+    """Convert values that JSON can't represent to text: NaN, infinity, names not in UTF-8."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -189,7 +189,7 @@ def import_dataset(
         ``70/15/15`` (train/valid/test, or ``85/15``: train/valid), ``none``, or a folder with the
         lists ``train.txt``, ``valid.txt`` or ``val.txt``, ``test.txt``. By default the split of
         `source`, or 70/15/15 if it has none. Fields in none of the splits are left out and
-        reported; so are augmented copies of one image in several splits.
+        reported. Augmented copies of one image in several splits are reported.
     groups : str, optional
         ``FILE:COLUMN``: column of a CSV file, such as the patient, whose images must stay in one
         split; by default the field with its augmented copies (``NAME.rf.HASH``).
@@ -267,12 +267,12 @@ class _Task:
 
 def _check(source: Path, dest: Path, annotations: Path | None) -> None:
     if not source.is_dir():
-        raise DatasetError(f"The source {source} is not a folder. Give the folder to import.")
+        raise DatasetError(f"The source {source} is not a folder. Pass the folder to import.")
     check_free(dest)
     check_outside(dest, source)
     if annotations is not None and not annotations.exists():
         raise DatasetError(
-            f"{annotations} does not exist. Give an existing folder or file with --annotations."
+            f"{annotations} does not exist. Pass an existing folder or file with --annotations."
         )
 
 
@@ -313,7 +313,7 @@ def _report(
 
 
 def _import_fields(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
-    """Crop the cells of annotated fields; return the classes and what was written."""
+    """Crop the cells of annotated fields; return the classes and the result."""
     found = read_fields(task.source, task.format, task.annotations, task.names)
     taxonomy = _box_taxonomy(task, found)
     located = locate(found.fields, task.source, task.lab, task.groups, task.choice)

@@ -1,4 +1,4 @@
-"""Finding a file by the name that another file uses, with or without folders and suffix."""
+"""Finding a file by a name from another file, with or without folders and suffix."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Lookup(Generic[T]):
     """Values by file name, found by path, by name, or by name without an image suffix."""
 
     def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
-        # The inner dict is a set that keeps its order.
+        # The inner dict is an ordered set.
         self._values: dict[tuple[str, str], dict[T, None]] = {}
         for path, value in entries:
             for form in _forms(path):
@@ -37,8 +37,8 @@ class Lookup(Generic[T]):
     def find(self, path: str) -> tuple[T, ...]:
         """Return the values of `path`: none, one, or several if it is ambiguous.
 
-        The most exact known form decides: the path itself, then ignoring case, then without suffix,
-        then the file name only.
+        The first matching form is used: the path itself, then ignoring case, then without suffix,
+        then only the file name.
         """
         for form in _forms(path):
             if form in self._values:
@@ -49,8 +49,8 @@ class Lookup(Generic[T]):
 def _comparable(path: str) -> str:
     """Normalise a path for comparison.
 
-    macOS separates accents from letters (NFD). Bytes that are not UTF-8 are mostly Windows-1252, as
-    in tables of the same origin.
+    macOS separates accents from letters (NFD). Bytes that are not UTF-8 are usually Windows-1252,
+    like tables from the same computer.
     """
     if path.isascii():
         return path

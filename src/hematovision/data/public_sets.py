@@ -1,6 +1,6 @@
-"""The public datasets of blood-cell images that `hematovision data download` knows by name.
+"""The public datasets of blood-cell images for `hematovision data download`.
 
-A hash is listed only if somebody published it. Addresses name a fixed commit, tag or version.
+Only published hashes are listed. Addresses point to a fixed commit, tag or version.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ __all__ = ["SETS", "PublicSet", "get_set"]
 class PublicSet:
     """One public dataset."""
 
-    name: str  # on the command line, and of its folder
-    title: str  # its content, in one line
-    home: str  # its web page
-    licence: str  # as its authors state it
-    citation: str  # as its authors state it
+    name: str  # on the command line, and of the folder
+    title: str  # a one-line description
+    home: str  # web page
+    licence: str  # as stated by the authors
+    citation: str  # as stated by the authors
     size: str  # of the download, as text
     next_command: str  # with {folder} for the unpacked folder
     address: str = ""  # of the archive; empty for a dataset from Kaggle
     archive: str = ""  # the archive's file name
-    sha256: str | None = None  # as published, if it is
+    sha256: str | None = None  # if published
     sha256_source: str = ""  # who published the hash
-    kaggle: str | None = None  # its handle on Kaggle, if it comes from there
+    kaggle: str | None = None  # handle on Kaggle, if downloaded from there
 
     def notice(self) -> str:
-        """Return licence and citation as text, to be kept next to the data."""
+        """Return the licence and citation as text to keep with the data."""
         return (
             f"{self.title}\n\nHome:     {self.home}\n"
             f"Source:   {self.address or 'https://www.kaggle.com/datasets/' + str(self.kaggle)}\n"

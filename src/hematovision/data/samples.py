@@ -33,10 +33,10 @@ class Sample:
     label : str
         A class of the dataset's taxonomy.
     split : {"train", "valid", "test"} or None
-        Its split; None if there is no split yet.
+        None if there is no split yet.
     group : str
         Images that must stay in one split, such as those of a field or patient; by default the
-        file's own path relative to the dataset.
+        file's path relative to the dataset.
     lab : str or None
         Where the image comes from (stain, optics, camera), if known.
     box : Box or None
@@ -86,7 +86,7 @@ class Dataset:
         return replace(self, samples=tuple(samples))
 
     def counts(self) -> dict[str, int]:
-        """Return the number of samples per class, in the taxonomy's order, zeros included."""
+        """Return the number of samples per class, including 0, in the taxonomy's order."""
         found = Counter(sample.label for sample in self.samples)
         return {label: found[label] for label in self.taxonomy.classes}
 

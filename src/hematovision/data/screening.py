@@ -1,7 +1,7 @@
 """Quick checks before a dataset is used: identical files, and images in unsupported formats.
 
 `hematovision.data.duplicates` finds far more, but decodes every image. Here files are compared by
-size, then by their first bytes, then completely; most are never opened.
+size, then by their first bytes, then completely; most files are never opened.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHOWN = 3
 def same_files(paths: Sequence[Path]) -> list[tuple[int, ...]]:
     """Return the groups of two or more positions whose files have the same content.
 
-    Unreadable files are in no group; reading them as images gives the reason.
+    Unreadable files are in no group; reading them as images reports the reason.
     """
     groups: list[tuple[int, ...]] = [tuple(range(len(paths)))]
     for key in (_size, _start, sha256_file):
@@ -34,7 +34,7 @@ def same_files(paths: Sequence[Path]) -> list[tuple[int, ...]]:
 
 
 def copy_warnings(dataset: Dataset) -> tuple[str, ...]:
-    """Return a warning about files in several classes, and one about files in several splits."""
+    """Return warnings about files in several classes, and in several splits."""
     groups = [
         [dataset.samples[position] for position in group]
         for group in same_files([sample.path for sample in dataset])
@@ -48,7 +48,7 @@ def copy_warnings(dataset: Dataset) -> tuple[str, ...]:
 
 
 def unsupported_warnings(dataset: Dataset) -> tuple[str, ...]:
-    """Return a warning about images that are left out because of their format, if there are any."""
+    """Return a warning about images left out because of their format, if any."""
     found = find_unsupported_files(dataset)
     if not found:
         return ()
@@ -79,7 +79,7 @@ def _warning(
 def _equal(
     paths: Sequence[Path], group: Sequence[int], key: Callable[[Path], Hashable]
 ) -> list[tuple[int, ...]]:
-    """Split a group by `key`, without those of one member."""
+    """Split a group by `key`; omit groups of one member."""
     members = defaultdict[Hashable, list[int]](list)
     for position in group:
         try:

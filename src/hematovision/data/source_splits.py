@@ -1,6 +1,6 @@
 """The split of an imported dataset: kept from the source, from lists, or made from fractions.
 
-Also the group of each field, and the problems of a split: groups in several splits, fields in none.
+Also the group of each field, and problems: groups in several splits, fields in none.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NoSplit:
 
 @dataclass(frozen=True, slots=True)
 class Fractions:
-    """Shares of train, valid and test, which sum to 1."""
+    """Shares of train, valid and test; they sum to 1."""
 
     values: tuple[float, float, float] = FRACTIONS
 
@@ -204,7 +204,7 @@ def _read_lists(folder: Path) -> SplitLists:
 def apply_split(dataset: Dataset, choice: SplitChoice | None, seed: int) -> Dataset:
     """Split samples by fractions (`FRACTIONS` if `choice` is None), or remove their splits.
 
-    Lists and the source's split are assigned to fields before; samples then keep their splits.
+    Samples keep splits from lists and the source, which were already assigned to fields.
     """
     if isinstance(choice, SplitLists | SourceSplit):
         return dataset
@@ -215,7 +215,7 @@ def apply_split(dataset: Dataset, choice: SplitChoice | None, seed: int) -> Data
 
 @dataclass(frozen=True, slots=True)
 class FieldPlace:
-    """Where the cells of a field belong: source image, lab, group and split."""
+    """The source image, lab, group and split of a field's cells."""
 
     source: str
     lab: str
@@ -241,7 +241,7 @@ def locate(
     groups: str | None,
     choice: SplitChoice | None,
 ) -> Located:
-    """Find each field's group and, if lists or the dataset define one, its split.
+    """Find each field's group, and its split if lists or the dataset define one.
 
     `groups` is ``FILE:COLUMN``; by default a group is a field with its augmented copies. Without a
     `choice`, the split of the dataset is kept.
@@ -286,7 +286,7 @@ def find_leaks(members: Iterable[tuple[str, Split | None]]) -> list[str]:
     return [
         (
             f"{counted(len(leaks), 'group')} of images, such as copies of one image, in several "
-            f"splits: {some(leaks)}. The split was kept as it is; results on its valid and test "
+            f"splits: {some(leaks)}. The split was kept; results on its valid and test "
             "images will be too good. For a new split that keeps groups together: --split 70/15/15"
         )
     ]
@@ -319,7 +319,7 @@ def report_split(choice: SplitChoice | None) -> list[str]:
 
 
 def _group(name: str) -> str:
-    """Return the name of a field's group; a copy has that of its source, in whichever split."""
+    """Return the name of a field's group; a copy has its source's, in any split."""
     source = source_of(name)
     if source is None:
         return name

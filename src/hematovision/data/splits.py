@@ -1,12 +1,12 @@
 """Splits into train, valid and test: stratified by class, without dividing a group.
 
 The assignment is the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011 ("On the
-stratification of multi-label data", ECML PKDD, algorithm 1), with groups in place of examples: the
-class with the fewest groups left is assigned first, its largest groups first, each to the split
-that still needs most of that class. Two rules are added, because a split without a class can
-neither train nor measure it: a class's last groups go to splits that have none of it yet, and the
-very last group goes to train if train would otherwise have none. So a class of one group is only
-in train, one of two groups in train and valid.
+stratification of multi-label data", ECML PKDD, algorithm 1), with groups in place of examples. The
+class with the fewest remaining groups is assigned first, starting with its largest groups, each to
+the split that needs most of that class. Two rules are added, because a split without a class can
+neither train nor evaluate it. A class's last groups go to splits that do not have it yet, and its
+very last group goes to train if train would otherwise have none. So a class with one group is only
+in train, and a class with two groups is in train and valid.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def split_dataset(
     fractions : tuple of float
         Shares of train, valid and test, which sum to 1. Valid and test may be 0.
     seed : int
-        Breaks ties. The same seed gives the same split, in any order of samples.
+        Breaks ties. The same seed yields the same split, for any order of samples.
 
     Returns
     -------
     Dataset
-        Each group is in one split, and each class is as near to `fractions` as whole groups allow.
+        Each group is in one split, and each class is as close to `fractions` as whole groups allow.
         Every class is in train; a class with too few groups is missing from other splits.
     """
     _check_fractions(fractions)
@@ -70,12 +70,12 @@ def split_dataset(
 
 
 def complete_splits(dataset: Dataset, seed: int = 0) -> Dataset:
-    """Make the splits that training needs and that a dataset lacks.
+    """Add the splits that training needs and a dataset lacks.
 
-    A dataset without splits is split by `FRACTIONS`. If it has only train, or train and test,
-    `VALID_SHARE` of train becomes valid, by whole groups. With train and valid it is returned
-    unchanged. Raises `SplitError` if only some samples are in a split, there is no train, or a
-    class is in other splits but not in train.
+    A dataset without splits is split by `FRACTIONS`. With train but not valid, `VALID_SHARE` of
+    train becomes valid, in whole groups. With train and valid, it is returned unchanged. Raises
+    `SplitError` if only some samples are in a split, there is no train split, or a class is in
+    other splits but not in train.
     """
     splits = {sample.split for sample in dataset}
     if splits <= {None}:
@@ -124,7 +124,7 @@ def _check_training(dataset: Dataset) -> None:
 
 
 class _Dealer:
-    """Assigns groups to splits, one class after the other.
+    """Assigns groups to splits, one class at a time.
 
     `counts` has the samples per class of each group; `seed` orders groups of equal size.
     """
@@ -142,7 +142,7 @@ class _Dealer:
         self._wanted_of_all = [f * totals.total() for f in fractions]
         self._lacking = {label: set(self._splits) for label in totals}
         self._dealt: dict[str, Split] = {}
-        # A hash, not a shuffle: the place of a group is independent of others and of the order.
+        # A hash, not a shuffle, so that a group's place does not depend on the others.
         self._lot = {g: hashlib.sha256(name_bytes(f"{seed}:{g}")).digest() for g in counts}
 
     def deal(self) -> dict[str, Split]:

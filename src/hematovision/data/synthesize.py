@@ -1,4 +1,4 @@
-"""Datasets of synthetic cells on disk, in the layout of real ones, with exact labels."""
+"""Datasets of synthetic cells on disk, in the layout of real datasets, with exact labels."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy, get_taxonom
 __all__ = ["NOTE", "NOTE_FILE", "OLD_NOTE_FILE", "write_synthetic_cells"]
 
 NOTE = "HematoVision synthetic image: not a patient"
-"""In every PNG file, as the text ``Comment``."""
+"""In every PNG file, as the text chunk ``Comment``."""
 
 NOTE_FILE = "SYNTHETIC.txt"
 OLD_NOTE_FILE = "PHANTOM.txt"
 """The name of the note up to version 0.2."""
 
 _SPLIT_CYCLE: tuple[Split, ...] = ("train", "test", "valid", "train", "train", "train", "train")
-"""Splits in turn, so that few images fill every split. 7 splits and 4 labs have no common divisor:
-in the long run every lab is in every split."""
+"""Splits in turn, so that a few images fill every split. 7 splits and 4 labs have no common
+divisor, so every lab will be in every split."""
 
 _FROM_A_FIELD = ("rbc", "white", "platelet", "rbc") * 3
-"""What is cropped from one field, in this order: 6 red cells, 3 white cells, 3 platelets."""
+"""The cells cropped from one field, in this order: 6 red cells, 3 white cells, 3 platelets."""
 
 _WHITE = tuple(kind for kind in KINDS if RBC_WBC_PLATELETS.find(kind) == "WBC")
 _CELL_SIZE = 224
@@ -58,9 +58,9 @@ def write_synthetic_cells(
 
     With ``rbc-wbc-platelets``, cells are cropped from synthetic fields by the crop rule of
     `hematovision.images.crops`: 6 red cells, 3 white cells and 3 platelets per field. With
-    ``pbc8``, each image is rendered separately, the classes in turn. Labs and splits take turns; a
-    field is a group, and stays in one split. The same seed gives the same pixels, and the first
-    images of a seed don't depend on the number of `images`.
+    ``pbc8``, each image is rendered separately, with the classes in turn. Labs and splits
+    alternate; a field is a group, and stays in one split. The same seed yields the same pixels, and
+    the first images don't depend on the number of `images`.
 
     `fields` is an empty or new folder outside `dest` for the fields, with the boxes of all their
     cells in ``annotations.csv``, ready for ``hematovision data import --format csv``.
@@ -112,7 +112,7 @@ def _check(dest: Path, images: int, seed: int, taxonomy: Taxonomy, fields: Path 
 
 
 def _turn(number: int) -> tuple[str, Split]:
-    """Return the lab and the split of the numbered field or round of images."""
+    """Return the lab and split of a field or round of images, by number."""
     labs = tuple(LABS)
     return labs[number % len(labs)], _SPLIT_CYCLE[number % len(_SPLIT_CYCLE)]
 
@@ -128,7 +128,7 @@ def _file(split: Split, label: str, name: str) -> str:
 
 
 def _single(seed: int) -> Iterator[tuple[NDArray[np.uint8], Cell]]:
-    """Render cell images one by one, the classes of pbc8 in turn."""
+    """Render cell images one by one, with the classes of pbc8 in turn."""
     number = 0
     while True:
         kind = PBC8.classes[number % len(PBC8.classes)]
@@ -169,13 +169,13 @@ def _render_balanced_field(seed: int, lab: str) -> Field:
 
 
 def _white_shares() -> NDArray[np.float64]:
-    """Return the frequency of each of `_WHITE`: nearer to equal than in blood."""
+    """Return the frequencies of `_WHITE`, which are more balanced than in blood."""
     weights = np.array([{"neutrophil": 3.0, "lymphocyte": 2.0}.get(kind, 1.0) for kind in _WHITE])
     return np.asarray(weights / weights.sum())
 
 
 def _choose(field: Field) -> list[RenderedCell]:
-    """Choose the cells to crop at random, first among those that are at least half visible."""
+    """Choose the cells to crop at random, preferring cells that are at least half visible."""
     rng = random_generator(field.seed, 101)
     visible = np.bincount(field.labels.ravel(), minlength=len(field.cells) + 1)[1:]
     hidden = [visible[i] < 0.5 * max(1, cell.mask.sum()) for i, cell in enumerate(field.cells)]

@@ -28,7 +28,7 @@ MAX_TABLE_BYTES = 64 * 2**20
 """64 MiB: over a million lines. Reading takes about forty times as much memory."""
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_CONTROLS = frozenset(range(32)) - {9, 10, 12, 13, 26}  # 26 ends files of old systems
+_CONTROLS = frozenset(range(32)) - {9, 10, 12, 13, 26}  # 26 ends files on old systems
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
@@ -44,7 +44,7 @@ class Text:
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> Text:
-    """Read a text file: UTF-8, UTF-16 with a byte order mark, else Windows-1252.
+    """Read a text file: UTF-8, UTF-16 with a byte order mark, or Windows-1252.
 
     Raises `AnnotationError` if it can't be read, has more than `max_bytes` bytes, or is not text.
     """
@@ -58,13 +58,13 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> Text:
         data = path.read_bytes()
     except OSError as error:
         raise AnnotationError(
-            f"Cannot read {path}: {error.strerror or error}. Give the path of a text file."
+            f"Cannot read {path}: {error.strerror or error}. Pass the path of a text file."
         ) from error
     return _decode(path, data)
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the stripped lines of a text file that are not empty; see `read_text`."""
+    """Return the non-empty lines of a text file, stripped; see `read_text`."""
     return [line.strip() for line in read_text(path).content.splitlines() if line.strip()]
 
 
@@ -97,11 +97,11 @@ class Row:
         return self.values[column]
 
     def error(self, problem: str) -> AnnotationError:
-        """Return an error that names the file and this line."""
+        """Return an error that names the file and the line."""
         return AnnotationError(f"{self.path}, line {self.line}: {problem}")
 
     def number(self, column: str) -> float:
-        """Return the number in `column`, which may have a decimal point or comma."""
+        """Return the number in `column`, with a decimal point or comma."""
         value = self.values[column]
         if _DECIMAL_COMMA.fullmatch(value):
             value = value.replace(",", ".")
@@ -109,7 +109,7 @@ class Row:
             return float(value)
         except ValueError:
             raise self.error(
-                f"column {column!r} must hold a number. Received: {self.values[column]!r}"
+                f"column {column!r} must contain a number. Received: {self.values[column]!r}"
             ) from None
 
 
@@ -119,10 +119,10 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]  # the lines that have values
+    rows: tuple[Row, ...]  # the lines with values
     separator: str = ","
     encoding: str = "utf-8-sig"
-    broken: tuple[str, ...] = ()  # problems of lines of another length than the header
+    broken: tuple[str, ...] = ()  # problems of lines with a different length than the header
 
     @property
     def separator_name(self) -> str:
@@ -133,9 +133,9 @@ class Table:
 def read_table(path: Path, required: Sequence[str] = (), *, keep_going: bool = False) -> Table:
     """Read a CSV file with one header line, which must have the `required` columns.
 
-    The separator is the comma, semicolon, tab or vertical bar that gives the header most columns.
-    Decimal commas, Excel's ``sep=`` line and the encodings of `read_text` are supported. Lines with
-    more or fewer values than the header are an error, or in `Table.broken` with `keep_going`.
+    The separator is the comma, semicolon, tab or vertical bar that yields the most columns. Decimal
+    commas, Excel's ``sep=`` line and the encodings of `read_text` are supported. A line with more
+    or fewer values than the header is an error, or in `Table.broken` with `keep_going`.
 
     Raises `AnnotationError` if the file can't be read, is not such a table, or lacks a required
     column.
@@ -177,7 +177,7 @@ def read_table(path: Path, required: Sequence[str] = (), *, keep_going: bool = F
 
 
 def _separator(content: str) -> str:
-    """Return the separator that gives the header most columns; a comma if none gives several."""
+    """Return the separator that yields the most columns; a comma if there is only one column."""
     counts = {}
     for separator in _SEPARATORS:
         lines = csv.reader(
@@ -193,11 +193,11 @@ def _separator(content: str) -> str:
 def _header(
     path: Path, values: Sequence[str], required: Sequence[str], separator: str
 ) -> tuple[str, ...]:
-    """Check the names of the columns, without the empty ones that spreadsheets append."""
+    """Check the column names; drop the empty ones that spreadsheets append."""
     header = tuple(name.strip() for name in values)
     if not any(header):
         raise AnnotationError(
-            f"{path}: the table is empty. Expected a first line with the names of the columns."
+            f"{path}: the table is empty. Expected a first line with the column names."
         )
     missing = [name for name in required if name not in header]
     if missing:

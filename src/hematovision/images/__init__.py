@@ -1,10 +1,10 @@
-"""Images: reading, the resize, boxes and crops, finding and writing files.
+"""Images: reading, resizing, boxes and crops, finding and writing files.
 
 .. code-block:: text
 
     bytes -> read -> RGB uint8 (H, W, 3) -> fit -> uint8 (224, 224, 3)
 
-`reading` checks limits, `formats` walks the container, and `decoding` turns it into pixels.
+`reading` checks limits, `formats` checks the container, and `decoding` decodes the pixels.
 """
 
 from __future__ import annotations

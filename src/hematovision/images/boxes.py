@@ -1,4 +1,4 @@
-"""Boxes of cells in their field: clipping, scaling, rounding and turning upright."""
+"""Boxes of cells in a field: clipping, scaling, rounding and rotating."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ MIN_SIDE = 2.0
 def clip_box(box: Box, width: int, height: int) -> Box:
     """Clip a box to its field of `width` x `height` pixels.
 
-    Raises `AnnotationError` if the box is degenerate: not finite, turned inside out, outside the
-    field, or with a side under `MIN_SIDE` pixels after clipping. The message gives the reason.
+    Raises `AnnotationError` if the box is degenerate: not finite, inverted, outside the field, or
+    with a side under `MIN_SIDE` pixels after clipping.
     """
     xmin, ymin, xmax, ymax = box
     if not all(map(math.isfinite, box)):
-        raise AnnotationError(f"the box {show_box(box)} has a side that is not a number")
+        raise AnnotationError(f"the box {show_box(box)} has a coordinate that is not a number")
     if xmax <= xmin or ymax <= ymin:
         raise AnnotationError(f"the box {show_box(box)} has no area (xmax <= xmin or ymax <= ymin)")
     if xmax <= 0 or ymax <= 0 or xmin >= width or ymin >= height:
-        raise AnnotationError(f"the box {show_box(box)} lies outside the {width}x{height} field")
+        raise AnnotationError(f"the box {show_box(box)} is outside the {width}x{height} field")
     clipped = intersect_box(box, width, height)
     sides = (clipped[2] - clipped[0], clipped[3] - clipped[1])
     if min(sides) < MIN_SIDE:
@@ -64,7 +64,7 @@ def round_box(box: Box, digits: int) -> Box:
 
 
 def turn_box(box: Box, orientation: int, width: int, height: int) -> Box:
-    """Turn a box upright together with its image (Exif 2.32, section 4.6.4).
+    """Rotate a box upright together with its image (Exif 2.32, section 4.6.4).
 
     The box is in pixels of the image as stored; `width` and `height` are those of the upright
     image. `orientation` is 1 (changes nothing) to 8.

@@ -1,10 +1,10 @@
-"""The crop rule: how a cell image is cut out of its field.
+"""The crop rule: how a cell image is cropped from its field.
 
-1. The box is clipped to the field; a degenerate box (see `clip_box`) gives no cell image.
+1. The box is clipped to the field; a degenerate box (see `clip_box`) yields no cell image.
 2. The cell image is a square around the centre of the clipped box. Its side is `CONTEXT` times the
    longer side of the box, rounded to whole pixels, at least 1.
 3. Outside the field, the border pixels are repeated.
-4. A box within `BORDER` pixel of the field's border is flagged ``touches_border``: its cell is
+4. A box within `BORDER` pixels of the field's border is flagged ``touches_border``: its cell is
    probably incomplete.
 """
 
@@ -20,10 +20,10 @@ from hematovision.images.boxes import Box, clip_box
 __all__ = ["BORDER", "CONTEXT", "crop"]
 
 CONTEXT = 1.2
-"""Side of a cell image, in longer sides of its box."""
+"""Side of a cell image, in units of the box's longer side."""
 
 BORDER = 1.0
-"""Distance from the field's border, in pixels, up to which a box touches it."""
+"""A box this close to the field's border, in pixels, touches it."""
 
 
 def crop(
@@ -40,14 +40,14 @@ def crop(
     box : Box
         The cell's box in pixels of the field.
     context : float
-        Side of the square, in longer sides of the box.
+        Side of the square, in units of the box's longer side.
 
     Returns
     -------
     image : ndarray of uint8, shape (S, S, 3)
         The cell image, a copy.
     touches_border : bool
-        Whether the box is within `BORDER` pixel of the field's border.
+        Whether the box is within `BORDER` pixels of the field's border.
 
     Examples
     --------
@@ -68,5 +68,5 @@ def crop(
 
 
 def _round(value: float) -> int:
-    # Python's round() goes to even, which would shift every second half-pixel crop.
+    # Python's round() rounds halves to even, which would shift every second half-pixel crop.
     return math.floor(value + 0.5)

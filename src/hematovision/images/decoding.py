@@ -1,4 +1,4 @@
-"""From a checked image to RGB: Pillow decodes; depth, alpha and orientation follow our rules."""
+"""Decodes checked images to RGB: Pillow decodes; we convert depth, alpha and orientation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PLUGINS = {
     "HEIF": ("pi_heif.as_plugin", "HeifImageFile"),
 }
 
-# What Pillow's decoders raise on damaged files, including errors of their own code on hostile ones.
+# The errors of Pillow's decoders on damaged files, including bugs triggered by hostile files.
 _DECODER_ERRORS = (
     OSError, ValueError, struct.error, zlib.error, EOFError, LookupError, TypeError,
     AttributeError, ArithmeticError, AssertionError, RuntimeError,
@@ -40,9 +40,9 @@ _DECODER_ERRORS = (
 _BROKEN_HEADER = ("Invalid", "Malformed", "no marker found")
 
 _BAND_PIXELS = 2**18
-_LARGE = 2**22  # pixels above which memory matters more than the extra time of bands
+_LARGE = 2**22  # pixels above which bands are used: slower, but with less memory
 _LARGEST = 2**16 - 1
-_MOST_CAMERA_BITS = 14  # of cameras that store their samples in 16 bits
+_MOST_CAMERA_BITS = 14  # of cameras that store samples in 16 bits
 
 # Changes any block decoded from it; no byte is 0xFF, which begins a JPEG's marker.
 _NOISE = bytes((151 * i + i * i // 7) % 255 for i in range(256))
@@ -50,11 +50,10 @@ _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 def decode(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
-    """Decode an image that `formats.inspect` described: upright RGB uint8 (H, W, 3) on white.
+    """Decode an image from `formats.inspect`: upright RGB uint8 (H, W, 3) on white.
 
-    Raises `TruncatedImageError` if the decoder finds the pixel data damaged. Raises
-    `NotAnImageError` if the decoder does not know the variant. Raises `MemoryError` if the memory
-    does not suffice.
+    Raises `TruncatedImageError` if the pixel data is damaged. Raises `NotAnImageError` if the
+    decoder does not support the variant. Raises `MemoryError` if memory runs out.
     """
     if encoded.pixels is not None:
         return np.require(encoded.pixels, requirements=["C", "W"])
@@ -63,13 +62,13 @@ def decode(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
             pixels = _deep(encoded, source)
         else:
             pixels = _on_white(*_shallow(encoded), associated=encoded.associated)
-    except SyntaxError as error:  # Pillow does not know the variant, or cannot read the header
+    except SyntaxError as error:  # an unsupported variant, or an invalid header
         if any(word in str(error) for word in _BROKEN_HEADER):
             raise source.damaged(f"its header cannot be read ({_line(error)})") from error
         raise source.unsupported(f"it cannot be decoded ({_line(error)})") from error
     except _DECODER_ERRORS as error:
         if "truncated" in str(error):
-            raise source.damaged("its pixel data end early") from error
+            raise source.damaged("its pixel data ends early") from error
         raise source.damaged(f"its pixels cannot be decoded ({_line(error)})") from error
     upright = np.require(_upright(pixels, encoded.orientation), requirements=["C", "W"])
     return np.subtract(255, upright, out=upright) if encoded.negative else upright
@@ -89,10 +88,10 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _open(encoded: EncodedImage, page: int = 0) -> Any:
-    """Open a page of an image with its own plug-in.
+    """Open a page of an image with the plug-in for its format.
 
-    `PIL.Image.open` would try others, warn about large images by a global limit, and register
-    every format on first use.
+    `PIL.Image.open` would try others, warn about large images, and register every format on first
+    use.
     """
     module, name = _PLUGINS[encoded.format]
     image = getattr(importlib.import_module(module), name)(io.BytesIO(encoded.data))
@@ -108,7 +107,7 @@ def _open(encoded: EncodedImage, page: int = 0) -> Any:
 
 
 def _set_raw_mode(image: Any, raw_mode: str) -> None:
-    """Make the decoder lay out its bytes as another of Pillow's raw modes."""
+    """Set the raw mode in which Pillow's decoder interprets its bytes."""
     image.tile = [
         tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *tile.args[1:]))
         for tile in image.tile
@@ -116,7 +115,7 @@ def _set_raw_mode(image: Any, raw_mode: str) -> None:
 
 
 def _shallow(encoded: EncodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Decode samples of up to 8 bits to colours (H, W, 3) and alpha (H, W), if any."""
+    """Decode samples of up to 8 bits to colours (H, W, 3) and alpha (H, W) if present."""
     for part in encoded.parts:
         _shallow(part)
     if encoded.planes > 1:
@@ -138,13 +137,13 @@ def _shallow(encoded: EncodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 def _loaded(encoded: EncodedImage) -> Any:
     image = _open(encoded)
     if encoded.format == "JPEG" and image.mode == "CMYK" and not encoded.inverted:
-        _set_raw_mode(image, "CMYK")  # Pillow takes every CMYK JPEG for an inverted one
+        _set_raw_mode(image, "CMYK")  # Pillow assumes that every CMYK JPEG is inverted
     image.load()
     return image
 
 
 def _whole(encoded: EncodedImage) -> Any:
-    """Load a JPEG; raise `ValueError` if noise behind its coded data changes it: they end early."""
+    """Load a JPEG; raise `ValueError` if its data ends early: noise after it changes the image."""
     noisy = encoded.data[:-2] + _NOISE + encoded.data[-2:]
     expected = _digest(_loaded(replace(encoded, data=noisy)))  # not kept: only one is in memory
     image = _loaded(encoded)
@@ -161,10 +160,10 @@ def _digest(image: Any) -> bytes:
 
 
 def _bands(image: Any, mode: str = "") -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Yield the rows of an image, converted to `mode`; those of a large image in bands.
+    """Yield the rows of an image, converted to `mode`; for a large image, in bands.
 
-    Pillow takes four bytes for three, and copies whatever it converts or hands out: a whole image
-    would be in memory four times.
+    Pillow uses four bytes per RGB pixel, and copies what it converts or returns: without bands, a
+    large image would be in memory four times.
     """
     width, height = image.size
     rows = height if width * height <= _LARGE else max(1, _BAND_PIXELS // width)
@@ -189,7 +188,7 @@ def _array(image: Any, mode: str = "") -> NDArray[Any]:
 
 
 def _deep(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
-    """Decode 16-bit samples, all bits kept, and scale them by their range."""
+    """Decode 16-bit samples without losing bits, and scale them by their range."""
     samples = [_deep_samples(encoded, page) for page in range(encoded.planes)]
     joined = samples[0] if len(samples) == 1 else np.concatenate(samples, axis=2)
     colours = joined[..., : joined.shape[2] - (joined.shape[2] + 1) % 2]
@@ -203,14 +202,14 @@ def _deep(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
 
 
 def _white(colours: NDArray[np.uint16], encoded: EncodedImage, source: Source) -> int:
-    """Return the value of white: the declared one, or else the largest of 16 bits.
+    """Return the value of white: the declared value, or the largest 16-bit number.
 
-    Samples of fewer than 15 bits need a declaration: cameras of 10 to 14 bits leave the others
-    empty, and a guess per image would map equal greys to different numbers.
+    Samples that use fewer than 15 bits need a declared range: cameras of 10 to 14 bits leave the
+    rest empty, and a guess per image would map equal greys to different numbers.
     """
     brightest, declared = int(colours.max()), encoded.white
     is_range = declared > brightest or declared == 2 ** max(8, brightest.bit_length()) - 1
-    if declared and is_range:  # otherwise it is a statistic of this image, or wrong
+    if declared and is_range:  # otherwise it is a statistic of the image, or wrong
         return declared
     bits = max(8, brightest.bit_length())
     if bits > _MOST_CAMERA_BITS:
@@ -225,7 +224,7 @@ def _white(colours: NDArray[np.uint16], encoded: EncodedImage, source: Source) -
 
 
 def _in_range(alpha: NDArray[np.uint16], white: int) -> NDArray[Any]:
-    """Scale alpha to the range of the colours; some writers use all 16 bits for it anyway."""
+    """Scale alpha to the range of the colours; some writers use all 16 bits for alpha."""
     if int(alpha.max()) <= white:
         return alpha
     return (alpha.astype(np.uint64) * white + _LARGEST // 2) // _LARGEST
@@ -234,8 +233,8 @@ def _in_range(alpha: NDArray[np.uint16], white: int) -> NDArray[Any]:
 def _deep_samples(encoded: EncodedImage, page: int) -> NDArray[np.uint16]:
     """Decode 16-bit samples (H, W, 1 to 4), although Pillow keeps only the high byte of colours.
 
-    Its raw modes for either byte order read the high or the low byte, so two passes yield both.
-    Grey with alpha has no such pair of modes, but four bytes a pixel, as RGBA has.
+    Pillow's raw modes for either byte order read the high or the low byte, so two passes yield
+    both. Grey with alpha has no such modes, but is read as RGBA: both have four bytes per pixel.
     """
     image = _open(encoded, page)
     args = image.tile[0].args
@@ -260,7 +259,7 @@ def _join(high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def _keyed(colours: NDArray[Any], key: list[int]) -> NDArray[Any] | None:
-    """Return the alpha of an image in which one colour is transparent."""
+    """Return the alpha channel of an image with one transparent colour."""
     if not key:
         return None
     opaque = np.any(colours != np.array(key), axis=2)
@@ -273,7 +272,7 @@ def _on_white(
     """Blend colours with white by their alpha and scale them to 8 bits by their range.
 
     ``round(255 * (c * a + m * (m - a)) / m**2)`` with ``m`` the `largest` possible value, in
-    integers and in bands of rows, so that large images need little extra memory.
+    integers, and in bands of rows to save memory.
     """
     height, width = colours.shape[:2]
     if colours.dtype == np.uint8 and (alpha is None or alpha.min() == 255):

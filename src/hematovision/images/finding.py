@@ -16,42 +16,42 @@ SUFFIXES = frozenset(
     | {".avif", ".dcm", ".dicom", ".heic", ".heif", ".hif"}
     | {".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"}
 )
-_LEFT_OUT = "__MACOSX"  # in archives made by macOS: a copy of every name, without an image
+_LEFT_OUT = "__MACOSX"  # in archives made by macOS: contains every file name, but no images
 
 
 def is_image_name(path: str | Path) -> bool:
-    """Whether a file has the suffix of a supported image format, in any case; it is not opened."""
+    """Return whether a file has the suffix of a supported image format, in any case."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """List image files: those given, and those in folders given, at any depth.
+    """List image files: given files, and the images in given folders at any depth.
 
-    A given file is kept whatever it is called, so that reading it can report the problem. In
-    folders, files are selected by suffix; hidden ones (a leading dot, ``__MACOSX``) are skipped,
-    and links to folders are followed, each folder being visited once.
+    Given files may have any name; reading them reports problems. In folders, files are selected by
+    suffix, and hidden files (a leading dot, ``__MACOSX``) are skipped. Links to folders are
+    followed, but each folder is visited only once.
 
     Files are in the order given, each folder's sorted by path, without duplicates. Raises
-    `UnreadableFileError` if a path does not exist, or a folder may not be listed. Raises
-    `DatasetError` if a folder has no image in it.
+    `UnreadableFileError` if a path does not exist, or a folder cannot be listed. Raises
+    `DatasetError` if a folder contains no image.
     """
     found = _iterate(map(_existing, map(Path, paths)), is_image_name, strict=True)
     return list(dict.fromkeys(found))
 
 
 def iter_images(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield image files as `find_images` does, with a folder's names in memory at most.
+    """Yield image files lazily; see `find_images`.
 
-    Paths that do not exist, folders that cannot be listed and images of unsupported formats are
-    yielded too: reading them reports what is wrong. An image in two of `paths` comes twice.
+    Missing paths, folders that cannot be listed and images in unsupported formats are also yielded:
+    reading them reports the problem. An image in two of `paths` is yielded twice.
 
-    Raises `DatasetError` if a folder has no image in it.
+    Raises `DatasetError` if a folder contains no image.
     """
     return _iterate(paths, is_any_image_name, strict=False)
 
 
 def is_any_image_name(path: str | Path) -> bool:
-    """Whether a file has the suffix of an image format, supported or not."""
+    """Return whether a file has the suffix of an image format, supported or not."""
     return is_image_name(path) or unsupported_format(path) is not None
 
 
@@ -123,5 +123,5 @@ def _walk(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of that name is skipped in a search."""
+    """Return whether a file or folder called `name` is skipped in a search."""
     return name.startswith(".") or name == _LEFT_OUT

@@ -1,4 +1,4 @@
-"""The resize to the model's input, the eight views of a cell, and mean colours."""
+"""Resizing to the model's input, the eight views of a cell, and mean colours."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ _VIEWS = 8
 _WHITE = 255
 
 _BAND = 2**18
-"""Sums computed together: 1 MB, which stays in a processor's cache."""
+"""Number of sums computed together: 1 MB, which fits in the CPU's cache."""
 
 _KEPT = 4096
-"""Weights are cached for sides of up to so many pixels."""
+"""Weights are cached for sides up to this many pixels."""
 
 
 def fit(image: NDArray[np.uint8], size: int = SIZE) -> NDArray[np.uint8]:
     """Stretch an image to a square, each axis by itself.
 
-    An axis that shrinks is averaged by area: every new pixel is the mean of the old ones it covers,
-    the ends weighted by the covered fraction (OpenCV's ``INTER_AREA``; for integer factors the mean
-    of blocks). An axis that grows is interpolated linearly between pixel centres
-    (``INTER_LINEAR``). An axis that fits is kept.
+    A shrinking axis is averaged by area: every new pixel is the mean of the old pixels it covers,
+    weighted by the covered fraction (OpenCV's ``INTER_AREA``). A growing axis is interpolated
+    linearly between pixel centres (``INTER_LINEAR``). Otherwise an axis is unchanged.
 
     All sums are integers and rounded once, half up, so every machine returns the same bytes.
 
-    Raises `ValueError` if the image is of another shape or type, or `size` is below 1.
+    Raises `ValueError` if the image has another shape or type, or `size` is below 1.
 
     Parameters
     ----------
@@ -47,23 +46,23 @@ def fit(image: NDArray[np.uint8], size: int = SIZE) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (size, size, 3)
-        C-contiguous, and never the input itself.
+        C-contiguous; always a copy.
     """
     check_rgb(image)
     if size < 1:
         raise ValueError(f"`size` must be at least 1. Received: {size}")
     height, width = image.shape[:2]
-    if width > max(height, _KEPT):  # sums are exact, so either axis may come first
+    if width > max(height, _KEPT):  # sums are exact, so the order of the axes does not matter
         return np.ascontiguousarray(_fit(image.swapaxes(0, 1), size).swapaxes(0, 1))
     return _fit(image, size)
 
 
 def _fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Fit an image, rows first: the sums take ``12 * size * width`` bytes, 24 in extreme cases."""
+    """Fit an image, rows first: sums use ``12 * size * width`` bytes, at most twice as many."""
     row_total, column_total = (_total(length, size) for length in image.shape[:2])
     narrow = _sums(image.reshape(len(image), -1), size, _WHITE * row_total)
-    # Columns are weighted as rows, so that sums run over adjacent memory. Both transposes are of
-    # 2-d arrays: with an axis for the colours they took half of the total time.
+    # Columns are processed as rows, so that sums run over adjacent memory. Both transposes are of
+    # 2-D arrays: with a colour axis they took half of the total time.
     turned = np.ascontiguousarray(narrow.T).reshape(image.shape[1], -1)
     del narrow
     total = row_total * column_total
@@ -77,8 +76,8 @@ def _fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def view(image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     """Return one of the 8 rotations and flips of an image.
 
-    A cell on a slide has no up and no left, so all eight are equally valid: they augment the
-    training images without interpolation.
+    Cells on a slide have no orientation, so all eight are equally valid: they augment the training
+    images without interpolation.
 
     Raises `ValueError` if `index` is not 0 to 7.
 
@@ -86,7 +85,7 @@ def view(image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     ----------
     image : ndarray of uint8, shape (H, W, 3)
     index : int
-        0 is the image itself; 1, 2 and 3 are turned by as many quarters counter-clockwise;
+        0 is the image itself; 1, 2 and 3 are rotated by as many quarter turns counter-clockwise;
         4 to 7 are 0 to 3 mirrored left to right.
 
     Returns
@@ -117,13 +116,13 @@ def _total(length: int, size: int) -> int:
 def _sums(rows: NDArray[Any], size: int, largest: int) -> NDArray[Any]:
     """Sum weighted rows (length, M) to (size, M); `largest` is the largest possible sum.
 
-    Bands keep the sums in the processor's cache.
+    Bands keep the sums in the CPU's cache.
     """
     dtype = next(kind for kind in (np.uint16, np.int32, np.int64) if largest <= np.iinfo(kind).max)
     length, width = rows.shape
     result = np.empty((size, width), dtype)
     band = max(1, _BAND // width)
-    # Buffers are allocated once: new arrays for every step took half of the total time.
+    # Buffers are reused: new arrays for every step took half of the total time.
     taken, part = (np.empty((min(band, size), width), kind) for kind in (rows.dtype, dtype))
     for top in range(0, size, band):
         sums = result[top : top + band]
@@ -141,9 +140,9 @@ _Step: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 def _steps(length: int, size: int, wanted: slice) -> Iterator[_Step]:
-    """Yield, one at a time, the old pixels of the wanted new ones, with their weights.
+    """Yield the old pixels of the wanted new ones and their weights, one step at a time.
 
-    Weights are the smallest integers possible, so that the sums need few bits.
+    Weights are the smallest possible integers, so that sums need few bits.
     """
     if max(length, size) <= _KEPT:
         for pixels, weights in _kept_steps(length, size):
@@ -163,7 +162,7 @@ def _kept_steps(length: int, size: int) -> tuple[_Step, ...]:
 
 
 def _count(length: int, size: int) -> int:
-    """Return how many old pixels the widest new one needs."""
+    """Return the maximum number of old pixels per new pixel."""
     return -(-length // size) + 1 if size < length else 2
 
 
@@ -180,7 +179,7 @@ def _step(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
 
 
 def _area(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
-    """Return an old pixel that each new one covers, and how much, in 1/`size` old pixels."""
+    """Return an old pixel covered by each new one, and the covered part in 1/`size` pixels."""
     start = new * length
     pixels = start // size + index
     covered = np.minimum(start + length, (pixels + 1) * size) - np.maximum(start, pixels * size)
@@ -188,19 +187,19 @@ def _area(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
 
 
 def _linear(new: NDArray[np.intp], index: int, length: int, size: int) -> _Step:
-    """Return an old pixel next to each new centre, and its weight, in units of 1/(2 `size`)."""
+    """Return an old pixel next to each new centre, and its weight in units of 1/(2 `size`)."""
     before, beyond = np.divmod((2 * new + 1) * length - size, 2 * size)
     return before + index, beyond if index else 2 * size - beyond
 
 
 def mean_colours(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the mean red, green and blue of images, shape (N, 3), in 0 .. 255.
+    """Return the mean red, green and blue of images, shape (N, 3), 0 to 255.
 
     `images` have the shape (N, H, W, 3).
     """
     height, width = images.shape[1:3]
-    # Two sums of narrow integers are twenty times as fast as a mean of floats, and exact: 16 bits
-    # hold the sum of a column of up to 257 pixels.
+    # Two sums of narrow integers are exact and twenty times as fast as a mean of floats. 16 bits
+    # are enough for the sum of a column of up to 257 pixels.
     narrow = np.uint16 if height <= 257 else np.uint32
     columns = images.sum(axis=1, dtype=narrow)
     sums = columns.sum(axis=1, dtype=np.uint64)

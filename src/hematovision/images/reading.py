@@ -1,4 +1,4 @@
-"""Read any image file that a microscope or a person makes, as RGB, or raise a typed error."""
+"""Read an image file of any supported format as RGB."""
 
 from __future__ import annotations
 
@@ -39,45 +39,43 @@ def read(
 ) -> NDArray[np.uint8]:
     """Read an image as upright RGB.
 
-    The format is recognised by the content, whatever the file is called:
+    The format is recognised by content, not by file name:
 
     - JPEG (baseline and progressive; grey, RGB, YCbCr, CMYK and YCCK, inverted if Adobe's marker
       is present), PNG, TIFF (also big), BMP, WebP and GIF; the first frame. JPEG 2000 and AVIF if
       Pillow has their libraries; HEIC and DICOM with the extra ``formats``.
-    - TIFF: three grey pages, or grey samples of one page, that the metadata (OME-XML, ImageJ,
-      tifffile) declare to be the channels of one image become its red, green and blue, in the order
-      of their names or colours. Other stacks (slices, time points, several grey pages) are
-      rejected. Otherwise the first page is read that is not a thumbnail or mask; smaller copies and
-      further pages in colour are ignored.
-    - DICOM: one frame. The stored bits are the range of greys, or the window if there is one.
+    - TIFF: the first page that is not a thumbnail or mask; smaller copies and further colour pages
+      are ignored. Three grey pages, or grey samples of one page, become red, green and blue if the
+      metadata (OME-XML, ImageJ, tifffile) declares them to be channels, in the order of their names
+      or colours. Other stacks (slices, time points, several grey pages) are rejected.
+    - DICOM: one frame. The range of greys is that of the stored bits, or the window if present.
     - Grey, 1-bit and palette images become RGB. Transparent pixels are blended with white.
     - 16-bit samples are scaled by their range, ``round(value / 65535 * 255)``, not by the values in
-      the image: the same grey is the same number in every file. A TIFF may declare another range:
-      OME's SignificantBits; MaxSampleValue or SMaxSampleValue, unless it is the image's brightest
-      sample and not ``2**n - 1`` (then it is a statistic); ImageJ's display range, if it is 0 to
-      ``2**n - 1``. A range that a sample exceeds is ignored. 16-bit samples that use at most 14
-      bits and declare no range are rejected, as they would be read nearly black.
-    - 32-bit, signed and floating-point samples are rejected, as their black and white levels are
-      undefined, unless a DICOM's window defines them. So are TIFFs in CIELab, 16-bit CMYK or 16-bit
-      grey with alpha, run-length coded BMPs, and DICOMs of several frames.
+      the image, so equal greys are equal in every file. A TIFF may declare another range by OME's
+      SignificantBits; by MaxSampleValue or SMaxSampleValue, unless it is the image's brightest
+      sample and not ``2**n - 1`` (then it is a statistic); or by ImageJ's display range, if it is 0
+      to ``2**n - 1``. A range that a sample exceeds is ignored. 16-bit samples that use at most 14
+      bits and declare no range are rejected: they would be nearly black.
+    - 32-bit, signed and floating-point samples are rejected because their black and white levels
+      are undefined, unless a DICOM's window defines them. So are TIFFs in CIELab, 16-bit CMYK or
+      16-bit grey with alpha, run-length coded BMPs, and DICOMs with several frames.
     - The EXIF orientation is applied. Colour profiles are not.
-    - A file that is cut anywhere, or fails a checksum, is rejected. Bytes behind the end of the
-      image are ignored. In TIFF, lengths of strips or tiles that are missing or 0 are derived from
-      the size, or from the next offset; repeated fields matter only if the pixels need them.
+    - A file that is truncated or fails a checksum is rejected. Bytes after the end of the image are
+      ignored. In TIFF, missing or zero lengths of strips or tiles are derived from the size or the
+      next offset; repeated fields are an error only if the pixels need them.
 
-    The function is thread-safe. libtiff inside Pillow is silenced once. While a DICOM file is read,
-    by one thread at a time, Python's warnings are ignored in the whole process, and pydicom's log
-    records reach only the handlers of its own logger; both are restored at the end.
+    The function is thread-safe. libtiff inside Pillow is silenced once. DICOM files are read by one
+    thread at a time. Meanwhile, Python's warnings are ignored in the whole process, and pydicom's
+    log records reach only the handlers of its own logger.
 
     Parameters
     ----------
     source : str, Path or bytes
-        A file's path, or the content of a file.
+        A file's path or content.
     name : str, optional
         The image's name in errors; by default the path, or ``"<bytes>"``.
     max_pixels : int
-        Limit on width times height, checked before decoding; at most 89,478,485, Pillow's own
-        limit.
+        Limit on width times height, checked before decoding; at most Pillow's limit, 89,478,485.
     max_bytes : int
         Limit on the file size, checked before reading.
 
@@ -93,12 +91,12 @@ def read(
     EmptyImageError
         If it has no bytes.
     TooManyBytesError, TooManyPixelsError
-        If it exceeds a limit, has a side above `MAX_SIDE` or sides of a ratio above `MAX_ASPECT`,
-        or does not fit into memory.
+        If it exceeds a limit, has a side above `MAX_SIDE` or an aspect ratio above `MAX_ASPECT`, or
+        does not fit in memory.
     NotAnImageError
         If the content is not an image of an accepted kind.
     TruncatedImageError
-        If the image is cut or damaged.
+        If the image is truncated or damaged.
 
     Examples
     --------
@@ -138,8 +136,8 @@ def load(
 ) -> NDArray[np.uint8]:
     """Read an image and fit it to the model's input, uint8 of shape (size, size, 3).
 
-    See `read` for accepted files and errors, and `fit` for the resize. Threads that load images at
-    the same time share a `budget`, which limits the memory of large ones.
+    See `read` for accepted files and errors, and `fit` for the resize. Threads share a `budget`,
+    which limits the memory used by large images.
     """
     label = _label(source, name)
     with _within_memory(label):
@@ -149,10 +147,10 @@ def load(
 
 
 class PixelBudget:
-    """A number of pixels that threads share while they decode images.
+    """A limit on the number of pixels that threads decode at the same time.
 
-    Images of ordinary cells never wait. Large ones are decoded together as long as they fit; one
-    that exceeds the budget is decoded alone. The default is three images of five megapixels.
+    Ordinary cell images never wait. An image larger than the budget is decoded alone. The default
+    is enough for three images of five megapixels.
 
     >>> with PixelBudget().taken(8192 * 8192):
     ...     pass
@@ -165,7 +163,7 @@ class PixelBudget:
 
     @contextmanager
     def taken(self, pixels: int) -> Iterator[None]:
-        """Wait until an image of that size fits, and reserve its pixels for the block."""
+        """Wait until an image of this size fits, and reserve its pixels for the block."""
         if pixels <= _SMALL:
             yield
             return
@@ -191,21 +189,21 @@ def _label(source: str | Path | bytes, name: str | None) -> str:
 
 @contextmanager
 def _within_memory(label: str) -> Iterator[None]:
-    """Report one image that does not fit into memory, so that the rest are processed normally."""
+    """Convert `MemoryError` to an image error, so that the rest are processed normally."""
     try:
         yield
     except MemoryError as error:
         raise TooManyPixelsError(
             label,
-            "it does not fit into the free memory of this computer. Scale the image down, close "
-            "other programs, or use a computer with more memory.",
+            "it does not fit in this computer's free memory. Scale the image down, close other "
+            "programs, or use a computer with more memory.",
         ) from error
 
 
 def read_bytes(path: Path, name: str | None = None, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the content of an image file, undecoded, for `read`.
+    """Return the content of an image file for `read`.
 
-    Only a regular file of up to `max_bytes` is read; a pipe or device might never end. Errors call
+    Only a regular file of up to `max_bytes` is read; a pipe or device might never end. Errors name
     the image `name`, by default its path.
 
     Raises `UnreadableFileError` if the file is missing, a folder, a broken link, a device, or not

@@ -23,7 +23,7 @@ COLUMNS = (
     "reviewer", "at",
 )  # fmt: skip
 
-_DIGITS = 16  # of a SHA-256: 64 bits, so no collision is expected among a million images
+_DIGITS = 16  # of a SHA-256: with 64 bits, no collision is expected among a million images
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,22 @@ class Exported:
     """The result of an export."""
 
     folder: Path
-    counts: Mapping[str, int]  # images of each class, sorted by class
-    n: int  # all images
+    counts: Mapping[str, int]  # images per class, sorted by class
+    n: int  # total number of images
     notes: tuple[str, ...] = ()  # images with conflicting decisions, and which decision was used
 
 
 def export_reviewed(reviewed: Iterable[Reviewed], out: Path) -> Exported:
-    """Write reviewed cells into class folders: ``OUT/<class>/<16 digits of its SHA-256>.png``.
+    """Write reviewed cells into class folders: ``OUT/<class>/<16 digits of the SHA-256>.png``.
 
-    ``OUT/reviewed.csv`` lists for each image who decided what and when, and the model's prediction.
-    An image that was decided several times is written once, with the newest decision. The folder
-    appears when it is complete.
+    ``OUT/reviewed.csv`` lists each image's decision, reviewer, time and prediction. An image with
+    several decisions is written once, with the newest. The folder appears when it is complete.
 
-    `reviewed` are read one by one, with one image in memory at most; `out` is missing or empty.
-    Raises `DatasetError` if there is no reviewed cell. Raises `OutputError` if `out` is in use or
-    can't be written.
+    `reviewed` is read one cell at a time; `out` must be missing or empty. Raises `DatasetError` if
+    there is no reviewed cell. Raises `OutputError` if `out` is in use or can't be written.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise OutputError(f"{out} exists already; it was not changed. Choose a new folder.")
+        raise OutputError(f"{out} already exists; it was not changed. Choose a new folder.")
     newest: dict[str, Reviewed] = {}
     rows: dict[str, dict[str, str]] = {}
     labels: dict[str, set[str]] = {}
@@ -108,10 +106,9 @@ def _row(cell: Reviewed) -> dict[str, str]:
 
 
 def _folder(label: str) -> str:
-    """Return a folder name for a class, valid on every system and read back as the same class.
+    """Return a folder name for a class that is valid on every system.
 
-    Class names are free text; reserved characters become underscores, which `taxonomy.normalise`
-    ignores.
+    Reserved characters become underscores, which `taxonomy.normalise` ignores.
     """
     plain = re.sub(r"[^\w ()+,=@~.-]", "_", label).strip(" .")
     return f"_{plain}" if is_reserved(plain) else plain

@@ -1,4 +1,4 @@
-"""The library of models: the bundled ones, and those trained here."""
+"""The model library: bundled models, given models, and models trained in the app."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class LibraryModel:
 
     name: str  # display name, unique in the library
     folder: Path  # the bundle
-    is_bundled: bool  # whether it comes with the package
+    is_bundled: bool  # whether it is part of the package
 
     @property
     def report(self) -> Path | None:
-        """Its ``report.html``, if any."""
+        """The model's ``report.html``, if any."""
         path = self.folder / "report.html"
         return path if path.is_file() else None
 
@@ -37,8 +37,8 @@ class LibraryModel:
 class ModelLibrary:
     """The models to choose from, by name.
 
-    `folder` holds the run folders of the models trained here; `given` are run folders elsewhere,
-    where a bundled name adds nothing. Raises `ModelNotFoundError` if a folder is not a bundle, or
+    `folder` contains the run folders of models trained in the app; `given` are other run folders,
+    in which bundled names are ignored. Raises `ModelNotFoundError` if a folder is not a bundle, or
     two models have the same name.
     """
 
@@ -51,7 +51,7 @@ class ModelLibrary:
             raise ModelNotFoundError(f"Two models are called {name!r}. Rename the run folder.")
 
     def models(self) -> list[LibraryModel]:
-        """Return the bundled models, those given, then those trained here, newest first."""
+        """Return the bundled models, the given ones, then those trained here, newest first."""
         trained = sorted(
             (path.parent for path in self.folder.glob(f"*/{MANIFEST}")),
             key=lambda path: (path / MANIFEST).stat().st_mtime,
@@ -65,7 +65,7 @@ class ModelLibrary:
         ]
 
     def find(self, name: str) -> LibraryModel:
-        """Return a model by name; a `ModelNotFoundError` if there is none."""
+        """Return a model by name; raise `ModelNotFoundError` if there is none."""
         for model in self.models():
             if model.name == name:
                 return model
@@ -73,7 +73,7 @@ class ModelLibrary:
         raise ModelNotFoundError(f"There is no model {name!r} here. Choose one of: {names}.")
 
     def fresh(self, name: str) -> Path:
-        """Return a new folder for a model: the name, made safe, with the date and a number."""
+        """Return a new folder for a model: a safe form of the name, the date, and a number."""
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
         stem = f"{plain}-{datetime.now(UTC):%Y-%m-%d}"
         taken = {path.name for path in self.folder.glob(f"{stem}*")}
@@ -83,11 +83,11 @@ class ModelLibrary:
         return self.folder / chosen
 
     def in_use(self, store: ReviewStore) -> LibraryModel:
-        """Return the model in use: the chosen one, or the default if that was deleted."""
+        """Return the chosen model, or the default if none is chosen or it was deleted."""
         chosen = store.setting(_IN_USE)
         names = {model.name for model in self.models()}
         return self.find(chosen if chosen in names else DEFAULT_MODEL)
 
     def use(self, model: LibraryModel, store: ReviewStore, by: str) -> None:
-        """Use a model from now on, for everybody; the records keep who chose it."""
+        """Use a model for everybody from now on; `by` is recorded."""
         store.set_setting(_IN_USE, model.name, by)

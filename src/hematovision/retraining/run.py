@@ -1,8 +1,7 @@
-"""Training in a process of its own: started, watched and stopped from any other process.
+"""Training in a separate process, which any other process can start, watch and stop.
 
 The training process appends events, lines of JSON, to a file next to the run folder. Other
-processes only read that file: they never import TensorFlow, and find a training again after a
-restart.
+processes read that file, so they never import TensorFlow, and can be restarted during a training.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Epoch: TypeAlias = Mapping[str, float]
 
 _EVENTS = ".events.jsonl"
 _LOG = ".log"
-_STARTING = timedelta(seconds=30)  # for a new process to lock its file of events
+_STARTING = timedelta(seconds=30)  # for a new process to lock its event file
 _STOPPING = 10.0  # seconds for a process to end
 _PROGRESS_INTERVAL = 0.2  # seconds between two progress events of a step
 _MAX_LOG = 300  # characters of the log in an error message
@@ -62,14 +61,14 @@ class Scores:
 class ModelComparison:
     """The old and the new model on cells that the new one was not trained on."""
 
-    n: int  # cells
+    n: int  # number of cells
     old: Scores
     new: Scores
     verdict: str  # which model is better, if the cells show it
     note: str = ""  # caveats; may be empty
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready description."""
+        """Return a JSON-serialisable description."""
         return asdict(self)
 
     @classmethod
@@ -94,7 +93,7 @@ class EventLog:
         self._stream.write(_line(event, values))
 
     def __call__(self, done: int, total: int, what: str, /) -> None:
-        """Append progress, five times a second at most, and at the end of a step."""
+        """Append progress at most five times a second, and at the end of a step."""
         now = time.monotonic()
         if done < total and now - self._written.get(what, -_PROGRESS_INTERVAL) < _PROGRESS_INTERVAL:
             return
@@ -112,12 +111,12 @@ class EventLog:
 
 
 def first_event(path: Path, event: str, **values: Any) -> None:
-    """Create the file with its first event, atomically; an `OutputError` if it can't be written."""
+    """Create the file with its first event, atomically; raise `OutputError` on failure."""
     write_bytes(path, _line(event, values))
 
 
 def append_event(path: Path, event: str, **values: Any) -> None:
-    """Append an event from another process than the training one.
+    """Append an event from a process other than the training process.
 
     Raises `OutputError` if the file can't be written, or is a link.
     """
@@ -127,7 +126,7 @@ def append_event(path: Path, event: str, **values: Any) -> None:
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a file; incomplete lines are skipped."""
+    """Yield the events in a file; skip incomplete lines."""
     for line in path.read_bytes().splitlines():
         try:
             value = json.loads(line)
@@ -158,26 +157,26 @@ _NOT_STARTED = Step()
 
 @dataclass(frozen=True)
 class Retraining:
-    """The state of a training when it was read; `refresh` reads it again."""
+    """A snapshot of a training's state; `refresh` reads it again."""
 
     # kind, dataset, model: see `start_retraining`
     kind: Kind
     dataset: Path
     folder: Path  # the run folder; it exists once the state is ``"done"``
-    # the file of events, and the process's other output
+    # the event file, and the process's other output
     events: Path
     log: Path
     model: str | None
     started: datetime  # UTC
     state: State
     progress: Step = _NOT_STARTED
-    epochs: tuple[Epoch, ...] = ()  # finished epochs; adapting has none
+    epochs: tuple[Epoch, ...] = ()  # finished epochs; empty when adapting
     notes: tuple[str, ...] = ()  # for the user
-    # error, not_compared: why it failed, or why the models could not be compared; else empty
+    # why the training failed, and why the models could not be compared; otherwise empty
     error: str = ""
     comparison: ModelComparison | None = None  # with the old model, once both have been evaluated
     not_compared: str = ""
-    pid: int | None = None  # of the process, once it has started
+    pid: int | None = None  # process id, once started
 
     def refresh(self) -> Retraining:
         """Return the current state."""
@@ -186,9 +185,9 @@ class Retraining:
     def stop(self) -> Retraining:
         """End the process, delete its unfinished output, and return the new state.
 
-        A training that has ended stays as it is.
+        A finished training is not changed.
         """
-        # The pid is written under the lock, and is the process's only while the lock is held.
+        # The pid is written under the lock, and valid only while the lock is held.
         _wait(lambda: self.refresh().pid is not None or self.refresh().state != "running")
         now = self.refresh()
         if now.state != "running":
@@ -211,13 +210,13 @@ def start_retraining(
     model: str | Path | None,
     seed: int = 0,
 ) -> Retraining:
-    """Start training in a process of its own, which survives this one; return at once.
+    """Start training in a separate process, which outlives this one; return at once.
 
     Events are written to ``OUT.events.jsonl``, other output to ``OUT.log``.
 
-    Raises `TrainingError` if there is no model to adapt, or `out` is being trained already. Raises
-    `DatasetError` if there is no such folder. Raises `OutputError` if `out` is in use or can't be
-    written.
+    Raises `TrainingError` if there is no model to adapt, or `out` is already being trained. Raises
+    `DatasetError` if `dataset` does not exist. Raises `OutputError` if `out` already exists or
+    can't be written.
 
     Parameters
     ----------
@@ -229,7 +228,7 @@ def start_retraining(
         The run folder to create; must be missing or empty. It appears when it is complete.
     model : str, Path or None
         A bundled model's name or a run folder to adapt, and to compare the new model with. A new
-        model keeps its taxonomy; with None it is taken from the folder names.
+        model uses its taxonomy, or with None, that of the folder names.
     """
     dataset, out = Path(dataset).resolve(), Path(out).resolve()
     if kind == "adapt" and model is None:
@@ -256,9 +255,9 @@ def start_retraining(
 
 
 def read_retraining(events: Path) -> Retraining:
-    """Return the state of a training from its file of events.
+    """Return the state of a training from its event file.
 
-    Raises `OutputError` if it is not such a file, or can't be read.
+    Raises `OutputError` if it is not an event file, or can't be read.
     """
     try:
         read = list(read_events(events))
@@ -272,8 +271,8 @@ def read_retraining(events: Path) -> Retraining:
         return _retraining(events, read)
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise OutputError(
-            f"{events} is not the file of a training ({error}). Expected the file that "
-            "start_retraining created; start a new training."
+            f"{events} is not a training's event file ({error}). Expected a file created by "
+            "start_retraining; start a new training."
         ) from error
 
 
@@ -284,7 +283,7 @@ def retrainings(folder: Path) -> list[Retraining]:
 
 
 def events_file(out: Path) -> Path:
-    """Return the file of events of a run folder."""
+    """Return the event file of a run folder."""
     return _sibling(out, _EVENTS)
 
 
@@ -347,7 +346,7 @@ def _check_free(out: Path) -> None:
     if events.is_file() and read_retraining(events).state == "running":
         raise TrainingError(f"{out} is being trained. Wait, stop it, or choose a new name.")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise OutputError(f"{out} exists already; it was not changed. Choose a new name.")
+        raise OutputError(f"{out} already exists; it was not changed. Choose a new name.")
 
 
 def _launch(events: Path, log: Path) -> None:
@@ -364,7 +363,7 @@ def _launch(events: Path, log: Path) -> None:
             start_new_session=True,  # Ctrl-C at the server must not end it
             creationflags=flags,
         )
-    # Wait for it, or it stays a zombie until this process ends.
+    # Wait for the process, or it stays a zombie until this process ends.
     threading.Thread(target=process.wait, daemon=True).start()
 
 

@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_adapted", "compare_models", "main"]
 
-_COMPARISON = "comparison"  # the folder in a run folder with compare.html
-_NICENESS = 5  # classification goes first
+_COMPARISON = "comparison"  # subfolder of a run folder, with compare.html
+_NICENESS = 5  # classification has priority
 _UNKNOWN = (
-    "The folder of the old model does not list its training images, so it is not known whether "
-    "it was trained on some of these cells."
+    "The old model's folder does not list its training images, so it is not known whether it was "
+    "trained on some of these cells."
 )
-# `dataset.export_reviewed` names images by their content; other names identify a place only.
+# `dataset.export_reviewed` names images by content; other names identify only a location.
 _BY_CONTENT = re.compile(r"[0-9a-f]{16}\.png")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train as a file of events asks; return the exit code."""
+    """Run the training requested in an event file; return the exit code."""
     events = Path(arguments[0])
     with open_own(events) as stream:
         hold(stream)
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(started: dict[str, Any], log: EventLog) -> None:
-    """Build the run folder in `work_folder`, and move it to its place when it is complete."""
+    """Build the run folder in `work_folder`, and move it into place when complete."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     out = Path(started["folder"])
     work = work_folder(out)
@@ -96,16 +96,16 @@ def _train(started: dict[str, Any], run: Path, log: EventLog) -> None:
     if old is None:
         return
     try:
-        # Only progress: the notes on the dataset have been written by training.
+        # Only progress: training has already reported the notes on the dataset.
         comparison = compare_models(old, run, dataset, run / _COMPARISON, progress=log.__call__)
-    except HematoVisionError as error:  # the new model is complete, with metrics of its own
+    except HematoVisionError as error:  # the new model is complete, with its own metrics
         log.write("not compared", reason=str(error))
     else:
         log.write("compared", figures=comparison.to_json())
 
 
 def _taxonomy(model: str | None) -> str | None:
-    """Return the old model's taxonomy, so that its eight classes of white cells stay eight."""
+    """Return the old model's taxonomy; folder names could suggest fewer classes."""
     if model is None:
         return None
     name = read_bundle(find_model(model)).taxonomy.name
@@ -149,10 +149,10 @@ def compare_models(
 
 
 def compare_adapted(old: str | Path, result: AdaptResult) -> ModelComparison | None:
-    """Return the scores that adapting measured for both models on the same cells.
+    """Return the scores of both models on the same cells, as measured while adapting.
 
-    The cells are the test split, or without one all cells, each predicted by a model that was
-    adapted without its group. None if the dataset has no labels.
+    The cells are the test split. Without one, they are all cells, each predicted by a model adapted
+    without its group. None if the dataset has no labels.
     """
     before, after = result.before, result.metrics
     if before is None or after is None:
@@ -184,9 +184,9 @@ def _comparison(
 
 
 def _verdict(before: Metrics, after: Metrics) -> str:
-    """Call a model better only if the 95% intervals of accuracy do not overlap.
+    """Return a verdict; a model is better only if the 95% intervals of accuracy do not overlap.
 
-    This is stricter than a paired test, which would need the old model's single predictions.
+    This is stricter than a paired test, which would need the old model's predictions by cell.
     """
     counts = (
         f"Of {after.n} cells the adapted model predicts {after.n - after.errors} correctly, the "
@@ -205,8 +205,8 @@ def _notes(bundles: tuple[Bundle, Bundle], cells: Dataset) -> list[str]:
     notes = [*_classes_note(bundles), *_overlap_note(bundles[0], files)]
     if all(sample.group == file for sample, file in zip(cells, files, strict=True)):
         notes.append(
-            "It is not known which cells come from the same slide or patient: such cells may be "
-            "in both training and test data, which favours the new model."
+            "It is not known which cells come from the same slide or patient. Such cells may be in "
+            "both training and test data, which favours the new model."
         )
     return notes
 
@@ -219,7 +219,7 @@ def _classes_note(bundles: tuple[Bundle, Bundle]) -> list[str]:
 
 
 def _overlap_note(old: Bundle, files: Iterable[str]) -> list[str]:
-    """Return how many of the cells the old model was trained on, as far as its folder shows."""
+    """Return a note on how many of the cells the old model was trained on, if known."""
     rows = _split_rows(old.folder)
     if not rows:
         return [_UNKNOWN]
@@ -227,9 +227,7 @@ def _overlap_note(old: Bundle, files: Iterable[str]) -> list[str]:
     overlap = sum(_identity(file) in trained for file in files)
     if not overlap:
         return []
-    return [
-        f"The old model was trained on {overlap} of these cells, so it looks better than it is."
-    ]
+    return [f"The old model was trained on {overlap} of these cells, so its scores are too high."]
 
 
 def _split_rows(run: Path) -> list[dict[str, str]]:
@@ -242,7 +240,7 @@ def _split_rows(run: Path) -> list[dict[str, str]]:
 
 
 def _identity(file: str) -> str:
-    """Return an image's identity: its name if that comes from its content, else its path."""
+    """Return an image's identity: its name if derived from the content, else its path."""
     name = file.rpartition("/")[2]
     return name if _BY_CONTENT.fullmatch(name) else file
 

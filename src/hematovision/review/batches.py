@@ -1,4 +1,4 @@
-"""A batch of uploaded images: predicted, recorded, and kept while the page shows it."""
+"""A batch of uploaded images: predicted, recorded, and kept while a page shows it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from hematovision.uploads.receiving import Limits, Upload, expected, predict_upl
 
 __all__ = ["Batch", "BatchImage", "classify_batch", "model_ref"]
 
-_AT_ONCE = 50  # Predictions per transaction: those that a crash could lose, before they are shown.
-_BYTES_AT_ONCE = 2**25  # Of their files.
+_AT_ONCE = 50  # predictions per transaction, which a crash could lose before they are shown
+_BYTES_AT_ONCE = 2**25  # of their files
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,19 @@ class BatchImage:
     sha256: str  # of the content; empty if there is none
     place: tuple[int, int]  # start and length of its content in the batch's file
     prediction_id: int | None = None  # in the records; None if the image could not be read
-    # if the same image is already waiting for review or decided: it is not queued again
+    # set if the same image is already waiting for review or decided; it is not queued again
     known: Known | None = None
 
 
 class Batch:
     """Images that were uploaded together, and their predictions.
 
-    The images are in a temporary file without a name, deleted with the batch: memory does not grow
-    with them, and nothing is left behind.
+    The images are in an unnamed temporary file, which saves memory and is deleted with the batch.
 
     Parameters
     ----------
     number : int
-        Of the batch in the records.
+        The batch's number in the records.
     """
 
     def __init__(self, number: int, model: ModelRef) -> None:
@@ -67,7 +66,7 @@ class Batch:
         self.close()
 
     def put(self, content: bytes) -> tuple[int, int]:
-        """Store the content of an image, and return its place."""
+        """Store an image's content; return its start and length in the file."""
         start = self._images.seek(0, io.SEEK_END)
         self._images.write(content)
         return start, len(content)
@@ -93,9 +92,9 @@ class Batch:
         return [image for image in self.images if image.prediction_id is None]
 
     def counts(self) -> dict[str, Counter[str]]:
-        """Return how many predictions each headline has, by decision: ``accepted``, ``review``.
+        """Return the number of predictions by headline, then by decision.
 
-        Every class of the model is there; `NOT_RECOGNISED` only if there are such images.
+        The headlines are all classes of the model, and `NOT_RECOGNISED` if there are such images.
         """
         found: dict[str, Counter[str]] = {name: Counter() for name in self.model.classes}
         for image in self.readable:
@@ -106,10 +105,10 @@ class Batch:
     def chosen(
         self, decisions: Sequence[str] = (), labels: Sequence[str] = (), name: str = ""
     ) -> list[BatchImage]:
-        """Return the images with one of the decisions and labels; no decisions or labels mean all.
+        """Return the images with the given decisions and labels; empty means any.
 
-        Only those with `name` in their name, whatever its case. Images to review come first, and
-        the least certain of them at the top; unreadable ones last.
+        `name` must be in the file name, in any case. Images for review come first, least certain
+        first; unreadable images come last.
         """
         chosen = [
             image
@@ -134,7 +133,7 @@ class Batch:
 
 
 def model_ref(classifier: Classifier, name: str) -> ModelRef:
-    """Return a model as the records identify it: name, hash and classes."""
+    """Return a model's name, hash and classes for the records."""
     return ModelRef(
         name,
         classifier.bundle.manifest.files[ONNX],
@@ -154,8 +153,9 @@ def classify_batch(
 ) -> Batch:
     """Classify images, and those in zip archives, and record every prediction.
 
-    Errors and records call the model `name`. All predictions of the batch are on disk. Raises
-    `ModelError` if the model fails. Raises `ReviewError` if the records cannot be written.
+    `name` is the model's name in errors and records. All predictions of the returned batch have
+    been recorded. Raises `ModelError` if the model fails. Raises `ReviewError` if the records
+    cannot be written.
     """
     model = model_ref(classifier, name)
     batch = Batch(store.start_batch(model), model)
@@ -186,7 +186,7 @@ def _record(
         recorded = replace(image, prediction_id=next(ids), known=known.get(image.sha256))
         batch.images.append(recorded)
         if image.prediction.decision == "review" and retention.images != "none":
-            known.setdefault(image.sha256, Known(is_waiting=True))  # It may come again in the group
+            known.setdefault(image.sha256, Known(is_waiting=True))  # may be repeated in the group
 
 
 def _content(result: ImageResult[Prediction]) -> bytes:
@@ -200,7 +200,7 @@ def _sha256(result: ImageResult[Prediction]) -> str:
 def _groups(
     results: Iterable[ImageResult[Prediction]],
 ) -> Iterator[list[ImageResult[Prediction]]]:
-    """Group results for one transaction each: few, and with few bytes in memory."""
+    """Group results by transaction, limiting the number of predictions and bytes."""
     group: list[ImageResult[Prediction]] = []
     size = 0
     for one in results:
@@ -217,6 +217,6 @@ def _new_prediction(batch: Batch, image: BatchImage, retention: Retention) -> Ne
     wanted = retention.images == "all" or (
         retention.images == "review" and image.prediction.decision == "review"
     )
-    # Encoded from the pixels: a file's metadata may name a patient.
+    # Encoded from the pixels, because file metadata may name a patient.
     png = images.encode_png(batch.pixels(image)) if wanted else None
     return NewPrediction(image.prediction.path, image.sha256, image.prediction, png)

@@ -52,21 +52,21 @@ __all__ = [
 ]  # fmt: skip
 
 VERSION_TABLE = "hematovision_version"
-"""Alembic's table under our own name, so that other programs can share a server's database."""
+"""Name of Alembic's table; not the default, so that other programs can share the database."""
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
 }
-_CONNECT_TIMEOUT = 10  # s
-# Advisory locks on PostgreSQL; numbers that other programs are unlikely to use.
+_CONNECT_TIMEOUT = 10  # seconds
+# Keys of PostgreSQL's advisory locks; other programs are unlikely to use them.
 _MIGRATION_LOCK, _WRITE_LOCK = 4_849_317_001, 4_849_317_002
-_BUSY_TIMEOUT = 30.0  # s that a SQLite writer waits for the others
+_BUSY_TIMEOUT = 30.0  # seconds that a SQLite writer waits for other writers
 
-# Foreign keys are off by default. With a write-ahead log readers don't wait for the writer
-# (https://sqlite.org/wal.html); only FULL then makes a commit survive a loss of power. Secure
-# delete overwrites deleted images with zeros (https://sqlite.org/pragma.html).
+# Foreign keys are off by default. With a write-ahead log, readers don't wait for the writer
+# (https://sqlite.org/wal.html), and commits survive a power cut only with FULL. Secure delete
+# overwrites deleted images with zeros (https://sqlite.org/pragma.html).
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {int(_BUSY_TIMEOUT * 1000)}",
     "PRAGMA foreign_keys = ON",
@@ -75,7 +75,7 @@ _PRAGMAS = (
     "PRAGMA secure_delete = ON",
 )
 _BEGIN = "hematovision_begin"  # execution option: the statement that begins SQLite transactions
-_READING = {_BEGIN: "BEGIN"}  # readers wait for nobody
+_READING = {_BEGIN: "BEGIN"}  # readers do not wait
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A model, under the name it was first recorded with."""
+    """A model, with the name it was first recorded under."""
 
     __tablename__ = "model"
 
@@ -134,7 +134,7 @@ class BatchRow(Base):
     """Predictions recorded together."""
 
     __tablename__ = "batch"
-    # A deleted id must not be reused: an open page may still refer to it.
+    # Deleted ids must not be reused: an open page may still refer to one.
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -165,7 +165,7 @@ class PredictionRow(Base):
 
 
 class ImageRow(Base):
-    """A stored image, apart from its prediction so that lists of predictions don't load it."""
+    """A stored image, in its own table so that lists of predictions don't load it."""
 
     __tablename__ = "image"
 
@@ -178,8 +178,8 @@ class ImageRow(Base):
 class WaitingRow(Base):
     """A cell in the queue; the foreign key requires its image.
 
-    `image_key` is set if the program queued the cell, and NULL if a person did: the program queues
-    an image once.
+    `image_key` is NULL if a person queued the cell. Otherwise it is unique, so that the program
+    queues an image only once.
     """
 
     __tablename__ = "waiting"
@@ -201,8 +201,8 @@ class WaitingRow(Base):
 class DecisionRow(Base):
     """One step in the review of a prediction; the primary key prevents duplicates.
 
-    ``stands`` is the number of the decision in force after this step: its own, or after an undo
-    that of the decision before the undone one, if any.
+    ``stands`` is the number of the decision in force after this step: its own, or after an undo the
+    previous decision's, if any.
     """
 
     __tablename__ = "decision"
@@ -262,7 +262,7 @@ class DeletedImageRow(Base):
 
 
 def image_key(image: str, classes: Sequence[str]) -> str:
-    """Return `WaitingRow.image_key` of an image (SHA-256) for models with these classes."""
+    """Return the `WaitingRow.image_key` of an image (SHA-256) for models with these classes."""
     return sha256_bytes("\0".join((image, *classes)).encode())
 
 
@@ -273,8 +273,8 @@ def database_url(url: str | None = None) -> URL:
     """Return the URL of the database, with the installed driver.
 
     `url` is ``sqlite:///records.sqlite3`` or ``postgresql://user:password@host/name``. The default
-    is ``HEMATOVISION_DATABASE_URL``, else ``records.sqlite3`` in the user's data folder. Raises
-    `DatabaseError` if it is not a URL, or names another kind of database or one in memory.
+    is ``HEMATOVISION_DATABASE_URL``, or ``records.sqlite3`` in the user's data folder. Raises
+    `DatabaseError` unless it is the URL of a SQLite file or PostgreSQL database.
     """
     given = url or os.environ.get("HEMATOVISION_DATABASE_URL")
     if not given:
@@ -283,12 +283,12 @@ def database_url(url: str | None = None) -> URL:
     try:
         parsed = make_url(given)
         kind = parsed.drivername.partition("+")[0]
-    except (ArgumentError, ValueError):  # its text may contain the password: not passed on
+    except (ArgumentError, ValueError):  # not chained: its text may contain the password
         parsed, kind = URL.create("none"), ""
     if kind not in _DRIVERS:
         raise DatabaseError(
             "The database URL (HEMATOVISION_DATABASE_URL) must begin with sqlite:/// or "
-            f"postgresql://. Received one that begins with {kind or 'neither'!r}."
+            f"postgresql://. Received a URL that begins with {kind or 'neither'!r}."
         )
     name = parsed.database or ":memory:"
     if kind == "sqlite" and name.startswith((":memory:", "file:")):
@@ -361,7 +361,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Yield a read-only session on one state of the records."""
+        """Yield a read-only session on a consistent snapshot of the records."""
         with self._converting_errors("read"), Session(self._reading) as session:
             yield session
 
@@ -369,8 +369,8 @@ class Database:
     def writing(self, *, exclusive: bool = False) -> Iterator[Session]:
         """Yield a session that is committed when the block ends, or rolled back on an error.
 
-        With `exclusive` it waits for other writers and keeps them waiting: deletions must not miss
-        records that are being written. SQLite always has one writer at a time.
+        `exclusive` excludes other writers: deletions must not miss records that are being written.
+        SQLite always allows only one writer.
         """
         with self._converting_errors("written"), Session(self.engine) as session, session.begin():
             if not self.is_sqlite:
@@ -381,7 +381,7 @@ class Database:
     def wipe(self) -> None:
         """Remove deleted content from SQLite's log (the file itself is overwritten on deletion).
 
-        Does nothing while other connections use the log; the next call empties it.
+        This has no effect while other connections use the log.
         """
         if self.is_sqlite:
             outside = self.engine.execution_options(**{_BEGIN: ""})  # of a transaction
@@ -398,8 +398,8 @@ class Database:
             yield
         except IntegrityError as error:
             raise ReviewConflictError(
-                "Somebody else changed the same records at the same moment, so this step was not "
-                "saved. Check the records and repeat it."
+                "Somebody else changed the same records at the same time, so this step was not "
+                "saved. Check the records and try again."
             ) from error
         except DBAPIError as error:
             raise self._error(what, str(error.orig)) from error
@@ -411,10 +411,10 @@ class Database:
         for password in filter(None, (self.url.password, self.url.query.get("password"))):
             reason = reason.replace(str(password), "***")
         advice = (
-            "Check that the file is HematoVision's, is writable and has free disk space; choose "
-            "another with HEMATOVISION_DATABASE_URL."
+            "Check that the file belongs to HematoVision and is writable, and that the disk has "
+            "space, or choose another file with HEMATOVISION_DATABASE_URL."
             if self.is_sqlite
-            else "Check that the server runs and that HEMATOVISION_DATABASE_URL is right."
+            else "Check that the server is running and that HEMATOVISION_DATABASE_URL is right."
         )
         return DatabaseError(
             f"The records in {self.name} could not be {what}: {reason.rstrip('.')}. {advice}"
@@ -422,7 +422,7 @@ class Database:
 
 
 def _connected(connection: sqlite3.Connection, _: Any) -> None:
-    # Python's module would begin a transaction at the first change only, and commit before DDL.
+    # Python's module would begin transactions only at the first change, and commit before DDL.
     connection.isolation_level = None
     try:
         for pragma in _PRAGMAS:
@@ -450,7 +450,7 @@ def _execute_patiently(connection: sqlite3.Connection, statement: str) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Take SQLite's write lock first, so that nothing changes between reading and writing."""
+    """Acquire SQLite's write lock first, so that nothing changes between reads and writes."""
     if statement := connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"):
         connection.exec_driver_sql(statement)
 
@@ -459,7 +459,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _migrate(engine: Engine, name: str) -> None:
-    """Migrate the tables in one transaction; of several processes, one migrates."""
+    """Migrate the tables in one transaction, in one process at a time."""
     config = Config()
     config.set_main_option("script_location", "hematovision.review:migrations")
     with engine.execution_options(**_READING).connect() as connection:

@@ -1,4 +1,4 @@
-"""Queries on reviewers' decisions: appended step by step, undone by a further step."""
+"""Queries on reviewers' decisions; steps are only appended, and an undo is another step."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def decide(
 
 
 def undo(session: Session, reviewer: str, now: datetime) -> Decision | None:
-    """Undo the reviewer's newest decision in force, and queue its cell again; None if none."""
+    """Undo the reviewer's newest decision in force and queue its cell; None if there is none."""
     newest = _newest_first(reviewer).where(_is_in_force()).limit(1)
     while (found := session.scalars(newest).first()) is not None:
         row, model = find_prediction(session, found.prediction_id)
@@ -95,7 +95,7 @@ def recent(session: Session, reviewer: str, n: int) -> list[Decision]:
 
 
 def history(session: Session, prediction_id: int) -> list[Decision]:
-    """Return all steps of a prediction, oldest first."""
+    """Return all steps for a prediction, oldest first."""
     query = select(DecisionRow).where(DecisionRow.prediction_id == prediction_id)
     return [_to_decision(row) for row in session.scalars(query.order_by(DecisionRow.number))]
 
@@ -122,7 +122,7 @@ def agreement(session: Session, model_sha256: str) -> Agreement:
 
 
 def reviewed(session: Session, model_sha256: str | None, after: int, limit: int) -> list[Reviewed]:
-    """Return up to `limit` labelled cells with stored images, by prediction id above `after`."""
+    """Return up to `limit` labelled cells with stored images and ids above `after`, by id."""
     query = (
         select(PredictionRow, ModelRow, DecisionRow, ImageRow.png)
         .join_from(DecisionRow, PredictionRow)
@@ -144,8 +144,8 @@ def reviewed(session: Session, model_sha256: str | None, after: int, limit: int)
 def known(session: Session, images: Collection[str], model: ModelRef) -> dict[str, Known]:
     """Return which images are waiting or decided, by their SHA-256.
 
-    Predictions of all models with the same classes count: the decision is on the cell. Of several
-    decisions the newest holds.
+    Predictions of all models with the same classes count, since a decision is about the cell. The
+    newest decision is in force.
     """
     classes = session.execute(select(ModelRow.sha256, ModelRow.classes))
     models = [sha256 for sha256, names in classes if tuple(names) == model.classes]
@@ -228,7 +228,7 @@ def _claim_again(session: Session, prediction_id: int, reviewer: str, now: datet
 
 
 def _state(session: Session, prediction_id: int) -> tuple[DecisionRow | None, DecisionRow | None]:
-    """Return a prediction's last step, and the decision in force after it."""
+    """Return a prediction's last step and the decision in force."""
     query = select(DecisionRow).where(DecisionRow.prediction_id == prediction_id)
     last = session.scalars(query.order_by(DecisionRow.number.desc()).limit(1)).first()
     if last is None or last.stands is None:
@@ -271,7 +271,7 @@ def _newest_first(reviewer: str) -> Select[DecisionRow]:
 def _after_the_last(session: Session, reviewer: str, now: datetime) -> datetime:
     """Return `now`, or just after the reviewer's last step if the clock has not advanced.
 
-    Steps are ordered by time; clocks are set back, and some tick in hundredths of a second.
+    Steps are ordered by time, but clocks may be set back or tick in hundredths of a second.
     """
     last = session.scalar(select(func.max(DecisionRow.at)).where(DecisionRow.reviewer == reviewer))
     return now if last is None else max(now, last + _TICK)

@@ -1,4 +1,4 @@
-"""The values that the review store takes and returns, and checks on text from outside."""
+"""The review store's value types, and checks on external text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEASE = timedelta(minutes=10)
 
 Kind = Literal["class", "unusable", "undo"]
 
-_MAX_NAME = 255  # characters; most file systems allow no more
+_MAX_NAME = 255  # characters; the limit of most file systems
 _MAX_PERSON = 100
 # Control characters (PostgreSQL rejects NUL), lone surrogates (file names that are not UTF-8), and
 # line and paragraph separators.
@@ -71,7 +71,7 @@ class NewPrediction:
 class RecordedPrediction:
     """A prediction in the records; see `NewPrediction` and `Prediction`.
 
-    `image` is the SHA-256 of the bytes received, `decision` the model's own, and `at` in UTC.
+    `image` is the SHA-256 of the bytes received, `decision` is the model's, and `at` is in UTC.
     """
 
     id: int
@@ -90,7 +90,7 @@ class RecordedPrediction:
 
 @dataclass(frozen=True)
 class Decision:
-    """One step in the review of a prediction; steps are only ever appended.
+    """One step in the review of a prediction; steps are never changed.
 
     `number` counts from 1 within the prediction. `before` and `after` are the cell's label: at
     first the predicted class, then a class or None (unusable). `at` is in UTC.
@@ -127,7 +127,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Queue:
-    """How many cells of a model are waiting, and how many of these are claimed."""
+    """The number of a model's waiting cells, and how many of them are claimed."""
 
     model: ModelRef
     waiting: int
@@ -136,7 +136,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Batch:
-    """Predictions recorded together: their number, and how many were accepted or need review."""
+    """A batch of predictions, with counts of accepted and flagged ones."""
 
     id: int
     at: datetime
@@ -173,12 +173,12 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class Retention:
-    """Which images are kept, and how long.
+    """Which images are kept, and for how long.
 
-    Raises `ReviewError` if `images` is another word, or `days` is not positive.
+    Raises `ReviewError` if `images` is not one of the options, or `days` is not positive.
     """
 
-    # images that are waiting for review or were decided; all images; none
+    # images that are waiting for review or decided, all images, or none
     images: Literal["review", "all", "none"] = "review"
     days: int | None = None  # `ReviewStore.apply_retention` deletes older images; None keeps them
 
@@ -193,10 +193,10 @@ class Retention:
 
 @dataclass(frozen=True)
 class Deletion:
-    """The trace of a deletion: how much, by whom and when (UTC), without file names or images.
+    """The record of a deletion: counts, person and time (UTC), without file names or images.
 
-    `images` counts distinct images, whose SHA-256 are kept with the trace; `predictions` is 0 if
-    only images were deleted.
+    `images` counts distinct images, whose SHA-256 are kept; `predictions` is 0 if only images were
+    deleted.
     """
 
     id: int
@@ -217,7 +217,7 @@ def check_png(content: bytes) -> None:
 
 
 def clean_name(name: str) -> str:
-    r"""Return a file name fit to store and show: unsafe characters replaced, the middle cut.
+    r"""Return a file name that is safe to store and show; long names are cut in the middle.
 
     >>> clean_name("cell\n1.png")
     'cell\ufffd1.png'
@@ -230,7 +230,7 @@ def clean_name(name: str) -> str:
 
 
 def clean_person(name: str) -> str:
-    """Return a person's name, normalised so that one person has one name.
+    """Return a person's name in a normalised form.
 
     Raises `ReviewError` if it is empty or longer than 100 characters.
     """

@@ -61,7 +61,7 @@ __all__ = [
 ]  # fmt: skip
 
 RETENTION = "keeping"
-"""The key of the setting, under its first name."""
+"""The key of the setting, as first released."""
 
 _MAX_KEY = 100
 
@@ -70,7 +70,7 @@ _MAX_KEY = 100
 
 
 def to_model(row: ModelRow) -> ModelRef:
-    """Return a row as a value."""
+    """Convert a row to a value."""
     return ModelRef(row.name, row.sha256, tuple(row.classes), row.max_novelty)
 
 
@@ -98,7 +98,7 @@ def predictions_with_models() -> Select[PredictionRow, ModelRow]:
 
 
 def find_model(session: Session, sha256: str) -> ModelRef:
-    """Return a model; a `ReviewError` if there is none."""
+    """Return a model; raise `ReviewError` if there is none."""
     row = session.get(ModelRow, sha256)
     if row is None:
         raise ReviewError(
@@ -109,7 +109,7 @@ def find_model(session: Session, sha256: str) -> ModelRef:
 
 
 def find_batch(session: Session, batch: int) -> tuple[BatchRow, ModelRef]:
-    """Return a batch and its model; a `ReviewError` if there is none."""
+    """Return a batch and its model; raise `ReviewError` if there is none."""
     row = session.get(BatchRow, batch)
     if row is None:
         raise ReviewError(f"There is no batch {batch}; it may have been deleted. Start a new one.")
@@ -117,7 +117,7 @@ def find_batch(session: Session, batch: int) -> tuple[BatchRow, ModelRef]:
 
 
 def find_prediction(session: Session, prediction_id: int) -> tuple[PredictionRow, ModelRef]:
-    """Return a prediction, locked for its review, and its model; a `ReviewError` if none."""
+    """Return a prediction, locked for review, and its model; raise `ReviewError` if none."""
     # Weaker than FOR UPDATE: rows that refer to the prediction may be added meanwhile.
     query = predictions_with_models().where(PredictionRow.id == prediction_id)
     found = session.execute(query.with_for_update(key_share=True, of=PredictionRow)).first()
@@ -129,13 +129,13 @@ def find_prediction(session: Session, prediction_id: int) -> tuple[PredictionRow
 
 
 def start_batch(session: Session, model: ModelRef, now: datetime) -> int:
-    """Add an empty batch of `model`, which is registered if new; return its number."""
+    """Add an empty batch for `model`, which is registered if new; return its number."""
     row = session.get(ModelRow, model.sha256) or _register(session, model)
     if tuple(row.classes) != model.classes:
         raise ReviewError(
             f"Model {model.name!r} is recorded with the classes {', '.join(row.classes)}. "
-            f"Received: {', '.join(model.classes)}. An ONNX file has one list of classes; take it "
-            "from the bundle."
+            f"Received: {', '.join(model.classes)}. An ONNX file has one list of classes: use the "
+            "bundle's."
         )
     batch = BatchRow(at=now, model_sha256=model.sha256)
     session.add(batch)
@@ -189,10 +189,10 @@ def record(
     now: datetime,
     known: Collection[str],
 ) -> list[int]:
-    """Insert predictions, the images that are kept, and the queue entries; return the ids.
+    """Insert predictions, kept images and queue entries; return the prediction ids.
 
-    An image is queued once, by its SHA-256, and not if it is among those `known`. If another
-    session queues it at the same moment, the unique `image_key` keeps one of the two.
+    An image (by SHA-256) is queued only once, and not if it is in `known`. If two sessions queue it
+    at the same time, the unique `image_key` keeps only one.
     """
     _, model = find_batch(session, batch)
     usable = [each for each in new if each.prediction.decision != "refused"]
@@ -223,7 +223,7 @@ def record(
 
 
 def _numbers(prediction: Prediction) -> tuple[float, float]:
-    """Return confidence and novelty, which is 0 for a model without a novelty score."""
+    """Return the confidence and the novelty score, or 0 for a model without one."""
     assert prediction.confidence is not None
     return float(prediction.confidence), float(prediction.novelty or 0.0)
 
@@ -238,8 +238,8 @@ def _prediction_values(
     if prediction.classes != model.classes or len(probabilities) != len(model.classes):
         raise ReviewError(
             f"The prediction for {clean_name(new.name)!r} has the classes "
-            f"{', '.join(prediction.classes)}; batch {batch} has {', '.join(model.classes)}. Start "
-            "a batch for each model."
+            f"{', '.join(prediction.classes)}; batch {batch} has {', '.join(model.classes)}. Use "
+            "one batch per model."
         )
     if prediction.label not in model.classes or not all(map(math.isfinite, numbers)):
         raise ReviewError(
@@ -267,14 +267,14 @@ def _prediction_values(
 def certainty(confidence: float, novelty: float, max_novelty: float) -> float:
     """Return a prediction's certainty, 0 to 1; the least certain are reviewed first.
 
-    The confidence, but at most ``max_novelty / novelty``: an image twice as novel as the limit has
-    at most 0.5.
+    The confidence, but at most ``max_novelty / novelty``: 0.5 for an image with a novelty score of
+    twice the limit.
     """
     return min(confidence, max_novelty / novelty if novelty > max_novelty else 1.0)
 
 
 def _queue(session: Session, new: Mapping[int, NewPrediction], model: ModelRef) -> set[int]:
-    """Queue images that no other session has queued meanwhile; return their prediction ids."""
+    """Queue images unless another session has queued them; return their prediction ids."""
     if not new:
         return set()
     connection = session.connection()
@@ -311,9 +311,9 @@ def queues(session: Session, now: datetime) -> list[Queue]:
 def claim(
     session: Session, reviewer: str, model: str, n: int, lease: timedelta, now: datetime
 ) -> list[Waiting]:
-    """Claim up to `n` cells: those the reviewer holds already, then the least certain.
+    """Claim up to `n` cells: first those already claimed by the reviewer, then the least certain.
 
-    After the lease, a cell stays its reviewer's until somebody else claims it.
+    A claim with an expired lease remains until somebody else claims the cell.
     """
 
     def first(count: int) -> Select[int]:
@@ -342,16 +342,16 @@ def claim(
 
 
 def lock_claims(session: Session, reviewer: str) -> Sequence[int]:
-    """Return the predictions claimed by a reviewer, of all models, with their rows locked.
+    """Return a reviewer's claimed predictions, for all models, with their rows locked.
 
-    They are locked in one order, so that a person with two windows causes no deadlock.
+    Rows are locked in a fixed order, so that a person with two windows causes no deadlock.
     """
     query = select(WaitingRow.prediction_id).where(WaitingRow.claimed_by == reviewer)
     return session.scalars(query.order_by(WaitingRow.prediction_id).with_for_update()).all()
 
 
 def send_to_review(session: Session, images: Mapping[int, bytes], retention: Retention) -> int:
-    """Queue predictions, by id, with their images (PNG); return how many are new in the queue."""
+    """Queue predictions by id, with their images (PNG); return the number added."""
     if retention.images == "none":
         raise ReviewError(
             "No images are kept, and a cell can't be reviewed without its image. Choose to keep "
@@ -369,7 +369,7 @@ def send_to_review(session: Session, images: Mapping[int, bytes], retention: Ret
 def enqueue(session: Session, row: PredictionRow, model: ModelRef, image: bytes | None) -> bool:
     """Queue a prediction, locked by `find_prediction`, with its stored image or `image`.
 
-    Returns False if it is waiting already, or has no image.
+    Returns False if it is already waiting or has no image.
     """
     if session.get(WaitingRow, row.id) is not None:
         return False
@@ -409,7 +409,7 @@ def set_setting(session: Session, key: str, value: str, by: str, now: datetime) 
 
 
 def get_retention(session: Session) -> Retention:
-    """Return which images are kept."""
+    """Return the retention setting."""
     value = get_setting(session, RETENTION)
     return Retention() if value is None else Retention(**json.loads(value))
 
@@ -418,7 +418,7 @@ def get_retention(session: Session) -> Retention:
 
 
 def delete_image(session: Session, sha256: str, by: str, now: datetime) -> Deletion:
-    """Delete all predictions for an image; a `ReviewError` if there are none."""
+    """Delete all predictions for an image; raise `ReviewError` if there are none."""
     clean_sha256(sha256, "An image")
     first = select(PredictionRow.id).where(PredictionRow.image == sha256).limit(1)
     if session.scalar(first) is None:
@@ -430,7 +430,7 @@ def delete_image(session: Session, sha256: str, by: str, now: datetime) -> Delet
 
 
 def delete_batch(session: Session, batch: int, by: str, now: datetime) -> Deletion:
-    """Delete a batch with its predictions; a `ReviewError` if there is none."""
+    """Delete a batch with its predictions; raise `ReviewError` if there is none."""
     row, _ = find_batch(session, batch)
     deletion = _delete(session, PredictionRow.batch_id == batch, f"batch {batch}", by, now)
     session.delete(row)
@@ -438,7 +438,7 @@ def delete_batch(session: Session, batch: int, by: str, now: datetime) -> Deleti
 
 
 def delete_older(session: Session, days: int, by: str, now: datetime) -> Deletion:
-    """Delete predictions older than `days` days, and batches that are then empty."""
+    """Delete predictions older than `days` days, and batches left empty."""
     if days < 0:
         raise ReviewError(f"`days` must be 0 or more. Received: {days}")
     before = _days_ago(days, now)
@@ -450,7 +450,7 @@ def delete_older(session: Session, days: int, by: str, now: datetime) -> Deletio
 
 
 def apply_retention(session: Session, retention: Retention, now: datetime) -> Deletion | None:
-    """Delete images that are not to be kept, and their queue entries; None if there are none."""
+    """Delete images beyond the retention and their queue entries; None if there are none."""
     condition = _is_not_kept(retention, now)
     if condition is None:
         return None
@@ -458,14 +458,14 @@ def apply_retention(session: Session, retention: Retention, now: datetime) -> De
     images = set(session.scalars(kept.where(condition)))
     if not images:
         return None
-    # The queue first: its rows refer to images, and leaving it doesn't change the condition.
+    # Queue entries first: they refer to images, and deleting them does not change the condition.
     _delete_rows(session, (WaitingRow, ImageRow), condition)
     limits = f"{retention.images}, {retention.days or 'any number of'} days"
     return _trace(session, f"images that are not kept ({limits})", images, 0, "automatic", now)
 
 
 def _is_not_kept(retention: Retention, now: datetime) -> ColumnElement[bool] | None:
-    """Return the condition that a prediction's image is not kept; None if all are."""
+    """Return the condition that a prediction's image is not kept; None if all are kept."""
     if retention.images == "none":
         return true()
     conditions: list[ColumnElement[bool]] = []
@@ -479,7 +479,7 @@ def _is_not_kept(retention: Retention, now: datetime) -> ColumnElement[bool] | N
 
 
 def deletions(session: Session) -> list[Deletion]:
-    """Return the traces of all deletions, newest first."""
+    """Return the records of all deletions, newest first."""
     rows = session.scalars(select(DeletionRow).order_by(DeletionRow.id.desc()))
     return [_to_deletion(row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""The store of predictions and reviews that front ends use."""
+"""The store of predictions and reviews, used by the front ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from hematovision.review.records import (
 
 __all__ = ["ReviewStore"]
 
-_PAGE = 100  # reviewed cells read at once, with their images in memory
+_PAGE = 100  # reviewed cells read at once, with their images
 
 
 def _now() -> datetime:
@@ -42,12 +42,11 @@ def _now() -> datetime:
 
 
 class ReviewStore:
-    """Predictions and what reviewers decided about them.
+    """Predictions and reviewers' decisions.
 
-    Every method is one transaction: when it returns, its changes are on disk; when it raises,
-    nothing has changed. Threads may share a store; processes open one each. Methods raise a
-    `ReviewError` for arguments that are invalid or not in the records, and a `DatabaseError` if
-    the database fails.
+    Every method is one transaction: if it raises, nothing has changed. Threads may share a store;
+    each process needs its own. Methods raise `ReviewError` for arguments that are invalid or not in
+    the records, and `DatabaseError` if the database fails.
 
     Parameters
     ----------
@@ -67,7 +66,7 @@ class ReviewStore:
 
     @classmethod
     def open(cls, url: str | None = None, *, clock: Callable[[], datetime] = _now) -> ReviewStore:
-        """Open the records, and create or migrate them if necessary.
+        """Open the records; create or migrate them if necessary.
 
         See `database_url` for the default.
         """
@@ -75,7 +74,7 @@ class ReviewStore:
 
     @property
     def where(self) -> str:
-        """The database's URL without its password."""
+        """The database's URL without the password."""
         return self._database.name
 
     def close(self) -> None:
@@ -103,9 +102,9 @@ class ReviewStore:
     def record(self, batch: int, predictions: Sequence[NewPrediction]) -> list[int]:
         """Record predictions; those for review are queued if their image is kept.
 
-        An image, by its content, is queued once, and not again after its decision: see `known`.
+        An image (by content) is queued only once, and not again after a decision: see `known`.
 
-        Returns the ids of the predictions in order, without refused ones, which are not recorded.
+        Returns the prediction ids in order; refused predictions are not recorded.
         """
         with self._database.writing() as session:
             retention = repository.get_retention(session)
@@ -115,10 +114,10 @@ class ReviewStore:
             return repository.record(session, batch, predictions, retention, now, known)
 
     def send_to_review(self, images: Mapping[int, bytes]) -> int:
-        """Queue predictions at a person's request, including decided ones.
+        """Queue predictions at a person's request, even if they have been decided.
 
-        `images` are PNGs by prediction id; an image already stored is kept. Returns how many are
-        new in the queue.
+        `images` are PNGs by prediction id, not used if an image is already stored. Returns the
+        number of predictions added to the queue.
         """
         with self._database.writing() as session:
             return repository.send_to_review(session, images, repository.get_retention(session))
@@ -154,10 +153,10 @@ class ReviewStore:
     def claim(
         self, reviewer: str, model_sha256: str, n: int = 12, lease: timedelta = LEASE
     ) -> list[Waiting]:
-        """Claim up to `n` waiting cells, reserved for the reviewer during the lease.
+        """Claim up to `n` waiting cells for a reviewer.
 
-        `n` is at least 1. Cells that this reviewer holds already come first, then others, each
-        least certain first.
+        `lease` is how long they are reserved. Cells already claimed by this reviewer come first,
+        then others, each least certain first.
         """
         person, now = clean_person(reviewer), self._clock()
         if lease <= timedelta(0):
@@ -168,7 +167,7 @@ class ReviewStore:
             )
 
     def release(self, reviewer: str) -> int:
-        """Return all cells claimed by a reviewer to the queue; return how many."""
+        """Release all of a reviewer's claims; return their number."""
         with self._database.writing() as session:
             released = session.scalars(
                 update(WaitingRow)
@@ -181,29 +180,30 @@ class ReviewStore:
     def decide(self, prediction_id: int, reviewer: str, label: str | None) -> Decision:
         """Record a claimed cell's class, and renew the reviewer's other claims.
 
-        `label` is a class of the model; None if the cell is unusable. Raises `ReviewConflictError`
-        if somebody else holds or has decided the cell, or it was never claimed.
+        `label` is a class of the model, or None if the cell is unusable. Raises
+        `ReviewConflictError` if the reviewer has not claimed the cell, or somebody else has claimed
+        or decided it.
         """
         with self._database.writing() as session:
             person = clean_person(reviewer)
             return decisions.decide(session, prediction_id, person, label, self._clock())
 
     def undo(self, reviewer: str) -> Decision | None:
-        """Undo the reviewer's newest decision in force by a further step; None if there is none.
+        """Undo the reviewer's newest decision in force; return None if there is none.
 
-        The cell is queued again and claimed by the reviewer, unless somebody else holds it or its
-        image is no longer kept. A decision that somebody else has replaced stays.
+        The undo is recorded as another step. The cell is queued and claimed by the reviewer, unless
+        somebody else has claimed it or its image is no longer kept.
         """
         with self._database.writing() as session:
             return decisions.undo(session, clean_person(reviewer), self._clock())
 
     def recent(self, reviewer: str, n: int = 12) -> list[Decision]:
-        """Return a reviewer's newest steps, including undone ones and undos, newest first."""
+        """Return a reviewer's newest steps, including undos, newest first."""
         with self._database.reading() as session:
             return decisions.recent(session, clean_person(reviewer), _at_least_one(n, "n"))
 
     def history(self, prediction_id: int) -> list[Decision]:
-        """Return all steps of a prediction, oldest first."""
+        """Return all steps for a prediction, oldest first."""
         with self._database.reading() as session:
             return decisions.history(session, prediction_id)
 
@@ -216,7 +216,7 @@ class ReviewStore:
             return decisions.agreement(session, model_sha256)
 
     def reviewed(self, model_sha256: str | None = None) -> Iterator[Reviewed]:
-        """Yield every labelled cell whose image is kept, by prediction id, a hundred a query."""
+        """Yield every labelled cell with a stored image, by prediction id."""
         last = 0
         while True:
             with self._database.reading() as session:
@@ -229,12 +229,12 @@ class ReviewStore:
     # --- settings and deletions --------------------------------------------------------------
 
     def retention(self) -> Retention:
-        """Return which images are kept."""
+        """Return the retention setting."""
         with self._database.reading() as session:
             return repository.get_retention(session)
 
     def set_retention(self, retention: Retention, by: str) -> None:
-        """Set which images are kept from now on; `apply_retention` deletes older ones."""
+        """Set which images are kept; `apply_retention` deletes the others."""
         self.set_setting(repository.RETENTION, json.dumps(asdict(retention)), by)
 
     def setting(self, key: str) -> str | None:
@@ -248,22 +248,22 @@ class ReviewStore:
             repository.set_setting(session, key, value, clean_person(by), self._clock())
 
     def delete_image(self, sha256: str, by: str) -> Deletion:
-        """Delete all predictions for an image, with its copies and decisions, and leave a trace."""
+        """Delete all predictions for an image, with stored images and decisions."""
         with self._deleting() as session:
             return repository.delete_image(session, sha256, clean_person(by), self._clock())
 
     def delete_batch(self, batch: int, by: str) -> Deletion:
-        """Delete a batch with its predictions, images and decisions, and leave a trace."""
+        """Delete a batch with its predictions, images and decisions."""
         with self._deleting() as session:
             return repository.delete_batch(session, batch, clean_person(by), self._clock())
 
     def delete_older(self, days: int, by: str) -> Deletion:
-        """Delete everything recorded more than `days` days ago, and leave a trace."""
+        """Delete everything recorded more than `days` days ago."""
         with self._deleting() as session:
             return repository.delete_older(session, days, clean_person(by), self._clock())
 
     def apply_retention(self) -> Deletion | None:
-        """Delete images that are not to be kept, with a trace; return None if there are none.
+        """Delete images beyond the retention; return None if there are none.
 
         Predictions and decisions stay; a cell without its image leaves the queue. Call this when a
         front end starts, and after `set_retention`.
@@ -273,7 +273,7 @@ class ReviewStore:
             return repository.apply_retention(session, retention, self._clock())
 
     def deletions(self) -> list[Deletion]:
-        """Return the traces of all deletions, newest first."""
+        """Return the records of all deletions, newest first."""
         with self._database.reading() as session:
             return repository.deletions(session)
 

@@ -1,4 +1,4 @@
-"""Image files at addresses: paths, and URIs of anything that fsspec can list."""
+"""Image files at paths and fsspec URIs."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 __all__ = ["ImageFile", "filesystem", "is_uri", "list_files"]
 
 _TIMES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modified")
-"""Keys of fsspec's file systems that change with a file, the most reliable first."""
+"""Keys of fsspec's file information that change with a file, most reliable first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
     """An image file, local or remote."""
 
-    name: str  # its name in the table: the path as given, or the URI
-    path: str  # what opens it on any machine: an absolute path, or a path within `root`
-    root: str = ""  # the URI of the file system that it is read through; empty for an ordinary path
-    stamp: str = ""  # its state, by size and time of change; empty if there is no such file
+    name: str  # in the table: the path as given, or the URI
+    path: str  # opens the file on any machine: an absolute path, or a path within `root`
+    root: str = ""  # the file system's URI; empty for an ordinary path
+    stamp: str = ""  # size and modification time; empty if the file is missing
 
 
 def is_uri(address: str) -> bool:
-    """Return whether an address is a URI such as ``s3://bucket/folder``, and no ordinary path."""
+    """Return whether an address is a URI such as ``s3://bucket/folder``."""
     return "://" in address
 
 
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URI or path, and the path within it.
 
-    Raises `MissingExtraError` if fsspec is not installed. Raises `DatasetError` if the address is
-    of an unknown kind, or needs a package that is not installed.
+    Raises `MissingExtraError` if fsspec is not installed. Raises `DatasetError` if the protocol is
+    unknown, or needs a package that is not installed.
     """
     with needs_extra("scale", "Reading from a cluster's storage"):
         from fsspec.core import url_to_fs
@@ -50,8 +50,8 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
         found: tuple[AbstractFileSystem, str] = url_to_fs(uri)
     except (ValueError, ImportError) as error:
         raise DatasetError(
-            f"{uri} cannot be opened: {error}. Expected a folder or an address that fsspec knows, "
-            "such as s3://bucket/folder; some kinds need a package of their own, on every node."
+            f"{uri} cannot be opened: {error}. Expected a folder or a URI that fsspec supports, "
+            "such as s3://bucket/folder; some protocols need another package on every node."
         ) from error
     return found
 
@@ -59,10 +59,10 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 def list_files(addresses: Iterable[str]) -> list[ImageFile]:
     """List the images at addresses, each once, in the order of `hematovision classify`.
 
-    Addresses are paths and URIs of files and folders; folders are searched at any depth as by
-    `images.iter_images`. A missing file stays: reading it reports the error. Raises `DatasetError`
-    if a folder has no image in it, or an address is of an unknown kind or cannot be reached. Raises
-    `MissingExtraError` if fsspec is not installed.
+    Addresses are paths and URIs of files and folders; folders are searched recursively, as by
+    `images.iter_images`. Missing files are listed: reading them reports the error. Raises
+    `DatasetError` if a folder contains no image, or an address has an unknown protocol or cannot be
+    reached. Raises `MissingExtraError` if fsspec is not installed.
     """
     found = dict[str, ImageFile]()
     for address in addresses:
@@ -84,13 +84,13 @@ def _remote(uri: str) -> Iterator[ImageFile]:
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"{uri} cannot be listed: {error}. Check the address, and that this machine may read "
-            "it (fsspec takes credentials from the environment)."
+            "it (fsspec reads credentials from the environment)."
         ) from error
     images = sorted(name for name in entries if name == path or _is_wanted(name, path))
     if not images:
         raise DatasetError(
-            f"There are no images at {uri}. Expected a file, or a folder with files that end like "
-            "images (.jpg, .png, .tif ...); hidden files are ignored."
+            f"There are no images at {uri}. Expected a file, or a folder with image files (.jpg, "
+            ".png, .tif ...); hidden files are ignored."
         )
     for name in images:
         yield ImageFile(system.unstrip_protocol(name), name, uri, _remote_stamp(entries[name]))

@@ -1,7 +1,7 @@
-"""Classification on a cluster: images anywhere in, a table in parts out.
+"""Classification on a cluster, with a table in parts as the output.
 
-The driver lists the images and cuts the list into shards; a task predicts one shard and writes one
-part. An image that is in no part is left to do: that is how a run is resumed.
+The driver lists the images and splits the list into shards. Each task predicts one shard and writes
+one part. A resumed run processes the images that are not in any part.
 """
 
 from __future__ import annotations
@@ -34,40 +34,40 @@ __all__ = [
 ]  # fmt: skip
 
 READERS = 4
-"""Images fetched at once while another is predicted: remote storage is slow to respond."""
+"""Images fetched concurrently while another is predicted: remote storage has high latency."""
 
 _PARTS = 1000
 _SMALLEST, _LARGEST = 64, 4096
 
 
 def shard_size(n: int) -> int:
-    """Return how many of `n` images to predict in one task.
+    """Return the number of images per task, given a total of `n`.
 
-    About a thousand parts: enough to keep hundreds of CPUs busy to the end, and few enough for any
-    reader. But at least 64 images, the work of half a second, so that starting the task does not
-    matter, and at most 4096, so that no more than half a minute is lost with a worker.
+    The target is a thousand parts, enough to keep hundreds of CPUs busy to the end. At least 64
+    images (half a second) make the start of a task negligible. At most 4096 limit the work lost
+    with a worker to half a minute.
     """
     return min(max(math.ceil(n / _PARTS), _SMALLEST), _LARGEST)
 
 
 @dataclass(frozen=True)
 class PackedClassifier:
-    """A classifier as it is sent to workers, which may not see its folder."""
+    """A classifier packed for workers, which may not have access to its folder."""
 
-    # ``bundle.json``, listing the graph alone, and the graph. Weights that all bundled models
-    # share are not sent: every installation has them, and their hash is checked.
+    # ``bundle.json``, listing only the graph, and the graph. Weights shared by the bundled models
+    # are not sent: every installation has them, and their hash is checked.
     files: Mapping[str, bytes]
 
     @classmethod
     def of(cls, bundle: Bundle) -> PackedClassifier:
-        """Pack what prediction needs."""
+        """Pack the files needed for prediction."""
         manifest = replace(bundle.manifest, files={ONNX: bundle.manifest.files[ONNX]})
         return cls({MANIFEST: manifest.to_text().encode("utf-8"), ONNX: bundle.read(ONNX)})
 
     def open(self) -> Classifier:
-        """Open it for one image at a time; all hashes are checked.
+        """Open the classifier for one image at a time, after checking all hashes.
 
-        Raises `BundleError` if the version of this installation cannot use it.
+        Raises `BundleError` if this installation's version cannot use it.
         """
         with tempfile.TemporaryDirectory(prefix="hematovision-") as folder:
             for name, data in self.files.items():
@@ -77,9 +77,9 @@ class PackedClassifier:
 
 @dataclass(frozen=True)
 class Shard:
-    """Images that one task predicts and writes into one part."""
+    """Images that one task predicts and writes to one part."""
 
-    folder: str  # of the table: a path or URI that means the same place on every node
+    folder: str  # of the table: a path or URI that is valid on every node
     part: str  # the part's name
     files: tuple[ImageFile, ...]
 
@@ -93,25 +93,26 @@ def classify_on_cluster(
     cluster: Cluster | None = None,
     progress: Progress = no_progress,
 ) -> ClassifySummary:
-    """Classify images on a Ray cluster, as `workflows.classify.classify` does on this machine.
+    """Classify images on a Ray cluster; see `workflows.classify.classify`.
 
     Raises `DatasetError` if there are no images, or an address cannot be listed. Raises
     `ModelNotFoundError` or `BundleError` if the model cannot be used. Raises `OutputError` if `out`
-    is in use, of another model, or cannot be written. Raises `ClusterError` if the cluster cannot
-    be reached or did not finish. Finished parts are kept in `out`. Raises `MissingExtraError` if
-    Ray is not installed.
+    is in use, belongs to another model, or cannot be written. Raises `ClusterError` if the cluster
+    cannot be reached or did not finish; finished parts are kept. Raises `MissingExtraError` if Ray
+    is not installed.
 
     Parameters
     ----------
     addresses : iterable of str
-        Files and folders: paths that mean the same on every node, or URIs that fsspec knows.
+        Files and folders: paths that are valid on every node, or fsspec URIs.
     out : str
-        A new folder for the table in parts (Parquet), path or URI, that every node can write.
+        Path or URI of a new folder for the table in parts (Parquet); every node must be able to
+        write to it.
     model : str or Path
         A bundled model's name or a run folder. It is sent to the workers.
     resume : bool
-        Process only images that are new or have changed. Damaged images are not tried again;
-        those that could not be fetched are, with the part that they are in.
+        Process only images that are new or have changed, and parts with images that could not be
+        fetched. Damaged images are not retried.
     """
     require("ray")
     folder = out if is_uri(out) else os.path.abspath(out)  # noqa: PTH100 - links stay
@@ -159,15 +160,15 @@ def _run(
         progress(n, total, "Classifying")
     if lost:
         raise ClusterError(
-            f"{len(lost)} of {len(shards)} shards were lost with their workers several times, the "
-            f"last one because of {lost[-1]}. {n} of {total} images are done. Run the same command "
-            "with --resume to continue."
+            f"{len(lost)} of {len(shards)} shards were repeatedly lost with their workers; the "
+            f"last error was {lost[-1]}. {n} of {total} images are done. Run the command "
+            "again with --resume to continue."
         )
     return parts
 
 
 def predict_shard(predictor: Predictor[Row], shard: Shard) -> Part:
-    """Predict a shard's images, in order, and write their rows as one part.
+    """Predict a shard's images in order, and write their rows as one part.
 
     Raises `ModelError` if the model fails. Raises `OutputError` if the part cannot be written.
     """
@@ -181,7 +182,7 @@ def predict_shard(predictor: Predictor[Row], shard: Shard) -> Part:
 
 
 def fetch(file: ImageFile) -> Item:
-    """Return the bytes of an image, or the error of reading it."""
+    """Return the bytes of an image, or the error."""
     try:
         return Item(file.name, _bytes(file))
     except ImageError as error:
@@ -194,7 +195,7 @@ def _bytes(file: ImageFile) -> bytes:
     system, _ = filesystem(file.root)
     try:
         data: bytes = system.cat_file(file.path, start=0, end=images.MAX_BYTES + 1)
-    except Exception as error:  # Each storage has its own errors, without a common base.
+    except Exception as error:  # storage errors have no common base class
         raise UnreadableFileError(
             file.name, f"could not be fetched: {type(error).__name__}: {error}. Resume later."
         ) from error
@@ -210,9 +211,9 @@ def _check_all_there(parts: Parts, expected: Iterable[Part]) -> None:
     missing = {part.name for part in expected} - set(parts.names())
     if missing:
         raise ClusterError(
-            f"{len(missing)} parts were written, but are not in {parts.folder} as this machine "
-            "sees it: some node writes to a disk of its own. Give --out a folder that all nodes "
-            "share, or a URI, and continue with --resume."
+            f"{len(missing)} parts were written, but are not visible in {parts.folder} on this "
+            "machine: a node may have written to a local disk. Set --out to a shared folder or "
+            "a URI, and continue with --resume."
         )
 
 

@@ -1,9 +1,8 @@
-"""Tasks on a Ray cluster that may be lost with their machine, and always come to an end.
+"""Tasks on a Ray cluster whose machines may be lost.
 
-Tasks, not actors: Ray repeats a task elsewhere if its node is lost, while work in the queue of a
-lost actor has to be noticed first (decision 11). So tasks must be harmless to repeat. The caller
-gets results or an error: tasks that Ray gives up are reported at the end, and if nothing returns
-for long, that is an error too.
+Ray repeats a task on another node if its node is lost, but does not detect queued work lost with an
+actor (decision 11). So work is done in tasks, which must be idempotent. Tasks that Ray gives up on
+are reported at the end. If no task returns for a long time, an error is raised.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ from hematovision.extras import needs_extra
 __all__ = ["Cluster", "Connection", "Done", "Packed", "connected"]
 
 _RETRIES = 3
-"""Times that Ray repeats a task whose worker or node was lost."""
+"""Number of times that Ray retries a task whose worker or node was lost."""
 
 _AHEAD = 2
-"""Tasks in flight per task that can run: none waits for the driver, and few are lost with it."""
+"""Tasks in flight per task that can run: workers never wait for the driver."""
 
 _RESIZE_SECONDS = 5.0
-"""How often the size of the cluster is queried, since machines come and go."""
+"""Seconds between queries of the cluster's size, which can change."""
 
 _OBJECT_STORE = 200 * 2**20
-"""Bytes of a cluster started here: it holds the model and the counts of parts, never images."""
+"""Bytes of a local cluster's object store: it contains the model and counts, never images."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class Packed(Protocol):
-    """Something that is sent to workers and opened there."""
+    """An object that is sent to workers and opened there."""
 
     def open(self) -> Any:
-        """Return what tasks use."""
+        """Return the object that tasks use."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,10 @@ class Cluster:
     """Which cluster to use, and how."""
 
     # As for `ray.init`: ``host:port``, ``ray://host:port`` or ``auto``; by default the variable
-    # ``RAY_ADDRESS``. Without both, a cluster of this machine alone is started.
+    # ``RAY_ADDRESS``. Without either, a local cluster is started.
     address: str | None = None
-    cpus: float = 1.0  # CPUs that a task reserves. Each task computes on one thread.
-    local_cpus: int | None = None  # CPUs of a cluster that is started here; by default all
+    cpus: float = 1.0  # CPUs reserved per task; each task computes on one thread
+    local_cpus: int | None = None  # CPUs of a local cluster; by default all
     stall_seconds: float = 600.0  # how long to wait for the next task to return
 
 
@@ -65,11 +64,11 @@ class Done(Generic[_Item, _Result]):
 
     item: _Item  # its input
     result: _Result | None  # its result; None if it was lost
-    lost: str = ""  # why it was lost; empty if it was not
+    lost: str = ""  # why it was lost; otherwise empty
 
 
 class Connection:
-    """A cluster that tasks can be run on; see `connected`."""
+    """A connected cluster; see `connected`."""
 
     def __init__(self, settings: Cluster) -> None:
         self._settings = settings
@@ -78,23 +77,23 @@ class Connection:
         self._measured = -_RESIZE_SECONDS
 
     def share(self, packed: Packed) -> object:
-        """Send something to the cluster; each worker process fetches and opens it once."""
+        """Send an object to the cluster; each worker process fetches and opens it once."""
         return self._ray.put(packed)
 
     def run(
         self, work: Callable[[Any, _Item], _Result], shared: object, items: Iterable[_Item]
     ) -> Iterator[Done[_Item, _Result]]:
-        """Do `work` on each item, and yield the results as they come.
+        """Run `work` on each item, and yield results as they complete.
 
         Parameters
         ----------
         work : callable
-            A function of a module, called on some machine as ``work(opened, item)``, where
-            ``opened`` is the opened shared object. It must be harmless to repeat.
+            A module-level function, called on a worker as ``work(opened, item)``, where ``opened``
+            is the opened shared object. It must be idempotent.
         shared : object
             From `share`.
         items : iterable
-            Read only as far as needed.
+            Read lazily.
 
         Raises
         ------
@@ -110,7 +109,7 @@ class Connection:
         try:
             while True:
                 for item in islice(left, max(0, self._in_flight() - len(waiting))):
-                    # The shared object is inside a list, so that it is not fetched for every task.
+                    # The shared object is in a list, so that Ray does not fetch it for every task.
                     waiting[task.remote(work, [shared], item, __version__)] = item
                 if not waiting:
                     return
@@ -136,7 +135,7 @@ class Connection:
         if not ready:
             raise ClusterError(
                 f"No task returned for {self._settings.stall_seconds:.0f} s; {len(references)} are "
-                f"waiting, and the cluster has {self._described()}. Finished work is kept: see "
+                f"waiting, and the cluster has {self._described()}. Finished work is kept: check "
                 "`ray status`, and run the same command with --resume."
             )
         return ready[0]
@@ -165,7 +164,7 @@ class Connection:
 def connected(settings: Cluster) -> Iterator[Connection]:
     """Connect to a cluster, or start one on this machine, until the block ends.
 
-    An existing connection of this process is used and left open.
+    An existing connection in this process is used and left open.
 
     Raises `MissingExtraError` if Ray is not installed. Raises `ClusterError` if the cluster cannot
     be reached or started.
@@ -197,7 +196,7 @@ def _options(settings: Cluster) -> dict[str, Any]:
 
 
 def _ray() -> Any:
-    # No usage statistics; Ray reads this when it starts a cluster.
+    # Disable usage statistics; Ray reads this when it starts a cluster.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with needs_extra("scale", "The engine 'ray'"):
         import ray
@@ -206,13 +205,13 @@ def _ray() -> Any:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """Turn the errors of a cluster that is not there into a `ClusterError`."""
+    """Convert connection errors to `ClusterError`."""
     try:
         yield
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterError(
             f"The Ray cluster cannot be reached: {error}. Check --ray-address (host:port of the "
-            "head node, see `ray status`), or leave it out to use this machine alone. Finished "
+            "head node, see `ray status`), or omit it to use only this machine. Finished "
             "work is kept: run the same command with --resume."
         ) from error
 
@@ -220,18 +219,18 @@ def _reached() -> Iterator[None]:
 def _call(
     work: Callable[[Any, _Item], _Result], shared: list[Any], item: _Item, version: str
 ) -> _Result:
-    """Do the work on a worker of the same version."""
+    """Run the work on a worker of the same version."""
     if version != __version__:
         raise ClusterError(
             f"A worker has HematoVision {__version__}, this machine {version}. Their predictions "
-            "may differ: install one version on all nodes."
+            "may differ: install the same version on all nodes."
         )
     return work(_opened(shared[0]), item)
 
 
 @lru_cache(maxsize=1)
 def _opened(reference: Any) -> Any:
-    """Return the opened object of a reference; once per worker process."""
+    """Return the opened object of a reference; opened once per worker process."""
     import ray
 
     packed: Packed = ray.get(reference)

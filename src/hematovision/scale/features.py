@@ -1,8 +1,8 @@
-"""Filling a dataset's feature cache on a cluster: features on many machines, the head on one.
+"""Computes a dataset's features on a cluster; the head is trained on one machine.
 
-The rows return to this machine, whose cache they fill as if computed here, under the SHA-256 of the
-images' content. So an interrupted run is resumed by running it again, and `train` finds all it
-needs. Every node must see the images.
+Results are stored in this machine's feature cache under the SHA-256 of the images' content, where
+`train` finds them. Re-run an interrupted run to resume it. Every node must have access to the
+images.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ with needs_extra("train", "Computing features"):
 __all__ = ["PackedBackbone", "Rows", "Wanted", "compute_rows", "features_on_cluster"]
 
 FILES_PER_TASK = 64
-"""At least half a second of work, while the rows that return stay below a megabyte."""
+"""At least half a second of work per task, with a result below a megabyte."""
 
 READERS = 8
-"""Files hashed at once on this machine, to find which are in the cache."""
+"""Files hashed concurrently on this machine, to look them up in the cache."""
 
 
 class Wanted(NamedTuple):
-    """A file, and the views of it that are not in the cache."""
+    """A file, and its views that are not in the cache."""
 
     path: str
     views: tuple[int, ...]
@@ -53,19 +53,19 @@ class Wanted(NamedTuple):
 class Rows(NamedTuple):
     """The result of a task."""
 
-    keys: list[bytes]  # N of them
+    keys: list[bytes]  # length N
     values: NDArray[np.float32]  # shape (N, 1283)
-    refused: list[tuple[str, str]]  # path and reason of images that could not be read
+    refused: list[tuple[str, str]]  # paths of unreadable images, with reasons
 
 
 @dataclass(frozen=True)
 class PackedBackbone:
-    """A backbone as it is sent to workers: its graph, so that they need not build it."""
+    """A backbone packed for workers: the graph, so that they need not build it."""
 
     graph: bytes
 
     def open(self) -> Backbone:
-        """Open it for one image at a time."""
+        """Open the backbone for one image at a time."""
         return Backbone.from_graph(self.graph, workers=1)
 
 
@@ -78,11 +78,11 @@ def features_on_cluster(
     cluster: Cluster | None = None,
     progress: Progress = no_progress,
 ) -> FeaturesSummary:
-    """Compute features as `workflows.features.compute_features` does, on a Ray cluster.
+    """Compute features on a Ray cluster; see `workflows.features.compute_features`.
 
-    Raises `DatasetError` if `dataset` is no dataset, or cannot be split. Raises `WeightsError` if
+    Raises `DatasetError` if `dataset` is not a dataset or cannot be split. Raises `WeightsError` if
     the weights cannot be loaded. Raises `OutputError` if the cache cannot be written. Raises
-    `ClusterError` if the cluster cannot be reached or did not finish. Finished features are in the
+    `ClusterError` if the cluster cannot be reached or did not finish; finished features are in the
     cache. Raises `MissingExtraError` if Ray is not installed.
     """
     require("ray")
@@ -109,7 +109,7 @@ def _compute(
     refused: list[ImageError],
     progress: Progress,
 ) -> int:
-    """Compute rows and put them into the cache; add to `refused`; return the number of rows."""
+    """Compute rows and store them in the cache; extend `refused`; return the number of rows."""
     starts = range(0, len(wanted), FILES_PER_TASK)
     tasks = (wanted[start : start + FILES_PER_TASK] for start in starts)
     total, computed = sum(len(file.views) for file in wanted), 0
@@ -124,15 +124,15 @@ def _compute(
         progress(computed, total, "Computing features")
     if lost:
         raise ClusterError(
-            f"{len(lost)} tasks were lost with their workers several times, the last one because "
-            f"of {lost[-1]}. {computed} of {total} features were computed and are kept. Run the "
+            f"{len(lost)} tasks were repeatedly lost with their workers; the last error was "
+            f"{lost[-1]}. {computed} of {total} features were computed and are kept. Run the "
             "same command again to continue."
         )
     return computed
 
 
 def compute_rows(backbone: Backbone, files: Sequence[Wanted]) -> Rows:
-    """Compute the rows of some files, on a worker."""
+    """Compute the rows of files on a worker."""
     rows: list[tuple[bytes, NDArray[np.float32]]] = []
     refused = []
     for path, views in files:
@@ -147,7 +147,7 @@ def compute_rows(backbone: Backbone, files: Sequence[Wanted]) -> Rows:
 def _unknown(
     views: Sequence[View], cache: FeatureCache, progress: Progress
 ) -> tuple[list[Wanted], list[ImageError]]:
-    """Find the views that are not in the cache, by the content of every file."""
+    """Find the views that are not in the cache, by file content."""
 
     def look(path: Path, indices: list[int]) -> Wanted | ImageError:
         try:

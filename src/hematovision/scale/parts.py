@@ -1,7 +1,7 @@
 """A table in parts: a folder of Parquet files, one per shard of the images.
 
-A part is complete or absent. Its metadata hold the state of its images, so that a later run on any
-machine can resume from the folder alone. Readers of partitioned Parquet open the folder as one
+A part is either complete or absent. Its metadata record the state of its images, so a later run on
+any machine can resume from the folder alone. Readers of partitioned Parquet open the folder as one
 table; they ignore names that begin with ``_``.
 """
 
@@ -40,15 +40,15 @@ _META = b"hematovision"
 class Part:
     """One file of the table."""
 
-    name: str  # of the file
-    stamps: Mapping[str, str]  # the state of each of its images (`ImageFile.stamp`), by name
-    # rows by label and decision; empty text for rows without them
+    name: str  # file name
+    stamps: Mapping[str, str]  # `ImageFile.stamp` of each image, by name
+    # number of rows by label and decision; empty text for rows without them
     counts: Mapping[tuple[str, str], int]
     errors: tuple[tuple[str, str], ...] = ()  # name and error of unreadable images
-    unread: int = 0  # how many of these could not even be fetched, which may succeed next time
+    unread: int = 0  # how many of these could not be fetched; a resumed run retries them
 
     def is_done(self, now: Mapping[str, str]) -> bool:
-        """Return whether all its images are done, given the stamps of images as they are now."""
+        """Return whether all of the part's images are done, given their current stamps."""
         retry = self.unread > 0
         return all(Stored(old, retry).is_done(now.get(name)) for name, old in self.stamps.items())
 
@@ -67,7 +67,7 @@ def write_part(
     schema: Schema,
     unread: int,
 ) -> Part:
-    """Write one part, in one step.
+    """Write one part atomically.
 
     `folder` is the table's path or URI, `name` is from `part_name`, and `stamps` are the states of
     the images in order. `rows` has 0 to n rows per image, in the same order; `unread` as in `Part`.
@@ -109,25 +109,25 @@ class Parts:
         return sorted((name for name in names if _PART.fullmatch(name)), key=_number)
 
     def next_number(self) -> int:
-        """Return the number of the next part: above all that are there."""
+        """Return the number of the next part, above all existing numbers."""
         return max((_number(name) for name in self.names()), default=-1) + 1
 
     def done(self, files: Sequence[ImageFile]) -> list[Part]:
         """Return the parts whose images are all done, and delete the others.
 
-        Every image is in one part at most: one that is also in an earlier part is not done.
+        An image may be in one part only: a part that repeats an image of an earlier one is deleted.
 
-        Raises `OutputError` if a part cannot be deleted, or no image of any part is in `files`:
-        then it is the table of other images, and nothing is deleted.
+        Raises `OutputError` if a part cannot be deleted. Also raises it, and deletes nothing, if no
+        image of any part is in `files`: the table then belongs to other images.
         """
         now = {file.name: file.stamp for file in files}
         there = {name: self._read(name) for name in self.names()}
         known = [part for part in there.values() if part is not None]
         if known and not any(name in now for part in known for name in part.stamps):
             raise OutputError(
-                f"{self.folder} has the rows of other images, such as "
-                f"{next(iter(known[0].stamps))}; nothing in it was touched. Choose a new folder "
-                "with --out."
+                f"{self.folder} contains rows for other images, such as "
+                f"{next(iter(known[0].stamps))}; it was not changed. Choose a new "
+                "folder with --out."
             )
         found = []
         for name, part in there.items():
@@ -140,7 +140,7 @@ class Parts:
         return found
 
     def clean(self) -> None:
-        """Delete incomplete files of killed workers."""
+        """Delete incomplete files left by killed workers."""
         with writing(Path(self.folder)):
             for path in self._system.ls(self._root, detail=False, refresh=True):
                 if str(path).rpartition("/")[2].startswith(_UNFINISHED):
@@ -155,7 +155,7 @@ class Parts:
         return all(str(path).rpartition("/")[2] == _LOCK for path in found)
 
     def begin(self, identity: Identity) -> None:
-        """Record what the rows are computed with, or check that it is the same as before.
+        """Record the identity of the rows, or check that it has not changed.
 
         Raises `OutputError` if the parts have another identity, or none.
         """
@@ -169,8 +169,8 @@ class Parts:
             return
         if self.names():
             raise OutputError(
-                f"{self.folder} has parts of a table, but no {JOB} with their model. Choose a new "
-                "folder with --out."
+                f"{self.folder} has parts of a table, but no {JOB} that records the model. Choose "
+                "a new folder with --out."
             )
         with writing(Path(f"{self.folder}/{JOB}")):
             self._system.makedirs(self._root, exist_ok=True)
@@ -202,11 +202,11 @@ class Parts:
 
 @contextmanager
 def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Parts]:
-    """Open the folder of a table in parts; a local folder for this process alone.
+    """Open the folder of a table in parts; a local folder is locked.
 
-    `folder` is a path or a URI. With `resume` the parts that are there are kept; otherwise the
-    folder must be empty. Raises `OutputError` if it is not empty and `resume` is false, its parts
-    have another identity, it cannot be written, or another process is writing it.
+    `folder` is a path or a URI. With `resume`, existing parts are kept; otherwise the folder must
+    be empty. Raises `OutputError` if it is not empty and `resume` is false, its parts have another
+    identity, it cannot be written, or another process is writing to it.
     """
     parts = Parts(folder)
     with ExitStack() as stack:
@@ -214,7 +214,7 @@ def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Par
             _hold(stack, ensure_folder(Path(folder)))
         if not resume and not parts.is_empty():
             raise OutputError(
-                f"The folder {folder} is not empty; nothing in it was touched. Add --resume to "
+                f"The folder {folder} is not empty; it was not changed. Add --resume to "
                 "continue it, or choose a new one with --out."
             )
         parts.begin(identity)
@@ -224,12 +224,12 @@ def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Par
 
 def _hold(stack: ExitStack, folder: Path) -> None:
     stream: Any = stack.enter_context(open_own(folder / _LOCK))
-    with writing(folder / _LOCK):  # Some network file systems have no locks.
+    with writing(folder / _LOCK):  # some network file systems have no locks
         held = try_hold(stream)
     if not held:
         raise OutputError(
             f"Another process is writing the table {folder}. Wait until it has finished, or choose "
-            "another --out."
+            "another folder with --out."
         )
 
 

@@ -34,7 +34,7 @@ _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}}
 code{{background:#eee;padding:.1em .3em}}dt{{float:left;clear:left;width:4rem}}</style>
-<h1>{title}</h1><p>The same for machines: <a href="openapi.json">openapi.json</a>.</p>
+<h1>{title}</h1><p>Machine-readable: <a href="openapi.json">openapi.json</a>.</p>
 """
 
 
@@ -48,19 +48,18 @@ class ProblemBody(BaseModel):
 def create_app(settings: Settings | None = None, models: Models | None = None) -> RequestGuard:
     """Open the models and return the application.
 
-    The models are by default those that the settings name. Set the result's ``engine.closing`` to
-    make it reject new requests. Raises `ModelNotFoundError` or `BundleError` if a model cannot be
-    opened.
+    By default, the models are those named in the settings. Set the result's ``engine.closing`` to
+    reject new requests. Raises `ModelNotFoundError` or `BundleError` if a model cannot be opened.
     """
     chosen = settings or Settings()
     engine = Engine(chosen, models or Models.load(chosen.models, chosen.max_pixels))
     app = FastAPI(
         title="HematoVision",
         version=__version__,
-        description="Recognises blood cells in microscope images: for research and teaching.",
+        description="Classifies blood cells in microscope images. For research and teaching.",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # FastAPI's own redirects have no body, and repeat any host.
+        redirect_slashes=False,  # FastAPI's redirects have no body, and repeat any host
         lifespan=_lifespan(engine),
     )
     problems = described(ProblemBody)
@@ -93,7 +92,7 @@ def _add_pages(app: FastAPI, engine: Engine) -> None:
 
 
 def _add_problems(app: FastAPI) -> None:
-    """Give every failure the same body; `RequestGuard` adds the request's identity."""
+    """Use one body for all errors; `RequestGuard` adds the request's id."""
 
     async def problem(request: Request, error: RequestError) -> JSONResponse:
         request.state.problem = error.kind
@@ -133,7 +132,7 @@ def _has(app: FastAPI, request: Request, path: str) -> bool:
 
 
 def _location(request: Request, path: str) -> str:
-    """Return a path as the value of a header, without a host."""
+    """Return a path as a header's value, without a host."""
     query = quote(request.scope["query_string"], safe="/?:@!$&'()*+,;=%-._~")
     return quote("/" + path.lstrip("/")) + (f"?{query}" if query else "")
 
@@ -145,8 +144,7 @@ def _response(request: Request, status: int, message: str, headers: dict[str, st
 def _documentation(schema: dict[str, Any]) -> str:
     """Return the routes of an OpenAPI document as plain HTML.
 
-    FastAPI's own pages load scripts from a public network, which a hospital's computer may not
-    reach.
+    FastAPI's own pages load scripts from the internet, which a hospital's computer may not reach.
     """
     title = f"{schema['info']['title']} {schema['info']['version']}"
     parts = [_HEAD.format(title=escape(title))]

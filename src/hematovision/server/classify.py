@@ -1,4 +1,4 @@
-"""``/v1``: images in multipart forms, rows as in the tables of ``hematovision classify``."""
+"""``/v1``: takes images in multipart forms; returns the rows of ``hematovision classify``."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ __all__ = ["Classified", "ModelNamed", "ModelsListed", "classify_routes", "read_
 Values: TypeAlias = dict[str, Value]
 
 _SHORT = 2**18
-"""Bytes of a form that are parsed faster than another thread could start."""
+"""Forms of up to this many bytes are parsed faster than a thread could start."""
 
 _FURTHER_PARTS = 64
-"""Parts that are no files; each takes time to parse, and is left out."""
+"""Maximum number of parts that are not files; they are parsed and ignored."""
 
 _LENIENT = "Return a row with the `error` even if there is only one image and it cannot be read."
 
@@ -44,7 +44,7 @@ _BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"
 
 
 class ModelNamed(BaseModel):
-    """A model: its name, the SHA-256 of its ONNX file, its classes, and if it explains."""
+    """A model: name, SHA-256 of its ONNX file, classes, and whether it returns heat maps."""
 
     name: str
     hash: str
@@ -59,7 +59,7 @@ class ModelsListed(BaseModel):
 
 
 class Classified(BaseModel):
-    """The rows of all files, in their order."""
+    """The rows of all files, in order."""
 
     request_id: str
     model: ModelNamed
@@ -69,7 +69,7 @@ class Classified(BaseModel):
 def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -> APIRouter:
     """Return the routes under ``/v1``.
 
-    `problems` are the OpenAPI descriptions of the statuses of errors.
+    `problems` are the OpenAPI descriptions of the error responses.
     """
     router = APIRouter(prefix="/v1", tags=["classify"])
 
@@ -88,9 +88,7 @@ def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
         """Classify images of any supported format, in parts named `files`."""
         served = engine.models.get(model)
         if explain and not served.predictor.explains:
-            raise RequestError(
-                "broken", f"{served.name} has no explanation maps; leave out explain."
-            )
+            raise RequestError("broken", f"{served.name} has no explanation maps; omit explain.")
         items = await _items(request, engine)
         works = [partial(_predict, served.predictor, item, explain=explain) for item in items]
         found = await engine.queue.run(works)
@@ -124,7 +122,7 @@ async def _items(request: Request, engine: Engine) -> list[Item]:
 def _predict(
     predictor: Predictor[Any], item: Item, *, explain: bool
 ) -> tuple[ImageResult[Any], list[Values]]:
-    """Predict an image; return the result and its rows, with the heat map if asked for."""
+    """Predict an image; return the result and its rows, with the heat map if requested."""
     result = predict_image(predictor, item, explain=explain)
     rows: list[Values] = [row.values() for row in result.rows]
     if not explain:
@@ -134,7 +132,7 @@ def _predict(
 
 
 def _heat_map(result: ImageResult[Any]) -> str | None:
-    """Return the image under its explanation map, a PNG in base64."""
+    """Return the image overlaid with its explanation map, a PNG in base64."""
     if result.attention is None or not isinstance(result.source, bytes):
         return None
     overlay = draw_overlay(images.read(result.source), result.attention)
@@ -142,7 +140,7 @@ def _heat_map(result: ImageResult[Any]) -> str | None:
 
 
 def _check_single(results: list[ImageResult[Any]]) -> None:
-    """Raise the error of an only image; of several, each row has its own."""
+    """Raise the error of a single image; with several images, errors are in the rows."""
     if len(results) == 1 and (error := results[0].error) is not None:
         raise RequestError(kind_of(error), f"{results[0].name}: {error.reason}")
 
@@ -157,10 +155,10 @@ def _named(served: LoadedModel) -> ModelNamed:
 
 
 def read_form(body: bytes, content_type: str, most: int) -> list[tuple[str, bytes]]:
-    """Return names and contents of the files in parts named ``files``.
+    """Return the names and contents of the files in parts named ``files``.
 
-    `content_type` is the header ``Content-Type``; at most `most` files are allowed. Raises
-    `RequestError` if it is no complete form, or has no such file or too many.
+    `content_type` is the header ``Content-Type``. Raises `RequestError` if the form is malformed,
+    or has no such file or more than `most`.
     """
     _, options = parse_options_header(content_type)
     if not options.get(b"boundary"):

@@ -1,9 +1,9 @@
 """Limits on open connections and on the time for a request header.
 
-uvicorn waits for the end of a header without a limit, and holds any number of connections. So a
-thousand connections with half a header would use up the files that the process may open, and not
-even a health check would succeed. Here a connection without a complete header has little time, and
-if there are too many, the oldest such one is closed for the newest.
+uvicorn waits for the end of a header without a limit, and accepts any number of connections. A
+thousand connections with half a header would use up the process's open files, and even health
+checks would fail. Here a header must arrive within a time limit. If too many connections are open,
+the oldest without a complete header is closed.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from hematovision.server.problems import problem_body
 __all__ = ["Connections", "affordable", "limited"]
 
 _LONGEST_HEADER = 2**16
-"""Bytes of an incomplete header; httptools itself has no limit."""
+"""Maximum size of an incomplete header in bytes; httptools has no limit."""
 
 _RESERVE = 100
-"""Open files that are no connections: models, the event loop, libraries, those being accepted."""
+"""Open files kept for models, the event loop, libraries and connections being accepted."""
 
 
 def affordable(connections: int) -> int:
-    """Return how many of so many connections the process can hold, at least one.
+    """Return `connections`, reduced to what the limit on open files allows, at least one.
 
-    Its soft limit on open files (256 on macOS) is raised as far as needed and allowed. If the
-    connections use up all files, no other is accepted, not even to reject it.
+    The soft limit (256 on macOS) is raised as far as needed and allowed. If connections use up all
+    files, no further connection is accepted, not even to reject it.
     """
     try:
-        resource = import_module("resource")  # Not on Windows, which has no such limit.
+        resource = import_module("resource")  # not on Windows, which has no such limit
     except ModuleNotFoundError:
         return connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -58,11 +58,11 @@ class Connections:
     Parameters
     ----------
     most : int
-        Open at once.
+        Maximum number of open connections.
     header_timeout : float
         Seconds from the start of a connection, or from its last response, to a complete header.
     longest : float
-        Seconds from a complete header to the end of the response, whatever the client does.
+        Maximum seconds from a complete header to the end of the response.
     on_refused : callable
         Called with the reason why a connection was rejected or closed.
     """
@@ -76,22 +76,22 @@ class Connections:
     ) -> None:
         self._most, self._header_timeout, self._longest = most, header_timeout, longest
         self._on_refused = on_refused
-        # Since when, the oldest first: without a complete header, or with a request in progress.
+        # Start times, oldest first, without a complete header or with a request in progress.
         self._waiting: dict[Any, float] = {}
         self._busy: dict[Any, float] = {}
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._waiting) + len(self._busy)
 
     def enter(self, connection: Any) -> None:
-        """Add a new connection; if it is one too many, close another one or reject it."""
+        """Add a new connection; if it exceeds the limit, close another or reject it."""
         self._waiting[connection] = time.monotonic()
         if self.connections > self._most:
             oldest = next(iter(self._waiting))
             self._on_refused("connections")
-            if oldest is connection:  # All others have a request in progress.
+            if oldest is connection:  # all others have a request in progress
                 self.refuse(connection, 503, "Too many connections are open. Try again later.")
             else:
                 self._abort(oldest)
@@ -102,7 +102,7 @@ class Connections:
         self._busy.pop(connection, None)
 
     def received(self, connection: Any, size: int) -> None:
-        """Note that so many bytes were received and parsed."""
+        """Record that `size` bytes were received and parsed."""
         if connection.refused or connection not in self._waiting:
             return
         if _in_progress(connection):
@@ -116,7 +116,7 @@ class Connections:
             self.refuse(connection, 431, f"A header may have at most {_LONGEST_HEADER:,} bytes.")
 
     def responded(self, connection: Any) -> None:
-        """Note that a response is complete; the next request may be in progress."""
+        """Record that a response is complete; the next request may be in progress."""
         if connection in self._busy:
             del self._busy[connection]
             home = self._busy if _in_progress(connection) else self._waiting
@@ -128,7 +128,7 @@ class Connections:
         self.refuse(connection, 400, "This is not a well-formed HTTP/1.1 request.")
 
     def sweep(self) -> None:
-        """Close connections that have taken too long; to be called about once a second."""
+        """Close connections that have timed out; call this about once a second."""
         now = time.monotonic()
         for connection, since in list(self._waiting.items()):
             if now - since < self._header_timeout:
@@ -150,13 +150,13 @@ class Connections:
         if in_progress or not connection.transport.can_write_eof():
             connection.transport.close()
         else:
-            # The client may still send until it closes or its time is over: closing at once would
+            # The client may keep sending until it closes or times out: closing at once would
             # make its system discard the response (RFC 9112, section 9.6).
             connection.transport.write_eof()
 
     def _give_up(self, connection: Any) -> None:
         if connection.refused or connection.transport.is_closing():
-            self._abort(connection)  # It does not read.
+            self._abort(connection)  # the client does not read
         elif connection.unparsed:
             self._on_refused("header timeout")
             seconds = f"{self._header_timeout:g}"
@@ -172,9 +172,9 @@ class Connections:
 
 
 def limited(base: Any, connections: Connections) -> type[asyncio.Protocol]:
-    """Return a protocol of uvicorn whose connections are limited.
+    """Return a subclass of a uvicorn protocol with limited connections.
 
-    `base` is uvicorn's protocol for h11 or for httptools.
+    `base` is uvicorn's protocol for h11 or httptools.
     """
 
     class Limited(base):  # type: ignore[misc]

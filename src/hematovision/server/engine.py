@@ -1,4 +1,4 @@
-"""The engine behind the routes: models, a bounded queue in front of threads, counts, readiness."""
+"""The engine behind the routes: models, a bounded queue with its threads, metrics, readiness."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hematovision.server.settings import Settings
 
 __all__ = ["Engine", "Metrics", "WorkQueue"]
 
-_LAST_WAIT = 1.5  # Seconds that threads get to finish at the end; no client waits for them.
+_LAST_WAIT = 1.5  # seconds for threads to finish at shutdown; no client waits for them
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 _Made = TypeVar("_Made")
@@ -37,9 +37,9 @@ class Engine:
     closing : bool
         Whether new requests are rejected.
     failure : str
-        Why the warm-up failed; else empty.
+        Why the warm-up failed; otherwise empty.
     parsing : Semaphore
-        Held while a body is parsed that keeps the interpreter's lock.
+        Held while parsing a body that blocks the interpreter's lock.
     """
 
     def __init__(self, settings: Settings, models: Models) -> None:
@@ -53,7 +53,7 @@ class Engine:
         self.parsing = asyncio.Semaphore(1)
 
     async def warm_up(self) -> None:
-        """Let every model predict once; be ready if all pass their self-test."""
+        """Run every model's self-test; set `ready` if all pass."""
         try:
             for served in self.models.all:
                 await asyncio.to_thread(served.warm_up)
@@ -74,8 +74,8 @@ class Engine:
     def check_ready(self) -> None:
         """Raise a `RequestError` unless requests are accepted and images are being processed.
 
-        The client of an image that takes longer than the deadline has gone. While every thread has
-        such an image, no other request succeeds.
+        The client has disconnected if an image takes longer than the deadline. While every thread
+        has such an image, no other request succeeds.
         """
         self.check_open()
         if self.queue.stuck(self.settings.deadline):
@@ -86,16 +86,16 @@ class Engine:
             )
 
     def close(self) -> None:
-        """Reject new requests, and let the threads end.
+        """Reject new requests, and stop the threads.
 
-        A thread that is stuck in a decoder ends with the process.
+        A thread stuck in a decoder ends with the process.
         """
         self.closing = True
         self.queue.close(_LAST_WAIT)
 
 
 def _nothing() -> None:
-    """Stand in for work that is done or dropped, so that its image is freed."""
+    """Replace work that is done or dropped, to free its image."""
 
 
 @dataclass(eq=False, slots=True)
@@ -105,14 +105,13 @@ class _Job:
 
 
 class WorkQueue:
-    """A bounded queue in front of threads: the only place where images wait.
+    """A bounded queue of images, shared by all requests, with worker threads.
 
-    ONNX Runtime releases the interpreter's lock, and one image per thread is the fastest way on few
-    cores (`model.session`). So the images of all requests share one queue, and the threads take
-    them one by one.
+    ONNX Runtime releases the interpreter's lock, and one image per thread is fastest on few cores
+    (`model.session`). So each thread takes one image at a time.
 
-    `threads` jobs are worked on at once, and `size` may wait. `on_drop` is called with the number
-    of a request's jobs that were dropped before they began.
+    `threads` jobs run at once, and up to `size` may wait. `on_drop` is called with the number of a
+    request's jobs that were dropped before they started.
     """
 
     def __init__(
@@ -124,7 +123,7 @@ class WorkQueue:
         self._waiting = 0
         self._lock = threading.Lock()
         self._began = [math.inf] * threads
-        # Daemons, so that the process can end whatever a decoder is busy with.
+        # Daemons, so that the process can end while a decoder is stuck.
         self._threads = [
             threading.Thread(target=self._serve, args=[i], name=f"predict-{i}", daemon=True)
             for i in range(threads)
@@ -134,7 +133,7 @@ class WorkQueue:
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a thread."""
+        """The number of jobs waiting for a thread."""
         return self._waiting
 
     @property
@@ -143,16 +142,16 @@ class WorkQueue:
         return any(began < math.inf for began in self._began)
 
     def stuck(self, seconds: float) -> bool:
-        """Return whether every thread has had its job for longer than so many seconds."""
+        """Return whether every thread has had its job for more than `seconds`."""
         return max(self._began) < time.monotonic() - seconds
 
     async def run(self, works: Sequence[Callable[[], _Made]]) -> list[_Made]:
-        """Do all jobs or none; return their results, in order.
+        """Do all jobs or none; return their results in order.
 
-        If the caller is cancelled, by its deadline or since its client has gone, jobs that have
-        not begun are dropped.
+        If the caller is cancelled, by its deadline or because its client has disconnected, jobs
+        that have not started are dropped.
 
-        Raises `RequestError` if the queue has no space for all of them.
+        Raises `RequestError` if the queue has no room for all of them.
         """
         jobs = self._submit(works)
         try:
@@ -161,7 +160,7 @@ class WorkQueue:
             self._drop(jobs)
 
     def close(self, seconds: float) -> None:
-        """Let the threads end after the queued jobs, and wait so long for all of them."""
+        """Stop the threads after the queued jobs; wait up to `seconds` for all of them."""
         for _ in self._threads:
             self._jobs.put(None)
         until = time.monotonic() + seconds
@@ -189,9 +188,9 @@ class WorkQueue:
         return jobs
 
     def _drop(self, jobs: list[_Job]) -> None:
-        """Drop the jobs that have not begun."""
+        """Drop the jobs that have not started."""
         for job in jobs:
-            job.future.cancel()  # No effect on jobs that have begun or are done.
+            job.future.cancel()  # no effect on jobs that have started
         dropped = [job for job in jobs if job.future.cancelled()]
         for job in dropped:
             job.work = _nothing
@@ -203,7 +202,7 @@ class WorkQueue:
     def _serve(self, number: int) -> None:
         while (job := self._jobs.get()) is not None:
             if not job.future.set_running_or_notify_cancel():
-                continue  # `_drop` has counted it.
+                continue  # already counted by `_drop`
             with self._lock:
                 self._waiting -= 1
             work, job.work = job.work, _nothing
@@ -213,13 +212,13 @@ class WorkQueue:
             except Exception as error:  # noqa: BLE001 - raised where the result is awaited
                 job.future.set_exception(error)
             self._began[number] = math.inf
-            del job, work  # Otherwise the image is kept until the next one comes.
+            del job, work  # otherwise the image is kept until the next job
 
 
 class Metrics:
-    """Counts for Prometheus; nothing about an image's content or name.
+    """Prometheus metrics, without image names or content.
 
-    `waiting` returns how many images wait.
+    `waiting` returns the number of waiting images.
     """
 
     def __init__(self, waiting: Callable[[], int]) -> None:
@@ -241,15 +240,15 @@ class Metrics:
         ]
         self._refused = self._counter("refused", "Rejected requests, by reason.", "reason")
         self._dropped = self._counter(
-            "dropped", "Images dropped unread: past the deadline, or the client has gone."
+            "dropped", "Images dropped unread: deadline exceeded or client disconnected."
         )
         queue = Gauge(
-            "hematovision_queue_length", "Images that wait for a thread.", registry=self._registry
+            "hematovision_queue_length", "Images waiting for a thread.", registry=self._registry
         )
         queue.set_function(waiting)
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        """Count a request by the path of its route, of which there are few."""
+        """Count a request by the path of its route."""
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
@@ -270,7 +269,7 @@ class Metrics:
                 counter.labels(model, *labels).inc()
 
     def page(self) -> bytes:
-        """Return all counts in Prometheus' text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -1,4 +1,4 @@
-"""The models of a server: found by name and tested before they serve requests."""
+"""The server's models: found by name, and tested before they serve requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class LoadedModel:
-    """A model under the name that requests use.
+    """A model and its name in requests.
 
     `self_test` is the expected prediction for `self_test_cell`; `hash` is the SHA-256 of the ONNX
     file, as in ``bundle.json``.
@@ -32,16 +32,16 @@ class LoadedModel:
         self.hash = str(predictor.identity["model"])
 
     def warm_up(self) -> None:
-        """Predict the self-test cell, and compare with the self-test of the bundle.
+        """Predict the self-test cell, and compare the result with the bundle's self-test.
 
-        Without one (bundles of schema 1) two predictions are compared, and the log notes it.
+        If the bundle has none (schema 1), two predictions are compared, and a warning is logged.
 
         Raises `ModelError` if they differ (`SelfTest.agrees`).
         """
         item = Item("warm-up", images.encode_png(self_test_cell()))
         if self._self_test is None:
             _LOG.warning(
-                "%s has no self-test: its bundle is of an earlier version. Its first two "
+                "%s has no self-test: its bundle is from an earlier version. Its first two "
                 "predictions are compared instead.",
                 self.name,
             )
@@ -62,14 +62,14 @@ class LoadedModel:
 
     def _broken(self, what: str) -> ModelError:
         return ModelError(
-            f"{self.name} fails its self-test. For the test cell {what}. The model and this "
-            "installation do not fit: install HematoVision again, and copy the model's folder "
+            f"{self.name} fails its self-test. For the test cell {what}. The model folder or this "
+            "installation may be damaged: reinstall HematoVision, and copy the model's folder "
             "again from its source."
         )
 
 
 class Models:
-    """The models that a server serves.
+    """The server's models.
 
     The first of `served` is the default.
     """
@@ -79,10 +79,10 @@ class Models:
 
     @classmethod
     def load(cls, names: Iterable[str | Path], max_pixels: int = images.MAX_PIXELS) -> Models:
-        """Open models, each under its bundled name or its folder's.
+        """Open models; each is named after its bundled name or its folder.
 
-        Images of more than `max_pixels` (width times height) are rejected before they are decoded.
-        Raises `ModelNotFoundError` or `BundleError` if one cannot be opened. Raises `ModelError` if
+        Images of more than `max_pixels` (width times height) are rejected before decoding. Raises
+        `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises `ModelError` if
         two have the same name.
         """
         served = []
@@ -105,11 +105,11 @@ class Models:
         return tuple(self._by_name.values())
 
     def find(self, name: str | None) -> LoadedModel | None:
-        """Return the model of that name, the default for None, or None."""
+        """Return the model called `name`, the default for None, or None if there is none."""
         return self.all[0] if name is None else self._by_name.get(name)
 
     def get(self, name: str | None) -> LoadedModel:
-        """Return the model of that name, or the default for None.
+        """Return the model called `name`, or the default for None.
 
         Raises `RequestError` if there is none.
         """

@@ -1,13 +1,13 @@
-"""Every way a request can fail, with the status of the response.
+"""The kinds of failed requests, with their HTTP statuses.
 
 .. code-block:: text
 
     400 malformed      the body does not follow the protocol
-    401 key            an API key is set, and the request does not have it
+    401 key            the request does not have the API key
     403 forbidden      the host name or the origin is not allowed
     404 unknown model
     413 too large      more bytes, or more images, than the limit
-    415 not an image   the content, or the body, has no supported type
+    415 not an image   the type of the image or body is not supported
     422 broken         a damaged image of a supported type, or a wrong parameter
     503 full, not ready, closing    try again later; with ``Retry-After``
     504 deadline       the request timed out, and the work was dropped
@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 RETRY_AFTER = 1
-"""Seconds after which to try again: a full queue takes less."""
+"""Seconds until the next attempt; a full queue is processed in less."""
 
 STATUSES = {
     "malformed": 400,
@@ -43,7 +43,7 @@ STATUSES = {
 
 _MEANINGS = {
     400: "The request body is invalid.",
-    401: "An API key is needed.",
+    401: "An API key is required.",
     403: "The host name or origin is not allowed.",
     404: "There is no such model.",
     413: "Too many bytes, or too many images.",
@@ -65,7 +65,7 @@ def status_of(problem: RequestError) -> int:
 
 
 def kind_of(error: ImageError) -> str:
-    """Return the kind of problem of an image that cannot be read."""
+    """Return the kind of problem for an unreadable image."""
     return "not an image" if isinstance(error, NotAnImageError) else "broken"
 
 
@@ -77,5 +77,5 @@ def headers_of(problem: RequestError) -> dict[str, str]:
 
 
 def described(body: Any) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI descriptions of all problems, whose body is of the model `body`."""
+    """Return the OpenAPI descriptions of all error responses, with the body model `body`."""
     return {status: {"description": text, "model": body} for status, text in _MEANINGS.items()}

@@ -1,7 +1,7 @@
-"""``/v2``: the Open Inference Protocol, which Triton, KServe and their clients use.
+"""``/v2``: the Open Inference Protocol, used by Triton, KServe and their clients.
 
-The specification is that of KServe ("Open Inference Protocol", version 2, HTTP/REST), with the
-extension ``binary_tensor_data`` of Triton.
+The specification is KServe's ("Open Inference Protocol", version 2, HTTP/REST), with Triton's
+extension ``binary_tensor_data``.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _HEADER_LENGTH = "Inference-Header-Content-Length"
 _MOST_OUTPUTS = 4
 
 FILES = "files"
-"""The input that takes encoded images, BYTES (N,)."""
+"""The input for encoded images, BYTES (N,)."""
 
 IMAGES = "images"
-"""The input that takes fitted pixels, UINT8 (N, 224, 224, 3), RGB."""
+"""The input for resized pixels, UINT8 (N, 224, 224, 3), RGB."""
 
 _SIDES = [SIZE, SIZE, 3]
 
-# Parsing JSON keeps the interpreter's lock, so that even health checks wait for it, and each value
-# takes ten to a hundred times its bytes. Both limits keep it below half a second and 100 MB.
-_LONGEST_JSON = 2**24  # Bytes.
-_MOST_VALUES = 2**19  # Three images as numbers.
+# Parsing JSON blocks the interpreter's lock, so even health checks wait, and each value uses ten to
+# a hundred times its bytes of memory. These limits keep parsing below half a second and 100 MB.
+_LONGEST_JSON = 2**24  # bytes
+_MOST_VALUES = 2**19  # three images as numbers
 
 
 class ServerMetadata(BaseModel):
@@ -70,7 +70,7 @@ class Port(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """A model's inputs, of which a request has one, and outputs."""
+    """A model's inputs, of which a request uses one, and outputs."""
 
     name: str
     versions: list[str]
@@ -92,7 +92,7 @@ def protocol_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
 
     @router.get("/health/live")
     async def live() -> dict[str, bool]:
-        """Return that the process is alive."""
+        """Return whether the process is alive."""
         return {"live": True}
 
     @router.get("/health/ready", responses={503: problems[503]})
@@ -119,7 +119,7 @@ def protocol_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
         served = engine.models.get(name)
         classifier = _classifier(served)
         body, length = await request.body(), request.headers.get(_HEADER_LENGTH)
-        # On a thread, and one at a time: parsing JSON keeps the interpreter's lock.
+        # On a thread, and one at a time: parsing JSON blocks the interpreter's lock.
         async with engine.parsing:
             asked, items = await asyncio.to_thread(_read, engine, body, length)
         wanted = _wanted(asked, _outputs(classifier))
@@ -145,7 +145,7 @@ def _read(engine: Engine, body: bytes, length: str | None) -> tuple[InferRequest
 
 
 def _classifier(served: LoadedModel) -> Classifier:
-    """Return a model's classifier: other predictors have no tensors of one row per image."""
+    """Return a model's classifier; other predictors do not return one row per image."""
     if not isinstance(served.predictor, Classifier):
         raise RequestError("unknown model", f"{served.name} is served by /v1/classify only.")
     return served.predictor
@@ -163,7 +163,7 @@ def _wanted(asked: InferRequest, outputs: list[str]) -> list[tuple[str, bool]]:
     if not names <= set(outputs) or len(names) < len(asked.outputs):
         raise RequestError(
             "malformed",
-            f"The outputs are {', '.join(outputs)}, each once. Received: "
+            f"Request the outputs {', '.join(outputs)} at most once each. Received: "
             f"{', '.join(one.name for one in asked.outputs)}.",
         )
     if not asked.outputs:
@@ -174,7 +174,7 @@ def _wanted(asked: InferRequest, outputs: list[str]) -> list[tuple[str, bool]]:
 
 
 def _check_all(results: list[ImageResult[Any]]) -> None:
-    """Raise the first error of an image: a tensor cannot hold it."""
+    """Raise the first image's error, since tensors cannot contain errors."""
     for result in results:
         if result.error is not None:
             raise RequestError(kind_of(result.error), f"{result.name}: {result.error.reason}")
@@ -219,7 +219,7 @@ def _metadata(served: LoadedModel) -> ModelMetadata:
 
 
 def _body() -> dict[str, Any]:
-    """Return the OpenAPI description of the body, whose end FastAPI can't parse."""
+    """Return the OpenAPI description of the body; FastAPI cannot parse its binary end."""
     schema = InferRequest.model_json_schema()
     definitions = schema.pop("$defs")
 
@@ -267,8 +267,8 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     """Split a body into the request and the bytes after it.
 
     `header_length` is the value of ``Inference-Header-Content-Length``, if given: where the JSON
-    ends. Raises `RequestError` if it does not follow the protocol, or has too much JSON: values are
-    counted before any is parsed.
+    ends. Raises `RequestError` if the body does not follow the protocol, or has too much JSON.
+    Values are counted before parsing.
     """
     length = len(body) if header_length is None else _length(header_length, len(body))
     head = body[:length]
@@ -282,14 +282,14 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
 
 
 def read_images(tensor: Tensor, tail: bytes, most: int) -> list[bytes] | NDArray[np.uint8]:
-    """Return the images of an input: contents of files, or fitted pixels (N, 224, 224, 3).
+    """Return the images of an input: file contents, or resized pixels (N, 224, 224, 3).
 
-    `tail` is what came after the JSON; at most `most` images are allowed. Raises `RequestError` if
-    name, type, shape and data do not fit, or there are too many images.
+    `tail` are the bytes after the JSON. Raises `RequestError` if name, type, shape and data do not
+    match, or there are more than `most` images.
     """
     size = tensor.parameters.get("binary_data_size")
     if size is not None and (type(size) is not int or size != len(tail)):
-        raise _malformed(f"binary_data_size is {size!r}; {len(tail)} bytes came after the JSON")
+        raise _malformed(f"binary_data_size is {size!r}; {len(tail)} bytes follow the JSON")
     if (size is None) == (tensor.data is None):
         raise _malformed(f"{tensor.name} needs either data or binary_data_size")
     shape = tensor.shape
@@ -349,7 +349,7 @@ def _length(text: str, most: int) -> int:
 
 
 def _check_amount(head: bytes) -> None:
-    """Reject JSON of too many bytes or values; commas in strings count, but base64 has none."""
+    """Reject JSON with too many bytes or values (commas; base64 strings have none)."""
     if len(head) > _LONGEST_JSON:
         raise RequestError(
             "too large",
@@ -376,7 +376,7 @@ def _files(count: int, data: bytes | list[Any]) -> list[bytes]:
 
 
 def _split(data: bytes, most: int) -> list[bytes]:
-    """Split elements that follow their lengths (four bytes, little-endian), at most `most` + 1."""
+    """Split elements, each after its length (four bytes, little-endian); at most `most` + 1."""
     parts: list[bytes] = []
     place = 0
     while place < len(data) and len(parts) <= most:
@@ -403,21 +403,21 @@ def _decoded(element: object) -> bytes:
 
 
 def _numbers(data: list[Any]) -> bytes:
-    """Return whole numbers from 0 to 255, flat or nested, as bytes.
+    """Return integers from 0 to 255, flat or nested, as bytes.
 
-    Without NumPy: in its array of numbers and a long string, each number would be as long.
+    NumPy is not used: given numbers and a long string, it would pad each number to that length.
     """
     for _ in range(len(_SIDES)):
         if not (data and isinstance(data[0], list)):
             break
         width = len(data[0])
         if not all(isinstance(row, list) and len(row) == width for row in data):
-            raise _malformed(f"the data of {IMAGES!r} are not a tensor")
+            raise _malformed(f"the data of {IMAGES!r} is not a tensor")
         data = list(chain.from_iterable(data))
     try:
         return bytes(data)
     except (TypeError, ValueError) as error:
-        raise _malformed(f"the data of {IMAGES!r} must be whole numbers from 0 to 255") from error
+        raise _malformed(f"the data of {IMAGES!r} must be integers from 0 to 255") from error
 
 
 def _pixels(shape: list[int], data: bytes) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
-"""Checks and limits that every request passes: identity, host, key, size and deadline.
+"""Checks and limits for every request: id, host, key, size and deadline.
 
-All of it comes before the body is read, so that a rejected request costs nothing.
+Headers are checked before the body is read, so a rejected request costs little.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ __all__ = ["LINGER", "MODEL_HASH", "REQUEST_ID", "Body", "Key", "RequestGuard"]
 REQUEST_ID = "X-Request-Id"
 MODEL_HASH = "X-Model-Hash"
 LINGER = 30.0
-"""Seconds for which the rest of a rejected body is read."""
+"""Maximum seconds spent reading the rest of a rejected body."""
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(/.*)?")
 _DESERTED = 499  # As in nginx: the client closed the connection before the response.
 _KEYLESS = ("/v2/health/live", "/v2/health/ready")
-_HURRY = 1.0  # `LINGER`, while so many other bodies are being read:
+_HURRY = 1.0  # replaces `LINGER` while this many other bodies are being read:
 _MANY = 64
 
-# If a server responds and closes while the client still sends, the client's system discards the
-# response (RFC 9112, section 9.6), and most clients send a whole body before they read anything. So
-# the rest of a body is read after the response, within these limits, and discarded.
-_SILENCE = 2.0  # Seconds without a byte.
-_SHORT = 2**20  # Bytes up to which the connection is kept for the next request.
+# If a server responds and closes while the client is sending, the client's system discards the
+# response (RFC 9112, section 9.6), and most clients send the whole body before they read anything.
+# So the rest of the body is read and discarded after the response, within these limits.
+_SILENCE = 2.0  # seconds without a byte
+_SHORT = 2**20  # the connection is reused if at most this many bytes remain
 
 
 class RequestGuard:
-    """An ASGI application that checks and limits the requests to another one.
+    """ASGI middleware that checks and limits requests.
 
-    `in_progress` requests with a body are being read or processed.
+    `in_progress` is the number of requests with a body that are being read or processed.
     """
 
     def __init__(self, inner: ASGIApp, engine: Engine) -> None:
@@ -64,7 +64,7 @@ class RequestGuard:
         self._lingering = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request, as ASGI defines it."""
+        """Handle an ASGI request."""
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
@@ -80,7 +80,7 @@ class RequestGuard:
                 await self._linger(exchange, body)
 
     async def _linger(self, exchange: _Exchange, body: Body) -> None:
-        """Read the rest of a body after the response, so that the client sees the response."""
+        """Read the rest of a body, so that the client receives the response."""
         seconds = LINGER if self._lingering < _MANY and not self.engine.closing else _HURRY
         self._lingering += 1
         try:
@@ -107,7 +107,7 @@ class RequestGuard:
         except TimeoutError as error:
             raise RequestError(
                 "deadline",
-                f"The request timed out after {settings.deadline:g} seconds, and the work was "
+                f"The request timed out after {settings.deadline:g} seconds, and its work was "
                 "dropped. Try again later, or send fewer images.",
             ) from error
         finally:
@@ -134,7 +134,7 @@ class _Exchange:
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def send(self, message: Message) -> None:
-        """Send a part of the response; add the headers of the request and the model."""
+        """Send part of the response; add the headers for the request id and the model."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
@@ -144,7 +144,7 @@ class _Exchange:
             if self._model is not None:
                 headers[MODEL_HASH] = self._model.hash
         elif not message.get("more_body", False) and not self._body.ended:
-            # All of it is sent now. Its end, at which the server closes, is held back.
+            # The content is sent now. The end, after which the server closes, is sent later.
             self.unfinished = True
             message = {**message, "more_body": True}
         await self._send(message)
@@ -154,7 +154,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def reject(self, problem: RequestError) -> None:
-        """Respond with a problem, unless a response has begun."""
+        """Respond with a problem, unless a response has started."""
         if self.status:
             return
         self._scope["state"]["problem"] = problem.kind
@@ -188,18 +188,17 @@ class Body:
     Parameters
     ----------
     scope : dict
-        As ASGI defines it.
     receive : callable
-        As ASGI defines it.
+        As in ASGI.
     most : int
-        Bytes that are read.
+        Maximum number of bytes.
 
     Attributes
     ----------
     deserted : bool
-        Whether the client has gone before a response began.
+        Whether the client disconnected before a response started.
     ended : bool
-        Whether nothing more will come.
+        Whether the body is complete.
     """
 
     def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
@@ -212,7 +211,7 @@ class Body:
         self.ended = not {"content-length", "transfer-encoding"} & set(self._headers.keys())
         declared = self._headers.get("Content-Length", "")
         self._declared = int(declared) if declared.isdecimal() and len(declared) < 20 else None
-        # Such a client waits before it sends the body.
+        # The client waits for 100 Continue before it sends the body.
         self._waits = self._headers.get("Expect", "").lower() == "100-continue"
 
     def check(self) -> None:
@@ -225,35 +224,35 @@ class Body:
             raise self._too_large()
 
     async def receive(self) -> Message:
-        """Receive the next part.
+        """Receive the next chunk.
 
-        Raises `RequestError` if the body is longer than allowed. Raises `CancelledError` if the
-        client has gone half-way; `while_awaited` ends it.
+        Raises `RequestError` if the body is too long. Raises `CancelledError`, which
+        `while_awaited` handles, if the client disconnects before the end.
         """
         message = await self._next()
         if message["type"] == "http.disconnect":
             self._desert(asyncio.current_task())
-            await asyncio.sleep(0)  # Here it is cancelled.
+            await asyncio.sleep(0)  # raises CancelledError
         if self.ended:
             self._whole.set()
         return message
 
     @asynccontextmanager
     async def while_awaited(self) -> AsyncIterator[None]:
-        """Cancel the block as soon as the client has gone; the code after it runs normally."""
+        """Cancel the block if the client disconnects; the code after it runs normally."""
         task = asyncio.current_task()
         watching = asyncio.create_task(self._watch(task))
         try:
             yield
         except asyncio.CancelledError:
-            # The deadline or the end of the process may have cancelled it, too.
+            # The deadline or the end of the process may also have cancelled it.
             if not self.deserted or task is None or task.uncancel():
                 raise
         finally:
             watching.cancel()
 
     def respond(self) -> bool:
-        """Note that a response begins; return whether the connection can be kept after it."""
+        """Record that a response starts; return whether the connection can be reused."""
         self._responded = True
         if not self.ended and self._waits:
             self.ended = True
@@ -262,7 +261,7 @@ class Body:
         return self.ended or left <= _SHORT
 
     async def linger(self, seconds: float) -> None:
-        """Read and discard the rest of the body after a response, for so long."""
+        """Read and discard the rest of the body after a response, for up to `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self.ended:
@@ -280,7 +279,7 @@ class Body:
         return message
 
     async def _watch(self, task: asyncio.Task[Any] | None) -> None:
-        """Wait until the client has gone, the only message after the body."""
+        """Wait until the client disconnects, the only message after the body."""
         await self._whole.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -296,15 +295,15 @@ class Body:
         return RequestError(
             "too large",
             f"The body has more than {self._most:,} bytes, the limit of this server "
-            "(its option --max-bytes). Send fewer images at once, or larger ones compressed.",
+            "(option --max-bytes). Send fewer images at once, or compress large ones.",
         )
 
 
 class Key:
     """The API key, which requests send as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``.
 
-    Headers are bytes. Clients encode a key that is not ASCII in UTF-8 or, as some libraries do
-    whenever it is possible, in Latin-1; both are accepted.
+    Headers are bytes. Clients encode a key that is not ASCII as UTF-8 or, if possible, as Latin-1;
+    both are accepted.
     """
 
     def __init__(self, key: str) -> None:
@@ -324,7 +323,7 @@ class Key:
 
 
 def _sent_keys(scope: Scope) -> list[bytes]:
-    """Return the keys that a request sends; a scheme is not case-sensitive (RFC 9110, 11.1)."""
+    """Return the keys in a request; the scheme is not case-sensitive (RFC 9110, 11.1)."""
     keys = []
     for name, value in scope["headers"]:
         if name == b"x-api-key":
@@ -339,7 +338,7 @@ def _sent_keys(scope: Scope) -> list[bytes]:
 def _check_host(hosts: Hosts, scope: Scope) -> None:
     headers = Headers(scope=scope)
     given = headers.getlist("Host")
-    if not given and scope.get("http_version") == "1.0":  # HTTP/1.0 has no such header.
+    if not given and scope.get("http_version") == "1.0":  # HTTP/1.0 has no Host header
         return
     problem = hosts.problem(given, headers.getlist("Origin"))
     if problem is not None:
@@ -347,7 +346,7 @@ def _check_host(hosts: Hosts, scope: Scope) -> None:
 
 
 def _requested_model(scope: Scope, engine: Engine) -> LoadedModel | None:
-    """Return the model that a request is about: the default if it names none."""
+    """Return the model that a request names, or the default."""
     match = _MODEL_PATH.fullmatch(scope["path"])
     if match:
         return engine.models.find(unquote(match[1]))

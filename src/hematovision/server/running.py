@@ -1,4 +1,4 @@
-"""Running the server until it is stopped, and stopping without dropping accepted requests."""
+"""Runs the server, and stops it without dropping accepted requests."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from hematovision.server.settings import Settings
 
 __all__ = ["Throttle", "serve", "throttled"]
 
-_GRACE = 1.5  # Seconds after the deadline, by which every request has a response.
-_AT_ONCE = 16  # Connections that asyncio accepts before any of them is counted.
-_BACKLOG = 2048  # Connections that the system holds until they are accepted.
+_GRACE = 1.5  # seconds after the deadline, by which every request has a response
+_AT_ONCE = 16  # connections that asyncio accepts before they are counted
+_BACKLOG = 2048  # connections waiting to be accepted
 
 _LOGGERS = ("asyncio", "uvicorn.error")
-"""Those that write a line, or a traceback, for each failure that a client causes."""
+"""Loggers that write a line or a traceback for each failure caused by a client."""
 
 _KINDS = 1000
-"""Different messages; beyond that all counts start again."""
+"""Maximum number of distinct messages; beyond it, all counts start again."""
 
 
 class _Server(uvicorn.Server):
@@ -49,13 +49,13 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections, few at once, while many may wait."""
+        """Start accepting connections, a few at a time, with a long backlog."""
         await super().startup(sockets)
         for one in sockets or []:
             one.listen(_BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
-        """Return, ten times a second, whether to end: also if the server will never be ready."""
+        """Return whether to stop, also if the warm-up failed; called ten times a second."""
         if counter % 10 == 0:
             self._connections.sweep()
         return await super().on_tick(counter) or bool(self._guard.engine.failure)
@@ -77,13 +77,13 @@ def serve(
 ) -> bool:
     """Serve until SIGTERM or Ctrl-C.
 
-    Requests accepted by then are processed, within the deadline; new ones get status 503.
+    Requests accepted by then are processed within the deadline; new ones get status 503.
 
     `announce` is called once the port is bound, before the models are opened. Returns whether all
-    threads have ended. If not, one is stuck in a decoder, and the process should end without
-    waiting for it. Raises `ListeningError` if the port is taken, or the address is not one of this
-    computer. Raises `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises
-    `ModelError` if a model fails its self-test.
+    threads have ended. If not, a thread is stuck in a decoder: end the process without waiting for
+    it. Raises `ListeningError` if the port is in use, or the address is not this computer's. Raises
+    `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises `ModelError` if a
+    model fails its self-test.
     """
     with listen(settings.address, port) as opened:
         announce()
@@ -106,13 +106,13 @@ def _config(guard: RequestGuard, connections: Connections, settings: Settings) -
     return uvicorn.Config(
         guard,
         http=limited(AutoHTTPProtocol, connections),
-        ws="none",  # No routes here use them, and they would escape the limits.
-        loop="asyncio",  # `_AT_ONCE` relies on how it accepts connections.
+        ws="none",  # not used, and not covered by the limits
+        loop="asyncio",  # `_AT_ONCE` relies on how it accepts connections
         backlog=_AT_ONCE,
         access_log=False,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,  # The address of a client is not used.
+        proxy_headers=False,  # client addresses are not used
         timeout_graceful_shutdown=math.ceil(settings.deadline + _GRACE),
     )
 
@@ -125,9 +125,9 @@ class _Count:
 
 
 class Throttle(logging.Filter):
-    """Limits how often a message is written, so that clients cannot fill the log.
+    """Limits how often a message is logged, so that clients cannot fill the log.
 
-    The first message after the period has the number of those left out.
+    The first message after the period includes the number of messages left out.
 
     At most `most` messages are written in a period of `seconds`.
     """
@@ -138,9 +138,9 @@ class Throttle(logging.Filter):
         self._counts: dict[tuple[object, ...], _Count] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record."""
+        """Return whether to log a record."""
         kind = record.exc_info[0] if record.exc_info else None
-        # Only the first line: others name sockets and addresses.
+        # Only the first line: the others name sockets and addresses.
         key = (record.name, record.levelno, str(record.msg).partition("\n")[0], kind)
         if len(self._counts) > _KINDS:
             self._counts.clear()

@@ -28,25 +28,23 @@ class Settings:
 
     # bundled names or run folders; the first is the default
     models: tuple[str | Path, ...] = (DEFAULT_MODEL,)
-    # Images processed at once; 0 for the number of usable CPUs plus one. One image per thread
-    # is the fastest way (`model.session`); the extra thread computes while another waits for
-    # the interpreter's lock (2 cores: 3 threads process 9% more requests than 2, and as many as
-    # 4).
+    # 0 for the number of usable CPUs plus one: the extra thread computes while another waits for
+    # the interpreter's lock. With 2 cores, 3 threads process 9% more requests than 2, and as many
+    # as 4. One image per thread is fastest (`model.session`).
     threads: int = 0
     queue: int = 64  # images that may wait for a thread; also the limit of one request
     deadline: float = 10.0  # seconds from a request's first byte to its response
-    max_bytes: int = 2**25  # Of a request's body. At most ``queue + threads`` bodies are in memory.
+    max_bytes: int = 2**25  # per body; at most ``queue + threads`` bodies are in memory
     # images of more pixels (width times height) are rejected before they are decoded
     max_pixels: int = UPLOAD_PIXELS
-    # Open at once. The process's limit on open files may lower it (`connections`).
+    # the process's limit on open files may reduce it (`connections.affordable`)
     max_connections: int = 1000
-    # seconds from a connection's start, or from its last response, to the end of the next
-    # request's header
+    # seconds from a connection's start, or its last response, to the end of the next header
     header_timeout: float = 10.0
     api_key: str | None = None  # the key that clients must send; None accepts everybody
-    # where the server listens; also decides which hosts requests may name (`listening.Hosts`)
+    # the address to listen on; also determines which hosts are accepted (`listening.Hosts`)
     address: str = LOCAL
-    # further host names, in addition to this computer's, that requests may use
+    # host names that requests may use in addition to this computer's
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,7 +67,7 @@ class Settings:
 
     @property
     def hosts(self) -> Hosts:
-        """The hosts that requests may name."""
+        """The hosts that requests may use."""
         return Hosts(self.address, self.allowed_hosts)
 
     @property
@@ -94,14 +92,14 @@ class Settings:
 
 
 def _check_key(key: str) -> None:
-    """Reject a key that accepts everybody, or that no header can carry; never print it."""
+    """Reject a blank key, or one that is not valid in a header; never print it."""
     if not key.strip():
         raise ValueError(
-            "`api_key` must not be empty, since an empty key would let everybody in. Received: "
+            "`api_key` must not be empty, since an empty key would accept everybody. Received: "
             f"{len(key)} blank characters. Set a key, or unset it to run without one"
         )
     if key != key.strip() or not key.isprintable():
         raise ValueError(
-            "`api_key` must not begin or end with a space or contain a line break, since a header "
-            "can't carry them. Received: a key that does"
+            "`api_key` must not begin or end with a space or contain a line break: they are not "
+            "valid in a header. Received: a key that does"
         )

@@ -1,6 +1,6 @@
 """Synthetic cells and fields: rendered images with exact ground truth.
 
-For the demo, tests and load tests. `hematovision.data.synthesize` writes datasets of them.
+Used for the demo, tests and load tests. `hematovision.data.synthesize` writes datasets of them.
 """
 
 from hematovision.synthetic.cells import KINDS

@@ -1,4 +1,4 @@
-"""Cells of any kind as stamps: the amounts of dye they hold, and their pixels."""
+"""Cells of any kind as stamps: amounts of dye and pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KINDS: tuple[str, ...] = (
 
 Range = tuple[float, float]
 
-_THICKEST = 2.565  # of the disc of `disc_thickness`, in micrometres: at 0.70 of its radius
+_THICKEST = 2.565  # maximum of `disc_thickness` in micrometres, at 0.70 of the radius
 _HOLLOW = 1.0 - 0.81 / _THICKEST
 
 
@@ -47,8 +47,8 @@ class Stamp:
     """A rendered cell in the middle of a patch; arrays of shape (n, n), `dyes` (DYES, n, n)."""
 
     dyes: Array  # amount of each dye
-    solid: Array  # how far the cell displaces those below it, 0 to 1
-    mask: NDArray[np.bool_]  # the pixels whose centres lie within the cell's outline
+    solid: Array  # how far the cell displaces cells below it, 0 to 1
+    mask: NDArray[np.bool_]  # the pixels whose centres are within the cell's outline
 
 
 def _oriented_patch(rng: np.random.Generator, appearance: Appearance, reach: float) -> Patch:
@@ -70,7 +70,7 @@ def _scatter(
     per_area: float,
     radius: tuple[float, float],
 ) -> Array:
-    """Return the coverage of granules whose centres fall where `allowed` is positive.
+    """Return the coverage of granules with centres where `allowed` is positive.
 
     `per_area` is their mean number per square micrometre, `radius` the smallest and largest in
     micrometres.
@@ -115,8 +115,8 @@ def disc_thickness(relative: Array) -> Array:
 def _paint_red(rng: np.random.Generator, appearance: Appearance) -> Stamp:
     """Render a red cell: a dried biconcave disc, about 7.5 micrometres across.
 
-    Smears flatten the rim, so the thickness is a plateau with the hollow of `disc_thickness` in it.
-    The hollow may be shallow, steep, off centre, wider or narrower than in the textbook.
+    Smears flatten the rim, so the thickness is a plateau with the hollow of `disc_thickness`. The
+    hollow may be shallow, steep, off centre, or wider or narrower than in the textbook.
     """
     radius = float(np.clip(rng.normal(3.75, 0.38), 2.6, 4.9))
     radii = _red_outline(rng, radius)
@@ -169,7 +169,7 @@ def _round_nucleus(
 ) -> Callable[[np.random.Generator], Array]:
     """Return a sampler of round to oval nuclei, as capsules in units of the cell's radius.
 
-    The radius is between `smallest` and `largest`; the centre is at most `off` from the cell's.
+    The radius is from `smallest` to `largest`; the centre is at most `off` from the cell's centre.
     """
 
     def make(rng: np.random.Generator) -> Array:
@@ -259,13 +259,13 @@ class _WhiteKind:
     """The features of a kind of nucleated cell; ranges are uniform, lengths in micrometres."""
 
     diameter: Range  # of the whole cell
-    wobble: Range  # irregularity of its outline
+    wobble: Range  # irregularity of the outline
     # ``(rng) -> (k, 5)`` capsules in units of the cell's radius
     nucleus: Callable[[np.random.Generator], Array]
     chromatin: Range  # amount of azure in the nucleus
     clumps: tuple[float, float]  # size of the grains of chromatin, and their contrast
     cytoplasm: Mapping[int, Range]  # amount of dye in the cytoplasm, by plane
-    mottle: float = 0.15  # contrast of the cytoplasm's own grain
+    mottle: float = 0.15  # contrast of the cytoplasm's grain
     granules: _Granules | None = None  # if any are visible
     vacuoles: Range = (0.0, 0.0)  # number per square micrometre
 
@@ -340,7 +340,7 @@ def _paint_white(rng: np.random.Generator, appearance: Appearance, kind: str) ->
 def _nucleus_depth(
     rng: np.random.Generator, patch: Patch, recipe: _WhiteKind, radius: float, depth: Array
 ) -> Array:
-    """Return the depth inside the nucleus, which stays within the cell."""
+    """Return the depth inside the nucleus, clipped to the cell."""
     capsules = recipe.nucleus(rng) * np.float32(radius)
     inside = capsule_depth(patch, capsules, 0.06 * radius)
     uneven = 0.14 * grain(rng, patch.shape, 1.5 * patch.scale)

@@ -1,11 +1,11 @@
 """Decoys: images without a cell, which train a model's novelty score.
 
-A network trained on cells alone predicts a class for everything. Decoys show it features of images
-without cells, with no need for a collection of other images: some are rendered (even colours,
-noise, clouds, text, lines, shapes), others are training images with the cell destroyed: blurred
-beyond recognition, alone or in a crowd, cut down to a corner, or shuffled. Training on synthetic
-anomalies generalises to others (Hendrycks, Mazeika & Dietterich 2019, "Deep Anomaly Detection with
-Outlier Exposure", arXiv:1812.04606, section 5).
+A network trained only on cells predicts a class for everything. Decoys provide features of images
+without cells, without a collection of other images. Some are rendered: even colours, noise, clouds,
+text, lines and shapes. Others are training images with the cell destroyed: blurred beyond
+recognition, alone or in a crowd, cropped to a corner, or shuffled. Training on synthetic anomalies
+generalises to others (Hendrycks, Mazeika & Dietterich 2019, "Deep Anomaly Detection with Outlier
+Exposure", arXiv:1812.04606, section 5).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["RENDERED", "SPOILT", "render_decoy", "spoil"]
 _Image: TypeAlias = NDArray[np.uint8]
 
 _SIDE = images.SIZE
-_PAGE = 320  # pixels: larger shapes have softer edges once fitted
-_BLUR = (0.08, 0.3)  # in sides of the cell: from no detail to no shape
+_PAGE = 320  # pixels: scaling down to the input size softens edges
+_BLUR = (0.08, 0.3)  # in sides of the image: from no detail to no shape
 _CORNER = (0.04, 0.1)  # in sides: the crop rule leaves a twelfth of the side around a cell
 _TILES = (4, 9)
 _WORDS = (
@@ -38,8 +38,8 @@ _WORDS = (
 def render_decoy(number: int) -> _Image:
     """Render an image without a cell, uint8 of shape (224, 224, 3).
 
-    The same number gives the same image (text, with the same version of Pillow), and eleven
-    consecutive numbers give the eleven kinds in `RENDERED`.
+    The same number yields the same image (for text, with the same version of Pillow), and eleven
+    consecutive numbers yield the eleven kinds in `RENDERED`.
     """
     rng = np.random.default_rng((number, 0))
     maker = list(RENDERED.values())[number % len(RENDERED)]
@@ -47,9 +47,10 @@ def render_decoy(number: int) -> _Image:
 
 
 def spoil(image: _Image, number: int) -> _Image:
-    """Destroy the cell in a fitted image; returns uint8 of shape (224, 224, 3).
+    """Destroy the cell in an image of the input size; returns uint8 of shape (224, 224, 3).
 
-    The same number has the same effect, and four consecutive numbers use the four ways in `SPOILT`.
+    The same number has the same effect, and four consecutive numbers use the four methods in
+    `SPOILT`.
     """
     rng = np.random.default_rng((number, 1))
     return images.fit(list(SPOILT.values())[number % len(SPOILT)](image, rng))
@@ -76,7 +77,7 @@ def _grey_grain(rng: np.random.Generator) -> _Image:
 
 
 def _clouds(rng: np.random.Generator) -> _Image:
-    """Add ever finer and weaker smooth noise to a colour."""
+    """Add smooth noise of decreasing scale and strength to a colour."""
     levels = np.zeros((_SIDE, _SIDE, 3))
     for octave in range(2, 7):
         coarse = _grown(rng.random((2**octave, 2**octave, 3)), Image.Resampling.BICUBIC)
@@ -180,7 +181,7 @@ def _shuffled(image: _Image, rng: np.random.Generator) -> _Image:
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Sample a colour (3,), levels from 0 to 1; half of them pale and bright, like slides."""
+    """Sample a colour (3,), levels from 0 to 1; half of the colours are pale, like slides."""
     slide = rng.random() < 0.5
     saturation = rng.uniform(0, 0.3) if slide else rng.uniform(0, 1)
     value = rng.uniform(0.65, 1) if slide else rng.uniform(0, 1)
@@ -214,7 +215,7 @@ RENDERED: dict[str, Callable[[np.random.Generator], _Image]] = {
     "polygons": _on_paper(_polygons),
     "bars": _on_paper(_bars),
 }
-"""The kinds of rendered decoys, and the function that renders each, at any size."""
+"""The function that renders each kind of decoy, at any size."""
 
 SPOILT: dict[str, Callable[[_Image, np.random.Generator], _Image]] = {
     "blurred": _blurred,
@@ -222,4 +223,4 @@ SPOILT: dict[str, Callable[[_Image, np.random.Generator], _Image]] = {
     "corner": _corner,
     "shuffled": _shuffled,
 }
-"""The ways to destroy a cell."""
+"""The methods of destroying a cell."""

@@ -15,7 +15,7 @@ from hematovision.synthetic.shapes import Array, random_generator
 __all__ = ["Field", "RenderedCell", "render_cell", "render_field"]
 
 _Region = tuple[float, float, float, float]
-"""``(xmin, ymin, xmax, ymax)`` in pixels, within which centres may lie."""
+"""``(xmin, ymin, xmax, ymax)`` in pixels, the bounds of centres."""
 
 
 _APPEARANCE, _LAYOUT, _CAMERA, _CELL = range(4)
@@ -32,7 +32,7 @@ _WHITE_SHARES: Mapping[str, float] = {
 
 @dataclass
 class _Layout:
-    """Positions of cells as discs, so that later cells keep clear of earlier ones."""
+    """Positions of cells as discs, so that later cells avoid earlier ones."""
 
     # centre and radius ``(x, y, radius)`` of each cell so far, in pixels
     discs: list[tuple[float, float, float]]
@@ -43,9 +43,9 @@ class _Layout:
         return x, y
 
     def overlap(self, points: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-        """Return how deep a disc at each point would cut into its neighbours, shape (n,).
+        """Return the overlap of a disc at each point with its neighbours, shape (n,).
 
-        In radii of the smaller of the two: 0 is touching, 2 is covered.
+        In radii of the smaller disc: 0 is touching, 2 is covered.
         """
         if not self.discs:
             return np.full(len(points), -np.inf)
@@ -57,7 +57,7 @@ class _Layout:
     def find(
         self, rng: np.random.Generator, radius: float, region: _Region, tolerance: float
     ) -> tuple[float, float, float]:
-        """Return x, y and overlap of the first of 40 positions with little overlap, or the best."""
+        """Sample up to 40 positions; return x, y and overlap of the first good one, or the best."""
         points = rng.uniform(region[:2], region[2:], (40, 2))
         cuts = self.overlap(points, radius)
         good = np.flatnonzero(cuts <= tolerance)
@@ -66,7 +66,7 @@ class _Layout:
 
 
 class _Canvas:
-    """Dyes on glass, and the number of the topmost cell and of all cells on each pixel."""
+    """Dyes on glass, with the topmost cell and the number of cells at each pixel."""
 
     def __init__(self, height: int, width: int) -> None:
         self.dyes: Array = np.zeros((DYES, height, width), dtype=np.float32)
@@ -74,10 +74,10 @@ class _Canvas:
         self.layers = np.zeros((height, width), dtype=np.uint8)
 
     def add(self, stamp: Stamp, x: float, y: float, number: int) -> None:
-        """Put a cell on the glass, its centre in the pixel of ``(x, y)``.
+        """Put a cell on the glass, with its centre in the pixel of ``(x, y)``.
 
-        Overlapping red cells shine through each other, with less than the sum of their dye, since
-        the smear dries thinner there. White cells and platelets push them aside.
+        Overlapping red cells are translucent, with less than the sum of their dye, since the smear
+        dries thinner there. White cells and platelets displace them.
         """
         there, part = self._overlap(stamp, x, y)
         below, above = self.dyes[:, *there], stamp.dyes[:, *part]
@@ -91,14 +91,14 @@ class _Canvas:
         self.layers[there][mask] += 1
 
     def clip(self, stamp: Stamp, x: float, y: float) -> tuple[tuple[int, int], NDArray[np.bool_]]:
-        """Return the part of a cell's mask within the image, with its first column and row."""
+        """Return the part of a cell's mask within the image, and its first column and row."""
         there, part = self._overlap(stamp, x, y)
         return (there[1].start, there[0].start), stamp.mask[part]
 
     def _overlap(
         self, stamp: Stamp, x: float, y: float
     ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Return the image region that a stamp covers, and the part of the stamp inside it."""
+        """Return the image region covered by a stamp, and the part of the stamp inside it."""
         size = stamp.mask.shape[0]
         there, part = [], []
         for centre, length in ((y, self.labels.shape[0]), (x, self.labels.shape[1])):
@@ -130,7 +130,7 @@ class Field:
 
     image: NDArray[np.uint8]  # RGB
     cells: tuple[RenderedCell, ...]  # from bottom to top
-    labels: NDArray[np.int32]  # 0 on the background, ``i + 1`` where ``cells[i]`` lies on top
+    labels: NDArray[np.int32]  # 0 on the background, ``i + 1`` where ``cells[i]`` is on top
     lab: str  # the lab whose stain and optics it shows
     seed: int  # the seed it was rendered from
 
@@ -188,7 +188,7 @@ def render_field(
 def render_cell(
     kind: str, seed: int, *, lab: str | None = None, size: int = 200
 ) -> NDArray[np.uint8]:
-    """Render a cell image: one cell in the middle, with neighbours as in a crop of a smear.
+    """Render a cell image: one cell in the middle, with neighbours as in a smear.
 
     Raises `ValueError` if an argument is out of range, or the kind or lab is unknown.
 
@@ -226,7 +226,7 @@ def render_cell(
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     if len(size) != 2 or min(size) < 64:
-        raise ValueError(f"`size` must be at least 64 pixels to each side. Received: {size}")
+        raise ValueError(f"`size` must be at least 64 pixels on each side. Received: {size}")
     return size
 
 
@@ -234,7 +234,7 @@ def _requested_kinds(cells: Mapping[str, int]) -> list[str]:
     unknown = [kind for kind in cells if kind not in KINDS]
     if unknown or any(count < 0 for count in cells.values()):
         raise ValueError(
-            f"`cells` must give a number of 0 or more for kinds of {', '.join(KINDS)}. "
+            f"`cells` must map kinds ({', '.join(KINDS)}) to numbers of 0 or more. "
             f"Received: {dict(cells)}"
         )
     return [kind for kind in KINDS for _ in range(cells.get(kind, 0))]
@@ -256,7 +256,7 @@ def _radius(stamp: Stamp) -> float:
 
 
 def _tolerance(rng: np.random.Generator, kind: str) -> float:
-    """Return how deep a cell may cut into others: red cells sometimes overlap."""
+    """Return the allowed overlap of a cell with others: red cells sometimes overlap."""
     if kind != "rbc":
         return 0.06
     return float(rng.choice((0.05, rng.uniform(0.1, 0.9)), p=(0.65, 0.35)))
@@ -265,7 +265,7 @@ def _tolerance(rng: np.random.Generator, kind: str) -> float:
 def _place_all(
     seed: int, rng: np.random.Generator, appearance: Appearance, kinds: list[str], region: _Region
 ) -> list[_Placed]:
-    """Render and place every cell: white cells first, which need most space and end up on top."""
+    """Render and place every cell, starting with white cells, which need most space."""
     layout = _Layout([])
     placed = []
     order = sorted(kinds, key=lambda kind: {"rbc": 2, "platelet": 1}.get(kind, 0))

@@ -1,9 +1,9 @@
-"""Labs: how a stain, a microscope and a camera make the same cells look different.
+"""Labs: stain, microscope and camera, which make the same cells look different.
 
-Colour is modelled as in a microscope: light passes through the stained smear, and each dye absorbs
-a part of it (Beer-Lambert law; Ruifrok & Johnston 2001, Anal. Quant. Cytol. Histol. 23:291-299, use
-the same model to separate stains): ``intensity = white * exp(-sum(amount * absorbance))``. A lab is
-a family of such parameters; every field samples its own values from the lab's ranges.
+Colour is modelled by the Beer-Lambert law: light passes through the stained smear, and each dye
+absorbs part of it, ``intensity = white * exp(-sum(amount * absorbance))``. Ruifrok & Johnston 2001,
+Anal. Quant. Cytol. Histol. 23:291-299, use the same model to separate stains. A lab defines ranges
+of the parameters; every field samples its own values from them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = [
 DYES = 5
 AZURE, BLUE, EOSIN, HAEM, EDGE = range(DYES)
 """Planes of dye: azure B on chromatin and dark granules, methylene blue on ribonucleic acid,
-eosin on granules and protein, haemoglobin with the eosin it binds, and last no dye at all:
-the refraction at an outline, which most optics show as a thin bright or tinted line."""
+eosin on granules and protein, and haemoglobin with the eosin it binds. The last plane is not a dye:
+it is the refraction at an outline, which most optics show as a thin bright or tinted line."""
 
 Range = tuple[float, float]
 Colour = tuple[float, float, float]
@@ -35,7 +35,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Lab:
-    """A family of stain, optics and camera; ranges are uniform, lengths in micrometres."""
+    """Parameters of stain, optics and camera; ranges are uniform, lengths in micrometres."""
 
     white: Colour  # colour of the empty background, 0 to 255
     # RGB of each dye plane: natural-logarithm absorbance of one unit of dye
@@ -43,14 +43,14 @@ class Lab:
     scale: Range  # pixels per micrometre of a field
     view: Range  # width shown in a cell image
     blur: Range  # standard deviation of the defocus
-    fringe: float  # shift of the red and blue channels against each other
+    fringe: float  # shift between the red and blue channels
     sharpen: float  # strength of the camera's sharpening; 0 is none
-    noise: Range  # standard deviation of the sensor noise, in grey levels of 255
+    noise: Range  # standard deviation of the sensor noise, in grey levels (0 to 255)
     vignette: Range  # loss of light in the corners
-    gradient: Range  # difference of light from side to side
+    gradient: Range  # difference in brightness from side to side
     quality: tuple[int, int]  # JPEG quality
     crowding: Range  # red cells per 1,000 square micrometres
-    oval: Range  # long over short axis of all cells (from smearing, or from the camera's pixels)
+    oval: Range  # long over short axis of all cells (due to smearing or the camera's pixels)
     pallor: Range  # fraction of a red cell's hollow that remains after drying, 0 to 1
 
 
@@ -77,7 +77,7 @@ LABS: Mapping[str, Lab] = {
         noise=(1.2, 2.6), vignette=(0.0, 0.08), gradient=(0.0, 0.10), quality=(72, 92),
         crowding=(8.0, 14.0), oval=(1.0, 1.28), pallor=(0.6, 1.0),
     ),
-    # A telephone on an eyepiece: pink from too much eosin, magenta nuclei.
+    # A phone on an eyepiece: pink from too much eosin, magenta nuclei.
     "synthetic-c": Lab(
         white=(216, 180, 168),
         absorbance=(
@@ -105,7 +105,7 @@ LABS: Mapping[str, Lab] = {
 
 @dataclass(frozen=True, eq=False)
 class Appearance:
-    """The values that one field sampled from its lab: one smear on one microscope on one day.
+    """One field's values, sampled from its lab: one smear on one microscope on one day.
 
     ``absorbance`` has shape (DYES, 3); the scalars are those of `Lab`.
     """
@@ -130,7 +130,7 @@ class Appearance:
 def sample_appearance(rng: np.random.Generator, lab: str | None) -> Appearance:
     """Sample an appearance from a lab, or from any of them.
 
-    Raises `ValueError` if there is no lab of that name.
+    Raises `ValueError` if there is no such lab.
     """
     names = tuple(LABS)
     sampled = names[int(rng.integers(len(names)))]
@@ -158,13 +158,13 @@ def sample_appearance(rng: np.random.Generator, lab: str | None) -> Appearance:
 
 
 def expose(dyes: Array, appearance: Appearance, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Photograph dyes (DYES, H, W) on a smear: an RGB image of uint8, shape (H, W, 3).
+    """Photograph dyes (DYES, H, W) on a smear; returns RGB uint8 of shape (H, W, 3).
 
-    Absorption, uneven light, defocus with colour fringes, sensor noise, sharpening, eight bits and
-    JPEG, in the order in which they happen.
+    Applies absorption, uneven light, defocus with colour fringes, sensor noise, sharpening,
+    rounding to eight bits and JPEG, in this order.
     """
     shape = dyes.shape[1], dyes.shape[2]
-    # Not a matrix product, whose sums depend on the linear algebra library.
+    # Not a matrix product, whose rounding depends on the linear algebra library.
     absorbed = [
         sum(dye * -amount for dye, amount in zip(dyes, colour, strict=True))
         for colour in appearance.absorbance.T
@@ -186,7 +186,7 @@ def expose(dyes: Array, appearance: Appearance, rng: np.random.Generator) -> NDA
 def _illumination(
     rng: np.random.Generator, shape: tuple[int, int], appearance: Appearance
 ) -> Array:
-    """Return the light at each pixel: a slope, dim corners and a slow unevenness of the smear."""
+    """Return the light at each pixel: a slope, dim corners and smooth unevenness of the smear."""
     height, width = shape
     y = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
     x = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :]
@@ -248,7 +248,7 @@ def _filter(image: Array, kernel: Array, axis: int) -> Array:
 
 
 def _compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Encode as JPEG and decode."""
+    """Encode as JPEG, and decode."""
     with io.BytesIO() as stream:
         Image.fromarray(image).save(stream, format="JPEG", quality=quality)
         return np.array(Image.open(stream))

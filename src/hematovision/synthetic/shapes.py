@@ -1,8 +1,7 @@
 """The geometry of cells: outlines, chains of lobes, grain and spots, on a grid in micrometres.
 
-Every shape is a *depth*: how far inside it a pixel lies, in micrometres, negative outside (a signed
-distance with the opposite sign). `coverage` turns depths into soft-edged masks, so that outlines
-are not stepped, and `depth >= 0` is the exact shape.
+Every shape is a *depth*: the distance of each pixel from the outline in micrometres, positive
+inside. `coverage` converts depths to masks with soft edges; `depth >= 0` is the exact shape.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ _ANGLES = 360
 def random_generator(seed: int, *key: int) -> np.random.Generator:
     """Return the random stream of one object in a rendered image.
 
-    The `key` is the object (which image, which cell). Streams of different keys are independent, so
-    objects do not depend on the order in which they are rendered. Raises `ValueError` if `seed` is
-    negative.
+    `key` is the object (image and cell). Streams of different keys are independent, so objects do
+    not depend on the order of rendering. Raises `ValueError` if `seed` is negative.
     """
     if seed < 0:
         raise ValueError(f"`seed` must be 0 or more. Received: {seed}")
@@ -56,10 +54,10 @@ def make_patch(
     turn: float = 0.0,
     stretch: float = 1.0,
 ) -> Patch:
-    """Return a grid that extends `reach` micrometres from the cell's centre to every side.
+    """Return a grid that extends `reach` micrometres from the cell's centre on every side.
 
-    `scale` is in pixels per micrometre, `offset` the position of the cell's centre relative to that
-    of the middle pixel in pixels, `turn` the rotation of the cell's own axes in radians, and
+    `scale` is in pixels per micrometre. `offset` is the position of the cell's centre in pixels,
+    relative to the middle pixel's centre. `turn` is the rotation of the cell's axes in radians, and
     `stretch` the height over width of a circle in the image.
     """
     half = int(np.ceil(reach * scale * np.sqrt(stretch))) + 2
@@ -94,8 +92,8 @@ def outline(
     oval : float
         Long axis over short axis of the underlying ellipse.
     wobble, spikes, tail : float
-        Relative size of slow irregularities (2 to 7 waves a turn), of the points of a crenated cell
-        (9 to 14 a turn, of uneven heights), and of the single tail of a teardrop.
+        Relative size of smooth irregularities (2 to 7 waves per turn), of a crenated cell's points
+        (9 to 14 per turn, of uneven heights), and of a teardrop's single tail.
     """
     angle = np.linspace(0.0, 2.0 * np.pi, _ANGLES, endpoint=False)
     long, short = np.sqrt(oval), 1.0 / np.sqrt(oval)
@@ -146,7 +144,7 @@ def capsule_depth(patch: Patch, capsules: Array, blend: float) -> Array:
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Array:
-    """Return smooth noise of mean 0, deviation about 1 and a grain size of `size` pixels.
+    """Return smooth noise of mean 0, standard deviation about 1 and grain size `size` in pixels.
 
     White noise on a coarse grid, enlarged with a bicubic filter.
     """

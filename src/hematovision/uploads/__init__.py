@@ -1,1 +1,1 @@
-"""Untrusted uploads: receiving, unpacking and predicting them."""
+"""Receiving, unpacking and predicting untrusted uploads."""

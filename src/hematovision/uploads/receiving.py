@@ -1,6 +1,6 @@
 """Untrusted uploads: files and zip archives, received one at a time and predicted.
 
-No name of a file is ever used as a path, and nothing is written to disk.
+File names are never used as paths, and nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from hematovision.rows import Row
 __all__ = ["Limits", "Upload", "display_name", "expected", "predict_uploads", "receive"]
 
 Upload: TypeAlias = tuple[str, bytes | BinaryIO]
-"""A file's name as received, and its content; streams are seekable and stay open."""
+"""A file's name as received, and its content; streams are seekable and are not closed."""
 
 _Row = TypeVar("_Row", bound=Row)
 
 _LONGEST_NAME = 120
-_ENDING = 24  # Characters of a long name that are kept from its end, where the suffix is.
+_ENDING = 24  # characters kept from the end of a long name, where the suffix is
 _UNNAMED = "unnamed"
-_BETWEEN_FOLDERS = " \u203a "  # An angle quote: no system separates folders by it.
+_BETWEEN_FOLDERS = " \u203a "  # an angle quotation mark, which is not a path separator
 _LATER = "Upload this one after the others, or use `hematovision classify`."
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is accepted, over all uploads together."""
+    """The limits on all uploads together."""
 
-    files: int = 2_000  # images, those in archives included
-    file_bytes: int = MAX_BYTES  # bytes of one image, at most `images.MAX_BYTES`
+    files: int = 2_000  # images, including those in archives
+    file_bytes: int = MAX_BYTES  # bytes per image, at most `images.MAX_BYTES`
     total_bytes: int = 500 * 2**20  # bytes of all images, unpacked
     ratio: int = 100  # unpacked to packed bytes of an archive, beyond 16 MiB
 
@@ -48,14 +48,13 @@ def receive(
 ) -> Iterator[Item]:
     """Yield the uploaded files, and those in zip archives among them, one by one.
 
-    Archives are recognised by their content. A damaged one, one that looks like a decompression
-    bomb, and one of more files than the limit yield a single item with the error. In others, the
-    entries that are encrypted, damaged, links or archives, or whose names lead out of the folder
-    yield errors, and so does everything beyond a limit. Folders and entries that macOS adds are
-    left out.
+    Archives are recognised by their content. An archive that is damaged, has too many files, or
+    looks like a decompression bomb yields a single error. In other archives, each entry yields an
+    error if it is encrypted, damaged, a link, an archive, or beyond a limit, or if its name leads
+    out of the folder. Folders and entries added by macOS are skipped.
 
-    An item's name is fit to be shown (`display_name`); its source is the content, not checked, or
-    the `ImageError` if there is none.
+    An item's name is safe to show (`display_name`); its source is the unchecked content, or an
+    `ImageError`.
     """
     allowance = _Allowance(limits)
     for given, content in uploads:
@@ -77,7 +76,7 @@ def expected(
     uploads: Iterable[Upload],
     limits: Limits = Limits(),  # frozen
 ) -> int:
-    """Return how many items `receive` will yield, as the total of a progress."""
+    """Return the number of items that `receive` will yield, for a progress bar."""
     total = 0
     for name, content in uploads:
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
@@ -101,8 +100,8 @@ def predict_uploads(
 ) -> Generator[ImageResult[_Row], None, None]:
     """Predict uploads in order, with only a few in memory; see `infer`.
 
-    `items` are from `receive`. `total` is how many there will be, as far as known (`expected`), for
-    `progress`, which is called after each. Raises `ModelError` if the model itself fails.
+    `items` are from `receive`. `total` is their expected number (`expected`), for `progress`, which
+    is called after each item. Raises `ModelError` if the model itself fails.
     """
     for done, result in enumerate(infer(predictor, items), 1):
         progress(done, max(done, total), "Classifying")
@@ -110,11 +109,11 @@ def predict_uploads(
 
 
 def display_name(name: str) -> str:
-    """Return a name that can be shown to people: short, printable, and no path.
+    """Return a name that is safe to show: short, printable, and not a path.
 
     `name` is from a browser or an archive; the result has 1 to 120 characters. Folders stay
-    readable, but no system takes their separator for one. Control and format characters are left
-    out: those that change the direction of writing make ``gpj.exe`` of ``exe.jpg`` (Unicode
+    readable, but their separator is not valid in a path. Control and format characters are removed:
+    marks that change the direction of text make ``gpj.exe`` look like ``exe.jpg`` (Unicode
     Technical Report 36, section 2.5).
 
     Examples
@@ -136,25 +135,25 @@ def _shows(character: str) -> bool:
 
 
 class _Allowance:
-    """How much may still come."""
+    """The rest of the limits."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._files, self._bytes = limits.files, limits.total_bytes
 
     def check(self, name: str, size: int) -> None:
-        """Raise a `TooManyBytesError` unless a file of that size may come."""
+        """Raise a `TooManyBytesError` if a file of `size` bytes exceeds a limit."""
         most = min(self.limits.file_bytes, MAX_BYTES)
         if size > most:
             reason = (
-                f"the file has {size:,} bytes; the limit is {most:,}. Save it compressed, for "
-                "instance as PNG."
+                f"the file has {size:,} bytes; the limit is {most:,}. Save it in a compressed "
+                "format such as PNG."
             )
         elif self._files < 1:
-            reason = f"at most {self.limits.files:,} files are taken at once. {_LATER}"
+            reason = f"at most {self.limits.files:,} files are accepted at once. {_LATER}"
         elif size > self._bytes:
             reason = (
-                f"at most {self.limits.total_bytes:,} bytes are taken at once, unpacked. {_LATER}"
+                f"at most {self.limits.total_bytes:,} unpacked bytes are accepted at once. {_LATER}"
             )
         else:
             return
@@ -178,7 +177,7 @@ def _unzipped(name: str, stream: BinaryIO, allowance: _Allowance) -> Iterator[It
     most, ratio = allowance.limits.files, allowance.limits.ratio
     with open_zip(stream, name, most=most, ratio=ratio) as (archive, files):
         if not files:
-            raise UnreadableFileError(name, "the zip archive holds no files. Put images into it.")
+            raise UnreadableFileError(name, "the zip archive contains no files. Add images to it.")
         for info in files:
             shown = display_name(info.filename)
             try:

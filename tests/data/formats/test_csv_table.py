@@ -115,7 +115,7 @@ def test_an_invalid_table_is_named_with_its_line(source: Path, text, problem):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("a.png,1,2,x,4,RBC", "line 3: column 'width' must hold a number. Received: 'x'"),
+        ("a.png,1,2,x,4,RBC", "line 3: column 'width' must contain a number. Received: 'x'"),
         ("a.png,1,2,3,4,", "line 3: the columns 'image' and 'label' must not be empty"),
         (",1,2,3,4,RBC", "line 3: the columns 'image' and 'label' must not be empty"),
         ("a.png,1,2,3,4,RBC,9", "line 3: expected 6 values"),
@@ -275,7 +275,7 @@ def test_a_skipped_line_is_a_sentence_of_its_own(tmp_path: Path, draw):
         "image,xmin,ymin,xmax,ymax,label\na,1,2,30,40,RBC\na,x,2,30,40,RBC\n"
     )
     (problem,) = read(tmp_path).problems
-    assert problem.endswith("must hold a number. Received: 'x'. This line was skipped.")
+    assert problem.endswith("must contain a number. Received: 'x'. This line was skipped.")
 
 
 def test_a_column_for_each_class_is_an_error_with_a_remedy(tmp_path: Path, draw):

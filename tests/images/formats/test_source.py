@@ -41,7 +41,7 @@ def test_text_is_quoted_and_other_bytes_are_hexadecimal():
         (b"{\\rtf1}\n%\xe2", "begins with the bytes 7b 5c"),
         (png_with(b"ABCD"), 'unknown chunk "ABCD"'),
         (png_with(b"tEXt", checksum=1), 'chunk "tEXt" fails'),
-        (AVIF[:-40], 'its box "mdat" reaches to byte'),
+        (AVIF[:-40], 'its box "mdat" extends to byte'),
         (AVIF[:20] + b"\0\0\0\2free", 'the box "free" at byte 20 is shorter'),
         (png_with(b"t\xffXt", checksum=1), "chunk the bytes 74 ff 58 74 fails"),
     ],

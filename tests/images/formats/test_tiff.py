@@ -205,11 +205,11 @@ class TestStacks:
         [
             (
                 tiff(GREY, metadata=None),
-                "5 grey pages, the first of 32 x 24 pixels, and nothing in it",
+                "5 grey pages, the first of 32 x 24 pixels, and it does not declare",
             ),
             (
                 tiff(GREY[:3], metadata=None),
-                "3 grey pages, the first of 32 x 24 pixels, and nothing in it",
+                "3 grey pages, the first of 32 x 24 pixels, and it does not declare",
             ),
             (tiff(GREY), "5 grey pages"),
             (imagej(GREY, "ZYX"), "5 grey pages.*ImageJ's description declares 5 slices"),

@@ -1,4 +1,4 @@
-"""Classify: upload images, and see their predictions with the reasons for review."""
+"""Classify: upload images and view their predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hematovision.synthetic import render_field
 
 __all__ = ["show", "synthetic_samples"]
 
-_REDRAW = 0.15  # s between two steps of the progress bar: drawing it takes longer than a prediction
+_REDRAW = 0.15  # seconds between updates of the progress bar: drawing is slower than predicting
 _PER_PAGE = 12
 _ALL = "all"
 _SAMPLE_CELLS = {"rbc": 5, "platelet": 3, "neutrophil": 2, "lymphocyte": 2, "eosinophil": 1}
@@ -57,16 +57,16 @@ def _inputs() -> tuple[LibraryModel, list[tuple[str, BinaryIO]]]:
         "Model",
         names,
         index=names.index(state.model_in_use().name),
-        help="See Models for its training data and metrics.",
+        help="Training data and metrics are on the Models page.",
         key="classify-model",
         width=420,
     )
     model = models[names.index(chosen)]
-    state.classifier(model)  # opened now, so that the first prediction is fast
-    # With a new key Streamlit forgets the files that have been classified.
+    state.classifier(model)  # opened now to make the first prediction fast
+    # A new key clears the files that have been classified.
     turn = st.session_state.setdefault("uploads-turn", 0)
     files = st.file_uploader(
-        "Images of single cells, or a zip of them",
+        "Single-cell images, or a zip file of them",
         accept_multiple_files=True,
         key=f"uploads-{turn}",
         help="JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF or JPEG 2000; HEIC and DICOM with the extra "
@@ -91,7 +91,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def synthetic_samples() -> list[tuple[str, bytes]]:
-    """Return names and PNG files of synthetic cells, cropped from synthetic fields."""
+    """Return names and PNG data of synthetic cells, cropped from synthetic fields."""
     samples: list[tuple[str, bytes]] = []
     for lab in _SAMPLE_LABS:
         field = render_field(_SAMPLE_SEED, lab=lab, cells=_SAMPLE_CELLS)
@@ -161,7 +161,7 @@ def _show_overview(batch: Batch) -> None:
         counts = {"already decided": len(known) - waiting, "already in the queue": waiting}
         if known:
             texts = ", ".join(f"{count} {text}" for text, count in counts.items() if count)
-            st.caption(f"Of those for review, {texts}: not queued again.")
+            st.caption(f"Not queued for review again: {texts}.")
     with chart:
         show_chart(counts_chart(batch.counts()))
 
@@ -195,7 +195,7 @@ def _show_images(batch: Batch, chosen: Sequence[BatchImage], *, heat: bool) -> N
         st.info("No images match. Change the filters above.")
         return
     pages = -(-len(chosen) // _PER_PAGE)
-    # A new number of pages starts at the first.
+    # If the number of pages changes, return to the first page.
     page = st.pagination(pages, key=f"page-{batch.number}-{pages}") if pages > 1 else 1
     model = state.classifier(state.library().find(batch.model.name)) if heat else None
     explaining = model if model is not None and model.explains else None
@@ -206,7 +206,7 @@ def _show_images(batch: Batch, chosen: Sequence[BatchImage], *, heat: bool) -> N
 
 
 def _show_image(batch: Batch, image: BatchImage, explaining: Classifier | None) -> None:
-    """Draw an image with its prediction, and with a heat map if a model can explain it."""
+    """Draw an image with its prediction, and a heat map if `explaining` is given."""
     prediction = image.prediction
     st.image(
         web_image(batch.content(image))
@@ -254,7 +254,7 @@ def _show_actions(batch: Batch) -> None:
         if accepted and st.button(
             f"Also review the {len(accepted)} accepted",
             icon=":material/fact_check:",
-            help="Adds the accepted cells to the queue, so that a person checks every cell.",
+            help="Adds the accepted cells to the queue, so that every cell is reviewed.",
         ):
             sent = state.store().send_to_review(_images_to_send(batch, accepted))
             known = len(accepted) - sent
@@ -266,7 +266,7 @@ def _show_actions(batch: Batch) -> None:
 
 
 def _images_to_send(batch: Batch, accepted: Sequence[BatchImage]) -> Mapping[int, bytes]:
-    """Return the PNG files of images that are neither waiting nor decided, each image once."""
+    """Return each image that is neither waiting nor decided once, as PNG by prediction id."""
     known = state.store().known({image.sha256 for image in accepted}, batch.model)
     unknown = {image.sha256: image for image in accepted if image.sha256 not in known}
     return {

@@ -72,7 +72,7 @@ def _show_metrics(model: LibraryModel) -> None:
     if interval:
         st.caption(
             f"95% interval of the balanced accuracy: {interval[0]:.1%} to {interval[1]:.1%}. "
-            "Images of other labs may be harder: see the card."
+            "Images from other labs may be harder: see the card."
         )
     left, right = st.columns(2, gap="large")
     with left:
@@ -113,7 +113,7 @@ def _show_report(model: LibraryModel) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
-    # Written by this program, and hashed into the bundle: not somebody else's page.
+    # Trusted: written by this program, and its hash is in the bundle.
     st.iframe(model.report, height=800)
 
 
@@ -177,12 +177,12 @@ def _show_comparison(result: CompareResult) -> None:
     )
     st.caption(
         f"On {found.n} cells; {found.differing} predictions differ. A model that was trained on "
-        "some of these cells looks better than it is."
+        "some of these cells scores too high."
     )
     for note in result.notes:
         st.caption(note)
     if result.differing:
-        with st.expander(f"The {len(result.differing)} cells on which they differ"):
+        with st.expander(f"The {len(result.differing)} cells with different predictions"):
             st.dataframe(
                 [
                     {

@@ -1,4 +1,4 @@
-"""Records and privacy: what is stored, where and how long, and how to delete it."""
+"""Records and privacy: what is stored, where and for how long, and how to delete it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Images = Literal["review", "all", "none"]
 _CHOICES: dict[_Images, str] = {
     "review": "only images that a person reviews",
     "all": "all images",
-    "none": "no images (then nothing can be reviewed)",
+    "none": "no images (review is then impossible)",
 }
 
 
@@ -32,7 +32,7 @@ def show() -> None:
     )
     st.caption(
         "File names can contain patient names: rename such files first. Images are stored without "
-        "the metadata of their files. No data is sent anywhere else."
+        "file metadata. No data is sent anywhere else."
     )
     _show_retention()
     st.subheader("Batches")
@@ -54,7 +54,9 @@ def _show_retention() -> None:
             index=choices.index(retention.images),
             format_func=lambda choice: _CHOICES[choice],
         )
-        limited = st.checkbox("Delete images after some days", value=retention.days is not None)
+        limited = st.checkbox(
+            "Delete images after a number of days", value=retention.days is not None
+        )
         days = st.number_input("Days", 1, 3650, retention.days or 365, width=160)
         if st.form_submit_button("Save", type="primary"):
             wanted = Retention(chosen, int(days) if limited else None)
@@ -105,7 +107,7 @@ def _show_deletion_form() -> None:
         return
     try:
         done = _delete(image, days, batch)
-    except ReviewError as error:  # shown here, so that the rest of the page stays
+    except ReviewError as error:  # shown here to keep the rest of the page
         st.error(str(error), icon=":material/error:")
         return
     st.toast(f"Deleted: {done.predictions} predictions, {done.images} images.")

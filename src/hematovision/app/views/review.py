@@ -33,7 +33,7 @@ def show() -> None:
     if not who:
         _ask_name()
         return
-    # Decisions rerun the grid only; the other tabs run when they are opened.
+    # A decision reruns only the grid; other tabs run when they are opened.
     grid, agreement, history = st.tabs(
         ["Queue", "Agreement", "My decisions"], key="review-tab", on_change="rerun"
     )
@@ -83,7 +83,7 @@ class _Page:
     active: int | None = None
 
     def fill(self) -> None:
-        """Claim cells: those this person holds, then others."""
+        """Claim cells: first those already claimed by this person, then others."""
         self.cells = state.store().claim(self.who, self.model.sha256, _PER_PAGE)
         self.done = {}
         self.step()
@@ -115,7 +115,7 @@ def _show_grid(who: str, model: ModelRef) -> None:
     queue = next((q for q in state.store().queues() if q.model.sha256 == model.sha256), None)
     if not page.cells:
         if queue is not None and queue.claimed:
-            st.info(f"{queue.claimed} cells are in the queue; other reviewers hold them.")
+            st.info(f"Other reviewers have claimed the remaining cells ({queue.claimed}).")
             st.button("Refresh", icon=":material/refresh:")
         else:
             st.success("The queue of this model is empty.", icon=":material/done_all:")
@@ -132,7 +132,7 @@ def _show_grid(who: str, model: ModelRef) -> None:
 
 
 def _show_undo() -> None:
-    """Draw an undo button for when no cell is on the page."""
+    """Draw an undo button for an empty page."""
     who = state.reviewer()
     if state.store().recent(who, 1) and st.button(
         "Undo my last decision", icon=":material/undo:", on_click=_undo_last, args=(who,)
@@ -155,7 +155,7 @@ def _show_buttons(page: _Page) -> None:
     )
     suggested = None if is_out_of_distribution(prediction.reason) else prediction.label
     with st.container(horizontal=True, gap="small"):
-        # Classes beyond the keys have to be clicked.
+        # Further classes have no key and must be clicked.
         for key, name in zip_longest(_KEYS[: len(page.model.classes)], page.model.classes):
             st.button(
                 name,
@@ -245,7 +245,7 @@ def _bars(prediction: RecordedPrediction) -> str:
 
 
 def _heat_map(model: ModelRef, png: bytes) -> bytes | NDArray[np.uint8]:
-    """Return a cell with the model's heat map, or as it is if the model can't explain."""
+    """Return a cell with the model's heat map, or unchanged if the model has none."""
     for known in state.library().models():
         if known.name == model.name and (classifier := state.classifier(known)).explains:
             return heat_map(classifier, images.read(png))
@@ -268,10 +268,7 @@ def _show_agreement() -> None:
             f"Reviewers agreed with the model on **{same} of {n}** cells{share}; "
             f"{agreement.unusable} cells were unusable."
         )
-        st.caption(
-            "Unless all cells were sent to review, these are the uncertain ones: this is not the "
-            "model's accuracy."
-        )
+        st.caption("This is not the model's accuracy unless every cell was sent to review.")
         show_chart(
             confusion_chart(
                 agreement.matrix, agreement.classes, rows="predicted", columns="reviewed as"
@@ -297,4 +294,4 @@ def _show_history(who: str) -> None:
         ],
         hide_index=True,
     )
-    st.caption("Nothing is overwritten: an undo is a new row.")
+    st.caption("Nothing is overwritten: an undo adds a row.")

@@ -1,4 +1,4 @@
-"""Train: export reviewed cells as a dataset, train on it, and choose between old and new model."""
+"""Train: export reviewed cells, train on them, and choose between the old and new models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KINDS: dict[Kind, str] = {
     "train": "Train a new model (hundreds of cells, a minute or more)",
 }
 _KEPT = "kept-instead-of"
-_REFRESH = 1.0  # s
+_REFRESH = 1.0  # seconds
 
 
 def show() -> None:
@@ -113,7 +113,7 @@ def _dataset_title(path: Path) -> str:
 
 
 def _zipped(folder: Path) -> bytes:
-    """Return a dataset as a zip archive, for users of other computers."""
+    """Return a dataset as a zip archive, for use on another computer."""
     with io.BytesIO() as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -148,7 +148,7 @@ def _newest() -> Retraining | None:
 def _show_running() -> None:
     retraining = _newest()
     if retraining is None or retraining.state != "running":
-        st.rerun()  # the whole page: there is a new model to choose
+        st.rerun()  # the whole page, to show the new model
     st.write(f"Training **{retraining.folder.name}**.")
     done, total, what = retraining.progress
     st.progress(min(done / total, 1.0) if total else 0.0, what or "Starting …")
@@ -210,7 +210,7 @@ def _show_comparison(comparison: ModelComparison) -> None:
 
 
 def _show_choice(retraining: Retraining) -> None:
-    """Offer both models; the primary button keeps the one with the higher score."""
+    """Offer both models; the primary button is that of the better model."""
     new, used = retraining.folder.name, state.model_in_use().name
     if used == new:
         st.success("The new model is in use on all pages.", icon=":material/check:")

@@ -62,12 +62,12 @@ def detect_format(source: Path) -> str:
 
 
 def _signs(source: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the formats that fit a folder, each with a file or folder typical of it."""
+    """Yield the formats that fit a folder, each with a typical file or folder."""
     folders = [source, *visible_folders(source)]
     for name, format_ in FORMATS.items():
         if sign := format_.recognise(folders):
             yield name, sign
-            # A table that is not called annotations.csv may hold notes on class folders.
+            # A table that is not called annotations.csv may contain notes on class folders.
             if name == "csv" and not any(map(find_table, folders)):
                 classes = (f for f in folders[1:] if f != image_folder(source) and _has_images(f))
                 if folder := next(classes, None):

@@ -37,7 +37,7 @@ class AnnotatedField:
     """One field and its boxes."""
 
     image: Path
-    name: str  # path in the image folder, without suffix; after the folder of its split, if any
+    name: str  # path in the image folder, without suffix; starts with the split's folder, if any
     boxes: tuple[NamedBox, ...]  # in the order of the file
     fractions: bool = False  # whether boxes are fractions of the field's sides
     size: Size | None = None  # width and height according to the annotation file
@@ -45,7 +45,7 @@ class AnnotatedField:
     where: str = ""  # the annotation file, for messages
 
     def box_in_pixels(self, box: Box, width: int, height: int, digits: int = 3) -> Box:
-        """Return one of the boxes in pixels, rounded so that ``cells.csv`` has the cropped box."""
+        """Return a box in pixels, rounded so that ``cells.csv`` contains the cropped box."""
         scale = (width, height) if self.fractions else (1, 1)
         return round_box(scale_box(box, *scale), digits)
 
@@ -55,10 +55,10 @@ class Annotations:
     """All annotated fields of a folder."""
 
     fields: tuple[AnnotatedField, ...]  # sorted by image
-    problems: tuple[str, ...] = ()  # what could not be used, with the file
-    notes: tuple[str, ...] = ()  # what was converted on reading, such as polygons
+    problems: tuple[str, ...] = ()  # with the file
+    notes: tuple[str, ...] = ()  # conversions on reading, such as polygons to boxes
     classes: tuple[str, ...] = ()  # declared by the files, in their order
-    whole: bool = False  # whether each image is one cell with a label and no box
+    whole: bool = False  # whether each image shows one cell, with a label and no box
 
     def spellings(self) -> Counter[str]:
         """Return the number of boxes for each spelling of a class."""
@@ -67,7 +67,7 @@ class Annotations:
 
 @dataclass(frozen=True, slots=True)
 class FieldToWrite:
-    """One field in the form that every format can store."""
+    """One field in a form that every format can store."""
 
     file: str  # the image's path in the image folder, with forward slashes
     stem: str  # the same without suffix; unique
@@ -86,36 +86,35 @@ class AnnotationFormat(Protocol):
     declares_classes: bool = False  # whether files list the classes in a fixed order
     numbers_classes: bool = False  # whether boxes refer to classes by number
     fractions: bool = False  # whether boxes are fractions, and so can't extend beyond the image
-    one_file: bool = False  # whether one annotation file may hold all boxes
+    one_file: bool = False  # whether one annotation file may contain all boxes
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:
-        """Return a file typical of the format in the dataset or the folders in it, or None."""
+        """Return a file typical of the format from any of `folders`, or None."""
 
     def read(
         self, source: Path, annotations: Path | None = None, names: Sequence[str] | None = None
     ) -> Annotations:
         """Read the annotated fields of `source`.
 
-        `annotations` is the folder or file with the boxes, if elsewhere; `names` are those of the
-        classes 0, 1, 2, ..., if the format numbers them. Files and boxes that can't be read are
-        problems.
+        `annotations` is the folder or file with the boxes, if elsewhere; `names` are the names of
+        classes 0, 1, 2, ..., if the format numbers them. Unreadable files and boxes are problems.
 
         Raises
         ------
         AnnotationError
-            If nothing can be read without a file that is invalid.
+            If an invalid file prevents reading anything.
         DatasetError
             If there are no annotation files or no images.
         """
 
     def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
-        """Write the annotation files of `fields` into `folder`."""
+        """Write the annotation files of `fields` to `folder`."""
 
 
 class FieldImages:
-    """The images of a folder, found by any name that an annotation file uses.
+    """The images of a folder, found by the names in annotation files.
 
-    Field names start with `prefix`, the folder of their split. An empty folder is a `DatasetError`.
+    Field names start with `prefix`, the split's folder. Raises `DatasetError` for an empty folder.
     """
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
@@ -126,7 +125,7 @@ class FieldImages:
         self._lookup = Lookup((self._relative(path), path) for path in paths)
 
     def find(self, name: str) -> tuple[Path, ...]:
-        """Return the images that `name` may mean: none, one, or several if it is ambiguous."""
+        """Return the images that match `name`: none, one, or several if it is ambiguous."""
         return self._lookup.find(name)
 
     def name(self, image: Path) -> str:
@@ -181,7 +180,7 @@ class Collector:
     ) -> Annotations:
         """Return everything collected; images without annotations are a problem.
 
-        `lacking` is the word for missing annotations, such as ``box file``.
+        `lacking` is the noun for missing annotations, such as ``box file``.
         """
         for image, files in self._twice.items():
             self.problems.append(
@@ -200,7 +199,7 @@ class Collector:
 
 
 def split_of(name: str) -> Split | None:
-    """Return the split that the first folder of a field's name stands for.
+    """Return the split that the first folder in a field's name means.
 
     >>> split_of("valid/patient 3/field 7")
     'valid'
@@ -212,14 +211,14 @@ def split_of(name: str) -> Split | None:
 def fields_by_split(
     fields: Sequence[FieldToWrite],
 ) -> Iterator[tuple[Split | None, list[FieldToWrite]]]:
-    """Yield the fields of each split that has any; those in no split come last, as None."""
+    """Yield the fields of each split that has any; those without a split come last, as None."""
     for split in (*SPLITS, None):
         if members := [field for field in fields if field.split == split]:
             yield split, members
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Write a number with its noun: ``counted(2, "box", "boxes")`` is ``2 boxes``."""
+    """Return a number with its noun: ``counted(2, "box", "boxes")`` is ``2 boxes``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
@@ -230,7 +229,7 @@ def some(names: Sequence[str], shown: int = 5) -> str:
 
 
 def then(problem: object, result: str) -> str:
-    """Append what happened to a problem, such as an error, as a second sentence."""
+    """Append the consequence of a problem as a second sentence."""
     return f"{str(problem).removesuffix('.')}. {result}"
 
 
@@ -240,5 +239,5 @@ def tidy(value: float) -> float:
 
 
 def whole_number(value: float) -> float:
-    """Return a whole number as an int, so that it is written without ``.0``."""
+    """Convert a whole number to int, so that it is written without ``.0``."""
     return int(value) if float(value).is_integer() else value

@@ -1,4 +1,4 @@
-"""COCO: one JSON file of images, annotations and categories for each split.
+"""COCO: one JSON file of images, annotations and categories per split.
 
 ``SOURCE/annotations/instances_<split>.json`` with the images in ``SOURCE/images`` (or SOURCE
 itself), ``_annotations.coco.json`` next to the images in a folder for each split (Roboflow), or one
@@ -135,7 +135,7 @@ def _annotation(number: int, image: int, category: int, box: Box) -> dict[str, o
 
 
 def _find_files(folder: Path) -> list[Path]:
-    """Return the COCO files of a folder, by their usual names, else by their content."""
+    """Return the COCO files of a folder, by their usual names or else by content."""
     if (roboflow := folder / _ROBOFLOW).is_file():
         return [roboflow]
     for usual in (folder / "annotations", folder / "Annotations"):
@@ -152,7 +152,7 @@ def _is_coco(file: Path) -> bool:
         return False
     if b'"images"' in start or b'"annotations"' in start:
         return True
-    # Label tools also write a small file of categories; in a large one, the rest may follow.
+    # Label tools also write a small file of categories; in a large file, the rest may follow.
     return b'"categories"' in start and len(start) == _START_BYTES
 
 
@@ -175,13 +175,13 @@ def _places(source: Path, annotations: Path | None) -> list[Place]:
 
 
 def _parse(file: Path) -> Mapping[str, list[Any]]:
-    """Read a JSON file and check that it holds the three lists of COCO."""
+    """Read a JSON file, and check that it contains COCO's three lists."""
     try:
         value = json.loads(read_text(file, MAX_JSON_BYTES).content)
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{file} is not valid JSON: {error}.") from error
     except MemoryError as error:
-        raise AnnotationError(f"{file} does not fit into memory. Split it.") from error
+        raise AnnotationError(f"{file} does not fit in memory. Split it.") from error
     if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in _LISTS):
         kind = type(value).__name__
         keys = f"the keys {some(list(value), 10)}" if isinstance(value, dict) else f"a {kind}"
@@ -345,7 +345,7 @@ class _Reader:
             )
 
     def _candidates(self, name: str, split: Split | None) -> tuple[Path, ...]:
-        """Find an image; of several with one name, that in the folder of the file's split."""
+        """Find an image; of several with the same name, the one in the file's split folder."""
         found = self.images.find(name)
         if len(found) > 1 and split is not None:
             found = tuple(path for path in found if split_of(self.images.name(path)) == split)

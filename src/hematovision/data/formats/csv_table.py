@@ -152,8 +152,8 @@ def _only_table(source: Path) -> Place:
 class _BoxTable:
     """A table and the meaning of its columns.
 
-    `box` converts a row into corners; None if the table has no boxes. `size` holds the columns of
-    the image's width and height, if there are any.
+    `box` converts a row to corners; None if the table has no boxes. `size` names the columns of the
+    image's width and height, if present.
     """
 
     table: Table
@@ -166,12 +166,12 @@ class _BoxTable:
 
     @property
     def in_pixels(self) -> bool:
-        """Whether a value is above 1; a usable box in pixels extends beyond 2."""
-        # Corner plus size may exceed 1 by a rounding.
+        """Whether a value is above 1, which means pixels."""
+        # Corner plus size may exceed 1 by a rounding error.
         return any(value > 1 + _ROUNDING for box in self.boxes() for value in box)
 
     def boxes(self) -> Iterator[Box]:
-        """Yield the boxes of all rows that have a usable one."""
+        """Yield the usable boxes of all rows."""
         for row in self.table.rows:
             try:
                 if self.box is not None:
@@ -189,7 +189,7 @@ def _check_alike(tables: Mapping[Place, _BoxTable]) -> None:
     without = [str(place.boxes) for place, table in tables.items() if table.box is None]
     if without and len(without) < len(tables):
         raise AnnotationError(
-            f"{', '.join(without)} have no columns for boxes, but the other tables have. Import "
+            f"{', '.join(without)} have no columns for boxes, but the other tables do. Import "
             "them separately, with --annotations FILE."
         )
 
@@ -258,7 +258,7 @@ def _column(table: Table, names: tuple[str, ...]) -> str | None:
 
 
 def _box_columns(table: Table) -> tuple[tuple[str, ...], Callable[[Row], Box] | None]:
-    """Return the columns of the boxes, and the function that converts a row into corners."""
+    """Return the columns of the boxes, and the function that converts a row to corners."""
     for kind, corners in ((_CORNERS, _as_is), (_CENTRES, _from_centre), (_SIZES, _from_corner)):
         columns = tuple(column for names in kind if (column := _column(table, names)) is not None)
         if len(columns) == len(kind):
@@ -290,9 +290,9 @@ def _from_centre(x: float, y: float, width: float, height: float) -> Box:
 
 
 def _size_columns(table: Table, box: tuple[str, ...]) -> tuple[str, str] | None:
-    """Return the columns of the image's size, named so, or ``width`` and ``height`` with corners.
+    """Return the columns of the image's size; ``width`` and ``height`` only if boxes are corners.
 
-    In some files these are the size of the box; then they equal the size of every box.
+    In some files, these are the size of the box, and then equal every box's size.
     """
     width, height = _column(table, _IMAGE_WIDTH), _column(table, _IMAGE_HEIGHT)
     if width is not None and height is not None:
@@ -378,7 +378,7 @@ class _Reader:
         return NamedBox(row[self.table.label], box, where)
 
     def _field(self, image: Path, row: Row) -> AnnotatedField:
-        """Return a field without its boxes."""
+        """Return a field without boxes."""
         name = self.images.name(image)
         named = find_split(row[self.table.split]) if self.table.split else None
         return AnnotatedField(
@@ -392,7 +392,7 @@ class _Reader:
         )
 
     def _add(self, field: AnnotatedField) -> None:
-        """Add a field; a cell image can have only one label."""
+        """Add a field; reject a cell image with several labels."""
         labels = {normalise(box.label) for box in field.boxes}
         if self.table.box is None and len(labels) > 1:
             named = ", ".join(f"{box.label!r}" for box in field.boxes)

@@ -36,13 +36,13 @@ class Place:
 
     boxes: Path  # a folder of annotation files, or one file
     images: Path  # the image folder
-    prefix: str = ""  # the folder of the split that holds both, if any
+    prefix: str = ""  # the split's folder, which contains both, if any
 
 
 def find_places(
     source: Path, annotations: Path | None, find: Callable[[Path], Path | None]
 ) -> list[Place]:
-    """Return where the annotation files are: `annotations`, else in `source`, else in its folders.
+    """Find the annotation files: `annotations`, or else in `source`, or else in its folders.
 
     `find` returns the annotation files directly in a folder, or None.
     """
@@ -57,7 +57,7 @@ def find_places(
 
 
 def open_places(places: Sequence[Place], found: Collector) -> list[tuple[Place, FieldImages]]:
-    """List the images of each place; if one of several places has none, that is a problem.
+    """List the images of each place; a place without images is a problem if there are others.
 
     Raises `DatasetError` if there are no images at all.
     """
@@ -86,7 +86,7 @@ def image_folder(folder: Path) -> Path:
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """Return the folders in `folder`, sorted, without hidden ones and leftovers of archives."""
+    """Return the folders in `folder`, sorted, without hidden ones and ``__MACOSX``."""
     try:
         inner = sorted(folder.iterdir())
     except OSError as error:
@@ -99,7 +99,7 @@ def visible_folders(folder: Path) -> list[Path]:
 def visible_files(folder: Path, pattern: str) -> list[Path]:
     """Return the visible files in `folder` at any depth that match `pattern`, sorted.
 
-    `pattern` is in lower case, such as ``*.xml``; the case of file names is ignored.
+    `pattern` is in lower case, such as ``*.xml``; matching ignores case.
     """
     return sorted(
         file
@@ -110,7 +110,7 @@ def visible_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def without_wrapper(source: Path) -> Path:
-    """Descend through folders that hold only one other folder, as unpacked archives do."""
+    """Descend through folders that contain only one other folder, as in unpacked archives."""
     while True:
         folders = visible_folders(source)
         files = any(path.is_file() and not is_hidden(path.name) for path in source.iterdir())

@@ -1,9 +1,9 @@
 """Pascal VOC: one XML file per field, with boxes in pixels.
 
 ``SOURCE/Annotations/**/*.xml`` and ``SOURCE/JPEGImages/`` (or ``images/``, or SOURCE itself), the
-same in a folder for each split, or box files next to their images (Roboflow). The image is found by
-the name of its XML file; the ``<filename>`` inside is often outdated and used only if that fails.
-Coordinates are taken as they are: files differ in whether the first pixel is 0 or 1.
+same in a folder per split, or box files next to their images (Roboflow). The image is found by the
+name of its XML file; the ``<filename>`` inside is often outdated and used only if that fails.
+Coordinates are not changed, although files differ in whether the first pixel is 0 or 1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hematovision.images.boxes import Box, Size
 __all__ = ["Voc"]
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-# Control characters that XML can't hold in any form; they are written as escapes such as \x01.
+# Characters that are not valid in XML; they are written as escapes such as \x01.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -170,7 +170,7 @@ def _parse(file: Path) -> tuple[ET.Element, list[int]]:
 
 
 def _image(images: FieldImages, file: Path, root: ET.Element) -> Path | str:
-    """Find a file's image; a text is the reason why there is none."""
+    """Return a file's image, or text with the reason why there is none."""
     filename = (root.findtext("filename") or "").strip()
     for name in (file.with_suffix("").as_posix(), filename):
         found = images.find(name) if name else ()

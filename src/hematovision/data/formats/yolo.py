@@ -51,7 +51,7 @@ from hematovision.images.boxes import Box, Size
 __all__ = ["Yolo"]
 
 _NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
-# Label tools round; a value this far outside [0, 1] is a pixel or another format's column.
+# Label tools round; a value further outside [0, 1] is in pixels or from another format.
 _TOLERANCE = 0.05
 _POLYGONS = "polygons or rotated boxes"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -129,7 +129,7 @@ class Yolo(AnnotationFormat):
 
 
 def _to_fractions(box: Box, size: Size) -> tuple[str, str, str, str]:
-    """Return centre and size as fractions, in as few digits as give the same pixels."""
+    """Return centre and size as fractions, with as few digits as preserve the pixels."""
     x, width = _fraction_pair(box[0], box[2], size[0])
     y, height = _fraction_pair(box[1], box[3], size[1])
     return x, y, width, height
@@ -145,20 +145,20 @@ def _fraction_pair(low: float, high: float, side: int) -> tuple[str, str]:
 
 
 def _shortest(value: float, digits: int) -> str:
-    """Write a fraction with six decimals, as YOLO tools do, or as many as it needs."""
+    """Format a fraction with six decimals, like YOLO tools, or more if needed."""
     text = f"{value:.{digits}f}"
     extra = digits - 6
     return text[: len(text) - extra] + text[-extra:].rstrip("0") if extra else text
 
 
 def _read_lists(source: Path) -> Lookup[Split]:
-    """Read the lists of images that Darknet and CVAT keep: ``train.txt``, ``valid.txt``."""
+    """Read the lists of images of Darknet and CVAT: ``train.txt``, ``valid.txt``."""
     lists = [(file, find_split(file.stem)) for file in sorted(source.glob("*.txt"))]
     return Lookup((line, split) for file, split in lists if split for line in read_lines(file))
 
 
 def _is_label_file(file: Path) -> bool:
-    """Whether a text file may be a label file, not a list of names or images, or a README."""
+    """Return whether a text file may be a label file, not a list of names or a README."""
     lists = file.name in _NAME_LISTS or find_split(file.stem) is not None
     return not lists and not file.name.casefold().startswith(("readme", "license", "."))
 
@@ -280,7 +280,7 @@ def _hint(names: Sequence[str]) -> str:
 def _find_names(
     source: Path, places: Sequence[Place], yaml: _DataYaml | None, found: Collector
 ) -> tuple[str, ...]:
-    """Return the names of the class ids from the first file that has them; maybe none."""
+    """Return the names of the class ids from the first file that has them, or no names."""
     inner = (place.boxes for place in places)
     folders = dict.fromkeys((source, *inner, *visible_folders(source)))
     lists = [file for f in folders for name in _NAME_LISTS if (file := f / name).is_file()]
@@ -307,7 +307,7 @@ class _DataYaml:
     problems: tuple[str, ...]  # splits whose images can't be found
 
     def split(self, image: Path) -> Split | None:
-        """Return the split of an image: that of a list, or of the innermost folder around it."""
+        """Return the split of an image, from a list or from its innermost folder."""
         listed = self.lists.find(image.relative_to(self.source).as_posix())
         if len(listed) == 1:
             return listed[0]
@@ -315,7 +315,7 @@ class _DataYaml:
 
 
 def _find_yaml(source: Path) -> Path | None:
-    """Return the ``data.yaml`` of a folder, under any of its usual names."""
+    """Return the ``data.yaml`` of a folder, with any of its usual names."""
     usual = next((file for name in _YAML_FILES if (file := source / name).is_file()), None)
     if usual is not None:
         return usual
@@ -324,7 +324,7 @@ def _find_yaml(source: Path) -> Path | None:
 
 
 def _read_yaml(file: Path, source: Path) -> _DataYaml:
-    """Read a ``data.yaml``; its paths are looked up inside `source`, wherever they point."""
+    """Read a ``data.yaml``; its paths are always looked up inside `source`."""
     value = _load_yaml(file)
     names = _yaml_names(file, value["names"]) if "names" in value else ()
     folders: dict[Path, Split] = {}
@@ -359,7 +359,7 @@ def _load_yaml(file: Path) -> Mapping[str, Any]:
 
     text = read_text(file, _MAX_YAML_BYTES).content
     try:
-        # Aliases let a kilobyte stand for gigabytes; box files need none.
+        # Aliases can expand a kilobyte to gigabytes; box files do not need them.
         if any(isinstance(token, yaml.AliasToken | yaml.AnchorToken) for token in yaml.scan(text)):
             raise AnnotationError(
                 f"{file}: anchors and aliases (& and *) are not accepted. Write the values out, or "
@@ -413,8 +413,8 @@ def _inside(source: Path, folder: Path, base: str, path: str, split: Split) -> P
     """Find a path of ``data.yaml`` inside `source`; None if it isn't there.
 
     Paths from another machine are matched by their end, also with the folders swapped:
-    ``/content/bccd/train/images`` may be ``images/train`` here. An end without the name of the
-    split doesn't count: it would be the images of all splits. Links inside `source` are followed.
+    ``/content/bccd/train/images`` may be ``images/train`` here. The end must contain the name of
+    the split, or it would match the images of all splits. Links inside `source` are followed.
     """
     path = path.replace("\\", "/")
     names = [name for name in PurePosixPath(path).parts if name not in ("..", ".", "/")]

@@ -1,8 +1,8 @@
-"""Image formats: each file is checked from its first byte to its last, and described, undecoded.
+"""Image formats: each file is checked from start to end and described, but not decoded.
 
-Decoders paint what is missing from a cut file grey and report nothing, so every module walks its
-container to the end. It passes on only what the pixels need: no text, colour profile, thumbnail or
-further page reaches the decoder, where it could be inflated, misread or warned about.
+Decoders fill the missing part of a truncated file with grey and report nothing, so each module
+checks its container to the end. Only the data that the pixels need is passed to the decoder: text,
+colour profiles, thumbnails and further pages could be inflated, misread or warned about.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ _SIGNATURES = (
 def inspect(source: Source) -> EncodedImage:
     """Recognise the format by the first bytes, check that the file is complete, and describe it.
 
-    Raises `NotAnImageError` if the format is not accepted, or is a variant that cannot be decoded
-    faithfully. Raises `TruncatedImageError` if the container ends early, contradicts itself or
-    fails its checksums.
+    Raises `NotAnImageError` if the format is not accepted, or the variant cannot be decoded
+    correctly. Raises `TruncatedImageError` if the container ends early, is inconsistent or fails a
+    checksum.
     """
     data, called = source.data, unsupported_format(source.name)
     if called and _is_raw_or_slide(source.name):
@@ -135,7 +135,7 @@ def inspect(source: Source) -> EncodedImage:
 
 
 def _inspect_dicom(source: Source) -> EncodedImage:
-    """Import the DICOM reader on first use: it is an extra, and slow to import."""
+    """Import the DICOM reader on first use: it needs an extra, and is slow to import."""
     source.require_module("pydicom", "a DICOM image")
     module = importlib.import_module("hematovision.images.formats.dicom")
     encoded: EncodedImage = module.inspect(source)
@@ -163,5 +163,5 @@ def _name_content(data: bytes) -> str | None:
 
 
 def _is_raw_or_slide(path: str | PurePath) -> bool:
-    """Whether the suffix is that of a raw image or slide: TIFFs whose first page is a preview."""
+    """Return whether the suffix is a raw image's or slide's: the first page may be a preview."""
     return (unsupported_format(path) or "").startswith((_RAW, _SLIDE, "an Olympus slide"))

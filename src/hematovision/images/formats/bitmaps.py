@@ -1,4 +1,4 @@
-"""BMP, GIF, PNG and WebP: each file is checked to its end and described.
+"""BMP, GIF, PNG and WebP: each file is checked to the end and described.
 
 Specifications: Microsoft's Bitmap Storage, GIF89a (CompuServe 1990), W3C PNG (third edition) and
 RFC 9649.
@@ -26,9 +26,9 @@ _RAW, _BITFIELDS = 0, 3
 
 
 def inspect_bmp(source: Source) -> EncodedImage:
-    """Check that a BMP holds every row that its header declares, and describe it.
+    """Check that a BMP contains every row that its header declares, and describe it.
 
-    Run-length coded BMPs are rejected: they are rare, and a cut one looks like a complete one.
+    Run-length coded BMPs are rejected: they are rare, and truncation cannot be detected.
     """
     file_size, _, start, header = source.unpack("<IIII", 2)
     width, height, bits, compression = _bmp_header(source, header)
@@ -38,7 +38,7 @@ def inspect_bmp(source: Source) -> EncodedImage:
             "8, 16, 24 or 32 bits, uncompressed"
         )
     if width <= 0 or height == 0 or start < 14 + header:
-        raise source.damaged("the BMP's header contradicts itself")
+        raise source.damaged("the BMP's header is inconsistent")
     row = (width * bits + 31) // 32 * 4
     source.require(start, row * abs(height))
     source.require(0, file_size)
@@ -56,15 +56,15 @@ def _bmp_header(source: Source, header: int) -> tuple[int, int, int, int]:
 
 
 _EXTENSION, _IMAGE, _TRAILER, _CONTROL = 0x21, 0x2C, 0x3B, 0xF9
-# Limit on the sub-blocks of all frames: even an empty one takes an iteration. Encoders fill them
-# with 255 bytes, so `MAX_BYTES` need about this many. A block takes as long as 16 sub-blocks.
+# Limit on the sub-blocks of all frames, since even empty ones take time. Encoders write 255 bytes
+# per sub-block, so `MAX_BYTES` need about this many. A block takes as long as 16 sub-blocks.
 _MAX_BLOCKS, _BLOCK_COST = 2**20, 16
 
 
 def inspect_gif(source: Source) -> EncodedImage:
     """Check every block of a GIF up to its trailer and describe its first frame.
 
-    Only that frame is passed on, in a screen that is large enough for it.
+    Only that frame is passed to the decoder, on a screen that fits it.
     """
     *screen, flags = source.unpack("<HHB", 6)
     start = 13 + _table_bytes(flags)
@@ -82,7 +82,7 @@ def inspect_gif(source: Source) -> EncodedImage:
     left, top, width, height = struct.unpack_from("<HHHH", frame, 1)
     width, height = max(screen[0], left + width), max(screen[1], top + height)
     if max(width, height) > 0xFFFF:
-        raise source.damaged("the GIF's first frame lies outside its screen")
+        raise source.damaged("the GIF's first frame is outside its screen")
     parts = header[:6], struct.pack("<HH", width, height), header[10:], control, frame, b";"
     return EncodedImage("GIF", width, height, b"".join(parts))
 
@@ -115,8 +115,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE = 2**14  # inflates to 16 MB at most
-# Each chunk of a PNG or WebP takes an iteration, and a file can hold millions of empty ones.
-# PNG encoders put at least 8 kB into each, so `MAX_BYTES` need 32,768; a WebP has one per frame.
+# Each chunk of a PNG or WebP takes time, and a file can contain millions of empty ones. PNG
+# encoders write at least 8 kB per chunk, so `MAX_BYTES` need 32,768; a WebP has one per frame.
 _MAX_CHUNKS = 2**16
 # First column and row and the steps between them, for each pass over the image (PNG, section 8).
 _ONE_PASS = ((0, 0, 1, 1),)
@@ -124,15 +124,15 @@ _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 )  # fmt: skip
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-# An image with any other critical chunk cannot be shown faithfully (PNG, section 5.4).
+# An image with any other critical chunk cannot be decoded correctly (PNG, section 5.4).
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
 def inspect_png(source: Source) -> EncodedImage:
     """Check every chunk of a PNG and describe it; bytes after IEND are ignored.
 
-    Only the chunks that pixels need are passed on: a text or profile chunk that would inflate to
-    gigabytes is checked but never inflated.
+    Only the chunks that pixels need are passed to the decoder: a text or profile chunk that would
+    inflate to gigabytes is checked but never inflated.
     """
     chunks = dict[bytes, bytes]()
     pieces, pixels = [_SIGNATURE], list[bytes]()
@@ -188,7 +188,7 @@ def _check_first(source: Source, kind: bytes, content: bytes, *, again: bool) ->
 def _check_rows(source: Source, header: bytes, pixels: list[bytes]) -> None:
     """Check that the compressed pixels cover every row; the decoder would leave missing rows black.
 
-    This inflates the stream once more, in small pieces and no further than the image needs.
+    The stream is inflated in small pieces, and only as far as the image needs.
     """
     needed, found = _raw_bytes(header), 0
     inflater = zlib.decompressobj()
@@ -199,11 +199,11 @@ def _check_rows(source: Source, header: bytes, pixels: list[bytes]) -> None:
     except zlib.error as error:
         raise source.damaged(f"the PNG's pixels cannot be inflated ({error})") from error
     if found < needed:
-        raise source.damaged(f"the PNG holds {found:,} bytes of pixels; its size needs {needed:,}")
+        raise source.damaged(f"the PNG has {found:,} bytes of pixels; its size needs {needed:,}")
 
 
 def _raw_bytes(header: bytes) -> int:
-    """Return the number of bytes of all rows once inflated, with one filter byte per row."""
+    """Return the inflated size of all rows in bytes, with one filter byte per row."""
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     total = 0
     for left, top, across, down in _ADAM7 if interlaced else _ONE_PASS:
@@ -232,7 +232,7 @@ def _transparent(source: Source, colour: int, content: bytes) -> tuple[int, ...]
 def inspect_webp(source: Source) -> EncodedImage:
     """Check a WebP's chunks against its declared length and describe it.
 
-    The size is checked here because the decoder allocates two canvases as soon as it opens a file.
+    The size is checked here because the decoder allocates two canvases on opening.
     """
     (length,) = source.unpack("<I", 4)
     source.require(8, length)

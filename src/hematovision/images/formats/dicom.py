@@ -1,6 +1,6 @@
 """DICOM: one frame, read by pydicom within limits, as 8-bit greys or colours (PS3.3).
 
-`formats.inspect` imports this module when it meets a DICOM file: pydicom is an extra.
+`formats.inspect` imports this module only for DICOM files, since pydicom is an extra.
 """
 
 from __future__ import annotations
@@ -70,27 +70,27 @@ _WANTED: list[BaseTag | int] = [
 ]  # fmt: skip
 
 # A read takes a few microseconds, and an element two to four reads. Headers have about a hundred
-# elements; the limit is reached in a second.
+# elements; reaching the limit takes a second.
 _MAX_READS = 2**16
 _MAX_VALUE, _MAX_TABLE = 2**10, 2**17  # bytes of a value: pydicom converts lists one by one
 _CHARACTER_SET = (b"\x08\0\x05\0", b"\0\x08\0\x05")
 _RUN_PADDING = 2**8
 _BAND_SAMPLES = 2**20
 
-# What pydicom raises on damaged files, including errors of its own code on hostile ones.
+# pydicom's errors on damaged files, including bugs triggered by hostile files.
 _PYDICOM_ERRORS = (
     OSError, ValueError, struct.error, EOFError, LookupError, TypeError, AttributeError,
     ArithmeticError, AssertionError, RuntimeError, BytesLengthException, InvalidDicomError,
 )  # fmt: skip
 
-# Python's warning filters and pydicom's logger are global: one thread at a time changes and
-# restores them.
+# Python's warning filters and pydicom's logger are global, so only one thread at a time may change
+# and restore them.
 _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The only frame of a file, as its header describes it."""
+    """A file's only frame, as described in the header."""
 
     dataset: Dataset
     syntax: UID
@@ -113,7 +113,7 @@ class _Elements(io.BytesIO):
         self._in_character_set = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as `io.BytesIO` does; raise `ValueError` after too many reads.
+        """Like `io.BytesIO.read`, but raise `ValueError` after too many reads.
 
         pydicom looks up a character set entry by entry, also inside sequences, so each of its bytes
         counts as a read.
@@ -131,7 +131,7 @@ class _Elements(io.BytesIO):
 def inspect(source: Source) -> EncodedImage:
     """Read a DICOM file's header, check that its one frame is complete, and decode it.
 
-    Greys are scaled by the window that the header declares, else by the range of their bits.
+    Greys are scaled by the window in the header, or by the range of their bits.
     """
     with _quiet(source, "header"):
         frame = _read_frame(source)
@@ -211,7 +211,7 @@ def _read_elements(source: Source) -> tuple[Dataset, UID]:
 
 
 def _up_to_pixels(elements: _Elements, syntax: UID) -> Dataset:
-    """Keep the wanted elements; nothing after the pixels is read."""
+    """Keep the wanted elements; stop at the pixels."""
     kept = dict[BaseTag, RawDataElement | DataElement]()
     for element in data_element_generator(
         elements, syntax.is_implicit_VR, syntax.is_little_endian,
@@ -224,7 +224,7 @@ def _up_to_pixels(elements: _Elements, syntax: UID) -> Dataset:
 
 
 def _check_length(tag: BaseTag, _: str | None, length: int) -> bool:
-    """Raise `ValueError` for a value longer than any real one; called for each element."""
+    """Raise `ValueError` if an element's value is longer than any real one."""
     most = _MAX_TABLE if tag in _TABLES else _MAX_VALUE
     if tag in _WANTED and tag != _PIXELS and length > most:
         raise ValueError("a value that is too long")
@@ -232,7 +232,7 @@ def _check_length(tag: BaseTag, _: str | None, length: int) -> bool:
 
 
 def _check_syntax(source: Source, name: str) -> UID:
-    """Reject unsupported transfer syntaxes, and those that inflate to any size."""
+    """Reject unsupported transfer syntaxes, and deflated ones, which have no size limit."""
     syntax = UID(name)
     if not name:
         raise source.damaged("the DICOM file has no transfer syntax, which defines its encoding")
@@ -261,7 +261,7 @@ def _whole(dataset: Dataset, keyword: str, default: int = 0) -> int:
 
 
 def _check_samples(source: Source, frame: _Frame) -> None:
-    """Reject samples that are not of 8 or 16 bits, or whose black and white are undefined."""
+    """Reject samples that do not have 8 or 16 bits, or have no defined black and white."""
     inside = 1 <= frame.stored <= frame.high + 1 <= frame.allocated
     if frame.allocated not in (8, 16) or not inside:
         raise source.unsupported(
@@ -279,21 +279,21 @@ def _check_samples(source: Source, frame: _Frame) -> None:
         raise source.unsupported(
             "it is a DICOM image of signed samples without a window, so black and white are "
             "undefined",
-            "Set the window in the program that made it and save 8 bits, unsigned.",
+            "Set the window in the program that made it, and save it with unsigned 8-bit samples.",
         )
 
 
 def _has_window(frame: _Frame) -> bool:
-    """Whether the header has a usable window (PS3.3, C.11.2.1.2)."""
+    """Return whether the header has a usable window (PS3.3, C.11.2.1.2)."""
     names = ("WindowCenter", "WindowWidth")
     centre, width = (_first(frame.dataset, name) for name in names)
     return centre is not None and width is not None and bool(np.isfinite(centre) and width >= 1)
 
 
 def _coded(source: Source, frame: _Frame) -> EncodedImage:
-    """Describe the JPEG or JPEG 2000 inside, which must match the header.
+    """Describe the embedded JPEG or JPEG 2000, which must match the header.
 
-    Our own decoder reads it: pydicom's paints missing parts grey.
+    It is decoded by our own decoder: pydicom's fills missing parts with grey.
     """
     data = get_frame(frame.dataset.PixelData, 0, number_of_frames=1)
     grey = frame.photometric in (_GREY, _INVERTED_GREY)
@@ -318,8 +318,8 @@ def _coded(source: Source, frame: _Frame) -> EncodedImage:
 def _with_colours(data: bytes, *, ybr: bool) -> bytes:
     """Add Adobe's marker, which declares RGB or YCbCr, to a JPEG without it or JFIF's.
 
-    Inside DICOM the header declares the colours; without a marker the decoder assumes YCbCr. It
-    ignores markers that are too short.
+    The DICOM header declares the colours, but without a marker the decoder assumes YCbCr. The
+    decoder ignores markers that are too short.
     """
     start = data[: 2**12]
     if _ADOBE.search(start) or b"JFIF\0" in start:
@@ -335,7 +335,7 @@ def _rendered(source: Source, frame: _Frame) -> EncodedImage:
         pixels = _looked_up(samples, _palette(source, frame))
     elif frame.samples == 3:
         pixels = _looked_up(samples, _full_range(frame))
-        if frame.photometric in _YBR:  # pydicom's own conversion takes ten times the memory
+        if frame.photometric in _YBR:  # pydicom's conversion needs ten times the memory
             pixels = np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
     else:
         greys = _windowed(frame) if _has_window(frame) else _full_range(frame)
@@ -347,7 +347,7 @@ def _rendered(source: Source, frame: _Frame) -> EncodedImage:
 
 
 def _looked_up(samples: NDArray[Any], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Look samples up in bands of rows: NumPy's indices take eight bytes per sample."""
+    """Look up samples in bands of rows, since NumPy's indices use eight bytes per sample."""
     result = np.empty((*samples.shape, *table.shape[1:]), np.uint8)
     rows = max(1, _BAND_SAMPLES // samples[0].size)
     for top in range(0, len(samples), rows):
@@ -365,7 +365,7 @@ def _decoded(source: Source, frame: _Frame) -> NDArray[Any]:
         index=0,
         raw=True,
         decoding_plugin="pydicom" if run_lengths else "",
-        # pydicom takes BitsStored - 1 as the highest stored bit and ignores HighBit.
+        # pydicom assumes that BitsStored - 1 is the highest stored bit, and ignores HighBit.
         correct_unused_bits=False,
         pixel_representation=0,
         planar_configuration=_whole(frame.dataset, "PlanarConfiguration"),
@@ -385,7 +385,7 @@ def _check_runs(source: Source, frame: _Frame) -> None:
     for start, stop in zip(offsets[:segments], stops, strict=False):
         segment = content.take(start, stop - start)
         if len(segment) > 2 * most or _run_bytes(segment, most) > most:
-            raise source.damaged("its DICOM pixels hold more run lengths than its size needs")
+            raise source.damaged("its DICOM pixels have more run lengths than its size needs")
 
 
 def _run_bytes(segment: bytes, most: int) -> int:
@@ -420,7 +420,7 @@ def _windowed(frame: _Frame) -> NDArray[np.uint8]:
     window.WindowWidth = _first(frame.dataset, "WindowWidth")
     window.VOILUTFunction = _first(frame.dataset, "VOILUTFunction") or "LINEAR"
     for keyword, default in (("RescaleSlope", 1), ("RescaleIntercept", 0)):
-        if _first(frame.dataset, keyword) is None:  # pydicom would ignore the other one, too
+        if _first(frame.dataset, keyword) is None:  # pydicom would also ignore the other one
             setattr(frame.dataset, keyword, default)
     greys = apply_windowing(apply_rescale(numbers, frame.dataset), window)
     if not np.isfinite(greys).all():
@@ -429,7 +429,7 @@ def _windowed(frame: _Frame) -> NDArray[np.uint8]:
 
 
 def _palette(source: Source, frame: _Frame) -> NDArray[np.uint8]:
-    """Return the palette's colours of 8 bits, one for each number that can be stored."""
+    """Return the palette's 8-bit colours, one for each possible sample value."""
     if not frame.syntax.is_little_endian:
         raise source.unsupported("it is a big-endian DICOM image with a palette")
     colours = apply_color_lut(np.arange(1 << frame.stored), frame.dataset)

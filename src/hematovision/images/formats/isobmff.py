@@ -1,4 +1,4 @@
-"""HEIC, AVIF and JPEG 2000: files made of boxes (ISO/IEC 14496-12, 23008-12 and 15444-1)."""
+"""HEIC, AVIF and JPEG 2000: files of boxes (ISO/IEC 14496-12, 23008-12 and 15444-1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEIF = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 _IMAGES = frozenset({b"hvc1", b"grid", b"iden", b"iovl"})
-# Each box takes an iteration; an image has about ten, and one for each of its tiles.
+# Each box takes time; an image has about ten, and one for each of its tiles.
 _MAX_BOXES = 2**14
 
 
@@ -37,9 +37,9 @@ class _Box:
 
 
 def inspect_heif(source: Source) -> EncodedImage:
-    """Check that all boxes of a HEIC or AVIF are there and describe its primary image.
+    """Check that all boxes of a HEIC or AVIF are present, and describe the primary image.
 
-    The size is the largest that a property declares: that of the image, whatever its tiles are.
+    The size is the largest declared by a property; smaller ones are those of tiles.
     """
     top = {box.kind: box for box in reversed(list(_boxes(source, 0, len(source.data))))}
     brands = _brands(source, top[b"ftyp"])
@@ -81,7 +81,7 @@ def _boxes(source: Source, start: int, stop: int) -> Iterator[_Box]:
             )
         if end > stop:
             raise source.damaged(
-                f"the file ends early: its box {shown_bytes(kind)} reaches to byte {end:,} of only "
+                f"the file ends early: its box {shown_bytes(kind)} extends to byte {end:,} of only "
                 f"{stop:,}"
             )
         yield _Box(kind, content, end)
@@ -110,7 +110,7 @@ def _sizes(source: Source, meta: _Box) -> Iterator[tuple[int, int]]:
 def _without_metadata(source: Source, meta: _Box) -> bytes:
     """Rename the items of a HEIC that are not images, so that the decoder ignores them.
 
-    pi-heif ends the process if the name of an item's type is not text.
+    pi-heif crashes the process if the name of an item's type is not text.
     """
     data = bytearray(source.data)
     for items in _inside(source, meta.start + 4, meta.stop, b"iinf"):
@@ -140,7 +140,7 @@ def _check_reader(source: Source, kind: str) -> None:
 
 
 def _orientation(source: Source) -> int:
-    """Return the orientation of an AVIF: Pillow translates its properties to EXIF."""
+    """Return the orientation of an AVIF, whose properties Pillow translates to EXIF."""
     plugin = importlib.import_module("PIL.AvifImagePlugin")
     try:
         exif = plugin.AvifImageFile(io.BytesIO(source.data)).info.get("exif", b"")
@@ -153,13 +153,13 @@ JPEG2000_CODESTREAM, JPEG2000_CONTAINER = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \
 
 _SIZE, _TILE_PART = 0xFF51, 0xFF90
 _SIGNED = 0x80
-# Each segment and tile-part takes an iteration. A tile has a few parts, and the largest image has
-# 1,024 tiles of 256 x 256.
+# Each segment and tile-part takes time. A tile has a few parts, and the largest image has 1,024
+# tiles of 256 x 256.
 _MAX_SEGMENTS = 2**15
 
 
 def inspect_jpeg2000(source: Source) -> EncodedImage:
-    """Check that the parts of a codestream follow each other up to its end, and describe the image.
+    """Check that a codestream's parts are contiguous to the end, and describe the image.
 
     The decoder would leave missing parts grey or blurred without an error.
     """
@@ -180,7 +180,7 @@ def inspect_jpeg2000(source: Source) -> EncodedImage:
         raise source.unsupported(
             "it is a JPEG 2000 image, which this installation of Pillow cannot read"
         )
-    # Greys of more than 8 bits come in the high bits of 16, colours in 8.
+    # Greys of more than 8 bits are decoded to the high bits of 16, colours to 8.
     deep = bits > 8 and source.unpack(">H", start + 40) == (1,)
     white = ((1 << bits) - 1) << (16 - bits) if deep else 0
     return EncodedImage("JPEG2000", width, height, source.data, bits=16 if deep else 8, white=white)
@@ -197,7 +197,8 @@ def _check_components(source: Source, start: int) -> int:
         raise source.unsupported(
             "it is a JPEG 2000 with signed samples or more than 16 bits, whose black and white "
             "levels are undefined",
-            "Set the range in the program that made it and save 8 or 16 bits, unsigned.",
+            "Set the range in the program that made it, and save it with unsigned 8-bit or 16-bit "
+            "samples.",
         )
     if len(bits) > 1:
         raise source.unsupported(f"it is a JPEG 2000 of mixed depths ({sorted(bits)} bits)")
@@ -211,7 +212,7 @@ def _check_parts(source: Source, position: int, stop: int) -> None:
             return
         if marker == _TILE_PART:
             (size,) = source.unpack(">I", position + 6)
-            if not size:  # the last part, up to the end
+            if not size:  # the last part extends to the end
                 size = source.data.rfind(b"\xff\xd9", position, stop) - position
             length = size - 2
         if marker < 0xFF01 or length < 2 or position + 2 + length > stop:

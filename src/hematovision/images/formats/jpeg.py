@@ -11,7 +11,7 @@ from hematovision.images.formats.source import EncodedImage, Source, read_orient
 __all__ = ["inspect"]
 
 # A marker is 0xFF and a code; 0xFF00 is a stuffed data byte and D0 to D7 are restarts inside the
-# coded data (T.81, B.1.1.5), so neither ends a scan. Fill bytes 0xFF may stand before a marker.
+# coded data (T.81, B.1.1.5), so neither ends a scan. Fill bytes 0xFF may precede a marker.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _STANDALONE = frozenset({0x01, 0xD8})
 _END_MARKER = b"\xff\xd9"
@@ -22,23 +22,22 @@ _READABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # not lossless or 
 _COMPONENTS = (1, 3, 4)
 _PROGRESSIVE, _ARITHMETIC = frozenset({0xC2, 0xCA}), frozenset({0xC9, 0xCA})
 
-# A JPEG that is cut and then given an end marker looks complete: the decoder paints the missing
-# blocks grey without an error. Without the marker it asks for more data instead. It reads up to 8
-# bytes ahead, so that many follow: all ones, which is no Huffman code (T.81, C.2) and ends at most
-# two blocks.
+# A truncated JPEG with an end marker looks complete: the decoder fills the missing blocks with grey
+# without an error. Without the marker, it requests more data instead. It reads up to 8 bytes ahead,
+# so 8 bytes follow: all ones, which is not a Huffman code (T.81, C.2) and ends at most two blocks.
 _LOOK_AHEAD = b"\xff\0" * 8
 
-# Each scan of a progressive JPEG passes over the whole image: a file of a few kB with thousands of
-# empty scans keeps a decoder busy for minutes. Encoders write about 10 scans.
+# Each scan of a progressive JPEG covers the whole image: a few kB with thousands of empty scans
+# would keep the decoder busy for minutes. Encoders write about 10 scans.
 _MAX_SCANS = 100
 
-# Each marker takes an iteration, and a file can hold 134 million. `MAX_BYTES` of metadata need
-# 4,096 segments; restart markers are not counted.
+# Each marker takes time, and a file can contain 134 million. `MAX_BYTES` of metadata need 4,096
+# segments; restart markers are not counted.
 _MAX_SEGMENTS = 2**14
 
 
 class _Walk:
-    """Visits the segments of one JPEG and collects what the pixels need."""
+    """Visits the segments of a JPEG, and collects those that the pixels need."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -50,7 +49,7 @@ class _Walk:
         self.adobe = False
 
     def run(self) -> None:
-        """Visit every segment up to the end of the image."""
+        """Visit every segment to the end of the image."""
         start, code, stop = self._next_marker(2)
         for _ in range(_MAX_SEGMENTS):
             if code == _END:
@@ -134,10 +133,10 @@ class _Frame:
     components: tuple[tuple[int, int, int], ...]
 
     def least_bytes(self) -> int:
-        """Return the least number of bytes that the blocks of an image of one colour take.
+        """Return the minimum number of bytes for the blocks of an image of one colour.
 
-        Each block of 8 x 8 takes a Huffman code for its mean and one for the end of the rest, which
-        progressive JPEGs share among blocks; arithmetic codes may be shorter than a bit.
+        Each 8 x 8 block needs a Huffman code for its mean and one for the end of the rest, which
+        progressive JPEGs share among blocks. Arithmetic codes may be shorter than a bit.
         """
         if self.code in _ARITHMETIC:
             return 0
@@ -151,7 +150,7 @@ class _Frame:
 
 
 def inspect(source: Source) -> EncodedImage:
-    """Check a JPEG from start to end and describe it; bytes after its end are ignored."""
+    """Check a JPEG from start to end and describe it; bytes after the end are ignored."""
     walk = _Walk(source)
     walk.run()
     frame = walk.frame
@@ -160,8 +159,8 @@ def inspect(source: Source) -> EncodedImage:
     data = b"".join(walk.pieces)
     if any(walk.missing.values()) or len(data) < frame.least_bytes():
         raise source.damaged(
-            f"the JPEG ends early: its {walk.scans} scans of {len(data):,} bytes do not hold all "
-            f"of its {frame.width} x {frame.height} pixels"
+            f"the JPEG ends early: its {walk.scans} scans of {len(data):,} bytes are too short for "
+            f"its {frame.width} x {frame.height} pixels"
         )
     at_once = walk.scans == 1 and frame.code not in _PROGRESSIVE | _ARITHMETIC
     return EncodedImage(

@@ -15,10 +15,10 @@ from hematovision.extras import missing_extra
 __all__ = ["MAX_ASPECT", "MAX_SIDE", "EncodedImage", "Source", "read_orientation", "shown_bytes"]
 
 MAX_SIDE = 65_535
-"""Longest side in pixels: the limit of JPEG and GIF, and more than any microscope camera has."""
+"""Longest side in pixels: the limit of JPEG and GIF, and more than any microscope camera's."""
 
 MAX_ASPECT = 100
-"""Longer side over shorter side: no cell is recognisable in an image this uneven."""
+"""Longer side over shorter side: beyond this, no cell is recognisable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +27,21 @@ class Source:
 
     data: bytes  # the whole file
     name: str  # the image's name in errors
-    max_pixels: int  # largest accepted width times height
-    max_aspect: int = MAX_ASPECT  # largest accepted longer side over shorter side
+    max_pixels: int  # maximum width times height
+    max_aspect: int = MAX_ASPECT  # maximum longer side over shorter side
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
-        """Read integers at `offset`, laid out as `struct` describes; raises as `require` does."""
+        """Read integers at `offset` in a `struct` layout; raises like `require`."""
         self.require(offset, struct.calcsize(layout))
         return struct.unpack_from(layout, self.data, offset)
 
     def take(self, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`; raises as `require` does."""
+        """Return `length` bytes from `offset`; raises like `require`."""
         self.require(offset, length)
         return self.data[offset : offset + length]
 
     def require(self, offset: int, length: int) -> None:
-        """Raise `TruncatedImageError` unless the file holds `length` bytes from `offset`."""
+        """Raise `TruncatedImageError` unless the file has `length` bytes from `offset`."""
         if offset < 0 or length < 0 or offset + length > len(self.data):
             raise self.damaged(
                 f"the file ends early: it has {len(self.data):,} bytes, but its header declares "
@@ -51,8 +51,8 @@ class Source:
     def check_size(self, width: int, height: int) -> None:
         """Raise an error for an image without pixels, or with a size beyond the limits.
 
-        Decoders and `fit` spend time and memory on each row and column: a file of 1 kB with a side
-        of millions of pixels would cost more than any real image.
+        Each row and column costs time and memory: a file of 1 kB with a side of millions of pixels
+        would cost more than any real image.
         """
         if width < 1 or height < 1:
             raise self.damaged(f"it declares {width} x {height} pixels")
@@ -83,15 +83,15 @@ class Source:
             raise NotAnImageError(self.name, str(missing))
 
     def damaged(self, reason: str) -> TruncatedImageError:
-        """Return the error for an image that is cut or altered."""
+        """Return the error for a truncated or damaged image."""
         return TruncatedImageError(
             self.name, f"{reason}. Copy the file again from its source, or leave it out."
         )
 
     def overloaded(self, kind: str, limit: int, parts: str) -> TruncatedImageError:
-        """Return the error for a file of more parts than any encoder writes.
+        """Return the error for a file with more parts than any encoder writes.
 
-        Each part takes time, however small it is, so parts are counted before work is done on them.
+        Even a small part takes time, so parts are counted before they are processed.
         """
         return TruncatedImageError(
             self.name,
@@ -106,28 +106,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """An image as its container describes it, ready for the decoder."""
+    """An image as described by its container, ready for the decoder."""
 
     format: str  # JPEG, PNG, TIFF, BMP, WEBP, GIF, AVIF, HEIF, JPEG2000 or DICOM
     width: int  # in pixels as stored, before the orientation is applied
     height: int
-    data: bytes  # the file, reduced to what the pixels need
+    data: bytes  # the file, reduced to the data that the pixels need
     orientation: int = 1  # 1 to 8, as in Exif 2.32, section 4.6.4, tag Orientation
-    # per sample, as stored: 16, or anything else for images that are 8 bits once decoded
+    # per sample, as stored; unless it is 16, the decoded image has 8 bits
     bits: int = 8
     # the grey or RGB value of transparent pixels, in stored units; empty if there is none
     transparent: tuple[int, ...] = ()
-    inverted: bool = False  # whether the decoded numbers run from white to black
+    inverted: bool = False  # whether decoded values run from white to black
     associated: bool = False  # whether stored colours are already multiplied by alpha
-    # whether the decoder accepts coded data that end early: a JPEG in several scans. Such data are
-    # complete if bytes inserted before the end marker change nothing in the decoded image
+    # whether the decoder accepts coded data that ends early: a JPEG in several scans. Such data is
+    # complete if bytes inserted before the end marker do not change the decoded image
     open_ended: bool = False
-    # how many pages of `data` hold one sample each, in order; 1 if the image is one page
+    # number of pages of `data` with one sample each, in order; 1 if the image is one page
     planes: int = 1
-    # the JPEGs inside a TIFF, which the TIFF decoder does not check; each must decode by itself
+    # the JPEGs inside a TIFF, which the TIFF decoder does not check; each is decoded separately
     parts: tuple[EncodedImage, ...] = ()
     white: int = 0  # the declared maximum of 16-bit samples; 0 if none is declared
-    negative: bool = False  # whether black and white are swapped after decoding
+    negative: bool = False  # whether to swap black and white after decoding
     pixels: NDArray[np.uint8] | None = None  # the decoded image, if reading the container yields it
 
 

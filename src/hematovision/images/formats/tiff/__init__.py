@@ -1,4 +1,4 @@
-"""TIFF: which page or pages are the image, what range they have, and whether they are whole."""
+"""TIFF: finds the page or pages of the image and their range, and checks that they are complete."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["inspect"]
 
 _DESCRIPTION, _IMAGEJ_LENGTHS, _IMAGEJ, _METAMORPH = 270, 50838, 50839, 33629
 _MAX_DESCRIPTIONS, _MAX_TEXT, _MAX_PARTS = 3, 2**22, 2**14
-_INLINE = 8  # bytes that fit into an entry itself, too few for a useful text
+_INLINE = 8  # bytes that fit in an entry itself, too few for useful text
 _MAX_SAMPLE_VALUE, _S_MAX_SAMPLE_VALUE = 281, 341
 
 # The fields copied for the decoder: fill order, fax options, predictor, colour map, JPEG tables and
-# YCbCr. The rest are written again or left out; we apply the orientation ourselves.
+# YCbCr. The rest are rewritten or left out; we apply the orientation ourselves.
 _NEEDED: Final = (
     tags.WIDTH, tags.HEIGHT, tags.COMPRESSION, tags.PREDICTOR, 266, 292, 293, 320, 347, 529, 530,
     532,
@@ -85,10 +85,10 @@ def _imagej_parts(page: Page) -> tuple[bytes, tuple[int, ...]]:
 
 
 def _choose(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
-    """Choose the page that is the image, or three that are its red, green and blue.
+    """Return the page that is the image, or the three that are its red, green and blue.
 
-    Smaller copies and masks are left out. Of several pages in colour the first is taken. Several
-    grey pages are one image only if the metadata declare them to be its channels; slices and time
+    Smaller copies and masks are ignored. Of several colour pages, the first is chosen. Several grey
+    pages are one image only if the metadata declares them to be its channels; slices and time
     points never are.
     """
     full = [page for page in pages if not page.is_reduced] or [pages[0]]
@@ -108,7 +108,7 @@ def _choose(pages: Sequence[Page], stack: Stack) -> Sequence[Page]:
 
 
 def _is_copy(page: Page, first: Page) -> bool:
-    """Whether a page has the shape of the first one scaled down, or has no pixels at all."""
+    """Return whether a page has the first page's shape scaled down, or no pixels."""
     (width, height), (full_width, full_height) = page.size, first.size
     if not width * height:
         return page is not first
@@ -146,7 +146,7 @@ def _not_one_image(page: Page, number: int, stack: Stack) -> NotAnImageError:
     declares = (
         f"{stack.origin} declares {found or f'{stack.total} images'}"
         if found or stack.total > 1
-        else "nothing in it declares them to be the channels of one image"
+        else "it does not declare them to be the channels of one image"
     )
     return page.source.unsupported(
         f"it is a TIFF of {number} {kind}, the first of {width} x {height} pixels, and {declares}",
@@ -164,7 +164,7 @@ def _single(page: Page, stack: Stack) -> EncodedImage:
     deep, extra = bits[0] == 16, page.extra[:1]
     colours = 3 if page.photometric == tags.RGB else 1
     parts = [(page, blocks)]
-    if page.is_planar and (deep or colours == 3 < len(bits)):  # Pillow does not know such planes
+    if page.is_planar and (deep or colours == 3 < len(bits)):  # not supported by Pillow
         has_alpha = len(bits) > colours and extra in _ALPHAS
         parts = [(page, blocks.plane(index)) for index in range(colours + has_alpha)]
     encoded = _describe(parts, bits, stack)
@@ -173,7 +173,7 @@ def _single(page: Page, stack: Stack) -> EncodedImage:
 
 
 def _joined(pages: Sequence[Page], stack: Stack) -> EncodedImage:
-    """Describe an image whose red, green and blue are pages of their own."""
+    """Describe an image whose red, green and blue are separate pages."""
     kinds = [(check_kind(page), page.size, page.photometric) for page in pages]
     if kinds != [kinds[0]] * 3 or len(kinds[0][0]) > 1:
         raise pages[0].source.unsupported(
@@ -230,7 +230,7 @@ def _white(page: Page, stack: Stack) -> int:
 def _fields(
     page: Page, blocks: Blocks, bits: tuple[int, ...], *, is_plane: bool, deep: bool
 ) -> dict[int, tags.Field]:
-    """Keep what the decoder needs, with planes and 16 bits simplified for our own rules."""
+    """Return the fields that the decoder needs, with planes and 16 bits simplified."""
     layout = page.layout
     entries = {tag: entry for tag in _NEEDED if (entry := page.entry(tag)) is not None}
     fields = {tag: tags.field(page.source, layout, entry) for tag, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""The strips or tiles of a TIFF's page: where they lie, and whether they hold all pixels."""
+"""The strips or tiles of a TIFF's page: their offsets, and whether they contain all pixels."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from hematovision.images.formats.tiff.tags import Page
 
 __all__ = ["Blocks", "check_places", "read_blocks", "read_jpegs"]
 
-# Each strip or tile takes the decoder a call, and those of all pages are read. The largest image
-# in tiles of 32 x 32 pixels has 65,536.
+# Each strip or tile needs a decoder call, and those of all pages are read. The largest image in
+# tiles of 32 x 32 pixels has 65,536.
 _MAX_BLOCKS: Final = 2**16
 _MAX_BLOCKS_OF_ALL: Final = 2**18
 
 _PLACES: Final = (tags.TILES, tags.STRIPS, tags.TILE_BYTES, tags.STRIP_BYTES)
 
-# A tile may be larger than the image, and two may share their bytes, but within limits.
+# Within these limits, a tile may be larger than the image, and two may share bytes.
 _SPARE_PIXELS: Final = 2**25
 _SPARE_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Where the strips or tiles of a page lie."""
+    """The layout of a page's strips or tiles."""
 
     tiled: bool
     across: int  # width of each in pixels
@@ -45,7 +45,7 @@ class Blocks:
 
 
 def check_places(pages: Iterable[Page]) -> None:
-    """Check that every strip and tile of every page lies inside the file, and count them."""
+    """Check that every strip and tile of every page is inside the file, and limit their number."""
     total = 0
     for page in pages:
         counts = [e.count for tag in _PLACES for e in page.fields.get(tag, ())]
@@ -76,11 +76,11 @@ def _is_tiled(page: Page) -> bool:
 
 
 def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
-    """Find the strips or tiles of a page, and check that they hold all of its pixels.
+    """Find the strips or tiles of a page, and check that they contain all of its pixels.
 
-    Lengths that are missing or 0 are derived as common readers do: uncompressed ones from the
-    number of pixels, compressed ones from the offset of the next, or from the end of the file. The
-    page was checked by `check_places` and `check_kind`, which returned `bits`.
+    Like common readers, derive missing or zero lengths: uncompressed ones from the number of
+    pixels, compressed ones from the next offset or the end of the file. The page must have passed
+    `check_places` and `check_kind`, which returned `bits`.
     """
     width, height = page.one(tags.WIDTH), page.one(tags.HEIGHT)
     page.source.check_size(width, height)
@@ -102,7 +102,7 @@ def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
 
 
 def _complete(page: Page, needed: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return offset and length of each block; `needed` are the bytes of each once decoded."""
+    """Return the offset and length of each block; `needed` are their decoded sizes in bytes."""
     offsets, lengths = _places(page)
     raw = page.one(tags.COMPRESSION, tags.RAW) == tags.RAW
     if len(offsets) >= len(needed):
@@ -111,7 +111,7 @@ def _complete(page: Page, needed: list[int]) -> tuple[tuple[int, ...], tuple[int
     least = sum(needed) if raw else 0
     if len(offsets) < len(needed) or sum(lengths) < least:
         raise page.source.damaged(
-            f"the TIFF holds {len(offsets)} strips or tiles of {sum(lengths)} bytes; its size "
+            f"the TIFF has {len(offsets)} strips or tiles of {sum(lengths)} bytes; its size "
             f"needs {len(needed)} of at least {least} bytes"
         )
     if sum(lengths) > len(page.source.data) + 2 * sum(needed) + _SPARE_BYTES:
@@ -140,14 +140,14 @@ def _lengths(
 
 _TABLES: Final = 347
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-# The decoder starts once for each. Common tiles have 65,536 pixels, the smallest strips 8 rows.
+# The decoder is started for each. Common tiles have 65,536 pixels, the smallest strips 8 rows.
 _FEW, _LEAST_PIXELS = 1024, 4096
 
 
 def read_jpegs(page: Page, blocks: Blocks) -> tuple[EncodedImage, ...]:
-    """Describe each strip or tile of a page as a JPEG of its own; none for other compressions.
+    """Describe each strip or tile of a page as a separate JPEG; none for other compressions.
 
-    libtiff paints missing parts of them grey without an error, so each is also decoded by itself.
+    libtiff fills their missing parts with grey without an error, so each is also decoded alone.
     """
     if page.one(tags.COMPRESSION, tags.RAW) != tags.JPEG:
         return ()
@@ -172,7 +172,7 @@ def read_jpegs(page: Page, blocks: Blocks) -> tuple[EncodedImage, ...]:
 
 
 def _read(source: Source, tables: bytes, offset: int, length: int) -> EncodedImage:
-    """Describe one JPEG, with the shared tables put in front."""
+    """Describe one JPEG, with the shared tables prepended."""
     content = source.take(offset, length)
     if not content.startswith(_START):
         raise source.damaged("the TIFF has a strip or tile that is not a JPEG")

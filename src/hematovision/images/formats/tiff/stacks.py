@@ -24,19 +24,19 @@ _LARGEST: Final = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The pages of a TIFF as its metadata declare them."""
+    """The pages of a TIFF as declared by its metadata."""
 
     origin: str = "its metadata"  # the kind of metadata, for messages
-    # sizes in pages: channels with a page of their own, slices of a z-stack, time points
+    # sizes in pages: channels with separate pages, slices of a z-stack, time points
     channels: int = 1
     slices: int = 1
     frames: int = 1
     samples: int = 0  # channels in one page; 0 if not declared
-    names: tuple[str, ...] = ()  # of the channels; may be fewer
-    # RGB in which each channel is shown; may be fewer
+    names: tuple[str, ...] = ()  # of the channels; may be incomplete
+    # RGB in which each channel is shown; may be incomplete
     colours: tuple[tuple[int, int, int], ...] = ()
     white: int = 0  # the largest value of a sample; 0 if not declared
-    # the page of each channel, -1 if there is none; None for consecutive pages
+    # the page of each channel, -1 if missing; None for consecutive pages
     pages: tuple[int, ...] | None = None
     total: int = 0  # number of pages; 0 if not declared
 
@@ -52,7 +52,7 @@ def _integer(text: str | None, most: int = 2**31, default: int = 0) -> int:
 def read_shaped(description: bytes, samples: int) -> Stack | None:
     """Read the sizes that tifffile writes as JSON, ``{"shape": [3, 224, 224], "axes": "CYX"}``.
 
-    `samples` is the number of samples per pixel of a page, which holds as many channels.
+    `samples` is the number of samples per pixel of a page, and so of channels per page.
     """
     try:
         content = json.loads(description.rstrip(b"\0"))
@@ -76,8 +76,8 @@ def read_shaped(description: bytes, samples: int) -> Stack | None:
 def colour_order(stack: Stack) -> tuple[int, int, int] | None:
     """Return which of three channels are red, green and blue; None if that is ambiguous.
 
-    The names of channels and the colours in which they are shown count. Without either, the order
-    is red, green, blue, as in ImageJ and Bio-Formats.
+    Channels are recognised by their names and display colours. Without either, the order is red,
+    green, blue, as in ImageJ and Bio-Formats.
     """
     names = [_plain(name) for name in stack.names]
     shown = [_primary(colour) for colour in stack.colours]
@@ -165,7 +165,7 @@ def _colour(text: str | None) -> tuple[int, int, int]:
 def _pages(pixels: Element, file: str | None, channels: int) -> tuple[int, ...] | None:
     """Return the page of each channel of the first slice and time point.
 
-    A ``TiffData`` without ``PlaneCount`` stands for one plane if it names a page, else for all
+    A ``TiffData`` without ``PlaneCount`` describes one plane if it names a page, otherwise all
     (OME-TIFF specification, "The TiffData element"). Planes with another UUID are in other files.
     """
     blocks = [element for element in pixels if _name(element) == "TiffData"]
@@ -196,9 +196,9 @@ def read_imagej(
 ) -> Stack | None:
     """Read ImageJ's description of the pages of a file; None if it is not ImageJ's.
 
-    Its display range (``min``, ``max``) is how an image was last viewed, not the range of its
-    samples. It is used only if it runs from 0 to the largest number of 8 to 16 bits. `block` and
-    `lengths` are the fields 50839 (labels, lookup tables and more) and 50838 (their lengths).
+    Its display range (``min``, ``max``) is how the image was last viewed, not the range of samples.
+    It is used only if it runs from 0 to the largest number of 8 to 16 bits. `block` and `lengths`
+    are the fields 50839 (labels, lookup tables and more) and 50838 (their lengths).
     """
     if not description.startswith(b"ImageJ"):
         return None
@@ -211,7 +211,7 @@ def read_imagej(
     )
     names, colours = _channels(block, lengths)
     if sorted(names) != sorted(RGB):
-        names = ()  # labels are mostly names of files
+        names = ()  # labels are mostly file names
     elif (channels, slices, frames) == (1, 3, 1):
         channels, slices = 3, 1  # "RGB stack": slices by number, colours by their labels
     return Stack(
@@ -250,7 +250,7 @@ def _channels(
 
 
 def _parts(block: bytes, lengths: Sequence[int], order: str) -> Iterator[tuple[bytes, bytes]]:
-    """Yield kind and content of each part of ImageJ's block (ImageJ, TiffDecoder.java)."""
+    """Yield the kind and content of each part of ImageJ's block (ImageJ, TiffDecoder.java)."""
     header = block[4 : lengths[0]]
     number, position = 1, lengths[0]
     for start in range(0, len(header) - 7, 8):

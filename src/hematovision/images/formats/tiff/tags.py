@@ -1,4 +1,4 @@
-"""TIFF's directories of fields, classic and big, and the pages they describe (TIFF 6.0).
+"""The directories of TIFF and BigTIFF files, and the pages they describe (TIFF 6.0).
 
 Directories are read with limits and written as classic TIFF.
 """
@@ -20,8 +20,8 @@ __all__ = [
     "check_kind", "field", "longs", "numbers", "read_directories", "read_layout", "shorts",
 ]  # fmt: skip
 
-# Directories may overlap, so a small file could hold hours of work: pages and entries are counted
-# before they are read. Pages with more than 16 entries are rare; more pages are a recording.
+# Directories may overlap, so a small file could cause hours of work: pages and entries are counted
+# before they are read. Pages rarely have more than 16 entries; more pages are a recording.
 _MAX_PAGES = 4096
 _MAX_ENTRIES = 16 * _MAX_PAGES
 
@@ -30,13 +30,13 @@ SHORT, LONG = 3, 4
 _TYPE_BYTES = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), strict=True))
 _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_MAX_VALUES_BYTES = 2**20  # of a copied field; JPEG tables have some hundred
+_MAX_VALUES_BYTES = 2**20  # of a copied field; JPEG tables have a few hundred
 _BIG_TYPES = frozenset({13, 16, 18})
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The byte order of a TIFF, and the `struct` formats of a classic or big one."""
+    """A TIFF's byte order, and the `struct` formats of classic TIFF or BigTIFF."""
 
     order: str
     count: str  # of the entries of a directory
@@ -67,7 +67,7 @@ class Field:
 
 
 def read_layout(source: Source) -> Layout:
-    """Read byte order and version from a TIFF's first four bytes."""
+    """Read the byte order and version from a TIFF's first four bytes."""
     order = "<" if source.data.startswith(b"II") else ">"
     (version,) = source.unpack(f"{order}H", 2)
     formats = ("Q", "HHQ8s", "Q") if version == 43 else ("H", "HHI4s", "I")
@@ -75,7 +75,7 @@ def read_layout(source: Source) -> Layout:
 
 
 def read_directories(source: Source, layout: Layout) -> Iterator[Directory]:
-    """Yield the directory of every page, checked to lie inside the file with its values."""
+    """Yield the directory of every page; check that it and its values are inside the file."""
     (offset,) = source.unpack(layout.offset, struct.calcsize(layout.offset))
     seen, entries = set[int](), 0
     while offset:
@@ -112,10 +112,10 @@ def _entries(source: Source, layout: Layout, start: int, size: int) -> Directory
 
 
 def numbers(source: Source, layout: Layout, entry: Entry) -> tuple[int, ...]:
-    """Read the values of a field of whole numbers."""
+    """Read the values of a field of integers."""
     code = _WHOLE_NUMBERS.get(entry.kind)
     if code is None or not entry.count:
-        raise source.damaged("a field of the TIFF that must hold integers does not")
+        raise source.damaged("a field of the TIFF that must contain integers does not")
     return source.unpack(f"{layout.order}{entry.count}{code}", entry.place)
 
 
@@ -135,7 +135,7 @@ def shorts(layout: Layout, *values: int) -> Field:
 
 
 def longs(layout: Layout, values: Sequence[int]) -> Field:
-    """Return a field of LONGs; no offset in a file within our limits needs more."""
+    """Return a field of LONGs; offsets within our limits do not need more."""
     large = [min(value, 2**32 - 1) for value in values]
     return Field(LONG, len(large), struct.pack(f"{layout.order}{len(large)}I", *large))
 
@@ -143,9 +143,9 @@ def longs(layout: Layout, values: Sequence[int]) -> Field:
 def append_directories(
     source: Source, layout: Layout, directories: Sequence[Mapping[int, Field]]
 ) -> bytes:
-    """Return the file as a classic TIFF whose only pages are `directories`; pixels stay in place.
+    """Return the file as a classic TIFF with only the pages `directories`; pixels are not moved.
 
-    Pillow cannot read big TIFFs of the other byte order, and classic ones hold all that fits.
+    Pillow cannot read BigTIFFs of the other byte order; classic TIFF is large enough.
     """
     mark = b"II*\0" if layout.order == "<" else b"MM\0*"
     position = len(source.data) + len(source.data) % 2
@@ -167,7 +167,7 @@ def append_directories(
 
 
 def _directory(layout: Layout, directory: Mapping[int, Field], start: int, *, last: bool) -> bytes:
-    """Lay out one directory that begins at `start`, followed by its values."""
+    """Serialise one directory, which begins at `start`, and its values."""
     size = 2 + 12 * len(directory) + 4
     entries, values = list[bytes](), bytearray()
     for tag, item in sorted(directory.items()):
@@ -195,7 +195,7 @@ SEPARATE = 2
 _COLOURS: Final = {
     WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, _YCBCR: 3
 }  # fmt: skip
-# Every Pillow decodes these. Trying any other would print a line.
+# Supported by every build of Pillow. Trying any other would print a message.
 _READABLE: Final = frozenset({RAW, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 50000})
 _COMPRESSIONS: Final = {
     RAW: "none", 2: "CCITT RLE", 3: "CCITT Fax 3", 4: "CCITT Fax 4", 5: "LZW",
@@ -208,20 +208,20 @@ _COMPRESSIONS: Final = {
     50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
 _UNSIGNED, _UNDEFINED = 1, 4
-_FEW: Final = 64  # values of a field that has one for each sample
+_FEW: Final = 64  # maximum values of a field with one per sample
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a TIFF; its fields are read when they are needed."""
+    """One page of a TIFF; its fields are read when needed."""
 
     source: Source
     layout: Layout
     fields: Directory
-    is_rgb: bool = False  # whether metadata declare three grey samples to be red, green and blue
+    is_rgb: bool = False  # whether metadata declares three grey samples to be red, green and blue
 
     def all(self, tag: int, default: tuple[int, ...] = (), most: int = _FEW) -> tuple[int, ...]:
-        """Read all values of a field of integers, at most `most`."""
+        """Read all values of a field of up to `most` integers."""
         entry = self.entry(tag)
         if entry is None:
             return default
@@ -252,13 +252,13 @@ class Page:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether its flags mark it as a smaller copy of another page, or as a mask of one."""
+        """Whether flags mark the page as a smaller copy or a mask of another page."""
         flags = self.all(_SUBFILE, (0,))[0]
         return bool(flags & 0b101) or self.all(_OLD_SUBFILE, (1,))[0] == 2
 
     @property
     def is_grey(self) -> bool:
-        """Whether it has no colours of its own; a palette may be how a channel is shown."""
+        """Whether the page has no colours; a palette may only be how a channel is shown."""
         return self.all(PHOTOMETRIC, (BLACK_IS_ZERO,))[0] in (WHITE_IS_ZERO, BLACK_IS_ZERO)
 
     @property
@@ -273,12 +273,12 @@ class Page:
 
     @property
     def is_planar(self) -> bool:
-        """Whether each of several samples is stored separately."""
+        """Whether samples are stored in separate planes."""
         return self.one(PLANES, 1) == SEPARATE and self.one(SAMPLES, 1) > 1
 
 
 def check_kind(page: Page) -> tuple[int, ...]:
-    """Check that the pixels can be decoded faithfully; return the bits of every sample."""
+    """Check that the pixels can be decoded correctly; return the bits of each sample."""
     _check_compression(page)
     photometric = page.photometric
     colours = _COLOURS.get(photometric, 0)
@@ -289,7 +289,8 @@ def check_kind(page: Page) -> tuple[int, ...]:
         raise page.source.unsupported(
             f"it is a TIFF of {bits[0]}-bit samples whose black and white levels are undefined "
             "(signed, floating-point, or more than 16 bits)",
-            "Set the range in the program that made it and save 8 or 16 bits, unsigned.",
+            "Set the range in the program that made it, and save it with unsigned 8-bit or 16-bit "
+            "samples.",
         )
     # A fourth, undeclared sample of RGB is alpha.
     extra = len(page.extra) or int(photometric == RGB and samples == 4)
@@ -323,7 +324,7 @@ def _check_compression(page: Page) -> None:
 
 
 def can_decode(compression: int) -> bool:
-    """Whether Pillow's libtiff has a compression (field 259); True if libtiff cannot be asked."""
+    """Return whether Pillow's libtiff supports a compression (field 259); True if unknown."""
     library = _library()
     return library is None or bool(library.TIFFIsCODECConfigured(compression))
 
@@ -332,8 +333,8 @@ def can_decode(compression: int) -> bool:
 def _library() -> ctypes.CDLL | None:
     """Find libtiff and silence it; None if it is built into Pillow (Windows).
 
-    It would print the errors of damaged images to standard error, without the image's name. The
-    failure itself reaches us as an exception, and only Pillow uses this library.
+    libtiff would print errors to standard error without the image's name. Pillow, its only user,
+    raises exceptions anyway.
     """
     try:
         library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
