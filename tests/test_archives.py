@@ -45,23 +45,23 @@ def names(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def test_the_one_folder_around_everything_is_left_out(put, tmp_path) -> None:
+def test_a_single_top_folder_is_stripped(put, tmp_path) -> None:
     archive = put(zip_of({"Set-abc/README": b"r", "Set-abc/images/a.jpg": b"a"}))
     assert unpack(archive, tmp_path / "out") == 2
     assert names(tmp_path / "out") == ["README", "images/a.jpg"]
 
 
-def test_several_top_folders_stay(put, tmp_path) -> None:
+def test_several_top_folders_are_kept(put, tmp_path) -> None:
     unpack(put(zip_of({"Train/a": b"", "Test/b": b""})), tmp_path / "out")
     assert names(tmp_path / "out") == ["Test/b", "Train/a"]
 
 
-def test_a_file_next_to_the_only_folder_keeps_it(put, tmp_path) -> None:
+def test_a_single_top_folder_next_to_a_file_is_kept(put, tmp_path) -> None:
     unpack(put(zip_of({"Train/a": b"", "b": b""})), tmp_path / "out")
     assert names(tmp_path / "out") == ["Train/a", "b"]
 
 
-def test_what_macos_adds_is_left_out(put, tmp_path) -> None:
+def test_entries_added_by_macos_are_skipped(put, tmp_path) -> None:
     litter = {"__MACOSX/PBC/._a.jpg": b"", "PBC/.DS_Store": b"", "PBC/._a.jpg": b""}
     assert unpack(put(zip_of({"PBC/a.jpg": b"a", **litter})), tmp_path / "out") == 1
     assert names(tmp_path / "out") == ["a.jpg"]
@@ -174,7 +174,7 @@ def test_damaged_and_foreign_files_are_named(put, tmp_path) -> None:
         assert not (tmp_path / "out").exists()
 
 
-def test_a_place_that_cannot_be_made_is_named(put, tmp_path) -> None:
+def test_a_destination_that_cannot_be_created_is_named(put, tmp_path) -> None:
     archive = put(zip_of({"a": b"a"}))
     with pytest.raises(OutputError, match="Cannot create the folder"):
         unpack(archive, archive / "inside a file" / "out")

@@ -68,7 +68,7 @@ def test_predictions_are_those_of_the_library(client, cells, tmp_path):
     assert "not a file" in found[20].error
 
 
-def test_one_path_or_the_bytes_of_one_are_enough(client, cells):
+def test_a_single_path_or_its_bytes_are_accepted(client, cells):
     (by_path,), (by_bytes,) = client.classify(str(cells[1])), client.classify(cells[1].read_bytes())
     assert by_path.path == str(cells[1])
     assert by_bytes.path == "image 0"
@@ -76,7 +76,7 @@ def test_one_path_or_the_bytes_of_one_are_enough(client, cells):
     assert client.classify([]) == []
 
 
-def test_an_image_that_cannot_be_used_is_refused_alone_as_among_others(client, cells, tmp_path):
+def test_an_unusable_image_is_refused_alone_and_among_others(client, cells, tmp_path):
     (alone,) = client.classify(b"text")
     assert (alone.decision, alone.label) == ("refused", None)
     assert "not an image" in alone.error
@@ -116,7 +116,7 @@ def test_an_unreachable_server_is_an_error_with_the_next_step(cells):
     assert "hematovision serve" in refused(lambda: nobody.classify(cells[0]), "unreachable")
 
 
-def test_a_server_that_does_not_respond_is_given_up_in_time(cells):
+def test_a_server_that_does_not_respond_times_out(cells):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         slow = Client(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.2)
         began = time.monotonic()
@@ -174,7 +174,7 @@ def test_a_full_server_is_tried_again_when_it_asks_for(slept):
     assert slept == [7, 30]
 
 
-def test_one_that_stays_full_is_given_up(slept):
+def test_a_server_that_stays_full_is_an_error(slept):
     with responding((503, {}, FULL[2])) as (client, paths):
         assert refused(client.models, "full") == "full"
         assert not client.ready()
@@ -218,7 +218,7 @@ def test_a_response_of_another_kind_of_server_is_an_error(body):
 
 
 @pytest.mark.parametrize("key", ["", " ", "two\nlines", "a\0b"])
-def test_a_key_that_no_header_carries_is_refused(key):
+def test_a_key_that_is_not_valid_in_a_header_is_rejected(key):
     with pytest.raises(ValueError, match="api_key"):
         Client("http://127.0.0.1:8000", key)
 
@@ -232,6 +232,6 @@ def test_a_key_in_any_script_is_shown(key):
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", ""])
-def test_what_is_no_address_is_refused(url):
+def test_an_invalid_address_is_rejected(url):
     with pytest.raises(ValueError, match="Received"):
         Client(url)

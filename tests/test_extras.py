@@ -188,7 +188,7 @@ def test_an_activated_environment_is_called_python(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("requires")
-def test_an_environment_without_pip_is_given_uv(monkeypatch: pytest.MonkeyPatch):
+def test_an_environment_without_pip_gets_a_uv_command(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
     assert extras.install_command("serve", "x").startswith("uv pip install --python ")
 

@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_hashes_are_those_of_the_standard(tmp_path: Path):
+def test_hashes_match_the_sha256_standard(tmp_path: Path):
     # FIPS 180-4, the example "abc"
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.sha256_bytes(b"abc") == digest
@@ -57,7 +57,7 @@ def test_readers_see_the_old_content_during_a_write(tmp_path: Path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
-def test_after_an_error_the_old_content_is_there_and_nothing_else(tmp_path: Path, error):
+def test_after_an_error_only_the_old_content_remains(tmp_path: Path, error):
     path = files.write_bytes(tmp_path / "table.csv", b"old")
     with pytest.raises(error), files.replacing(path) as stream:
         stream.write(b"half of the new")
@@ -116,7 +116,7 @@ def test_a_long_name_is_shortened_for_the_temporary_one(tmp_path: Path, length: 
     assert names(tmp_path) == [path.name]
 
 
-def test_text_that_utf_8_cannot_hold_is_written_escaped(tmp_path: Path):
+def test_text_that_utf_8_cannot_encode_is_escaped(tmp_path: Path):
     path = files.write_text(tmp_path / "a.json", json.dumps("caf\udce9", ensure_ascii=False))
     assert path.read_text(encoding="utf-8") == r'"caf\udce9"'
     assert json.loads(path.read_text(encoding="utf-8")) == "caf\udce9"
@@ -126,7 +126,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other links and 
 
 
 @posix
-def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path):
+def test_a_link_is_replaced_and_its_target_kept(tmp_path: Path):
     target = files.write_text(tmp_path / "precious.txt", "precious")
     link = tmp_path / "t.csv"
     link.symlink_to(target)
@@ -145,7 +145,7 @@ class TestOwnFile:
 
     @posix
     @pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
-    def test_a_link_is_rejected_and_its_target_stays(self, tmp_path: Path, make: str):
+    def test_a_link_is_rejected_and_its_target_kept(self, tmp_path: Path, make: str):
         target = files.write_text(tmp_path / "precious.txt", "precious")
         getattr(tmp_path / "a.lock", make)(target)
         with pytest.raises(OutputError, match=r"a\.lock is a link.*Delete it"):
@@ -153,7 +153,7 @@ class TestOwnFile:
         assert target.read_text() == "precious"
 
     @posix
-    def test_a_link_to_nothing_makes_no_file(self, tmp_path: Path):
+    def test_a_broken_link_creates_no_file(self, tmp_path: Path):
         (tmp_path / "a.lock").symlink_to(tmp_path / "elsewhere")
         with pytest.raises(OutputError, match="is a link"):
             files.open_own(tmp_path / "a.lock")

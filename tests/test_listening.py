@@ -39,7 +39,7 @@ def test_responses_are_sent_at_once():
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
-def test_an_ipv6_address_is_listened_at():
+def test_an_ipv6_address_is_supported():
     try:
         opened = listen("::1", 0)
     except ListeningError:
@@ -70,7 +70,7 @@ def test_a_port_that_was_used_a_moment_ago_is_free():
         ("lab-server", "http://lab-server:8000"),
     ],
 )
-def test_the_url_is_one_that_a_browser_here_can_open(address: str, url: str):
+def test_the_url_works_in_a_browser_on_this_computer(address: str, url: str):
     assert url_of(address, 8000) == url
 
 
@@ -115,7 +115,7 @@ def test_only_allowed_names_are_accepted():
         ("blood.example.org", "https://blood.example.org:8443"),
     ],
 )
-def test_pages_of_its_own_and_of_allowed_names_are_accepted(host: str, origin: str):
+def test_pages_of_this_server_and_of_allowed_names_are_accepted(host: str, origin: str):
     assert PROXY.problem([host], [origin]) is None
 
 

@@ -23,7 +23,7 @@ AWKWARD = [
 
 
 @pytest.mark.parametrize("raw", AWKWARD)
-def test_a_written_name_leads_back_to_its_file(raw: bytes):
+def test_a_written_name_is_converted_back_to_its_file(raw: bytes):
     name = raw.decode("utf-8", "surrogateescape")
     written = paths.escape_name(name)
     written.encode("utf-8")
@@ -60,7 +60,7 @@ def test_on_windows_a_backslash_stays(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.skipif(os.sep == "\\", reason="file names are text on Windows")
-def test_a_lone_surrogate_that_is_no_byte_can_be_written():
+def test_a_lone_surrogate_that_is_not_a_byte_can_be_written():
     assert paths.valid_text("\ud800") == r"\ud800"
     assert paths.name_bytes("a\udce9") != paths.name_bytes("aé")
 
@@ -104,7 +104,7 @@ def test_a_table_keeps_other_values():
 @pytest.mark.parametrize(
     "text", ["cell.png", "'quoted'", "a=b", "", "'", "it's", "-1.5", "+2", "-1e-05"]
 )
-def test_other_cells_stay_as_they_are(text: str):
+def test_other_cells_are_unchanged(text: str):
     assert paths.csv_cell(text) == text
     assert paths.from_csv_cell(text) == text
 

@@ -5,7 +5,7 @@ import pytest
 from hematovision import safe_xml
 
 
-def test_a_document_becomes_its_elements_with_their_lines():
+def test_elements_are_reported_with_their_lines():
     lines = []
     root = safe_xml.parse(b"<a x='1'>\n <b:c>text</b:c>\n</a>", lambda *seen: lines.append(seen))
     assert (root.tag, root.get("x"), root[0].tag, root[0].text) == ("a", "1", "b:c", "text")

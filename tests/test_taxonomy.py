@@ -48,7 +48,7 @@ def test_only_the_three_words_suggest_the_three_classes():
         assert suggested_taxonomy([*words, finer]) is None
 
 
-def test_the_eight_of_pbc_are_known_by_their_own_names_alone():
+def test_the_eight_of_pbc_are_recognised_only_by_their_names():
     assert names_pbc8(PBC8.classes)
     assert suggested_taxonomy(PBC8.classes) is RBC_WBC_PLATELETS
     assert not names_pbc8(PBC8.classes[1:])

@@ -53,7 +53,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, problem: str):
         read_cells(path)
 
 
-def test_a_formula_is_text_in_a_spreadsheet_and_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_a_formula_is_text_in_a_spreadsheet_and_is_read_back_unchanged(tmp_path: Path) -> None:
     cell = Cell("+/=1.png", "@field.png", "-field", "=HYPERLINK(1)", None, "+", group="'=quoted")
     path = write_cells(tmp_path / "cells.csv", [cell])
     row = path.read_text(encoding="utf-8").splitlines()[1].split(",")

@@ -232,7 +232,7 @@ def test_progress_covers_reading_and_searching(build) -> None:
     assert calls[-1] == (2, 2, "Looking for near duplicates")
 
 
-def test_an_empty_dataset_has_nothing_but_empty_classes(tmp_path: Path) -> None:
+def test_an_empty_dataset_reports_only_empty_classes(tmp_path: Path) -> None:
     report = check_dataset(Dataset(tmp_path, RBC_WBC_PLATELETS, ()))
     assert report.kinds == {"small-class": 3}
 

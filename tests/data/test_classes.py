@@ -111,12 +111,12 @@ def test_case_and_separators_make_no_difference():
     ("one", "other"),
     [("CD4+", "CD4-"), ("CD4", "CD4-"), ("Hb S (+)", "Hb S (-)"), ("1.5", "15"), ("Élan", "elan")],
 )
-def test_classes_that_differ_in_signs_are_never_merged_silently(one, other):
+def test_classes_that_differ_in_symbols_are_never_merged_silently(one, other):
     with pytest.raises(TaxonomyError, match="differ only in signs or accents"):
         choose(one, other, "third")
 
 
-def test_a_name_composed_in_two_ways_is_one():
+def test_composed_and_decomposed_names_are_the_same_class():
     assert len(choose("Me\u0301galo", "M\u00e9galo", "other").taxonomy.classes) == 2
 
 

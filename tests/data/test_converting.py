@@ -218,7 +218,7 @@ def test_names_that_differ_only_by_suffix_or_case_stay_distinct(tmp_path: Path):
         assert content(tmp_path / to, to) == expected
 
 
-def test_boxes_on_turned_and_shrunk_images_are_written_for_the_upright_image(tmp_path: Path):
+def test_boxes_on_rotated_and_scaled_images_are_written_for_the_upright_image(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6
     folder = tmp_path / "set" / "images"
@@ -240,7 +240,7 @@ def test_boxes_on_turned_and_shrunk_images_are_written_for_the_upright_image(tmp
     assert not any("turned" in note or "scaled" in note for note in again.notes)
 
 
-def test_what_cannot_be_converted_is_listed_and_kept_in_the_report(tmp_path: Path, source: Path):
+def test_failed_conversions_are_listed_in_the_report(tmp_path: Path, source: Path):
     file = source / "annotations" / "instances_test.json"
     value = json.loads(file.read_text())
     value["annotations"][0]["bbox"] = [5, 5, -3, 4]

@@ -79,7 +79,7 @@ def age(folder: Path) -> None:
         ("Path", "rename", 1),
     ],
 )
-def test_a_killed_import_is_never_half_there_and_cleaned_up_by_the_next(
+def test_a_killed_import_leaves_nothing_after_the_next_one(
     source: Path, tmp_path: Path, target: str, name: str, nth: int
 ):
     dest = tmp_path / "out" / "cells"
@@ -128,7 +128,7 @@ def test_the_folder_of_a_running_process_is_kept(tmp_path: Path):
     assert [path.name for path in dest.iterdir()] == ["ours"]
 
 
-def test_a_folder_too_young_to_be_locked_is_kept(tmp_path: Path):
+def test_a_new_folder_without_a_lock_yet_is_kept(tmp_path: Path):
     (tmp_path / ".cells.importing-0123").mkdir()
     (tmp_path / ".cells-other.importing-0123").mkdir()
     with appearing(tmp_path / "cells"):
@@ -141,14 +141,14 @@ def test_a_folder_too_young_to_be_locked_is_kept(tmp_path: Path):
     assert leftovers(tmp_path) == [".cells-other.importing-0123"]
 
 
-def test_an_error_inside_leaves_nothing_and_passes_as_it_is(tmp_path: Path):
+def test_an_error_in_the_block_leaves_nothing_and_passes_through(tmp_path: Path):
     with pytest.raises(OSError, match="mine"), appearing(tmp_path / "cells") as folder:
         (folder / "half").touch()
         raise OSError("mine")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path):
+def test_a_read_only_destination_is_an_output_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot create"), appearing(tmp_path / "file" / "cells"):
         pass
@@ -179,14 +179,14 @@ def test_a_safe_name_has_plain_characters_only(text: str, name: str):
 @pytest.mark.parametrize(
     "label", ["RBC/normal?", "..RBC", "лейкоцит", "con", "con.1", 'a"b', "a\nb"]
 )
-def test_a_safe_folder_stands_for_the_same_class(label: str):
+def test_a_safe_folder_name_means_the_same_class(label: str):
     folder = safe_folder(label)
     assert not set(folder) & set('<>:"/\\|?*\n')
     assert not folder.startswith(".")
     assert normalise(folder) == normalise(label)
 
 
-def test_names_are_unique_whatever_the_case():
+def test_names_are_unique_ignoring_case():
     assert unique_names(["a", "A-2", "A", "a"]) == ["a", "A-2", "A-3", "a-4"]
     many = unique_names(["x"] * 1000)
     assert len(set(many)) == 1000

@@ -155,7 +155,7 @@ def test_licence_citation_hash_and_next_command_are_kept_and_returned(
     assert f"'{tmp_path / 'my sets' / 'small'}'/BCCD" in got.next_command
 
 
-def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_existing_files_are_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     download("small", tmp_path)
     again = download("small", tmp_path)
     assert len(server.ranges_asked) == 1
@@ -214,7 +214,7 @@ def test_without_range_support_the_file_is_fetched_again(server: Server, tmp_pat
 
 
 @pytest.mark.parametrize("etag", ['"one"', 'W/"one"', None])
-def test_halves_of_two_versions_are_never_joined(
+def test_parts_of_two_versions_are_never_joined(
     server: Server, tmp_path: Path, etag: str | None
 ) -> None:
     server.etag, server.cuts = etag, [50_000, 0, 0, 0]
@@ -233,7 +233,7 @@ def test_a_server_that_sends_another_range_than_requested_is_not_trusted(
     assert server.ranges_asked == [None, "bytes=50000-", None]
 
 
-def test_a_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_a_part_longer_than_the_file_is_discarded(server: Server, tmp_path: Path) -> None:
     server.cuts = [50_000, 0, 0, 0]
     with pytest.raises(DownloadError):
         download("small", tmp_path)
@@ -266,7 +266,7 @@ def test_a_server_that_states_no_length_is_read_to_its_end(server: Server, tmp_p
     assert contents(download("small", tmp_path).folder) == UNPACKED
 
 
-def test_a_range_that_is_always_rejected_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_a_range_that_is_always_rejected_ends_in_an_error(server: Server, tmp_path: Path) -> None:
     part = tmp_path / "x.part"
     part.write_bytes(b"1")
     downloader = ResumingDownloader(part, attempts=1)
@@ -354,7 +354,7 @@ def test_a_full_disk_is_an_error_before_anything_is_written(
     assert len(server.ranges_asked) == 1
 
 
-def test_a_disk_that_fills_up_is_not_tried_again(
+def test_a_download_to_a_full_disk_is_not_retried(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def copy(*arguments: object) -> None:
@@ -425,7 +425,9 @@ def test_a_dataset_from_kaggle_is_copied_next_to_its_notice(
     assert not download("pbc-kaggle", tmp_path / "sets").fetched
 
 
-def test_kaggle_out_of_reach_names_the_manual_way(kaggle: types.ModuleType, tmp_path: Path) -> None:
+def test_an_unreachable_kaggle_is_an_error_with_manual_steps(
+    kaggle: types.ModuleType, tmp_path: Path
+) -> None:
     def fail(handle: str) -> str:
         raise ConnectionError(handle)
 

@@ -80,7 +80,7 @@ def test_a_copy_in_any_view_is_found_and_its_view_named(cells, view: int) -> Non
         assert pair.detail > 0.9
 
 
-def test_a_mirrored_cropped_darker_compressed_copy_is_found(cells) -> None:
+def test_a_mirrored_cropped_darkened_compressed_copy_is_found(cells) -> None:
     copies = [altered(cell, view=4, crop=0.035, quality=60, light=0.95) for cell in cells]
     found = set(pairs_of(*cells, *copies))
     expected = {(row, row + len(cells)) for row in range(len(cells))}
@@ -98,7 +98,7 @@ def test_blank_images_are_no_near_duplicates() -> None:
     assert pairs_of(blank, blank + np.uint8(1), altered(blank, quality=60)) == []
 
 
-def test_no_image_and_a_single_image_have_no_duplicates(cells) -> None:
+def test_zero_or_one_images_have_no_duplicates(cells) -> None:
     assert near_duplicates(fingerprint_all([])) == []
     assert pairs_of(cells[0]) == []
 

@@ -179,7 +179,7 @@ def test_the_choice_of_classes_is_reported(tmp_path: Path):
     assert progress.notes == ["Classes: blast, RBC (folder names)"]
 
 
-def test_unknown_folders_make_a_taxonomy_of_their_own(tmp_path: Path):
+def test_unknown_folders_become_a_new_taxonomy(tmp_path: Path):
     root = lay(tmp_path, "Train/RBC/1.png", "Train/blast/2.png", "Test/Blast/3.png")
     dataset = read_dataset(root)
     assert dataset.taxonomy.name == "folders"
@@ -314,7 +314,7 @@ def test_the_public_eight_class_set_is_read(real_data: Path):
     assert sum(three.values()) == sum(both.values())
 
 
-def test_another_split_file_replaces_that_of_the_dataset(tmp_path: Path):
+def test_another_split_file_replaces_the_datasets_own(tmp_path: Path):
     root = lay(tmp_path / "cells", "RBC/1.png", "WBC/1.png")
     (root / "split.csv").write_text("file,split\nRBC/1.png,train\nWBC/1.png,train\n")
     run = tmp_path / "split.csv"

@@ -136,7 +136,7 @@ def test_the_report_has_the_crop_rule_and_the_options(voc: Path, tmp_path: Path)
     assert written["counts"]["train"]["RBC"] + written["counts"]["valid"]["RBC"] == 30
 
 
-def test_names_are_safe_and_unique_where_fields_share_theirs(tmp_path: Path, draw, xml):
+def test_fields_with_the_same_name_get_safe_unique_names(tmp_path: Path, draw, xml):
     draw(tmp_path / "s" / "JPEGImages", "x/my cell (1).png", "y/my cell (1).png", "z/My_cell_1.png")
     for folder, stem in (("x", "my cell (1)"), ("y", "my cell (1)"), ("z", "My_cell_1")):
         boxes = [("RBC", 10, 10, 20, 20), ("WBC", 30, 30, 50, 50)]

@@ -13,7 +13,7 @@ def test_a_file_is_found_by_path_name_or_stem(query: str):
     assert Lookup([("a/Cell_1.png", 7), ("a/Cell_2.png", 8)]).find(query) == (7,)
 
 
-def test_the_most_exact_name_decides():
+def test_the_most_exact_match_is_used():
     lookup = Lookup([("a/x.png", 1), ("b/x.png", 2), ("X.png", 3), ("x.png", 4)])
     assert lookup.find("a/x.png") == (1,)
     assert lookup.find("X.png") == (3,)
@@ -32,7 +32,7 @@ def test_only_an_image_suffix_is_removed():
     assert Lookup([("cell.v1", 1), ("cell.v2", 2)]).find("cell.v2") == (2,)
 
 
-def test_accents_are_compared_however_they_are_written():
+def test_accents_match_in_any_unicode_form():
     composed, taken_apart = "fr\u00fch.png", "fru\u0308h.png"
     assert Lookup([(taken_apart, 1)]).find(composed) == (1,)
     assert Lookup([(composed, 1)]).find(f"a/{taken_apart}") == (1,)

@@ -39,7 +39,7 @@ shares = st.sampled_from([(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.2, 0.0, 0.8),
 
 @settings(max_examples=60, deadline=None)
 @given(samples, shares, st.integers(0, 5))
-def test_every_sample_has_one_split_and_no_group_two(pairs, fractions, seed):
+def test_every_sample_and_group_is_in_one_split(pairs, fractions, seed):
     original = dataset(*pairs)
     split = split_dataset(original, fractions, seed)
     assert [replace(s, split=None) for s in split] == list(original)
@@ -82,7 +82,7 @@ def test_single_images_are_split_exactly_class_by_class():
     assert split.subset("test").counts() == {"a": 150, "b": 15, "c": 0}
 
 
-def test_fields_of_many_cells_come_near_the_fractions_in_every_class():
+def test_splits_of_fields_are_close_to_the_fractions_in_every_class():
     generator = random.Random(0)
     pairs = []
     for field in range(300):

@@ -111,7 +111,7 @@ def test_progress_is_reported_after_each_image(written):
     assert {total for _, total, _ in written[2]} == {36}
 
 
-def test_a_place_with_something_in_it_is_an_error(tmp_path):
+def test_a_destination_that_is_not_empty_is_an_error(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "real.png").write_bytes(b"")
     (tmp_path / "file").write_text("")
@@ -130,7 +130,7 @@ def test_numbers_out_of_range_are_errors(tmp_path, images, seed):
         write_synthetic_cells(tmp_path / "new", images, seed)
 
 
-def test_fields_can_not_be_kept_where_there_are_none_or_inside_the_dataset(tmp_path):
+def test_fields_cannot_be_kept_without_fields_or_inside_the_dataset(tmp_path):
     with pytest.raises(DatasetError, match="no fields to keep"):
         write_synthetic_cells(tmp_path / "new", 1, 0, taxonomy="pbc8", fields=tmp_path / "fields")
     with pytest.raises(DatasetError, match="must be outside the dataset"):

@@ -50,7 +50,7 @@ def test_a_box_is_scaled_and_rounded_to_a_number_of_decimals():
         (8, (2, 49, 22, 59)),
     ],
 )
-def test_a_box_is_turned_upright_with_its_image(orientation, box):
+def test_a_box_is_rotated_upright_with_its_image(orientation, box):
     assert turn_box((1, 2, 11, 22), orientation, 80, 60) == box
 
 

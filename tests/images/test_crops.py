@@ -22,13 +22,13 @@ def test_a_crop_is_a_square_of_1_2_longer_sides_around_the_centre():
     assert image[-1, -1].tolist() == [61, 66, 0]
 
 
-def test_without_context_a_square_box_is_cut_exactly():
+def test_without_context_a_square_box_is_cropped_exactly():
     field = ramp(50, 50)
     image, _ = crop(field, (10.0, 20.0, 25.0, 35.0), context=1.0)
     assert np.array_equal(image, field[20:35, 10:25])
 
 
-def test_what_lies_outside_the_field_repeats_its_border_pixels():
+def test_border_pixels_are_repeated_outside_the_field():
     image, touches = crop(ramp(40, 40), (0.0, 0.0, 10.0, 10.0))
     assert image.shape == (12, 12, 3)
     assert touches
@@ -90,6 +90,6 @@ def test_a_box_within_a_pixel_of_the_border_touches_it(box, touches):
     assert crop(ramp(60, 80), box)[1] is touches
 
 
-def test_a_degenerate_box_gives_no_crop():
+def test_a_degenerate_box_is_an_error():
     with pytest.raises(AnnotationError, match="no area"):
         crop(np.zeros((480, 640, 3), np.uint8), (504.0, 337.0, 504.0, 337.0))

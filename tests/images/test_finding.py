@@ -41,13 +41,13 @@ SUFFIXES = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "w
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_images_are_known_by_their_suffix_in_any_case(suffix):
+def test_images_are_recognised_by_suffix_in_any_case(suffix):
     assert images.is_image_name(f"cell.{suffix}")
     assert images.is_image_name(Path(f"cell.{suffix.upper()}"))
 
 
 @pytest.mark.parametrize("name", ["cell", "png", ".png", "cell.png.txt", "cell.svg", ""])
-def test_other_names_are_no_images(name):
+def test_other_names_are_not_images(name):
     assert not images.is_image_name(name)
 
 
@@ -79,7 +79,7 @@ def test_a_folder_without_images(tmp_path):
         images.find_images([tmp_path])
 
 
-def test_links_to_folders_are_followed_and_circles_end(folder, tmp_path):
+def test_links_to_folders_are_followed_without_loops(folder, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "f.png").touch()
@@ -94,7 +94,7 @@ def test_links_to_folders_are_followed_and_circles_end(folder, tmp_path):
     assert found == ["a/b/d.tiff", "a/c.png", "b.JPG", "gone.png", "link/f.png"]
 
 
-def test_a_folder_that_may_not_be_listed(folder, monkeypatch):
+def test_a_folder_that_cannot_be_listed(folder, monkeypatch):
     def scan(top):
         raise PermissionError(13, "Permission denied", os.fspath(top))
 
@@ -167,7 +167,7 @@ def test_an_invalid_path_is_kept_for_its_error(tmp_path):
 
 
 class TestWriting:
-    def test_png_is_without_loss(self, tmp_path):
+    def test_png_is_lossless(self, tmp_path):
         image = noise(20, 30, 3)
         path = images.write(tmp_path / "new" / "cell.PNG", image[:, ::-1])
         np.testing.assert_array_equal(images.read(path), image[:, ::-1])

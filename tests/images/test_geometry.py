@@ -72,7 +72,7 @@ def test_each_axis_has_its_own_rule():
 
 
 @pytest.mark.parametrize("shape", [(80, 500), (360, 363), (9, 9), (4096, 2100)])
-def test_flat_colours_stay_exactly_as_they_are(shape):
+def test_uniform_colours_are_unchanged(shape):
     image = np.broadcast_to(np.array([255, 128, 1], np.uint8), (*shape, 3))
     assert (images.fit(image) == image[0, 0]).all()
 

@@ -49,7 +49,7 @@ def by_range(values):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_becomes_contiguous_rgb_of_the_callers_own(name, recwarn):
+def test_every_kind_becomes_a_new_contiguous_rgb_array(name, recwarn):
     image = images.read(KINDS[name])
     assert image.shape == ((32, 24, 3) if name == "turned.jpg" else (24, 32, 3))
     assert image.dtype == np.uint8
@@ -74,7 +74,7 @@ def test_lossy_kinds_are_close_to_the_original_pixels(name):
     assert abs(difference).mean() < 6
 
 
-def test_a_path_a_string_and_bytes_are_read_alike(tmp_path):
+def test_paths_strings_and_bytes_are_read_alike(tmp_path):
     path = tmp_path / "ä cell.PNG"
     path.write_bytes(KINDS["rgb.png"])
     for source in (path, str(path), path.read_bytes()):
@@ -97,7 +97,7 @@ def test_another_type_of_source_is_a_type_error():
         images.read(3)
 
 
-def test_the_content_counts_and_not_the_suffix(tmp_path):
+def test_the_format_is_recognised_by_content_not_suffix(tmp_path):
     path = tmp_path / "really-a-png.jpg"
     path.write_bytes(KINDS["rgb.png"])
     np.testing.assert_array_equal(images.read(path), scene())
@@ -308,7 +308,7 @@ class TestOrientation:
         assert images.read(data).shape == (24, 32, 3)
         assert not recwarn.list
 
-    def test_orientation_is_found_behind_other_tags(self):
+    def test_orientation_is_found_after_other_tags(self):
         other = struct.pack("<HHII", 0x010F, 2, 4, 0)
         block = exif(6)
         longer = block[:8] + struct.pack("<H", 2) + other + block[10:]
@@ -333,14 +333,14 @@ class TestFirst:
         np.testing.assert_array_equal(images.read(jpeg(exif=thumbnail)), images.read(jpeg()))
 
     @pytest.mark.parametrize("name", ["rgb.jpg", "rgb.png", "rgb.bmp", "lossy.webp", "rgb.tif"])
-    def test_bytes_behind_the_end_are_ignored(self, name):
+    def test_bytes_after_the_end_are_ignored(self, name):
         np.testing.assert_array_equal(
             images.read(KINDS[name] + b"camera notes"), images.read(KINDS[name])
         )
 
 
 class TestUncommon:
-    def test_jpeg_with_a_marker_without_meaning(self):
+    def test_jpeg_with_an_unknown_marker(self):
         data = jpeg()
         np.testing.assert_array_equal(
             images.read(data[:2] + b"\xff\x01" + data[2:]), images.read(data)
@@ -391,7 +391,7 @@ def test_many_threads_read_at_once_and_nothing_global_changes(monkeypatch):
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-def test_real_jpegs_decode_as_opencv_decodes_them(real_data):
+def test_real_jpegs_are_decoded_like_in_opencv(real_data):
     fields = sorted((real_data / "bccd" / "JPEGImages").glob("*.jpg"))[:10]
     cells = sorted((real_data / "pbc" / "val").rglob("*.jpg"))[::64]
     assert len(cells) >= 10
@@ -427,13 +427,13 @@ def most_at_once(budget, sizes):
     return most
 
 
-def test_large_images_are_decoded_as_far_as_they_fit_together():
+def test_large_images_are_decoded_together_within_the_budget():
     pixels, number = most_at_once(images.PixelBudget(2**24), [5 * 10**6] * 24)
     assert pixels <= 2**24
     assert number == 3
 
 
-def test_one_beyond_the_budget_is_decoded_alone_and_not_left_waiting():
+def test_an_image_beyond_the_budget_is_decoded_alone():
     _, number = most_at_once(images.PixelBudget(2**22), [2**26] * 6)
     assert number == 1
     mixed = [2**21, 2**26] * 8

@@ -48,7 +48,7 @@ class TestFiles:
             pytest.skip("this system lets nobody make links")
         rejected(UnreadableFileError, link, "broken link: .*gone.png does not exist")
 
-    def test_circle_of_links(self, tmp_path):
+    def test_circular_links(self, tmp_path):
         link = tmp_path / "link.png"
         try:
             link.symlink_to(link)
@@ -74,7 +74,7 @@ class TestFiles:
     def test_an_endless_device_does_not_hang(self):
         rejected(UnreadableFileError, "/dev/zero", "device, pipe or socket")
 
-    def test_a_name_that_no_file_can_have(self):
+    def test_an_invalid_file_name(self):
         rejected(UnreadableFileError, "a\0b.png", "cannot be read")
 
     @pytest.mark.parametrize("name", ["empty.jpg", "empty.png"])
@@ -101,13 +101,13 @@ class TestContent:
         [b"These are no pixels.", b"\0" * 100, b"RIFF\x04\0\0\0WAVE", b"PK\3\4", b"\xff\xd8"],
     )
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-    def test_no_image_whatever_its_name(self, tmp_path, content, suffix):
+    def test_other_content_is_rejected_under_any_name(self, tmp_path, content, suffix):
         path = tmp_path / f"cell{suffix}"
         path.write_bytes(content)
         rejected(NotAnImageError, path, "Expected a JPEG, PNG, TIFF, BMP, WebP, GIF")
 
     @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX"])
-    def test_kinds_that_pillow_reads_and_we_do_not_accept(self, kind):
+    def test_other_formats_that_pillow_reads_are_rejected(self, kind):
         rejected(NotAnImageError, save(scene(), kind), "Expected a JPEG, PNG|cannot read")
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint32, np.int16, np.int8])
@@ -140,10 +140,10 @@ class TestContent:
         data = bmp([bytes(400)], 4, 4, bits, compression=compression, header=header)
         rejected(NotAnImageError, data, f"{bits} bits per pixel with compression {compression}")
 
-    def test_a_text_that_begins_like_a_bmp(self):
+    def test_text_that_begins_like_a_bmp(self):
         rejected(NotAnImageError, b"BMW is a maker of cars and motorcycles.", "has a header of")
 
-    def test_bmp_with_colour_masks_of_no_use(self):
+    def test_bmp_with_invalid_colour_masks(self):
         data = bmp([bytes(8)], 2, 1, 32, compression=3, masks=bytes(range(12)))
         rejected(ImageError, data, "bitfields")
 
@@ -163,7 +163,7 @@ class TestLimits:
         assert "the limit is 67,108,864" in error.reason
 
     @pytest.mark.parametrize("name", KINDS)
-    def test_every_kind_keeps_to_the_pixel_limit(self, name):
+    def test_the_pixel_limit_applies_to_every_kind(self, name):
         assert images.read(KINDS[name], max_pixels=24 * 32).size == 24 * 32 * 3
         rejected(TooManyPixelsError, KINDS[name], "the limit is 767", max_pixels=24 * 32 - 1)
 
@@ -197,7 +197,7 @@ class TestLimits:
         monkeypatch.setattr("pathlib.Path.stat", lambda *_, **__: before)
         rejected(TooManyBytesError, path, "the limit is 1,000", max_bytes=1000)
 
-    def test_no_memory_left_is_an_image_too_large(self, monkeypatch):
+    def test_running_out_of_memory_is_an_image_error(self, monkeypatch):
         def no_memory(*_, **__):
             raise MemoryError
 
@@ -242,7 +242,7 @@ class TestDamage:
         rejected(TruncatedImageError, KINDS["rgb.png"][:-12], "the file ends early")
 
     @pytest.mark.parametrize("place", [16, 24, 50, -20, -6, -1])
-    def test_png_with_one_bit_turned(self, place):
+    def test_png_with_one_bit_flipped(self, place):
         data = bytearray(with_chunk(KINDS["rgb.png"], b"tEXt", b"note\0some words"))
         data[place] ^= 0x10
         rejected(TruncatedImageError, bytes(data), "fails its checksum")
@@ -271,7 +271,7 @@ class TestDamage:
             (b"II*\0\0\0\0\0", "no page"),
         ],
     )
-    def test_containers_that_contradict_themselves(self, data, match):
+    def test_inconsistent_containers(self, data, match):
         rejected(TruncatedImageError, data, match)
 
     def test_png_with_valid_checksums_whose_pixels_are_not_compressed(self):
@@ -327,7 +327,7 @@ class TestDamage:
         struct.pack_into("<I", data, start + 2 + 12 * count, start)
         rejected(TruncatedImageError, bytes(data), "chain of pages is circular")
 
-    def test_global_settings_of_pillow_do_not_admit_cut_images(self, monkeypatch):
+    def test_global_settings_of_pillow_do_not_allow_truncated_images(self, monkeypatch):
         monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
         for name in ("rgb.jpg", "rgb.png", "rgb.tif", "rgb.bmp", "palette.gif"):
             rejected(TruncatedImageError, KINDS[name][:-4])

@@ -183,7 +183,7 @@ def test_nothing_is_written_outside(tmp_path, manifest, name):
     assert not (tmp_path / "escape.txt").exists()
 
 
-def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path, manifest):
+def test_a_read_only_destination_is_an_output_error(tmp_path, manifest):
     (tmp_path / "run").write_text("in the way")
     with pytest.raises(OutputError, match="run"):
         write_bundle(tmp_path / "run", manifest, {ONNX: b"x"})

@@ -80,7 +80,7 @@ def test_the_table_lists_decisions_and_predictions(tmp_path):
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_an_image_of_two_batches_is_exported_once_with_its_last_decision(tmp_path, newest_first):
+def test_an_image_in_two_batches_is_exported_once_with_the_newest_decision(tmp_path, newest_first):
     cells = [decided(1, "RBC"), decided(1, "WBC", number=9, hours=2, by="Grace")]
     out = tmp_path / "cells"
     exported = export_reviewed(reversed(cells) if newest_first else cells, out)

@@ -52,7 +52,7 @@ def test_a_chosen_model_is_used_until_it_is_deleted(library: ModelLibrary, recor
     assert library.in_use(records).name == DEFAULT_MODEL
 
 
-def test_a_new_model_never_takes_the_folder_of_another(library: ModelLibrary):
+def test_a_new_model_never_uses_another_models_folder(library: ModelLibrary):
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     assert library.fresh("Saint-Anne / ../../x").name == f"saint-anne-x-{today}"
     assert library.fresh("***").name == f"model-{today}"

@@ -200,7 +200,7 @@ def test_a_training_survives_its_server_and_is_found_by_the_next(cells: Path, tm
     assert found.stop().state == "stopped"
 
 
-def test_a_process_that_never_started_has_failed_after_a_while(tmp_path, monkeypatch):
+def test_a_process_that_never_starts_fails_after_a_while(tmp_path, monkeypatch):
     path = written(tmp_path)
     assert read_retraining(path).state == "running"
     monkeypatch.setattr(module, "_STARTING", timedelta(0))
@@ -221,7 +221,7 @@ def test_the_last_output_of_a_killed_process_is_shown(tmp_path):
     assert len(failed.error) < 600
 
 
-def test_the_newest_events_count(tmp_path):
+def test_the_newest_events_are_used(tmp_path):
     path = written(
         tmp_path,
         ("running", {"pid": 1}),

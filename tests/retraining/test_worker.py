@@ -46,7 +46,7 @@ def adapted(tmp_path_factory):
     return train_model("adapt", root / "cells", root / "mine", MODEL)
 
 
-def test_adapting_gives_both_models_on_the_same_cells(adapted):
+def test_adapting_compares_both_models_on_the_same_cells(adapted):
     code, done = adapted
     assert (code, done.state, done.epochs) == (0, "done", ())
     found = done.comparison

@@ -70,7 +70,7 @@ def test_an_archive_can_be_an_address(cells: Path, tmp_path: Path):
         ("http://127.0.0.1:9/cells", "cannot be listed|There are no images"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_refused(address: str, message: str):
+def test_an_address_that_does_not_exist_is_an_error(address: str, message: str):
     with pytest.raises(DatasetError, match=message) as caught:
         list_files([address])
     assert address in str(caught.value)

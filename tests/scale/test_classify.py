@@ -45,7 +45,7 @@ def rows(table: Path) -> list[dict]:
     ("n", "expected"),
     [(1, 64), (10_000, 64), (100_000, 100), (1_000_000, 1000), (10**8, 4096)],
 )
-def test_shards_are_small_enough_to_lose_and_large_enough_to_start(n: int, expected: int):
+def test_shard_sizes_are_limited_in_both_directions(n: int, expected: int):
     assert shard_size(n) == expected
 
 
@@ -70,7 +70,7 @@ def test_a_bundled_model_can_be_packed():
     assert opened.classes == ("RBC", "WBC", "Platelets")
 
 
-def test_a_classifier_that_was_altered_on_its_way_is_refused(colour_model: Path):
+def test_a_classifier_altered_in_transit_is_rejected(colour_model: Path):
     packed = PackedClassifier.of(read_bundle(colour_model))
     altered = {name: data[:-1] + b"?" for name, data in packed.files.items() if name != MANIFEST}
     with pytest.raises(BundleError, match="altered"):
@@ -97,7 +97,7 @@ def test_a_shard_is_predicted_in_order_as_in_the_local_table(
 
 
 @pytest.mark.parametrize("root", ["", "file:///"])
-def test_what_cannot_be_fetched_is_a_row_and_is_counted(
+def test_an_image_that_cannot_be_fetched_is_a_row_and_is_counted(
     colour_model: Path, cells: Path, out: Path, root: str
 ):
     gone = str(cells / "gone.png")
@@ -107,7 +107,7 @@ def test_what_cannot_be_fetched_is_a_row_and_is_counted(
     assert part.errors[0][0] == gone
 
 
-def test_bytes_come_from_a_path_or_through_a_file_system(cells: Path):
+def test_bytes_are_read_from_a_path_or_file_system(cells: Path):
     expected = (cells / "red" / "0.png").read_bytes()
     for address in (str(cells / "red"), (cells / "red").as_uri()):
         assert fetch(list_files([address])[0]).source == expected
@@ -137,7 +137,9 @@ def test_rows_of_any_predictor_are_written_and_found_again(tmp_path: Path, out: 
 
 
 @pytest.mark.usefixtures("ray_here", "small_shards")
-def test_a_cluster_gives_the_rows_of_this_machine(colour_model: Path, cells: Path, tmp_path: Path):
+def test_a_cluster_returns_the_same_rows_as_this_machine(
+    colour_model: Path, cells: Path, tmp_path: Path
+):
     here, there = tmp_path / "here.parquet", tmp_path / "there"
     expected = classify([cells], model=colour_model, out=here)
     steps: list[tuple[int, int, str]] = []
@@ -158,7 +160,7 @@ def test_a_cluster_gives_the_rows_of_this_machine(colour_model: Path, cells: Pat
 
 
 @pytest.mark.usefixtures("ray_here", "small_shards")
-def test_only_what_is_missing_or_changed_is_done_again(
+def test_only_missing_or_changed_images_are_processed_again(
     colour_model: Path, cells: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
@@ -183,7 +185,7 @@ def test_only_what_is_missing_or_changed_is_done_again(
     assert labels["blue/new.png"] == "red"
 
 
-def test_nothing_is_started_where_nothing_is_left(
+def test_no_task_is_started_if_all_images_are_done(
     colour_model: Path, cells: Path, tmp_path: Path, ray_here, monkeypatch
 ):
     out = str(tmp_path / "out")
@@ -196,7 +198,7 @@ def test_nothing_is_started_where_nothing_is_left(
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_images_and_table_may_lie_at_uris(colour_model: Path, cells: Path, tmp_path: Path):
+def test_images_and_table_can_be_at_uris(colour_model: Path, cells: Path, tmp_path: Path):
     out = (tmp_path / "out").as_uri()
     found = classify_on_cluster([cells.as_uri()], model=colour_model, out=out)
     assert found.n == 12
@@ -206,7 +208,7 @@ def test_images_and_table_may_lie_at_uris(colour_model: Path, cells: Path, tmp_p
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_images_come_over_http(colour_model: Path, cells: Path, tmp_path: Path):
+def test_images_are_read_over_http(colour_model: Path, cells: Path, tmp_path: Path):
     pytest.importorskip("aiohttp")
     import functools
     import http.server

@@ -94,7 +94,7 @@ def iter_run(connection: Connection, items):
     return connection.run(add, connection.share(Packed(10)), items)
 
 
-def test_a_task_whose_process_died_is_done_again(ray_here: Connection, tmp_path: Path):
+def test_a_task_whose_process_died_is_retried(ray_here: Connection, tmp_path: Path):
     (done,) = run(ray_here, die_once, [str(tmp_path / "mark")])
     assert done.result == "survived"
 
@@ -110,7 +110,7 @@ def test_our_own_errors_pass_through(ray_here: Connection):
         run(ray_here, refuse, [0])
 
 
-def test_a_defect_on_a_worker_is_named_in_the_error(ray_here: Connection):
+def test_an_unexpected_error_on_a_worker_is_reported(ray_here: Connection):
     with pytest.raises(ClusterError, match="ZeroDivisionError"):
         run(ray_here, stumble, [0])
 
@@ -134,7 +134,7 @@ def test_a_task_too_large_for_every_machine_ends_in_an_error(ray_here: Connectio
         run(Connection(Cluster(cpus=64, stall_seconds=1)), add, [0])
 
 
-def test_a_cluster_that_is_not_there_is_an_error(monkeypatch):
+def test_an_unreachable_cluster_is_an_error(monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
@@ -158,7 +158,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
         pass
 
 
-def test_the_address_of_the_environment_is_used(monkeypatch):
+def test_the_address_in_the_environment_is_used(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     assert module._options(Cluster())["address"] == "head:6379"
     assert module._options(Cluster("other:6379"))["address"] == "other:6379"

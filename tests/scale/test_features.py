@@ -54,7 +54,9 @@ def test_the_cache_is_filled_as_if_computed_here(dataset: Path, tmp_path: Path, 
     assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
 
 
-def test_what_is_known_is_not_computed_again(dataset: Path, tmp_path: Path, ray_here, monkeypatch):
+def test_cached_features_are_not_computed_again(
+    dataset: Path, tmp_path: Path, ray_here, monkeypatch
+):
     monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path / "cache"))
     (dataset / "Test" / "red" / "broken.png").unlink()
     compute_features(dataset, taxonomy="folders")
@@ -83,7 +85,7 @@ def test_tasks_that_are_lost_are_an_error_and_the_others_are_kept(
     assert features_on_cluster(dataset, taxonomy="folders").computed == 6
 
 
-def test_an_image_that_broke_meanwhile_is_refused(tmp_path: Path):
+def test_an_image_damaged_meanwhile_is_refused(tmp_path: Path):
     gone = tmp_path / "gone.png"
     rows = compute_rows(None, [module.Wanted(str(gone), (0,))])
     assert rows.keys == []

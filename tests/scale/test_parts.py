@@ -62,7 +62,7 @@ def test_the_folder_reads_as_one_table(tmp_path: Path):
     assert rows[1]["confidence"] is None
 
 
-def test_what_was_written_is_found_again(tmp_path: Path):
+def test_written_parts_are_found_again(tmp_path: Path):
     with open_parts(str(tmp_path), IDENTITY, resume=True) as parts:
         written = write(tmp_path, 3, "a", "bad", "c")
         assert parts.done(files("a", "bad", "c", "d")) == [written]
@@ -85,7 +85,7 @@ def test_a_part_that_is_not_done_is_deleted(tmp_path: Path, now, why: str):
         assert parts.names() == []
 
 
-def test_the_table_of_other_images_is_not_touched(tmp_path: Path):
+def test_a_table_for_other_images_is_not_changed(tmp_path: Path):
     with open_parts(str(tmp_path), IDENTITY, resume=True) as parts:
         name = write(tmp_path, 0, "a", "b").name
         with pytest.raises(OutputError, match="rows for other images, such as a"):
@@ -125,7 +125,7 @@ def test_a_parquet_file_of_another_program_is_not_done(tmp_path: Path):
         assert parts.done(files("a")) == []
 
 
-def test_other_files_are_left_alone_and_half_written_ones_go(tmp_path: Path):
+def test_other_files_are_kept_and_incomplete_ones_deleted(tmp_path: Path):
     with open_parts(str(tmp_path), IDENTITY, resume=True):
         pass
     (tmp_path / "notes.txt").write_text("mine")
@@ -136,7 +136,7 @@ def test_other_files_are_left_alone_and_half_written_ones_go(tmp_path: Path):
     assert not (tmp_path / "_unfinished-0123").exists()
 
 
-def test_a_folder_in_use_is_not_started_over(tmp_path: Path):
+def test_a_folder_in_use_is_not_overwritten(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("x")
     with (
         pytest.raises(OutputError, match="not empty; it was not changed"),
@@ -180,7 +180,7 @@ def test_the_job_file_names_the_model(tmp_path: Path):
     assert json.loads((tmp_path / JOB).read_text())["model"] == "m" * 64
 
 
-def test_a_table_can_lie_at_a_uri(tmp_path: Path):
+def test_a_table_can_be_at_a_uri(tmp_path: Path):
     uri = (tmp_path / "out").as_uri()
     with open_parts(uri, IDENTITY, resume=False) as parts:
         some = files("a")
@@ -220,7 +220,7 @@ def test_a_name_that_is_not_utf_8_is_written_escaped_and_found_again(tmp_path: P
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other links")
-def test_a_lock_that_is_a_link_overwrites_nothing(tmp_path: Path):
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "_running").symlink_to(tmp_path / "precious")
@@ -232,7 +232,7 @@ def test_a_lock_that_is_a_link_overwrites_nothing(tmp_path: Path):
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-def test_a_damaged_job_file_is_another_model(tmp_path: Path):
+def test_a_damaged_job_file_counts_as_another_model(tmp_path: Path):
     with open_parts(str(tmp_path), IDENTITY, resume=False):
         pass
     (tmp_path / JOB).write_text("{")

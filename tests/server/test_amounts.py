@@ -87,7 +87,7 @@ def test_others_get_responses_while_the_heaviest_json_is_read(server, name):
 
 
 @pytest.mark.parametrize("name", [name for name in HEAVY if name.startswith("32 MB")])
-def test_too_many_values_are_refused_before_any_is_read(name):
+def test_too_many_values_are_rejected_before_parsing(name):
     began = time.monotonic()
     with pytest.raises(RequestError, match="524,288 values") as caught:
         read_request(HEAVY[name][: 2**24], None)
@@ -95,7 +95,7 @@ def test_too_many_values_are_refused_before_any_is_read(name):
     assert time.monotonic() - began < 0.5
 
 
-def test_too_long_a_json_is_refused_with_the_alternative():
+def test_json_that_is_too_long_is_rejected_with_an_alternative():
     with pytest.raises(RequestError, match="binary_data_size"):
         read_request(b" " * (2**24 + 1), None)
     request, behind = read_request(
@@ -104,7 +104,7 @@ def test_too_long_a_json_is_refused_with_the_alternative():
     assert (request.inputs[0].shape, len(behind)) == ([1], 2**24)
 
 
-def test_three_images_as_numbers_and_many_as_base64_are_no_more_than_is_taken():
+def test_three_images_as_numbers_and_many_as_base64_are_accepted():
     pixels = [[[[7] * 3] * 224] * 224] * 2
     body = {"name": "images", "datatype": "UINT8", "shape": [2, 224, 224, 3], "data": pixels}
     asked, _ = read_request(json.dumps({"inputs": [body]}).encode(), None)
@@ -124,7 +124,7 @@ def tensor(**changes):
     return read_request(json.dumps({"inputs": [given]}).encode(), None)[0].inputs[0]
 
 
-def test_a_number_among_long_texts_is_not_made_as_long():
+def test_numbers_are_not_padded_to_the_length_of_long_text():
     """As NumPy would: 10,000 elements of 100,000 letters are 4 GB."""
     data = [1] * 10_000 + ["x" * 100_000]
     given = tensor(name="images", datatype="UINT8", shape=[1, 224, 224, 3], data=data)
@@ -133,7 +133,7 @@ def test_a_number_among_long_texts_is_not_made_as_long():
 
 
 @pytest.mark.parametrize("count", [9, 10**6, 10**18])
-def test_more_images_than_are_taken_are_not_even_looked_for(count):
+def test_more_images_than_the_limit_are_not_parsed(count):
     empty = struct.pack("<I", 0) * 10**6
     sizes = {"parameters": {"binary_data_size": len(empty)}}
     for given in (

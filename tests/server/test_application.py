@@ -47,12 +47,12 @@ from server.conftest import asked, free_port
         {"allowed_hosts": ("",)},
     ],
 )
-def test_impossible_settings_are_refused_with_what_was_received(wrong):
+def test_invalid_settings_are_rejected_with_the_received_value(wrong):
     with pytest.raises(ValueError, match="Received"):
         Settings(**wrong)
 
 
-def test_no_threads_are_one_more_than_processors():
+def test_zero_threads_mean_one_more_than_the_cpus():
     assert (Settings().workers, Settings(threads=7).workers) == (usable_cpus() + 1, 7)
 
 
@@ -158,7 +158,7 @@ def test_requests_predictions_and_seconds_are_counted(client, cell):
     assert "secret" not in page
 
 
-def test_a_request_of_more_images_than_the_queue_holds_takes_no_place():
+def test_a_request_larger_than_the_queue_is_not_queued():
     queue, done = WorkQueue(1, 2), []
 
     async def ask():

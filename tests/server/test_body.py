@@ -67,7 +67,7 @@ def test_a_client_that_leaves_while_sending_is_counted_and_gets_no_response():
     assert 'status="499"} 1.0' in metrics
 
 
-def test_waiting_work_of_a_client_that_has_gone_is_dropped():
+def test_waiting_work_of_a_client_that_disconnected_is_dropped():
     twice = FORM[: FORM.index(b"--b--")] * 2 + b"--b--\r\n"
     sent, metrics = asked(part(twice), part(b""), GONE, until=threading.Event())
     assert sent == []
@@ -81,7 +81,7 @@ def test_a_client_that_waits_gets_a_response_at_the_deadline():
     assert "deserted" not in metrics
 
 
-def test_a_client_that_leaves_after_the_response_began_is_no_deserter():
+def test_a_client_that_leaves_after_the_response_started_is_not_counted():
     sent, metrics = asked(part(FORM), RESPONDED)
     assert sent[0]["status"] == 415
     assert "deserted" not in metrics

@@ -70,7 +70,7 @@ def test_a_heat_map_is_an_image_in_base64(client, cell):
     ("cut", "status", "reason"),
     [(500, 422, "ends early"), (0, 422, "is empty"), (None, 415, "is not an image")],
 )
-def test_an_only_image_that_cannot_be_used_is_a_status(client, cell, cut, status, reason):
+def test_a_single_unusable_image_is_an_error_status(client, cell, cut, status, reason):
     response = post(client, b"plain text" if cut is None else cell[:cut])
     assert response.status_code == status
     assert response.json()["error"].startswith("0.png: ")
@@ -84,13 +84,13 @@ def test_a_tiff_with_a_compression_that_cannot_be_read_is_unsupported_and_not_da
     assert "compressed with WebP" in response.json()["error"]
 
 
-def test_a_lenient_request_gets_a_row_for_an_only_image_too(client):
+def test_a_lenient_request_gets_a_row_for_a_single_unusable_image(client):
     response = post(client, b"plain text", lenient="true")
     assert response.status_code == 200
     assert "is not an image" in response.json()["rows"][0]["error"]
 
 
-def test_of_several_images_each_row_has_its_own_error(client, cell):
+def test_with_several_images_errors_are_in_the_rows(client, cell):
     response = post(client, cell[:500], cell, b"text")
     assert response.status_code == 200
     rows = response.json()["rows"]
@@ -99,7 +99,7 @@ def test_of_several_images_each_row_has_its_own_error(client, cell):
     assert rows[0]["p_WBC"] is None
 
 
-def test_names_are_for_people_and_never_paths(client, cell):
+def test_names_are_shown_and_never_used_as_paths(client, cell):
     response = post(client, cell, cell, names=["../../etc/passwd", "a\u202egpj.exe"])
     assert [row["path"] for row in response.json()["rows"]] == ["etc \u203a passwd", "agpj.exe"]
 
@@ -111,7 +111,7 @@ def test_an_unknown_model_is_not_found_and_has_no_hash(client, cell):
     assert "X-Model-Hash" not in response.headers
 
 
-def test_a_body_that_is_no_form_is_refused(client, cell):
+def test_a_body_that_is_not_a_form_is_rejected(client, cell):
     assert client.post("/v1/classify", content=cell).status_code == 415
     kind = {"Content-Type": "multipart/form-data"}
     assert client.post("/v1/classify", content=cell, headers=kind).status_code == 400
@@ -134,7 +134,7 @@ def send(client, body: bytes):
     return client.post("/v1/classify", content=body, headers=kind)
 
 
-def test_a_form_that_is_cut_anywhere_is_refused(client, cell):
+def test_a_form_truncated_anywhere_is_rejected(client, cell):
     whole = form(cell, cell)
     assert len(send(client, whole).json()["rows"]) == 2
     assert send(client, whole + b"\r\nepilogue").status_code == 200
@@ -146,12 +146,12 @@ def test_a_form_that_is_cut_anywhere_is_refused(client, cell):
         assert "closing boundary" in response.json()["error"]
 
 
-def test_an_image_may_hold_what_looks_like_a_boundary(client, cell):
+def test_an_image_may_contain_bytes_like_a_boundary(client, cell):
     for tail in (b"\r\n--", b"\r\n--c", b"\r", b"--b"):
         assert send(client, form(cell + tail)).json()["rows"][0]["error"] == ""
 
 
-def test_parts_without_end_are_not_all_read(client, cell):
+def test_too_many_parts_are_not_read(client, cell):
     part = b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n\r\n'
     assert send(client, part * 60 + form(cell)).status_code == 200
     assert send(client, part * 100 + form(cell)).status_code == 413
@@ -178,7 +178,7 @@ def test_too_many_bytes_or_images_are_refused(client, cell):
     assert (response.status_code, "at most 8" in response.json()["error"]) == (413, True)
 
 
-def test_a_body_of_unknown_length_is_read_no_further_than_the_limit(client):
+def test_a_body_of_unknown_length_is_read_only_to_the_limit(client):
     given = []
 
     def body():

@@ -62,14 +62,14 @@ def problem(response: bytes, status: int) -> str:
     return found["error"]
 
 
-def test_half_a_header_is_given_up_with_a_reason(hasty):
+def test_an_incomplete_header_times_out_with_a_reason(hasty):
     began = time.monotonic()
     found = problem(exchanged(hasty, HALF, 10), 408)
     assert "within 1 seconds" in found
     assert 0.9 < time.monotonic() - began < 8
 
 
-def test_a_header_that_trickles_in_is_given_up_as_well(hasty):
+def test_a_header_that_arrives_slowly_times_out(hasty):
     began = time.monotonic()
     with connect(hasty) as stream, suppress(OSError):
         while time.monotonic() - began < 10:
@@ -98,7 +98,7 @@ def test_a_silent_connection_is_closed_silently(hasty):
     assert time.monotonic() - began < 5
 
 
-def test_a_header_without_end_is_refused_before_it_fills_the_memory(before):
+def test_an_endless_header_is_rejected_before_it_fills_memory(before):
     with running(*FAST, before=before) as (process, address), connect(address) as stream:
         memory = resident(process.pid)
         stream.sendall(HALF + b"a" * 2**26)
@@ -119,7 +119,7 @@ def test_a_header_without_end_is_refused_before_it_fills_the_memory(before):
         b"POST /v2 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: x, y\r\n\r\n1",
     ],
 )
-def test_what_is_no_http_gets_the_body_of_every_problem(hasty, sent):
+def test_a_request_that_is_not_http_gets_an_error_body(hasty, sent):
     assert "not a well-formed" in problem(exchanged(hasty, sent), 400)
 
 
@@ -147,7 +147,7 @@ def test_every_response_but_200_has_the_documented_body(hasty, line):
     problem(response, status)
 
 
-def test_a_websocket_is_no_way_around(hasty):
+def test_websockets_do_not_bypass_the_limits(hasty):
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     response = exchanged(
@@ -156,7 +156,7 @@ def test_a_websocket_is_no_way_around(hasty):
     assert response.startswith(b"HTTP/1.1 403")
 
 
-def test_the_oldest_without_a_request_is_closed_for_the_newest(hasty):
+def test_the_oldest_idle_connection_is_closed_for_the_newest(hasty):
     with ExitStack() as stack:
         waiting = [stack.enter_context(connect(hasty)) for _ in range(8)]
         for one in waiting:
@@ -167,7 +167,7 @@ def test_the_oldest_without_a_request_is_closed_for_the_newest(hasty):
             assert waiting[0].recv(1) == b""
 
 
-def test_one_more_than_all_with_a_request_is_asked_to_try_again(hasty):
+def test_a_connection_beyond_all_busy_ones_gets_503(hasty):
     head = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
     head += b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
     with ExitStack() as stack:

@@ -65,18 +65,18 @@ def by_httpx(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes
 
 
 @pytest.mark.parametrize("send", [by_urllib, by_http_client, by_chunks, by_httpx])
-def test_120_megabytes_get_a_response_that_they_are_too_many(server, send):
+def test_a_body_of_120_megabytes_gets_a_response(server, send):
     status, body = send(f"{server}/v1/classify", bytes(BIG), shown())
     assert status == 413
     assert "33,554,432 bytes, the limit" in json.loads(body)["error"]
 
 
 @pytest.mark.parametrize("send", [by_urllib, by_http_client, by_httpx])
-def test_so_do_those_without_the_key(server, send):
+def test_a_large_body_without_the_key_gets_a_response(server, send):
     assert send(f"{server}/v1/classify", bytes(2**24), shown("?"))[0] == 401
 
 
-def test_our_own_client_raises_it(server):
+def test_our_client_raises_the_error_of_a_large_body(server):
     with pytest.raises(RequestError, match="--max-bytes") as caught:
         Client(server, KEY).classify(bytes(BIG))
     assert caught.value.kind == "too large"
@@ -88,7 +88,7 @@ def head(length: int, *lines: str, key: str = KEY) -> bytes:
 
 
 @pytest.mark.parametrize(("length", "key", "status"), [(BIG, KEY, 413), (9, "?", 401)])
-def test_a_client_that_asks_first_is_not_asked_to_send(server, length, key, status):
+def test_a_client_that_expects_100_continue_is_rejected_first(server, length, key, status):
     began = time.monotonic()
     response = exchanged(server, head(length, "Expect: 100-continue", key=key))
     assert response.startswith(f"HTTP/1.1 {status}".encode())
@@ -96,7 +96,7 @@ def test_a_client_that_asks_first_is_not_asked_to_send(server, length, key, stat
     assert time.monotonic() - began < 4  # The connection is closed: nothing more comes.
 
 
-def test_a_client_that_asks_first_and_is_accepted_may_send(server):
+def test_a_client_that_expects_100_continue_is_accepted(server):
     kind = "Content-Type: multipart/form-data; boundary=b"
     response = exchanged(server, head(9, kind, "Expect: 100-continue") + b"--b--\r\n\r\n", 2)
     first, _, second = response.partition(b"\r\n\r\n")
@@ -115,7 +115,7 @@ def test_after_a_short_body_that_was_not_read_the_connection_is_kept(server):
     connection.close()
 
 
-def test_who_never_sends_the_rest_keeps_no_connection(server):
+def test_a_client_that_never_sends_the_rest_is_disconnected(server):
     place = ("127.0.0.1", int(server.rpartition(":")[2]))
     with socket.create_connection(place, 20) as stream:
         began = time.monotonic()
@@ -128,7 +128,7 @@ def test_who_never_sends_the_rest_keeps_no_connection(server):
     assert time.monotonic() - began < 10
 
 
-def test_many_who_never_send_the_rest_keep_nobody_out(server):
+def test_many_clients_that_never_send_the_rest_block_nobody(server):
     place = ("127.0.0.1", int(server.rpartition(":")[2]))
     streams = [socket.create_connection(place, 5) for _ in range(300)]
     try:
@@ -141,7 +141,7 @@ def test_many_who_never_send_the_rest_keep_nobody_out(server):
             stream.close()
 
 
-def test_a_caller_who_never_reads_is_not_waited_for_at_the_end():
+def test_shutdown_does_not_wait_for_a_client_that_never_reads():
     """Responses fill its system's memory for them, and then the server's."""
     with running("--model", COLOUR_MODEL, "--deadline", 1) as (process, address):
         place = ("127.0.0.1", int(address.rpartition(":")[2]))

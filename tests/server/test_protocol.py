@@ -63,7 +63,7 @@ def test_encoded_images_in_json_are_predicted_like_files(client, cell, expected)
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_fitted_pixels_in_json_are_predicted_alike(client, cell, expected, nested):
+def test_resized_pixels_in_json_are_predicted_alike(client, cell, expected, nested):
     pixels = images.load(cell)[None]
     data = pixels.tolist() if nested else pixels.ravel().tolist()
     given = {"name": "images", "datatype": "UINT8", "shape": [1, 224, 224, 3], "data": data}
@@ -94,7 +94,7 @@ def test_no_images_have_no_predictions(client):
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"text", 415), (b"\x89PNG\r\n\x1a\n", 422)])
-def test_an_image_that_cannot_be_used_is_named_by_its_place(client, cell, content, status):
+def test_an_unusable_image_is_named_by_its_position(client, cell, content, status):
     response = client.post(INFER, json={"inputs": [files_input(cell, content)]})
     assert response.status_code == status
     assert response.json()["error"].startswith("files[1]: ")
@@ -124,7 +124,7 @@ FILE = {"name": "files", "datatype": "BYTES", "shape": [1]}
         ({"inputs": [{**FILE, "data": [""]}], "outputs": [{"name": "x"}]}, "Request the outputs"),
     ],
 )
-def test_a_request_off_the_protocol_is_refused_with_the_place(client, body, reason):
+def test_a_malformed_request_is_rejected_with_the_location(client, body, reason):
     response = client.post(INFER, json=body)
     assert response.status_code == 400
     assert reason in response.json()["error"]

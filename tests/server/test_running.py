@@ -128,7 +128,7 @@ def wait_for(condition, seconds: float = 5) -> None:
         time.sleep(0.01)
 
 
-def test_what_a_caller_who_has_gone_asked_for_is_not_computed(cell):
+def test_work_of_a_disconnected_client_is_dropped(cell):
     with (
         running("--threads", 1, "--queue", 64) as (process, address),
         httpx.Client(base_url=address) as client,
@@ -154,7 +154,7 @@ def test_what_a_caller_who_has_gone_asked_for_is_not_computed(cell):
         assert process.stdout.read().count(b"\n") == 1  # Where it listens, and no more.
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_sent(address):
+def test_a_body_that_is_too_large_is_rejected_before_it_is_sent(address):
     with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 5) as stream:
         head = f"POST /v1/classify HTTP/1.1\r\nHost: [::1]\r\nContent-Length: {2**25 + 1}\r\n\r\n"
         stream.sendall(head.encode())
@@ -178,7 +178,7 @@ def test_a_model_that_fails_its_self_test_is_not_served(tmp_path):
     assert "Traceback" not in output
 
 
-def test_many_callers_at_once_get_the_predictions_of_one(address, cell, expected):
+def test_concurrent_clients_get_the_same_predictions(address, cell, expected):
     def ask(_):
         row = httpx.post(f"{address}/v1/classify", files={"files": cell}).json()["rows"][0]
         return row["label"], row["novelty"]
@@ -237,7 +237,7 @@ def test_the_protocols_own_client_gets_the_reason(triton):
         client.infer(NAME, [tensor])
 
 
-def test_a_thread_that_hangs_does_not_keep_the_end_waiting():
+def test_a_hanging_thread_does_not_delay_shutdown():
     from hematovision.server.engine import WorkQueue
 
     queue, hang = WorkQueue(1, 2), threading.Event()
@@ -266,7 +266,7 @@ classify.predict_image = lambda predictor, item, **options: (
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 @pytest.mark.parametrize("deadline", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_the_end_does_not_wait_for_a_decoder_that_is_stuck(cell, deadline):
+def test_shutdown_does_not_wait_for_a_stuck_decoder(cell, deadline):
     """According to the docs, at the latest five seconds after the deadline."""
     options = ("--model", COLOUR_MODEL, "--threads", 1, "--deadline", deadline)
     with running(*options, before=STUCK) as (process, address), ThreadPoolExecutor(2) as pool:

@@ -5,7 +5,7 @@ import logging
 from hematovision.server.running import Throttle, throttled
 
 
-def test_of_the_same_message_a_few_are_written_and_the_others_counted(caplog):
+def test_repeated_messages_are_logged_a_few_times_and_counted(caplog):
     logger = logging.getLogger("asyncio")
     with throttled():
         for i in range(1000):
@@ -16,7 +16,7 @@ def test_of_the_same_message_a_few_are_written_and_the_others_counted(caplog):
     assert len(caplog.records) == 7
 
 
-def test_later_it_is_written_again_with_how_many_were_left_out():
+def test_a_later_message_includes_the_number_left_out():
     throttle = Throttle(most=1, seconds=10)
 
     def passed(created: float) -> logging.LogRecord | None:
@@ -32,7 +32,7 @@ def test_later_it_is_written_again_with_how_many_were_left_out():
     assert passed(50).getMessage() == "bad thing"
 
 
-def test_messages_without_end_are_not_all_remembered():
+def test_the_number_of_remembered_messages_is_limited():
     throttle = Throttle()
     for i in range(5000):
         throttle.filter(logging.LogRecord("x", logging.ERROR, "", 0, f"bad {i}", (), None))

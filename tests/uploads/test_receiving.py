@@ -61,7 +61,7 @@ def patched(data: bytes, signature: bytes, offset: int, layout: str, value: int)
     return bytes(changed)
 
 
-def test_files_come_as_they_were_from_bytes_and_from_streams(red):
+def test_files_are_received_unchanged_from_bytes_and_streams(red):
     stream = io.BytesIO(red)
     stream.seek(7)  # Read before.
     assert received(("a.png", red), ("b.png", stream)) == [
@@ -89,7 +89,7 @@ def test_entries_that_macos_adds_are_left_out(red):
     assert received(("cells.zip", packed)) == [Item("a.png", red)]
 
 
-def test_uploads_are_taken_one_at_a_time(red):
+def test_uploads_are_received_one_at_a_time(red):
     taken = []
     uploads = (taken.append(i) or (f"{i}.png", red) for i in range(5))
     items = receive(uploads)
@@ -112,7 +112,7 @@ def test_images_of_an_archive_are_not_in_memory_together():
 # Limits
 
 
-def test_the_number_of_files_holds_over_all_uploads(red):
+def test_the_limit_on_files_applies_to_all_uploads_together(red):
     packed = zip_of({"1.png": red, "2.png": red})
     items = received(("a.png", red), ("c.zip", packed), ("b.png", red), files=2)
     assert names(items) == ["a.png", "1.png"]
@@ -206,7 +206,7 @@ def test_an_entry_that_is_shorter_than_it_declares_is_refused():
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/../../a.png", "C:\\a.png", "a:b"])
-def test_a_name_that_leads_outside_is_refused_and_the_rest_is_received(red, name):
+def test_a_name_that_leads_outside_is_rejected_and_the_rest_received(red, name):
     items = received(("c.zip", zip_of({name: b"evil", "good.png": red})))
     assert names(items) == ["good.png"]
     assert "leads out of the folder" in items[0].source.reason
@@ -286,7 +286,7 @@ def test_an_upload_that_cannot_be_read_is_refused():
         ("\u200b", "unnamed"),
     ],
 )
-def test_names_are_made_fit_to_be_shown(given, shown):
+def test_names_are_made_safe_to_show(given, shown):
     assert display_name(given) == shown
 
 
@@ -342,7 +342,7 @@ def test_every_kind_of_broken_upload_has_an_error(classifier, red):
     assert results["cut.png"].source == red[:50]
 
 
-def test_rows_of_any_predictor_come_in_the_order_of_the_uploads():
+def test_rows_of_any_predictor_are_in_the_order_of_the_uploads():
     packed = zip_of({"three.png": png(0, 2, 7), "none.png": png()})
     uploads = [("one.png", png(3)), ("c.zip", packed), ("text.png", b"no image")]
     results = list(predict_uploads(DotCounter(), receive(uploads)))

@@ -54,7 +54,7 @@ def test_a_corner_and_a_size_become_corners(source: Path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "./a.png", "images/a.png", "C:\\data\\a.png", "A.PNG"])
-def test_images_are_found_by_whatever_path_the_file_gives(source: Path, name: str):
+def test_images_are_found_by_any_path_in_the_file(source: Path, name: str):
     coco(source / "i.json", [box()], images=[{"id": 7, "file_name": name}])
     assert [field.name for field in read(source).fields] == ["a"]
 

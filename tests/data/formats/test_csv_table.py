@@ -37,17 +37,17 @@ def test_columns_are_found_under_their_usual_names(source: Path, header: str):
 
 
 @pytest.mark.parametrize("header", ["image,x,y,width,height,label", "img,bbox_x,bbox_y,w,h,type"])
-def test_a_corner_and_a_size_do_too(source: Path, header: str):
+def test_columns_of_corner_and_size_are_found(source: Path, header: str):
     (field,) = read(write(source, f"{header}\na.png,10,20,30,50,RBC\n")).fields
     assert field.boxes[0].box == (10.0, 20.0, 40.0, 70.0)
 
 
-def test_corners_come_before_the_size_of_the_image(source: Path):
+def test_corners_take_precedence_over_the_image_size(source: Path):
     text = "filename,width,height,class,xmin,ymin,xmax,ymax\na.png,80,60,RBC,1,2,3,9\n"
     assert read(write(source, text)).fields[0].boxes[0].box == (1.0, 2.0, 3.0, 9.0)
 
 
-def test_a_file_name_comes_before_a_number(source: Path):
+def test_a_file_name_takes_precedence_over_a_number(source: Path):
     text = "image_id,image,xmin,ymin,xmax,ymax,label\n7,a.png,1,2,3,9,RBC\n"
     assert read(write(source, text)).fields[0].name == "a"
 
@@ -178,7 +178,7 @@ def test_further_spellings_of_columns_are_known(source: Path, header: str, value
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
-def test_a_table_of_images_and_labels_has_whole_images(source: Path, separator: str):
+def test_a_table_without_boxes_has_single_cell_images(source: Path, separator: str):
     text = "image,label\na.png,RBC\nsub/b.png,WBC\n".replace(",", separator)
     found = read(write(source, text, "labels.csv"))
     assert found.whole
@@ -247,7 +247,7 @@ def test_a_column_of_splits_is_read(source: Path):
     assert [field.split for field in found.fields] == ["train", "valid"]
 
 
-def test_a_width_next_to_corners_may_be_that_of_the_box(source: Path):
+def test_width_columns_may_be_the_size_of_the_box(source: Path):
     text = "image,width,height,xmin,ymin,xmax,ymax,label\na.png,29,38,1,2,30,40,RBC\n"
     assert read(write(source, text)).fields[0].size is None
     text += "b.png,80,60,1,2,30,40,RBC\n"
@@ -269,7 +269,7 @@ def test_a_spreadsheet_is_an_error_that_asks_for_csv(tmp_path: Path, draw):
         read(tmp_path)
 
 
-def test_a_skipped_line_is_a_sentence_of_its_own(tmp_path: Path, draw):
+def test_a_skipped_line_is_reported_in_a_separate_sentence(tmp_path: Path, draw):
     draw(tmp_path / "images", "a.png")
     (tmp_path / "annotations.csv").write_text(
         "image,xmin,ymin,xmax,ymax,label\na,1,2,30,40,RBC\na,x,2,30,40,RBC\n"

@@ -178,7 +178,7 @@ def test_the_splits_of_a_yolo_folder_are_kept(tmp_path: Path, valid: str, yaml: 
     assert list(report.notes) == written["notes"]
 
 
-def test_data_yaml_comes_before_the_names_of_folders(tmp_path: Path):
+def test_data_yaml_takes_precedence_over_folder_names(tmp_path: Path):
     source = tmp_path / "set"
     for folder in ("one", "two", "test"):
         images.write(source / "images" / folder / f"{folder}.png", ramp())
@@ -193,7 +193,7 @@ def test_data_yaml_comes_before_the_names_of_folders(tmp_path: Path):
     }  # fmt: skip
 
 
-def test_a_data_yaml_that_points_outside_is_a_problem_and_followed_nowhere(tmp_path: Path):
+def test_paths_in_data_yaml_outside_the_source_are_problems(tmp_path: Path):
     images.write(tmp_path / "elsewhere" / "secret.png", ramp())
     source = roboflow(tmp_path / "set", "yolo", NAMES)
     (source / "data.yaml").write_text(
@@ -252,7 +252,7 @@ def test_without_pyyaml_the_extra_is_named_before_any_work(tmp_path: Path, monke
     assert not (tmp_path / "cells").exists()
 
 
-def test_one_folder_for_two_splits_is_a_problem(tmp_path: Path):
+def test_the_same_folder_for_two_splits_is_a_problem(tmp_path: Path):
     source = roboflow(tmp_path / "set", "yolo", NAMES)
     (source / "data.yaml").write_text("train: train/images\nval: train/images\nnames: [RBC, WBC]\n")
     report = import_dataset(source, tmp_path / "cells", format="yolo")
@@ -279,7 +279,7 @@ def test_fields_outside_the_splits_are_left_out_and_listed(tmp_path: Path):
     assert report.total == 18
 
 
-def test_a_requested_split_replaces_that_of_the_dataset(tmp_path: Path):
+def test_a_requested_split_replaces_the_datasets_own(tmp_path: Path):
     source = roboflow(tmp_path / "set", "yolo", NAMES)
     report = import_dataset(source, tmp_path / "cells", format="yolo", split="50/50")
     assert list(report.counts) == ["train", "valid"]
@@ -406,7 +406,7 @@ def test_a_size_that_contradicts_the_image_is_a_finding_and_crops_nothing(tmp_pa
 @pytest.mark.parametrize("format_", FORMATS_WITH_SIZE)
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_boxes_on_an_image_as_stored_are_turned_with_it(tmp_path, format_, orientation, factor):
+def test_boxes_for_a_stored_image_are_rotated_with_it(tmp_path, format_, orientation, factor):
     stored = ramp(0, WIDTH * factor, HEIGHT * factor)
     source = sized(tmp_path / "set", format_, (WIDTH, HEIGHT), stored)
     exif = Image.Exif()
@@ -430,7 +430,7 @@ def test_boxes_on_an_image_as_stored_are_turned_with_it(tmp_path, format_, orien
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6])
-def test_boxes_without_a_size_on_a_turned_photograph_are_read_as_upright_with_a_note(
+def test_boxes_without_a_size_on_a_rotated_image_are_read_as_upright_with_a_note(
     tmp_path: Path, orientation: int
 ):
     source = tmp_path / "set"

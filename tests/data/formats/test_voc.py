@@ -26,12 +26,12 @@ def test_boxes_are_read_unchanged_with_their_lines(voc: Path):
     assert found.problems == ()
 
 
-def test_the_name_of_the_file_comes_before_the_filename_inside(voc: Path, xml):
+def test_the_xml_files_name_takes_precedence_over_its_filename_element(voc: Path, xml):
     xml(voc / "Annotations" / "f3.xml", [("RBC", 1, 1, 9, 9)], filename="f4.png")
     assert len(read(voc).fields) == 10
 
 
-def test_the_filename_inside_is_used_if_the_name_fails(tmp_path: Path, draw, xml):
+def test_the_filename_element_is_used_if_the_file_name_fails(tmp_path: Path, draw, xml):
     draw(tmp_path / "images", "a.png")
     xml(tmp_path / "Annotations" / "0001.xml", [("RBC", 1, 1, 9, 9)], filename="a.jpg")
     assert read(tmp_path).fields[0].name == "a"
@@ -63,7 +63,7 @@ def test_missing_and_ambiguous_images_are_problems_that_name_the_file(tmp_path: 
     assert unused == "2 images have no box file: x/b, y/b"
 
 
-def test_of_two_files_for_one_image_neither_is_used(voc: Path, xml):
+def test_two_files_for_one_image_are_both_ignored(voc: Path, xml):
     xml(voc / "Annotations" / "again" / "f1.xml", [("RBC", 1, 1, 9, 9)])
     found = read(voc)
     assert [field.name for field in found.fields] == [f"f{i}" for i in (0, 2, 3, 4, 5, 6, 7, 8, 9)]

@@ -97,7 +97,7 @@ def test_lists_of_names_that_differ_are_a_problem(source: Path):
     assert "give different names" in problem
 
 
-def test_names_from_the_user_replace_those_found(source: Path):
+def test_names_from_the_user_replace_the_detected_ones(source: Path):
     (source / "classes.txt").write_text("x\ny\n")
     assert [b.label for b in read(source, names=NAMES).fields[0].boxes] == ["WBC", "RBC"]
 
@@ -190,7 +190,7 @@ def test_missing_images_and_labels_are_problems(tmp_path: Path, draw):
     assert unused == "2 images have no label file: c, val/a"
 
 
-def test_of_two_label_files_for_one_image_neither_is_used(source: Path):
+def test_two_label_files_for_one_image_are_both_ignored(source: Path):
     (source / "labels" / "x").mkdir()
     (source / "labels" / "x" / "a.txt").write_text("")
     found = read(source, names=NAMES)

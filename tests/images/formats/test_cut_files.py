@@ -77,7 +77,7 @@ def test_a_jpeg_of_one_scan_for_each_colour_needs_them_all():
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_few_bytes_cannot_hold_a_large_image(progressive):
+def test_a_large_image_in_a_few_bytes_is_rejected(progressive):
     data = jpeg(progressive=progressive)
     frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
     large = data[: frame + 5] + struct.pack(">HH", 8000, 8000) + data[frame + 9 :]
@@ -109,7 +109,7 @@ def test_a_cut_webp_with_a_matching_length_is_rejected(lossless, share):
         images.read(short + data[20 : 20 + size])
 
 
-def test_real_jpegs_are_whole_until_they_are_cut(real_data):
+def test_real_jpegs_are_complete_until_truncated(real_data):
     paths = sorted((real_data / "bccd").rglob("*.jpg"))[::40]
     assert paths
     for path in paths:

@@ -58,7 +58,7 @@ def test_messages_show_no_python(content: bytes, shown: str):
 @pytest.mark.parametrize(
     "content", [HEIC[:-60], HEIC.replace(b"iloc", b"skip"), HEIC.replace(b"pitm", b"skip")]
 )
-def test_a_damaged_heic_is_to_be_copied_again_in_one_line(content: bytes):
+def test_the_error_of_a_damaged_heic_is_one_line_with_advice(content: bytes):
     pytest.importorskip("pi_heif")
     with pytest.raises(TruncatedImageError) as rejected:
         images.read(content)

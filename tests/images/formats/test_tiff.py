@@ -512,7 +512,7 @@ class TestCompressions:
         )
         rejected(NotAnImageError, save(scene(), "TIFF", compression="zstd"), "with Zstandard")
 
-    def test_nothing_is_printed_whatever_is_wrong(self, tmp_path):
+    def test_nothing_is_printed_for_any_damage(self, tmp_path):
         files = {f"{n}.tif": one_page(t259=(3, (n,))) for n in (3, 4, 5, 7, 8, 32773, 50000, 50001)}
         whole = save(noise(64, 64, 3), "TIFF", compression="tiff_lzw")
         damaged = bytearray(whole)
@@ -700,7 +700,7 @@ class TestTime:
         assert time.perf_counter() - start < 2
 
 
-def test_what_is_built_in_is_known():
+def test_built_in_compressions_are_supported():
     assert tags.can_decode(1)
     assert tags.can_decode(5)
 
@@ -710,7 +710,7 @@ def test_without_access_to_libtiff_every_compression_is_tried(monkeypatch):
     assert tags.can_decode(50000)
 
 
-def test_a_pillow_without_a_libtiff_of_its_own_is_no_error(monkeypatch):
+def test_a_pillow_without_its_own_libtiff_is_accepted(monkeypatch):
     def missing(_):
         raise OSError
 
