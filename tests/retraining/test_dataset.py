@@ -119,7 +119,7 @@ def test_an_export_without_reviewed_cells_is_an_error(tmp_path):
 def test_an_existing_folder_is_not_changed(tmp_path):
     (tmp_path / "cells").mkdir()
     export_reviewed([decided(1, "RBC")], tmp_path / "cells")  # An empty folder will do.
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         export_reviewed([decided(2, "RBC")], tmp_path / "cells")
     assert len(table(tmp_path / "cells")) == 1
 

@@ -255,7 +255,7 @@ def test_a_training_that_cannot_start_is_an_error_at_once(cells: Path, tmp_path)
         start_retraining("adapt", cells, tmp_path / "a", model=None)
     with pytest.raises(DatasetError, match="no folder"):
         start_retraining("train", tmp_path / "nowhere", tmp_path / "a", model=None)
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         start_retraining("train", cells, cells, model=None)
     assert list(tmp_path.iterdir()) == []
 
