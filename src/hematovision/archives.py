@@ -39,7 +39,7 @@ known dataset has 0.3 GB."""
 
 MAX_RATIO = 100
 """Largest ratio of unpacked to packed bytes. DEFLATE reaches 1,032 on zeros; box files compress
-about 10 to 1, images hardly at all."""
+about 10 to 1, images barely."""
 
 SLACK = 2**24
 """Bytes that may be unpacked at any ratio: a small archive of text is harmless."""

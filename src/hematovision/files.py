@@ -27,7 +27,7 @@ __all__ = [
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-_LONGEST_NAME = 240  # bytes; leaves room for a temporary suffix within the usual limit of 255
+_LONGEST_NAME = 240  # bytes; allows for a temporary suffix within the usual limit of 255
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -151,7 +151,7 @@ class WorkQueue:
         If the caller is cancelled, by its deadline or because its client has disconnected, jobs
         that have not started are dropped.
 
-        Raises `RequestError` if the queue has no room for all of them.
+        Raises `RequestError` if the queue has no space for all of them.
         """
         jobs = self._submit(works)
         try:
