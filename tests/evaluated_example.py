@@ -45,7 +45,7 @@ def metrics(predictions):
 
 @pytest.fixture(scope="session")
 def facts():
-    """The contents of a report apart from the metrics."""
+    """The contents of a report except the metrics."""
     return ReportFacts(
         title="Two hospitals",
         model="runs/first",

@@ -192,7 +192,7 @@ def test_maps_of_a_batch_are_grad_cam_of_the_labels(classifier, cells, head):
 
 def test_a_model_of_the_first_version_cannot_explain(colours, files, cells):
     assert not colours.explains
-    with pytest.raises(BundleError, match=r"bundle_v1: .*has no explanation maps.*Train it again"):
+    with pytest.raises(BundleError, match=r"bundle_v1: .*has no explanation maps.*train it again"):
         colours.explain(files)
     with pytest.raises(BundleError, match="hematovision train"):
         colours.attention(cells)

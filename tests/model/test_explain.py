@@ -44,7 +44,7 @@ def test_slopes_are_those_of_small_steps(hidden):
 
 def test_a_class_is_seen_where_its_channel_is_worked_out_by_hand():
     kernel = np.zeros((1280, 2))
-    kernel[0] = 3, -1  # Channel 0 speaks for class 0 and against class 1.
+    kernel[0] = 3, -1  # Channel 0 is evidence for class 0 and against class 1.
     head = Head(((kernel, np.array([0.5, 0.5])),))
     feature_map = np.zeros((1, 7, 7, 1280), np.float32)
     feature_map[0, 2, 5, 0] = 4

@@ -95,5 +95,5 @@ def test_weights_must_be_there_and_finite():
 def test_a_head_of_another_backbone_does_not_fit():
     head = Head(((np.zeros((3, 2)), np.zeros(2)),))
     novelty = Novelty(np.zeros((2, 2), np.float32), np.ones(2, np.float32))
-    with pytest.raises(ModelError, match="takes 3 features, but mobilenetv3-small has 2"):
+    with pytest.raises(ModelError, match="expects 3 features, but mobilenetv3-small has 2"):
         classifier_graph(network(), head, novelty)

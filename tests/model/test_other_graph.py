@@ -67,7 +67,7 @@ def test_missing_outputs_are_named(classifier, red):
     with pytest.raises(BundleError, match=r"no explanation maps \(output 'attention'\)"):
         classifier.explain([red])
     for method, output in ((classifier.features, "features"), (classifier.feature_maps, "f.*map")):
-        with pytest.raises(BundleError, match=f"no output '{output}'. It has: probabilities"):
+        with pytest.raises(BundleError, match=f"no output '{output}'. Its outputs: probabilities"):
             method(batch)
 
 
@@ -89,7 +89,7 @@ def test_its_manifest_states_the_contract(classifier):
             r"one input, images: uint8 \(N, S, S, 3\).*images: tensor\(uint8\) \(N, H, W, 3\)",
         ),
         (other_graph(dtype=TensorProto.FLOAT), r"Received: images: tensor\(float\)"),
-        (other_graph(192), r"takes images of 192 pixels, but bundle\.json has 160"),
+        (other_graph(192), r"expects images of 192 pixels, bundle\.json 160"),
         (other_graph(16), r"S from 32 to 1024\. Received: .*16, 16, 3"),
     ],
     ids=["free size", "float input", "another size", "too small"],

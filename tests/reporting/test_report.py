@@ -50,8 +50,8 @@ def test_an_attention_map_is_next_to_its_image(metrics, facts):
     page = render_report(metrics, facts, errors=[example(overlay=overlay), example()])
     assert page.count('class="pair"') == 2
     assert page.count('alt="attention map for') == 1
-    assert "ring at the maximum" in page
-    assert "ring at the maximum" not in render_report(metrics, facts, errors=[example()])
+    assert "ring at the peak" in page
+    assert "ring at the peak" not in render_report(metrics, facts, errors=[example()])
 
 
 def test_an_image_unlike_the_training_images_is_not_recognised(empty_figures, metrics, facts):

@@ -264,7 +264,7 @@ def test_without_resume_a_run_starts_over_and_leaves_only_its_table(squares: Pat
 def test_a_table_of_unknown_origin_is_not_added_to(squares: Path, tmp_path: Path):
     out = tmp_path / "t.csv"
     run(squares, out)
-    with pytest.raises(OutputError, match=r"not made with --resume.*Run without --resume"):
+    with pytest.raises(OutputError, match=r"not written with --resume.*Run without --resume"):
         run(squares, out, resume=True)
     assert not store_path(out).exists()
 

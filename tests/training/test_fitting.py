@@ -111,7 +111,7 @@ def test_ctrl_c_before_the_first_epoch_is_an_error():
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(TrainingError, match="before its first epoch"):
+    with pytest.raises(TrainingError, match="in the first epoch"):
         train_head(x, y, x, y, 3, HeadTraining(), press)
 
 

@@ -167,7 +167,7 @@ def test_unlabelled_images_give_a_bundle_and_a_list_of_changes(unlabelled, loose
     bundle = read_bundle(unlabelled.folder)
     assert bundle.thresholds == read_bundle(find_model(MODEL)).thresholds
     assert bundle.manifest.data["adapted_from"]["labelled"] is False
-    assert "accuracy of the adapted model is not known" in (
+    assert "accuracy of the adapted model is unknown" in (
         unlabelled.folder / "MODEL_CARD.md"
     ).read_text("utf-8")
     assert {"adaptation.csv", "adaptation.json"} <= set(bundle.manifest.files)

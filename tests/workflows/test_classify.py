@@ -240,7 +240,7 @@ def test_the_folder_may_not_be_in_the_searched_ones(tmp_path):
         searched / ".." / "images",
     ):
         with pytest.raises(
-            OutputError, match=r"which is searched for images.*Choose one outside .* --explain"
+            OutputError, match=r"is inside the input folder.*Choose one outside .* --explain"
         ):
             open_overlays(folder, [], [searched]).__enter__()
     assert list(searched.iterdir()) == []
@@ -251,7 +251,7 @@ def test_the_folder_may_not_be_in_the_searched_ones(tmp_path):
 def test_two_runs_do_not_fill_one_folder(tmp_path):
     with (
         open_overlays(tmp_path / "seen", []),
-        pytest.raises(OutputError, match="Another run is working in the folder"),
+        pytest.raises(OutputError, match="Another run is using the folder"),
         open_overlays(tmp_path / "seen", []),
     ):
         pass

@@ -126,7 +126,7 @@ def test_comparing_on_training_images_gives_a_note(colours, reddish):
     assert compare(MODEL, reddish, colours, split="all").comparison.n == 22
     for split in ("all", "train"):
         (note,) = compare(MODEL, reddish, colours, split=split).notes
-        assert note.startswith("These are also training images")
+        assert note.startswith("These images include training images")
     assert compare(MODEL, reddish, colours).notes == ()
     assert compare(MODEL, reddish, colours / "Train").notes == ()  # no splits, no note
 
@@ -163,7 +163,7 @@ def test_models_without_classes_in_common_cannot_be_compared(colours, tmp_path: 
 def test_comparing_a_model_with_itself_is_an_error(colours, tmp_path: Path):
     copy = another(tmp_path, "copy", read_bundle(MODEL).taxonomy)
     shutil.copytree(MODEL, tmp_path / "again")
-    with pytest.raises(ModelError, match=r"Both models are the same.*Give two different"):
+    with pytest.raises(ModelError, match=r"Both models are the same.*Pass two different"):
         compare(MODEL, tmp_path / "again", colours)
     # Other thresholds make another model: it sends other images to review.
     base = read_bundle(MODEL)

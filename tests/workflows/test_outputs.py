@@ -80,7 +80,7 @@ def test_a_second_run_into_one_folder_is_refused(command, holder, cells, tmp_pat
     write_squares(tmp_path / "squares")
     result = CliRunner().invoke(program, [str(places.get(word, word)) for word in command])
     assert result.exit_code == 1
-    assert f"Another run is working in the folder {tmp_path / 'run'}" in result.stderr
+    assert f"Another run is using the folder {tmp_path / 'run'}" in result.stderr
     assert "choose another folder with --out" in result.stderr
     assert (tmp_path / "run" / "metrics.json").read_text() == "half"
     assert holder.poll() is None
@@ -95,7 +95,7 @@ def test_of_two_trainings_into_one_folder_one_fails_and_the_other_is_complete(ce
     (refused,) = (
         err for process, (_, err) in zip(both, outputs, strict=True) if process.returncode
     )
-    assert "Another run is working in the folder" in refused
+    assert "Another run is using the folder" in refused
     assert read_bundle(tmp_path / "run").name == "run"
     assert not (tmp_path / "run" / LOCK).exists()
 
@@ -215,7 +215,7 @@ def test_a_file_system_without_locks_is_an_error_that_names_the_place(tmp_path, 
 def test_two_demos_do_not_clear_each_others_folder(holder, tmp_path):
     result = CliRunner().invoke(program, ["demo", "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
-    assert "Another run is working in the folder" in result.stderr
+    assert "Another run is using the folder" in result.stderr
 
 
 def test_results_may_not_lie_among_the_images_that_are_read(tmp_path: Path):

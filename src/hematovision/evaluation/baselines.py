@@ -1,7 +1,7 @@
 """Baselines: trivial classifiers to compare every accuracy with.
 
-Blood is mostly red cells, and white cells are larger: always predicting ``RBC`` is correct for 85%
-of BCCD's official test crops, and two thresholds on the size of the box, without a pixel, for 96%.
+Most blood cells are red cells, and white cells are larger. On BCCD's official test crops, always
+predicting ``RBC`` is correct for 85%, and two thresholds on the box size alone for 96%.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class TrainingSplit:
     labels: NDArray[np.int64]  # shape (N,): class indices
     # shape (N, 4): ``(xmin, ymin, xmax, ymax)`` in pixels of the field; rows of NaN if unknown
     boxes: Floats | None = None
-    # shape (N, 3): mean red, green and blue of each image, in 0 .. 255; see `mean_colours`.
+    # shape (N, 3): mean red, green and blue of each image, 0 to 255; see `mean_colours`
     colours: Floats | None = None
 
 
@@ -37,9 +37,9 @@ class Baseline:
     """The scores of a trivial classifier."""
 
     rule: str  # its rule, in words
-    fitted_on: str  # the evaluated split only if no training split is known
-    n: int  # images evaluated: for the box size, those with a known box
-    # as in the metrics of the model
+    fitted_on: str  # the evaluated split if the training split is unknown
+    n: int  # number of evaluated images; for the box size, those with a known box
+    # as in the model's metrics
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
@@ -58,15 +58,15 @@ class SizeRule:
     """Thresholds on the size: each class has one interval."""
 
     order: tuple[int, ...]  # the classes by increasing size
-    # the thresholds between them; equal ones leave a class without an interval
+    # the thresholds between them; equal thresholds leave a class without an interval
     cuts: tuple[float, ...]
 
     @classmethod
     def fit(cls, sizes: Floats, labels: NDArray[np.int64]) -> SizeRule:
         """Find the thresholds with the best balanced accuracy on the training split.
 
-        Classes are sorted by their median sizes; the best cuts are found exactly, by dynamic
-        programming over the sorted sizes.
+        Classes are sorted by median size. Dynamic programming over the sorted sizes finds the
+        optimal thresholds.
         """
         present = np.unique(labels)
         medians = [np.median(sizes[labels == c]) for c in present]
@@ -85,7 +85,7 @@ class SizeRule:
 
 
 def _best_cuts(gain: Floats) -> list[int]:
-    """Return the rows at which to pass to the next column of `gain` for the largest sum."""
+    """Return the rows at which to move to the next column of `gain` for the largest sum."""
     best, choices = gain[:, 0], []
     for column in gain.T[1:]:
         lead = best - column
@@ -119,8 +119,8 @@ class ColourRule:
         members = [colours[labels == c] for c in present]
         own = np.stack([np.cov(m, rowvar=False, bias=True) for m in members])
         pooled = own.mean(axis=0)
-        # As if each class had four more images with the pooled covariance; 1 on the diagonal is
-        # the variance of one grey level.
+        # Weight the pooled covariance like four images per class; 1 on the diagonal is the
+        # variance of one grey level.
         share = np.array([4 / (len(m) + 4) for m in members])[:, None, None]
         shrunk = (1 - share) * own + share * pooled + np.eye(3)
         return cls(present, np.stack([m.mean(axis=0) for m in members]), shrunk)
@@ -150,16 +150,16 @@ def baselines(
     labels : ndarray of int, shape (N,)
         True class indices of the evaluated split.
     train : TrainingSplit, optional
-        Without it only the most frequent class is scored, that of the evaluated split.
+        Without it, only the most frequent class of the evaluated split is scored.
     boxes : ndarray, shape (N, 4), optional
-        As in `TrainingSplit`; images without a box are left out of that baseline.
+        As in `TrainingSplit`; the box-size baseline omits images without a box.
     colours : ndarray, shape (N, 3), optional
         As in `TrainingSplit`.
 
     Returns
     -------
     dict of str to Baseline or None
-        None if a baseline's data are not known on both sides.
+        None if a baseline's data are missing in either split.
     """
     found: dict[str, Baseline | None] = {
         "most_frequent_class": _most_frequent(labels, n_classes, train),

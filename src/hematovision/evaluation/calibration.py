@@ -16,7 +16,7 @@ BINS = 15
 """Equal-width bins of confidence, as in Guo et al. 2017, section 5."""
 
 _CURVE_POINTS = 101
-# Models run in float32; a smaller probability is zero at that precision.
+# Models run in float32; smaller probabilities are zero at that precision.
 _SMALLEST = float(np.finfo(np.float32).eps)
 
 
@@ -36,9 +36,9 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """Accepting predictions from a confidence of `threshold` covers `coverage` with error `risk`.
+    """The effect of accepting predictions with a confidence of at least `threshold`.
 
-    Both are fractions: of all images, and of those accepted.
+    `coverage` is the fraction of images accepted, `risk` the error rate among them.
     """
 
     coverage: float
@@ -83,9 +83,9 @@ def reliability(
 
 
 def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
-    """Return the mean distance of accuracy and confidence over bins, weighted by their counts.
+    """Return the ECE: the mean gap between accuracy and confidence, weighted by the bins' counts.
 
-    ECE, equation 3 of Guo et al. 2017.
+    Equation 3 of Guo et al. 2017.
     """
     gaps = (
         b.count * abs(b.accuracy - b.confidence)
@@ -98,7 +98,7 @@ def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
 def risk_coverage(
     confidence: ArrayLike, correct: ArrayLike, points: int = _CURVE_POINTS
 ) -> tuple[CoveragePoint, ...]:
-    """Return the error rate as the least confident predictions are sent for review.
+    """Return the error rate against the fraction of predictions accepted by confidence.
 
     El-Yaniv & Wiener 2010, "On the Foundations of Noise-free Selective Classification", JMLR 11.
 
@@ -107,7 +107,7 @@ def risk_coverage(
     confidence : array_like of float, shape (N,)
     correct : array_like of bool, shape (N,)
     points : int
-        Return at most this many points, evenly spaced over the curve.
+        Maximum number of points, evenly spaced over the curve.
 
     Returns
     -------

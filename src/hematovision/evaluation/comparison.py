@@ -1,4 +1,4 @@
-"""The comparison of two models on the same labelled images, written to ``compare.json``."""
+"""Compare two models on the same labelled images; the content of ``compare.json``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 OTHER = "another class"
-"""Stands for predictions that only one of the models can make; it is never correct."""
+"""The class of predictions that only one of the models can make; never correct."""
 
 METHODS = {
     "tango": (
@@ -73,8 +73,8 @@ class Agreement:
 class SubgroupComparison:
     """Both models on the images of one class or one lab."""
 
-    n: int  # images
-    # each model's accuracy (the recall of a class); None without images
+    n: int  # number of images
+    # each model's accuracy (for a class, the recall); None without images
     first: float | None
     second: float | None
     difference: Difference  # the second minus the first
@@ -90,7 +90,7 @@ class Comparison:
     Parameters
     ----------
     n : int
-        Images that both models classified.
+        Number of images.
     classes : tuple of str
         The common classes; see `CommonClasses`.
     models : tuple of str
@@ -98,12 +98,12 @@ class Comparison:
     first, second : Metrics
         Each on these images and classes, as in ``metrics.json``.
     differences : dict of str to Difference
-        The second model minus the first, for `SCORES`. Their intervals are the primary result:
-        where fields or patients are known they are computed by group.
+        The second model minus the first, for `SCORES`. Their intervals are the primary result;
+        they are computed by group if fields or patients are known.
     mcnemar : McNemar
-        Treats images as independent; if they come in groups its p is too small.
+        Treats images as independent; p is too small for grouped images.
     differing : int
-        Images with two different predictions.
+        Number of images with different predictions.
     per_lab : dict of str to SubgroupComparison, or None
         None if no lab is known.
     interval_method : str
@@ -111,7 +111,7 @@ class Comparison:
     warnings : tuple of str
         Caveats.
     schema_version : int
-        Increases when a key changes its meaning.
+        Increases when the meaning of a key changes.
     """
 
     n: int
@@ -131,7 +131,7 @@ class Comparison:
     schema_version: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return values for JSON: lists for tuples, None for what is undefined."""
+        """Return values for JSON: tuples become lists, undefined values None."""
         return plain(self)
 
     @classmethod
@@ -148,24 +148,24 @@ class Comparison:
 
 @dataclass(frozen=True)
 class CommonClasses:
-    """The classes in which two models are compared; create with `of`."""
+    """The classes for comparing two models; create with `of`."""
 
-    # The coarser of the two taxonomies: the one that knows most classes of the other, by name
-    # or alias. Datasets are read with it.
+    # The coarser taxonomy, which matches most classes of the other by name or alias. Datasets are
+    # read with it.
     taxonomy: Taxonomy
     # its classes that both models can predict, and `OTHER` if either can predict more
     classes: tuple[str, ...]
-    # for each class of the first and of the second model, its position in `classes`
+    # for each class of the first and the second model, its position in `classes`
     columns: tuple[tuple[int, ...], tuple[int, ...]]
-    # the same by name, only where the name changes
+    # the same by name, for classes whose name changes
     names: tuple[Mapping[str, str], Mapping[str, str]]
 
     @classmethod
     def of(cls, first: Taxonomy, second: Taxonomy) -> CommonClasses:
-        """Find the classes that both taxonomies have.
+        """Return the classes common to two taxonomies.
 
-        Classes are the same if one taxonomy knows the other's name: ``neutrophil`` is an alias of
-        ``WBC``, so a model of eight classes is compared with one of three in those three.
+        Classes match by name or alias: ``neutrophil`` is an alias of ``WBC``, so a model of eight
+        classes is compared with a model of three classes on those three.
 
         Raises `TaxonomyError` if they share fewer than two classes.
         """
@@ -198,7 +198,7 @@ class CommonClasses:
         return cls(base, classes, (columns[0], columns[1]), (names[0], names[1]))
 
     def fold(self, probabilities: NDArray[np.floating], model: int) -> NDArray[np.float64]:
-        """Add up the probabilities of classes that are one common class.
+        """Sum the probabilities of classes that map to the same common class.
 
         `model` is 0 for the first, 1 for the second. Probabilities (N, C of the model) become
         float64 (N, C of `classes`).
@@ -267,7 +267,7 @@ def read_comparison(path: Path) -> Comparison:
 
 
 def _common_name(name: str, base: Taxonomy, other: Taxonomy) -> str | None:
-    """Return the class of `base` that knows a name, or the only one known by it."""
+    """Return the class of `base` that matches a name of `other`, if it is unambiguous."""
     found = base.find(name)
     if found is not None:
         return found

@@ -1,14 +1,15 @@
 """95% intervals for proportions and scores, and McNemar's test.
 
-Score intervals cover sampling error and stay honest when a classifier makes no errors: Wilson 1927
+Score intervals cover sampling error and remain valid if a classifier makes no errors: Wilson 1927
 for a proportion, Zou & Donner 2008 for a mean of proportions, Tango 1998 for a paired difference.
-A cluster bootstrap, which resamples whole groups, covers the similarity of images of one field or
-patient (Field & Welsh 2007, "Bootstrapping clustered data", J. R. Stat. Soc. B 69:369-390).
+A cluster bootstrap, which resamples whole groups, accounts for the similarity of images of one
+field or patient (Field & Welsh 2007, "Bootstrapping clustered data", J. R. Stat. Soc. B
+69:369-390).
 
-Neither is enough alone. Without errors every bootstrap sample is perfect and the interval is
-[1, 1], and percentile intervals of few groups are too narrow (Efron & Tibshirani 1993, "An
-Introduction to the Bootstrap", section 14.3); score intervals treat images as independent. Where
-groups are known, the reported interval is therefore the hull of both, which is conservative.
+Neither is enough alone. Score intervals treat images as independent. Without errors, every
+bootstrap sample is perfect and the interval is [1, 1]; percentile intervals of few groups are too
+narrow (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 14.3). If groups are
+known, the reported interval is therefore the hull of both, which is conservative.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ DRAWS = 2000
 """Bootstrap samples; percentiles need at least 1,000 (Efron & Tibshirani 1993, p. 188)."""
 
 EXACT = 1000
-"""Up to this many discordant images McNemar's test is the exact binomial one."""
+"""McNemar's test is the exact binomial test up to this number of discordant images."""
 
 _HALVINGS = 60  # reaches the last bit of a float in [-1, 1]
 
@@ -63,7 +64,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval | None:
     p = successes / n
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    # At the edges the formula gives 0 and 1 except for rounding.
+    # At the edges the formula is 0 or 1, apart from rounding.
     low = 0.0 if successes == 0 else min(max(0.0, centre - half), p)
     high = 1.0 if successes == n else max(min(1.0, centre + half), p)
     return low, high
@@ -124,7 +125,7 @@ def bootstrap_counts(
 def percentile_interval(samples: ArrayLike, level: float = LEVEL) -> Interval | None:
     """Return the central interval of the finite values of `samples`, or None if there are none.
 
-    A bootstrap sample may lack a class; a score that is undefined there is skipped.
+    A score may be undefined in bootstrap samples that lack a class; these are skipped.
     """
     values = np.asarray(samples, np.float64)
     values = values[np.isfinite(values)]
@@ -135,7 +136,7 @@ def percentile_interval(samples: ArrayLike, level: float = LEVEL) -> Interval | 
 
 
 def hull(*intervals: Interval | None) -> Interval | None:
-    """Return the shortest interval that contains all those given; None ones are skipped."""
+    """Return the shortest interval that contains all others; skip None."""
     known = [interval for interval in intervals if interval is not None]
     if not known:
         return None
@@ -148,15 +149,15 @@ class McNemar:
 
     p: float  # two-sided p-value
     method: Literal["exact binomial", "chi-squared, continuity corrected"]
-    discordant: int  # images that exactly one model classifies correctly; the test uses no others
+    discordant: int  # images that exactly one model classifies correctly; only these are used
 
 
 def mcnemar(only_first: int, only_second: int) -> McNemar:
     """Test whether two models are equally accurate, on independent images.
 
     McNemar 1947, "Note on the sampling error of the difference between correlated proportions or
-    percentages", Psychometrika 12:153-157. Up to 1000 discordant images the exact binomial test,
-    beyond them the chi-squared test with the correction of Edwards 1948, Psychometrika 13:185-187.
+    percentages", Psychometrika 12:153-157. Up to 1000 discordant images, the exact binomial test is
+    used; above, the chi-squared test corrected by Edwards 1948, Psychometrika 13:185-187.
 
     `only_first` and `only_second` are the images that one model alone classifies correctly.
 
@@ -218,7 +219,7 @@ def tango(only_second: int, only_first: int, n: int, level: float = LEVEL) -> In
 
 
 def _bisect(inside: float, outside: float, rejected: Callable[[float], bool]) -> float:
-    """Return where `rejected` begins to hold on the way from `inside` to `outside`."""
+    """Return the point between `inside` and `outside` at which `rejected` becomes True."""
     if not rejected(outside):
         return outside
     for _ in range(_HALVINGS):

@@ -1,4 +1,4 @@
-"""The metrics of a classifier: computed from its predictions, written to ``metrics.json``."""
+"""Compute a classifier's metrics from its predictions; the content of ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ __all__ = [
 ]  # fmt: skip
 
 FEW = 30
-"""A class with fewer images gets a warning: one error changes its recall by more than 3 points."""
+"""Classes with fewer images get a warning: one error changes recall by more than 3 points."""
 
 FEW_GROUPS = 10
 """With fewer groups a cluster bootstrap is too narrow (Cameron, Gelbach & Miller 2008, Rev. Econ.
 Stat. 90:414-427)."""
 
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "review_rate", "accuracy_accepted")
-"""Scores with an interval, and a difference in a comparison."""
+"""Scores that have an interval and, in comparisons, a difference."""
 
 METHODS = {
     "wilson": (
@@ -71,20 +71,20 @@ _FIELDS = {key: name for name, key in _KEYS.items()}
 class ClassScores:
     """The scores of one class; None if undefined."""
 
-    # None without predictions, without samples, and without either
+    # None without predictions, samples, and both, respectively
     precision: float | None
     recall: float | None
     f1: float | None
     support: int  # samples of the class
-    predicted: int  # how often the class was predicted
-    errors: int  # samples of the class that were predicted as another one
-    false_positives: int  # samples of other classes that were predicted as this one
+    predicted: int  # predictions of the class
+    errors: int  # samples of the class predicted as another class
+    false_positives: int  # samples of other classes predicted as this class
     intervals: Intervals  # 95% intervals of ``precision``, ``recall`` and ``f1``
 
 
 @dataclass(frozen=True)
 class LabScores:
-    """The scores on the images of one lab; `intervals` has those of the same names."""
+    """The scores on the images of one lab; `intervals` has their intervals by name."""
 
     n: int
     errors: int
@@ -114,11 +114,11 @@ class Metrics:
     Parameters
     ----------
     n, errors : int
-        Images evaluated, and wrong predictions, reviewed or not.
+        Numbers of images and of wrong predictions, including those sent for review.
     classes : tuple of str
         Class names, in the order of the confusion matrix.
     balanced_accuracy, macro_f1 : float
-        Means over the classes present, and for F1 also over those predicted.
+        Means over the classes present; for F1, present or predicted.
     log_loss : float
         In nats.
     ece : float
@@ -132,13 +132,13 @@ class Metrics:
     averages : dict
         ``macro`` and ``weighted`` precision, recall and f1, as in a classification report.
     confusion_matrix : tuple of tuple of int
-        Rows are true classes, columns predicted ones.
+        Rows are true classes, columns predicted classes.
     per_lab : dict of str to LabScores, or None
         None if no lab is known.
     warnings : tuple of str
         Caveats.
     schema_version : int
-        Increases when a key changes its meaning.
+        Increases when the meaning of a key changes.
     """
 
     n: int
@@ -165,7 +165,7 @@ class Metrics:
     schema_version: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return values for JSON: lists for tuples, None for what is undefined."""
+        """Return values for JSON: tuples become lists, undefined values None."""
         return plain(self)
 
     @classmethod
@@ -175,7 +175,7 @@ class Metrics:
         Raises
         ------
         BundleError
-            If `value` are not metrics of this schema version.
+            If `value` is not metrics of this schema version.
         """
         return rebuilt(cls, value, "These are not metrics", "hematovision evaluate")
 
@@ -188,7 +188,7 @@ class Predictions:
     probabilities: NDArray[np.float64]  # shape (N, C)
     classes: tuple[str, ...]  # the C class names
     accepted: NDArray[np.bool_]  # shape (N,)
-    groups: NDArray[np.int64] | None  # shape (N,): groups, numbered
+    groups: NDArray[np.int64] | None  # shape (N,): group numbers
     labs: tuple[str, ...] | None  # None if no lab is known
 
     @classmethod
@@ -201,7 +201,7 @@ class Predictions:
         groups: Sequence[str] | None,
         labs: Sequence[str | None] | None,
     ) -> Predictions:
-        """Check the arguments of `evaluate`, which documents them and the errors."""
+        """Check the arguments of `evaluate`; see there."""
         truth, table = np.asarray(labels), np.asarray(probabilities, np.float64)
         taken = np.asarray(accepted, np.bool_)
         if truth.size == 0:
@@ -213,7 +213,7 @@ class Predictions:
         for name, value in (("accepted", taken), ("groups", groups), ("labs", labs)):
             if value is not None and len(value) != len(truth):
                 raise ValueError(
-                    f"`{name}` must have one entry for each of the {len(truth)} images. "
+                    f"`{name}` must have one entry per image, {len(truth)} in total. "
                     f"Received: {len(value)}"
                 )
         ids = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -228,13 +228,13 @@ class Predictions:
         return indices
 
     def rows(self, name: str, value: ArrayLike | None) -> NDArray[np.float64] | None:
-        """Return another table with one row per image, or None; ValueError for other rows."""
+        """Check that an optional table has one row per image; raise `ValueError` if not."""
         if value is None:
             return None
         table = np.asarray(value, np.float64)
         if table.ndim != 2 or len(table) != len(self.labels):
             raise ValueError(
-                f"`{name}` must have one row for each of the {len(self.labels)} images. "
+                f"`{name}` must have one row per image, {len(self.labels)} in total. "
                 f"Received: shape {table.shape}"
             )
         return table
@@ -272,25 +272,25 @@ def evaluate(
     labels : array_like of int, shape (N,)
         True class indices; N is at least 1.
     probabilities : array_like of float, shape (N, C)
-        Calibrated probabilities; each row sums to 1. The predicted class is the largest, the
-        first of equals.
+        Calibrated probabilities; each row sums to 1. The predicted class is the first with the
+        largest probability.
     classes : sequence of str
         The C class names.
     accepted : array_like of bool, shape (N,)
-        Predictions that were accepted; the others are sent for review.
+        Predictions that were accepted; the rest are sent for review.
     groups : sequence of str, optional
-        Field or patient of each image; intervals are then computed by group. None, or a name of
-        its own for every image, means independent images.
+        Field or patient of each image, for intervals by group. None, or a different group for every
+        image, means independent images.
     labs : sequence of (str or None), optional
-        The lab of each image; scores per lab are computed if one is known.
+        The lab of each image; scores per lab are computed if any lab is known.
     boxes : array_like of float, shape (N, 4), optional
         ``(xmin, ymin, xmax, ymax)`` in pixels, NaN if unknown, for the box-size baseline.
     colours : array_like of float, shape (N, 3), optional
         From `mean_colours`, for the mean-colour baseline.
     train : TrainingSplit, optional
-        Data to fit the baselines; without it the most frequent class is the only one.
+        Data for fitting the baselines; without it, the only baseline is the most frequent class.
     seed : int
-        Seed of the bootstrap; the same seed gives the same intervals.
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -301,7 +301,7 @@ def evaluate(
     DatasetError
         If there is nothing to evaluate.
     ValueError
-        If shapes or values do not fit together.
+        If shapes or values are inconsistent.
     """
     checked = Predictions.checked(labels, probabilities, classes, accepted, groups, labs)
     fitted = baselines(
@@ -332,9 +332,9 @@ def evaluate(
 def most_confident_errors(
     labels: ArrayLike, probabilities: ArrayLike, limit: int = 24
 ) -> NDArray[np.int64]:
-    """Return the positions of wrong predictions, the most confident first, at most `limit`.
+    """Return the positions of at most `limit` wrong predictions, the most confident first.
 
-    `labels` are class indices of shape (N,), `probabilities` of shape (N, C).
+    `labels` are class indices of shape (N,); `probabilities` has shape (N, C).
     """
     table = np.asarray(probabilities, np.float64)
     wrong = np.flatnonzero(table.argmax(axis=1) != np.asarray(labels))
@@ -352,7 +352,7 @@ def read_metrics(path: Path) -> Metrics:
 
 
 def plain(value: DataclassInstance) -> dict[str, Any]:
-    """Return a dataclass as values for JSON: lists for tuples, None for what is undefined."""
+    """Convert a dataclass to values for JSON: tuples become lists, undefined values None."""
     fields = asdict(value, dict_factory=lambda pairs: {_KEYS.get(k, k): v for k, v in pairs})
     found: dict[str, Any] = json.loads(json.dumps(fields, allow_nan=False))
     return found
@@ -361,8 +361,8 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
 def rebuilt(kind: type[T], value: Any, otherwise: str, written_by: str) -> T:
     """Rebuild a dataclass of schema version 1 from the output of `plain`.
 
-    Raises `BundleError` if `value` does not fit; it starts with `otherwise` and names the command
-    `written_by`.
+    Raises `BundleError` if `value` does not match; the message starts with `otherwise` and names
+    the command `written_by`.
     """
     try:
         found: T = _rebuilt(kind, {"schema_version": None, **value})
@@ -416,7 +416,7 @@ def _check_probabilities(table: NDArray[np.float64], shape: tuple[int, int]) -> 
 
 
 def _scored(doubt: Uncertainty) -> dict[str, Any]:
-    """Return the scores that the whole split and each lab have, with their intervals."""
+    """Return the scores common to `Metrics` and `LabScores`, with their intervals."""
     n, correct = int(doubt.confusion.sum()), int(np.trace(doubt.confusion))
     return {
         "errors": n - correct,
@@ -460,7 +460,7 @@ def _per_class(doubt: Uncertainty, classes: tuple[str, ...]) -> dict[str, ClassS
 
 
 def _averages(per_class: dict[str, ClassScores]) -> dict[str, dict[str, float | None]]:
-    """Return plain and support-weighted means over the classes where each score is defined."""
+    """Return plain and support-weighted means, each over the classes with a defined score."""
     rows = list(per_class.values())
     table = np.array([(row.precision, row.recall, row.f1) for row in rows], np.float64)
     support = np.array([row.support for row in rows], np.float64)[:, None]
@@ -498,8 +498,8 @@ def _warnings(per_class: dict[str, ClassScores], doubt: Uncertainty) -> tuple[st
         found.append(f"Fewer than {FEW} images of: {', '.join(few)}. Their scores are imprecise.")
     if doubt.n_groups is not None and doubt.n_groups < FEW_GROUPS:
         found.append(
-            f"All images come from {doubt.n_groups} groups (fields or patients): the intervals "
-            "may not hold for others."
+            f"All images come from {doubt.n_groups} groups (fields or patients), so the intervals "
+            "may be too narrow."
         )
     return tuple(found)
 
@@ -509,7 +509,7 @@ def _number(value: float) -> float | None:
 
 
 def _rebuilt(kind: Any, value: Any) -> Any:
-    """Return a value of JSON as `kind`: a dataclass, tuple, dict, union with None, or as it is."""
+    """Convert a JSON value to `kind`: a dataclass, tuple, dict, optional, or unchanged."""
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         fields = {_FIELDS.get(key, key): found for key, found in value.items()}

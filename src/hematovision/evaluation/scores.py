@@ -1,9 +1,9 @@
-"""Scores of a classifier, each a function of its confusion matrix.
+"""Scores of a classifier as functions of its confusion matrix.
 
-Every function takes counts of shape (..., C, C), with the true class in rows and the predicted
-class in columns, and works on all leading axes at once. Undefined scores (the recall of a class
-without samples) are NaN here and null in ``metrics.json``. The definitions are those of
-scikit-learn with ``zero_division=nan``, whose import would cost two seconds.
+Confusion matrices have shape (..., C, C), with true classes in rows and predicted classes in
+columns; functions work on all leading axes. Undefined scores (such as the recall of a class without
+samples) are NaN here and null in ``metrics.json``. Definitions follow scikit-learn with
+``zero_division=nan``, without its import time of two seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, n_classes: int) ->
 
 
 def mean_defined(values: Floats) -> Floats:
-    """Return the mean over the last axis of all values but NaN; NaN if there are none."""
+    """Return the mean over the last axis, ignoring NaN; NaN if all values are NaN."""
     defined = np.isfinite(values)
     return _ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1))
 
@@ -56,8 +56,8 @@ def precision(confusion: ArrayLike) -> Floats:
 def f1(confusion: ArrayLike) -> Floats:
     """Return ``2 TP / (2 TP + FP + FN)`` of each class, shape (..., C).
 
-    The harmonic mean of precision and recall (van Rijsbergen 1979, Information Retrieval, ch. 7),
-    in a form that is 0, not undefined, for a class that is present and never predicted.
+    The harmonic mean of precision and recall (van Rijsbergen 1979, Information Retrieval, ch. 7).
+    This form is 0 for a class that is present but never predicted.
     """
     counts = np.asarray(confusion)
     return _ratio(2 * _correct(counts), counts.sum(-1) + counts.sum(-2))

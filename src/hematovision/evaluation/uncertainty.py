@@ -1,7 +1,6 @@
 """The intervals of a model's scores, and of the differences between two models.
 
-`intervals` has the methods. Two models are compared on the same images, so a difference is counted
-image by image: only images that exactly one model classifies correctly show which is better.
+`intervals` has the methods. Differences are paired: both models predict the same images.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Ints: TypeAlias = NDArray[np.int64]
 
 
 class Uncertainty:
-    """Intervals of the scores of a model's predictions, by group where groups are known.
+    """Intervals of the scores of a model's predictions, by group if groups are known.
 
     Parameters
     ----------
@@ -46,19 +45,19 @@ class Uncertainty:
     n_classes : int
         The number of classes.
     groups : ndarray of int, shape (N,), optional
-        Field or patient of each image, numbered. None, or a group for every image, means that
-        images are independent.
+        Number of each image's field or patient. None, or a different group for every image, means
+        independent images.
     seed : int
         Seed of the bootstrap.
 
     Attributes
     ----------
     method : {"wilson", "cluster_bootstrap"}
-        ``wilson``: score intervals only; for macro-F1, which is no mean of independent proportions
-        (an error lowers the F1 of two classes), their hull with a bootstrap over images.
+        ``wilson``: score intervals only. Macro-F1 is not a mean of independent proportions (an
+        error lowers the F1 of two classes); it gets the hull with a bootstrap over images.
         ``cluster_bootstrap``: the hull of score interval and cluster bootstrap for every score.
     n_groups : int or None
-        The number of groups, where known.
+        Number of groups; None if unknown.
     """
 
     def __init__(
@@ -165,16 +164,16 @@ class PairedScores:
     labels, n_classes, groups, seed
         As in `Uncertainty`.
     predicted, accepted : ndarray of int and of bool, shape (2, N)
-        As in `Uncertainty`, of the first and the second model.
+        As in `Uncertainty`, for the first and the second model.
 
     Attributes
     ----------
     method : {"tango", "cluster_bootstrap"}
         ``tango``: score intervals; ``cluster_bootstrap``: their hull with a bootstrap by group.
-        Macro-F1 and the accuracy of accepted predictions are no differences of paired proportions:
-        their intervals come from the bootstrap alone, over groups or else over images.
+        Macro-F1 and the accuracy of accepted predictions are not paired proportions: their
+        intervals come from the bootstrap alone, over groups if known, otherwise over images.
     n_groups : int or None
-        The number of groups, where known.
+        Number of groups; None if unknown.
     """
 
     def __init__(
@@ -199,7 +198,7 @@ class PairedScores:
         self._accepted = samples[..., cells:]
 
     def counts(self, of: Bools | None = None) -> tuple[int, int, int, int]:
-        """Count images that both classify correctly, only the first, only the second, neither.
+        """Count the images that both, only the first, only the second or no model gets right.
 
         Parameters
         ----------
@@ -266,7 +265,7 @@ def _mean(values: Floats, edges: list[Interval | None]) -> Interval | None:
 
 
 def _paired_proportion(holds: Bools) -> tuple[float, Interval]:
-    """Return how much more often something holds for the second model, with Tango's interval."""
+    """Return how much more often `holds` is True for the second model, with Tango's interval."""
     first, second = holds
     n, more, less = len(first), int((~first & second).sum()), int((first & ~second).sum())
     ends = tango(more, less, n)
@@ -283,13 +282,13 @@ def _second_minus_first(pair: Floats) -> Floats:
 
 
 def _bootstrap_interval(samples: Floats) -> Interval | None:
-    """Return the percentile interval; None if all samples are equal, which shows no precision."""
+    """Return the percentile interval, or None if all samples are equal."""
     ends = percentile_interval(samples)
     return ends if ends is not None and np.nanmin(samples) < np.nanmax(samples) else None
 
 
 def _known_groups(groups: Ints | None, n: int) -> Ints | None:
-    """Return the groups of n images, numbered from 0 without gaps; None if each has its own."""
+    """Renumber the groups of n images from 0 without gaps; None if every image has its own."""
     if groups is None:
         return None
     present, ids = np.unique(groups, return_inverse=True)
@@ -299,7 +298,7 @@ def _known_groups(groups: Ints | None, n: int) -> Ints | None:
 def _counts_per_group(
     labels: Ints, predicted: Ints, accepted: Bools, n_classes: int, groups: Ints
 ) -> Ints:
-    """Return each group's flat confusion matrix, accepted images and correct ones: (G, K)."""
+    """Return per group the flat confusion matrix and the accepted and correct counts: (G, K)."""
     cells, n_groups = n_classes**2, int(groups.max()) + 1
     pairs = groups * cells + labels * n_classes + predicted
     confusion = np.bincount(pairs, minlength=n_groups * cells).reshape(n_groups, cells)
@@ -311,7 +310,7 @@ def _counts_per_group(
 def _resample_pairs(
     labels: Ints, predicted: Ints, accepted: Bools, n_classes: int, groups: Ints | None, seed: int
 ) -> Floats:
-    """Resample groups, or else images, for both models together: (2, draws, C * C + 2)."""
+    """Resample groups (images if unknown) for both models together: (2, draws, C * C + 2)."""
     copies = None
     if groups is None:
         # Images with the same labels, predictions and decisions share a row.

@@ -1,5 +1,4 @@
 """Models: the network, its folder on disk, its predictions and their thresholds.
 
-Import from the modules. This package imports none of them, so that light modules do not wait for
-ONNX Runtime.
+This package imports none of its modules: the light ones must not load ONNX Runtime.
 """

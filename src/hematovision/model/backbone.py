@@ -21,22 +21,22 @@ class Backbone:
     Parameters
     ----------
     white_balance : bool
-        Whether images are balanced first (`preprocessing.white_balanced`); only models of version
-        0.1 do not.
+        Whether images are white-balanced first (`preprocessing.white_balanced`). False only for
+        models of version 0.1.
     workers : int, optional
         How many images to run at once; by default the number of usable CPUs.
 
     Attributes
     ----------
     sha256 : str
-        Of the graph, that is of the weights and all preprocessing.
+        Hash of the graph, which covers the weights and all preprocessing.
     n_features : int
         Length D of a feature vector.
 
     Notes
     -----
-    The features of an image have the same bits in any batch and with any number of workers, on
-    which the feature cache relies.
+    The features of an image are bit-identical in any batch and with any number of workers. The
+    feature cache relies on this.
     """
 
     def __init__(

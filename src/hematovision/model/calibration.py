@@ -1,6 +1,6 @@
-"""Calibration: probabilities that are right as often as they state.
+"""Calibrate probabilities: predictions with confidence p should be correct at rate p.
 
-One temperature for all classes and one bias for each, fitted to validation images. NumPy only.
+One temperature for all classes and one bias per class are fitted to validation images.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from hematovision.model.head import Head, log_softmax
 
 __all__ = ["Calibration", "fit_calibration"]
 
-_SCALES = (0.05, 20.0)  # 1 / temperature; networks are found to need 0.3 to 2.
-_BIAS_SPREAD = 1.0  # Standard deviation of the prior of a bias: a factor e in the odds.
-_STEPS = 100  # Newton's method needs about ten.
-_ENOUGH = 1e-10  # Improvement per image below which a step is the last.
+_SCALES = (0.05, 20.0)  # range of 1 / temperature; networks typically need 0.3 to 2
+_BIAS_SPREAD = 1.0  # standard deviation of a bias's prior: a factor e in the odds
+_STEPS = 100  # Newton's method needs about ten
+_ENOUGH = 1e-10  # stop when the loss improves by less than this per image
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Calibration:
     """``softmax(logits / temperature + bias)``."""
 
     temperature: float  # above 0; above 1 if the model was overconfident
-    # shape (C,): sums to 0. Training lets every class count alike; the bias gives frequent ones
-    # their share back.
+    # shape (C,): sums to 0. Training weights all classes equally; the bias restores their
+    # frequencies.
     bias: NDArray[np.float64]
 
     def apply(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -37,7 +37,7 @@ class Calibration:
         return np.asarray(logits, np.float64) / self.temperature + self.bias
 
     def fold(self, head: Head) -> Head:
-        """Return the head whose last layer does this itself."""
+        """Return a head with this calibration folded into its last layer."""
         return head.calibrated(self.temperature, self.bias)
 
 
@@ -91,7 +91,7 @@ class _Problem:
                 loss = self.loss(point)
                 if loss <= loss_before:
                     break
-            else:  # No step down is left but by rounding.
+            else:  # No step lowers the loss, apart from rounding.
                 return float(point_before[0]), point_before[1:]
             if loss_before - loss < _ENOUGH * len(self.scores):
                 break

@@ -33,36 +33,36 @@ from hematovision.taxonomy import Taxonomy
 __all__ = ["Classifier"]
 
 _OUTPUTS = ("probabilities", "novelty")
-_ATTENTION = "attention"  # An output that models written before 0.2 lack.
+_ATTENTION = "attention"  # models written before 0.2 lack this output
 
 
 class Classifier:
-    """A trained model, ready to predict; a `Predictor` of one `Prediction` per image.
+    """A trained model: a `Predictor` that returns one `Prediction` per image.
 
     Parameters
     ----------
     bundle : Bundle
         From `read_bundle`.
     workers : int, optional
-        How many images are read and run at once; by default the number of usable CPUs, plus one
-        where files are read.
+        How many images are read and run at once. The default is the number of usable CPUs, plus
+        one when reading files.
     max_pixels : int
-        Images of more pixels (width times height) are rejected before they are decoded.
+        Images with more pixels (width times height) are rejected before decoding.
 
     Attributes
     ----------
     explains : bool
-        Whether the model can return explanation maps; those written before 0.2 cannot.
+        Whether the model can return explanation maps. Models written before 0.2 cannot.
     scores_novelty : bool
-        Whether the model has a novelty score. Without one, `Prediction.novelty` is None, 0 in
-        `RawPredictions`, and there is no novelty threshold.
+        Whether the model has a novelty score. Without it, `Prediction.novelty` is None,
+        `RawPredictions.novelty` is 0, and there is no novelty threshold.
     size : int
         Width and height of the model's input in pixels.
 
     Raises
     ------
     BundleError
-        If the model does not fit its manifest.
+        If the model does not match its manifest.
 
     Examples
     --------
@@ -84,8 +84,8 @@ class Classifier:
         ports = read_ports(self._session, name=name)
         if ports.size != bundle.manifest.input_size:
             raise BundleError(
-                f"{name}: the ONNX file takes images of {ports.size} pixels, but bundle.json has "
-                f"{bundle.manifest.input_size}. It does not belong to this bundle.json."
+                f"{name}: the ONNX file expects images of {ports.size} pixels, bundle.json "
+                f"{bundle.manifest.input_size}. They do not belong together."
             )
         check_outputs(ports, bundle.manifest.outputs, name=name)
         check_outputs(ports, {"probabilities": (len(self.classes),)}, name=name)
@@ -103,14 +103,14 @@ class Classifier:
         workers: int | None = None,
         max_pixels: int = images.MAX_PIXELS,
     ) -> Classifier:
-        """Open a bundled model by its name, or a run folder; see `find_model`.
+        """Open a bundled model or a run folder; see `find_model`.
 
         Raises
         ------
         ModelNotFoundError
             If there is no such model.
         BundleError
-            If it is incomplete, altered, or of a newer schema.
+            If it is incomplete, altered or of a newer schema.
         """
         bundle = read_bundle(find_model(name_or_path))
         return cls(bundle, workers=workers, max_pixels=max_pixels)
@@ -122,12 +122,12 @@ class Classifier:
 
     @property
     def taxonomy(self) -> Taxonomy:
-        """The classes with their name and aliases."""
+        """The classes, with the taxonomy's name and the aliases."""
         return self.bundle.taxonomy
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds of the decision; of the novelty only if the model has a score of it."""
+        """The thresholds for decisions; `max_novelty` is infinite without a novelty score."""
         known = self.bundle.thresholds
         return known if self.scores_novelty else replace(known, max_novelty=math.inf)
 
@@ -138,7 +138,7 @@ class Classifier:
 
     @property
     def identity(self) -> Mapping[str, str | float]:
-        """What predictions depend on: hashes of the graph and its weights, and the thresholds."""
+        """Hashes of the graph and its weights, and the thresholds."""
         manifest = self.bundle.manifest
         return {
             "model": manifest.files[ONNX],
@@ -153,8 +153,8 @@ class Classifier:
         Parameters
         ----------
         paths : path or iterable of paths
-            Image files. One that cannot be read gets the decision ``"refused"``; the others are
-            processed normally.
+            Image files. Unreadable files get the decision ``"refused"``; the rest are processed
+            normally.
 
         Raises
         ------
@@ -164,9 +164,9 @@ class Classifier:
         return list(self.stream([paths] if isinstance(paths, str | Path) else paths))
 
     def stream(self, paths: Iterable[str | Path]) -> Generator[Prediction, None, None]:
-        """Classify image files one after the other, with only a few in memory; see `predict`.
+        """Classify image files one by one, with only a few in memory; see `predict`.
 
-        `paths` is read as far as needed, so that it may be endless.
+        `paths` is consumed lazily and may be endless.
         """
         for result in infer(self, (Item(str(path), path) for path in paths)):
             yield result.prediction
@@ -181,7 +181,7 @@ class Classifier:
         Raises
         ------
         BundleError
-            At once, if the model has none: see `explains`.
+            Immediately, if the model has none: see `explains`.
         """
         self.check_explains()
         return infer(self, (Item(str(path), path) for path in paths), explain=True)
@@ -191,12 +191,12 @@ class Classifier:
         if not self.explains:
             raise BundleError(
                 f"{self.bundle.folder}: this model has no explanation maps (output "
-                f"{_ATTENTION!r}); those of version 0.1 and of other programs may lack them. It "
-                "can still classify. Train it again (`hematovision train`) for explanations."
+                f"{_ATTENTION!r}). Models from version 0.1 or other programs may lack them. It "
+                "can still classify. For explanations, train it again (`hematovision train`)."
             )
 
     def read(self, source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-        """Read an image, or take an RGB array of any size, and fit it to the model's input.
+        """Read an image or accept an RGB array of any size, and resize it to the model's input.
 
         Raises
         ------
@@ -239,9 +239,9 @@ class Classifier:
         Parameters
         ----------
         arrays : iterable of ndarray of uint8, shape (H, W, 3)
-            RGB images of any size, from `images.read` for instance.
+            RGB images of any size, for instance from `images.read`.
         names : iterable of str, optional
-            The ``path`` of each; by default ``"image 0"``, ``"image 1"``...
+            The ``path`` of each; by default ``"image 0"``, ``"image 1"``, ...
 
         Raises
         ------
@@ -254,9 +254,9 @@ class Classifier:
         return [result.prediction for result in infer(self, items, threads=self.workers)]
 
     def predict_batch(self, batch: NDArray[np.uint8]) -> RawPredictions:
-        """Classify images that fit the model's input, without decisions.
+        """Classify images of the model's input size, without decisions.
 
-        The result for an image does not depend on the others.
+        An image's result does not depend on the rest of the batch.
 
         Parameters
         ----------
@@ -266,7 +266,7 @@ class Classifier:
         Raises
         ------
         ModelError
-            If it has another type or shape.
+            If the dtype or shape is wrong.
         """
         found = run_each(self._session, self._outputs, batch, self.workers)
         novelty = found[1] if self.scores_novelty else np.zeros(len(batch), np.float32)
@@ -282,14 +282,14 @@ class Classifier:
         Raises
         ------
         BundleError
-            If the model does not have this output.
+            If the model lacks this output.
         """
         return self._output("features", batch)
 
     def _output(self, name: str, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         if name not in self._given:
             raise BundleError(
-                f"{self.bundle.folder}: the model has no output {name!r}. It has: "
+                f"{self.bundle.folder}: the model has no output {name!r}. Its outputs: "
                 f"{', '.join(self._given)}."
             )
         return run_each(self._session, [name], batch, self.workers)[0]
@@ -298,7 +298,7 @@ class Classifier:
         """Return the explanation maps of a batch, float32 (N, K, K); see `predict_batch`.
 
         Grad-CAM of each image's most probable class (`explain.grad_cam`), averaged over the image
-        and its half turn (`explain.both_ways`).
+        and the image rotated by 180 degrees (`explain.both_ways`).
 
         Raises
         ------

@@ -1,11 +1,11 @@
 """Explanation maps: Grad-CAM in closed form, from the last feature map and the head.
 
 Grad-CAM (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via
-Gradient-based Localization", equations 1 and 2) weighs each channel of the last feature map by the
-slope of a class's logit along it and keeps what speaks for the class. Between that map and the
-logits lie only an average over the places and dense layers with ReLU, so that the slopes are
-products of the head's kernels: no gradient tape and no training framework is needed. The ONNX graph
-computes the same for the most probable class, as its output ``attention``.
+Gradient-based Localization", equations 1 and 2) weights each channel of the last feature map by the
+gradient of a class's logit and keeps positive evidence. Only global average pooling and dense
+layers with ReLU follow that map, so the gradients are products of the head's kernels; no training
+framework is needed. The ONNX graph computes the same for the most probable class, as its output
+``attention``.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ __all__ = [
 ]  # fmt: skip
 
 LEAN = 0.25
-"""Offset of a place's field of view, down and to the right of its middle, in places.
+"""Shift of a map cell's receptive field, down and to the right of its centre, in map cells.
 
-The five convolutions of stride 2 are padded below and on the right only, which alone would make it
-15.5 of the input's pixels, 0.48 places; trained kernels compensate for some of it. Of 0, 0.25 and
-0.48, this value puts most of the map into the white cells' boxes (`benchmarks/explanations.py`, on
-its training split).
+The five convolutions of stride 2 are padded below and on the right only. That alone would shift it
+by 15.5 input pixels, 0.48 map cells; trained kernels compensate for some of it. Of 0, 0.25 and
+0.48, 0.25 puts the largest share of the map into the white cells' boxes
+(`benchmarks/explanations.py`, on its training split).
 """
 
-_FINER = 4  # Resolution of `both_ways`; more would not show more.
-_MARGIN = 2  # Places added at the borders, the reach of the bicubic filter.
+_FINER = 4  # upsampling factor of `both_ways`; larger factors add no detail
+_MARGIN = 2  # cells added at the borders, the reach of the bicubic filter
 
 
 def logit_slopes(
     head: Head, features: NDArray[np.float32], classes: NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """Return how the logit of a class changes with each feature.
+    """Return the gradient of a class's logit with respect to the features.
 
-    With hidden layers ``h1 = relu(f W1 + b1)``, ... and ``logits = h W + b``, the slope of logit c
-    is ``W1 (m1 * (W2 (m2 * ... W[:, c])))``, where ``m`` is 1 where a hidden unit is above 0.
+    With hidden layers ``h1 = relu(f W1 + b1)``, ... and ``logits = h W + b``, the gradient of logit
+    c is ``W1 (m1 * (W2 (m2 * ... W[:, c])))``; ``m`` is 1 for hidden units above 0, else 0.
 
     `classes` (N,) are those of the logits. Features and result are float32, shape (N, D).
     """
@@ -58,10 +58,10 @@ def logit_slopes(
 def grad_cam(
     head: Head, feature_map: NDArray[np.float32], classes: NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """Return the evidence for a class at each place of the image.
+    """Return the evidence for a class at each position of the feature map.
 
-    With slopes ``s`` (`logit_slopes`) and the feature map ``A``, the value of place (i, j) is
-    ``relu(sum_k s_k A_ijk) / 49``: the part of the class's logit that comes from there, at least 0.
+    With the gradient ``s`` (`logit_slopes`) and the feature map ``A``, the value at (i, j) is
+    ``relu(sum_k s_k A_ijk) / M^2``: the positive contribution of that position to the logit.
 
     `feature_map` (N, M, M, D) is from `Classifier.feature_maps`; `classes` (N,) are those to
     explain, usually the predicted ones. The result is float32 (N, M, M), in units of logits; row 0,
@@ -74,13 +74,13 @@ def grad_cam(
 
 
 def upsample(attention: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Return a map in the size of an image, smooth (bicubic) and at least 0.
+    """Resize a map to the size of an image (bicubic, clipped at 0).
 
     `attention` (M, M) is a map of `grad_cam`, of the whole image stretched to a square. The result
     is float32 (height, width), in the same units.
     """
     rows, columns = attention.shape
-    # Without the margin the bicubic filter would shift the border by half a place.
+    # Without the margin the bicubic filter would shift the border by half a map cell.
     wide = np.pad(np.asarray(attention, np.float32), _MARGIN, mode="edge")
     start = _MARGIN - LEAN
     box = (start, start, start + columns, start + rows)
@@ -91,10 +91,10 @@ def upsample(attention: NDArray[np.float32], height: int, width: int) -> NDArray
 def both_ways(
     attention: NDArray[np.float32], turned: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """Return the mean of the maps of an image and of its half turn, four times as fine.
+    """Return the mean of the maps of an image and its 180-degree rotation, upsampled four times.
 
-    Fields of view lie a little to the lower right of their places, and in the half turn to the
-    upper left: the mean has no offset and twice as many places.
+    Receptive fields are shifted to the lower right of their map cells (`LEAN`). In the rotated
+    image they are shifted to the upper left, so the mean has no offset.
 
     `attention` and `turned` (M, M) are maps of `grad_cam`; `turned`, that of the half turn, is None
     if it has another class. The result is float32 (4 M, 4 M).
@@ -108,7 +108,7 @@ def both_ways(
 
 
 def hottest_point(attention: NDArray[np.float32]) -> tuple[float, float] | None:
-    """Return the peak of a smooth map.
+    """Return the position of a map's peak.
 
     `attention` (M, M) is a map of `grad_cam`. Returns x and y as fractions of the image's width and
     height, from its upper left corner; None if the map is 0 throughout.
@@ -121,14 +121,14 @@ def hottest_point(attention: NDArray[np.float32]) -> tuple[float, float] | None:
 
 
 MAX_SIDE = 1024
-"""Longer images are reduced to this side, in pixels."""
+"""Larger images are reduced to this longer side, in pixels."""
 
 MIN_SIDE = 256
-"""Shorter images are enlarged to this longer side: a crop of 30 pixels shows nothing."""
+"""Smaller images are enlarged to this longer side; a 30-pixel overlay would be unreadable."""
 
 # Viridis (S. van der Walt and N. Smith 2015, released into the public domain under CC0) at nine
-# even steps. It is perceptually uniform, rises in lightness throughout, and holds for colour-blind
-# eyes and in grey; its green and yellow are colours that no common blood stain has.
+# even steps. It is perceptually uniform, increases in lightness, and is readable in greyscale and
+# with colour blindness. No common blood stain is green or yellow.
 _VIRIDIS = (
     (68, 1, 84),
     (71, 44, 122),
@@ -160,9 +160,9 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """Draw an explanation map over the image, with a ring around its peak.
 
-    The colour goes from transparent, where there is no evidence for the class, over green to yellow
-    at the peak; it compares places of this image, not images with each other. The longer side is
-    reduced to 1024 or enlarged to 256 pixels.
+    The overlay is transparent without evidence for the class and yellow at the peak. Each map is
+    scaled to its own peak, so colours cannot be compared between images. The longer side is
+    reduced to 1024 pixels or enlarged to 256.
 
     `image` is the whole image, RGB uint8 (H, W, 3), and `attention` its map, float32 (M, M).
     `caption` is one line below the image, cut if it is too long. Returns RGB.
@@ -195,7 +195,7 @@ def _blend(base: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.f
 
 
 def _ring(base: NDArray[np.float32], x: float, y: float) -> None:
-    """Draw a white ring with a dark edge, visible on any background; in place, antialiased."""
+    """Draw an antialiased white ring with a dark edge, in place."""
     height, width = base.shape[:2]
     radius = max(height, width) / 48 + 3
     thickness = radius / 4
@@ -209,7 +209,7 @@ def _ring(base: NDArray[np.float32], x: float, y: float) -> None:
 
 
 def _strip(caption: str, width: int, height: int) -> NDArray[np.uint8]:
-    """Return the caption on white, as wide as the image."""
+    """Return the caption on a white strip of the image's width."""
     size = max(12, max(width, height) // 28)
     font = ImageFont.load_default(size)
     strip = Image.new("RGB", (width, round(size * 1.9)), _PAPER)

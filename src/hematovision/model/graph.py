@@ -1,8 +1,8 @@
 """Write classifiers and backbones as ONNX graphs, and read them back.
 
-The graphs take uint8 images, so that scaling can be neither forgotten nor done twice, and keep
-every weight of Keras as an initializer of the same name: `read_classifier_graph` reads them back
-exactly. ONNX Runtime folds batch normalisation into the convolutions when it opens a graph.
+The input is uint8; scaling is part of the graph, so callers cannot omit it or apply it twice. Every
+Keras weight becomes an initializer of the same name, and `read_classifier_graph` restores the
+weights bit for bit. ONNX Runtime folds batch normalisation into the convolutions on loading.
 
 Writing and reading need the ``onnx`` package (the extra ``train``); running a graph does not.
 """
@@ -34,7 +34,7 @@ __all__ = [
     "read_classifier_graph",
 ]  # fmt: skip
 
-_NETWORK = "hematovision.network"  # Key of the metadata with `Network.to_text`.
+_NETWORK = "hematovision.network"  # metadata key of `Network.to_text`
 
 
 def backbone_graph(
@@ -67,20 +67,19 @@ def classifier_graph(
     external: str | None = None,
     white_balance: bool = True,
 ) -> bytes:
-    """Write the graph from images to predictions.
+    """Return the ONNX graph from images to predictions.
 
-    Its input is ``images``, uint8 RGB (N, 224, 224, 3); its outputs are ``probabilities``,
-    float32 (N, C), ``novelty``, float32 (N,), ``features``, float32 (N, D), ``feature_map``,
-    float32 (N, M, M, D), and ``attention``, float32 (N, M, M): Grad-CAM of the most probable
-    class (`explain.grad_cam`). N is free, M
-    a 32nd of the side at which the network sees.
+    The input is ``images``, uint8 RGB (N, 224, 224, 3). The outputs are float32:
+    ``probabilities`` (N, C), ``novelty`` (N,), ``features`` (N, D), ``feature_map`` (N, M, M, D)
+    and ``attention`` (N, M, M), the Grad-CAM of the most probable class (`explain.grad_cam`). M is
+    the side at which the network sees images, divided by 32.
 
     The calibration is already in the head's last layer (`Calibration.fold`). `external` and
     `white_balance` as in `backbone_graph`. The same arguments give the same bytes.
     """
     if head.n_features != weights.features:
         raise ModelError(
-            f"The head takes {head.n_features} features, but {weights.architecture} has "
+            f"The head expects {head.n_features} features, but {weights.architecture} has "
             f"{weights.features}. Train a head on this backbone."
         )
     graph = GraphBuilder()
@@ -103,7 +102,7 @@ def _map_shape(weights: Weights) -> tuple[int, int]:
 
 
 def _description(weights: Weights) -> str | None:
-    """Return how to read the network back; MobileNetV2 is known without."""
+    """Return the network's description, or None for MobileNetV2, which is built in."""
     return weights.to_text() if isinstance(weights, Network) else None
 
 
@@ -146,14 +145,14 @@ def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) 
         novelty = Novelty(
             arrays["novelty/means"],
             arrays["novelty/inv_std"],
-            # Models of version 0.1 have neither.
+            # Version 0.1 wrote neither.
             arrays.get("novelty/basis"),
             arrays.get("novelty/direction"),
         )
     except KeyError as error:
         raise BundleError(
-            f"The ONNX model has no weight {error}; HematoVision did not write it, or its weights "
-            "are in another file."
+            f"The ONNX model has no weight {error}. It was not written by HematoVision, or its "
+            "weights are in another file."
         ) from error
     return ClassifierParts(weights, head, novelty, "white/target" in arrays)
 
@@ -165,10 +164,10 @@ def _mobilenet(arrays: dict[str, NDArray[np.float32]]) -> BackboneWeights:
 
 
 OPSET = 17
-"""Version of the operators, known since ONNX Runtime 1.12."""
+"""ONNX operator set, supported since ONNX Runtime 1.12."""
 
 IR_VERSION = 8
-"""Version of the file format, that of opset 17; older runtimes reject newer ones."""
+"""ONNX file format of opset 17; older runtimes reject newer versions."""
 
 
 @dataclass
@@ -191,7 +190,7 @@ class GraphBuilder:
         return name
 
     def external(self, name: str, location: str) -> str:
-        """Add a weight in the weights file `location` (`BackboneWeights.save`); return its name."""
+        """Refer to a weight in the file `location` (`BackboneWeights.save`); return its name."""
         slot = layout()[name]
         tensor = TensorProto(
             name=name,
@@ -211,7 +210,7 @@ class GraphBuilder:
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions))
 
     def to_bytes(self, name: str, doc: str, network: str | None = None) -> bytes:
-        """Return the model, the same for the same additions, with a description of its network."""
+        """Return the serialised model; the same additions yield the same bytes."""
         images = helper.make_tensor_value_info(
             "images", TensorProto.UINT8, ("N", INPUT_SIZE, INPUT_SIZE, 3)
         )
@@ -229,7 +228,7 @@ class GraphBuilder:
 
 
 def _add_weights(graph: GraphBuilder, weights: Weights, external: str | None) -> None:
-    """Add the backbone's weights, as values or, if `external` names a file, as places in it."""
+    """Add the backbone's weights, or references to them in the file `external`."""
     axes = {
         layer.weights[0]: kernel_axes(layer.op)
         for layer in weights.layers
@@ -252,7 +251,7 @@ _OPERATORS = {
 
 
 def _add_layer(graph: GraphBuilder, layer: Layer, inputs: list[str], channels: int) -> None:
-    """Add one layer of a network; `channels` is the number of a convolution's input."""
+    """Add one layer of a network; `channels` is a convolution's number of input channels."""
     if layer.op in ("conv", "depthwise"):
         graph.add(
             "Conv",
@@ -286,7 +285,7 @@ def _add_layer(graph: GraphBuilder, layer: Layer, inputs: list[str], channels: i
 
 
 def _white_balance(graph: GraphBuilder, planes: str) -> str:
-    """Add the white balance of ``planes``; see `preprocessing.white_balanced` for the formula."""
+    """Add the white balance of ``planes``; see `preprocessing.white_balanced`."""
     patch = INPUT_SIZE // PATCHES
     graph.constant("white/target", np.array(WHITE, np.float32))
     graph.constant("white/least", np.array(DARKEST_WHITE, np.float32))
@@ -301,7 +300,7 @@ def _white_balance(graph: GraphBuilder, planes: str) -> str:
 
 
 def _shrink(graph: GraphBuilder, planes: str, side: int) -> str:
-    """Add the shrinking of ``planes`` to `side` pixels."""
+    """Add the downsampling of ``planes`` to `side` pixels."""
     matrix = shrinking(side)
     graph.constant("shrink/rows", matrix)
     graph.constant("shrink/columns", np.ascontiguousarray(matrix.T))
@@ -335,7 +334,7 @@ def _add_backbone(graph: GraphBuilder, weights: Weights, *, white_balance: bool)
 
 
 def _node(weights: Weights, layer: str) -> str:
-    """Return the name of a layer's node: Keras may have given it one of the graph's own names."""
+    """Return the name of a layer's node; Keras names may clash with the graph's own."""
     return f"backbone/{layer}" if isinstance(weights, Network) else layer
 
 
@@ -353,7 +352,7 @@ def _add_head(graph: GraphBuilder, head: Head) -> None:
 
 
 def _add_novelty(graph: GraphBuilder, novelty: Novelty) -> None:
-    """Add the distance to the nearest class; see `Novelty.score` for the formula."""
+    """Add the distance to the nearest class; see `Novelty.score`."""
     graph.constant("novelty/means", np.asarray(novelty.means, np.float32))
     graph.constant("novelty/inv_std", np.asarray(novelty.inv_std, np.float32))
     graph.constant("novelty/axis", np.array([1], np.int64))
@@ -398,7 +397,7 @@ def _add_attention(graph: GraphBuilder, head: Head, weights: Weights) -> None:
     slope = graph.add("Transpose", column, output=f"attention/{last}", perm=[1, 0])
     for number in reversed(range(last)):
         name = f"attention/{number}"
-        # The slope of a ReLU is 1 above 0, else 0.
+        # The gradient of ReLU is 1 above 0, else 0.
         passed = graph.add("Sign", f"head/{number}/relu", output=f"{name}/passed")
         slope = graph.add("Mul", slope, passed, output=f"{name}/masked")
         slope = graph.add("Gemm", slope, f"head/{number}/kernel", output=name, transB=1)

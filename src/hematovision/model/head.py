@@ -28,12 +28,11 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 class Head:
     """Dense layers from features (N, D) to logits (N, C); ReLU after all but the last.
 
-    Raises `ModelError` if there is no layer, shapes do not fit one another, or values are not
-    finite.
+    Raises `ModelError` if there is no layer, shapes do not match, or values are not finite.
     """
 
-    # Kernels (inputs, outputs) and biases (outputs,) as Keras' ``Dense`` keeps them. They are
-    # copied to float32 and made read-only.
+    # Kernels (inputs, outputs) and biases (outputs,), as in Keras' ``Dense``; copied to read-only
+    # float32.
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
     def __post_init__(self) -> None:
@@ -84,14 +83,14 @@ class Head:
         return softmax(self.logits(features))
 
     def calibrated(self, temperature: float, bias: NDArray[np.float64] | float = 0.0) -> Head:
-        """Return the head whose logits are ``logits / temperature + bias``, by its last layer."""
+        """Return a head with the logits ``logits / temperature + bias``; changes the last layer."""
         kernel, old = self.layers[-1]
         last = kernel / np.float64(temperature), old / np.float64(temperature) + bias
         return Head((*self.layers[:-1], (last[0].astype(np.float32), last[1].astype(np.float32))))
 
 
 def _frozen(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # Overflow is infinite, and rejected by the caller.
+    with np.errstate(over="ignore"):  # overflow becomes infinity, which the caller rejects
         array = np.array(values, dtype=np.float32, order="C")
     array.setflags(write=False)
     return array

@@ -1,8 +1,8 @@
 """The inference loop: read ahead on threads, predict, yield results in the order of the inputs.
 
 The CLI, the web app, the HTTP server, the Ray engine and the evaluation all predict through
-`predict_image`. `infer` runs it for a stream of images on threads of its own; the HTTP server runs
-it on the threads of its queue.
+`predict_image`. `infer` runs it on a thread pool for a stream of images; the HTTP server runs it on
+the threads of its queue.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = [
 ]  # fmt: skip
 
 LOOK_AHEAD = 4
-"""Images per thread in flight: enough to hide a slow file, too few to fill memory."""
+"""Images in flight per thread: enough to hide a slow read, few enough to bound memory."""
 
 Source: TypeAlias = str | Path | bytes | NDArray[np.uint8] | ImageError
-"""A file, its bytes, an RGB array of shape (H, W, 3), or why there is none of these."""
+"""A file, its bytes, an RGB array of shape (H, W, 3), or the error that prevented reading."""
 
 _Read: TypeAlias = Callable[[str | Path | bytes | NDArray[np.uint8], str], NDArray[np.uint8]]
 
@@ -40,19 +40,19 @@ _RowOut = TypeVar("_RowOut", bound=Row, covariant=True)
 
 
 class Predictor(Protocol[_RowOut]):
-    """Predicts rows for images, from several threads at once.
+    """Predicts rows for images; thread-safe.
 
     Attributes
     ----------
     schema : Schema
         The columns of its rows.
     classes : tuple of str
-        The labels that it can predict.
+        The labels it can predict.
     identity : mapping of str to str or float
-        All that its predictions depend on, such as hashes and thresholds. Rows of predictors with
-        equal identities belong into one table.
+        Everything its predictions depend on, such as hashes and thresholds. Only rows of
+        predictors with equal identities may share a table.
     threads : int
-        How many images to work on at once.
+        How many images to process at once.
     explains : bool
         Whether it can return explanation maps.
     """
@@ -73,7 +73,7 @@ class Predictor(Protocol[_RowOut]):
     def explains(self) -> bool: ...  # noqa: D102
 
     def read(self, source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-        """Read an image as `predict_rows` takes it.
+        """Read an image for `predict_rows`.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Predictor(Protocol[_RowOut]):
 class Item(NamedTuple):
     """An image to predict."""
 
-    name: str  # what its rows call it
+    name: str  # its name in the rows
     source: Source
 
 
@@ -108,12 +108,12 @@ class ImageResult(Generic[_Row]):
     source: Source  # as given
     rows: tuple[_Row, ...]  # 0 to n; one if the image could not be read
     error: ImageError | None = None  # why the image could not be read
-    pixels: NDArray[np.uint8] | None = None  # the image as the predictor reads it, if asked for
-    attention: NDArray[np.float32] | None = None  # shape (K, K): the explanation map, if asked for
+    pixels: NDArray[np.uint8] | None = None  # the image as read by the predictor, if requested
+    attention: NDArray[np.float32] | None = None  # shape (K, K): explanation map, if requested
 
     @property
     def prediction(self) -> _Row:
-        """The only row, of a predictor that yields one per image."""
+        """The only row, for predictors with one row per image."""
         (row,) = self.rows
         return row
 
@@ -163,8 +163,8 @@ def predict_image(
     except MemoryError:
         failed = TooManyPixelsError(
             name,
-            "there is not enough free memory to classify it. Make the image smaller, run fewer "
-            "programs at once, or use another machine.",
+            "not enough free memory to classify it. Make the image smaller, close other "
+            "programs, or use another machine.",
         )
     else:
         kept = pixels if keep_pixels else None
@@ -196,9 +196,9 @@ def infer(
 def ahead(
     work: Callable[[_Given], _Made], items: Iterable[_Given], threads: int
 ) -> Generator[_Made, None, None]:
-    """Do `work` on each item on threads, and yield the results in the items' order.
+    """Call `work` on each item in a thread pool; yield the results in the items' order.
 
-    Closing the generator cancels what has not begun and waits for the rest.
+    Closing the generator cancels pending items and waits for running ones.
 
     `items` are read on the caller's thread, and only as far as needed, so that they may be endless;
     at most `LOOK_AHEAD` times `threads` are in memory. Errors of `work` are raised here, in the

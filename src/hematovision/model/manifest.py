@@ -1,7 +1,7 @@
 """The content of ``bundle.json``.
 
-A bundle may come from an untrusted source: every key is checked for its type, every file name must
-stay inside the folder, and the document has a limited length.
+A bundle may come from an untrusted source: the type of every key is checked, file names must stay
+inside the folder, and the length of the document is limited.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA_VERSION = 3
-"""The newest schema of ``bundle.json`` that this version reads, and the one that it writes.
+"""The schema of ``bundle.json`` that this version writes, and the newest that it reads.
 
-Schema 3 added ``task`` and ``outputs``, freed the input size, and renamed ``review`` to
+Schema 3 added ``task`` and ``outputs``, made the input size variable, and renamed ``review`` to
 ``thresholds`` and ``golden`` (added by schema 2) to ``self_test``.
 """
 
 MAX_MANIFEST_BYTES = 2**20
-"""A manifest has a few kB; thousands of classes with aliases stay below 1 MiB."""
+"""A manifest usually takes a few kB; thousands of classes with aliases stay below 1 MiB."""
 
 SHARED_WEIGHTS = "hematology.weights"
-"""The only weights outside its folder that a bundle may use: those of the package."""
+"""The packaged weights, the only file outside its folder that a bundle may use."""
 
 _MAX_FILES = 1000
 _MAX_CLASSES = 1000
 
 INPUT_SIZES = range(32, 1025)
-"""Widths of the square input, in pixels, that a graph may have."""
+"""Allowed widths of a graph's square input, in pixels."""
 
 SCALING = "x / 127.5 - 1, inside the model"
-"""The scaling in graphs that HematoVision writes; others may scale as they like."""
+"""The scaling in graphs written by HematoVision; other graphs may scale differently."""
 
 INPUT_CONTRACT: Mapping[str, str] = MappingProxyType(
     {
@@ -58,7 +58,7 @@ INPUT_CONTRACT: Mapping[str, str] = MappingProxyType(
         "resize": "stretched, area averaging",
     }
 )
-"""The properties of the input that are the same for all models; only its size may differ."""
+"""The properties of the input common to all models; only its size may differ."""
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """Shapes of outputs by name, without N."""
@@ -72,10 +72,9 @@ class BackboneRef:
 
     name: str  # of its weights, for instance ``"hematology"`` or ``"imagenet"``
     sha256: str  # of the weights; for MobileNetV2, of the weights file (`BackboneWeights.sha256`)
-    # whether the ONNX graph takes its weights from the packaged `SHARED_WEIGHTS`, as only the
-    # bundled models do
+    # whether the ONNX graph uses the packaged `SHARED_WEIGHTS`; True only for the bundled models
     shared: bool = False
-    # its name in `registry.BACKBONES`, or of another program's network
+    # its name in `registry.BACKBONES`, or another program's name for it
     architecture: str = DEFAULT_BACKBONE
 
 
@@ -87,29 +86,29 @@ class Manifest:
     taxonomy: Taxonomy  # the classes, in the order of the outputs
     thresholds: Thresholds
     backbone: BackboneRef
-    # The training data: ``fingerprint`` of the dataset, ``splits`` with their numbers of
-    # images, and more. Any JSON object.
+    # the training data: any JSON object, with the dataset's ``fingerprint``, images per split
+    # (``splits``) and more
     data: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None  # of the training run
-    # Of the training run. Any JSON objects.
+    # of the training run; any JSON objects
     options: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
-    temperature: float = 1.0  # Of the calibration, which is folded into the head. Above 0.
+    temperature: float = 1.0  # of the calibration (already folded into the head), above 0
     created: str = ""  # date and time in ISO 8601
-    # SHA-256 of every other file of the bundle by its name; filled in by `bundle.seal`
+    # SHA-256 of every other file by name; filled in by `bundle.seal`
     files: Mapping[str, str] = field(default_factory=dict)
-    # The model's prediction for `self_test.self_test_cell`; filled in by
-    # `bundle.with_self_test`. None in bundles of schema 1.
+    # the model's prediction for `self_test.self_test_cell`, from `bundle.with_self_test`; None in
+    # bundles of schema 1
     self_test: SelfTest | None = None
     input_size: int = SIZE  # width and height of the input in pixels, one of `INPUT_SIZES`
-    scaling: str = SCALING  # how the graph scales pixels, for readers
-    # Shapes of the graph's outputs without N; filled in by `bundle.with_self_test`. Empty in
-    # bundles of schema 1 and 2.
+    scaling: str = SCALING  # how the graph scales pixels; informational
+    # shapes of the graph's outputs without N, from `bundle.with_self_test`; empty in bundles of
+    # schema 1 and 2
     outputs: Shapes = field(default_factory=dict)
     task: Literal["classification"] = "classification"  # of the model; this version has no other
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object, read back by `from_json`."""
+        """Return the JSON object for `from_json`."""
         max_novelty = self.thresholds.max_novelty
         return {
             "schema_version": SCHEMA_VERSION,
@@ -156,7 +155,7 @@ class Manifest:
         """Check a JSON object of schema 1 to `SCHEMA_VERSION` and return its manifest.
 
         Raises `BundleError` if its schema is newer, its task is not classification, or a key is
-        missing or has an impossible value.
+        missing or has an invalid value.
         """
         root = JsonObject(value, "")
         is_old = _schema(root) < 3
@@ -268,7 +267,7 @@ def _input_size(value: JsonObject, *, is_old: bool) -> int:
 
 def _outputs(value: JsonObject) -> Shapes:
     if len(value.value) > _MAX_FILES:
-        raise BundleError(f"`outputs` lists {len(value.value)}; the limit is {_MAX_FILES}.")
+        raise BundleError(f"`outputs` lists {len(value.value)} outputs; at most {_MAX_FILES}.")
     for name, shape in value.value.items():
         if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
             raise value.wrong(name, "a list of positive integers, the shape without N")
@@ -278,10 +277,10 @@ def _outputs(value: JsonObject) -> Shapes:
 def _taxonomy(value: JsonObject) -> Taxonomy:
     classes = value.get("classes", list)
     if not all(isinstance(label, str) for label in classes) or len(classes) > _MAX_CLASSES:
-        raise value.wrong("classes", f"a list of at most {_MAX_CLASSES} texts")
+        raise value.wrong("classes", f"a list of at most {_MAX_CLASSES} strings")
     for names in value.object("aliases").value.values():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise value.wrong("aliases", "lists of texts by class")
+            raise value.wrong("aliases", "lists of strings by class")
     try:
         return Taxonomy.from_json(value.value)
     except TaxonomyError as error:
@@ -313,9 +312,9 @@ def _backbone(value: JsonObject) -> BackboneRef:
     file = value.value.get("file")
     if file not in (None, SHARED_WEIGHTS):
         raise value.wrong("file", f"null or {SHARED_WEIGHTS!r}")
-    architecture = value.value.get("architecture", DEFAULT_BACKBONE)  # Schema 1 and 2 have none.
+    architecture = value.value.get("architecture", DEFAULT_BACKBONE)  # absent in schema 1 and 2
     if not isinstance(architecture, str):
-        raise value.wrong("architecture", "a text")
+        raise value.wrong("architecture", "a string")
     return BackboneRef(value.get("name", str), sha256, file is not None, architecture)
 
 
@@ -351,8 +350,8 @@ def _is_sha256(value: object) -> bool:
 def is_safe_name(name: str) -> bool:
     """Return whether `name` is a relative path that stays inside its folder on every system.
 
-    Absolute paths, ``..``, backslashes, drives and streams (``C:``, ``a:b``), control characters
-    and paths that are not in their shortest form are unsafe.
+    Unsafe are absolute paths, ``..``, backslashes, drives and streams (``C:``, ``a:b``), control
+    characters, and paths not in their shortest form.
     """
     parts = PurePosixPath(name).parts
     return (
@@ -372,12 +371,12 @@ def parse_manifest(data: bytes) -> Manifest:
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleError(
-            f"The manifest has more than {MAX_MANIFEST_BYTES:,} bytes. HematoVision writes a few "
-            "thousand; use another copy of the bundle."
+            f"The manifest has more than {MAX_MANIFEST_BYTES:,} bytes; HematoVision writes only a "
+            "few thousand. Use another copy of the bundle."
         )
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # wrong UTF-8 and wrong JSON are ValueErrors
+    except (ValueError, RecursionError) as error:  # invalid UTF-8 or JSON raises ValueError
         raise BundleError(f"The manifest is not JSON: {error}.") from error
     return Manifest.from_json(value)
 

@@ -1,7 +1,7 @@
 """Backbones as plain data: layers, their connections and their weights.
 
-A network needs neither Keras nor ONNX. `graph` writes it as ONNX, `training.keras_model` builds the
-Keras model of it and reads it from one.
+A network needs neither Keras nor ONNX. `graph` writes it as ONNX; `training.keras_model` converts
+it to and from a Keras model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from hematovision.files import sha256_bytes
 __all__ = ["INPUT", "INPUT_SIZE", "REDUCTION", "Layer", "Network", "kernel_axes"]
 
 INPUT = "input"
-"""The name of the scaled images as an input of a layer."""
+"""The name that layers use for the scaled images."""
 
 INPUT_SIZE = 224
-"""Width and height of the input of the models that HematoVision trains, in pixels."""
+"""Width and height of the input of models trained by HematoVision, in pixels."""
 
 REDUCTION = 32
 """The factor by which five layers of stride 2 reduce width and height."""
@@ -71,10 +71,10 @@ class Layer:
 
 
 def kernel_axes(op: str) -> tuple[int, int, int, int]:
-    """Return the axis of Keras' kernel that each axis of ONNX' kernel is.
+    """Return the permutation that transposes a Keras kernel to ONNX layout.
 
     A depthwise kernel is (height, width, channels, 1) in Keras and (channels, 1, height, width) in
-    ONNX; another one (height, width, inputs, outputs) and (outputs, inputs, height, width).
+    ONNX; other kernels are (height, width, inputs, outputs) and (outputs, inputs, height, width).
     """
     return (2, 3, 0, 1) if op == "depthwise" else (3, 2, 0, 1)
 
@@ -87,9 +87,9 @@ class Network:
     """
 
     architecture: str  # its name in `registry.BACKBONES`
-    # in an order in which they can be computed; the last one's output is the feature map
+    # in topological order; the last layer's output is the feature map
     layers: tuple[Layer, ...]
-    # Every weight by its name, in Keras' layout. They are copied and made read-only.
+    # every weight by name, in Keras' layout; copied and made read-only
     arrays: Mapping[str, NDArray[np.float32]]
 
     side = INPUT_SIZE
@@ -139,9 +139,9 @@ class Network:
 
     @classmethod
     def from_text(cls, text: str, arrays: Mapping[str, NDArray[np.float32]]) -> Network:
-        """Return the network of `to_text` with weights in ONNX' layout.
+        """Return the network described by `to_text`, with weights in ONNX layout.
 
-        Raises `WeightsError` if it is not such a text, or as above.
+        Raises `WeightsError` if the text or the weights are invalid.
         """
         try:
             root: dict[str, Any] = json.loads(text)

@@ -1,10 +1,10 @@
 """Novelty scores: the distance of an image's features from those of the training images.
 
-A network predicts a class for any image, text and tables included, and its probabilities do not
-show that: they compare the classes with each other. The directions of feature space in which cells
-differ least do show it (Kamoi & Kobayashi 2020, "Why is the Mahalanobis Distance Effective for
-Anomaly Detection?", arXiv:2003.00402), and so does the direction from cells to decoys, images
-without a cell. Both are fitted in closed form, in a second.
+A classifier predicts a class for any image, even of text or tables. Its probabilities only compare
+the classes, so they do not reveal such an image. The feature directions in which cells vary least
+do (Kamoi & Kobayashi 2020, "Why is the Mahalanobis Distance Effective for Anomaly Detection?",
+arXiv:2003.00402), and so does the direction from cells to decoys, images without a cell. Both are
+fitted in closed form, in about a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hematovision.model.checks import checked
 
 __all__ = ["Novelty", "fit_novelty"]
 
-_MEDIAN_SHARE = 0.1  # Features that are almost constant must not dominate the score.
+_MEDIAN_SHARE = 0.1  # stops almost constant features from dominating the score
 _TINIEST_STD = 1e-3
 # Chosen on images without a cell that are not used in docs/results.md.
 _NARROW_SHARE = 0.4  # Of all directions: 512.
@@ -31,20 +31,20 @@ class Novelty(NamedTuple):
     """The distribution of the training images' features."""
 
     means: NDArray[np.float32]  # shape (C, D): mean features of each class
-    # shape (D,): one over the standard deviation of each feature within the classes
+    # shape (D,): inverse standard deviation of each feature within the classes
     inv_std: NDArray[np.float32]
-    # shape (D, K): the directions in which cells differ least, each over its standard deviation
-    # and the root of K. Half precision: it halves the model, and moves no score by a hundredth.
+    # shape (D, K): the directions in which cells vary least, each divided by its standard deviation
+    # and the square root of K. Half precision halves the model and changes scores by under 0.01.
     basis: NDArray[np.float16] | None = None
     direction: NDArray[np.float32] | None = None  # shape (D,): the direction from cells to decoys
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the novelty (N,) of `features` (N, D): about 1 for typical cells.
 
-        With ``x = (features - mean) * inv_std`` for the nearest class, it is the root of
+        With ``x = (features - mean) * inv_std`` for the nearest class, it is the square root of
         ``|x @ basis|^2 + max(0, x @ direction)^2``: the distance along the directions in which
-        cells differ least, and towards decoys. Without a basis (models of the first
-        version) the first term is the mean of ``x^2``; without a direction there is no second.
+        cells vary least, and towards decoys. Without a basis (models of version 0.1) the first
+        term is the mean of ``x^2``; without a direction there is no second term.
         """
         rows = np.asarray(features, np.float32)
         # Class by class, to avoid an array (N, C, D).
@@ -52,10 +52,9 @@ class Novelty(NamedTuple):
         return np.asarray(np.sqrt(np.min(squares, axis=0)), np.float32)
 
     def scaled_to(self, features: NDArray[np.float32]) -> Novelty:
-        """Return this novelty in such a unit that the median of `features` (N, D) is 1.
+        """Rescale the score so that the median of `features` (N, D) is 1.
 
-        Directions fitted to images are narrower along these images than along others; images
-        that the fit has not seen give the scale that users will read.
+        Use images that were not part of the fit: scores of fitted images are too low.
         """
         unit = float(np.median(self.score(features))) if len(features) else 0.0
         if unit <= 0 or self.basis is None:
@@ -127,13 +126,13 @@ def _spread(groups: list[NDArray[np.float64]], size: int) -> NDArray[np.float64]
 
 
 def _covariance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    # In single precision, which is twice as fast and finer than images differ.
+    # Single precision is twice as fast and precise enough.
     centred = (rows - rows.mean(axis=0)).astype(np.float32)
     return np.asarray(centred.T @ centred, np.float64) / (len(rows) - 1)
 
 
 def _shrunk(covariance: NDArray[np.float64], degrees: int) -> NDArray[np.float64]:
-    """Mix in as much of the identity as so few degrees of freedom demand (Chen et al., eq. 23)."""
+    """Shrink a covariance towards a multiple of the identity (Chen et al., eq. 23)."""
     size, total = len(covariance), float(np.trace(covariance))
     squares = float((covariance**2).sum())
     excess = (degrees + 1 - 2 / size) * (squares - total**2 / size)
@@ -144,23 +143,23 @@ def _shrunk(covariance: NDArray[np.float64], degrees: int) -> NDArray[np.float64
 
 
 def _narrow_directions(within: NDArray[np.float64]) -> NDArray[np.float16]:
-    """Return the directions of the smallest variances, over their standard deviations."""
-    variances, directions = np.linalg.eigh(within)  # the smallest first
+    """Return the directions of smallest variance, divided by their standard deviations."""
+    variances, directions = np.linalg.eigh(within)  # smallest first
     count = max(1, round(_NARROW_SHARE * len(variances)))
     return np.asarray(directions[:, :count] / np.sqrt(variances[:count] * count), np.float16)
 
 
 def _from_nearest(rows: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what leads from the nearest of the means (C, D) to each row (M, D)."""
+    """Return the difference of each row (M, D) from the nearest of the means (C, D)."""
     distances = [((rows - mean) ** 2).sum(axis=1) for mean in means]
     return np.asarray(rows - means[np.argmin(distances, axis=0)])
 
 
 def _towards(decoys: NDArray[np.float64], within: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the ridge regression's direction from cells to decoys, in deviations of cells.
+    """Return the direction from cells to decoys by ridge regression, scaled by the cells' spread.
 
-    With cells centred at zero and both sides of equal weight, least squares on targets -1 and +1
-    give ``(within + second moments of decoys + 2 ridge)^-1 @ mean of decoys``, up to a factor.
+    With cells centred at zero and equal weight for both groups, least squares with targets -1 and
+    +1 yields ``(within + second moments of decoys + 2 ridge)^-1 @ mean of decoys``, up to a factor.
     """
     moments = within + decoys.T @ decoys / len(decoys)
     moments[np.diag_indices(len(moments))] += 2 * _RIDGE

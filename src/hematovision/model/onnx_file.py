@@ -1,10 +1,10 @@
-"""Refusing ONNX files that refer to other files, by parsing their protobuf messages.
+"""Reject ONNX files that refer to other files.
 
 ONNX Runtime reads the "external data" of a tensor from any file that the tensor names, relative to
-the current folder. A tensor may stand anywhere: among the initializers, in an attribute, a
-subgraph, a function, a sparse tensor, or training information; and protobuf merges a message that
-comes twice. So the whole file is walked along the message types of ONNX (`_MESSAGES`), and what
-is not known, or comes twice though it may come once, is refused rather than understood.
+the current folder. A tensor may occur anywhere: in the initializers, an attribute, a subgraph, a
+function, a sparse tensor or the training information. Protobuf also merges repeated messages.
+`check_self_contained` therefore parses the whole file by the message types of ONNX (`_MESSAGES`)
+and rejects unknown fields and repetitions of fields that must occur once.
 
 Neither ``onnx`` nor ``protobuf`` is needed.
 """
@@ -20,22 +20,22 @@ from hematovision.errors import BundleError
 __all__ = ["MAX_DEPTH", "MAX_FIELDS", "check_self_contained"]
 
 MAX_DEPTH = 32
-"""Messages within messages; a subgraph takes three, and HematoVision's own graphs have none."""
+"""Nesting limit of messages; a subgraph adds three, and HematoVision's graphs have none."""
 
 MAX_FIELDS = 500_000
-"""Fields in all; HematoVision's own graphs have under 10,000. Walking so many takes a second."""
+"""Limit of fields in a file; HematoVision's graphs have under 10,000. Takes about a second."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
-# A field is known by the wire types it may have, or by the message that it holds; "*" marks one
-# that may come more than once. Numbers and types: onnx/onnx.in.proto of ONNX 1.19 (IR version 12).
+# A field is described by its allowed wire types or its message type; "*" marks repeated fields.
+# Numbers and types: onnx/onnx.in.proto of ONNX 1.19 (IR version 12).
 _INT, _TEXT, _FLOAT = (_VARINT,), (_LENGTH,), (_FIXED32,)
 _INTS, _FLOATS, _DOUBLES = (_VARINT, _LENGTH), (_FIXED32, _LENGTH), (_FIXED64, _LENGTH)
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What a field may hold: bare values of these wire types, or a message."""
+    """The allowed content of a field: scalars of these wire types, or a message."""
 
     wires: tuple[int, ...] = _TEXT
     message: str = ""
@@ -53,7 +53,7 @@ def _many(message: str) -> _Field:
 _I, _S, _F = _Field(_INT), _Field(_TEXT), _Field(_FLOAT)
 _II, _SS, _FF, _DD = (_Field(wires, repeated=True) for wires in (_INTS, _TEXT, _FLOATS, _DOUBLES))
 
-# Types, shapes, operator sets and devices hold no tensor and no graph: these stay closed (_S, _SS).
+# Types, shapes, operator sets and devices have no tensors or graphs and are not parsed (_S, _SS).
 _MESSAGES: Mapping[str, Mapping[int, _Field]] = MappingProxyType(
     {
         "Model": {
@@ -91,7 +91,7 @@ _OP_TYPE, _EXTERNAL_DATA, _DATA_LOCATION = 4, 13, 14
 _KEY, _VALUE = 1, 2
 
 _INITIALIZER_DEPTH = 2
-"""Of a tensor in the main graph: the model is 0, its graph 1. No other tensor is as deep."""
+"""Depth of a tensor in the main graph: the model is 0, its graph 1. No other tensor has it."""
 
 # An operator whose attribute names a file with a compiled graph.
 _FILE_OPERATORS = frozenset({b"EPContext"})
@@ -110,7 +110,7 @@ def check_self_contained(data: bytes, given: Mapping[str, bytes], *, name: str) 
 
 
 class _Walk:
-    """One walk through one file."""
+    """Parses one file."""
 
     def __init__(self, data: bytes, sizes: Mapping[bytes, int], name: str) -> None:
         self._data = data
@@ -119,7 +119,7 @@ class _Walk:
         self._left = MAX_FIELDS
 
     def message(self, kind: str, start: int, end: int, depth: int) -> dict[int, bytes | int]:
-        """Check a message and all within it; return the bare values that matter for `kind`."""
+        """Check a message and everything in it; return the scalars that matter for `kind`."""
         if depth > MAX_DEPTH:
             raise self._odd(f"has messages nested deeper than {MAX_DEPTH}")
         seen = set[int]()
@@ -139,12 +139,12 @@ class _Walk:
             raise self._foreign()
         if external or values.get(_DATA_LOCATION):
             if depth != _INITIALIZER_DEPTH:
-                raise self._foreign()  # ONNX Runtime looks for these on disk whatever it is given.
+                raise self._foreign()  # ONNX Runtime always looks for these on disk.
             self._check_external(values.get(_DATA_LOCATION), external)
         return values
 
     def _known(self, kind: str, number: int, wire: int, seen: set[int]) -> _Field:
-        """Return what is known of a field, once it is certain that a parser reads it likewise."""
+        """Return the description of a field after checking that parsers agree on it."""
         field = _MESSAGES[kind].get(number)
         if field is None or wire not in field.wires:
             raise self._odd(f"has an unknown field {number} in {kind}")
@@ -154,7 +154,7 @@ class _Walk:
         return field
 
     def _fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-        """Give number, wire type, and where the value begins and ends, of each field."""
+        """Yield each field's number, wire type, and the start and end of its value."""
         place = start
         while place < end:
             self._left -= 1
@@ -178,7 +178,7 @@ class _Walk:
             yield number, wire, begin, place
 
     def _varint(self, place: int) -> tuple[int, int]:
-        """Return a number of at most 10 bytes, and where it ends."""
+        """Return a number of at most 10 bytes and its end position."""
         value = shift = 0
         for position in range(place, min(place + 10, len(self._data))):
             byte = self._data[position]
@@ -191,7 +191,7 @@ class _Walk:
     def _check_external(
         self, location: bytes | int | None, entries: list[dict[int, bytes | int]]
     ) -> None:
-        """Let a tensor refer to bytes of a given file, in the one form that writers use."""
+        """Check that a tensor refers to bytes of a given file, in the form that writers use."""
         found = {entry.get(_KEY): entry.get(_VALUE) for entry in entries}
         size = self._sizes.get(found.get(b"location"))  # type: ignore[arg-type]
         if location != 1 or size is None or len(found) != len(entries):
@@ -209,12 +209,12 @@ class _Walk:
 
     def _foreign(self) -> BundleError:
         return BundleError(
-            f"{self._name}: the ONNX file refers to data in another file. A model holds its "
-            "weights itself or takes the packaged ones; do not use it unless you know who made it."
+            f"{self._name}: the ONNX file refers to data in another file. A model must contain its "
+            "weights or use the packaged ones; do not use it unless you know who made it."
         )
 
     def _odd(self, what: str) -> BundleError:
         return BundleError(
-            f"{self._name}: the ONNX file {what}. Expected a model as HematoVision or onnx writes "
-            "it; copy the file again, or train again."
+            f"{self._name}: the ONNX file {what}. Expected a HematoVision or onnx model; "
+            "copy the file again, or train again."
         )

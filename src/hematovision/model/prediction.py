@@ -19,17 +19,17 @@ __all__ = [
 ]  # fmt: skip
 
 NOT_READ = "Not read"
-"""The headline of a file that could not be read."""
+"""The headline for a file that could not be read."""
 
 NOT_RECOGNISED = "Not recognised"
-"""The headline of an out-of-distribution image, whose label means nothing."""
+"""The headline for an out-of-distribution image, whose label is meaningless."""
 
 
 def headline(label: str | None, reason: str) -> str:
-    """Return the title to show above an image: its label, unless it is out-of-distribution.
+    """Return the title for an image: its label, unless it is out-of-distribution.
 
-    A label with a high confidence misleads if the image shows no cell at all. Use this wherever
-    a label is prominent; tables keep the label, with its decision and reason.
+    A label with high confidence is misleading if the image shows no cell. Use this wherever a
+    label is prominent; tables keep the label, with its decision and reason.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Prediction:
     Parameters
     ----------
     path : str
-        The image, as it was given.
+        The image, as passed by the caller.
     classes : tuple of str
         The model's classes.
     label : str or None
@@ -90,12 +90,12 @@ class Prediction:
     confidence : float or None
         The largest probability.
     novelty : float or None
-        How far the image is from the training images; about 1 for typical ones. None if the image
-        could not be read, or the model has no novelty score.
+        Distance from the training images, about 1 for typical images. None if the image could
+        not be read, or the model has no novelty score.
     decision : {"accepted", "review", "refused"}
-        Accepted, to be reviewed by a person, or not read.
+        Accepted, flagged for review, or not readable.
     reason : str
-        Why a person should review it; else empty.
+        Why it was flagged for review; else empty.
     error : str or None
         Why the image could not be read.
     """
@@ -117,12 +117,12 @@ class Prediction:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], classes: tuple[str, ...]) -> Prediction:
-        """Return the prediction that `values` came from.
+        """Restore a prediction from `values()`.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If a column is missing or has a value that no prediction has.
+            If a column is missing or has an invalid value.
         """
         if values["decision"] == "refused":
             return cls.refused(str(values["path"]), classes, str(values[ERROR]))
@@ -141,7 +141,7 @@ class Prediction:
 
     @property
     def headline(self) -> str:
-        """The title to show above the image; see `headline`."""
+        """The image's title; see `headline`."""
         return headline(self.label, self.reason)
 
     @property

@@ -1,14 +1,14 @@
-"""The first layers of every model: white balance and shrinking.
+"""The first layers of every model: white balance and downsampling.
 
-Labs differ in lamp, filter and camera before they differ in stain. Each channel is scaled so that
-the brightest patch of the image, which is background in nearly every cell image, gets the same
-value `WHITE` in all three: the "white patch" of Land and McCann 1971, "Lightness and retinex
-theory", on means over patches, which are robust to noise and dust.
+Labs differ in lamp, filter and camera. The brightest patch is background in nearly every cell
+image; each channel is scaled so that this patch gets the value `WHITE`. This is the "white patch"
+of Land and McCann 1971, "Lightness and retinex theory", on means over patches, which are robust to
+noise and dust.
 
-Images have 224 pixels; the network may see them smaller. Sharpness depends on the lab's camera and
-matters less in smaller images (decision 7). The network's side belongs to its weights.
+Images are 224 pixels wide; the network may see them smaller. Sharpness depends on the lab's camera
+and matters less in smaller images (decision 7). The network's side is stored with its weights.
 
-Both are part of the saved model, so that no entry point can forget them.
+Both steps are part of the saved model, so no entry point can omit them.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from hematovision.model.network import INPUT_SIZE
 __all__ = ["DARKEST_WHITE", "PATCHES", "WHITE", "shrinking", "white_balanced"]
 
 PATCHES = 14
-"""Patches per side; at 224 pixels each is 16x16."""
+"""Patches per side; at 224 pixels each has 16x16 pixels."""
 
 WHITE = 235.0
-"""The brightest patch's value in each channel after balancing, of 255."""
+"""The brightest patch's value in each channel after balancing, out of 255."""
 
 DARKEST_WHITE = 60.0
 """Darker patches do not count as background: the largest gain is 235/60."""
 
 
 def white_balanced(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Balance images as the graphs do; for tests and figures.
+    """White-balance images like the graphs; for tests and figures.
 
     ``min(255, image * WHITE / max(DARKEST_WHITE, brightest patch))``: uint8 RGB (N, S, S, 3) to
     float32, where S is a multiple of `PATCHES`.
@@ -49,7 +49,7 @@ def white_balanced(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)  # at most 200 kB each
 def shrinking(side: int) -> NDArray[np.float32]:
-    """Return the matrix that averages the 224 pixels of a row by area, as `images.fit` does.
+    """Return the matrix that downsamples a row of 224 pixels by area averaging.
 
     Row i of the matrix, float32 (side, INPUT_SIZE), has the share of each old pixel in the new
     pixel i; rows sum to 1. An image is shrunk by ``matrix @ plane @ matrix.T``.

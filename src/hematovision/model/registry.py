@@ -1,4 +1,4 @@
-"""Models and backbones by name. Light: the CLI imports it before anything else."""
+"""Models and backbones by name. Keep imports light: the CLI loads this module first."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
-"""The bundled model that every entry point uses unless another is chosen."""
+"""The default model of every entry point."""
 
 MANIFEST = "bundle.json"
-"""The file that makes a folder a model."""
+"""The file that marks a folder as a model."""
 
 
 @dataclass(frozen=True)
 class KerasApplication:
-    """How Keras makes a backbone for inputs in [-1, 1]."""
+    """How to build a backbone for inputs in [-1, 1] with Keras."""
 
     name: str  # of the function in ``keras.applications``
-    imagenet: str  # name of the file with ImageNet weights that Keras downloads
+    imagenet: str  # file of ImageNet weights that Keras downloads
     options: Mapping[str, object] = field(default_factory=dict)  # further arguments of the function
 
 
@@ -43,7 +43,7 @@ BACKBONES: Mapping[str, KerasApplication] = MappingProxyType(
         ),
     }
 )
-"""The backbones of ``hematovision train --backbone``; one entry adds another."""
+"""The backbones of ``hematovision train --backbone``; add an entry to support another."""
 
 DEFAULT_BACKBONE = "mobilenetv2"
 
@@ -69,7 +69,7 @@ def find_model(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path)
     if folder.name == MANIFEST:
         folder = folder.parent
-    # Unlike Path's methods, these bear what is no possible path, such as a name of 5,000 letters.
+    # Unlike Path's methods, these return False for invalid paths, such as one of 5,000 letters.
     if os.path.isfile(folder / MANIFEST):  # noqa: PTH113
         return folder
     bundled = ", ".join(bundled_models()) or "none in this installation"

@@ -1,8 +1,8 @@
-"""The self-test: a model's prediction for one fixed synthetic cell, recorded when it was made.
+"""The self-test: a model's recorded prediction for a fixed synthetic cell.
 
-Every server predicts the same cell again and compares. That reveals a damaged installation, a
-library that computes something else, or weights of another model before the first request. The
-cell is rendered with integers alone, so its pixels are the same on every machine.
+On startup, every server predicts the cell again and compares. This detects damaged installations,
+wrong weights and incompatible libraries before the first request. The cell is rendered with integer
+arithmetic, so its pixels are the same on every machine.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["NOVELTY_TOLERANCE", "TOLERANCE", "SelfTest", "run_self_test", "self_test_cell"]
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability between two machines."""
+"""Largest allowed difference of a probability between two machines."""
 
 NOVELTY_TOLERANCE = 1e-3
-"""Largest difference of a novelty score, relative to it above 1; a distance rounds less well."""
+"""Largest allowed difference of a novelty score; relative for scores above 1."""
 
 # Colours of a stained smear, RGB: plasma, a white cell's cytoplasm and nucleus, a red cell.
 _PLASMA, _CYTOPLASM, _NUCLEUS, _RED = (
@@ -36,7 +36,7 @@ _PLASMA, _CYTOPLASM, _NUCLEUS, _RED = (
     (222, 168, 170),
 )
 
-# Discs: colour, centre (x, y) and radius, in pixels. Later ones lie on earlier ones.
+# Discs: colour, centre (x, y) and radius in pixels; painted in this order.
 _DISCS = (
     (_RED, (10, 30), 46),
     (_RED, (214, 206), 50),
@@ -59,9 +59,9 @@ class SelfTest:
         return {"probabilities": list(self.probabilities), "novelty": self.novelty}
 
     def agrees(self, probabilities: Sequence[float], novelty: float | None) -> bool:
-        """Return whether a prediction is this one within `TOLERANCE` and `NOVELTY_TOLERANCE`.
+        """Return whether a prediction matches within `TOLERANCE` and `NOVELTY_TOLERANCE`.
 
-        NaN never agrees.
+        NaN never matches.
         """
         if len(probabilities) != len(self.probabilities):
             return False
@@ -79,7 +79,7 @@ class SelfTest:
 
 
 def self_test_cell() -> NDArray[np.uint8]:
-    """Render a white cell with a nucleus of three lobes, and two red cells.
+    """Render a white cell with a three-lobed nucleus, and two red cells.
 
     RGB uint8 (224, 224, 3): models with this input size need no resize.
     """
@@ -89,7 +89,7 @@ def self_test_cell() -> NDArray[np.uint8]:
     for colour, (left, top), radius in _DISCS:
         image[(x - left) ** 2 + (y - top) ** 2 < radius**2] = colour
     grain = (x * 37 + y * 61 + x * y) % 17 - 8
-    shade = (x + y) // 32  # Brighter towards one corner, as under most microscopes.
+    shade = (x + y) // 32  # uneven illumination
     cell: NDArray[np.uint8] = np.clip(image + (grain + shade - 7)[..., None], 0, 255).astype("u1")
     return cell
 
@@ -97,7 +97,7 @@ def self_test_cell() -> NDArray[np.uint8]:
 def run_self_test(session: Session) -> SelfTest:
     """Predict `self_test_cell`.
 
-    Raises `BundleError` if the graph is not a classifier's, or its prediction is not finite. Raises
+    Raises `BundleError` if the graph is not a classifier, or its prediction is not finite. Raises
     `ModelError` if it fails on the image.
     """
     # Reading a manifest must not import ONNX Runtime.
@@ -111,7 +111,7 @@ def run_self_test(session: Session) -> SelfTest:
     found = SelfTest(tuple(map(float, probabilities)), novelty)
     if not np.isfinite([*found.probabilities, found.novelty or 0.0]).all():
         raise BundleError(
-            f"The model predicts {found} for a synthetic cell; its weights are not all finite. "
+            f"The model predicts {found} for a synthetic cell; some of its weights are not finite. "
             "Train it again."
         )
     return found

@@ -1,12 +1,11 @@
 """Open and run ONNX graphs on the CPU, or on an NVIDIA GPU if ONNX Runtime can use one.
 
-A session runs one image at a time on one thread, and several threads share the session. That is
-the fastest way on few cores (decision 10 has the measurements), and an image's result does not
-depend on the rest of its batch.
+Each image runs on one thread, and several threads share the session. This is fastest on few cores
+(measured in decision 10), and an image's result does not depend on the rest of its batch.
 
-A GPU needs the package ``onnxruntime-gpu`` instead of ``onnxruntime``, and CUDA with cuDNN of the
-versions it was built for. Its predictions should be within 1e-4 of the CPU's, which has not been
-measured yet; the last bits may differ from run to run.
+A GPU needs the package ``onnxruntime-gpu`` instead of ``onnxruntime``, and matching versions of
+CUDA and cuDNN. Its predictions should be within 1e-4 of the CPU's (not measured yet); the last bits
+may differ between runs.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ __all__ = [
 ]  # fmt: skip
 
 DEVICE = "HEMATOVISION_DEVICE"
-"""Environment variable that chooses the device: ``cpu``, ``cuda``, or ``auto`` (the default)."""
+"""Environment variable for the device: ``cpu``, ``cuda`` or ``auto`` (the default)."""
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 Provider: TypeAlias = tuple[str, Mapping[str, str]]
 
-# TensorFloat-32 rounds factors to 10 bits: predictions would differ by more than 1e-4. Searching
-# for the fastest convolution would take seconds at the first image.
+# TensorFloat-32 rounds factors to 10 bits, which would change predictions by more than 1e-4.
+# Searching for the fastest convolution would delay the first image by seconds.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
-# Messages of ONNX Runtime and C++ when memory runs out; they have no exception type for it.
+# Out-of-memory messages of ONNX Runtime and C++, which have no exception type of their own.
 _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "out of memory")
 
 _LOG = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class Port(Protocol):
 
 
 class Session(Protocol):
-    """The used part of ``onnxruntime.InferenceSession``, which is untyped."""
+    """The part of ``onnxruntime.InferenceSession`` used here; the class itself is untyped."""
 
     def run(
         self, output_names: list[str], input_feed: dict[str, NDArray[np.uint8]]
@@ -75,8 +74,8 @@ class Session(Protocol):
 def reading_threads() -> int:
     """Return the number of threads that read, decode and run images: one more than CPUs.
 
-    One of them often waits for the interpreter's lock: on two cores, three threads classified
-    2 to 14% more images per second than two (decision 10).
+    Threads often wait for the interpreter lock: on two cores, three threads classified 2 to 14%
+    more images per second than two (decision 10).
     """
     return usable_cpus() + 1
 
@@ -105,7 +104,7 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Else a file in ONNX Runtime's own format, which was not checked, would be opened too.
+    # Otherwise files in ONNX Runtime's own format would be accepted unchecked.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 4  # Its own log repeats the error below.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -127,14 +126,14 @@ def open_session(
 def _on_device(
     model: bytes, options: onnxruntime.SessionOptions, providers: Sequence[Provider]
 ) -> Session:
-    """Open a graph on the first of `providers`, else log why not and use the last, the CPU."""
+    """Open a graph on the first of `providers`; if that fails, log why and use the CPU."""
     try:
         session = onnxruntime.InferenceSession(
             model,
             options,
             providers=[name for name, _ in providers],
             provider_options=[dict(settings) for _, settings in providers],
-            enable_fallback=0,  # Else a model that fails is tried twice, and that is printed.
+            enable_fallback=0,  # otherwise a failing model is retried, with printed messages
         )
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         if len(providers) == 1:
@@ -170,7 +169,7 @@ def chosen_providers() -> list[Provider]:
 def _log_cpu(reason: str) -> None:
     _LOG.warning(
         "The NVIDIA GPU is not used: %s. The model runs on the CPU. Install onnxruntime-gpu "
-        "instead of onnxruntime, and CUDA with cuDNN as its page describes; or set %s=cpu.",
+        "instead of onnxruntime, with the CUDA and cuDNN it requires; or set %s=cpu.",
         reason,
         DEVICE,
     )
@@ -199,7 +198,7 @@ def read_ports(session: Session, *, name: str) -> Ports:
     """
     try:
         inputs, given = _ports(session.get_inputs()), _ports(session.get_outputs())
-    except (UnicodeDecodeError, TypeError) as error:  # A name that is no text, or no shape at all.
+    except (UnicodeDecodeError, TypeError) as error:  # undecodable name or missing shape
         raise BundleError(f"{name}: the ONNX file's inputs or outputs are damaged.") from error
     kind, shape = inputs.get("images", ("", ()))
     size = shape[0] if shape else None
@@ -265,14 +264,14 @@ def input_size(session: Session) -> int:
 
 
 def check_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return `images`, contiguous, if a graph of that input size takes them.
+    """Return `images`, made contiguous, for a graph of the given input size.
 
     Raises `ModelError` if they are not uint8 of shape (N, size, size, 3).
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
         raise ModelError(
             f"Images must be uint8 RGB of shape (N, {size}, {size}, 3). Received: "
-            f"{images.dtype} {images.shape}. Make them with `images.fit`; scaling is in the model."
+            f"{images.dtype} {images.shape}. Use `images.fit`; scaling is part of the model."
         )
     return np.ascontiguousarray(images)
 
@@ -282,8 +281,7 @@ def run_one(
 ) -> list[NDArray[np.float32]]:
     """Run one image (1, S, S, 3) and return the requested outputs, each with N = 1. Thread-safe.
 
-    Raises `ModelError` if the graph fails on it. Raises `MemoryError` if there is not enough
-    memory.
+    Raises `ModelError` if the graph fails. Raises `MemoryError` if memory runs out.
     """
     try:
         return session.run(list(outputs), {"images": image})
@@ -291,7 +289,7 @@ def run_one(
         if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error
         raise ModelError(
-            f"The model failed on an image: {error}. Its ONNX file does not fit HematoVision."
+            f"The model failed on an image: {error}. HematoVision cannot run its ONNX file."
         ) from error
 
 
@@ -304,7 +302,7 @@ def run_each(
     """
     checked = check_images(images, input_size(session))
     if len(checked) < 2:
-        return run_one(session, outputs, checked)  # On the caller's thread.
+        return run_one(session, outputs, checked)
     with ThreadPoolExecutor(min(workers, len(checked))) as pool:
         singles = [checked[i : i + 1] for i in range(len(checked))]
         rows = list(pool.map(lambda image: run_one(session, outputs, image), singles))

@@ -1,6 +1,6 @@
-"""The decision whether a prediction is accepted or sent for review.
+"""Decide whether a prediction is accepted or sent for review.
 
-Two thresholds, of the confidence and the novelty score, are fitted to validation images.
+Two thresholds, for the confidence and the novelty score, are fitted to validation images.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = [
 LOW_CONFIDENCE = "low confidence"
 UNLIKE_TRAINING = "unlike the training images"
 
-_LEAST_CONFIDENCE = 0.8  # Below it, at least one calibrated prediction in five is wrong.
+_LEAST_CONFIDENCE = 0.8  # below it, more than one calibrated prediction in five is wrong
 _NOVELTY_QUANTILE = 0.98
-_FEW = 100  # Up to so many images, the 98th percentile is one of the two largest: too low.
+_FEW = 100  # up to this many images, the 98th percentile is unreliable
 _NOVELTY_MARGIN_OF_FEW = 1.1
 
 
@@ -37,7 +37,7 @@ class Thresholds:
     """
 
     min_confidence: float  # least probability of the predicted class, 0 to 1
-    # Largest novelty score, at least 0; see `novelty.Novelty`. Infinite without a threshold.
+    # largest accepted novelty score, at least 0 (`novelty.Novelty`); infinite for no limit
     max_novelty: float
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ def is_out_of_distribution(reason: str) -> bool:
 def accepts(
     probabilities: NDArray[np.floating], novelty: NDArray[np.floating], thresholds: Thresholds
 ) -> NDArray[np.bool_]:
-    """Return for each of N predictions whether `decide` accepts it.
+    """Return whether `decide` accepts each of N predictions.
 
     `probabilities` have shape (N, C), `novelty` and the result (N,).
     """
@@ -130,7 +130,7 @@ def fit_thresholds(
 def _lowest_confidence(
     confidence: NDArray[np.float64], wrong: NDArray[np.bool_], max_error: float, max_review: float
 ) -> float:
-    """Return a threshold midway between the last accepted confidence and the next below it."""
+    """Return a threshold midway between the last accepted confidence and the next lower one."""
     order = np.argsort(-confidence, kind="stable")
     ranked, count = confidence[order], len(confidence)
     accepted = np.arange(1, count + 1)
@@ -138,6 +138,6 @@ def _lowest_confidence(
     is_enough = accepted >= math.ceil((1 - max_review) * count)
     is_right = np.cumsum(wrong[order]) <= max_error * accepted
     good = np.flatnonzero(is_cut & is_enough & is_right)
-    # The last good cut accepts most; without one, take the strictest allowed.
+    # The last valid cut accepts most predictions; without one, use the strictest allowed.
     last = good[-1] if len(good) else np.flatnonzero(is_cut & is_enough)[0]
     return float((ranked[last] + ranked[last + 1]) / 2) if last + 1 < count else 0.0

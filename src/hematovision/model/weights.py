@@ -1,11 +1,10 @@
 """The weights of MobileNetV2 and their file.
 
-A weights file holds little-endian float32 numbers and nothing else: every tensor of
-`architecture.weight_specs`, in that order, each at a multiple of 64 bytes, with zeros between. The
-table gives the offsets, so the file needs no header. The weights of a network that sees images
-smaller than 224 pixels end with one more number, its side. Kernels have ONNX' layout (outputs,
-inputs, height, width), so that the file is also the external data of an ONNX graph; in memory they
-have Keras' layout.
+A weights file contains only little-endian float32 numbers: the tensors of
+`architecture.weight_specs` in order, each aligned to 64 bytes and padded with zeros. The table
+defines the offsets, so there is no header. For a network that sees images smaller than 224 pixels,
+one more number at the end is its side. Kernels have ONNX layout (outputs, inputs, height, width):
+the file is also the external data of an ONNX graph. In memory they have Keras' layout.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = [
 BUNDLED_WEIGHTS = "hematology"
 """Name of the packaged weights."""
 
-_ALIGNMENT = 64  # A cache line, for vector instructions and ONNX Runtime.
+_ALIGNMENT = 64  # bytes: a cache line
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Slot:
 
 
 def _onnx_axes(name: str, dimensions: int) -> tuple[int, ...]:
-    """Return the axis of Keras' array that each axis of ONNX' array is."""
+    """Return the permutation that transposes a Keras array to ONNX layout."""
     if dimensions != 4:
         return tuple(range(dimensions))
     return kernel_axes("depthwise" if name.endswith("depthwise/kernel") else "conv")
@@ -83,27 +82,27 @@ def _file_size() -> int:
 
 
 WEIGHTS_BYTES = _file_size()
-"""Length in bytes of a weights file, about 9 MB, without the side at its end."""
+"""Length in bytes of a weights file without the side at its end, about 9 MB."""
 
 MAX_WEIGHTS_BYTES = WEIGHTS_BYTES + _ALIGNMENT
 """Length in bytes with the side at its end."""
 
-_SIDES = range(64, INPUT_SIZE + 1, 32)  # Every layer of stride 2 halves an even side.
+_SIDES = range(64, INPUT_SIZE + 1, 32)  # each of five layers halves the side
 
 
 @dataclass(frozen=True)
 class BackboneWeights:
     """All weights of a MobileNetV2 without its top.
 
-    Raises `WeightsError` if a weight is missing or unknown, has another shape, or holds values that
-    are not finite, a variance is negative, or the side is impossible.
+    Raises `WeightsError` if a weight is missing, unknown, of the wrong shape or not finite, a
+    variance is negative, or the side is invalid.
     """
 
-    # Every weight of `architecture.weight_specs` by its name, in Keras' layout. They are copied
-    # and made read-only.
+    # every weight of `architecture.weight_specs` by name, in Keras' layout; copied and made
+    # read-only
     arrays: Mapping[str, NDArray[np.float32]]
-    # Width and height at which the network sees images (`preprocessing.shrinking`), in pixels.
-    # A multiple of 32 from 64 to 224.
+    # width and height at which the network sees images (`preprocessing.shrinking`), in pixels; a
+    # multiple of 32 from 64 to 224
     side: int = INPUT_SIZE
 
     def __post_init__(self) -> None:
@@ -131,7 +130,7 @@ class BackboneWeights:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of `to_bytes`, which is that of the file that `save` writes."""
+        """SHA-256 of the weights file."""
         return sha256_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
@@ -181,7 +180,7 @@ class BackboneWeights:
         wrong length or another hash, or does not hold weights.
         """
         try:
-            # One byte more than expected detects a longer file without reading all of it.
+            # Reading one extra byte detects a longer file without reading all of it.
             with path.open("rb") as stream:
                 data = stream.read(MAX_WEIGHTS_BYTES + 1)
         except OSError as error:
@@ -198,7 +197,7 @@ class BackboneWeights:
 
 
 Weights: TypeAlias = BackboneWeights | Network
-"""A backbone with its weights: MobileNetV2, or another one."""
+"""The weights of any backbone."""
 
 
 def _check_names(arrays: Mapping[str, NDArray[np.float32]]) -> None:
@@ -206,7 +205,7 @@ def _check_names(arrays: Mapping[str, NDArray[np.float32]]) -> None:
     missing, unknown = sorted(expected - set(arrays)), sorted(set(arrays) - expected)
     if missing or unknown:
         raise WeightsError(
-            f"The weights do not fit MobileNetV2 (width 1.0, without top): {len(missing)} of "
+            f"The weights do not match MobileNetV2 (width 1.0, without top): {len(missing)} of "
             f"{len(expected)} are missing (first: {missing[:3]}), {len(unknown)} are unknown "
             f"(first: {unknown[:3]}). Use a file made by keras.applications.MobileNetV2."
         )
@@ -215,7 +214,7 @@ def _check_names(arrays: Mapping[str, NDArray[np.float32]]) -> None:
 def _checked(
     name: str, shape: tuple[int, ...], arrays: Mapping[str, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # Overflow is infinite, and rejected below.
+    with np.errstate(over="ignore"):  # overflow becomes infinity and is rejected below
         array = np.array(arrays[name], dtype=np.float32, order="C")
     if array.shape != shape:
         raise WeightsError(
@@ -231,7 +230,7 @@ def _checked(
 
 
 def bundled_weights_path() -> Path:
-    """Return the path of the packaged weights `BUNDLED_WEIGHTS`."""
+    """Return the path of `BUNDLED_WEIGHTS`."""
     return Path(__file__).resolve().parent.parent / "models" / f"{BUNDLED_WEIGHTS}.weights"
 
 

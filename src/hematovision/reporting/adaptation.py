@@ -1,7 +1,6 @@
-"""The report of adapting a model to unlabelled images: predictions before and after.
+"""The report on adapting a model to unlabelled images: predictions before and after.
 
-Without labels the accuracy is unknown. Known are the images sent for review and the predictions
-that changed.
+Without labels the accuracy is unknown, so the report shows review rates and changed predictions.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ __all__ = ["ChangedExample", "PredictionChanges", "prediction_changes", "write_a
 class PredictionChanges:
     """The predictions of two models for the same unlabelled images."""
 
-    n: int  # images
+    n: int  # number of images
     classes: tuple[str, ...]
     # how often each class was predicted
     before: dict[str, int]
     after: dict[str, int]
-    moves: tuple[tuple[int, ...], ...]  # rows are the predictions before, columns those after
+    moves: tuple[tuple[int, ...], ...]  # rows are predictions before, columns after
     # images sent for review
     review_before: int
     review_after: int
 
     @property
     def changed(self) -> int:
-        """The number of images with another prediction."""
+        """The number of images whose prediction changed."""
         return self.n - int(np.trace(np.array(self.moves)))
 
     def to_json(self) -> dict[str, Any]:
@@ -46,7 +45,7 @@ class PredictionChanges:
 
 @dataclass(frozen=True)
 class ChangedExample:
-    """An image (RGB, uint8) with another prediction after adapting, and its new confidence.
+    """An image (RGB, uint8) whose prediction changed, with its new confidence.
 
     `out_of_distribution`: whether it is unlike the adapted model's training images.
     """
@@ -67,7 +66,7 @@ def prediction_changes(
     accepted_before: ArrayLike,
     accepted_after: ArrayLike,
 ) -> PredictionChanges:
-    """Count the changes.
+    """Count the changed predictions.
 
     `before` and `after` (N,) are predicted class indices; `accepted_before` and `accepted_after`
     (N,) state which predictions are not sent for review.

@@ -1,10 +1,10 @@
-"""``MODEL_CARD.md``: what a model is for, its training data, its metrics and limitations.
+"""``MODEL_CARD.md``: a model's intended use, training data, metrics and limitations.
 
-The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*. On data, ground
-truth, partitions and failures the card covers the CLAIM checklist, with its item numbers (Mongan,
-Moy and Kahn 2020, "Checklist for Artificial Intelligence in Medical Imaging (CLAIM)", Radiology:
-Artificial Intelligence 2(2):e200029): `Statements` has the items that only people know, the others
-are generated.
+The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*. Data, ground
+truth, partitions and failures follow the items of the CLAIM checklist (Mongan, Moy and Kahn 2020,
+"Checklist for Artificial Intelligence in Medical Imaging (CLAIM)", Radiology: Artificial
+Intelligence 2(2):e200029). `Statements` has the items that people must supply; the rest are
+generated.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ _COMMAND = re.compile(r"\\`(hematovision[a-z0-9 .-]*)\\`")
 
 @dataclass(frozen=True)
 class Statements:
-    """What only people know about a model's data: one or several lines for each item.
+    """Statements about a model's data that people must supply: one or more lines per item.
 
-    The defaults state that it is not recorded, as for models that users train.
+    By default, items are "Not recorded", as for models trained by users.
     """
 
-    intended_use: Lines = INTENDED_USE  # what the model is for, and what it is not for
-    # The data: items 7 to 10. `preparation` is preprocessing before this program.
+    intended_use: Lines = INTENDED_USE  # intended and unintended uses
+    # The data: items 7 to 10. `preparation` is preprocessing outside HematoVision.
     sources: Lines = (
         "Not recorded: where and when the images were taken, with which stain and camera.",
     )
@@ -112,8 +112,8 @@ class Statements:
             "benefit of more."
         ),
     )
-    assignment: Lines = ()  # Item 20: how images were assigned to splits. Empty: by the program.
-    licences: Lines = ()  # a line for each of code, weights, data
+    assignment: Lines = ()  # item 20: how images were assigned to splits; empty: automatically
+    licences: Lines = ()  # one line each for code, weights and data
 
 
 NOT_RECORDED = Statements()
@@ -121,16 +121,16 @@ NOT_RECORDED = Statements()
 
 @dataclass(frozen=True)
 class CardFacts:
-    """The contents of a model card apart from the metrics."""
+    """The contents of a model card except the metrics."""
 
-    # the model's name, its network in a sentence, and the origin of the backbone weights
+    # the model's name, its network in one sentence, and the origin of the backbone weights
     name: str
     architecture: str
     weights: str
     # for each split of the dataset, the images per class
     split_sizes: Mapping[str, Mapping[str, int]]
-    split: str  # the split that the metrics are of
-    fingerprint: str  # SHA-256 over the training data
+    split: str  # the evaluated split
+    fingerprint: str  # SHA-256 of the training data
     # how the splits were made, and how images are processed (from `preprocessing`)
     split_method: str
     preprocessing: str
@@ -138,7 +138,7 @@ class CardFacts:
     temperature: float
     min_confidence: float
     max_novelty: float
-    labs: tuple[str, ...] = ()  # labs of the training images, where known
+    labs: tuple[str, ...] = ()  # labs of the training images, if known
     details: Mapping[str, str] = field(default_factory=dict)  # other rows: seed, versions, epochs
     about: Statements = NOT_RECORDED
     # for each split of the dataset, the group of every image
@@ -148,7 +148,7 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts, metrics: Metrics) -> str:
-    """Return the text of ``MODEL_CARD.md``, in Markdown, with metrics of `facts.split`."""
+    """Return the text of ``MODEL_CARD.md`` in Markdown; `metrics` are those of `facts.split`."""
     about = facts.about
     sections = (
         _heading(facts, metrics),
@@ -242,7 +242,7 @@ def accepted_errors(scores: Metrics | LabScores) -> int:
 
 
 def failure_summary(about: Statements, metrics: Metrics) -> str:
-    """Summarise the wrong predictions, and how many of them were accepted."""
+    """Summarise the wrong predictions and how many of them were accepted."""
     if not metrics.errors:
         return (
             f"None of the {metrics.n:,} predictions is wrong; the intervals above show how many "
@@ -345,7 +345,7 @@ def _metrics(facts: CardFacts, metrics: Metrics) -> str:
 
 
 def _failures(facts: CardFacts, metrics: Metrics) -> str:
-    """Return item 37: what goes wrong, and whether it would be noticed."""
+    """Return item 37: the errors, and how many are sent for review."""
     sections = ["## Failure analysis (37)", _plain(failure_summary(facts.about, metrics))]
     confused = _confused_classes(metrics)
     if confused:
@@ -366,7 +366,7 @@ def _failures(facts: CardFacts, metrics: Metrics) -> str:
 
 
 def _confused_classes(metrics: Metrics) -> list[tuple[str, str, int, int]]:
-    """Return true class, predicted class, images, images of the true class; most frequent first."""
+    """List true class, predicted class, images, and images of the true class, by frequency."""
     pairs = [
         (true, predicted, n, sum(row))
         for true, row in zip(metrics.classes, metrics.confusion_matrix, strict=True)
@@ -391,7 +391,7 @@ def _review(facts: CardFacts, metrics: Metrics) -> str:
 
 
 def _level(groups: Mapping[str, Sequence[str]]) -> str:
-    """Describe the level at which the splits are disjoint, by counting."""
+    """Describe the level at which the splits are disjoint."""
     sets = {split: set(names) for split, names in groups.items()}
     splits_of = Counter(name for names in sets.values() for name in names)
     if not splits_of:

@@ -1,4 +1,4 @@
-"""``compare.html``: two models compared on one page, and the verdict in a sentence."""
+"""``compare.html``: the comparison of two models, with a verdict in one sentence."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ORDER = ("first", "second")
 
 @dataclass(frozen=True)
 class PairExample:
-    """An image that two models classify differently: as `ErrorExample`, pairs for both models."""
+    """An image that two models classify differently: an `ErrorExample` with a value per model."""
 
     image: NDArray[np.uint8] | bytes
     true: str
@@ -51,7 +51,7 @@ class PairExample:
 
 @dataclass(frozen=True)
 class Differing:
-    """Examples of images that two models classify differently, and how many both get wrong."""
+    """Images that two models classify differently, and how many both get wrong."""
 
     only_second: Sequence[PairExample] = ()
     only_first: Sequence[PairExample] = ()
@@ -86,11 +86,11 @@ def render_comparison(comparison: Comparison, facts: ReportFacts, differing: Dif
 
 
 def is_shown(comparison: Comparison) -> bool:
-    """Whether one model is significantly more accurate.
+    """Return whether one model is significantly more accurate.
 
-    The interval of the difference in accuracy must exclude 0, and McNemar's test must reject equal
-    accuracy: if only one model classifies four images correctly and the other none, the interval
-    excludes 0 but the exact test does not reject (p = 0.125).
+    The interval of the difference must exclude 0, and McNemar's test must reject equal accuracy.
+    With only four discordant images, all in favour of one model, the interval excludes 0 but the
+    exact test does not reject (p = 0.125).
     """
     ends = comparison.differences["accuracy"].interval
     return _excludes_zero(ends) and comparison.mcnemar.p < ALPHA
@@ -127,7 +127,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _alone(comparison: Comparison, ahead: int) -> str:
-    """Count the images that only one model gets right, those of the model ahead first."""
+    """Count the images that only one model gets right, starting with the model ahead."""
     counts = (comparison.agreement.only_first, comparison.agreement.only_second)
     images = "image" if counts[ahead] == 1 else "images"
     return (

@@ -26,11 +26,11 @@ class MeasuredPoint(Protocol):
 
     @property
     def balanced_accuracy(self) -> tuple[float, ...]:
-        """One value for each seed, in the same order at every point."""
+        """One value per seed, in the same order at every point."""
 
     @property
     def per_class(self) -> tuple[int, ...]:
-        """Training images of each class; may be empty."""
+        """Training images per class; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class CurveRow:
 
     images: int  # training images
     per_class: tuple[int, ...]
-    mean: float  # balanced accuracy, the mean over seeds
-    # 95% interval of that mean; see `seeds_interval`. It covers the choice of images and
-    # initial weights, not the number of evaluated images.
+    mean: float  # mean balanced accuracy over seeds
+    # 95% interval of the mean (`seeds_interval`). It covers the choice of images and initial
+    # weights, not the uncertainty from the evaluated images.
     interval: Interval | None
-    gain: float | None = None  # difference from the row before
+    gain: float | None = None  # difference from the previous row
     # 95% interval of the gain, from the differences seed by seed
     gain_interval: Interval | None = None
 
@@ -51,8 +51,8 @@ class CurveRow:
 def seeds_interval(values: Sequence[float]) -> Interval | None:
     """Return Student's 95% interval of a mean over seeds.
 
-    None with fewer than two values, or if all are equal, which shows no precision. Beyond ten
-    values the normal distribution's 1.96 replaces Student's t.
+    None for fewer than two values, or if all are equal. For more than ten values, the normal
+    distribution's 1.96 replaces Student's t.
     """
     n = len(values)
     if n < 2 or min(values) == max(values):
@@ -64,7 +64,7 @@ def seeds_interval(values: Sequence[float]) -> Interval | None:
 
 
 def curve_rows(curve: Sequence[MeasuredPoint]) -> tuple[CurveRow, ...]:
-    """Return the rows of the table: each number of images, and the gain over the one before."""
+    """Return the rows of the table: scores per number of images, and gains over the row before."""
     rows = []
     for before, point in zip((None, *curve), curve, strict=False):
         scores = point.balanced_accuracy
@@ -87,7 +87,7 @@ def curve_sentence(curve: Sequence[MeasuredPoint]) -> str:
     """
     steps = [(a, b) for a, b in pairwise(curve_rows(curve)) if b.gain is not None]
     if not steps:
-        return "Only one number of training images was measured: too few for a curve."
+        return "A learning curve needs at least two numbers of training images."
     before, last = steps[-1]
     gain, ends = last.gain or 0.0, last.gain_interval
     doubled = 1.9 <= last.images / before.images <= 2.1
@@ -98,7 +98,7 @@ def curve_sentence(curve: Sequence[MeasuredPoint]) -> str:
     summary = f"{step} {change} of balanced accuracy{doubt}."
     if ends is not None and ends[0] > 0:
         return (
-            f"{summary} The curve still rises: more labelled images are likely to help, though "
+            f"{summary} The curve is still rising: more labelled images are likely to help, though "
             "each doubling usually gains less than the one before."
         )
     return (

@@ -1,8 +1,8 @@
 """The figures of reports and run folders, as SVG or PNG.
 
-Figures are made without pyplot, so no state outlives a call. Colours are those of Okabe & Ito 2008
-("Color Universal Design"), distinguishable with any colour vision; no meaning depends on colour
-alone. SVG text stays text, so that the reader's fonts show class names in any script.
+Figures are made without pyplot and its global state. Colours are those of Okabe & Ito 2008 ("Color
+Universal Design"), distinguishable with any colour vision; no meaning depends on colour alone.
+Text in SVG stays text, so the reader's fonts can show class names in any script.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CONFUSION, CURVES = "confusion_matrix", "accuracy_loss"
 TABLE = "classification_report.csv"
 
 PNG_DPI = 200
-"""Sharp in print at the width of a column."""
+"""Sharp in print at column width."""
 
 BLUE, ORANGE, GREEN, INK, GREY = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#6b7680"
 
@@ -68,7 +68,7 @@ _STYLE: Any = {  # matplotlib types every key by name
     "grid.linewidth": 0.8,
     "legend.frameon": False,
     "svg.fonttype": "none",
-    "svg.hashsalt": "hematovision",  # the same figure is the same bytes
+    "svg.hashsalt": "hematovision",  # makes the bytes reproducible
     "text.color": INK,
     "text.parse_math": False,  # a class may be called "$"
     "xtick.color": INK,
@@ -77,10 +77,10 @@ _STYLE: Any = {  # matplotlib types every key by name
 
 
 class Drawing(NamedTuple):
-    """A figure to be written in several formats: ``svg(*drawing)``, ``png(*drawing)``."""
+    """A figure for ``svg(*drawing)`` and ``png(*drawing)``."""
 
     size: tuple[float, float]  # width and height in inches
-    draw: Callable[[Figure], None]  # plots it on a figure of that size
+    draw: Callable[[Figure], None]  # plots on a figure of that size
 
 
 def svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
@@ -95,7 +95,7 @@ def png(size: tuple[float, float], draw: Callable[[Figure], None]) -> bytes:
 
 
 def write_figure_files(folder: Path, metrics: Metrics, history: History = ()) -> None:
-    """Write `TABLE`, and `CONFUSION` and `CURVES` as SVG and PNG; the same data, the same bytes.
+    """Write `TABLE`, and `CONFUSION` and `CURVES` as SVG and PNG, with reproducible bytes.
 
     `folder` is created if needed. `history` has one row per epoch; without it there are no curves.
     Raises `MissingExtraError` if matplotlib is not installed. Raises `OutputError` if a file can't
@@ -114,7 +114,7 @@ def write_figure_files(folder: Path, metrics: Metrics, history: History = ()) ->
 def confusion_figure(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str = ""
 ) -> Drawing:
-    """Plot a confusion matrix: counts, and percentages of the true class.
+    """Plot a confusion matrix with counts and percentages of the true class.
 
     Rows are true classes, columns predicted ones.
     """
@@ -144,13 +144,13 @@ def confusion_figure(
 
 
 def best_epoch(history: History) -> int | None:
-    """Return the epoch with the lowest validation loss, the first of equals; None without one."""
+    """Return the first epoch with the lowest validation loss, or None without validation."""
     known = [row for row in history if math.isfinite(row.get("val_loss", math.nan))]
     return int(min(known, key=lambda row: row["val_loss"])["epoch"]) if known else None
 
 
 def curves_figure(history: History, *quantities: Quantity) -> Drawing:
-    """Plot quantities over the epochs side by side, and mark the best epoch."""
+    """Plot quantities against the epoch, side by side, and mark the best epoch."""
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
@@ -161,7 +161,7 @@ def curves_figure(history: History, *quantities: Quantity) -> Drawing:
 
 
 def known_quantities(history: History) -> tuple[Quantity, ...]:
-    """Return which of accuracy and loss, in this order, a history has values of."""
+    """Return the quantities in a history: accuracy, loss, or both in this order."""
     quantities: tuple[Quantity, ...] = ("accuracy", "loss")
     return tuple(
         name
@@ -173,7 +173,7 @@ def known_quantities(history: History) -> tuple[Quantity, ...]:
 
 
 def reliability_figure(bins: Sequence[ReliabilityBin]) -> Drawing:
-    """Plot accuracy against confidence, with Wilson's 95% intervals, and the images per bin.
+    """Plot accuracy against confidence with Wilson's 95% intervals, and the images per bin.
 
     Below the diagonal the model is overconfident.
     """
@@ -218,7 +218,7 @@ def risk_coverage_figure(
         axes = figure.subplots()
         coverage, risk = [p.coverage for p in points], [100 * p.risk for p in points]
         axes.plot(coverage, risk, color=BLUE, label="by confidence alone", drawstyle="steps-post")
-        # The curve is erratic at low coverage: one early error is a risk of 100%.
+        # The curve is erratic at low coverage: one early error means a risk of 100%.
         highest = max(r for c, r in zip(coverage, risk, strict=True) if c >= 0.1)
         if operating is not None:
             x, y = operating[0], 100 * operating[1]
@@ -264,8 +264,7 @@ def class_scores_figure(per_class: Mapping[str, ClassScores]) -> Drawing:
 def differences_figure(rows: Mapping[str, Difference]) -> Drawing:
     """Plot the second model's lead for each score, with 95% intervals.
 
-    Right of 0 the second model is better, left of it the first. An interval that crosses 0 shows
-    no significant difference.
+    To the right of 0 the second model is better, to the left the first.
 
     `rows` are by label, from top to bottom.
     """
@@ -323,8 +322,7 @@ def _saved(size: tuple[float, float], draw: Callable[[Figure], None], **how: Any
         from matplotlib.figure import Figure
     buffer = io.BytesIO()
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # Glyphs that matplotlib's font lacks are only measured with it; the reader's fonts show
-        # them.
+        # The reader's fonts show glyphs that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)

@@ -1,7 +1,7 @@
 """``report.html``: the evaluation of a model on one page.
 
-Pages are single files: styles, figures and images are embedded, no script runs, and the content
-security policy forbids loading anything.
+Pages are single files with embedded styles, figures and images. They contain no scripts, and the
+content security policy forbids loading anything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 GALLERY = 24
-"""The most images in a gallery."""
+"""Maximum number of images in a gallery."""
 
 BASELINE_NAMES: Mapping[str, str] = {
     "box_size": "Box size",
@@ -49,7 +49,7 @@ _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpe
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """The contents of a report apart from the metrics."""
+    """The contents of a report except the metrics."""
 
     # the report's title, and the names of the model and the dataset
     title: str
@@ -61,9 +61,9 @@ class ReportFacts:
     split_sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     # other rows about the model: seed, weights, versions
     details: Mapping[str, str] = field(default_factory=dict)
-    labs: tuple[str, ...] = ()  # labs of the training images, where known
+    labs: tuple[str, ...] = ()  # labs of the training images, if known
     notes: tuple[str, ...] = ()  # caveats, in addition to the warnings of the metrics
-    curve: tuple[MeasuredPoint, ...] = ()  # the learning curve, if it was measured
+    curve: tuple[MeasuredPoint, ...] = ()  # the learning curve, if measured
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ErrorExample:
     confidence: float  # the probability of the predicted class
     name: str  # the file name to show
     decision: str = ""  # ``"accepted"``, ``"review"``, or empty if not known
-    # shape (H, W, 3): the same image with the model's attention map
+    # shape (H, W, 3): the image with the model's attention map
     overlay: NDArray[np.uint8] | bytes | None = None
     # why it was sent for review (`Prediction.reason`); empty if accepted or not known
     reason: str = ""
@@ -91,7 +91,7 @@ def write_report(
     history: Sequence[Mapping[str, float]] = (),
     errors: Sequence[ErrorExample] = (),
 ) -> Path:
-    """Write ``report.html`` into `folder`, which is created if needed, and return its path.
+    """Write ``report.html`` into `folder`, created if missing, and return its path.
 
     Rows of `history`, one per epoch, have ``epoch``, ``loss``, ``accuracy``, ``val_loss`` and
     ``val_accuracy``. `errors` has the most confident ones first; up to `GALLERY` are shown. Raises
@@ -109,7 +109,7 @@ def render_report(
     history: Sequence[Mapping[str, float]] = (),
     errors: Sequence[ErrorExample] = (),
 ) -> str:
-    """Return the page that `write_report` writes, from the same parameters."""
+    """Return the content of ``report.html``; parameters as in `write_report`."""
     return render_page(
         "report",
         facts,
@@ -127,7 +127,8 @@ def render_report(
 def render_page(template: str, facts: ReportFacts, labs: Sequence[str], **content: Any) -> str:
     """Render ``<template>.html.j2``; MissingExtraError if Jinja2 is not installed.
 
-    Pages are marked as synthetic by their images' `labs`; `content` are other variables.
+    The images' `labs` decide whether the page is marked as synthetic; `content` has the template's
+    other variables.
     """
     return (
         _environment()
@@ -167,7 +168,7 @@ def data_uri(image: NDArray[np.uint8] | bytes) -> str:
 
 
 def svg_uri(svg: str) -> str:
-    """Return an SVG document as a ``data:`` URI; as an image it can run no script."""
+    """Return an SVG document as a ``data:`` URI; scripts don't run in images."""
     return _uri(svg.encode("utf-8"), "image/svg+xml")
 
 

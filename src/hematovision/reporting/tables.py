@@ -18,10 +18,10 @@ REPORT_COLUMNS = ("class", "precision", "recall", "f1-score", "support")
 
 
 def classification_report(metrics: Metrics) -> str:
-    """Return ``classification_report.csv``: a row for each class, accuracy and two averages.
+    """Return ``classification_report.csv``: a row per class, the accuracy and two averages.
 
-    The same numbers as ``sklearn.metrics.classification_report(..., zero_division=0)``: an
-    undefined score is 0, also in the averages. ``metrics.json`` leaves such scores out instead.
+    Equal to ``sklearn.metrics.classification_report(..., zero_division=0)``: undefined scores are
+    0 and count in the averages. ``metrics.json`` excludes them instead.
     """
     confusion = np.asarray(metrics.confusion_matrix, np.float64)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
@@ -60,7 +60,7 @@ def write_predictions(
     groups: Sequence[str] | None = None,
     labs: Sequence[str | None] | None = None,
 ) -> Path:
-    """Write ``predictions.csv``: one row per image, in the order given.
+    """Write ``predictions.csv``: one row per image, in the given order.
 
     The columns are ``path, true, label, correct, confidence, decision, reason, novelty, group, lab,
     p_<class>...``; ``label`` is the predicted class, as in the table of `classify`. `files` are

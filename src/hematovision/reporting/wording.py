@@ -1,4 +1,4 @@
-"""How reports, cards and the CLI write numbers, and the notices they share."""
+"""Number formats and notices shared by reports, cards and the CLI."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NOT_A_DEVICE = "For research and teaching. Not a medical device."
 SYNTHETIC = "Synthetic images, not patients"
 
 _MISSING = "–"  # noqa: RUF001  an en dash
-_SYNTHETIC_LABS = ("synthetic", "phantom")  # the second was the lab's name up to 0.2
+_SYNTHETIC_LABS = ("synthetic", "phantom")  # "phantom" up to 0.2
 
 
 def percent(value: float | None) -> str:
-    """Format a fraction as a percentage, with enough decimals never to round to 0 or 100.
+    """Format a fraction as a percentage, with enough decimals to never round to 0 or 100.
 
-    0.9937 is 99.4%, 0.9996 is 99.96%, and only 1 is 100%.
+    0.9937 becomes 99.4%, 0.9996 becomes 99.96%, and only 1 becomes 100%.
     """
     if value is None:
         return _MISSING
@@ -44,7 +44,7 @@ def interval(ends: Interval | None) -> str:
 def points(value: float | None, *, sign: bool = True) -> str:
     """Format a difference of fractions in percentage points, for instance ``+1.2``.
 
-    With enough decimals never to round to 0: 0.0004 is +0.04.
+    Uses enough decimals to never round to 0: 0.0004 becomes +0.04.
     """
     if value is None:
         return _MISSING
@@ -65,7 +65,7 @@ def points_interval(ends: Interval | None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Format a number with this many decimals."""
+    """Format a number with `digits` decimals."""
     return _MISSING if value is None else f"{value:.{digits}f}"
 
 
@@ -75,12 +75,12 @@ def p_value(p: float) -> str:
 
 
 def split_name(split: str) -> str:
-    """Name the evaluated images: ``test split``, ``all images``, ``cross-validation``."""
+    """Return the name of the evaluated images: ``test split``, ``all images``, ..."""
     if split == "all":
         return "all images"
     return f"{split} split" if split in {"train", "valid", "test"} else split
 
 
 def are_synthetic(labs: Iterable[str]) -> bool:
-    """Whether any of these labs stands for synthetic images."""
+    """Return whether any lab is the lab of synthetic images."""
     return any(lab.casefold().startswith(_SYNTHETIC_LABS) for lab in labs)

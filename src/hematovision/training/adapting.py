@@ -1,13 +1,13 @@
-"""Adapting a model to another lab, on arrays: its features in, a model out.
+"""Adapt a model to another lab, given the features of the lab's images.
 
 A lab's stain and optics shift the features of all its cells. If the mean of a class is ``m`` in
 the lab and was ``mu`` in training, adding ``mu - m`` to every feature undoes the shift. The overall
-means would not do, because they also depend on the proportions of the classes. So each class is
-compared with itself, weighted by the model's own probabilities; since a better alignment improves
-these, the two steps alternate, as in expectation maximisation. The shift is folded into the first
-layer of the head and into the novelty. Labelled images then add a correction (`correction`).
+means are unsuitable because they also depend on the class proportions. Each class is therefore
+compared with itself, weighted by the model's own probabilities. Better alignment improves these
+probabilities, so the two steps alternate as in expectation maximisation. The shift is folded into
+the first layer of the head and into the novelty. Labelled images add a correction (`correction`).
 
-The original training images are not needed: the novelty holds the mean of each class.
+The original training images are not needed: the novelty contains the mean of each class.
 
 Sources: aligning means is the first order of CORAL (Sun, Feng and Saenko 2016, "Return of
 frustratingly easy domain adaptation", AAAI); class by class under label shift: Tachet des Combes et
@@ -42,15 +42,15 @@ __all__ = [
     "out_of_fold_predictions", "shifted_head", "shifted_novelty",
 ]  # fmt: skip
 
-_TEMPERATURE_SPREAD = 0.3  # Of its logarithm around 0: the usual miscalibration in another lab.
+_TEMPERATURE_SPREAD = 0.3  # prior standard deviation of the log temperature
 
 ENOUGH_FOR_THRESHOLDS = 200
-"""Number of labelled images from which the confidence threshold is fitted to them."""
+"""Least number of labelled images for fitting the confidence threshold to them."""
 
 PRIOR_IMAGES = 10.0
-"""Weight, in images, of the assumption that nothing shifted."""
+"""Weight of the prior of no shift, in images."""
 
-_PRIOR_OF_CLASS = 3.0  # A class with fewer images than this has little weight in the shift.
+_PRIOR_OF_CLASS = 3.0  # a class with fewer images has little weight in the shift
 _ROUNDS = 10
 _CONVERGED = 1e-4
 
@@ -78,9 +78,9 @@ class Adapted(NamedTuple):
 
 
 def adapt_unlabelled(model: FeatureModel, features: NDArray[np.float32]) -> FeatureModel:
-    """Align a model with the features (N, 1280) of a lab's images, in any mixture of classes.
+    """Align a model with the features (N, 1280) of a lab's images, in any class proportions.
 
-    Temperature and thresholds are kept, because errors can't be counted without labels.
+    Temperature and thresholds are kept: fitting them needs labels.
     """
     shift = align(model.head, model.novelty, features)
     head, novelty = shifted_head(model.head, shift), shifted_novelty(model.novelty, shift)
@@ -88,7 +88,7 @@ def adapt_unlabelled(model: FeatureModel, features: NDArray[np.float32]) -> Feat
 
 
 def adapt_labelled(model: FeatureModel, examples: Examples, seed: int = 0) -> Adapted:
-    """Align a model with labelled images of a lab if that lowers its loss, and correct it.
+    """Correct a model with labelled images of a lab, after aligning it if that lowers its loss.
 
     Temperature and thresholds are fitted to out-of-fold logits.
 
@@ -121,10 +121,9 @@ def _loss(model: FeatureModel, examples: Examples) -> float:
 
 
 def _temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Fit the temperature as `fit_calibration` does, with a normal prior of its logarithm.
+    """Fit the temperature, with a normal prior on its logarithm; see `fit_calibration`.
 
-    The old head was calibrated on thousands of images: a few dozen without an error, or with one,
-    should not change its temperature much.
+    The old head was calibrated on thousands of images: the prior limits what a few dozen change.
     """
     choices = np.exp(np.linspace(-1.5, 1.5, 121))
     rows = np.arange(len(labels))
@@ -139,7 +138,7 @@ def _temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> floa
 def _thresholds(old: Thresholds, unseen: RawPredictions, labels: NDArray[np.int64]) -> Thresholds:
     """Fit thresholds to out-of-fold predictions; with few images, only raise the novelty threshold.
 
-    Among a hundred images, a single wrong label would send a quarter of them to review.
+    With 100 images, one wrong label could send a quarter of them to review.
     """
     fitted = fit_thresholds(*unseen, labels)
     if len(labels) >= ENOUGH_FOR_THRESHOLDS:
@@ -170,7 +169,7 @@ def out_of_fold_predictions(
 
 
 def align(head: Head, novelty: Novelty, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the shift to add to a lab's features so that its classes lie where they were trained.
+    """Return the shift that moves a lab's features to the class means of the training images.
 
     `features` (N, 1280) are those of unlabelled images, in any mixture of classes. The shift,
     float64 (1280,), is shrunk towards zero, the more the fewer images there are; it is zero for
@@ -199,12 +198,12 @@ def _shift(
 
 
 def shifted_head(head: Head, shift: NDArray[np.floating]) -> Head:
-    """Return the head that maps ``features`` to what `head` maps ``features + shift`` to."""
+    """Return a head whose output for ``features`` is that of `head` for ``features + shift``."""
     (kernel, bias), *others = head.layers
     return Head(((kernel, bias + np.asarray(shift @ kernel, np.float32)), *others))
 
 
 def shifted_novelty(novelty: Novelty, shift: NDArray[np.floating]) -> Novelty:
-    """Return the novelty that scores ``features`` as `novelty` scores ``features + shift``."""
+    """Return a novelty that scores ``features`` like `novelty` scores ``features + shift``."""
     means = np.asarray(novelty.means, np.float64) - shift
     return novelty._replace(means=np.asarray(means, np.float32))

@@ -1,11 +1,11 @@
-"""Augmentation of cell images, for fine-tuning only.
+"""Augment cell images, for fine-tuning only.
 
-The order is that of a microscope: geometry (one of the eight rotations and flips, then a random
+The order follows image formation: geometry (one of the eight rotations and flips, then a random
 crop resized in one step), optics (blur, lost resolution), colour, sensor and file (noise, JPEG).
 
-Colour is varied in optical density, where the amounts of dye add up (Beer-Lambert law; Ruifrok and
-Johnston 2001, "Quantification of histochemical staining by color deconvolution"): a random mixing
-matrix stands for other dyes and filters, a random offset for another white balance.
+Colour is varied in optical density, in which dyes are additive (Beer-Lambert law; Ruifrok and
+Johnston 2001, "Quantification of histochemical staining by color deconvolution"). A random mixing
+matrix simulates other dyes and filters, a random offset another white balance.
 """
 
 from __future__ import annotations
@@ -26,25 +26,24 @@ __all__ = ["MILD", "Augmentation", "augment"]
 class Augmentation:
     """The ranges of random changes."""
 
-    # smallest side of the random crop as a fraction of the image's side, each axis on its own
+    # smallest side of the random crop as a fraction of the image's side, independently per axis
     min_crop: float = 0.8
-    # standard deviation of the logarithm of the amount of dye, common to all channels
+    # standard deviation of the log amount of dye, common to all channels
     gain: float = 0.1
     # standard deviation of the entries of the matrix that mixes the channels' densities
     mixing: float = 0.04
     tint: float = 0.03  # standard deviation of the background's density, per channel
-    # probability of defocus, of lost resolution, of sensor noise, of JPEG artefacts, and of
-    # losing all colour
+    # probabilities of defocus, lost resolution, sensor noise, JPEG artefacts and greyscale
     blur: float = 0.1
     resolution: float = 0.1
     noise: float = 0.1
     jpeg: float = 0.0
     grey: float = 0.0
-    sharpen: float = 0.0  # probability of the sharpening that some cameras and analysers apply
+    sharpen: float = 0.0  # probability of sharpening, which some cameras and analysers apply
 
 
 MILD = Augmentation()
-"""For fine-tuning on one laboratory's own images: its microscope varies, its stain little."""
+"""For fine-tuning on images of one lab, whose focus varies more than its stain."""
 
 
 # Optical density of each pixel value, finite on black.

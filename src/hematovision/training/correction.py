@@ -1,18 +1,17 @@
-"""Correcting a head with labelled images of another lab.
+"""Correct a head with labelled images of another lab.
 
-A *correction* is a linear function of the features that is added to the old logits: a multinomial
-logistic regression with the old logits as offset and an L2 penalty, in other words the maximum a
-posteriori of a head whose prior is the old one. Cross-validation over whole groups chooses the
-strength of the penalty, or no correction at all. The idea is that of L2-SP (Li, Grandvalet and
-Davoine 2018, "Explicit inductive bias for transfer learning with convolutional networks", ICML) on
-logits instead of weights, which makes it convex: the optimum is unique, and found in a fraction of
-a second. A class without images keeps its old logits and does not affect the other classes.
+A *correction* is a linear function of the features that is added to the old logits. It is fitted by
+multinomial logistic regression with the old logits as offset and an L2 penalty: the maximum a
+posteriori estimate with the old head as prior. Cross-validation over whole groups chooses the
+strength of the penalty, or no correction. The idea is that of L2-SP (Li, Grandvalet and Davoine
+2018, "Explicit inductive bias for transfer learning with convolutional networks", ICML), applied to
+logits instead of weights. This makes it convex, with a unique optimum found in a fraction of a
+second. A class without images keeps its old logits and does not affect the other classes.
 
-People label about as many images of each class, while a smear has a hundred red cells for each
-white one, and the old head is calibrated for a smear. So the logarithms of these proportions are
-subtracted from its logits (logit adjustment; Menon et al. 2021, ICLR, arXiv:2007.07314)
-while the correction is fitted to images in which all classes have the same weight; the corrected
-head keeps them.
+The labelled images usually have similar numbers of each class, whereas the old head is calibrated
+for smears, with a hundred red cells per white cell. During the fit all classes therefore have the
+same weight, and the log class proportions are subtracted from the old logits (logit adjustment;
+Menon et al. 2021, ICLR, arXiv:2007.07314). The corrected head keeps the proportions.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ __all__ = [
 ]  # fmt: skip
 
 FOLDS = 5
-"""Folds of the cross-validation: a model for each is fitted to four fifths of the images."""
+"""Folds of the cross-validation."""
 
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 """Penalties to choose from, for features with a norm of about 1."""
 
-_DIMENSIONS = 256  # With 8 views of 100 images, as good as all 800 in a tenth of the time.
-_STEPS = 100  # For each strength.
+_DIMENSIONS = 256  # with 8 views of 100 images, as good as all 800 in a tenth of the time
+_STEPS = 100  # per strength
 _TOLERANCE = 1e-5
-_BIAS_PENALTY = 0.1  # Relative to the weights: a shift of all logits of a lab is cheap to correct.
+_BIAS_PENALTY = 0.1  # relative to the kernel's: a shift of all logits should be easy to correct
 
 _Solution: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]  # (R, C) and (C,)
 
@@ -51,7 +50,7 @@ _Solution: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]  # (R, C)
 class Examples:
     """Labelled images of one lab."""
 
-    # shape (N, V, 1280): of V views of each image, the image itself first (`images.view`)
+    # shape (N, V, 1280): V views of each image (`images.view`), the unchanged image first
     features: NDArray[np.float32]
     labels: NDArray[np.int64]  # shape (N,): class indices of the model
     groups: tuple[str, ...]  # N names; images of one group stay on one side of every split
@@ -64,7 +63,7 @@ class Examples:
 
 
 class Correction(NamedTuple):
-    """Added to logits: ``features @ kernel + bias``."""
+    """A term added to logits: ``features @ kernel + bias``."""
 
     kernel: NDArray[np.float64]  # shape (1280, C)
     bias: NDArray[np.float64]  # shape (C,)
@@ -74,10 +73,9 @@ class Fitted(NamedTuple):
     """A correction with its out-of-fold logits."""
 
     correction: Correction
-    # one of `STRENGTHS`; None if none beats the old head, and the correction is zero
+    # one of `STRENGTHS`; None, with a zero correction, if none improves on the old head
     strength: float | None
-    # shape (N, C): each image's logits after a correction of that strength fitted to the other
-    # folds
+    # shape (N, C): each image's logits with a correction of this strength, fitted to other folds
     unseen_logits: NDArray[np.float64]
 
 
@@ -88,7 +86,7 @@ def fit_correction(
     proportions: NDArray[np.floating],
     seed: int = 0,
 ) -> Fitted:
-    """Fit the correction of a head to labelled images, each class with the same weight.
+    """Fit a head's correction to labelled images with equal weight for each class.
 
     `head` is the old one, calibrated for the class frequencies `proportions` (C,), uniform if
     unknown. `spread` (1280,) is the standard deviation of each feature within a class: the unit of
@@ -98,7 +96,7 @@ def fit_correction(
     n, views, width = examples.features.shape
     features = examples.features.reshape(n * views, width)
     centre = features.mean(axis=0, dtype=np.float64)
-    # A norm of about 1 whatever the number of features, so that strengths mean the same.
+    # Norms of about 1 make strengths independent of the number of features.
     scale = 1 / (spread * np.sqrt(width))
     rows, basis = _compressed((features - centre) * scale)
     prior = np.log(proportions / np.mean(proportions))
@@ -116,10 +114,10 @@ def fit_correction(
 
 
 def corrected(head: Head, correction: Correction) -> Head:
-    """Return the head whose logits are those of `head` plus the correction, as dense layers.
+    """Return a head of dense layers whose logits are those of `head` plus the correction.
 
-    The correction bypasses the hidden layers through two more units per class: ReLU passes no
-    negative number, but ``u = relu(u) - relu(-u)``.
+    The correction bypasses the hidden layers through two more units per class:
+    ``u = relu(u) - relu(-u)``.
     """
     kernel, bias = correction
     n, depth = len(bias), len(head.layers)
@@ -143,10 +141,10 @@ def corrected(head: Head, correction: Correction) -> Head:
 def _compressed(
     features: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Write features (N, 1280) as rows (N, R) of an orthonormal basis (1280, R).
+    """Return the coordinates (N, R) of features (N, 1280) in an orthonormal basis (1280, R).
 
-    The best correction lies in the span of the images (representer theorem); the `_DIMENSIONS` of
-    largest variance are kept.
+    The best correction lies in the span of the images (representer theorem); the `_DIMENSIONS`
+    directions of largest variance are kept.
     """
     left, values, right = np.linalg.svd(features, full_matrices=False)
     kept = values > 1e-7 * max(values[0], 1e-12)
@@ -184,7 +182,7 @@ class Problem(NamedTuple):
     def logits(
         self, weights: NDArray[np.float64], bias: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the logits (N, C) after a correction."""
+        """Return the corrected logits (N, C)."""
         return self.offsets + self.rows @ weights + bias
 
     def shares(self) -> NDArray[np.float64]:
@@ -222,7 +220,7 @@ def solutions(problem: Problem, last: float = STRENGTHS[-1]) -> list[_Solution]:
         penalty = np.full((rows.shape[1], 1), strength)
         penalty[-1] *= _BIAS_PENALTY
         weights = _descend(gradient, weights, penalty, 1 / (steepest + strength))
-        # Columns of classes without images stay zero; the others are centred on them.
+        # Columns of classes without images stay zero; the others are centred.
         full = np.zeros((len(weights), problem.offsets.shape[1]))
         full[:, present] = weights - weights.mean(axis=1, keepdims=True)
         found.append((full[:-1], full[-1]))

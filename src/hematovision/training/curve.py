@@ -15,14 +15,14 @@ from hematovision.training.recipe import HeadTraining
 __all__ = ["FRACTIONS", "ORDERS", "CurvePoint", "learning_curve"]
 
 FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-"""Shares of the training images; doubling shows what twice the labelling would bring."""
+"""Shares of the training images; each doubles the last, to show the gain from more labels."""
 
 ORDERS = 4
-"""Random orders of the images, each with its own seed. With four, the interval of their mean is 1.6
-times their standard deviation to each side.
+"""Random orders of the images. With four, the 95% interval of the mean is 1.6 standard deviations
+to each side.
 """
 
-_LEAST = 2  # Images of a class, where it has two.
+_LEAST = 2  # images per class, if available
 
 
 @dataclass(frozen=True)

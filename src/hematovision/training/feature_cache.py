@@ -1,8 +1,8 @@
 """The feature cache: one SQLite file per backbone, named by the backbone's SHA-256.
 
-Keys are the SHA-256 of the image file and the view, so that renamed, copied or re-split images are
-found. Every row ends with a checksum over its key and values; a row that fails it is computed
-again. The file may be deleted at any time.
+Keys are the SHA-256 of the image file and the view, so renamed, copied or re-split images are
+found. Every row ends with a checksum of its key and values; rows that fail it are computed again.
+The file may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FeatureCache:
         self._values = 4 * (n_features + 3)  # the features, then the mean colour
         self._bytes = self._values + 4  # the values, then their checksum
         folder = ensure_folder(folder or cache_folder())
-        self._lock = Lock()  # SQLite may have been built without its own.
+        self._lock = Lock()  # SQLite may be built without thread safety
         self._reported_damage = False
         # Change the version if decoding changes. 2: checksums; declared ranges of 16-bit TIFFs.
         self.path = folder / f"features-v2-{backbone[:32]}.sqlite"
@@ -50,8 +50,8 @@ class FeatureCache:
             self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
-            # Not WITHOUT ROWID: rows of 5 KB don't fit the pages of an index. This way writing is
-            # twice as fast, reading four times, in two thirds of the space.
+            # Not WITHOUT ROWID: rows of 5 kB don't fit an index page. Writing is twice as fast this
+            # way, reading four times, in two thirds of the space.
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, row BLOB NOT NULL)"
             )
@@ -65,7 +65,7 @@ class FeatureCache:
     def get(self, key: bytes) -> NDArray[np.float32] | None:
         """Return the row (n_features + 3,) of `key`, features then mean colour, or None.
 
-        A row that fails its checksum counts as missing, which is logged once.
+        A row that fails its checksum counts as missing; the first is logged.
         """
         try:
             with self._lock:
@@ -84,7 +84,7 @@ class FeatureCache:
         return np.frombuffer(values, "<f4")
 
     def known(self, keys: Iterable[bytes]) -> set[bytes]:
-        """Return those of `keys` that have a row, without verifying its checksum."""
+        """Return the `keys` that have a row, without verifying checksums."""
         query = "SELECT 1 FROM features WHERE key = ? AND length(row) = ?"
         try:
             with self._lock:
@@ -97,7 +97,7 @@ class FeatureCache:
             raise self._failed(error) from error
 
     def put(self, rows: Iterable[tuple[bytes, NDArray[np.float32]]]) -> None:
-        """Store rows; all of them or, if the disk is full, none."""
+        """Store all rows, or none if the disk is full."""
         data = ((key, row.astype("<f4").tobytes()) for key, row in rows)
         values = [(key, row + _checksum(key, row)) for key, row in data]
         try:
@@ -112,20 +112,20 @@ class FeatureCache:
         if not self._reported_damage:
             self._reported_damage = True
             _LOG.warning(
-                "The feature cache %s holds damaged rows; they are computed again. If this happens "
+                "The feature cache %s has damaged rows; they are computed again. If this happens "
                 "repeatedly, check the disk.",
                 self.path,
             )
 
     def _failed(self, error: sqlite3.Error) -> OutputError:
         return OutputError(
-            f"The feature cache {self.path} cannot be used: {error}. Delete the file (it is "
-            "created again), free some space, or set HEMATOVISION_CACHE to another folder."
+            f"The feature cache {self.path} cannot be used: {error}. Delete the file (it will be "
+            "recreated), free some space, or set HEMATOVISION_CACHE to another folder."
         )
 
 
 def _checksum(key: bytes, values: bytes | memoryview) -> bytes:
-    """Return the CRC-32, 4 bytes: against accidents, not against attackers."""
+    """Return the CRC-32 in 4 bytes; it detects accidental damage, not tampering."""
     return zlib.crc32(values, zlib.crc32(key)).to_bytes(4, "little")
 
 

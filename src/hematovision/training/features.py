@@ -25,16 +25,16 @@ __all__ = [
 ]  # fmt: skip
 
 N_VIEWS = 8
-"""The rotations and flips of a square: all the views that need no interpolation."""
+"""The rotations and flips of a square, which need no interpolation."""
 
 _BATCH = 64
-"""Rows that are cached and reported at once."""
+"""Rows per write to the cache and progress report."""
 
 _FILES = 8
-"""Files per task of a thread: handing over single files took longer than looking them up."""
+"""Files per thread task; with single files the overhead exceeded the lookups."""
 
 Row = tuple[bytes, NDArray[np.float32]]
-"""A key of the cache and its value: the features, then the mean colour."""
+"""A cache key and its value: the features, then the mean colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class View:
 
 
 def plan_views(labels: NDArray[np.int64], extra: float = 0.25) -> NDArray[np.int64]:
-    """Decide how many views of each training image to use.
+    """Return how many views of each training image to use.
 
-    The rarest class gets one more view at a time, until every class has as many rows as the
-    largest or all `N_VIEWS`, or the budget is spent.
+    Views are added to the rarest class until every class has as many rows as the largest or all
+    `N_VIEWS`, or the budget is spent.
 
     `labels` (N,) are class indices. `extra` is the budget: rows beyond one for each image, as a
     fraction of N. Returns 1 to 8 for each image.
@@ -83,13 +83,13 @@ class Extractor(Protocol):
 class Features:
     """The result of `extract`."""
 
-    # shape (N, D): a row for every requested view of a readable image, in order
+    # shape (N, D): a row per requested view of a readable image, in order
     values: NDArray[np.float32]
-    kept: NDArray[np.int64]  # shape (N,): the positions of those views among the requested ones
-    # shape (N, 3): mean red, green and blue of the fitted image, 0 to 255
+    kept: NDArray[np.int64]  # shape (N,): the positions of these views in the request
+    # shape (N, 3): mean red, green and blue of the resized image, 0 to 255
     mean_colours: NDArray[np.float32]
     digests: tuple[str, ...]  # SHA-256 of each row's file
-    refused: tuple[ImageError, ...]  # one for every image that could not be read
+    refused: tuple[ImageError, ...]  # one per unreadable image
     computed: int  # number of rows that were not in the cache
 
 
@@ -138,8 +138,7 @@ def extract(
 ) -> Features:
     """Return the features of `views`, computing only those that are not in the cache.
 
-    Each file is read once, and decoded at most once. As many threads as there are CPUs read files
-    and run the backbone.
+    Each file is read once and decoded at most once, on one thread per CPU.
 
     `progress` is called with the number of views done. Unreadable images are left out, and listed
     once each.
@@ -170,13 +169,13 @@ def extract(
                 if collector.report_due():
                     progress(collector.done, len(views), "features")
     finally:
-        cache.put(fresh)  # Also after Ctrl-C.
+        cache.put(fresh)  # also after Ctrl-C
     progress(collector.done, len(views), "features")
     return collector.features()
 
 
 _FileRows: TypeAlias = tuple[list[Row], list[Row]]
-"""A row for every requested view of a file, and those of them that were not cached."""
+"""A row for every requested view of a file, and the rows that were not cached."""
 
 
 def _file_rows(
@@ -205,7 +204,7 @@ class _Collector:
         self._refused: list[ImageError] = []
 
     def add(self, places: Sequence[int], result: _FileRows | ImageError) -> list[Row]:
-        """Take the rows of a file, and return those that were not cached."""
+        """Add the rows of a file; return those that were not cached."""
         self.done += len(places)
         if isinstance(result, ImageError):
             self._refused.append(result)
@@ -218,7 +217,7 @@ class _Collector:
         return fresh
 
     def report_due(self) -> bool:
-        """Return whether a batch was done since the last True."""
+        """Return whether a batch was completed since the last True."""
         if self.done - self._reported < _BATCH:
             return False
         self._reported = self.done

@@ -1,4 +1,4 @@
-"""Training with Keras: the head on features, fine-tuning, and the loop that both share."""
+"""Train with Keras: the head on features, fine-tuning, and their common loop."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ __all__ = [
     "class_weights", "fine_tune", "fit_best", "train_head",
 ]  # fmt: skip
 
-_STEPS_PER_EXECUTION = 16  # A step takes under a millisecond; returning to Python doubled that.
+_STEPS_PER_EXECUTION = 16  # a step takes under 1 ms; returning to Python after each doubled that
 _VALIDATION_BATCH = 1024
 
 
 def class_weights(labels: NDArray[np.int64], n_classes: int) -> dict[int, float]:
     """Weight classes inversely to their frequency: N / (present classes * images of the class).
 
-    The same as scikit-learn's ``"balanced"`` (King and Zeng 2001, "Logistic regression in rare
-    events data"); a class without images has weight 1.
+    Equal to scikit-learn's ``"balanced"`` (King and Zeng 2001, "Logistic regression in rare events
+    data"); a class without images has weight 1.
     """
     counts = np.bincount(labels, minlength=n_classes)
     present = np.count_nonzero(counts)
@@ -97,7 +97,7 @@ def train_head(
 
 @dataclass(frozen=True)
 class FineTuned:
-    """Weights and head of the best epoch, and the history."""
+    """Weights and head of the best epoch, and the training history."""
 
     weights: Weights
     head: Head
@@ -116,7 +116,7 @@ def fine_tune(
 ) -> FineTuned:
     """Train backbone and head together, with BatchNorm frozen.
 
-    The statistics of one lab's images in BatchNorm would make the network worse on others.
+    BatchNorm statistics from one lab's images would make the network worse on others.
 
     `valid` images choose the best epoch; `head` and `weights` are the initial ones. `progress` is
     called after every batch. Returns the epoch with the lowest validation loss; after Ctrl-C the
@@ -136,7 +136,7 @@ def fine_tune(
         patience=options.patience,
         what="fine-tuning",
         progress=progress,
-        # The callback's epoch number, because the hooks of a PyDataset differ between versions.
+        # A callback, because the epoch hooks of PyDataset differ between Keras versions.
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=lambda i, _: batches.sample(i))],
         shuffle=False,
     )
@@ -155,7 +155,7 @@ def _compile(model: Any, options: FineTuning, steps: int) -> None:
         optimizer=keras.optimizers.Adam(schedule),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=options.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        # XLA compiles MobileNetV2's depthwise convolutions badly on CPUs: 3 images/s instead of 20.
+        # XLA is slow for MobileNetV2's depthwise convolutions on CPUs: 3 images/s instead of 20.
         jit_compile=keras.backend.backend() == "jax",
     )
 
@@ -165,15 +165,15 @@ class Labelled(Protocol):
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """N of them."""
+        """The N samples."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Their class indices, shape (N,)."""
+        """Class indices, shape (N,)."""
 
 
 def class_balanced(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return sampling frequencies (N,) that are equal in total for every class present."""
+    """Return sampling probabilities (N,) with the same total for every class present."""
     counts = np.bincount(labels)
     return 1.0 / counts[labels]
 
@@ -181,8 +181,8 @@ def class_balanced(labels: NDArray[np.int64]) -> NDArray[np.float64]:
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Training batches: every class sampled equally often, every image augmented.
 
-    Each batch is ``(images (B, 224, 224, 3) uint8, one-hot (B, C) float32)`` and depends only on
-    the seed, the epoch and its number.
+    Each batch is ``(images (B, 224, 224, 3) uint8, one-hot (B, C) float32)``. It depends only on
+    the seed, the epoch and the batch number.
     """
 
     def __init__(self, cells: Labelled, n_classes: int, batch_size: int, seed: int) -> None:
@@ -192,11 +192,11 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self.sample(0)
 
     def sample(self, epoch: int) -> None:
-        """Sample the images of an epoch: whole batches, at least as many images as there are."""
+        """Sample the images of an epoch: whole batches, at least N images in total."""
         rng = np.random.default_rng([self._seed, epoch, 2**31])
         n, steps = len(self._labels), -(-len(self._labels) // self._batch_size)
         total = steps * self._batch_size
-        rng.random(total)  # Discarded, so that results of older versions can be reproduced.
+        rng.random(total)  # discarded; keeps results of older versions reproducible
         frequency = class_balanced(self._labels)
         rows = rng.choice(n, size=total, p=frequency / frequency.sum())
         self._epoch, self._plan = epoch, rows.reshape(steps, -1)
@@ -235,7 +235,7 @@ def _one_hot(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Fit:
-    """The history of a training; the model itself has the weights of the best epoch."""
+    """The history of a training run; the model has the weights of the best epoch."""
 
     history: tuple[Epoch, ...]
     interrupted: bool
@@ -254,7 +254,7 @@ def fit_best(
 ) -> Fit:
     """Train a compiled model and restore the weights of its best epoch.
 
-    Raises `TrainingError` if the loss is not finite, or Ctrl-C came before the first epoch ended.
+    Raises `TrainingError` if the loss is not finite, or Ctrl-C interrupts the first epoch.
 
     Parameters
     ----------
@@ -263,11 +263,11 @@ def fit_best(
     *data
         The first arguments of ``model.fit``: arrays, or a dataset.
     validation_data
-        Likewise; with None the best epoch is that of the lowest training loss.
+        Validation data in the same form; if None, the best epoch has the lowest training loss.
     epochs, patience : int
-        At most so many epochs; stop after so many without a lower loss (Keras' EarlyStopping).
+        Maximum number of epochs, and epochs without a lower loss before stopping.
     what : str
-        Name of the stage in progress and errors, such as ``"head"``.
+        The stage in progress and error messages, such as ``"head"``.
     progress : Progress
         Called after every batch, and after every epoch if it is an `EpochProgress`.
     **options
@@ -276,7 +276,7 @@ def fit_best(
     Returns
     -------
     Fit
-        After Ctrl-C with `interrupted` set, and the best epoch so far in the model.
+        After Ctrl-C, `interrupted` is set and the model has the best epoch so far.
     """
     monitor = "loss" if validation_data is None else "val_loss"
     best = keras.callbacks.EarlyStopping(
@@ -295,14 +295,14 @@ def fit_best(
         )
     except KeyboardInterrupt:
         interrupted = True
-    # Some CPUs turn NaN into 0, so the loss alone is no proof.
+    # Some CPUs turn NaN into 0, so checking the loss is not enough.
     ended = any(math.isfinite(epoch.get(monitor, math.nan)) for epoch in log.epochs)
     if not ended or not all(np.isfinite(array).all() for array in best.best_weights):
         raise TrainingError(
-            f"Training the {what} was interrupted before its first epoch ended; there is nothing "
-            "to keep. Start it again."
+            f"Training of the {what} was interrupted in the first epoch; there is nothing to save. "
+            "Start it again."
             if interrupted and not ended
-            else f"Training the {what} led to a loss that is not a number. Check the images, or "
+            else f"The loss became not a number while training the {what}. Check the images, or "
             "use a lower learning rate."
         )
     model.set_weights(best.best_weights)
@@ -324,7 +324,7 @@ class _Log(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
         steps = self._steps = self.params["steps"] or 1
-        # With several steps per execution, `batch` may exceed the last step of the epoch.
+        # With several steps per execution, `batch` may exceed the number of steps.
         done = self._epoch * steps + min(batch + 1, steps)
         self._progress(done, self._total * steps, self._what)
 

@@ -1,4 +1,4 @@
-"""What training is fitted to: the features of a dataset's splits and of decoys."""
+"""The inputs of training: the features of a dataset's splits and of decoys."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = [
 ]  # fmt: skip
 
 RENDERED_DECOYS = 88
-"""Eight of each kind; more do not improve results measurably."""
+"""Eight of each kind; more did not improve results measurably."""
 
 SPOILT_DECOYS = 132
-"""Training images with the cell destroyed, equally many of each class."""
+"""Number of training images with the cell destroyed, the same for each class."""
 
 _BATCH = 32
-_VERSION = "decoys 1"  # In the cache key; change it if the rendering of decoys changes.
+_VERSION = "decoys 1"  # part of the cache key; change it if decoys are rendered differently
 
 
 @dataclass(frozen=True)
 class SplitFeatures:
     """The readable images of one split of a dataset, with their features."""
 
-    samples: tuple[Sample, ...]  # N of them
+    samples: tuple[Sample, ...]  # N samples
     labels: NDArray[np.int64]  # shape (N,)
     features: NDArray[np.float32]  # shape (N, 1280)
     colours: NDArray[np.float32]  # shape (N, 3): mean red, green and blue, 0 to 255
@@ -54,7 +54,7 @@ class DatasetFeatures(NamedTuple):
     """The features of a dataset."""
 
     splits: dict[Split, SplitFeatures]
-    # shape (M, D): rows to train on: the training split, and further views of its rare classes
+    # shape (M, D): training rows: the training split, and further views of its rare classes
     features: NDArray[np.float32]
     labels: NDArray[np.int64]  # shape (M,)
 
@@ -88,7 +88,7 @@ class FeatureReader:
         self.refused: dict[str, ImageError] = {}
 
     def read(self, weights: Weights, *, more_views: bool) -> DatasetFeatures:
-        """Compute the features of every image, with `more_views` also further views of rare ones.
+        """Compute the features of every image; `more_views` as in `views_of`.
 
         Unreadable images are added to `refused`.
         """
@@ -124,8 +124,7 @@ def decoy_features(
 ) -> NDArray[np.float32]:
     """Return the features of images without a cell: rendered decoys and spoilt training images.
 
-    They are cached like those of images, so decoys are made only by the first training on a
-    backbone. Which training images are spoilt depends on which can be read.
+    They are cached like other features, so decoys are computed once per backbone.
 
     Returns float32 (M, D); M is 220, or less if training images can no longer be read. `progress`
     is called after every batch.
@@ -155,7 +154,7 @@ def _computed(
 def _row(decoy: _Decoy, backbone: Backbone) -> NDArray[np.float32] | None:
     try:
         return row_of(decoy.make(), backbone)
-    except ImageError:  # The file was readable a moment ago; the other decoys are enough.
+    except ImageError:  # The file changed since it was read; the other decoys suffice.
         return None
 
 
@@ -165,7 +164,7 @@ def _rendered() -> Iterator[_Decoy]:
 
 
 def _spoilt(train: SplitFeatures) -> Iterator[_Decoy]:
-    """Take classes in turn, and of each class other images and other ways in turn."""
+    """Cycle through the classes, and through images and ways of spoiling within each class."""
     rng = np.random.default_rng(0)
     classes = [rng.permutation(np.flatnonzero(train.labels == c)) for c in np.unique(train.labels)]
     for turn in range(SPOILT_DECOYS):

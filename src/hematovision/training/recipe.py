@@ -1,4 +1,4 @@
-"""Options and results of training, without Keras, which takes seconds to import."""
+"""Options and results of training. Does not import Keras."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ class HeadTraining:
 class FineTuning:
     """Options for fine-tuning."""
 
-    # how many of the 17 blocks to train, counted from the top; None trains all and the stem
+    # how many of the 17 blocks to train, from the top; None trains all and the stem
     blocks: int | None = 6
-    # epochs, batch_size, patience, seed: as in `HeadTraining`. An epoch samples as many images
-    # as there are.
+    # epochs, batch_size, patience, seed: as in `HeadTraining`
     epochs: int = 5
     batch_size: int = 32
     # peak of a schedule with warm-up over the first tenth of the steps and cosine decay to zero

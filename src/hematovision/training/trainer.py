@@ -1,6 +1,6 @@
-"""Training a model: dataset -> features -> head (-> fine-tuning -> features) -> thresholds.
+"""Train a model: dataset -> features -> head (-> fine-tuning -> features) -> thresholds.
 
-Nothing is fitted to the test split; only its features are computed here.
+Nothing is fitted to the test split; only its features are computed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = ["TrainedModel", "train_model"]
 class TrainedModel:
     """A trained model with its training history and features."""
 
-    weights: Weights  # the original or fine-tuned ones
-    head: Head  # calibrated: temperature and class biases are folded into its last layer
-    novelty: Novelty  # fitted to the training features and those of decoys
+    weights: Weights  # original or fine-tuned
+    head: Head  # with the calibration folded into its last layer
+    novelty: Novelty  # fitted to training images and decoys
     temperature: float  # of the calibration, fitted on the validation split
     thresholds: Thresholds  # fitted on the validation split
     history: tuple[Epoch, ...]  # one row per epoch; fine-tuning continues the numbering
@@ -97,7 +97,7 @@ def _start_novelty(
     n_classes: int,
     progress: Progress,
 ) -> Future[Novelty]:
-    """Fit the novelty on a thread: it needs no head, and importing Keras leaves CPUs idle."""
+    """Fit the novelty on a thread, while importing Keras leaves CPUs idle."""
     decoys = decoy_features(train, weights, progress)
     return pool.submit(fit_novelty, train.features, train.labels, n_classes, decoys)
 
@@ -168,6 +168,6 @@ def _check(splits: Mapping[Split, SplitFeatures], refused: Mapping[str, ImageErr
         if found is None or not found.samples:
             raise TrainingError(
                 f"The {split} split has no readable image ({len(refused)} of the dataset's images "
-                f"could not be read); some are needed {purpose}. `hematovision data check` "
-                "has the details."
+                f"could not be read); some are needed {purpose}. Run `hematovision data check` "
+                "for details."
             )

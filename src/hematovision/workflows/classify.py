@@ -1,4 +1,4 @@
-"""Predict images into a table, and write overlays: the function behind `hematovision classify`."""
+"""``classify``: predict images into a table, and write overlays."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = [
 ]  # fmt: skip
 
 _ROWS_PER_STEP = 10_000
-"""Rows of a table between two calls of the progress; written in well under a second."""
+"""Rows written between two progress updates, in well under a second."""
 
 _LONGEST_STEM = 200
-"""Bytes; file systems take 255, and a hash, a number and the suffix need some of them."""
+"""In bytes; file systems allow 255, including a hash, a number and the suffix."""
 
 _Row = TypeVar("_Row", bound=Row)
 _Values: TypeAlias = Mapping[str, Value]
@@ -46,17 +46,17 @@ class ClassifySummary:
     Parameters
     ----------
     n : int
-        Images.
+        Number of images.
     counts : mapping of str to int
-        Predictions of each class, in the model's order, including those to review.
+        Predictions per class, in the model's order, including those sent for review.
     review : int
-        Predictions sent for review.
+        Number of predictions sent for review.
     refused : tuple of ImageError
         Files that could not be read, in order.
     explained : int
-        Overlays written.
+        Number of overlays written.
     before : int
-        Images among them that an earlier run had classified.
+        How many of the images an earlier run had classified.
     """
 
     n: int
@@ -77,7 +77,7 @@ def classify(
     explain: Path | None = None,
     progress: Progress = no_progress,
 ) -> ClassifySummary:
-    """Classify image files, one row each, in memory that does not grow with their number.
+    """Classify image files into a table with one row each, in constant memory.
 
     Parameters
     ----------
@@ -87,19 +87,19 @@ def classify(
     model : str or Path
         A bundled model's name or a run folder.
     out : Path, optional
-        The table to write: ``.csv``, ``.jsonl`` or ``.parquet``. It appears when all images are
-        done; until then the rows are in a store next to it (`store.store_path`).
+        The table to write: ``.csv``, ``.jsonl`` or ``.parquet``. It is written after the last
+        image; until then the rows are in a store next to it (`store.store_path`).
     resume : bool
-        Continue an interrupted run. Images whose rows are in the store are not read again unless
-        they have changed; unreadable ones are. The table is that of an uninterrupted run. The
-        store stays, so that a later run only processes new images. Without `resume` the run starts
+        Whether to continue an interrupted run. Changed, new and previously unreadable images are
+        processed; for the rest, the stored rows are used. The table is the same as that of an
+        uninterrupted run, and the store is kept for later runs. Without `resume` the run starts
         over, and deletes the store once the table is written.
     also : callable, optional
-        Given the classifier, returns a second table. It takes every row as soon as it is computed;
-        rows of an earlier run are not repeated.
+        Takes the classifier and returns a second table. Each row is written to it as soon as it is
+        computed; rows of an earlier run are not repeated.
     explain : Path, optional
         A new folder for Grad-CAM overlays, one PNG per classified image, outside all folders of
-        `paths`. The folders below the one that all images share are kept. Cannot be resumed.
+        `paths`. Subfolders of the images' common folder are kept. Cannot be resumed.
     progress : Progress, optional
 
     Raises
@@ -107,11 +107,11 @@ def classify(
     ModelNotFoundError, BundleError
         If the model cannot be used, or has no explanation maps and `explain` is given.
     DatasetError
-        If a folder has no image in it.
+        If a folder contains no images.
     OutputError
-        If the table or an overlay cannot be written, the folder of overlays is not empty, or
-        another process writes the same table or folder; to resume, if there is nothing to resume
-        from, the store is damaged or of another model, or overlays are asked for.
+        If the table or an overlay cannot be written, the overlay folder is not empty, or another
+        process writes the same table or folder. With `resume`, also if there is nothing to resume,
+        the store is damaged or of another model, or `explain` is given.
     """
     if out is not None:
         check_table(out)
@@ -158,7 +158,7 @@ def predict_table(
     count: Callable[[_Values], None],
     progress: Progress,
 ) -> int:
-    """Predict the rows of images; write them as a table, with a resumable store.
+    """Predict the rows of images and write them as a table, with a resumable store.
 
     `each` is called with the result of every image as soon as its rows are stored, `count` with the
     values of every row of the table, in order. With `explain` results have explanation maps. For
@@ -190,7 +190,7 @@ def predict_table(
 
 def _check_resumable(out: Path | None, explain: Path | None) -> None:
     if out is None:
-        raise OutputError("Only a table can be resumed. Name it with --out, or leave out --resume.")
+        raise OutputError("Only a table can be resumed. Pass --out, or omit --resume.")
     if explain is not None:
         raise OutputError(
             "Overlays cannot be resumed: an interrupted run may have left some incomplete. Finish "
@@ -198,9 +198,8 @@ def _check_resumable(out: Path | None, explain: Path | None) -> None:
         )
     if out.exists() and not can_resume(out):
         raise OutputError(
-            f"The table {out} is finished, and was not made with --resume: there is no "
-            f"{store_path(out)} with its model. Run without --resume to make it again, or choose "
-            "another --out."
+            f"The table {out} is finished and was not written with --resume: there is no "
+            f"{store_path(out)}. Run without --resume to write it again, or choose another --out."
         )
 
 
@@ -289,7 +288,7 @@ class Overlays:
         try:
             image = images.read(result.prediction.path)
             overlay = draw_overlay(image, result.attention, _caption(result.prediction))
-        except (ImageError, MemoryError):  # It could be read a moment ago; its row stays.
+        except (ImageError, MemoryError):  # readable a moment ago; its row stays
             return
         images.write(self._folder / name, overlay)
         self.written += 1
@@ -298,13 +297,13 @@ class Overlays:
 def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
     """Return the name of each image's overlay, unique on every file system.
 
-    The folders below the one that all images share are kept. If that is only the root of the file
-    system, an image keeps the name of its own folder alone. Of two names that are equal, or differ
-    only in case, the second one gets a number. A long name is cut and gets a hash.
+    Subfolders of the images' common folder are kept. If the common folder is the root of the file
+    system, only the name of the image's own folder is kept. A name that equals an earlier one,
+    ignoring case, gets a number. Long names are truncated and get a hash.
 
     Names are relative, and end in ``.png``.
     """
-    full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100, links stay as they are
+    full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100, don't resolve links
     common = _common_folder(full)
     taken = set[str]()
     names: list[PurePath] = []
@@ -320,7 +319,7 @@ def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
 
 
 def _common_folder(paths: Sequence[Path]) -> Path | None:
-    """Return the folder that all paths share; None if it is the root, or there is none."""
+    """Return the common folder of all paths; None if there is none or it is the root."""
     try:
         common = Path(os.path.commonpath([path.parent for path in paths]))
     except ValueError:  # on two Windows drives
@@ -329,7 +328,7 @@ def _common_folder(paths: Sequence[Path]) -> Path | None:
 
 
 def _short(stem: str) -> str:
-    """Cut a long name and append its hash."""
+    """Truncate a long name and append its hash."""
     cut = stem
     while len(os.fsencode(cut)) > _LONGEST_STEM:
         cut = cut[:-1]
@@ -337,7 +336,7 @@ def _short(stem: str) -> str:
 
 
 def _caption(prediction: Prediction) -> str:
-    """Return the headline, with its confidence if it is a class, and the decision."""
+    """Return the headline, the confidence if it is a class, and the decision if it is review."""
     is_label = prediction.headline == prediction.label
     confidence = f"  {prediction.confidence:.1%}" if is_label else ""
     verdict = f", {prediction.decision}" if prediction.decision == "review" else ""

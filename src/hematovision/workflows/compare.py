@@ -1,4 +1,4 @@
-"""``compare``: two models and labelled images in, their differences with intervals out."""
+"""``compare``: compare two models on labelled images."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ class CompareResult:
     ----------
     comparison : Comparison
     verdict : str
-        Which model is better, in a sentence.
+        Which model is better, in one sentence.
     differing : tuple of DifferingImage
-        Images that only one model gets right first, then by the confidence of the error.
+        From `find_differing`.
     refused : tuple of ImageError
         Images that could not be read.
     notes : tuple of str
-        Images that were left out, and caveats.
+        Omitted images, and caveats.
     report : Path or None
         ``compare.html``, if `out` was given.
     """
@@ -100,29 +100,28 @@ def compare(
     ----------
     first, second : str or Path
         Bundled models' names or run folders. Differences are second minus first. Models with
-        different classes are compared in those that both can predict; see `CommonClasses`.
+        different classes are compared on the classes that both can predict; see `CommonClasses`.
     dataset : Path
-        Class folders whose names mean classes of the coarser model.
+        Folders named after classes of the coarser model.
     split : {"train", "valid", "test", "all"}
-        A dataset without splits is taken whole.
+        Datasets without splits are used whole.
     splits : Path, optional
-        A ``split.csv`` with the splits, such as that of a run folder; by default the dataset's own.
+        A ``split.csv``, such as that of a run folder; by default the dataset's own splits.
     out : Path, optional
-        A folder to create, for ``compare.json``, ``differences.csv`` and ``compare.html``; must not
-        exist or be empty.
+        A new or empty folder for ``compare.json``, ``differences.csv`` and ``compare.html``.
     progress : Progress
 
     Raises
     ------
     DatasetError
         If the dataset has no such split, or no readable image of a common class; a `TaxonomyError`
-        if a folder is no class of the models, or they have too few in common.
+        if a folder is not a class of the models, or they have too few classes in common.
     ModelError
-        If both are the same model, or one cannot be used.
+        If both are the same model, or a model cannot be used.
     OutputError
         If `out` is in use or cannot be written.
     MissingExtraError
-        At once, if `out` is given and matplotlib or Jinja2 is not installed.
+        Immediately, if `out` is given and matplotlib or Jinja2 is not installed.
 
     Examples
     --------
@@ -179,8 +178,8 @@ def _check_different(classifiers: Sequence[Classifier]) -> None:
     same_network = one.manifest.files[ONNX] == two.manifest.files[ONNX]
     if same_network and (one.taxonomy, one.thresholds) == (two.taxonomy, two.thresholds):
         raise ModelError(
-            f"Both models are the same: {one.folder} and {two.folder} hold one network with one "
-            "set of thresholds. Give two different models; `hematovision models` lists the bundled "
+            f"Both models are the same: {one.folder} and {two.folder} have the same network and "
+            "thresholds. Pass two different models; `hematovision models` lists the bundled "
             "ones."
         )
 
@@ -191,8 +190,8 @@ def _comparable(data: Dataset, common: CommonClasses) -> Dataset:
     if not kept.samples:
         raise DatasetError(
             f"This split of {data.root} has no image of a class that both models can predict: "
-            f"{', '.join(common.classes)}. It has {len(data)} of other classes. Give images of "
-            "these classes, or another split with --split."
+            f"{', '.join(common.classes)}. It has {len(data)} of other classes. Add images of "
+            "these classes, or choose another split with --split."
         )
     return kept
 
@@ -203,7 +202,7 @@ def _fold(
     predictions: Sequence[LabelledPredictions],
     common: CommonClasses,
 ) -> list[ModelPredictions]:
-    """Sum predictions to the common classes; each model's own thresholds decide about review."""
+    """Sum probabilities to the common classes; decide review by the model's own thresholds."""
     return [
         ModelPredictions(
             name,
@@ -223,20 +222,20 @@ def _notes(chosen: Dataset, common: CommonClasses, training: Dataset | None) -> 
     if left_out:
         listed = ", ".join(f"{name} ({n})" for name, n in left_out.items())
         notes.append(
-            f"Compared in the classes that both models can predict: {', '.join(common.classes)}. "
-            f"{sum(left_out.values())} images were left out: {listed}."
+            f"Compared on the classes that both models can predict: {', '.join(common.classes)}. "
+            f"{sum(left_out.values())} images of other classes were omitted: {listed}."
         )
     for order, names in zip(("first", "second"), common.names, strict=True):
         if names:
             listed = ", ".join(f"{name} as {end}" for name, end in names.items())
             notes.append(
-                f"Predictions of the {order} model count as a common class: {listed}. If its class "
-                "covers less than the common one, it was not trained on the rest."
+                f"Predictions of the {order} model were mapped to common classes: {listed}. If its "
+                "class is narrower than the common class, it was not trained on the rest."
             )
     if training is not None and "train" in training.splits:
         notes.append(
-            "These are also training images: a model trained on them looks better than it is. "
-            "Compare on the test split."
+            "These images include training images, so a model trained on them looks better than it "
+            "is. Compare on the test split."
         )
     return tuple(notes)
 
@@ -307,7 +306,7 @@ def find_differing(
     samples: Sequence[Sample],
     classes: Sequence[str],
 ) -> tuple[DifferingImage, ...]:
-    """Find the images for which two models predict different classes.
+    """Return the images for which two models predict different classes.
 
     Both models' predictions are for the same N `samples`, in the same C classes. Images that only
     one model gets right come first, then by the confidence of the error.
@@ -334,7 +333,7 @@ def find_differing(
 
 
 def differing_table(differing: Sequence[DifferingImage], data: Dataset) -> str:
-    """Return ``differences.csv``: one row per image, with the truth and both predictions."""
+    """Return ``differences.csv``: one row per image with the true class and both predictions."""
     rows: list[Sequence[str]] = [_COLUMNS]
     for image in differing:
         confidence = (f"{value:.6f}" for value in image.confidence)
@@ -346,7 +345,7 @@ def differing_table(differing: Sequence[DifferingImage], data: Dataset) -> str:
 
 
 def gallery(differing: Sequence[DifferingImage], data: Dataset) -> Differing:
-    """Read as many images of each kind as the report shows."""
+    """Read the images that the report shows."""
     kinds = {
         right: [image for image in differing if image.right == right]
         for right in ("second", "first", "neither")
@@ -361,7 +360,7 @@ def gallery(differing: Sequence[DifferingImage], data: Dataset) -> Differing:
 def _example(image: DifferingImage, data: Dataset) -> PairExample | None:
     try:
         pixels = images.read(image.sample.path)
-    except ImageError:  # It was readable when it was classified; the report omits it.
+    except ImageError:  # changed since it was classified; the report omits it
         return None
     return PairExample(
         image=pixels,

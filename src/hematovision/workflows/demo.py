@@ -19,7 +19,7 @@ with needs_extra("train", "The demo"):
 __all__ = ["IMAGES", "DemoResult", "demo"]
 
 IMAGES = 600
-"""Synthetic cell images: enough to train on, few enough for a minute."""
+"""Number of synthetic cell images; the demo takes about a minute."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ def demo(
 
 
 def _clear(folder: Path, *, was_interrupted: bool) -> None:
-    """Remove an earlier demo, recognised by the note next to its synthetic cells."""
+    """Remove an earlier demo, recognised by a file next to its synthetic cells."""
     inside = {path.name for path in folder.iterdir()} - {LOCK}
     noted = was_interrupted or (folder / "synthetic" / NOTE_FILE).is_file()
-    # The names of the folder and the note up to version 0.2.
+    # folder and file names up to version 0.2
     noted = noted or (folder / "phantoms" / OLD_NOTE_FILE).is_file()
     ours = inside <= {"synthetic", "phantoms", "run"} and noted
     if inside and not ours:
         raise OutputError(
-            f"{folder} holds files that are not from a demo ({', '.join(sorted(inside)[:3])}); "
+            f"{folder} has files that are not from a demo ({', '.join(sorted(inside)[:3])}); "
             "nothing was changed. Choose another folder with --out."
         )
     for name in inside:

@@ -1,4 +1,4 @@
-"""``evaluate``: a model and labelled images in, metrics and a report out."""
+"""``evaluate``: evaluate a model on labelled images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from hematovision.workflows.scoring import (
 __all__ = ["DatasetClasses", "EvaluateResult", "classes_for", "evaluate"]
 
 _BASELINE_IMAGES = 2000
-"""Most training images for the mean-colour baseline, which has three means per class."""
+"""Limit of training images for the mean-colour baseline."""
 
 
 @dataclass(frozen=True)
@@ -63,28 +63,27 @@ def evaluate(
     model : str or Path
         A bundled model's name or a run folder.
     dataset : Path
-        Class folders whose names mean classes of the model, or coarser ones; see `classes_for`.
+        Folders named after classes of the model, or coarser classes; see `classes_for`.
     out : Path
-        The folder to create; must not exist or be empty.
+        The folder to create; must be new or empty.
     split : {"train", "valid", "test", "all"}
-        A dataset without splits is evaluated whole.
+        Datasets without splits are evaluated whole.
     taxonomy : str, optional
-        The name of a taxonomy to evaluate in, such as that of three classes for a model of eight,
-        or ``"folders"``; by default as `classes_for` finds it.
+        The name of a coarser taxonomy for the evaluation, or ``"folders"``; by default
+        `classes_for` chooses.
     progress : Progress
-        First shows a note on the classes.
 
     Raises
     ------
     DatasetError
-        If the dataset has no such split, or no readable image in it; a `TaxonomyError` if a folder
-        is no class of the model.
+        If the dataset has no such split, or the split has no readable image; a `TaxonomyError` if
+        a folder is not a class of the model.
     ModelNotFoundError, BundleError
         If the model cannot be used.
     OutputError
         If `out` is in use or cannot be written.
     MissingExtraError
-        At once, if matplotlib or Jinja2 is not installed.
+        Immediately, if matplotlib or Jinja2 is not installed.
     """
     require("evaluate")
     classifier = Classifier.load(model)
@@ -148,7 +147,7 @@ class DatasetClasses:
     """The classes for evaluating a model on a dataset; created by `classes_for`."""
 
     taxonomy: Taxonomy  # for reading the dataset
-    common: CommonClasses | None = None  # of `taxonomy` and the model's; None if they are the same
+    common: CommonClasses | None = None  # of both taxonomies; None if they are the same
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -157,7 +156,7 @@ class DatasetClasses:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note on the model's classes that are summed, if any."""
+        """A note on which of the model's classes are summed, if any."""
         names = {} if self.common is None else self.common.names[1]
         if not names:
             return ()
@@ -166,7 +165,7 @@ class DatasetClasses:
             for end in self.classes
             if end in names.values()
         )
-        return (f"Model classes, summed for this dataset: {', '.join(listed)}.",)
+        return (f"Model classes summed for this dataset: {', '.join(listed)}.",)
 
     def relabel(self, data: Dataset) -> Dataset:
         """Return a dataset whose label indices are those of `classes`."""
@@ -175,7 +174,7 @@ class DatasetClasses:
         return replace(data, taxonomy=replace(self.taxonomy, classes=self.classes))
 
     def fold(self, predictions: LabelledPredictions) -> LabelledPredictions:
-        """Sum probabilities; the model's own largest one still decides about review."""
+        """Sum probabilities to `classes`; review depends on the model's own confidence."""
         if self.common is None:
             return predictions
         return replace(
@@ -214,7 +213,7 @@ def classes_for(
 
 
 def _common(coarser: Taxonomy, model: Taxonomy) -> CommonClasses | None:
-    """Return the common classes if `coarser` is the coarser taxonomy and there are two."""
+    """Return the common classes if `coarser` is the coarser taxonomy and has at least two."""
     try:
         common = CommonClasses.of(coarser, model)
     except TaxonomyError:
@@ -223,7 +222,7 @@ def _common(coarser: Taxonomy, model: Taxonomy) -> CommonClasses | None:
 
 
 def _candidates(folders: Mapping[str, int], name: str | None, where: str) -> Iterable[Taxonomy]:
-    """Yield the taxonomies that know every folder, the folder names last."""
+    """Yield the taxonomies with a class for every folder; the folder names come last."""
     if name is not None:
         yield choose_taxonomy(folders, name, where=where)
         return

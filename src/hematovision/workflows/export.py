@@ -16,7 +16,7 @@ __all__ = ["FORMATS", "Format", "export"]
 
 Format: TypeAlias = Literal["h5", "keras", "onnx", "litert"]
 FORMATS: dict[Format, str] = {"h5": ".h5", "keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
-"""The formats, and their usual endings."""
+"""Formats and their file extensions."""
 
 
 def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
@@ -31,8 +31,8 @@ def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
     model : str or Path
         A bundled model's name or a run folder.
     to : {"h5", "keras", "onnx", "litert"}
-        ``h5`` and ``keras`` open in plain Keras; ``onnx`` is self-contained, also where the
-        bundle shares its backbone; all give the bundle's calibrated probabilities.
+        ``h5`` and ``keras`` open in plain Keras; ``onnx`` contains all weights. All formats return
+        calibrated probabilities.
     out : Path, optional
         The file; by default ``hematovision_model.<ending>`` in the current folder.
     """
@@ -43,7 +43,7 @@ def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
         is_there = path.exists()
     if is_there:
         raise OutputError(
-            f"{path} exists already and was not changed. Choose another file with --out."
+            f"{path} already exists and was not changed. Choose another file with --out."
         )
     return write_new(path, _content(read_bundle(find_model(model)), to))
 

@@ -26,9 +26,9 @@ __all__ = ["FeaturesSummary", "compute_features", "dataset_with_splits"]
 class FeaturesSummary:
     """The result of `compute_features`."""
 
-    images: int  # of the dataset
-    rows: int  # views of them that training needs, now in the cache
-    computed: int  # how many of these were not in the cache before
+    images: int  # in the dataset
+    rows: int  # their views that training needs, now in the cache
+    computed: int  # views that were not in the cache before
     refused: tuple[ImageError, ...]  # images that could not be read
     cache: Path  # the cache file
 
@@ -64,5 +64,5 @@ def compute_features(
 def dataset_with_splits(
     dataset: Path, taxonomy: str | None, seed: int, progress: Progress = no_progress
 ) -> Dataset:
-    """Return a dataset with splits, made as `train` makes them if there are none."""
+    """Return a dataset with splits; missing splits are made as in `train`."""
     return complete_splits(read_dataset(dataset, taxonomy, progress=progress), seed)

@@ -25,7 +25,7 @@ Part: TypeAlias = Literal["train", "valid", "test", "all"]
 
 
 def choose_split(data: Dataset, split: Part) -> Dataset:
-    """Return one split of a dataset; a dataset without splits is taken whole.
+    """Return one split of a dataset, or the whole dataset if it has no splits.
 
     Raises `DatasetError` if it has splits, but not this one.
     """
@@ -33,8 +33,8 @@ def choose_split(data: Dataset, split: Part) -> Dataset:
         return data
     if split not in data.splits:
         raise DatasetError(
-            f"{data.root} has no {split} split; it has: {', '.join(data.splits)}. Choose one with "
-            "--split, or --split all."
+            f"{data.root} has no {split} split. Its splits: {', '.join(data.splits)}. Choose one "
+            "with --split, or --split all."
         )
     return data.subset(split)
 
@@ -45,7 +45,7 @@ def predict_labelled(
     progress: Progress = no_progress,
     what: str = "evaluating",
 ) -> tuple[tuple[LabelledPredictions, ...], tuple[ImageError, ...]]:
-    """Predict the same images by several models; each image is read once.
+    """Predict the same images with several models; read each image once.
 
     `progress` is called after every image, with `what`. Returns each model's predictions for the
     readable images, and the errors of the others. Raises `DatasetError` if no image can be read.

@@ -21,7 +21,7 @@ class ModelEntry:
     n: int  # images of the test split
     balanced_accuracy: float
     interval: tuple[float, float] | None  # its 95% interval
-    review_rate: float  # fraction of them sent for review
+    review_rate: float  # fraction of the images sent for review
     card: Path  # the model card
 
 

@@ -1,4 +1,4 @@
-"""Output folders: nothing is overwritten, and two runs never write into the same one."""
+"""Output folders: prevent overwriting and concurrent runs in the same folder."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ OURS = frozenset(
         "differences.csv",
     }
 )
-"""All files that a run writes, and so may leave when it is interrupted."""
+"""All files that a run writes and an interrupted run may leave behind."""
 
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}")  # As `files.replacing` names them.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}")  # names from `files.replacing`
 
 
 def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--out") -> None:
@@ -46,8 +46,8 @@ def refuse_inside(path: Path, inputs: Iterable[str | Path], *, option: str = "--
         real = Path(os.path.realpath(given))
         if place.is_relative_to(real) and real.is_dir():
             raise OutputError(
-                f"The output folder {path} is inside {given}, which is searched for images: "
-                f"the next run would read the results as images. Choose one outside {given} with "
+                f"The output folder {path} is inside the input folder {given}: the next run "
+                f"would read the results as images. Choose one outside {given} with "
                 f"{option}."
             )
 
@@ -88,8 +88,8 @@ def _prepare(path: Path, option: str, *, was_interrupted: bool) -> None:
         _remove_leftovers(path)
     if _others(path):
         raise OutputError(
-            f"The folder {path} is not empty; nothing in it was touched. Choose a new one with "
-            f"{option}, or move it away."
+            f"The folder {path} is not empty; nothing was changed. Choose a new folder with "
+            f"{option}, or move this one away."
         )
 
 
@@ -103,8 +103,8 @@ def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
     lock = ensure_folder(path) / LOCK
     was_there = lock.exists()
     taken = (
-        f"Another run is working in the folder {path}: it holds {lock}. Wait until it has "
-        f"ended, or choose another folder with {option}."
+        f"Another run is using the folder {path} (lock file {lock}). Wait until it ends, or "
+        f"choose another folder with {option}."
     )
     with hold_lock(lock, taken):
         yield was_there
@@ -129,4 +129,4 @@ def _remove_if_empty(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        return  # It is not empty, or was removed already.
+        return  # not empty, or already removed

@@ -1,4 +1,4 @@
-"""Run folders: the model, its history and split, and, once evaluated, its metrics and report."""
+"""Run folders: the model, its training history and split, and its metrics and report."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ _ARCHITECTURE = (
 )
 
 _SPLIT_METHOD = (
-    "Splits of the dataset are kept, missing ones are made from whole groups; split.csv lists the "
+    "Existing splits are kept; missing splits are made from whole groups. split.csv lists the "
     "split and group of every image."
 )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model was made."""
+    """How a model was trained."""
 
     weights: str  # name of the backbone's weights
     # as requested
@@ -68,8 +68,8 @@ class Recipe:
     epochs: int
     options: Mapping[str, Any]  # all options, JSON-ready
     notes: tuple[str, ...] = ()  # caveats for the report
-    about: Statements = NOT_RECORDED  # facts about the data that only people know
-    # further rows of the model card; they replace its own rows of the same name
+    about: Statements = NOT_RECORDED  # statements about the data that cannot be computed
+    # additional rows of the model card; replace rows of the same name
     details: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -82,7 +82,7 @@ def stage_model(
     *,
     white_balance: bool = True,
 ) -> Bundle:
-    """Write a model in all formats, but no ``bundle.json``: the folder is not a bundle yet.
+    """Write a model in all formats, without ``bundle.json``: the folder is not a bundle yet.
 
     Raises `OutputError` if a file cannot be written.
     """
@@ -95,9 +95,9 @@ def stage_model(
 
 
 def write_model(out: Path, data: Dataset, trained: TrainedModel, recipe: Recipe) -> Bundle:
-    """Write a trained model with its history and split, but no ``bundle.json``.
+    """Write a trained model with its history and split, without ``bundle.json``.
 
-    Only `write_results` makes the folder a bundle, so that no interrupted training can be opened.
+    Only `write_results` makes the folder a bundle, so unfinished models cannot be opened.
 
     Raises `OutputError` if a file cannot be written.
     """
@@ -138,7 +138,7 @@ def write_results(
     recipe: Recipe,
     curve: Sequence[CurvePoint] = (),
 ) -> tuple[Path, Metrics]:
-    """Evaluate a model on `evaluated_split`, write report and card, then ``bundle.json``.
+    """Evaluate a model on `evaluated_split`; write report and card, then ``bundle.json``.
 
     Returns the report and its metrics. Raises `OutputError` if a file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Scores of labelled predictions, and the files about them: metrics, report, predictions."""
+"""Score labelled predictions, and write metrics, report and predictions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
 class LabelledPredictions:
     """Labelled images and a model's predictions for them."""
 
-    samples: tuple[Sample, ...]  # N of them
+    samples: tuple[Sample, ...]  # N samples
     labels: NDArray[np.int64]  # shape (N,)
     probabilities: NDArray[np.floating]  # shape (N, C)
     novelty: NDArray[np.floating]  # shape (N,)
@@ -76,7 +76,7 @@ def score_model(
     train: TrainingSplit | None,
     seed: int,
 ) -> Metrics:
-    """Score predictions; groups, labs and boxes come from the samples."""
+    """Compute the metrics of predictions, with groups, labs and boxes from the samples."""
     return evaluate(
         labelled.labels,
         labelled.probabilities,
@@ -168,5 +168,5 @@ def _error_examples(
 def _pixels(sample: Sample) -> NDArray[np.uint8] | None:
     try:
         return images.read(sample.path)
-    except ImageError:  # It has changed since it was classified; the report leaves it out.
+    except ImageError:  # changed since it was classified; the report omits it
         return None

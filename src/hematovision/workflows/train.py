@@ -1,4 +1,4 @@
-"""``train``: a dataset in, a run folder with model, metrics, report and card out."""
+"""``train``: train a model on a dataset and write a run folder."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class TrainOptions:
     Parameters
     ----------
     taxonomy : str or None
-        A taxonomy's name, ``"folders"`` for the folder names, or None as for `read_dataset`.
+        A taxonomy's name, ``"folders"`` for the folder names, or None; see `read_dataset`.
     weights : str
         ``"hematology"``, ``"imagenet"`` or a file.
     fine_tune : bool
-        Also train the backbone, in a second stage.
+        Whether to train the backbone too, in a second stage.
     fine_tune_blocks : int or None
-        How many of its 17 blocks to train, from the top; None trains all.
+        How many of the 17 blocks to train, from the top; None trains all.
     epochs, batch_size, patience, seed : int
-        As in `HeadTraining`.
+        See `HeadTraining`.
     learning_curve : bool
-        Also measure how accuracy grows with the number of training images.
+        Whether to measure accuracy against the number of training images.
     backbone : str
         One of `registry.BACKBONES`; the hematology weights exist only for MobileNetV2.
     """
@@ -107,7 +107,7 @@ def train(
     dataset : Path
         Class folders, with or without Train, Valid and Test.
     out : Path
-        The run folder to create; must not exist or be empty.
+        The run folder to create; must be new or empty.
     options : TrainOptions
     progress : Progress
 
@@ -122,7 +122,7 @@ def train(
     OutputError
         If `out` is in use or cannot be written.
     MissingExtraError
-        At once, if the extra ``train`` is not installed.
+        Immediately, if the extra ``train`` is not installed.
     """
     require("train")
     with claimed_folder(out, inputs=[dataset]):
@@ -147,23 +147,23 @@ def _train(dataset: Path, out: Path, options: TrainOptions, progress: Progress) 
 
 
 def _notes(found: Dataset, data: Dataset, folders: Iterable[str]) -> tuple[str, ...]:
-    """List the decisions made for the user: classes merged, splits made."""
+    """Return notes on automatic decisions: merged classes, new splits."""
     notes, classes = [], found.taxonomy.classes
     if names_pbc8(folders) and len(classes) < len(PBC8.classes):
         notes.append(
-            f"The eight PBC folders were mapped to {', '.join(classes)}. To keep all eight, "
-            "use --taxonomy folders."
+            f"The eight PBC folders were mapped to {', '.join(classes)}. To keep all eight "
+            "classes, use --taxonomy folders."
         )
     made = [split for split in data.splits if split not in found.splits]
     if made:
         notes.append(
-            f"The dataset had no {' or '.join(made)} split. It was made from whole groups by the "
-            "seed, and is recorded in split.csv."
+            f"The dataset had no {' or '.join(made)} split. It was created from whole groups and "
+            "is recorded in split.csv."
         )
     if "test" not in data.splits:
         notes.append(
-            "There is no test split: the results are for the validation split, which was used for "
-            "early stopping and calibration, so they are optimistic. Evaluate the model on other "
+            "There is no test split, so the results are for the validation split. They are "
+            "optimistic: early stopping and calibration used these images. Evaluate it on other "
             "images."
         )
     return tuple(notes)

@@ -1,8 +1,8 @@
-"""``adapt``: make a model for another lab from a few dozen of its images.
+"""``adapt``: adapt a model to another lab with a few dozen of its images.
 
-Labelled images are evaluated on the Test split if there is one, otherwise by cross-validation over
-whole groups. For unlabelled images the report shows how many are sent for review before and after,
-and which predictions changed.
+With labels, the adapted model is evaluated on the Test split if there is one, otherwise by
+cross-validation over whole groups. Without labels, the report shows how many images are sent for
+review before and after, and which predictions changed.
 """
 
 from __future__ import annotations
@@ -66,11 +66,12 @@ _MOST_UNREADABLE = 0.5
 _MOST_ROWS = 1600  # 8 views of 200 images take seconds.
 
 NOT_EVALUATED = (
-    "The images have no labels: temperature and thresholds are those of the old model, and the "
-    "accuracy of the adapted model is not known."
+    "The images have no labels: temperature and thresholds are unchanged, and the accuracy of the "
+    "adapted model is unknown."
 )
 
-# At most 7 and 4 of 30 images in four labs; half and more, and a third, where adapting did harm.
+# In four labs, at most 7 of 30 images to review and 4 changed; at least half and a third when
+# adapting made the model worse.
 _MOST_REVIEWED = 0.5
 _MOST_CHANGED = 0.2
 
@@ -102,10 +103,9 @@ class AdaptResult:
         The run folder, which is a bundle.
     report : Path
     n : int
-        Images that the model was adapted to.
+        Number of images the model was adapted to.
     before, metrics : Metrics or None
-        Metrics of the old and of the adapted model on the same held-out images; None without
-        labels.
+        Metrics of the old and the adapted model on the same held-out images; None without labels.
     changes : PredictionChanges or None
         Changed predictions; None with labels.
     refused : tuple of ImageError
@@ -140,13 +140,13 @@ def adapt(
     model : str or Path
         A bundled model's name or a run folder.
     folder : Path
-        Images of single cells: in class folders whose names mean classes of the model (with or
-        without splits above them), or unlabelled in a folder without others. Classes without
-        images are kept.
+        Single-cell images: in folders named after the model's classes (with or without split
+        folders above), or unlabelled in a folder without subfolders. Classes without images are
+        kept.
     out : Path
-        The run folder to create; must not exist or be empty.
+        The run folder to create; must be new or empty.
     unlabelled : bool
-        Ignore folder names: the images have no labels.
+        Whether to ignore folder names and treat all images as unlabelled.
     seed : int
         Breaks ties between the folds of the cross-validation.
     progress : Progress
@@ -155,15 +155,15 @@ def adapt(
     ------
     DatasetError
         If there are too few images, or more than half cannot be read; a `TaxonomyError` if a
-        folder is no class of the model.
+        folder is not a class of the model.
     TrainingError
         If too many predictions for unlabelled images are uncertain or would change.
     ModelNotFoundError, BundleError
-        If the model cannot be used, or its graph is of another kind.
+        If the model cannot be used, or was not trained by HematoVision.
     OutputError
         If `out` is in use or cannot be written.
     MissingExtraError
-        At once, if the extra ``train`` is not installed.
+        Immediately, if the extra ``train`` is not installed.
 
     Examples
     --------
@@ -189,8 +189,7 @@ def _adapt_unlabelled(
     if len(found.kept) < _LEAST_UNLABELLED:
         raise DatasetError(
             f"{folder} has {len(found.kept)} readable images; at least {_LEAST_UNLABELLED} are "
-            "needed to measure how a lab's images differ, and a hundred of all classes are better. "
-            "Add some."
+            "needed, and a hundred images of all classes are better. Add some."
         )
     adapted = adapt_unlabelled(source.model, found.features)
     before, after = source.model.predict(found.features), adapted.predict(found.features)
@@ -222,15 +221,14 @@ def _adapt_unlabelled(
 
 
 def _check_changes(changes: PredictionChanges) -> None:
-    """Stop if the model would be adapted to predictions that are mostly guesses."""
+    """Raise a `TrainingError` if the predictions are too unreliable to adapt to."""
     n = changes.n
     if changes.review_before > _MOST_REVIEWED * n or changes.changed > _MOST_CHANGED * n:
         raise TrainingError(
             "These images are too different from the training images to adapt without labels: of "
             f"{n} images the model sends {changes.review_before} for review, and adapting would "
-            f"change {changes.changed} predictions. Put 30 to 100 of them into folders by class, "
-            "and adapt to those. If they are not images of single cells, cropped like the training "
-            "images, do that first."
+            f"change {changes.changed} predictions. Sort 30 to 100 of them into folders by class, "
+            "and adapt to those. Images must show single cells, cropped like the training images."
         )
 
 
@@ -288,7 +286,7 @@ def _labelled_lab(data: Dataset, found: _LabFeatures) -> Lab:
 def _baseline(
     data: Dataset, found: _LabFeatures, is_test: NDArray[np.bool_]
 ) -> TrainingSplit | None:
-    """Return what the baselines are fitted to; None if that would be the evaluated images."""
+    """Return the training data for the baselines; None in cross-validation."""
     if not is_test.any():
         return None
     training = [sample for sample, test in zip(data, is_test, strict=True) if not test]

@@ -1,4 +1,4 @@
-"""The model that is adapted, and the run folder of the adapted one."""
+"""Open the model to adapt, and write the run folder of the adapted model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TABLE = "adaptation.csv"
 """The predictions for unlabelled images before and after adapting."""
 
 _SPLIT_METHOD = {
-    "test": "As in the folder: adapted to all images but the Test split. See split.csv.",
+    "test": "From the folder: adapted to all images except the Test split. See split.csv.",
     "cross-validation": (
         "Cross-validation by whole groups: each image was predicted by a model adapted without "
         "its group. The groups are in split.csv."
@@ -63,7 +63,7 @@ class Source:
     """A model to adapt."""
 
     bundle: Bundle
-    parts: ClassifierParts  # its weights, head and novelty
+    parts: ClassifierParts
     backbone: Backbone
     model: FeatureModel  # the part that is adapted
 
@@ -87,8 +87,8 @@ class Source:
 def open_source(model: str | Path) -> Source:
     """Open a bundled model or a run folder for adapting.
 
-    Raises `ModelNotFoundError` or `BundleError` if it cannot be used, or its graph does not hold a
-    head and a novelty.
+    Raises `ModelNotFoundError` or `BundleError` if it cannot be used, or its graph has no head or
+    no novelty score.
     """
     bundle = read_bundle(find_model(model))
     external = bundled_weights() if bundle.external_weights() else None
@@ -97,8 +97,8 @@ def open_source(model: str | Path) -> Source:
     except BundleError as error:
         raise BundleError(
             f"The model {bundle.folder} cannot be adapted: {error} Adapting needs the head and the "
-            "novelty of a model as `hematovision train` writes it: train it again with this "
-            "version, or adapt one of `hematovision models`."
+            "novelty score of a model from `hematovision train`. Train it again with this version, "
+            "or adapt one of `hematovision models`."
         ) from error
     backbone = Backbone(parts.weights, white_balance=parts.white_balance)
     adaptable = FeatureModel(
@@ -121,24 +121,24 @@ def _proportions(bundle: Bundle) -> NDArray[np.float64]:
     counts = valid if isinstance(valid, dict) else {}
     found = [counts.get(label, 0) for label in bundle.taxonomy.classes]
     numbers = [float(n) if isinstance(n, int | float) and n > 0 else 0.0 for n in found]
-    return np.array(numbers) + 1  # A class without images is rare, not impossible.
+    return np.array(numbers) + 1  # a class without images is rare, not impossible
 
 
 @dataclass(frozen=True)
 class Lab:
-    """The lab that a model is adapted to."""
+    """The lab to which a model is adapted."""
 
     name: str  # of the folder
-    n: int  # images adapted to
+    n: int  # number of images
     labelled: bool
-    fingerprint: str  # SHA-256 over their content and labels
+    fingerprint: str  # SHA-256 of their content and labels
     splits: Mapping[str, Mapping[str, int]]  # images per split and class; empty without labels
     labs: tuple[str, ...]  # the labs in ``cells.csv``
     refused: int  # images that could not be read
 
 
 def write_adapted(out: Path, source: Source, adapted: FeatureModel, lab: Lab, seed: int) -> Bundle:
-    """Write the adapted model, but no ``bundle.json``: the folder is not a bundle yet.
+    """Write the adapted model without ``bundle.json``: the folder is not a bundle yet.
 
     Raises `OutputError` if a file cannot be written.
     """
@@ -195,10 +195,10 @@ def write_evaluated(
     report = write_evaluation(
         out, metrics, facts, predictions, data, thresholds, explainer=explainer
     )
-    before = f"Adapted from {source.title}, whose own card lists its training data."
+    before = f"Adapted from {source.title}, whose model card lists its training data."
     card = CardFacts(
         name=bundle.name,
-        architecture=f"As {source.title}, with a linear correction of its logits",
+        architecture=f"Same as {source.title}, with a linear correction of its logits",
         weights=bundle.manifest.backbone.name,
         split=split,
         split_sizes=lab.splits,
@@ -286,7 +286,7 @@ def labelled_notes(
         )
     if strength is None:
         notes.append(
-            "No correction did better on held-out images: only the lab's features were aligned."
+            "No correction improved results on held-out images: only the features were aligned."
         )
     if absent:
         notes.append(f"No images to adapt to: {', '.join(absent)}. These classes are unchanged.")
@@ -294,7 +294,7 @@ def labelled_notes(
 
 
 def _card(bundle: Bundle, source: Source, notes: Sequence[str]) -> str:
-    """Write the card of a model adapted without labels, above that of the original model."""
+    """Return the model card of a model adapted without labels, followed by the original's."""
     lines = [
         f"# {bundle.name}",
         f"> {wording.NOT_A_DEVICE} {NOT_FOR_DIAGNOSIS}",
@@ -302,7 +302,7 @@ def _card(bundle: Bundle, source: Source, notes: Sequence[str]) -> str:
         "## Limitations",
         "\n".join(f"- {note}" for note in notes),
         "## The model it was adapted from",
-        "Its metrics do not hold for this one:",
+        "These metrics are those of the original model:",
     ]
     if "MODEL_CARD.md" in source.bundle.manifest.files:
         card = source.bundle.read("MODEL_CARD.md").decode("utf-8", "replace")
@@ -313,7 +313,7 @@ def _card(bundle: Bundle, source: Source, notes: Sequence[str]) -> str:
 def predictions_table(
     files: Sequence[str], classes: Sequence[str], before: RawPredictions, after: RawPredictions
 ) -> str:
-    """Return ``adaptation.csv``: each image with the predictions of the old and adapted model."""
+    """Return ``adaptation.csv``: predictions of the old and the adapted model for each image."""
     kinds = ("before", "after")
     names = (f"{name}_{kind}" for kind in kinds for name in ("label", "confidence", "novelty"))
     rows = [["path", *names]]
@@ -336,7 +336,7 @@ def changed_examples(
 ) -> list[ChangedExample]:
     """Return the images whose prediction changed, by descending confidence; at most `GALLERY`.
 
-    An image with a novelty above `max_novelty` after adapting is marked.
+    Images with a novelty above `max_novelty` after adapting are marked.
     """
     old, new = before.probabilities.argmax(axis=1), after.probabilities.argmax(axis=1)
     confidence = after.probabilities.max(axis=1)
