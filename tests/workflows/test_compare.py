@@ -186,7 +186,7 @@ def test_errors_leave_no_files(colours, reddish, tmp_path: Path):
     with pytest.raises(DatasetError, match="No images in class folders"):
         compare(MODEL, reddish, colours / "Train" / "red", out=out)
     assert not out.exists()
-    with pytest.raises(OutputError, match="searched for images"):
+    with pytest.raises(OutputError, match="inside the input folder"):
         compare(MODEL, reddish, colours, out=colours)
 
 

@@ -498,8 +498,8 @@ def _warnings(per_class: dict[str, ClassScores], doubt: Uncertainty) -> tuple[st
         found.append(f"Fewer than {FEW} images of: {', '.join(few)}. Their scores are imprecise.")
     if doubt.n_groups is not None and doubt.n_groups < FEW_GROUPS:
         found.append(
-            f"All images come from {doubt.n_groups} groups (fields or patients), so the intervals "
-            "may be too narrow."
+            f"All images come from {doubt.n_groups} groups (fields or patients): the intervals "
+            "may not hold for others."
         )
     return tuple(found)
 
