@@ -41,7 +41,7 @@ class Column:
 class Schema:
     """The columns of a result type, in order."""
 
-    columns: tuple[Column, ...]  # the first one names the image; one of them is `ERROR`
+    columns: tuple[Column, ...]  # the first names the image; one is `ERROR`
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -56,8 +56,8 @@ class Schema:
     def check(self, values: Mapping[str, Value]) -> None:
         """Check that `values` are a row of this schema.
 
-        Raises `ValueError` if the names or their order differ, a value has the wrong type, or is
-        null where it may not be.
+        Raises `ValueError` if the names or their order differ, or a value is missing or has the
+        wrong type.
         """
         if tuple(values) != self.names:
             raise ValueError(f"a row must have the columns {self.names}. Received: {tuple(values)}")

@@ -82,7 +82,7 @@ def test_boxes_that_give_no_image_are_listed_and_the_exit_code_is_three(
     table.write_text("\n".join([header, ",".join(cells.values()), *rest]), encoding="utf-8")
     result = run("data", "import", fields, tmp_path / "cells", "--format", "csv")
     assert result.exit_code == 3
-    assert "Boxes left out (1):" in result.stderr
+    assert "Omitted boxes (1):" in result.stderr
     assert "import.json" in result.stderr
     assert "Next:" not in result.stdout
 

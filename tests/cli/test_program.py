@@ -200,7 +200,7 @@ def test_an_unexpected_error_is_called_a_defect_and_shown_in_full(run, monkeypat
     result = run("data", "check", "x")
     assert result.exit_code == 1
     assert "RuntimeError: index 7" in result.stderr
-    assert "This is a defect in HematoVision" in result.stderr
+    assert "This is a bug in HematoVision" in result.stderr
 
 
 def test_system_errors_are_reported_without_a_traceback(run, monkeypatch):

@@ -97,7 +97,7 @@ def test_an_interrupted_training_prints_a_note(run, monkeypatch, metrics):
     faked(monkeypatch, train, "train", trained(metrics, interrupted=True))
     result = run("train", "cells", "--out", "run")
     assert result.exit_code == 0
-    assert "stopped by Ctrl-C; this is the best model so far" in result.stdout
+    assert "stopped by Ctrl-C; the best model so far was saved" in result.stdout
 
 
 def test_unreadable_images_are_listed_and_the_exit_code_is_three(run, monkeypatch, metrics):

@@ -179,7 +179,7 @@ def test_a_table_that_cannot_be_written_is_an_error_before_the_work(tmp_path: Pa
     (tmp_path / "t.csv").mkdir()
     with pytest.raises(OutputError, match="a folder has that name"):
         tables.check_table(tmp_path / "t.csv")
-    with pytest.raises(OutputError, match="expected one of"):
+    with pytest.raises(OutputError, match="must end in"):
         tables.check_table(tmp_path / "t.xlsx")
     tables.check_table(tmp_path / "t.parquet")
     if hasattr(os, "mkfifo"):

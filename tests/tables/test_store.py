@@ -292,7 +292,7 @@ def test_another_model_is_an_error_that_names_the_way_out(squares: Path, tmp_pat
     ):
         text = json.dumps(json.loads(kept) | other)
         change(out, "UPDATE run SET value = ? WHERE key = 'identity'", text)
-        with pytest.raises(OutputError, match=rf"other values of {names}: .*Use the same --model"):
+        with pytest.raises(OutputError, match=rf"different {names}, .*Use the same --model"):
             run(squares, out, resume=True)
     change(out, "UPDATE run SET value = ? WHERE key = 'identity'", kept)
     assert run(squares, out, resume=True).before == 4
@@ -320,7 +320,7 @@ def test_other_thresholds_of_the_same_model_are_noticed(squares: Path, tmp_path:
 def test_a_file_that_is_no_store_is_not_touched(squares: Path, tmp_path: Path, content):
     path = store_path(tmp_path / "t.csv")
     path.write_bytes(content)
-    with pytest.raises(OutputError, match=r"cannot be resumed: .*Delete or move it") as caught:
+    with pytest.raises(OutputError, match=r"cannot be resumed: .*delete or move it") as caught:
         run(squares, tmp_path / "t.csv", resume=True)
     assert str(path) in str(caught.value)
     assert path.read_bytes() == content

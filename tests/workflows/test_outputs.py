@@ -222,7 +222,7 @@ def test_results_may_not_lie_among_the_images_that_are_read(tmp_path: Path):
     read = tmp_path / "cells"
     read.mkdir()
     for place in (read / "run", read / "Test" / "run", tmp_path / "cells" / ".." / "cells" / "x"):
-        with pytest.raises(OutputError, match=r"inside the input folder.*outside .*cells with --out"):
+        with pytest.raises(OutputError, match=r"inside the input.*outside .*cells with --out"):
             claimed_folder(place, inputs=[read]).__enter__()
     assert list(read.iterdir()) == []
     with claimed_folder(tmp_path / "cells-run", inputs=[read, tmp_path / "gone"]):

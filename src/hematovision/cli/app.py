@@ -25,7 +25,7 @@ def app(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Another host name that requests may use, such as a proxy's; repeatable.",
+            help="Additional host name to accept, such as that of a proxy; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +33,7 @@ def app(
         list[str] | None,
         typer.Option(
             metavar="MODEL",
-            help="A run folder or bundled model to predict with; repeatable, the first is used.",
+            help="Run folder or bundled model; repeatable, the first is the default.",
             show_default=False,
         ),
     ] = None,
@@ -51,14 +51,14 @@ def app(
         int, typer.Option(min=1, metavar="N", help="Largest image, width times height.")
     ] = UPLOAD_PIXELS,
     base_path: Annotated[
-        str, typer.Option(metavar="PATH", help="URL path behind a reverse proxy.")
+        str, typer.Option(metavar="PATH", help="URL path prefix behind a reverse proxy.")
     ] = "",
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open the web app: classify, review, train.
 
-    Records are kept in a SQLite file in the user's data folder, or in the database that
-    HEMATOVISION_DATABASE_URL names. Ctrl-C stops it.
+    Records are stored in a SQLite file in your data folder, or in the database given by
+    HEMATOVISION_DATABASE_URL. Ctrl-C stops the app.
     """
     from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS, Settings, launch
 

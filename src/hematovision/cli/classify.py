@@ -49,14 +49,14 @@ def classify(
         bool,
         typer.Option(
             "--resume",
-            help="Continue an interrupted run, or add images that are new or changed.",
+            help="Continue an interrupted run, or add new and changed images.",
         ),
     ] = False,
     explain: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write Grad-CAM overlays into a new folder outside the images.",
+            help="Write Grad-CAM overlays into a new folder, outside the image folders.",
             file_okay=False,
         ),
     ] = None,
@@ -65,14 +65,14 @@ def classify(
 ) -> None:
     """Classify cell images.
 
-    Without --out, predictions appear on the screen, one line each; in a pipe they are CSV. Images
-    and folders that cannot be read are listed, the rest are processed normally, and the exit code
-    is 3. If a run with --out is interrupted, run the same command with --resume to continue. With
-    --engine ray, images may also be addresses such as s3://bucket/folder.
+    Without --out, predictions are printed, one per line; in a pipe, as CSV. Images and folders that
+    cannot be read are listed, the rest are processed normally, and the exit code is 3. If a run
+    with --out is interrupted, re-run the command with --resume to continue. With --engine ray,
+    images may also be URLs such as s3://bucket/folder.
     """
     if resume and (out is None or explain is not None):
         raise typer.BadParameter(
-            "it continues a table: it needs --out and cannot be combined with --explain.",
+            "it needs --out and cannot be combined with --explain.",
             param_hint="--resume",
         )
     if engine == "ray":
@@ -128,10 +128,7 @@ def _show_summary(
 
 
 def models() -> None:
-    """List the bundled models.
-
-    Shows the key metrics of each, and where its model card is.
-    """
+    """List the bundled models with their key metrics and model cards."""
     from hematovision.reporting.wording import interval, percent
     from hematovision.workflows.models import list_models
 
@@ -188,7 +185,7 @@ def _screen(classifier: Classifier) -> Table:
 
 
 class _Lines:
-    """One line an image: the class, how sure, whether to look at it, and the file."""
+    """One line per image: class, confidence, decision and file."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         from hematovision.model.prediction import NOT_RECOGNISED
@@ -202,7 +199,7 @@ class _Lines:
             label, sure, verdict, colour = "refused", "", "", "red"
         else:
             label = headline(str(values["label"]), str(values["reason"]))
-            # The confidence means nothing for an out-of-distribution image.
+            # The confidence is meaningless for an out-of-distribution image.
             sure = f"{values['confidence']:.1%}" if label == values["label"] else ""
             accepted = values["decision"] == "accepted"
             verdict = "accepted" if accepted else f"review: {values['reason']}"
@@ -211,7 +208,7 @@ class _Lines:
         echo(start, Styled(f"{verdict:<35}", colour), f"  {values['path']}")
 
     def finish(self) -> None:
-        """Nothing was held back."""
+        """Do nothing: lines are not buffered."""
 
 
 def _continued(summary: ClassifySummary) -> str:

@@ -44,7 +44,7 @@ TaxonomyOption = Annotated[
     ),
 ]
 _EXAMPLES = 5
-"""Number of findings of one kind that are listed."""
+"""Number of findings listed per kind."""
 
 SeedOption = Annotated[
     int,
@@ -75,30 +75,30 @@ def import_(
         str | None,
         typer.Option(
             metavar="SPLIT",
-            help="70/15/15, none, or a folder with lists (train.txt, test.txt). Default: the split "
-            "of SOURCE, or 70/15/15 if it has none.",
+            help="70/15/15, none, or a folder with lists (train.txt, test.txt). Default: the "
+            "splits of SOURCE, or 70/15/15 if it has none.",
         ),
     ] = None,
     groups: Annotated[
         str | None,
         typer.Option(
             metavar="FILE:COLUMN",
-            help="Column of a CSV file, such as the patient, whose images must stay in one split.",
+            help="CSV column, such as the patient; images with the same value stay in one split.",
         ),
     ] = None,
     names: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="Names of classes 0, 1, 2, ... (YOLO).")
     ] = None,
     lab: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the lab that the images come from.")
+        str | None, typer.Option(metavar="NAME", help="Name of the lab that made the images.")
     ] = None,
     taxonomy: TaxonomyOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Make a dataset of cell images.
+    """Create a dataset of cell images from annotated fields or class folders.
 
-    Cells are cropped from annotated fields, or copied from class folders. Anything that could not
-    be used is listed, and the exit code is then 3.
+    Cells are cropped from fields, or copied from class folders. Anything that could not be used is
+    listed, and the exit code is 3.
     """
     from hematovision.data.importing import import_dataset
 
@@ -122,13 +122,13 @@ def import_(
         echo(f"  {note}")
     if report.left_out:
         show_list(
-            f"Boxes left out ({len(report.left_out)}):",
+            f"Omitted boxes ({len(report.left_out)}):",
             (f"{box.where}: {box.label} in {box.field}: {box.reason}" for box in report.left_out),
         )
     if report.problems:
         show_list(f"Problems ({len(report.problems)}):", report.problems)
     if not report.ok:
-        echo(f"The complete list is in {report.dest / 'import.json'}", err=True)
+        echo(f"Full list: {report.dest / 'import.json'}", err=True)
         raise typer.Exit(FINDINGS)
     show_next("train", report.dest, "--out", "RUN")
 
@@ -156,7 +156,7 @@ def convert(
     """Convert annotated fields to another format.
 
     Images, class names and splits stay the same. Anything that could not be converted is listed,
-    and the exit code is then 3.
+    and the exit code is 3.
     """
     from hematovision.data.converting import convert_dataset
 
@@ -188,7 +188,7 @@ def check(
     """Check a dataset for problems.
 
     Looks for unreadable files, duplicates, leaks between splits, label conflicts and imbalance.
-    Findings are listed by kind, and the exit code is then 3. Nothing is changed.
+    Findings are listed by kind, and the exit code is 3. The dataset is not changed.
     """
     from hematovision.data.check import check_dataset
 
@@ -209,7 +209,7 @@ def check(
 def _read_listable(
     folder: Path, taxonomy: str | None, progress: Progress
 ) -> tuple[Dataset, list[tuple[Path, str]]]:
-    """Read a dataset, and return the folders that can't be listed separately."""
+    """Return a dataset, and the folders that can't be listed."""
     from hematovision.data.folders import read_dataset
 
     unlistable: list[tuple[Path, str]] = []
@@ -228,7 +228,7 @@ def _read_listable(
 
 
 def _show_findings(findings: Sequence[Finding]) -> None:
-    """List findings by kind: a single one in full, of several the first few and their number."""
+    """List findings by kind: a single finding in full, otherwise the first few and the number."""
     from hematovision.data.check import ADVICE
 
     groups: dict[tuple[str, str], list[Finding]] = {}
@@ -252,7 +252,7 @@ _SyntheticOption = Annotated[
 ]
 _FieldsOption = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="New folder for the fields with their boxes."),
+    typer.Option(metavar="FOLDER", help="Also write fields with their boxes into a new folder."),
 ]
 
 
@@ -265,9 +265,9 @@ def synthesize(
     taxonomy: _SyntheticOption = "rbc-wbc-platelets",
     fields: _FieldsOption = None,
 ) -> None:
-    """Make a dataset of synthetic cell images.
+    """Create a dataset of synthetic cell images.
 
-    The images are rendered, not photographed; use them to try things out.
+    The images are rendered; use them for trying things out.
     """
     from hematovision.data.synthesize import write_synthetic_cells
 
@@ -289,7 +289,7 @@ def phantom(
     taxonomy: _SyntheticOption = "rbc-wbc-platelets",
     fields: _FieldsOption = None,
 ) -> None:
-    """Make a dataset of synthetic cell images; the old name of ``synthesize``."""
+    """Create a dataset of synthetic cell images; the old name of ``synthesize``."""
     echo("data phantom is now data synthesize; the old name will be removed in 0.4", err=True)
     synthesize(dest, images=images, seed=seed, taxonomy=taxonomy, fields=fields)
 
@@ -311,7 +311,7 @@ def download(
         done = fetch(name, dest, progress=progress)
     echo(f"The images are in {done.folder}")
     if done.verified_against == "nothing":
-        echo("No hash of this dataset is published; the hash of this download was recorded.")
+        echo("No hash is published for this dataset; the hash of this download was recorded.")
     echo(f"Next: {done.next_command}")
 
 

@@ -26,7 +26,7 @@ RayAddressOption = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="Address of the cluster. Default: RAY_ADDRESS, or Ray on this machine only.",
+        help="Address of the Ray cluster. Default: RAY_ADDRESS, or Ray on this machine only.",
     ),
 ]
 
@@ -42,10 +42,10 @@ def features(
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
 ) -> None:
-    """Compute the image features that train needs, ahead of time.
+    """Compute the image features for training ahead of time.
 
-    Training with the same dataset, weights, taxonomy and seed then takes seconds. Features in the
-    cache are not computed again: re-run the command to resume an interrupted run.
+    Training with the same dataset, weights, taxonomy and seed then takes seconds. Cached features
+    are not computed again: re-run the command to resume an interrupted run.
     """
     if engine == "ray":
         from hematovision.scale.cluster import Cluster
@@ -69,8 +69,8 @@ def features(
                 dataset, taxonomy=taxonomy, weights=weights, seed=seed, progress=progress
             )
     echo(
-        f"{found.images} images, {found.rows} views: {found.computed} computed, the others were "
-        f"in the cache. Cache: {found.cache}"
+        f"{found.images} images, {found.rows} views: {found.computed} computed, the rest already "
+        f"cached. Cache: {found.cache}"
     )
     show_next("train", dataset, "--out", "RUN")
     exit_if_refused(found.refused)
@@ -81,11 +81,11 @@ def classify_on_ray(
 ) -> ClassifySummary:
     """Classify on a cluster.
 
-    Raises `typer.BadParameter` if `out` is no folder for a table in parts.
+    Raises `typer.BadParameter` if `out` cannot be a folder.
     """
     if out is None or out.lower().endswith((".csv", ".jsonl")):
         raise typer.BadParameter(
-            "a cluster writes a table in parts: give a new folder that all nodes can write to.",
+            "with --engine ray, it must be a new folder that all nodes can write to.",
             param_hint="--out",
         )
     from hematovision.scale.classify import classify_on_cluster
@@ -103,16 +103,13 @@ def classify_on_ray(
 
 
 def refuse_cluster_options(paths: Iterable[str], ray_address: str | None) -> None:
-    """Refuse options and addresses that need a cluster.
-
-    Raises `typer.BadParameter` if there are any.
-    """
+    """Raise a `typer.BadParameter` if an option or address needs a cluster."""
     if ray_address is not None:
         raise typer.BadParameter("this option needs --engine ray.", param_hint="--ray-address")
     for path in paths:
         if "://" in path:
             raise typer.BadParameter(
-                f"{path} is an address; reading it needs --engine ray, which also runs on a single "
+                f"{path} is a URL; reading it needs --engine ray, which also runs on a single "
                 "machine.",
                 param_hint="PATH",
             )

@@ -20,7 +20,7 @@ __all__ = ["ModelArgument", "compare", "evaluate", "show_metrics", "show_notes"]
 
 _BASELINES = {
     "most_frequent_class": "always the most frequent class",
-    "box_size": "size of the box, without pixels",
+    "box_size": "box size, without pixels",
     "mean_colour": "mean colour",
 }
 
@@ -49,7 +49,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The classes to evaluate in: rbc-wbc-platelets, pbc8, or folders (the folder "
+            help="Classes for the evaluation: rbc-wbc-platelets, pbc8, or folders (the folder "
             "names). Default: the classes of the model, or the folder names if they are coarser.",
         ),
     ] = None,
@@ -88,8 +88,8 @@ def compare(
 ) -> None:
     """Compare two models on labelled images.
 
-    Both classify the same images. Differences come with 95% confidence intervals; with --out, the
-    images on which the models disagree are listed and shown.
+    Both classify the same images. Differences have 95% confidence intervals. With --out, the report
+    shows the images on which the models disagree.
     """
     from hematovision.workflows.compare import compare as run
 
@@ -143,7 +143,7 @@ def show_metrics(metrics: Metrics) -> None:
 
 
 def _show_comparison(comparison: Comparison, verdict: str) -> None:
-    """Show which model is better, then both side by side."""
+    """Show the verdict, then both models side by side."""
     from hematovision.reporting.wording import p_value, percent, points, points_interval
 
     first, second = comparison.models

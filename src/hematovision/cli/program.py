@@ -16,7 +16,7 @@ __all__ = ["main", "program"]
 
 
 class _Program(TyperGroup):
-    """A group of commands that reports exceptions instead of raising them."""
+    """A command group that reports exceptions instead of raising them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with reported(debug=False):
@@ -28,7 +28,7 @@ class _Program(TyperGroup):
             return super().invoke(ctx)
 
 
-# Plain help: rendering it with rich would double the time of `hematovision --help`.
+# Plain help: rendering with rich would double the time of `hematovision --help`.
 program = typer.Typer(
     name="hematovision",
     cls=_Program,
@@ -44,13 +44,13 @@ _PLACES = frozenset({"--out", "--model", "--explain", "--annotations", "--fields
 
 
 def _refuse_empty(args: list[str]) -> None:
-    """Refuse an empty path, as from an unset shell variable: it would mean the current folder."""
+    """Reject an empty path, as from an unset shell variable: it would mean the current folder."""
     for before, arg in zip(["", *args], args, strict=False):
         option, _, value = arg.partition("=")
         is_path = before in _PLACES if before.startswith("--") else True
         if (not arg and is_path) or (option in _PLACES and "=" in arg and not value):
             raise typer.BadParameter(
-                "an argument is empty, perhaps from an unset variable. Give a path; . is the "
+                "an argument is empty, perhaps from an unset variable. Pass a path; use . for the "
                 "current folder.",
                 param_hint=before if before in _PLACES else option or "PATH",
             )

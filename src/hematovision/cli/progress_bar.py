@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LOG_SECONDS", "progress_bar"]
 
 LOG_SECONDS = 10.0
-"""Seconds between two lines of progress in a log, and before the first one."""
+"""Seconds between progress lines in a log, and before the first line."""
 
 RATE_SECONDS = 30
 """Window over which the rate is measured, in seconds."""
@@ -55,9 +55,9 @@ _METRICS = {
 
 @contextmanager
 def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
-    """Give a `Progress` that shows bars on stderr, or prints lines if stderr is not a terminal.
+    """Yield a `Progress` that shows bars on stderr, or prints lines if stderr is not a terminal.
 
-    Nothing is written to stdout, so results can be piped.
+    Nothing is written to stdout.
 
     With `hidden` nothing is shown, for commands that print their results one by one.
     """
@@ -72,7 +72,7 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
     from rich.progress import Progress as RichProgress
     from rich.table import Column
 
-    # In a narrow terminal the bar shrinks first, then the text is cut; nothing wraps.
+    # In a narrow terminal the bar shrinks first, then the text is truncated; nothing wraps.
     text = Column(no_wrap=True, overflow="ellipsis")
     columns = (
         TextColumn("{task.description}", markup=False, table_column=text),
@@ -119,11 +119,11 @@ class _LogLines:
             echo(sentence, err=True)
 
     def epoch(self, metrics: Mapping[str, float], what: str, /) -> None:
-        """Print the metrics of an epoch at once."""
+        """Print the metrics of an epoch immediately."""
         echo(_epoch_sentence(metrics, what), err=True)
 
     def note(self, sentence: str, /) -> None:
-        """Print a sentence at once."""
+        """Print a sentence immediately."""
         echo(sentence, err=True)
 
 

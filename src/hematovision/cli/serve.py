@@ -16,7 +16,7 @@ from hematovision.listening import LOCAL, url_of
 __all__ = ["API_KEY", "serve"]
 
 API_KEY = "HEMATOVISION_API_KEY"
-"""The environment variable with the API key: unlike an option, it is not in the process list."""
+"""Environment variable for the API key, which as an option would appear in the process list."""
 
 
 def serve(
@@ -34,7 +34,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Another host name that requests may use, such as a proxy's; repeatable.",
+            help="Additional host name to accept, such as that of a proxy; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +47,7 @@ def serve(
         ),
     ] = None,
     threads: Annotated[
-        int, typer.Option(min=0, help="Images processed at once; 0: one more than CPUs.")
+        int, typer.Option(min=0, help="Images processed at once; 0: number of CPUs plus one.")
     ] = 0,
     queue: Annotated[int, typer.Option(min=1, help="Most images that may wait.")] = 64,
     deadline: Annotated[
@@ -63,12 +63,12 @@ def serve(
         float,
         typer.Option(min=0.1, metavar="SECONDS", help="Timeout for a request's header."),
     ] = 10.0,
-    max_connections: Annotated[int, typer.Option(min=1, help="Most open connections.")] = 1000,
+    max_connections: Annotated[int, typer.Option(min=1, help="Maximum open connections.")] = 1000,
 ) -> None:
     """Serve predictions over HTTP.
 
-    If HEMATOVISION_API_KEY is set, requests must send that key. Ctrl-C or SIGTERM stops the server
-    after it has finished pending requests.
+    If HEMATOVISION_API_KEY is set, requests must send this key. On Ctrl-C or SIGTERM, the server
+    completes pending requests and stops.
     """
     require("serve")
     with needs_extra("serve", "The HTTP server"):
@@ -93,14 +93,14 @@ def serve(
         raise typer.BadParameter(_with_option_names(str(error))) from error
     where = f"{url_of(address, port)} (documentation: /docs). Press Ctrl-C to stop."
     if not run(settings, port=port, announce=lambda: echo(where, err=True)):
-        # A decoder hangs in native code; a normal exit of the interpreter could crash.
+        # A decoder hangs in native code; a normal interpreter exit could crash.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
 
 
 def _with_option_names(message: str) -> str:
-    """Replace the field of `Settings` in a message by its option or variable."""
+    """Replace the name of a `Settings` field in a message with its option or variable."""
     name = message.partition("`")[2].partition("`")[0]
     special = {"api_key": API_KEY, "allowed_hosts": "--allowed-host"}
     option = special.get(name, "--" + name.replace("_", "-"))

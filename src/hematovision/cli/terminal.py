@@ -1,4 +1,4 @@
-"""Terminal output and exit codes: everything a command prints, and how it ends.
+"""Terminal output and exit codes.
 
 File and class names are untrusted and may contain control characters. `echo` escapes them
 (`hematovision.paths.shown`); colours are added after the escaping.
@@ -32,7 +32,7 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 FINDINGS = 3
-"""Done, with findings that a person should look at, each listed."""
+"""Done with findings, which are listed."""
 INTERRUPTED = 130
 """128 plus the number of SIGINT, as in shells."""
 CLOSED_PIPE = 141
@@ -44,7 +44,7 @@ class Styled:
     """Text with a colour."""
 
     text: str
-    colour: str | None = None  # a name that `typer.style` knows
+    colour: str | None = None  # a colour name of `typer.style`
     bold: bool = False
 
 
@@ -75,7 +75,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
         table.add_column(column, justify="right" if position else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(shown, row))
-    # A log has no width; a table in it is as wide as its content.
+    # Logs have no width: tables are as wide as their content.
     width = None if sys.stdout.isatty() else 200
     console = Console(markup=False, highlight=False, width=width)
     with console.capture() as captured:
@@ -84,7 +84,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
 
 
 def show_list(heading: str, lines: Iterable[str], most: int = 20) -> None:
-    """Print `heading` and at most `most` lines to stderr, then how many are left."""
+    """Print `heading` and at most `most` lines to stderr, then the number of remaining lines."""
     listed = list(lines)
     echo(heading, err=True)
     for line in listed[:most]:
@@ -100,7 +100,7 @@ def show_next(*arguments: object) -> None:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word for a shell; unprintable ones are written as ``$'...'``."""
+    """Quote a word for a shell, as ``$'...'`` if it is unprintable."""
     if shown(word) == word:
         return shlex.quote(word)
     escaped = shown(word.replace("\\", r"\\").replace("'", r"\'"))
@@ -108,7 +108,7 @@ def _quoted(word: str) -> str:
 
 
 def _program() -> str:
-    """Return how to call the program: by its name, or by its path if it is not on PATH."""
+    """Return the program's name, or its path if it is not on PATH."""
     if shutil.which("hematovision"):
         return "hematovision"
     program = Path(sys.executable).with_name("hematovision")
@@ -119,10 +119,7 @@ def _program() -> str:
 
 
 def exit_if_refused(refused: Sequence[ImageError]) -> None:
-    """List the images that could not be read, and exit with `FINDINGS` if there are any.
-
-    Raises `typer.Exit` if there are any.
-    """
+    """List the images that could not be read; if there are any, raise `typer.Exit(FINDINGS)`."""
     if refused:
         lines = (f"{error.path}: {error.reason}" for error in refused)
         show_list(f"Images that could not be used ({len(refused)}):", lines, most=len(refused))
@@ -146,7 +143,7 @@ def reported(*, debug: bool) -> Iterator[None]:
         _report(error, debug=debug)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
-        _report("Stopped by Ctrl-C before the work was done.", debug=debug)
+        _report("Stopped by Ctrl-C.", debug=debug)
         raise typer.Exit(INTERRUPTED) from error
     except OSError as error:
         if error.errno == errno.EPIPE:
@@ -160,24 +157,24 @@ def reported(*, debug: bool) -> Iterator[None]:
             debug=debug,
         )
         raise typer.Exit(FAILED) from error
-    except Exception as error:  # The outermost handler: print everything.
-        _report("This is a defect in HematoVision. Please report it with these lines.", debug=True)
+    except Exception as error:
+        _report("This is a bug in HematoVision. Please report it with these lines.", debug=True)
         raise typer.Exit(FAILED) from error
 
 
 @contextmanager
 def _escaped_usage_errors() -> Iterator[None]:
-    """Escape what usage errors quote from the command line; typer prints it unchanged."""
+    """Escape the arguments quoted in usage errors, which typer prints unchanged."""
     try:
         yield
     except typer.TyperException as error:
-        if type(error).__name__ != "NoArgsIsHelpError":  # Its message is the help, in lines.
+        if type(error).__name__ != "NoArgsIsHelpError":  # its message is the multi-line help
             error.message = shown(error.message)
         raise
 
 
 def _report(message: str | HematoVisionError, *, debug: bool) -> None:
-    # Only download errors have several lines; they quote nothing untrusted.
+    # Only download errors have several lines; they contain no untrusted text.
     text = str(message)
     lines = text.split("\n") if isinstance(message, DownloadError) else [text]
     try:
@@ -186,13 +183,13 @@ def _report(message: str | HematoVisionError, *, debug: bool) -> None:
         echo(Styled("Error:", "red", bold=True), f" {lines[0]}", err=True)
         for line in lines[1:]:
             echo(line, err=True)
-    except OSError:  # stderr is closed or full; the exit code remains.
+    except OSError:  # stderr is closed or full
         pass
     _discard_output()
 
 
 def _echo_traceback() -> None:
-    """Print the traceback, with the message of the error on one line."""
+    """Print the traceback, with the error message on one line."""
     error = sys.exception()
     if error is None:
         return
@@ -211,10 +208,10 @@ def _system_message(error: OSError) -> str:
 
 
 def open_standard_streams() -> None:
-    """Make sure that stdin, stdout and stderr are open and can encode any character.
+    """Open closed standard streams, and make all characters encodable.
 
-    If the caller closed one (``2>&-``), the next file opened would get its number, and what a
-    library prints would end up in a table. A locale's encoding may lack characters of a name.
+    If the caller closed a stream (``2>&-``), the next opened file would get its number, and library
+    messages would end up in it. A locale's encoding may lack characters of a file name.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -233,10 +230,7 @@ def open_standard_streams() -> None:
 
 
 def _discard_output() -> None:
-    """Discard what stdout or stderr can't take, so that exiting prints nothing.
-
-    The reader of the pipe has closed it, or the disk is full.
-    """
+    """Discard output that stdout or stderr can't write (closed pipe, full disk)."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""``demo``, ``train``, ``adapt`` and ``export``: making models."""
+"""``demo``, ``train``, ``adapt`` and ``export``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def demo(
     *,
     out: Annotated[
         Path,
-        typer.Option(metavar="FOLDER", help="Working folder; an earlier demo in it is replaced."),
+        typer.Option(metavar="FOLDER", help="Output folder; an earlier demo is replaced."),
     ] = Path("runs/demo"),
 ) -> None:
     """Run the full pipeline on synthetic cells.
@@ -40,8 +40,8 @@ def demo(
         result = run(out, progress=progress)
     show_metrics(result.metrics)
     echo(
-        "These cells are synthetic: the metrics show that the pipeline works, not how well it does "
-        "on blood."
+        "These cells are synthetic: the metrics show that the pipeline works, not how accurate it "
+        "is on real blood."
     )
     echo(f"Report: {result.report}")
     show_next("classify", result.example, "--model", result.folder)
@@ -84,9 +84,7 @@ def train(
         bool, typer.Option("--learning-curve", help="Also plot a learning curve.")
     ] = False,
 ) -> None:
-    """Train a model on a folder of cell images.
-
-    The model is then evaluated on the test split.
+    """Train a model on a folder of cell images, and evaluate it on the test split.
 
     Ctrl-C stops training early and keeps the best model so far.
     """
@@ -118,7 +116,7 @@ def train(
     if result.curve:
         _show_curve(result.curve)
     if result.interrupted:
-        echo("Training was stopped by Ctrl-C; this is the best model so far.")
+        echo("Training was stopped by Ctrl-C; the best model so far was saved.")
     echo(f"Model: {result.folder}")
     echo(f"Report: {result.report}")
     show_next("classify", "IMAGES", "--model", result.folder)
@@ -145,8 +143,8 @@ def adapt(
 ) -> None:
     """Adapt a model to another lab.
 
-    Needs a few dozen images from that lab or, better, up to a hundred labelled ones: some of each
-    class, from several fields. Classes without images are kept.
+    Needs a few dozen images from that lab, ideally up to a hundred labelled images of all classes
+    from several fields. Classes without images are kept.
     """
     _hush_tensorflow()
     from hematovision.workflows.adapt import adapt as run
@@ -183,12 +181,12 @@ def export(
 
 
 def _hush_tensorflow() -> None:
-    """Keep TensorFlow's messages about the CPU off the screen, unless its level is set."""
+    """Hide TensorFlow's messages about the CPU, unless its log level is set."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def _blocks(text: str) -> int | None:
-    """Read a number of blocks, or "all", which is None."""
+    """Parse a number of blocks; "all" becomes None."""
     if text == "all":
         return None
     if text.isascii() and text.isdigit() and 1 <= int(text) <= 17:
@@ -214,7 +212,7 @@ def _show_changes(changes: PredictionChanges) -> None:
 
 
 def _show_curve(curve: Sequence[CurvePoint]) -> None:
-    """Show the learning curve, and whether more images would help."""
+    """Show the learning curve, and whether more images are likely to help."""
     from hematovision.reporting.learning_curve import curve_rows, curve_sentence
     from hematovision.reporting.wording import interval, percent, points, points_interval
 
@@ -236,7 +234,7 @@ def _show_curve(curve: Sequence[CurvePoint]) -> None:
 
 
 def _range(counts: Sequence[int]) -> str:
-    """Write the fewest and the most images of a class."""
+    """Format the smallest and the largest number of images per class."""
     if not counts:
         return ""
     fewest, most = min(counts), max(counts)

@@ -1,1 +1,1 @@
-"""Tables of rows: what they look like on disk, and how an interrupted one is resumed."""
+"""Tables of rows: file formats, and resuming interrupted runs."""

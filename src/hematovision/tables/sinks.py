@@ -1,10 +1,10 @@
-r"""Tables of rows: CSV, JSON lines or Parquet, row by row, in memory that does not grow.
+r"""Write tables as CSV, JSON lines or Parquet, row by row in constant memory.
 
-All three hold the same: the columns of a `Schema`, numbers rounded to six digits after the point,
-and an empty cell or null where a row has no number. Text is UTF-8. The name of the image is
-written by `hematovision.paths.escape_name`: a byte that is not UTF-8 or a control character becomes
-a backslash and its code, ``caf\xe9.png``, and `unescape_name` restores it. In CSV, text that a
-spreadsheet would take for a formula gets an apostrophe in front (`hematovision.paths.csv_cell`).
+All formats have the columns of a `Schema`, numbers rounded to six decimals, and an empty cell or
+null for missing values. Text is UTF-8. Image names are escaped (`hematovision.paths.escape_name`):
+bytes that are not UTF-8 and control characters become backslash codes, as in ``caf\xe9.png``;
+`unescape_name` restores them. In CSV, text that a spreadsheet would treat as a formula gets a
+leading apostrophe (`hematovision.paths.csv_cell`).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = ["SUFFIXES", "Table", "check_table", "csv_table", "open_table", "parqu
 
 DIGITS = 6
 ROWS_PER_GROUP = 4096
-"""Rows that a Parquet file holds back before it writes them together: some hundred kB."""
+"""Rows per Parquet row group, a few hundred kB."""
 
 
 class Table(Protocol):
-    """Takes one row after the other."""
+    """Writes rows one by one."""
 
     def write(self, values: Mapping[str, Value], /) -> None:
         """Add a row, by column."""
 
     def finish(self) -> None:
-        """Write what was held back; called once, after the last row."""
+        """Write buffered rows; called once, after the last row."""
 
 
 class _Csv:
@@ -112,11 +112,11 @@ _KINDS: Mapping[str, Callable[[BinaryIO, Schema], Table]] = {
 }
 
 SUFFIXES = tuple(_KINDS)
-"""The kinds of table, by the suffix of the file."""
+"""Table formats by file suffix."""
 
 
 def csv_table(stream: BinaryIO, schema: Schema) -> Table:
-    """Return a table that writes CSV to `stream`, its header at once."""
+    """Return a table that writes CSV to `stream`, starting with the header."""
     return _Csv(stream, schema)
 
 
@@ -129,10 +129,10 @@ def parquet_table(stream: BinaryIO, schema: Schema, *, metadata: Mapping[str, st
 
 
 def check_table(path: Path) -> None:
-    """Check that a table of this name can be written, before the work begins.
+    """Check that a table can be written to `path`, before work begins.
 
-    Raises `OutputError` if the suffix is none of `SUFFIXES`, or a folder, device or pipe has that
-    name. Raises `MissingExtraError` if it is a Parquet file and pyarrow is not installed.
+    Raises `OutputError` if the suffix is not in `SUFFIXES`, or `path` is a folder, device or pipe.
+    Raises `MissingExtraError` for Parquet if pyarrow is not installed.
     """
     if _kind(path) is _Parquet:
         require("parquet")
@@ -141,7 +141,7 @@ def check_table(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
         raise OutputError(
-            f"The table {path} cannot be written: {what} has that name. Choose another."
+            f"The table {path} cannot be written: {what} has this name. Choose another name."
         )
 
 
@@ -162,21 +162,21 @@ def open_table(path: Path, schema: Schema) -> Iterator[Table]:
         try:
             yield table
         finally:
-            table.finish()  # after an error too: Parquet's writer must not outlive its stream
+            table.finish()  # even after an error: Parquet's writer must not outlive its stream
 
 
 def _kind(path: Path) -> Callable[[BinaryIO, Schema], Table]:
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise OutputError(
-            f"The table {path} ends in {path.suffix or 'nothing'!r}; expected one of "
-            f"{', '.join(SUFFIXES)}, which decides its format. Rename it."
+            f"The name of the table {path} must end in {', '.join(SUFFIXES)}; the suffix "
+            f"selects the format. Received: {path.suffix!r}. Rename it."
         )
     return kind
 
 
 class _Guarded:
-    """A table whose system errors name the file."""
+    """A table whose system errors become an `OutputError` that names the file."""
 
     def __init__(self, path: Path, table: Table) -> None:
         self._path = path

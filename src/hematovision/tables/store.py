@@ -1,9 +1,9 @@
-"""The resumable store: the rows of a table that is being made, in an SQLite file next to it.
+"""The resumable store: the rows of an unfinished table, in an SQLite file next to it.
 
-The store of ``cells.csv`` is ``cells.csv.resume``. It holds each image's rows with the state of its
-file, what the rows were computed with, and whether the table is finished. It is committed every two
-seconds: a killed process or a power failure costs no more work than that. While a process uses a
-store, it holds a lock on ``cells.csv.resume-running``.
+The store of ``cells.csv`` is ``cells.csv.resume``. It contains each image's rows and file stamp,
+the run's identity (model and thresholds), and whether the table is finished. It is committed every
+two seconds, the most work that a killed process or a power failure can lose. A process that uses a
+store locks ``cells.csv.resume-running``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]  # fmt: skip
 
 COMMIT_SECONDS = 2.0
-"""Most work lost with a killed process. A commit takes some 35 ms on a disk, less than 2% of it."""
+"""Seconds between commits. A commit takes about 35 ms on a hard disk, less than 2% of this."""
 
 _VERSION = {"application_id": 0x48765273, "user_version": 1}
 _TABLES = (
@@ -60,53 +60,50 @@ _JOURNAL = b'{"hematovision_journal": 1'
 _MAX_LINE = 2**20
 
 Identity: TypeAlias = Mapping[str, Any]
-"""What rows are computed with: hashes and thresholds, as values of JSON."""
+"""What rows depend on: hashes and thresholds, as JSON values."""
 
 
 class Stored(NamedTuple):
     """An image whose rows are stored."""
 
     stamp: str  # the state of its file when it was read; see `file_stamp`
-    # whether to read it again even if the file is unchanged, since it could not be read
+    # whether it could not be read and must be tried again
     retry: bool
 
     def is_done(self, stamp: str | None) -> bool:
-        """Return whether the rows are those of an image that has `stamp` now."""
+        """Return whether the rows are valid for an image with this stamp."""
         return not self.retry and self.stamp == stamp
 
 
 def file_stamp(path: Path) -> str:
-    """Return a file's size in bytes and time of change in ns; empty if there is no such file."""
+    """Return a file's size in bytes and modification time in ns; empty if there is no file."""
     try:
         found = path.stat()
-    except (OSError, ValueError):  # the latter: a name that no file can have
+    except (OSError, ValueError):  # ValueError: not a valid file name
         return ""
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def run_identity(identity: Identity, schema: Schema) -> dict[str, Any]:
-    """Return the identity of a table: what its rows are computed with, and their columns."""
+    """Return the identity of a table: what its rows depend on, and their columns."""
     return {**identity, "columns": list(schema.names)}
 
 
 def check_identity(place: object, found: Identity, expected: Identity) -> None:
-    """Check that the rows in `place` were computed with the same as new ones will be.
-
-    Raises `OutputError` if not.
-    """
+    """Raise an `OutputError` if the rows in `place` have a different identity than new rows."""
     others = [key.replace("_", " ") for key in expected if found.get(key) != expected[key]]
     if others:
         raise OutputError(
-            f"{place} was started with other values of {', '.join(others)}: rows of both do not "
-            "belong in one table. Use the same --model as before, choose another --out, or run "
+            f"{place} was started with a different {', '.join(others)}, so its rows cannot be "
+            "mixed with new ones. Use the same --model as before, choose another --out, or run "
             "without --resume to start over."
         )
 
 
 class RunImages:
-    """The images of a run, in order and each once, in a temporary SQLite table.
+    """The images of a run in order, without duplicates, in a temporary SQLite table.
 
-    Memory stays flat: the table is on disk once it exceeds 2 MB, some 20,000 images.
+    Memory use is constant: the table moves to disk above 2 MB, about 20,000 images.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
@@ -142,7 +139,7 @@ class RunImages:
             yield
         except sqlite3.Error as error:
             raise OutputError(
-                f"The list of images cannot be kept in the folder for temporary files: {error}. "
+                f"The list of images cannot be written to the folder for temporary files: {error}. "
                 "Free some space there, or set TMPDIR to another folder."
             ) from error
 
@@ -150,17 +147,18 @@ class RunImages:
 class Store:
     """The rows of a run's images; see `open_store`.
 
-    An image is done if its rows are stored, its file is unchanged, and none of the rows is an
-    error. Rows of images that are not in the run stay in the file and are ignored.
+    An image is done if its rows are stored without an error and its file is unchanged. Rows of
+    images that are not in the run stay in the file and are ignored.
 
     Attributes
     ----------
     left : int
         Number of images to process.
     before : int
-        Number of images done before. One with an error counts once `add` finds the same error.
+        Number of images done before. An image with an error counts once `add` receives the same
+        error again.
     changed : bool
-        Whether the table has to be written.
+        Whether the table must be written.
     """
 
     def __init__(
@@ -181,14 +179,14 @@ class Store:
         """Yield the images to process, in order; `add` their rows in the same order."""
         for image, left in zip(self._images, self._left, strict=True):
             if left:
-                # Before it is read: a change in between is then noticed the next time.
+                # Before reading, so that a change during reading is noticed by the next run.
                 self._reading.append((image, file_stamp(image)))
                 yield image
 
     def add(self, rows: Iterable[Mapping[str, Value]]) -> None:
         """Store the rows of the next image of `todo`.
 
-        Raises `OutputError` if they cannot be written. What was committed before stays.
+        Raises `OutputError` if they cannot be written. Committed rows stay.
         """
         image, stamp = self._reading.popleft()
         data = json.dumps([list(row.values()) for row in rows]).encode()
@@ -203,9 +201,9 @@ class Store:
             self.commit()
 
     def rows(self) -> Iterator[dict[str, Value]]:
-        """Yield all rows in the order of the images, once every image has some.
+        """Yield all rows in the order of the images; every image must have rows.
 
-        Raises `OutputError` if the store was damaged in the meantime.
+        Raises `OutputError` if the store is damaged.
         """
         for image in self._images:
             with _using(self.path):
@@ -216,7 +214,7 @@ class Store:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """Record that the table is finished, once the block has written it."""
+        """Record that the table is finished after the block has written it."""
         self._finish("")
         yield
         self._finish(self._digest)
@@ -274,12 +272,12 @@ def open_store(
     path = store_path(table)
     ensure_folder(path.parent)
     with _held(table, path):
-        with open_own(path) as stream, writing(path):  # refuses links, which SQLite would follow
+        with open_own(path) as stream, writing(path):  # rejects links, which SQLite would follow
             if not resume:
                 stream.truncate(0)
         delete_leftovers(table)
         if not resume:
-            _remove(path.with_name(f"{path.name}-journal"))  # of SQLite, left by a killed process
+            _remove(path.with_name(f"{path.name}-journal"))  # SQLite's, left by a killed process
             _remove(_journal_path(table) if _has_journal(table) else None)
         with closing(_connect(path)) as db:
             with _using(path):
@@ -298,11 +296,11 @@ def open_store(
 
 
 def _held(table: Path, path: Path) -> AbstractContextManager[None]:
-    """Keep other processes from writing the same table."""
+    """Prevent other processes from writing the same table."""
     lock = path.with_name(f"{path.name}-running")
     return hold_lock(
         lock,
-        f"Another process is writing the table {table}: it holds {lock}. Wait until it has "
+        f"Another process is writing the table {table} (lock file {lock}). Wait until it has "
         "finished, or choose another --out.",
     )
 
@@ -312,7 +310,7 @@ def _using(path: Path) -> Iterator[None]:
     """Turn errors of SQLite into an `OutputError` that names the store."""
     try:
         yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: damaged text
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # UnicodeDecodeError: damaged text
         number = _ERRORS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         if number is None:
             raise _damaged(path, str(error)) from error
@@ -322,8 +320,8 @@ def _using(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, what: str) -> OutputError:
     return OutputError(
-        f"{path} cannot be resumed: {what}. Expected the store of a run with --out. Delete or move "
-        "it and run again to start over."
+        f"{path} cannot be resumed: {what}. Expected the store of a run with --out. To start over, "
+        "delete or move it and run again."
     )
 
 
@@ -333,7 +331,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path, identity: Identity) -> None:
-    """Create the tables in a new file; check those of another, and that its rows fit."""
+    """Create the tables in a new file; check the format and identity of an existing file."""
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA cache_size = -256")  # kB; the default of 2 MB is no faster here
     if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -370,7 +368,7 @@ def _set_finished(db: sqlite3.Connection, images: str) -> None:
 
 
 def _find(db: sqlite3.Connection, image: Path) -> tuple[str, bytes] | None:
-    """Return the stamp and the rows of an image; None if there are none, or they are damaged."""
+    """Return the stamp and the rows of an image; None if missing or damaged."""
     key = _key(image)
     query = "SELECT stamp, rows, checksum FROM results WHERE path = ?"
     found = db.execute(query, (key,)).fetchone()
@@ -412,7 +410,7 @@ def _adopt_journal(db: sqlite3.Connection, table: Path, schema: Schema) -> None:
     if not _has_journal(table) or db.execute("SELECT 1 FROM results").fetchone():
         return
     journal, finished = _journal_path(table), ""
-    # A torn or damaged line ends it; the images of the lines after it are processed again.
+    # Reading stops at a damaged line; the images after it are processed again.
     with journal.open("rb") as stream, suppress(ValueError, TypeError, LookupError, RecursionError):
         check_identity(journal, json.loads(stream.readline(_MAX_LINE)), _identity(db))
         while line := stream.readline(_MAX_LINE):
