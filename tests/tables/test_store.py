@@ -292,7 +292,7 @@ def test_another_model_is_an_error_that_names_the_way_out(squares: Path, tmp_pat
     ):
         text = json.dumps(json.loads(kept) | other)
         change(out, "UPDATE run SET value = ? WHERE key = 'identity'", text)
-        with pytest.raises(OutputError, match=rf"different {names}, .*Use the same --model"):
+        with pytest.raises(OutputError, match=rf"settings \({names}\), .*Use the same --model"):
             run(squares, out, resume=True)
     change(out, "UPDATE run SET value = ? WHERE key = 'identity'", kept)
     assert run(squares, out, resume=True).before == 4

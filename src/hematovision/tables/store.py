@@ -94,8 +94,8 @@ def check_identity(place: object, found: Identity, expected: Identity) -> None:
     others = [key.replace("_", " ") for key in expected if found.get(key) != expected[key]]
     if others:
         raise OutputError(
-            f"{place} was started with a different {', '.join(others)}, so its rows cannot be "
-            "mixed with new ones. Use the same --model as before, choose another --out, or run "
+            f"{place} was started with different settings ({', '.join(others)}), so its rows "
+            "cannot be mixed with new rows. Use the same --model as before, choose another --out, or run "
             "without --resume to start over."
         )
 
