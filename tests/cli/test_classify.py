@@ -56,7 +56,7 @@ def test_each_prediction_is_one_line_in_a_terminal(
     assert lines[str(cell_images / "cut.png")].startswith("refused ")
 
 
-def test_images_of_other_formats_are_listed_by_name_and_the_rest_goes_on(
+def test_images_of_other_formats_are_listed_and_the_rest_processed(
     run, colour_model, cell_images: Path
 ):
     for name in ("cell.czi", "cell.lif", "notes.txt", "cells.csv"):
@@ -225,14 +225,14 @@ def test_without_bundled_models_the_next_step_is_printed(run, monkeypatch):
     assert "no bundled models. Train one" in result.stdout
 
 
-def test_json_lines_hold_one_object_a_line(run, colour_model, cell_images: Path, tmp_path: Path):
+def test_json_lines_have_one_object_per_line(run, colour_model, cell_images: Path, tmp_path: Path):
     table = tmp_path / "predictions.jsonl"
     run("classify", cell_images, "--model", colour_model, "--out", table)
     objects = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
     assert [Path(row["path"]).stem for row in objects] == ["blue", "green", "red"]
 
 
-def test_a_recognised_image_shows_its_class_and_how_sure(capsys):
+def test_a_recognised_image_shows_its_class_and_confidence(capsys):
     prediction = Prediction("a.png", ("RBC", "WBC"), "WBC", (0.029, 0.971), 0.971, 1.0, "accepted")
     lines = command._Lines(prediction.classes)
     lines.write(prediction.values())

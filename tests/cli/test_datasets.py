@@ -87,7 +87,7 @@ def test_boxes_that_give_no_image_are_listed_and_the_exit_code_is_three(
     assert "Next:" not in result.stdout
 
 
-def test_a_taxonomy_that_is_not_known_is_an_error(run, synthetic: Path, tmp_path: Path):
+def test_an_unknown_taxonomy_is_an_error(run, synthetic: Path, tmp_path: Path):
     result = run(
         "data",
         "import",

@@ -65,7 +65,7 @@ def test_the_version_is_that_of_the_package(run):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"]])
-def test_help_waits_for_no_heavy_library(arguments):
+def test_help_imports_no_heavy_library(arguments):
     code = (
         "import sys\nfrom hematovision.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
@@ -159,7 +159,7 @@ def test_a_number_of_blocks_or_all(text, blocks):
 
 
 @pytest.mark.parametrize("text", ["0", "18", "-1", "1.5", "\u0661", ""])
-def test_no_number_of_blocks(text):
+def test_an_invalid_number_of_blocks_is_wrong_usage(text):
     with pytest.raises(typer.BadParameter, match="from 1 to 17, or all"):
         train._blocks(text)
 
@@ -195,7 +195,7 @@ def test_debug_can_be_set_in_the_environment(run, monkeypatch):
     assert "Traceback" in run("data", "check", "x").stderr
 
 
-def test_an_unexpected_error_is_called_a_defect_and_shown_in_full(run, monkeypatch):
+def test_an_unexpected_error_is_called_a_bug_and_shown_in_full(run, monkeypatch):
     fail_with(monkeypatch, RuntimeError("index 7"))
     result = run("data", "check", "x")
     assert result.exit_code == 1
@@ -226,13 +226,13 @@ def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
     assert "No such command 'nonsense'" in capsys.readouterr().err
 
 
-def test_a_broken_pipe_is_no_error_to_speak_of(run, monkeypatch):
+def test_a_broken_pipe_prints_no_error(run, monkeypatch):
     fail_with(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe"))
     result = run("data", "check", "x")
     assert (result.exit_code, result.output) == (terminal.CLOSED_PIPE, "")
 
 
-def test_too_little_memory_is_no_defect(run, monkeypatch):
+def test_too_little_memory_is_not_a_bug(run, monkeypatch):
     fail_with(monkeypatch, MemoryError())
     result = run("data", "check", "x")
     assert result.exit_code == 1
@@ -256,7 +256,7 @@ def test_a_closed_pipe_ends_the_program_quietly(colour_model, cell_images: Path)
         assert process.wait() == terminal.CLOSED_PIPE == 141
 
 
-def test_control_c_while_the_program_loads_is_no_traceback():
+def test_control_c_while_the_program_loads_prints_no_traceback():
     code = (
         "import builtins, sys\n"
         "from hematovision.cli import main\n"

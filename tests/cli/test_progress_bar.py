@@ -69,7 +69,7 @@ def test_no_terminal_is_too_narrow_for_one_line(clock, monkeypatch, columns):
         assert "Classifying 2,100 of 20,000, 210 images/s, 1:26 left" in lines_shown[-1]
 
 
-def test_the_pace_is_that_of_the_last_half_minute(clock):
+def test_the_rate_is_that_of_the_last_half_minute(clock):
     rate = module._Rate("classifying")
     assert rate.sentence(1, 20_000) == "Classifying 1 of 20,000"
     for second in range(1, 101):
@@ -81,7 +81,7 @@ def test_the_pace_is_that_of_the_last_half_minute(clock):
     assert rate.sentence(20_000, 20_000) == "Classifying 20,000 of 20,000, 82 images/s, took 4:06"
 
 
-def test_slow_work_and_work_without_a_total_have_a_pace_too(clock):
+def test_slow_work_and_work_without_a_total_have_a_rate_too(clock):
     slow, endless = module._Rate("training"), module._Rate("downloading")
     assert slow.sentence(0, 4000) == "Training 0 of 4,000"
     assert endless.sentence(0, 0) == "Downloading 0"

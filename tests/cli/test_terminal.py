@@ -161,7 +161,7 @@ def test_a_reader_that_leaves_early_is_no_error(arguments):
 
 
 @posix
-def test_a_locale_without_the_characters_of_a_name_is_no_defect(tmp_path, colour_model):
+def test_a_locale_without_the_characters_of_a_name_is_not_a_bug(tmp_path, colour_model):
     write_square(tmp_path / "細胞.png", COLOURS["red"], side=40)
     (tmp_path / "caf\udce9.png").write_bytes(b"")
     done = subprocess.run(

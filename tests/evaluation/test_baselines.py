@@ -110,7 +110,7 @@ def test_images_without_a_box_are_left_out_of_the_box_baseline():
 
 
 @pytest.mark.parametrize("side", ["train", "evaluated"])
-def test_boxes_unknown_on_one_side_make_no_baseline(side):
+def test_boxes_must_be_known_in_both_splits(side):
     known, unknown = np.array([[0.0, 0, 5, 5], [0, 0, 50, 50]]), np.full((2, 4), np.nan)
     labels = np.array([0, 1])
     train = TrainingSplit(labels, boxes=unknown if side == "train" else known)
@@ -137,7 +137,7 @@ def read_boxes(folder, split):
     return np.array(labels), np.array(boxes)
 
 
-def test_two_thresholds_on_the_box_get_96_percent_of_bccd_right(real_data):
+def test_two_thresholds_on_the_box_classify_96_percent_of_bccd(real_data):
     labels, boxes = read_boxes(real_data / "bccd", "train")
     evaluated, evaluated_boxes = read_boxes(real_data / "bccd", "test")
     found = baselines(evaluated, 3, train=TrainingSplit(labels, boxes=boxes), boxes=evaluated_boxes)

@@ -32,7 +32,7 @@ from hematovision.evaluation.intervals import (
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_gives_the_published_intervals(successes, n, low, high):
+def test_wilson_equals_the_published_intervals(successes, n, low, high):
     assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -58,7 +58,7 @@ def test_wilson_contains_the_estimate_and_stays_within_zero_and_one(counts):
     assert low < high
 
 
-def test_f1_interval_is_wilsons_of_the_overlap_put_on_the_scale_of_f1():
+def test_f1_interval_is_wilsons_interval_of_the_overlap_converted_to_f1():
     low, high = wilson(8, 10)
     assert f1_interval(8, 2) == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)))
     assert f1_interval(0, 0) is None

@@ -15,7 +15,7 @@ def test_all_is_complete():
     assert exported == set(evaluation.__all__)
 
 
-def test_importing_brings_nothing_heavy():
+def test_importing_loads_nothing_heavy():
     code = (
         "import sys, hematovision.evaluation\n"
         "heavy = {'matplotlib', 'jinja2', 'pandas', 'scipy', 'sklearn', 'tensorflow', 'keras'}\n"

@@ -40,7 +40,7 @@ def test_without_groups_proportions_have_wilsons_interval(clumped):
     assert doubt.precision(1) == wilson(80, 100)
 
 
-def test_a_group_for_every_image_is_no_grouping(clumped):
+def test_a_group_for_every_image_means_independent_images(clumped):
     labels, predicted, _ = clumped
     assert uncertainty(labels, predicted, np.arange(200)).method == "wilson"
 
@@ -174,7 +174,7 @@ def test_errors_in_groups_widen_every_interval():
         )
 
 
-def test_a_group_for_every_image_is_no_grouping_of_pairs(pair):
+def test_a_group_for_every_image_means_independent_pairs(pair):
     assert paired(*pair, groups=np.arange(200)).method == "tango"
 
 

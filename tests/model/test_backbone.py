@@ -25,7 +25,7 @@ def test_an_images_features_do_not_depend_on_what_shares_its_batch(backbone, cel
     np.testing.assert_array_equal(np.concatenate(pairs), together)
 
 
-def test_nor_on_the_number_of_workers_nor_on_the_memory_layout(backbone, weights, cells):
+def test_features_do_not_depend_on_workers_or_memory_layout(backbone, weights, cells):
     together = backbone.features(cells[:4])
     np.testing.assert_array_equal(Backbone(weights, workers=1).features(cells[:4]), together)
     np.testing.assert_array_equal(backbone.features(np.asfortranarray(cells[:4])), together)
@@ -60,7 +60,7 @@ def test_it_uses_all_processors_by_default(weights):
         np.zeros((1, 160, 160, 3), np.uint8),
     ],
 )
-def test_arrays_that_are_no_fitted_images_are_refused(backbone, images):
+def test_arrays_of_other_shapes_or_types_are_refused(backbone, images):
     with pytest.raises(ModelError, match=r"\(N, 224, 224, 3\).*Received"):
         backbone.features(images)
 

@@ -149,7 +149,7 @@ def test_only_listed_files_are_read(run_folder):
         read_bundle(run_folder).read("notes.txt")
 
 
-def test_sealing_takes_changes_and_new_files_in(run_folder):
+def test_sealing_includes_changed_and_new_files(run_folder):
     (run_folder / "metrics.json").write_text('{"accuracy": 1.0}')
     (run_folder / "history.csv").write_text("epoch,loss\n1,0.25\n")
     (run_folder / "MODEL_CARD.md").unlink()

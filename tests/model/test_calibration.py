@@ -21,14 +21,14 @@ def loss(logits, labels):
 
 
 @pytest.mark.parametrize("factor", [0.4, 1.0, 3.0])
-def test_the_temperature_by_which_logits_were_spoilt_is_found(factor):
+def test_the_temperature_of_distorted_logits_is_recovered(factor):
     logits, labels = predicted()
     found = fit_calibration(logits * factor, labels)
     assert found.temperature == pytest.approx(factor, rel=0.04)
     assert found.bias == pytest.approx(np.zeros(4), abs=0.1)
 
 
-def test_the_bias_by_which_logits_were_spoilt_is_found():
+def test_the_bias_of_distorted_logits_is_recovered():
     logits, labels = predicted()
     bias = np.array([2.0, -1.0, 0.5, -1.5])
     found = fit_calibration(2 * (logits - bias), labels)
@@ -36,7 +36,7 @@ def test_the_bias_by_which_logits_were_spoilt_is_found():
     assert found.bias == pytest.approx(bias, abs=0.1)
 
 
-def test_nothing_near_it_is_better():
+def test_the_fit_is_a_minimum():
     logits, labels = predicted(3000)
     logits = 2 * logits + [3, 0, 0, -2]
     found = fit_calibration(logits, labels)
@@ -49,7 +49,7 @@ def test_nothing_near_it_is_better():
         assert least <= loss(other.apply(logits), labels) + 1e-4
 
 
-def test_a_class_that_was_weighed_up_in_training_gets_its_share_back():
+def test_class_frequencies_are_restored_after_class_weighting():
     # Trained as if both were alike frequent; nine of ten are of the first.
     rng = np.random.default_rng(0)
     labels = (rng.random(5000) < 0.1).astype(int)
@@ -59,20 +59,20 @@ def test_a_class_that_was_weighed_up_in_training_gets_its_share_back():
     assert shares == pytest.approx([0.9, 0.1], abs=0.01)
 
 
-def test_a_few_faultless_images_do_not_make_a_model_sure_of_everything():
+def test_a_few_correct_images_do_not_cause_overconfidence():
     logits = np.eye(3)[np.arange(30) % 3] * 4
     labels = np.arange(30) % 3
     confidence = softmax(fit_calibration(logits, labels).apply(logits)).max()
     assert confidence == pytest.approx(31 / 32, abs=1e-3)
 
 
-def test_few_images_move_a_bias_by_no_more_than_its_prior_allows():
+def test_the_prior_limits_biases_fitted_to_few_images():
     found = fit_calibration(np.zeros((10, 2)), np.array([0] + [1] * 9))
     # The odds give 2.2; the prior shrinks it.
     assert 1 < found.bias[1] - found.bias[0] < 1.8
 
 
-def test_a_class_without_images_is_not_argued_away():
+def test_a_class_without_images_is_not_suppressed():
     logits, labels = predicted(2000)
     kept = labels != 3
     found = fit_calibration(logits[kept], labels[kept])
@@ -86,7 +86,7 @@ def test_without_images_nothing_changes():
     assert found.bias.tolist() == [0, 0, 0]
 
 
-def test_a_hopeless_model_ends_at_the_bound():
+def test_a_useless_model_reaches_the_bound():
     logits, labels = predicted(500)
     found = fit_calibration(-logits, labels)
     assert found.temperature == pytest.approx(20)

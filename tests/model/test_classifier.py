@@ -155,7 +155,7 @@ def test_a_batch_gives_arrays_and_each_row_is_its_images_own(classifier, cells):
         classifier.predict_batch(cells / 255)
 
 
-def test_features_and_feature_maps_are_there_for_explanations(classifier, cells, head):
+def test_features_and_feature_maps_are_available(classifier, cells, head):
     features, maps = classifier.features(cells[:2]), classifier.feature_maps(cells[:2])
     np.testing.assert_allclose(maps.mean(axis=(1, 2)), features, atol=1e-5)
     np.testing.assert_allclose(
@@ -246,7 +246,7 @@ def test_a_missing_model_is_an_error_never_a_prediction():
         Classifier.load("no-such-model")
 
 
-def test_a_defect_in_reading_is_not_taken_for_a_bad_image(colours, files, monkeypatch):
+def test_a_bug_in_reading_is_not_reported_as_a_bad_image(colours, files, monkeypatch):
     def fail(_path, **_options):
         raise KeyError("defect")
 
@@ -255,7 +255,7 @@ def test_a_defect_in_reading_is_not_taken_for_a_bad_image(colours, files, monkey
         colours.predict(files)
 
 
-def test_a_score_that_is_no_number_is_sent_to_review(colours, monkeypatch):
+def test_a_nan_score_is_sent_for_review(colours, monkeypatch):
     nan = [np.array([[0.9, 0.05, 0.05]], np.float32), np.array([np.nan], np.float32)]
     monkeypatch.setattr(module, "run_one", lambda *_: nan)
     prediction = colours.predict_images([plain(1, 2, 3)])[0]
@@ -324,7 +324,7 @@ def test_a_lack_of_memory_in_onnx_runtime_is_a_memory_error():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of memory that is heeded")
-def test_a_run_goes_on_where_memory_ends(old_bundle, tmp_path):
+def test_a_run_continues_if_memory_runs_out(old_bundle, tmp_path):
     PIL.Image.new("L", (8000, 8000), 200).save(tmp_path / "b-large.png")
     for name in "ac":
         images.write(tmp_path / f"{name}.png", plain(200, 10, 10))

@@ -25,7 +25,7 @@ def layer(rng, inputs: int, outputs: int):
 
 
 @pytest.mark.parametrize("hidden", [(), (16,), (32, 8)])
-def test_slopes_are_those_of_small_steps(hidden):
+def test_slopes_equal_finite_differences(hidden):
     rng = np.random.default_rng(len(hidden))
     widths = (1280, *hidden, 4)
     head = Head(tuple(layer(rng, a, b) for a, b in itertools.pairwise(widths)))
@@ -42,7 +42,7 @@ def test_slopes_are_those_of_small_steps(hidden):
         np.testing.assert_allclose(slopes[:, k], rise, atol=2e-4)
 
 
-def test_a_class_is_seen_where_its_channel_is_worked_out_by_hand():
+def test_grad_cam_equals_a_map_computed_by_hand():
     kernel = np.zeros((1280, 2))
     kernel[0] = 3, -1  # Channel 0 is evidence for class 0 and against class 1.
     head = Head(((kernel, np.array([0.5, 0.5])),))
@@ -136,7 +136,7 @@ def pink() -> np.ndarray:
     return np.full((300, 360, 3), (230, 190, 200), np.uint8)
 
 
-def test_colours_get_lighter_throughout_so_that_they_hold_in_grey():
+def test_colours_increase_in_lightness():
     colours = colour_of(np.linspace(0, 1, 101, dtype=np.float32))
     lightness = colours @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(lightness) > 0).all()
@@ -157,7 +157,7 @@ def test_places_without_evidence_stay_and_the_peak_turns_yellow(pink):
     np.testing.assert_allclose(found[int(y * 300), int(x * 360)], expected, atol=3)
 
 
-def test_a_ring_stands_around_the_hottest_point(pink):
+def test_a_ring_marks_the_hottest_point(pink):
     found = draw_overlay(pink, hot_at(1, 5)).astype(int)
     x, y = hottest_point(hot_at(1, 5))
     radius = 360 / 48 + 3
@@ -192,7 +192,7 @@ def test_small_crops_are_enlarged_and_large_fields_reduced(height, width, expect
     assert draw_overlay(image, hot_at(2, 2)).shape == (*expected, 3)
 
 
-def test_a_caption_stands_below_and_is_cut_to_the_width(pink):
+def test_a_caption_is_below_and_truncated_to_the_width(pink):
     found = draw_overlay(pink, hot_at(3, 3), "WBC  99.0%")
     plain = draw_overlay(pink, hot_at(3, 3))
     np.testing.assert_array_equal(found[:300], plain)

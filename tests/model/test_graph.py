@@ -50,7 +50,7 @@ def keras_classifier(keras_mobilenet, weights, head):
     return model
 
 
-def test_it_gives_what_keras_gives(keras_classifier, outputs, cells):
+def test_it_equals_keras(keras_classifier, outputs, cells):
     probabilities, features, feature_map = keras_classifier.predict(
         white_balanced(cells), verbose=0
     )
@@ -62,7 +62,7 @@ def test_it_gives_what_keras_gives(keras_classifier, outputs, cells):
     assert np.ptp(outputs["probabilities"], axis=0).max() > 0.02
 
 
-def test_it_gives_what_keras_gives_on_real_images(keras_classifier, model_bytes, real_data):
+def test_it_equals_keras_on_real_images(keras_classifier, model_bytes, real_data):
     from hematovision.images import load
 
     paths = sorted((real_data / "bccd").rglob("*.jpg"))[:3]
@@ -204,7 +204,7 @@ def test_it_is_a_valid_model_that_older_runtimes_open(model_bytes):
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
 
 
-def test_what_it_was_written_from_comes_back_bit_by_bit(model_bytes, weights, head, novelty):
+def test_the_parts_are_read_back_bit_for_bit(model_bytes, weights, head, novelty):
     parts = read_classifier_graph(model_bytes)
     assert parts.weights.sha256 == weights.sha256
     for found, given in zip(parts.head.layers, head.layers, strict=True):
@@ -217,13 +217,13 @@ def test_what_it_was_written_from_comes_back_bit_by_bit(model_bytes, weights, he
     np.testing.assert_array_equal(parts.novelty.basis, novelty.basis)
 
 
-def test_weights_outside_have_to_be_handed_over(weights, head, novelty):
+def test_external_weights_must_be_passed(weights, head, novelty):
     model = classifier_graph(weights, head, novelty, external="hematology.weights")
     assert read_classifier_graph(model, weights).weights is weights
     with pytest.raises(BundleError, match="Conv1/kernel"):
         read_classifier_graph(model)
 
 
-def test_what_is_no_onnx_model_is_a_bundle_error():
+def test_a_file_that_is_not_onnx_is_a_bundle_error():
     with pytest.raises(BundleError, match="cannot be read"):
         read_classifier_graph(b"\xff\xff no model")

@@ -41,7 +41,7 @@ def test_calibration_divides_the_logits_and_shifts_them():
     )
 
 
-def test_softmax_bears_large_logits():
+def test_softmax_is_stable_for_large_logits():
     np.testing.assert_allclose(softmax(np.array([[1000.0, 1000.0, -1000.0]])), [[0.5, 0.5, 0]])
     np.testing.assert_allclose(log_softmax(np.array([[0.0, 0.0]])), np.log([[0.5, 0.5]]))
 

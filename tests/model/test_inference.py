@@ -37,7 +37,7 @@ def test_an_endless_supply_is_read_no_further_than_needed():
     assert not [thread for thread in threading.enumerate() if "classify" in thread.name]
 
 
-def test_an_items_error_is_raised_in_its_turn():
+def test_an_items_error_is_raised_at_its_position():
     results = ahead(lambda i: 6 // i, [3, 2, 0, 1], 2)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
@@ -78,7 +78,7 @@ def test_an_image_that_does_not_fit_into_memory_is_an_error_of_its_own():
     assert "not enough free memory" in result.prediction.error
 
 
-def test_pixels_are_kept_only_if_asked_for():
+def test_pixels_are_kept_only_if_requested():
     item = Item("one", png(3))
     assert predict_image(DotCounter(), item).pixels is None
     np.testing.assert_array_equal(

@@ -212,7 +212,7 @@ def test_a_missing_seed_is_none():
         b" " * (MAX_MANIFEST_BYTES + 1),
     ],
 )
-def test_what_is_no_manifest_is_a_bundle_error(data):
+def test_anything_but_a_manifest_is_a_bundle_error(data):
     with pytest.raises(BundleError):
         parse_manifest(data)
 
@@ -254,7 +254,7 @@ def test_plain_names_are_safe(name):
         *("..\\a", "a\x00b", "a\nb", "a" * 256, "\\\\host\\a", "a:b"),
     ],
 )
-def test_names_that_lead_elsewhere_are_not(name):
+def test_names_that_lead_elsewhere_are_unsafe(name):
     assert not is_safe_name(name)
 
 

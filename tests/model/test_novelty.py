@@ -92,7 +92,7 @@ def test_a_model_of_the_first_version_scores_as_it_did():
     assert novelty.scaled_to(rows) is novelty
 
 
-def test_the_spread_is_not_ruled_by_the_commonest_class():
+def test_the_commonest_class_does_not_dominate_the_spread():
     rng = np.random.default_rng(0)
     narrow, wide = rng.normal(0, 1, (1000, SIZE)), rng.normal(0, 3, (100, SIZE))
     rows = np.concatenate([narrow, wide])
@@ -166,7 +166,7 @@ def test_the_fit_is_quick():
     assert took[1] < 20 * took[0]
 
 
-def test_what_does_not_fit_is_refused():
+def test_inputs_of_other_shapes_are_refused():
     with pytest.raises(ModelError, match="1 of 4 rows"):
         fit_novelty(np.diag([1, 1, np.inf, 1]) * 1.0, np.zeros(4, int), 1)
     with pytest.raises(ModelError, match="1 of 2 rows"):

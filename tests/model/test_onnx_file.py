@@ -189,7 +189,7 @@ def test_no_tensor_anywhere_refers_to_another_file(place, how):
 
 
 @pytest.mark.parametrize("place", [name for name in PLACES if name not in MAIN_INITIALIZERS])
-def test_nor_to_a_file_of_the_current_folder_that_has_the_name_of_the_weights(place):
+def test_no_file_of_the_current_folder_is_read_as_the_weights(place):
     """Of the main graph's initializers alone ONNX Runtime takes what it is given in memory."""
     Path(SHARED_WEIGHTS).write_bytes(CANARY.tobytes())
     external = entry(b"location", SHARED_WEIGHTS.encode())
@@ -260,7 +260,7 @@ def test_an_operator_that_names_a_file_is_refused():
         (b"\x3a\x05\x0a\x09", "truncated"),
     ],
 )
-def test_what_no_writer_writes_is_refused(data, message):
+def test_fields_that_no_writer_writes_are_refused(data, message):
     with pytest.raises(BundleError, match=message):
         open_session(data)
 

@@ -23,7 +23,7 @@ THRESHOLDS = Thresholds(min_confidence=0.9, max_novelty=1.2)
         (0.5, 1.3, NOT_RECOGNISED),
     ],
 )
-def test_an_image_unlike_the_training_images_is_not_called_by_a_class(
+def test_the_headline_of_an_out_of_distribution_image_is_not_a_class(
     confidence: float, novelty: float, expected: str
 ):
     decision, reason = decide(confidence, novelty, THRESHOLDS)
@@ -48,7 +48,7 @@ def wbc() -> Prediction:
 
 
 @pytest.mark.parametrize("one", [wbc(), Prediction.refused("y", ("RBC", "WBC"), "no image")])
-def test_values_fit_the_schema_and_lead_back_to_the_prediction(one: Prediction):
+def test_values_match_the_schema_and_restore_the_prediction(one: Prediction):
     assert one.schema is prediction_schema(("RBC", "WBC"))
     one.schema.check(one.values())
     assert Prediction.from_values(one.values(), one.classes) == one
@@ -58,7 +58,7 @@ def test_values_fit_the_schema_and_lead_back_to_the_prediction(one: Prediction):
     "changes",
     [{"decision": "maybe"}, {"label": "platelet"}, {"p_RBC": None}, {"novelty": "far"}],
 )
-def test_values_that_no_prediction_has_are_an_error(changes):
+def test_invalid_values_are_an_error(changes):
     with pytest.raises((TypeError, ValueError)):
         Prediction.from_values(wbc().values() | changes, ("RBC", "WBC"))
 

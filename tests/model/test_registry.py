@@ -45,7 +45,7 @@ def test_a_run_folder_is_found_by_path_text_or_its_manifest(home, tmp_path):
     assert find_model(folder / "bundle.json") == folder
 
 
-def test_a_bundled_name_means_the_bundled_model_whatever_lies_around(home, tmp_path, monkeypatch):
+def test_bundled_names_take_precedence_over_folders(home, tmp_path, monkeypatch):
     run(tmp_path / "here" / "pbc8")
     monkeypatch.chdir(tmp_path / "here")
     assert find_model("pbc8") == home / "pbc8"

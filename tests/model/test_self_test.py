@@ -89,7 +89,7 @@ def test_impossible_values_are_rejected(run_folder, changed):
         read_bundle(run_folder)
 
 
-def test_a_model_without_novelty_agrees_only_with_its_like():
+def test_novelty_must_be_missing_on_both_sides_or_neither():
     plain = SelfTest((0.2, 0.8), None)
     assert plain.agrees((0.2, 0.8), None)
     assert not plain.agrees((0.2, 0.8), 0.0)

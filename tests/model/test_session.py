@@ -51,7 +51,7 @@ def test_data_in_files_that_were_not_given_is_never_read(tmp_path, monkeypatch, 
         open_session(outside([("location", location)]))
 
 
-def test_nor_in_the_folder_of_the_packaged_weights(tmp_path, monkeypatch):
+def test_data_next_to_the_packaged_weights_is_never_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hematology.weights2").write_bytes(bytes(16))
     given = {"hematology.weights": bytes(16)}
@@ -74,7 +74,7 @@ def test_offsets_beyond_the_given_weights_are_refused(weights):
 
 
 @pytest.mark.parametrize("data", [b"", b"no model", bytes(1000), b"\x08\x08" * 500])
-def test_what_is_no_model_is_refused_by_its_name(data):
+def test_a_file_that_is_not_a_model_is_refused_by_name(data):
     with pytest.raises(BundleError, match=r"some\.onnx: (ONNX Runtime|the ONNX file)"):
         open_session(data, name="some.onnx")
 

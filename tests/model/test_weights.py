@@ -38,7 +38,7 @@ def test_a_file_is_nine_megabytes_of_aligned_tensors(weights):
     assert len(weights.to_bytes()) == WEIGHTS_BYTES == 9_032_192
 
 
-def test_kernels_lie_in_the_layout_of_onnx(weights):
+def test_kernels_have_onnx_layout(weights):
     data = weights.to_bytes()
     for name in ("Conv1/kernel", "block_1_depthwise/kernel", "block_16_project/kernel"):
         slot, kernel = layout()[name], weights.arrays[name]

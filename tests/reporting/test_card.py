@@ -117,7 +117,7 @@ def test_without_errors_there_is_nothing_to_analyse(card):
     assert "| true class | predicted |" not in text
 
 
-def test_names_cannot_break_a_table_or_bring_markup(card):
+def test_names_are_escaped_in_tables(card):
     labels = np.arange(4) % 2
     found = evaluate(labels, np.eye(2)[labels], ("a|b", "<script>"), accepted=[False] * 4)
     text = model_card(replace(card, split_sizes={}, about=NOT_RECORDED), found)

@@ -56,7 +56,7 @@ def words(page):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(tmp_path):
+def test_the_page_is_one_file_that_loads_nothing(tmp_path):
     path = write_comparison_report(tmp_path, comparison(), FACTS, Differing([example()]))
     text = path.read_text(encoding="utf-8")
     assert path.name == "compare.html"

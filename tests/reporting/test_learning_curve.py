@@ -79,7 +79,7 @@ def test_a_flat_curve_promises_no_gain():
     assert "still rising" not in summary
 
 
-def test_a_step_that_is_no_doubling_is_not_called_one():
+def test_only_a_doubling_is_called_a_doubling():
     assert curve_sentence((RISING[0], RISING[2])).startswith("Going from 100 to 400 images gained")
 
 

@@ -70,7 +70,7 @@ def test_a_history_of_the_loss_alone_has_one_curve(metrics, facts):
     assert "Accuracy over the epochs" not in page
 
 
-def test_report_is_one_file_that_asks_for_nothing(tmp_path, metrics, facts, history):
+def test_report_is_one_file_that_loads_nothing(tmp_path, metrics, facts, history):
     path = write_report(tmp_path / "run", metrics, facts, history=history, errors=[example()])
     assert path == tmp_path / "run" / "report.html"
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
@@ -191,7 +191,7 @@ def test_large_pixels_are_reduced_and_keep_their_shape():
 
 
 @pytest.mark.parametrize(("kind", "name"), [("PNG", "image/png"), ("JPEG", "image/jpeg")])
-def test_encoded_images_are_taken_as_they_are(kind, name):
+def test_encoded_images_are_embedded_unchanged(kind, name):
     buffer = io.BytesIO()
     Image.new("RGB", (5, 4)).save(buffer, kind)
     head, image = decoded(data_uri(buffer.getvalue()))

@@ -109,7 +109,7 @@ def test_a_prediction_is_read_back(tmp_path: Path, suffix):
     assert [second[name] for name in ("confidence", "novelty", "p_RBC", "p_WBC")] == [None] * 4
 
 
-def test_all_kinds_hold_the_same_awkward_paths_and_many_rows(tmp_path: Path, monkeypatch):
+def test_all_formats_have_the_same_awkward_paths_and_many_rows(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(tables, "ROWS_PER_GROUP", 7)
     paths = [*AWKWARD, *(f"{i}.png" for i in range(20))]
     predictions = [prediction(path, rbc=1 / (i + 2)) for i, path in enumerate(paths)]
@@ -122,7 +122,7 @@ def test_all_kinds_hold_the_same_awkward_paths_and_many_rows(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
-def test_a_byte_that_is_no_utf_8_is_written_as_its_code(tmp_path: Path, suffix):
+def test_a_byte_that_is_not_utf_8_is_written_as_its_code(tmp_path: Path, suffix):
     path = b"cell-\xff.png".decode("utf-8", "surrogateescape")
     other = replace(refused(r"cell-\xff.png"), error=f"like {path}")
     rows = read(write(tmp_path / f"t{suffix}", [prediction(path), other]))

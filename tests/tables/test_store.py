@@ -269,7 +269,7 @@ def test_a_table_of_unknown_origin_is_not_added_to(squares: Path, tmp_path: Path
     assert not store_path(out).exists()
 
 
-def test_what_cannot_be_resumed_is_refused(squares: Path, tmp_path: Path):
+def test_runs_that_cannot_be_resumed_are_refused(squares: Path, tmp_path: Path):
     with pytest.raises(OutputError, match="--out"):
         classify([squares], model=COLOUR_MODEL, resume=True)
     with pytest.raises(OutputError, match=r"Overlays cannot be resumed.*without --explain"):
@@ -279,7 +279,7 @@ def test_what_cannot_be_resumed_is_refused(squares: Path, tmp_path: Path):
         run(squares, tmp_path / "folder.csv", resume=True)
 
 
-def test_another_model_is_an_error_that_names_the_way_out(squares: Path, tmp_path: Path):
+def test_another_model_is_an_error_with_a_solution(squares: Path, tmp_path: Path):
     out = tmp_path / "t.csv"
     with pytest.raises(StoppedError):
         run(squares, out, progress=stop_at(4))
@@ -317,7 +317,7 @@ def test_other_thresholds_of_the_same_model_are_noticed(squares: Path, tmp_path:
     [b"rubbish", b"\0" * 100, b"path,label\na.png,red\n", b"SQLite format 3\0" + b"x" * 5000],
     ids=range(4),
 )
-def test_a_file_that_is_no_store_is_not_touched(squares: Path, tmp_path: Path, content):
+def test_a_file_that_is_not_a_store_is_not_changed(squares: Path, tmp_path: Path, content):
     path = store_path(tmp_path / "t.csv")
     path.write_bytes(content)
     with pytest.raises(OutputError, match=r"cannot be resumed: .*delete or move it") as caught:
@@ -478,7 +478,7 @@ def test_a_lock_that_is_deleted_while_it_is_opened_is_not_used(tmp_path: Path, m
         pass
 
 
-def test_where_files_cannot_be_locked_the_error_names_the_lock(tmp_path: Path, monkeypatch):
+def test_if_files_cannot_be_locked_the_error_names_the_lock(tmp_path: Path, monkeypatch):
     def refuse(stream):
         raise OSError(37, "No locks available")
 
@@ -490,7 +490,7 @@ def test_where_files_cannot_be_locked_the_error_names_the_lock(tmp_path: Path, m
         pass
 
 
-def test_where_open_files_cannot_be_deleted_the_lock_goes_once_it_is_closed(
+def test_if_open_files_cannot_be_deleted_the_lock_is_deleted_when_closed(
     squares: Path, tmp_path: Path, monkeypatch
 ):
     refused, unlink = [], Path.unlink

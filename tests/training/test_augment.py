@@ -23,7 +23,7 @@ def cell() -> np.ndarray:
 
 
 @pytest.mark.parametrize("how", [MILD, STRONG])
-def test_the_result_has_the_asked_for_size_and_type(cell: np.ndarray, how: Augmentation):
+def test_the_result_has_the_requested_size_and_type(cell: np.ndarray, how: Augmentation):
     result = augment(cell, 64, how, np.random.default_rng(0))
     assert result.shape == (64, 64, 3)
     assert result.dtype == np.uint8

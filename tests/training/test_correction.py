@@ -83,7 +83,7 @@ def test_more_views_help_and_stay_in_one_fold(head):
     assert four.unseen_logits.shape == (60, 3)
 
 
-def test_there_is_no_correction_where_the_head_is_right_already(head):
+def test_there_is_no_correction_if_the_head_is_already_right(head):
     proportions = np.array([90.0, 7.0, 3.0])
     sure = Head(tuple((kernel * 3, bias) for kernel, bias in head.layers))
     calibrated = sure.calibrated(1.0, np.log(proportions))

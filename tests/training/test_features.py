@@ -64,7 +64,7 @@ def test_another_backbone_does_not_see_these_features(image: Path):
         assert extract([View(image)], Counting(), cache).computed == 1
 
 
-def test_what_cannot_be_read_is_left_out_and_listed_once(image: Path, tmp_path: Path):
+def test_unreadable_images_are_omitted_and_listed_once(image: Path, tmp_path: Path):
     text = tmp_path / "text.jpg"
     text.write_text("no image")
     views = [View(text), View(image), View(tmp_path / "gone.png"), View(text, 1)]
@@ -105,7 +105,7 @@ def test_rows_can_be_computed_elsewhere_and_put_into_the_cache(image: Path):
     np.testing.assert_array_equal(found.values[0], rows[1][1][:1280])
 
 
-def test_rows_of_what_is_no_image_are_an_error_that_names_it():
+def test_rows_of_a_file_that_is_not_an_image_are_a_named_error():
     with pytest.raises(NotAnImageError, match=r"cell 7\.jpg"):
         rows_of(b"no image", (0,), Counting(), "cell 7.jpg")
 

@@ -202,7 +202,7 @@ def test_an_epoch_has_whole_batches_and_at_least_as_many_images_as_there_are(tra
     assert targets.sum(axis=1).tolist() == [1.0] * 5
 
 
-def test_validation_batches_hold_every_image_once_and_unchanged(valid: Dataset):
+def test_validation_batches_have_every_image_once_and_unchanged(valid: Dataset):
     batches = ValidationBatches(valid, 3, 8)
     labels = np.concatenate([batches[i][1].argmax(axis=1) for i in range(len(batches))])
     assert labels.tolist() == valid.labels.tolist()

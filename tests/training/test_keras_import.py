@@ -42,7 +42,7 @@ def test_without_keras_training_ends_before_an_image_is_read(
         train_model(FeatureReader(dataset), weights, HeadTraining())
 
 
-def test_the_garbage_collector_rests_only_while_keras_is_imported(monkeypatch: pytest.MonkeyPatch):
+def test_the_garbage_collector_is_off_only_while_keras_is_imported(monkeypatch: pytest.MonkeyPatch):
     keras = ModuleType("keras")
 
     def imported(name: str) -> ModuleType:
@@ -70,6 +70,6 @@ def test_a_backend_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
     assert gc.isenabled()
 
 
-def test_keras_is_there_in_this_environment():
+def test_keras_is_installed_in_this_environment():
     require_keras()
     assert import_keras() is sys.modules["keras"]

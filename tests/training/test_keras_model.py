@@ -54,7 +54,7 @@ def test_the_layers_are_those_of_the_recipe(model):
     assert not model.get_layer(BACKBONE_LAYER).trainable
 
 
-def test_weights_and_head_come_back_bit_by_bit(model, weights: BackboneWeights, head: Head):
+def test_weights_and_head_are_restored_bit_for_bit(model, weights: BackboneWeights, head: Head):
     found = backbone_weights(model.get_layer(BACKBONE_LAYER), weights.side)
     assert found.sha256 == weights.sha256
     for (kernel, bias), (same_kernel, same_bias) in zip(
@@ -64,7 +64,7 @@ def test_weights_and_head_come_back_bit_by_bit(model, weights: BackboneWeights, 
         np.testing.assert_array_equal(bias, same_bias)
 
 
-def test_batch_normalisation_stays_as_it_is(weights: BackboneWeights, head: Head):
+def test_batch_normalisation_does_not_change(weights: BackboneWeights, head: Head):
     model = classifier_model(weights, head)
     trainable_from(model.get_layer(BACKBONE_LAYER), 1)
     model.compile("sgd", "categorical_crossentropy")

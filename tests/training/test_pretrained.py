@@ -79,7 +79,7 @@ def test_a_narrower_mobilenet_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["text.h5", "text.keras"])
-def test_what_is_no_keras_file_is_refused_by_name(name: str, tmp_path: Path):
+def test_a_file_that_is_not_keras_is_refused_by_name(name: str, tmp_path: Path):
     (tmp_path / name).write_text("no weights")
     with pytest.raises(WeightsError, match=name):
         read_weights_file(tmp_path / name)
@@ -108,7 +108,7 @@ def test_imagenet_offline_names_the_folder_for_the_file_in_one_line(monkeypatch,
     assert str(expected / "models") in message
 
 
-def test_imagenet_weights_that_are_at_hand_are_used(monkeypatch, weights: BackboneWeights):
+def test_downloaded_imagenet_weights_are_used(monkeypatch, weights: BackboneWeights):
     asked = {}
     made = backbone_model(weights)
     monkeypatch.setattr(keras.applications, "MobileNetV2", lambda **how: asked.update(how) or made)

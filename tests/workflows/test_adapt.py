@@ -69,7 +69,7 @@ def unlabelled(loose: Path, tmp_path_factory) -> AdaptResult:
     return adapt(MODEL, loose, out=tmp_path_factory.mktemp("runs") / "without")
 
 
-def test_labelled_images_give_a_bundle_evaluated_by_cross_validation(labelled, flat: Path):
+def test_labelled_images_yield_a_bundle_evaluated_by_cross_validation(labelled, flat: Path):
     files = {path.name for path in labelled.folder.iterdir()}
     assert files == {
         "MODEL_CARD.md", "bundle.json", "classification_report.csv", "confusion_matrix.png",
@@ -154,7 +154,7 @@ def test_a_class_without_images_is_kept(flat: Path, tmp_path: Path):
     assert any("No images to adapt to: Platelets" in note for note in result.notes)
 
 
-def test_unlabelled_images_give_a_bundle_and_a_list_of_changes(unlabelled, loose: Path):
+def test_unlabelled_images_yield_a_bundle_and_a_list_of_changes(unlabelled, loose: Path):
     assert unlabelled.metrics is None
     assert unlabelled.before is None
     changes = json.loads((unlabelled.folder / "adaptation.json").read_text())
@@ -173,7 +173,7 @@ def test_unlabelled_images_give_a_bundle_and_a_list_of_changes(unlabelled, loose
     assert {"adaptation.csv", "adaptation.json"} <= set(bundle.manifest.files)
 
 
-def test_the_table_holds_the_predictions_of_both_models(unlabelled, loose: Path):
+def test_the_table_has_the_predictions_of_both_models(unlabelled, loose: Path):
     with (unlabelled.folder / "adaptation.csv").open(newline="") as stream:
         row = next(csv.DictReader(stream))
     for kind, model in (("before", MODEL), ("after", unlabelled.folder)):
@@ -226,7 +226,7 @@ def test_too_few_labelled_images(flat: Path, tmp_path: Path):
         adapt(MODEL, few, out=tmp_path / "run")
 
 
-def test_a_folder_that_is_no_class(flat: Path, tmp_path: Path):
+def test_a_folder_that_is_not_a_class(flat: Path, tmp_path: Path):
     lab = tmp_path / "lab"
     shutil.copytree(flat, lab)
     (lab / "PLT").rename(lab / "worms")
@@ -243,7 +243,7 @@ def test_images_in_folders_and_next_to_them(flat: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("unlabelled", [False, True])
-def test_a_folder_that_is_not_there(unlabelled, tmp_path: Path):
+def test_a_missing_folder(unlabelled, tmp_path: Path):
     with pytest.raises(DatasetError, match="nowhere does not exist"):
         adapt(MODEL, tmp_path / "nowhere", out=tmp_path / "run", unlabelled=unlabelled)
 

@@ -132,9 +132,7 @@ def test_an_image_that_vanishes_in_between_keeps_its_prediction(
     assert (found.counts["red"], found.explained) == (1, 0)
 
 
-def test_overlays_never_go_over_something_that_is_there(
-    explaining_model, cells: Path, tmp_path: Path
-):
+def test_overlays_never_overwrite_anything(explaining_model, cells: Path, tmp_path: Path):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "red.png").write_bytes(b"mine")
     with pytest.raises(OutputError, match=r"not empty.*--explain"):
@@ -187,7 +185,7 @@ def test_a_path_cannot_lead_out_of_the_folder():
     assert len(set(found)) == 3
 
 
-def test_several_dots_and_none():
+def test_names_with_several_dots_or_none():
     assert overlays_of("d/a.b.jpg", "d/a", "d/.hidden.png") == [
         "a.b.png",
         "a.png",
@@ -217,7 +215,7 @@ def test_images_that_share_only_the_root_keep_their_own_folder():
 
 
 @pytest.mark.parametrize("letter", ["n", "ä", "細", "\udce9"])
-def test_long_names_are_cut(tmp_path, letter):
+def test_long_names_are_truncated(tmp_path, letter):
     stem = letter * (250 // len(os.fsencode(letter)))
     paths = [f"d/{stem}.png", f"d/{stem}.jpg", f"d/{stem[:-1]}x.png"]
     found = overlays_of(*paths)

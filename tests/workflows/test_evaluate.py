@@ -66,7 +66,7 @@ def test_a_dataset_without_splits_is_evaluated_whole(colours: Path, tmp_path: Pa
     assert result.metrics.baselines["most_frequent_class"].fitted_on == "evaluated split"
 
 
-def test_classes_that_the_model_does_not_know_are_an_error(tmp_path: Path):
+def test_unknown_classes_are_an_error(tmp_path: Path):
     for name in ("red", "violet"):
         images.write(tmp_path / "d" / name / "a.png", np.zeros((5, 5, 3), np.uint8))
     with pytest.raises(TaxonomyError, match="violet"):

@@ -7,7 +7,7 @@ from hematovision.model.registry import bundled_models, find_model
 from hematovision.workflows.models import list_models
 
 
-def test_every_bundled_model_is_listed_with_its_own_figures():
+def test_every_bundled_model_is_listed_with_its_metrics():
     entries = list_models()
     assert tuple(entry.name for entry in entries) == bundled_models()
     for entry in entries:

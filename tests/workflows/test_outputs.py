@@ -193,7 +193,7 @@ def test_a_run_that_fails_leaves_neither_files_nor_the_folder_it_made(tmp_path):
     assert list((tmp_path / "made").iterdir()) == []
 
 
-def test_a_lock_that_was_deleted_while_it_was_opened_is_not_held(tmp_path, monkeypatch):
+def test_a_lock_that_was_deleted_while_opening_is_not_used(tmp_path, monkeypatch):
     def last_moment(stream):
         (tmp_path / LOCK).unlink()
         return True
@@ -218,7 +218,7 @@ def test_two_demos_do_not_clear_each_others_folder(holder, tmp_path):
     assert "Another run is using the folder" in result.stderr
 
 
-def test_results_may_not_lie_among_the_images_that_are_read(tmp_path: Path):
+def test_results_may_not_be_in_the_input_folder(tmp_path: Path):
     read = tmp_path / "cells"
     read.mkdir()
     for place in (read / "run", read / "Test" / "run", tmp_path / "cells" / ".." / "cells" / "x"):

@@ -186,7 +186,7 @@ def test_an_export_is_one_file_and_does_not_overwrite(trained, to, tmp_path: Pat
         export(trained.folder, to, path)
 
 
-def test_an_exported_bundled_model_stands_alone(tmp_path: Path, dataset: Path):
+def test_an_exported_bundled_model_is_self_contained(tmp_path: Path, dataset: Path):
     import onnxruntime
 
     alone = export("rbc-wbc-platelets", "onnx", tmp_path / "alone.onnx")
