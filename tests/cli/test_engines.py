@@ -91,9 +91,7 @@ def test_features_are_computed_beforehand(run, tmp_path: Path, monkeypatch, engi
     arguments = ("features", squares, "--taxonomy", "folders", "--engine", engine)
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith(
-        "18 images, 18 views: 18 computed, the others were in the cache."
-    )
+    assert result.stdout.startswith("18 images, 18 views: 18 computed, the rest already cached.")
     assert f"Next: hematovision train {squares} --out RUN" in result.stdout
     assert "18 views: 0 computed" in run(*arguments).stdout
 

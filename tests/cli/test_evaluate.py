@@ -110,5 +110,5 @@ def test_a_missing_split_is_an_error(run, colour_model, colours: Path, tmp_path:
     out = tmp_path / "evaluation"
     result = run("evaluate", colour_model, colours, "--out", out, "--split", "valid")
     assert result.exit_code == 1
-    assert "has no valid split; it has: train, test" in result.stderr
+    assert "has no valid split. Its splits: train, test" in result.stderr
     assert not out.exists()

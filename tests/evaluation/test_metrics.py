@@ -220,7 +220,7 @@ def test_empty_split_is_an_error_that_suggests_another():
         ({"probabilities": [[1.0, 0.0], [0.5, 0.6]]}, "row 1"),
         ({"probabilities": [[np.nan, 1.0], [0.5, 0.5]]}, "row 0"),
         ({"probabilities": [[1.5, -0.5], [0.5, 0.5]]}, "row 0"),
-        ({"accepted": [True]}, "`accepted` must have one entry for each of the 2 images"),
+        ({"accepted": [True]}, "`accepted` must have one entry per image, 2 in total"),
         ({"groups": ["a"]}, "`groups`"),
         ({"labs": ["a", "b", "c"]}, "`labs`"),
         ({"boxes": np.zeros((3, 4))}, "`boxes` must have one row"),

@@ -96,7 +96,7 @@ def test_report_has_facts_metrics_and_errors(empty_figures, metrics, facts, hist
         "Box size",
         "Mean colour",
         "Most frequent class",
-        "the weights are those of epoch 3",
+        "the weights are from epoch 3",
         "Basel",
         "30 groups, 2,000 bootstrap samples, seed 0",
         "1,400",

@@ -159,7 +159,7 @@ def test_rows_of_another_model_are_not_mixed_in(tmp_path: Path):
         pass
     other = {**IDENTITY, "model": "n" * 64}
     with (
-        pytest.raises(OutputError, match="other values of model"),
+        pytest.raises(OutputError, match=r"different settings \(model\)"),
         open_parts(str(tmp_path), other, resume=True),
     ):
         pass
@@ -237,7 +237,7 @@ def test_a_damaged_job_file_counts_as_another_model(tmp_path: Path):
         pass
     (tmp_path / JOB).write_text("{")
     with (
-        pytest.raises(OutputError, match="other values of model, backbone, columns"),
+        pytest.raises(OutputError, match=r"different settings \(model, backbone, columns\)"),
         open_parts(str(tmp_path), IDENTITY, resume=True),
     ):
         pass

@@ -161,7 +161,7 @@ def test_after_an_error_the_older_table_is_there_and_nothing_else(tmp_path: Path
 
 
 def test_another_kind_of_table_is_refused_by_its_suffix(tmp_path: Path):
-    with pytest.raises(OutputError, match=r"'\.xlsx'; expected one of \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(OutputError, match=r"one of \.csv, \.jsonl, \.parquet\. Received: '\.xlsx'"):
         write(tmp_path / "t.xlsx", [])
     assert list(tmp_path.iterdir()) == []
 

@@ -130,7 +130,7 @@ def test_a_file_of_another_backbone_is_rejected(network: Network, tmp_path: Path
 def test_the_hematology_weights_exist_only_for_the_default(name: str):
     with pytest.raises(WeightsError, match=f"only for {DEFAULT_BACKBONE}.*imagenet or a Keras"):
         load_weights("hematology", name)
-    with pytest.raises(WeightsError, match="neither 'imagenet', nor a file"):
+    with pytest.raises(WeightsError, match="neither 'imagenet' nor a file"):
         load_weights("no-such.h5", name)
 
 

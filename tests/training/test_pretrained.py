@@ -86,7 +86,7 @@ def test_a_file_that_is_not_keras_is_refused_by_name(name: str, tmp_path: Path):
 
 
 def test_a_missing_file_lists_the_other_weights():
-    with pytest.raises(WeightsError, match="'hematology', nor 'imagenet', nor a file"):
+    with pytest.raises(WeightsError, match="'hematology', nor 'imagenet' nor a file"):
         load_weights("no/such.h5")
 
 

@@ -138,7 +138,7 @@ def test_models_with_other_class_names_are_compared_in_common_classes(colours, t
     assert result.comparison.classes == ("red", "green", "blue")
     assert result.comparison.agreement.only_second == 2
     (note,) = result.notes
-    assert "the second model count as a common class: rouge as red, leaf as green." in note
+    assert "the second model were mapped to common classes: rouge as red, leaf as green." in note
 
 
 def test_images_of_a_class_that_one_model_lacks_are_left_out_and_counted(colours, tmp_path: Path):
@@ -146,7 +146,7 @@ def test_images_of_a_class_that_one_model_lacks_are_left_out_and_counted(colours
     result = compare(MODEL, other, colours)
     assert result.comparison.classes == ("red", "green", "another class")
     assert result.comparison.n == 9
-    assert "4 images were left out: blue (4)" in result.notes[0]
+    assert "4 images of other classes were omitted: blue (4)" in result.notes[0]
     assert "blue as another class" in result.notes[1]
     for name in ("red", "green"):
         shutil.rmtree(colours / "Test" / name)
@@ -179,7 +179,7 @@ def test_comparing_a_model_with_itself_is_an_error(colours, tmp_path: Path):
 
 def test_errors_leave_no_files(colours, reddish, tmp_path: Path):
     out = tmp_path / "out"
-    with pytest.raises(DatasetError, match="no valid split; it has: train, test"):
+    with pytest.raises(DatasetError, match=r"no valid split\. Its splits: train, test"):
         compare(MODEL, reddish, colours, split="valid", out=out)
     with pytest.raises(ModelNotFoundError):
         compare(MODEL, "no-such-model", colours, out=out)

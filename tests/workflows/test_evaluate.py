@@ -56,7 +56,7 @@ def test_all_splits_or_one_split(colours: Path, tmp_path: Path):
 
 
 def test_a_missing_split_is_an_error_that_lists_the_splits(colours: Path, tmp_path: Path):
-    with pytest.raises(DatasetError, match="no valid split; it has: train, test"):
+    with pytest.raises(DatasetError, match=r"no valid split\. Its splits: train, test"):
         evaluate(MODEL, colours, split="valid", out=tmp_path / "out")
 
 

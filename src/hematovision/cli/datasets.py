@@ -95,7 +95,7 @@ def import_(
     taxonomy: TaxonomyOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Create a dataset of cell images from annotated fields or class folders.
+    """Create a dataset of cell images.
 
     Cells are cropped from fields, or copied from class folders. Anything that could not be used is
     listed, and the exit code is 3.

@@ -84,9 +84,10 @@ def train(
         bool, typer.Option("--learning-curve", help="Also plot a learning curve.")
     ] = False,
 ) -> None:
-    """Train a model on a folder of cell images, and evaluate it on the test split.
+    """Train a model on a folder of cell images.
 
-    Ctrl-C stops training early and keeps the best model so far.
+    The model is then evaluated on the test split. Ctrl-C stops training early and keeps the best
+    model so far.
     """
     blocks = _blocks(fine_tune_blocks)
     if backbone not in BACKBONES:

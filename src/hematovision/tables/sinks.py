@@ -141,7 +141,7 @@ def check_table(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
         raise OutputError(
-            f"The table {path} cannot be written: {what} has this name. Choose another name."
+            f"The table {path} cannot be written: {what} has that name. Choose another name."
         )
 
 
@@ -169,8 +169,8 @@ def _kind(path: Path) -> Callable[[BinaryIO, Schema], Table]:
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise OutputError(
-            f"The name of the table {path} must end in {', '.join(SUFFIXES)}; the suffix "
-            f"selects the format. Received: {path.suffix!r}. Rename it."
+            f"The name of the table {path} must end in one of {', '.join(SUFFIXES)}. Received: "
+            f"{path.suffix!r}. Rename it."
         )
     return kind
 

@@ -60,10 +60,10 @@ _LEAST_UNLABELLED = 20
 _LEAST_LABELLED = 10
 _LEAST_OF_CLASS = 3
 _LEAST_GROUPS = 3
-"""Fewer images, or from fewer fields, do not represent a lab."""
+"""Fewer images or fields do not represent a lab."""
 
 _MOST_UNREADABLE = 0.5
-_MOST_ROWS = 1600  # 8 views of 200 images take seconds.
+_MOST_ROWS = 1600  # 8 views of 200 images take seconds
 
 NOT_EVALUATED = (
     "The images have no labels: temperature and thresholds are unchanged, and the accuracy of the "
@@ -84,10 +84,10 @@ class _LabFeatures:
     features: NDArray[np.float32]  # shape (N, 1280)
     colours: NDArray[np.float32]  # shape (N, 3): mean red, green and blue, 0 to 255
     digests: tuple[str, ...]  # SHA-256 of each file
-    refused: tuple[ImageError, ...]  # the unreadable ones
+    refused: tuple[ImageError, ...]  # one per unreadable file
 
     def fingerprint(self, labels: Sequence[str] = ()) -> str:
-        """Return the SHA-256 over content and label of every image, independent of file names."""
+        """Return the SHA-256 of all images and labels, independent of file names."""
         names = labels or [""] * len(self.digests)
         lines = sorted(f"{label} {d}" for label, d in zip(names, self.digests, strict=True))
         return sha256_bytes(name_bytes("\n".join(lines)))
@@ -299,9 +299,9 @@ def _find_labelled(
 ) -> Dataset | None:
     """Read the class folders in `folder`; return None if it has no folders.
 
-    Raises `DatasetError` if there is no such folder, or images lie both in folders and next to
-    them. Raises `TaxonomyError` if a folder is no class of the model, or several are the same
-    class.
+    Raises `DatasetError` if there is no such folder, or there are images both in folders and next
+    to them. Raises `TaxonomyError` if a folder is not a class of the model, or two folders are the
+    same class.
     """
     inner = _folders(folder)
     if set(inner) == {""}:
@@ -309,9 +309,8 @@ def _find_labelled(
     if "" in inner:
         names = ", ".join(f"{name} ({n})" for name, n in sorted(inner.items()) if name)
         raise DatasetError(
-            f"{folder} has {inner['']} images next to the folders {names}. Put each into the "
-            "folder of its class, or all into one folder without others if they have no labels; "
-            "--unlabelled ignores folder names."
+            f"{folder} has {inner['']} images next to the folders {names}. Move each into its "
+            "class folder, or use --unlabelled to ignore folder names."
         )
     try:
         return read_dataset(folder, taxonomy, progress=progress)
@@ -320,11 +319,11 @@ def _find_labelled(
 
 
 def _folders(folder: Path) -> Counter[str]:
-    """Count images by the name of their folder, "" for those directly in `folder`."""
+    """Count images by subfolder name, with "" for images directly in `folder`."""
     if not folder.is_dir():
         problem = "is a file" if folder.exists() else "does not exist"
         raise DatasetError(
-            f"The folder {folder} {problem}. Give a folder of a lab's images, in class folders if "
+            f"The folder {folder} {problem}. Pass a folder of a lab's images, in class folders if "
             "they are labelled."
         )
     return Counter(
@@ -335,14 +334,14 @@ def _folders(folder: Path) -> Counter[str]:
 def _find_unlabelled(folder: Path) -> list[Path]:
     """Return the images in `folder`, at any depth.
 
-    Raises `DatasetError` if there is no such folder, or no image in it.
+    Raises `DatasetError` if the folder does not exist or has no image.
     """
     _folders(folder)
     return find_images([folder])
 
 
 def _read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress) -> _LabFeatures:
-    """Compute the features of image files, or take them from the cache.
+    """Compute the features of image files or read them from the cache.
 
     Raises `DatasetError` if more than half of them cannot be read.
     """
@@ -350,8 +349,8 @@ def _read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress
         found = extract([View(path) for path in paths], backbone, cache, progress)
     if len(found.refused) > _MOST_UNREADABLE * len(paths):
         raise DatasetError(
-            f"{len(found.refused)} of {len(paths)} images cannot be read, more than half. The "
-            f"first: {found.refused[0]}. Check the folder."
+            f"More than half of the images cannot be read ({len(found.refused)} of {len(paths)}). "
+            f"The first: {found.refused[0]}. Check the folder."
         )
     return _LabFeatures(found.kept, found.values, found.mean_colours, found.digests, found.refused)
 
@@ -359,7 +358,7 @@ def _read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress
 def _read_views(
     paths: Sequence[Path], backbone: Backbone, progress: Progress
 ) -> NDArray[np.float32]:
-    """Compute the features of several views of readable files; fewer views of many files.
+    """Compute the features of several views of readable files.
 
     Returns float32 (N, V, 1280), V at most 8; the first is the image itself.
     """
@@ -373,8 +372,8 @@ def _read_views(
 def _check_labelled(data: Dataset) -> None:
     """Check that there are enough labelled images to adapt to.
 
-    Raises `DatasetError` if there are fewer than `_LEAST_LABELLED` images, than two classes with
-    `_LEAST_OF_CLASS` of them, or than `_LEAST_GROUPS` groups.
+    Raises `DatasetError` unless there are `_LEAST_LABELLED` images, two classes with
+    `_LEAST_OF_CLASS` images each, and `_LEAST_GROUPS` groups.
     """
     counts = {label: n for label, n in data.counts().items() if n}
     enough = [label for label, n in counts.items() if n >= _LEAST_OF_CLASS]
