@@ -64,7 +64,7 @@ BUNDLE_FILES = (
 """The files that `seal` looks for; other files in the folder do not belong to the bundle."""
 
 MAX_MODEL_BYTES = 2**26
-"""A model with its weights takes about 10 MB; 64 MiB leaves room for a wide head."""
+"""A model with its weights takes about 10 MB; 64 MiB is enough for a wide head."""
 
 MAX_FILE_BYTES = 2**28
 """Limit for a bundle's other files; a report with many images takes a tenth of it."""
