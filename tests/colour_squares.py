@@ -7,7 +7,7 @@ import numpy as np
 from hematovision import images
 
 COLOUR_MODEL = Path(__file__).parent / "model" / "data" / "bundle_v1"
-"""A bundle whose predictions can be computed by hand."""
+"""A bundle with predictions that can be computed by hand."""
 
 COLOURS = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
 

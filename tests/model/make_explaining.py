@@ -43,6 +43,6 @@ def explaining_graph(*, size: int = 7) -> bytes:
 
 
 def explaining_bundle(folder: Path) -> Path:
-    """Write a bundle with that model; all else is as in the bundle of schema 1."""
+    """Write a bundle of schema 1 with this model."""
     manifest = replace(read_bundle(OLD).manifest, files={})
     return write_bundle(folder, manifest, {ONNX: explaining_graph()}).folder

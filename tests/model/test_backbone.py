@@ -1,4 +1,4 @@
-"""Features of an image depend on the image and the weights, and on nothing else."""
+"""Features depend only on the image and the weights."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A bundle opens only while every byte of it is what was written."""
+"""A bundle opens only if every byte is unchanged."""
 
 import dataclasses
 import hashlib

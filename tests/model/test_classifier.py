@@ -1,4 +1,4 @@
-"""From files to predictions: right, in order, whatever the files are."""
+"""From files to predictions: correct and in order, for any files."""
 
 import dataclasses
 import itertools

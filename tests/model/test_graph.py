@@ -1,4 +1,4 @@
-"""The ONNX graph is the Keras model, and the weights in it can be got back."""
+"""The ONNX graph equals the Keras model, and its weights can be read back."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""The head is dense layers and nothing else."""
+"""The head consists of dense layers only."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The inference loop: results in order, never far ahead, ended when nobody takes them."""
+"""The inference loop: results in order, little read ahead, stopped when the caller stops."""
 
 import itertools
 import re

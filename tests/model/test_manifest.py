@@ -1,4 +1,4 @@
-"""``bundle.json`` is read back as written, and nothing hostile in it gets through."""
+"""``bundle.json`` is read back as written, and hostile content is rejected."""
 
 import copy
 import json

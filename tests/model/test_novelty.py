@@ -1,4 +1,4 @@
-"""Novelty is a distance in the directions in which cells do not differ, and towards decoys."""
+"""Novelty is a distance along directions in which cells vary little, and towards decoys."""
 
 import time
 
@@ -8,7 +8,7 @@ import pytest
 from hematovision.errors import ModelError
 from hematovision.model.novelty import Novelty, fit_novelty
 
-SIZE = 160  # Features: what holds for 1280, in less time.
+SIZE = 160  # features; faster than 1280
 
 
 class Cells:

@@ -125,7 +125,7 @@ def in_branch(inner: bytes, *more: bytes) -> bytes:
 
 
 def halves(whole: bytes) -> tuple[bytes, bytes]:
-    """The tensor in two occurrences that a parser merges: what it is, and where its data are."""
+    """A tensor split over two messages that a parser merges."""
     cut = whole.index(field(8, b"secret")) + len(field(8, b"secret"))
     return whole[:cut], whole[cut:]
 
@@ -190,7 +190,7 @@ def test_no_tensor_anywhere_refers_to_another_file(place, how):
 
 @pytest.mark.parametrize("place", [name for name in PLACES if name not in MAIN_INITIALIZERS])
 def test_no_file_of_the_current_folder_is_read_as_the_weights(place):
-    """Of the main graph's initializers alone ONNX Runtime takes what it is given in memory."""
+    """ONNX Runtime uses files in memory only for the main graph's initializers."""
     Path(SHARED_WEIGHTS).write_bytes(CANARY.tobytes())
     external = entry(b"location", SHARED_WEIGHTS.encode())
     with pytest.raises(BundleError, match=r"hostile: the ONNX file (refers|has)"):
@@ -200,7 +200,7 @@ def test_no_file_of_the_current_folder_is_read_as_the_weights(place):
 @pytest.mark.parametrize("place", ["branch", "branch, merged", "branch in a branch"])
 @pytest.mark.parametrize("how", ["plain", "value twice", "padded number"])
 def test_the_canary_would_be_read_by_onnx_runtime_alone(place, how):
-    """What is refused above does harm: else these tests would prove nothing."""
+    """The rejected files would do harm; without this, the other tests would prove nothing."""
     options = onnxruntime.SessionOptions()
     options.add_external_initializers_from_files_in_memory([SHARED_WEIGHTS], [bytes(16)], [16])
     data = PLACES[place](TENSORS[how])

@@ -11,7 +11,7 @@ from hematovision.model.registry import bundled_models, find_model
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A package with two models and something that is none."""
+    """A package with two models and a file that is not a model."""
     home = tmp_path / "package" / "models"
     for name in ("pbc8", "rbc-wbc-platelets"):
         (home / name).mkdir(parents=True)

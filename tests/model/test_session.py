@@ -1,4 +1,4 @@
-"""A model from anywhere opens or is refused, and reads no file it was not given."""
+"""An untrusted model opens or is rejected, and reads no file that was not passed."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ from hematovision.model.session import (
 
 
 def outside(entries: list[tuple[str, str]]) -> bytes:
-    """A model whose one constant lies in another file."""
+    """A model whose only constant is in another file."""
     tensor = TensorProto(
         name="secret", dims=[4], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL
     )
@@ -95,7 +95,7 @@ data = open(sys.argv[1], "rb").read()
 rng = np.random.default_rng(0)
 for turn in range(300):
     mutated = bytearray(data)
-    # The structure lies at the two ends; the middle is weights.
+    # The structure is at both ends; the middle is weights.
     for _ in range(rng.integers(1, 4)):
         place = int(rng.integers(0, 900)) * (1 if rng.random() < 0.5 else -1)
         mutated[place] = int(rng.integers(0, 256))

@@ -1,4 +1,4 @@
-"""A weights file is plain numbers in a known order, and anything else is refused."""
+"""A weights file contains numbers in a fixed order; anything else is rejected."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""The comparison page is one safe file, and the verdict claims no more than the images show."""
+"""The comparison page is one safe file, and the verdict is supported by the images."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The three kinds of table hold the same, appear whole or not at all, and keep paths exactly."""
+"""The three table formats have equal content, are written atomically, and keep paths exactly."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A run that was interrupted is resumed: the table is that of an uninterrupted run."""
+"""An interrupted run is resumed: its table equals that of an uninterrupted run."""
 
 import json
 import os

@@ -55,7 +55,7 @@ def test_images_of_a_point_include_those_of_the_point_before(monkeypatch):
     monkeypatch.setattr("hematovision.training.fitting.train_head", record)
     train, valid, test = (features_of(n, i) for i, n in enumerate((24, 6, 6)))
     curve = learning_curve(train, valid, test, 3, HeadTraining(seed=5))
-    # Three of the shares come to two images of a class, and give one point.
+    # Three shares round to two images per class and yield one point.
     assert [point.per_class for point in curve] == [(2, 2, 2), (4, 4, 4), (8, 8, 8)]
     assert [seed for seed, _, _ in rows] == [5, 6, 7, 8] * 3
     for order in range(ORDERS):

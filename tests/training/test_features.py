@@ -1,4 +1,4 @@
-"""Features are computed once, whatever the file is called, and never mixed up."""
+"""Features are computed once per image, independent of file names, and never mixed up."""
 
 import sqlite3
 from pathlib import Path
@@ -13,7 +13,7 @@ from hematovision.training.features import View, extract, plan_views, row_keys, 
 
 
 class Counting:
-    """Stands in for the backbone: a feature is a pixel, and images are counted."""
+    """A fake backbone: features are pixels, and images are counted."""
 
     sha256 = "ab" * 32
 

@@ -1,4 +1,4 @@
-"""Keras is imported when it is needed, not before; a missing one is reported at once."""
+"""Keras is imported only when needed; if it is missing, this is reported immediately."""
 
 import gc
 import subprocess

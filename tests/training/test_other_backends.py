@@ -1,4 +1,4 @@
-"""Training uses only what every Keras backend has: a head can be trained on JAX."""
+"""Training works on every Keras backend: a head can be trained on JAX."""
 
 import os
 import subprocess

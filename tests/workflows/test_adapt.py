@@ -204,7 +204,7 @@ def test_real_cells_of_a_training_lab_change_almost_nothing(real_data: Path, tmp
 
 
 def test_real_images_far_from_the_training_images_are_an_error(real_data: Path, tmp_path: Path):
-    # Whole fields, given to a model of single cells.
+    # Whole fields, passed to a single-cell model.
     folder = tmp_path / "fields"
     folder.mkdir()
     for path in sorted((real_data / "txl" / "raabin").rglob("*.jpg"))[:26]:

@@ -165,7 +165,7 @@ def test_comparing_a_model_with_itself_is_an_error(colours, tmp_path: Path):
     shutil.copytree(MODEL, tmp_path / "again")
     with pytest.raises(ModelError, match=r"Both models are the same.*Pass two different"):
         compare(MODEL, tmp_path / "again", colours)
-    # Other thresholds make another model: it sends other images to review.
+    # Different thresholds mean a different model: it sends different images for review.
     base = read_bundle(MODEL)
     stricter = replace(
         base.manifest, thresholds=replace(base.thresholds, max_novelty=0.5), files={}

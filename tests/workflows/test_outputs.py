@@ -1,4 +1,4 @@
-"""One run at a time fills a folder, and what a killed one leaves is no model."""
+"""Only one run at a time fills a folder, and a killed run leaves no model."""
 
 import json
 import os
