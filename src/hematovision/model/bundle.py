@@ -143,23 +143,23 @@ def read_bundle(folder: Path) -> Bundle:
 def write_bundle(
     folder: Path, manifest: Manifest, files: Mapping[str, bytes] | None = None
 ) -> Bundle:
-    """Write files and then the manifest with the hashes of all: `stage_bundle`, `finish_bundle`.
+    """Write a bundle: `stage_bundle`, then `finish_bundle`.
 
-    Files of `BUNDLE_FILES` that lie in the folder already belong to the bundle too. Raises
-    `OutputError` if something cannot be written. Raises `BundleError` if there is no ONNX model, or
-    a name leads out of the folder.
+    Any `BUNDLE_FILES` already in the folder become part of the bundle. Raises `OutputError` if a
+    file cannot be written. Raises `BundleError` if there is no ONNX model, or a name leads out of
+    the folder.
     """
     return finish_bundle(stage_bundle(folder, manifest, files or {}))
 
 
 def stage_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle's files, but no ``bundle.json``: it cannot be opened until `finish_bundle`.
+    """Write a bundle's files without ``bundle.json``, which `finish_bundle` adds.
 
-    The manifest's ``files`` become those given here by name; an empty ``created`` becomes now,
-    empty ``versions`` become `library_versions`. The self-test and the outputs are kept only with
-    their model file; `with_self_test` fills them in again. A `Classifier` can use the unfinished
-    bundle. Raises `OutputError` if something cannot be written. Raises `BundleError` if a name
-    leads out of the folder.
+    The manifest's ``files`` are replaced by `files`; an empty ``created`` is set to now, empty
+    ``versions`` to `library_versions`. The self-test and the outputs are kept only if `files` has
+    the same model; `with_self_test` fills them in again. A `Classifier` can use the unfinished
+    bundle. Raises `OutputError` if a file cannot be written. Raises `BundleError` if a name leads
+    out of the folder.
     """
     ensure_folder(folder)
     hashes = {_safe(name): sha256_bytes(data) for name, data in files.items()}

@@ -49,16 +49,15 @@ def fit_calibration(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     log-likelihood, which is convex in the biases and the inverse of the temperature; Newton's
     method finds its one minimum.
 
-    Two things keep a few images from proving too much. Targets are (N + 1) / (N + 2) instead of 1,
-    the rest shared by the other classes (Platt 1999, "Probabilistic outputs for support vector
-    machines", sec. 2.2): N images without an error do not prove that there are none. And each bias
-    has a normal prior around 0 with standard deviation 1. Classes without images are left
-    out of the fit: their bias is 0.
+    Two measures prevent overconfidence after a fit to few images. Targets are (N + 1) / (N + 2)
+    instead of 1, with the rest shared by the other classes (Platt 1999, "Probabilistic outputs for
+    support vector machines", sec. 2.2). Each bias has a normal prior with mean 0 and standard
+    deviation 1. Classes without images are left out of the fit: their bias is 0.
 
-    `logits` (N, C) and `labels` (N,), from 0, are those of validation images, whose classes are as
-    frequent as where the model will be used. Temperature 1 and no bias are returned if fewer than
-    two classes have images. Raises `ModelError` if the shapes do not fit, or values are not finite,
-    or no finite temperature is found.
+    `logits` (N, C) and `labels` (N,), from 0, belong to validation images with the class
+    frequencies expected in use. If fewer than two classes have images, temperature 1 and bias 0
+    are returned. Raises `ModelError` if the shapes do not match, or the values or the likelihood
+    are not finite.
     """
     scores, truth = checked(logits, labels)
     bias = np.zeros(scores.shape[1])

@@ -117,10 +117,10 @@ class ClassifierParts:
 
 
 def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) -> ClassifierParts:
-    """Read the parts from which `classifier_graph` wrote a graph, bit by bit.
+    """Recover the exact parts of a graph from `classifier_graph`.
 
-    `external` are the weights to which the graph refers, if it does not hold them itself. Raises
-    `BundleError` if `classifier_graph` did not write it.
+    `external` are the weights, if the graph does not contain them. Raises `BundleError` if
+    `classifier_graph` did not write the graph.
     """
     try:
         model = onnx.load_from_string(data)

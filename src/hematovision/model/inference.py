@@ -182,9 +182,9 @@ def infer(
 ) -> Generator[ImageResult[_Row], None, None]:
     """Predict images in parallel; yield the results in their order.
 
-    `items` are read only as far as needed, so that they may be endless; see `ahead`. `explain` and
-    `keep_pixels` as in `predict_image`; `threads` defaults to the predictor's. Raises `ModelError`
-    if the model itself fails.
+    `items` are consumed lazily and may be endless; see `ahead`. `explain` and `keep_pixels` as in
+    `predict_image`; `threads` defaults to the predictor's. Raises `ModelError` if the model itself
+    fails.
     """
 
     def work(item: Item) -> ImageResult[_Row]:
@@ -200,9 +200,8 @@ def ahead(
 
     Closing the generator cancels pending items and waits for running ones.
 
-    `items` are read on the caller's thread, and only as far as needed, so that they may be endless;
-    at most `LOOK_AHEAD` times `threads` are in memory. Errors of `work` are raised here, in the
-    item's turn.
+    `items` are consumed lazily on the caller's thread and may be endless; at most `LOOK_AHEAD`
+    times `threads` are in memory. Errors of `work` are raised here, at the item's position.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
     waiting: deque[Future[_Made]] = deque()

@@ -84,16 +84,15 @@ def fit_novelty(
 ) -> Novelty:
     """Fit class means and the spread within the classes.
 
-    Variances and covariances are means over the classes of two images and more, so that a class
-    does not rule by its number; standard deviations are at least a tenth of their median. The
-    covariance is shrunk towards a multiple of the identity by as much as the number of images
-    demands (Chen, Wiesel, Eldar & Hero 2010, "Shrinkage algorithms for MMSE covariance
-    estimation", IEEE Trans. Signal Process. 58, eq. 23). A class without images takes the mean
-    of another, which leaves the minimum over the classes what it is.
+    Variances and covariances are means over the classes with at least two images, so large classes
+    do not dominate. Standard deviations are at least a tenth of their median. The covariance is
+    shrunk towards a multiple of the identity (Chen, Wiesel, Eldar & Hero 2010, "Shrinkage
+    algorithms for MMSE covariance estimation", IEEE Trans. Signal Process. 58, eq. 23). A class
+    without images gets the mean of another, which does not change the minimum over the classes.
 
-    `features` (N, D) and `labels` (N,), from 0, are those of training images; `decoys` (M, D) are
+    `features` (N, D) and `labels` (N,), from 0, belong to training images; `decoys` (M, D) are
     features of images without a cell. Raises `ModelError` if there are no images, the shapes do not
-    fit, or features are not finite.
+    match, or features are not finite.
     """
     rows, truth = checked(features, labels)
     if not len(truth):

@@ -60,9 +60,8 @@ def bundled_models() -> tuple[str, ...]:
 def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a model.
 
-    A text that is the name of a bundled model always means that model, whatever lies in the current
-    folder, so that a command means the same everywhere; write ``./name``, or give a `Path`, for a
-    folder of the same name. Raises `ModelNotFoundError` if it is neither.
+    A string that names a bundled model takes precedence over a folder of that name; pass
+    ``./name`` or a `Path` for the folder. Raises `ModelNotFoundError` if there is no such model.
     """
     if isinstance(name_or_path, str) and name_or_path in bundled_models():
         return _home() / name_or_path

@@ -171,9 +171,8 @@ def out_of_fold_predictions(
 def align(head: Head, novelty: Novelty, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the shift that moves a lab's features to the class means of the training images.
 
-    `features` (N, 1280) are those of unlabelled images, in any mixture of classes. The shift,
-    float64 (1280,), is shrunk towards zero, the more the fewer images there are; it is zero for
-    none.
+    `features` (N, 1280) belong to unlabelled images in any class proportions. The shift, float64
+    (1280,), is shrunk towards zero for few images, and is zero without images.
     """
     means = np.asarray(novelty.means, np.float64)
     shift = np.zeros(means.shape[1])

@@ -48,9 +48,9 @@ def learning_curve(
 
     The test split may be evaluated, because nothing is chosen by the result.
 
-    `valid` is for early stopping, `evaluated` for the scores. The options are those of the model
-    itself; their seed also decides the orders. Points are by growing number of images, where every
-    class keeps its share, and at least two images. `progress` is called after every head.
+    `valid` is for early stopping, `evaluated` for the scores. `options` as for the model; the seed
+    also determines the orders. Points are in order of images; every class keeps its share, and at
+    least two images. `progress` is called after every head.
     """
     counts = np.bincount(train.labels, minlength=n_classes)
     ranks = [_ranks(train.labels, options.seed, order) for order in range(ORDERS)]

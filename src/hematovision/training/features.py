@@ -105,10 +105,9 @@ def row_keys(data: bytes, views: Sequence[int]) -> list[bytes]:
 def rows_of(
     data: bytes, views: Sequence[int], extractor: Extractor, name: str = "<bytes>"
 ) -> list[Row]:
-    """Compute the rows of some views of an image on this thread, without the cache.
+    """Compute the rows of an image's views on this thread, without the cache.
 
-    The image is hashed and decoded once, whatever the number of views. `FeatureCache.put` takes
-    the result, so any machine may compute it.
+    The image is hashed and decoded once. `FeatureCache.put` accepts the result from any machine.
 
     `data` is the content of the file, called `name` in errors; views are 0 to 7 (`images.view`).
     Returns for each view its key (`row_keys`) and its row, float32 (D + 3,): D features, then the

@@ -77,7 +77,7 @@ def keras_home() -> Path:
 
 
 def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
-    """Read the backbone in a file, whatever layers are on top of it.
+    """Read the backbone from a file and ignore the layers on top.
 
     The file is a whole model or weights of Keras 2 or 3 (``.h5``, ``.hdf5``, ``.keras``,
     ``.weights.h5``), or, of MobileNetV2, this project's ``.weights``. Layers are found by name;

@@ -38,8 +38,8 @@ def demo(
     """Render a dataset, train a model on it, and evaluate the model.
 
     An earlier demo in `folder` is replaced; any other content is an error. `images` is the number
-    of cell images to render. Raises `OutputError` if `folder` holds other files, or cannot be
-    written. Raises `MissingExtraError` at once, if the extra ``train`` is not installed.
+    of cell images to render. Raises `OutputError` if `folder` contains other files or cannot be
+    written. Raises `MissingExtraError` immediately if the extra ``train`` is not installed.
     """
     require("demo")
     with held_folder(folder) as was_interrupted:

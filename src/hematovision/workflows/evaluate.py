@@ -187,15 +187,14 @@ class DatasetClasses:
 def classes_for(
     model: Taxonomy, folders: Mapping[str, int], name: str | None = None, *, where: str
 ) -> DatasetClasses:
-    """Find the classes in which a model can be evaluated on a dataset.
+    """Return the classes for evaluating a model on a dataset.
 
-    They are the model's own if it knows every folder. If the folders are coarser, the model's
-    probabilities are summed, as in `compare`.
+    They are the model's own if all folders are classes of the model. If the folders are coarser,
+    the model's probabilities are summed, as in `compare`.
 
-    `folders` are the dataset's class folders with their numbers of images. `name` is the taxonomy
-    to evaluate in, ``"folders"`` for the folder names. Messages call the dataset `where`. Raises
-    `TaxonomyError` if a folder is no class of the model, nor of a taxonomy that the model's classes
-    fit into.
+    `folders` are the numbers of images per class folder. `name` is the taxonomy for the evaluation,
+    ``"folders"`` for the folder names; `where` is the dataset's name in messages. Raises
+    `TaxonomyError` if a folder is neither a class of the model nor of a coarser taxonomy.
     """
     if name is None and all(model.find(folder) for folder in folders):
         return DatasetClasses(model)

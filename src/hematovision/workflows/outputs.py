@@ -61,9 +61,9 @@ def claimed_folder(
     Files of an interrupted run are removed first. If the block fails, its files are removed, and
     the folder if it is new; a finished bundle is kept.
 
-    `option` is the name of the CLI option, for the error; `inputs` are files and folders that are
-    read (`refuse_inside`). Raises `OutputError` if another process has locked it, it holds other
-    files, it cannot be created, or it is inside one of the inputs.
+    `option` is the CLI option, for the error message; `inputs` are the input files and folders
+    (`refuse_inside`). Raises `OutputError` if another process has locked the folder, it contains
+    other files, it cannot be created, or it is inside one of the inputs.
     """
     with writing(path):
         refuse_inside(path, inputs, option=option)
@@ -95,7 +95,7 @@ def _prepare(path: Path, option: str, *, was_interrupted: bool) -> None:
 
 @contextmanager
 def held_folder(path: Path, *, option: str = "--out") -> Iterator[bool]:
-    """Lock a folder, whatever is in it, until the block ends.
+    """Lock a folder, empty or not, during the block.
 
     Yields whether the last run in it was killed. Raises `OutputError` if another process has locked
     it, or it cannot be created.
