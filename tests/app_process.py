@@ -1,4 +1,4 @@
-"""The app as a process of its own."""
+"""The app in a separate process."""
 
 import socket
 import subprocess

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def zip_of(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip archive of `files`, whatever their names."""
+    """Return a zip archive of `files`, with any names."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():

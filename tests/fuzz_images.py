@@ -1,4 +1,4 @@
-"""Feed damaged files to `hematovision.images.read`; run by the fuzz tests in a process of its own.
+"""Feed damaged files to `hematovision.images.read`; run by the fuzz tests in a separate process.
 
 Every case prints its number and name before it is tried, so that the last line of a process that
 died names the culprit. The last line of one that lived is a summary in JSON.

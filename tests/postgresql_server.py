@@ -50,7 +50,7 @@ def as_whom() -> dict[str, Any]:
 
 @contextmanager
 def postgresql(*, safe: bool = False) -> Iterator[str]:
-    """Start a server, and give the URL of its first database, with a password.
+    """Start a server, and yield the URL of its first database, with a password.
 
     Parameters
     ----------

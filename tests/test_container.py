@@ -138,7 +138,7 @@ class Image:
 
 
 def need_index(home: Path) -> None:
-    """Skip where no package index gives the first requirement."""
+    """Skip if no package index provides the first requirement."""
     first = (ROOT / "requirements" / "serve.txt").read_text(encoding="utf-8").partition("==")[0]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries", "1"]
     if subprocess.run([*pip, "--dest", home / "probe", first], capture_output=True).returncode:

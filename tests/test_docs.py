@@ -1,4 +1,4 @@
-"""Every command in README and docs is one that exists, spelled as the program wants it."""
+"""Every command in the README and docs exists and is spelled correctly."""
 
 import re
 import shlex

@@ -51,7 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def need_index(python: Path) -> None:
-    """Skip where no package index gives the first requirement."""
+    """Skip if no package index provides the first requirement."""
     first = CORE.read_text(encoding="utf-8").partition("==")[0]
     pip = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
     asked = subprocess.run(

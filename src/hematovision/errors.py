@@ -79,7 +79,7 @@ class EmptyImageError(ImageError):
 
 
 class NotAnImageError(ImageError):
-    """The content is not an image of an accepted format, whatever the file is called."""
+    """The content is not an image of an accepted format, whatever its name."""
 
 
 class TruncatedImageError(ImageError):

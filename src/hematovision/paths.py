@@ -83,7 +83,7 @@ def unescape_name(text: str) -> str:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether Windows reserves a name for a device, whatever its suffix.
+    """Return whether Windows reserves a name for a device, with any suffix.
 
     Examples
     --------

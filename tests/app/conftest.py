@@ -1,4 +1,4 @@
-"""Apps with a data folder of their own."""
+"""Apps with separate data folders."""
 
 import os
 import subprocess

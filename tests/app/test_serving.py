@@ -38,7 +38,7 @@ def connect(self, address):
 
 socket.getaddrinfo, socket.socket.connect = getaddrinfo, connect
 """
-"""Run by Python at its start: notes whatever would leave this computer, and stops it."""
+"""Run by Python at startup: records and blocks connections to other computers."""
 
 
 class App:
@@ -74,7 +74,7 @@ class App:
 
 @pytest.fixture
 def start(home: Path, tmp_path: Path) -> Iterator[Start]:
-    """Start apps; whatever is left of them ends with the test."""
+    """Start apps; they are ended with the test."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(WATCHED)
     paths = [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]

@@ -65,7 +65,7 @@ def content(folder: Path, format_, names=None) -> dict:
 
 
 def with_lists(folder: Path, format_) -> dict:
-    """The same for VOC, whose splits stand in lists."""
+    """The same for VOC, whose splits are in lists."""
     if format_ != "voc":
         return content(folder, format_)
     lists = {

@@ -122,7 +122,7 @@ def test_the_folder_of_a_running_process_is_kept(tmp_path: Path):
             (folder / "ours").touch()
         assert len(leftovers(tmp_path)) == 1
         _, errors = other.communicate(b"\n", timeout=30)
-    # The one that is ready first has the name; the other one fails and leaves nothing.
+    # The first to finish gets the name; the other fails and leaves nothing.
     assert b"OutputError" in errors
     assert [path.name for path in tmp_path.iterdir()] == ["cells"]
     assert [path.name for path in dest.iterdir()] == ["ours"]

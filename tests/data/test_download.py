@@ -1,4 +1,4 @@
-"""Downloading public datasets from a local server that disconnects, lies and changes its files."""
+"""Downloading public datasets from a local server that disconnects or sends wrong files."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""Events of a training are read, whole lines only, while they are written."""
+"""Events of a training can be read while they are written."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Training in a process of its own: watched while it runs, and reported truly when it ended."""
+"""Training in a separate process: watched while it runs, and reported correctly at the end."""
 
 import os
 import shutil

@@ -26,7 +26,7 @@ def _own_cache(tmp_path_factory):
 
 
 def train_model(kind: str, dataset: Path, out: Path, model: str | Path | None):
-    """Run in this process instead of one of its own."""
+    """Run in this process instead of a separate one."""
     events = events_file(out)
     given = {"dataset": str(dataset), "folder": str(out), "seed": 0}
     first_event(events, "started", kind=kind, model=model and str(model), **given)

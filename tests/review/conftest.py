@@ -32,7 +32,7 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def new_database(postgresql_server: str) -> Callable[[], str]:
-    """Make an empty database on the server; gives its URL."""
+    """Create an empty database on the server; yield its URL."""
     numbers = itertools.count()
 
     def make() -> str:

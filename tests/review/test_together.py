@@ -38,7 +38,7 @@ def test_confirmed_steps_survive_twenty_kills(quick_folder):
 
 
 def in_threads(*calls):
-    """Run every call in a thread of its own; return what went wrong."""
+    """Run every call in its own thread; return the errors."""
     errors = []
     start = threading.Barrier(len(calls))
 

@@ -1,4 +1,4 @@
-"""Classification on a cluster: the rows of the local table, each once, whatever is lost."""
+"""Classification on a cluster: the same rows as locally, each once, even if workers are lost."""
 
 import os
 import time

@@ -20,7 +20,7 @@ from hematovision.workflows.features import compute_features, dataset_with_split
 def dataset(tmp_path: Path) -> Path:
     root = write_squares(tmp_path / "squares")
     for path in sorted((root / "Train").rglob("*.png")):
-        # Otherwise the same as in Test, and what has the same content is known at once.
+        # Otherwise it is the same as in Test, and equal content is found in the cache.
         write_square(path, COLOURS[path.parent.name], side=31 + int(path.stem))
     return root
 

@@ -1,4 +1,4 @@
-"""Servers for tests: in this process, and as a process of its own on loopback."""
+"""Servers for tests: in this process, and in a separate process on loopback."""
 
 import os
 import signal
@@ -86,7 +86,7 @@ def running(
     before: str = "",
     shell: str = "",
 ) -> Iterator[tuple]:
-    """Start `hematovision serve`; give its process and address.
+    """Start `hematovision serve`; yield its process and address.
 
     `before` is Python to run first in its process, `shell` a command to run before that.
     """

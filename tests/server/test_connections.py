@@ -103,7 +103,7 @@ def test_an_endless_header_is_rejected_before_it_fills_memory(before):
         memory = resident(process.pid)
         stream.sendall(HALF + b"a" * 2**26)
         response = stream.recv(2**16)
-        # h11 has a limit of its own, and calls it no HTTP.
+        # h11 has its own limit, and reports that it is not HTTP.
         problem(response, 431 if response.startswith(b"HTTP/1.1 431") else 400)
         assert resident(process.pid) - memory < 2**24
         assert healthy(address)

@@ -1,4 +1,4 @@
-"""Uploads: each one yields rows or a clear error, whatever it contains."""
+"""Uploads: each yields rows or a clear error, whatever it contains."""
 
 import copy
 import io

@@ -245,7 +245,7 @@ def _identity(file: str) -> str:
     return name if _BY_CONTENT.fullmatch(name) else file
 
 
-if __name__ == "__main__":  # pragma: no cover - in a process of its own
+if __name__ == "__main__":  # pragma: no cover - run as a process
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     sys.exit(main(sys.argv[1:]))

@@ -35,9 +35,9 @@ LINGER = 30.0
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MODEL_PATH = re.compile(r"/v2/models/([^/]+)(/.*)?")
-_DESERTED = 499  # As in nginx: the client closed the connection before the response.
+_CLIENT_CLOSED = 499  # As in nginx: the client closed the connection before the response.
 _KEYLESS = ("/v2/health/live", "/v2/health/ready")
-_HURRY = 1.0  # replaces `LINGER` while this many other bodies are being read:
+_SHORT_LINGER = 1.0  # replaces `LINGER` while this many other bodies are being read:
 _MANY = 64
 
 # If a server responds and closes while the client is sending, the client's system discards the
@@ -81,7 +81,7 @@ class RequestGuard:
 
     async def _linger(self, exchange: _Exchange, body: Body) -> None:
         """Read the rest of a body, so that the client receives the response."""
-        seconds = LINGER if self._lingering < _MANY and not self.engine.closing else _HURRY
+        seconds = LINGER if self._lingering < _MANY and not self.engine.closing else _SHORT_LINGER
         self._lingering += 1
         try:
             await body.linger(seconds)
@@ -174,10 +174,10 @@ class _Exchange:
         """Count the request."""
         route = getattr(self._scope.get("route"), "path", "other")
         metrics = self._engine.metrics
-        deserted = self._body.deserted
-        status = self.status or (_DESERTED if deserted else 500)
+        disconnected = self._body.disconnected
+        status = self.status or (_CLIENT_CLOSED if disconnected else 500)
         metrics.request(route, status, time.monotonic() - self._began)
-        kind = "deserted" if deserted else self._scope["state"].get("problem")
+        kind = "deserted" if disconnected else self._scope["state"].get("problem")
         if kind is not None:
             metrics.refused(kind)
 
@@ -195,7 +195,7 @@ class Body:
 
     Attributes
     ----------
-    deserted : bool
+    disconnected : bool
         Whether the client disconnected before a response started.
     ended : bool
         Whether the body is complete.
@@ -205,7 +205,7 @@ class Body:
         self._headers = Headers(scope=scope)
         self._receive, self._most = receive, most
         self._taken = 0
-        self.deserted = self._responded = False
+        self.disconnected = self._responded = False
         self._whole = asyncio.Event()
         # Without either of these there is no body (RFC 9112, section 6.3).
         self.ended = not {"content-length", "transfer-encoding"} & set(self._headers.keys())
@@ -231,7 +231,7 @@ class Body:
         """
         message = await self._next()
         if message["type"] == "http.disconnect":
-            self._desert(asyncio.current_task())
+            self._disconnect(asyncio.current_task())
             await asyncio.sleep(0)  # raises CancelledError
         if self.ended:
             self._whole.set()
@@ -246,7 +246,7 @@ class Body:
             yield
         except asyncio.CancelledError:
             # The deadline or the end of the process may also have cancelled it.
-            if not self.deserted or task is None or task.uncancel():
+            if not self.disconnected or task is None or task.uncancel():
                 raise
         finally:
             watching.cancel()
@@ -284,10 +284,10 @@ class Body:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self._responded:
-            self._desert(task)
+            self._disconnect(task)
 
-    def _desert(self, task: asyncio.Task[Any] | None) -> None:
-        self.deserted = True
+    def _disconnect(self, task: asyncio.Task[Any] | None) -> None:
+        self.disconnected = True
         if task is not None:
             task.cancel()
 

@@ -363,7 +363,7 @@ FORMATS_WITH_SIZE = ("voc", "csv", "coco")
 
 
 def sized(root: Path, format_: str, declared: tuple[int, int], image: np.ndarray) -> Path:
-    """Four fields with a declared size, whatever size their images have."""
+    """Four fields with a declared size that may differ from the images'."""
     names = [f"f{i}.png" for i in range(4)]
     for name in names:
         images.write(root / "images" / name, image)

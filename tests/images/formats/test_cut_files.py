@@ -62,7 +62,7 @@ def test_a_progressive_jpeg_without_its_last_scans_is_incomplete():
 
 
 def test_a_jpeg_of_one_scan_for_each_colour_needs_them_all():
-    # Non-interleaved: what is one baseline JPEG of three scans is put together from three of grey.
+    # Non-interleaved: one baseline JPEG with three scans, assembled from three grey JPEGs.
     planes = [save(photo()[..., i], "JPEG", quality=90) for i in range(3)]
     frame = planes[0].index(b"\xff\xc0")
     head = planes[0][:frame] + b"\xff\xc0\0\x11" + planes[0][frame + 4 : frame + 9] + b"\x03"

@@ -22,7 +22,7 @@ def png_with(kind: bytes, checksum: int = 0) -> bytes:
     return whole[:-12] + chunk + whole[-12:]
 
 
-# The first boxes of an AVIF, and one that is cut.
+# The first boxes of an AVIF, and a truncated box.
 AVIF = b"\0\0\0\x14ftypavif\0\0\0\0avif" + b"\0\0\0\x40mdat" + bytes(56)
 
 

@@ -180,7 +180,7 @@ class _BoxTable:
                 continue
 
     def is_empty(self, row: Row) -> bool:
-        """Whether a row describes a field without cells."""
+        """Return whether a row describes a field without cells."""
         values = [row[self.label], *(row[column] for column in self.box_columns)]
         return self.box is not None and not any(values)
 
