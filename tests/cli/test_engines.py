@@ -65,7 +65,7 @@ def test_the_address_reaches_the_cluster(run, colour_model, cell_images, tmp_pat
     ("arguments", "message"),
     [
         (("--engine", "ray"), "--out"),
-        (("--engine", "ray", "--out", "a.csv"), "a table in parts"),
+        (("--engine", "ray", "--out", "a.csv"), "a new folder that all nodes"),
         (("--engine", "ray", "--out", "a", "--explain", "b"), "--explain"),
         (("--ray-address", "head:6379"), "--ray-address"),
         (("--engine", "spark"), "--engine"),

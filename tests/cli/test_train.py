@@ -144,7 +144,7 @@ def test_an_export_does_not_overwrite(run, colour_model, tmp_path: Path):
     file.write_text("keep me")
     result = run("export", colour_model, "--to", "onnx", "--out", file)
     assert result.exit_code == 1
-    assert "exists already" in result.stderr
+    assert "already exists" in result.stderr
     assert file.read_text() == "keep me"
 
 

@@ -182,7 +182,7 @@ def test_mapping_finer_classes_to_one_class_is_an_error(white: Path, tmp_path: P
 def test_an_export_is_one_file_and_does_not_overwrite(trained, to, tmp_path: Path):
     path = export(trained.folder, to, tmp_path / f"model.{to}")
     assert path.stat().st_size > 8_000_000
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         export(trained.folder, to, path)
 
 

@@ -22,7 +22,7 @@ FORMATS: dict[Format, str] = {"h5": ".h5", "keras": ".keras", "onnx": ".onnx", "
 def export(model: str | Path, to: Format, out: Path | None = None) -> Path:
     """Write a model as a single file.
 
-    Raises `OutputError` if the file exists already or cannot be written. Raises
+    Raises `OutputError` if the file already exists or cannot be written. Raises
     `ModelNotFoundError` or `BundleError` if the model cannot be used. Raises `MissingExtraError` if
     the extra ``train`` is not installed.
 
