@@ -256,7 +256,7 @@ def test_failed_conversions_are_listed_in_the_report(tmp_path: Path, source: Pat
     ))  # fmt: skip
     assert "instances_test.json, annotation id" in area
     assert "field 0.png" in image
-    assert "gives 500 x 500 pixels, but the image has 1000 x 333" in size
+    assert "declares 500 x 500 pixels, but the image has 1000 x 333" in size
     assert any("clipped at its border" in note for note in report.notes)
     written = json.loads((tmp_path / "yolo" / "convert.json").read_text())
     assert written["problems"] == list(report.problems)

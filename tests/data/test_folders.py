@@ -195,7 +195,7 @@ def test_a_folder_that_the_requested_taxonomy_lacks_is_an_error(tmp_path: Path):
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ((), r"No images in class folders .*holds no folders.*ROOT/Train/CLASS"),
+        ((), r"No images in class folders .*contains no folders.*ROOT/Train/CLASS"),
         (("1.png", "2.png"), "No images in class folders"),
         (("Train/1.png", "Test/2.png"), "'Test', 'Train'"),
         (("RBC/notes.txt",), "'RBC'"),

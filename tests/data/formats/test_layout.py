@@ -399,7 +399,7 @@ def test_a_size_that_contradicts_the_image_is_a_finding_and_crops_nothing(tmp_pa
     report = import_dataset(source, tmp_path / "cells", format=format_)
     assert {cell.field for cell in read_cells(report.dest / "cells.csv")} == {"f3"}
     assert len(report.problems) == 3
-    assert f"gives 80 x 60 pixels, but the image has {size[0]} x {size[1]}" in report.problems[0]
+    assert f"declares 80 x 60 pixels, but the image has {size[0]} x {size[1]}" in report.problems[0]
     assert "Left out: 2 boxes." in report.problems[0]
 
 
