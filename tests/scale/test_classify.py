@@ -261,7 +261,7 @@ def test_a_table_of_another_model_is_not_continued(
 ):
     out = str(tmp_path / "out")
     classify_on_cluster([str(cells)], model=colour_model, out=out)
-    with pytest.raises(OutputError, match=r"different settings \(model\)"):
+    with pytest.raises(OutputError, match=r"different settings \(model, "):
         classify_on_cluster([str(cells)], model="pbc8", out=out, resume=True)
 
 
