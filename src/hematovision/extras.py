@@ -6,7 +6,6 @@ commands therefore list the requirements of the extra, read from this package's 
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -159,17 +158,21 @@ def missing_requirements(extra: str) -> list[str]:
 
     The list is also empty if this package is on the path but not installed.
     """
+    from importlib import metadata  # slow to import, and seldom needed
+
     try:
         return sorted({str(r) for r in _requirements(extra) if not _is_met(r)})
-    except importlib.metadata.PackageNotFoundError:
+    except metadata.PackageNotFoundError:
         return []
 
 
 def _requirements(extra: str) -> Iterator[Requirement]:
     """Yield the requirements of an extra on this platform, including those of nested extras."""
+    from importlib import metadata
+
     from packaging.requirements import Requirement
 
-    for text in importlib.metadata.requires(_DISTRIBUTION) or ():
+    for text in metadata.requires(_DISTRIBUTION) or ():
         requirement = Requirement(text)
         if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
             continue
@@ -182,9 +185,11 @@ def _requirements(extra: str) -> Iterator[Requirement]:
 
 
 def _is_met(requirement: Requirement) -> bool:
+    from importlib import metadata
+
     try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
         return False
     return requirement.specifier.contains(version, prereleases=True)
 
