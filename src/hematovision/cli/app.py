@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hematovision.cli.serve import AllowedHostOption, ModelsOption
 from hematovision.cli.terminal import echo
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.listening import LOCAL
@@ -21,22 +22,8 @@ def app(
     address: Annotated[
         str, typer.Option(help="Address to listen on: 127.0.0.1 (this computer) or 0.0.0.0 (any).")
     ] = LOCAL,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Additional host name to accept, such as that of a proxy; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Run folder or bundled model; repeatable, the first is the default.",
-            show_default=False,
-        ),
-    ] = None,
+    allowed_host: AllowedHostOption = None,
+    model: ModelsOption = None,
     home: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder for records and models."),

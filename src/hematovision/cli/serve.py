@@ -13,10 +13,28 @@ from hematovision.extras import needs_extra, require
 from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, url_of
 
-__all__ = ["API_KEY", "serve"]
+__all__ = ["API_KEY", "AllowedHostOption", "ModelsOption", "serve"]
 
 API_KEY = "HEMATOVISION_API_KEY"
 """Environment variable for the API key, which as an option would appear in the process list."""
+
+
+AllowedHostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Additional host name to accept, such as that of a proxy; repeatable.",
+        show_default=False,
+    ),
+]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Bundled model or run folder; repeatable, the first is the default.",
+        show_default=False,
+    ),
+]
 
 
 def serve(
@@ -30,22 +48,8 @@ def serve(
             help="Address to listen on: 127.0.0.1 (this computer) or 0.0.0.0 (all networks).",
         ),
     ] = LOCAL,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Additional host name to accept, such as that of a proxy; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Bundled model or run folder; repeatable, the first is the default.",
-            show_default=False,
-        ),
-    ] = None,
+    allowed_host: AllowedHostOption = None,
+    model: ModelsOption = None,
     threads: Annotated[
         int, typer.Option(min=0, help="Images processed at once; 0: number of CPUs plus one.")
     ] = 0,
