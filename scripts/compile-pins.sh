@@ -26,6 +26,7 @@ compile() {
 # shellcheck disable=SC2086
 compile dev.txt pyproject.toml --all-extras --group dev --group build ${PINS:-}
 compile app.txt pyproject.toml --extra train --extra app -c requirements/dev.txt
+compile eval.txt pyproject.toml --extra eval -c requirements/dev.txt
 compile formats.txt pyproject.toml --extra formats -c requirements/dev.txt
 compile serve.txt pyproject.toml --extra serve -c requirements/dev.txt
 compile scale.txt pyproject.toml --extra scale -c requirements/dev.txt
