@@ -13,14 +13,14 @@ import pytest
 
 from benchmarks.resume import Difference, command, compare, finish, killed_after
 from colour_squares import COLOUR_MODEL, write_square
-from dots import SCHEMA, DotCounter, dots
+from dots import SCHEMA, Dot, DotCounter, dots
 from hematovision import images
 from hematovision.errors import DatasetError, OutputError
 from hematovision.model.bundle import read_bundle, write_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.tables import store
 from hematovision.tables.sinks import SUFFIXES
-from hematovision.tables.store import RunImages, open_store, store_path
+from hematovision.tables.store import RunImages, RunItem, open_store, store_path
 from hematovision.workflows.classify import classify
 
 AWKWARD = ("two\nlines.png", '"quoted", comma.png', "Zellen ä 細胞.png", os.fsdecode(b"c-\xff.png"))
@@ -87,8 +87,17 @@ def change(out: Path, statement: str, *values: object) -> None:
 class TestRunImages:
     def test_paths_come_back_as_given_and_each_once(self):
         with closing(RunImages(PATHS + PATHS)) as found:
-            assert [str(path) for path in found] == [str(path) for path in dict.fromkeys(PATHS)]
+            assert list(found) == [RunItem(path) for path in dict.fromkeys(PATHS)]
             assert len(found) == 8
+
+    def test_regions_of_an_image_are_items_of_their_own(self):
+        items = [
+            RunItem(path, region)
+            for path in dict.fromkeys(PATHS)
+            for region in ("", "0,0,512,512", "512,0,512,512")
+        ]
+        with closing(RunImages([*items, *items])) as found:
+            assert list(found) == items
 
     def test_an_empty_list(self):
         with closing(RunImages([])) as found:
@@ -292,7 +301,7 @@ def test_another_model_is_an_error_with_a_solution(squares: Path, tmp_path: Path
     ):
         text = json.dumps(json.loads(kept) | other)
         change(out, "UPDATE run SET value = ? WHERE key = 'identity'", text)
-        with pytest.raises(OutputError, match=rf"settings \({names}\), .*Use the same --model"):
+        with pytest.raises(OutputError, match=rf"settings \({names}\), .*Use the same options"):
             run(squares, out, resume=True)
     change(out, "UPDATE run SET value = ? WHERE key = 'identity'", kept)
     assert run(squares, out, resume=True).before == 4
@@ -421,7 +430,7 @@ def test_two_processes_do_not_write_one_table(squares: Path, tmp_path: Path):
 
 
 @contextmanager
-def open_dots(out: Path, *paths: Path, resume: bool = False):
+def open_dots(out: Path, *paths: Path | RunItem, resume: bool = False):
     """Open a store for the rows of a `DotCounter`."""
     with (
         closing(RunImages(paths)) as found,
@@ -439,14 +448,29 @@ def test_images_without_rows_or_with_many_are_done(tmp_path: Path):
         return [row.values() for row in counter.predict_rows(counter.read(path, ""), str(path))[0]]
 
     with open_dots(out, *paths, resume=True) as opened:
-        for path in opened.todo():
-            opened.add(rows(path))
+        for item in opened.todo():
+            opened.add(rows(item.path))
         expected = list(opened.rows())
     assert [row["image"] for row in expected] == [str(paths[i]) for i in (1, 2, 2, 3, 3, 3)]
     assert expected[3:] == rows(paths[3]), "numbers and flags as they were"
     with open_dots(out, *paths, resume=True) as opened:
         assert (opened.left, opened.before) == (0, 4)
         assert list(opened.rows()) == expected
+
+
+def test_the_regions_of_a_changed_image_are_processed_again(tmp_path: Path):
+    out, path, other = tmp_path / "t.csv", tmp_path / "slide.png", tmp_path / "other.png"
+    for place in (path, other):
+        images.write(place, dots(1))
+    items = [RunItem(path, "0,0,4,4"), RunItem(path, "4,0,4,4"), RunItem(other)]
+    with open_dots(out, *items, resume=True) as opened:
+        for item in opened.todo():
+            opened.add([Dot(str(item), x=len(item.region), share=1.0, on_edge=False).values()])
+        assert [found for found, _ in opened.results()] == items
+        assert [row["x"] for row in opened.rows()] == [7, 7, 0]
+    images.write(path, dots(1, 2, 3))
+    with open_dots(out, *items, resume=True) as opened:
+        assert (list(opened.todo()), opened.before) == (items[:2], 1)
 
 
 def test_an_interrupted_table_is_not_taken_for_finished(tmp_path: Path):

@@ -4,6 +4,8 @@ The store of ``cells.csv`` is ``cells.csv.resume``. It contains each image's row
 the run's identity (model and thresholds), and whether the table is finished. It is committed every
 two seconds, the most work that a killed process or a power failure can lose. A process that uses a
 store locks ``cells.csv.resume-running``.
+
+An item of a run is an image, or one region of a large image.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ from hematovision.paths import name_bytes
 from hematovision.rows import ERROR, Schema, Value
 
 __all__ = [
-    "Identity", "RunImages", "Store", "Stored", "can_resume", "check_identity", "file_stamp",
-    "open_store", "run_identity", "store_path",
+    "Identity", "RunImages", "RunItem", "Store", "Stored", "can_resume", "check_identity",
+    "file_stamp", "open_store", "run_identity", "store_path",
 ]  # fmt: skip
 
 COMMIT_SECONDS = 2.0
@@ -58,13 +60,24 @@ _ERRORS = {
 }
 _JOURNAL = b'{"hematovision_journal": 1'
 _MAX_LINE = 2**20
+_REGION = b"\xff"
 
 Identity: TypeAlias = Mapping[str, Any]
 """What rows depend on: hashes and thresholds, as JSON values."""
 
 
+class RunItem(NamedTuple):
+    """An image of a run, or one region of it."""
+
+    path: Path
+    region: str = ""  # any text that identifies a region; empty for the whole image
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.region})" if self.region else str(self.path)
+
+
 class Stored(NamedTuple):
-    """An image whose rows are stored."""
+    """An item whose rows are stored."""
 
     stamp: str  # the state of its file when it was read; see `file_stamp`
     # whether it could not be read and must be tried again
@@ -95,38 +108,39 @@ def check_identity(place: object, found: Identity, expected: Identity) -> None:
     if others:
         raise OutputError(
             f"{place} was started with different settings ({', '.join(others)}), so its rows "
-            "cannot be mixed with new rows. Use the same --model as before, choose another --out, "
+            "cannot be mixed with new rows. Use the same options as before, choose another --out, "
             "or run without --resume to start over."
         )
 
 
 class RunImages:
-    """The images of a run in order, without duplicates, in a temporary SQLite table.
+    """The images of a run, or their regions, in order and without duplicates.
 
-    Memory use is constant: the table moves to disk above 2 MB, about 20,000 images.
+    They are in a temporary SQLite table. Memory use is constant: the table moves to disk above
+    2 MB, about 20,000 images.
     """
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, items: Iterable[Path | RunItem]) -> None:
         self._db = sqlite3.connect("")
         with self._using():
             self._db.execute("CREATE TABLE images (path BLOB UNIQUE)")
-            keys = ((_key(path),) for path in paths)
+            keys = ((_key(_item(item)),) for item in items)
             self._db.executemany("INSERT OR IGNORE INTO images VALUES (?)", keys)
             self._n: int = self._db.execute("SELECT count(*) FROM images").fetchone()[0]
 
     def __len__(self) -> int:
         return self._n
 
-    def __iter__(self) -> Iterator[Path]:
+    def __iter__(self) -> Iterator[RunItem]:
         with self._using():
             for (key,) in self._db.execute("SELECT path FROM images ORDER BY rowid"):
-                yield Path(key.decode("utf-8", "surrogatepass"))
+                yield _from_key(key)
 
     def digest(self) -> str:
         """Return a SHA-256 of the list."""
         digest = hashlib.sha256()
-        for path in self:
-            digest.update(_key(path) + b"\0")
+        for item in self:
+            digest.update(_key(item) + b"\0")
         return digest.hexdigest()
 
     def close(self) -> None:
@@ -145,17 +159,17 @@ class RunImages:
 
 
 class Store:
-    """The rows of a run's images; see `open_store`.
+    """The rows of a run's items; see `open_store`.
 
-    An image is done if its rows are stored without an error and its file is unchanged. Rows of
-    images that are not in the run stay in the file and are ignored.
+    An item is done if its rows are stored without an error and its file is unchanged. Rows of
+    items that are not in the run stay in the file and are ignored.
 
     Attributes
     ----------
     left : int
-        Number of images to process.
+        Number of items to process.
     before : int
-        Number of images done before. An image with an error counts once `add` receives the same
+        Number of items done before. An item with an error counts once `add` receives the same
         error again.
     changed : bool
         Whether the table must be written.
@@ -165,52 +179,57 @@ class Store:
         self, path: Path, db: sqlite3.Connection, images: RunImages, schema: Schema
     ) -> None:
         self.path, self._db, self._images, self._schema = path, db, images, schema
-        self._reading: deque[tuple[Path, str]] = deque()
+        self._reading: deque[tuple[RunItem, str]] = deque()
         self._committed = time.monotonic()
         self._digest = images.digest()
         with _using(path):
             finished = db.execute("SELECT value FROM run WHERE key = 'finished'").fetchone()
-            self._left = bytearray(not self._is_done(image) for image in images)
+            self._left = bytearray(not self._is_done(item) for item in images)
         self.changed = finished != (self._digest,)
         self.left = sum(self._left)
         self.before = len(images) - self.left
 
-    def todo(self) -> Iterator[Path]:
-        """Yield the images to process, in order; `add` their rows in the same order."""
-        for image, left in zip(self._images, self._left, strict=True):
+    def todo(self) -> Iterator[RunItem]:
+        """Yield the items to process, in order; `add` their rows in the same order."""
+        for item, left in zip(self._images, self._left, strict=True):
             if left:
                 # Before reading, so that a change during reading is noticed by the next run.
-                self._reading.append((image, file_stamp(image)))
-                yield image
+                self._reading.append((item, file_stamp(item.path)))
+                yield item
 
     def add(self, rows: Iterable[Mapping[str, Value]]) -> None:
-        """Store the rows of the next image of `todo`.
+        """Store the rows of the next item of `todo`.
 
         Raises `OutputError` if they cannot be written. Committed rows stay.
         """
-        image, stamp = self._reading.popleft()
+        item, stamp = self._reading.popleft()
         data = json.dumps([list(row.values()) for row in rows]).encode()
         with _using(self.path):
-            if _find(self._db, image) == (stamp, data):
+            if _find(self._db, item) == (stamp, data):
                 self.before += 1
                 return
             _set_finished(self._db, "")
-            _put(self._db, _key(image), stamp, data)
+            _put(self._db, _key(item), stamp, data)
         self.changed = True
         if time.monotonic() - self._committed >= COMMIT_SECONDS:
             self.commit()
 
     def rows(self) -> Iterator[dict[str, Value]]:
-        """Yield all rows in the order of the images; every image must have rows.
+        """Yield all rows in the order of the items; every item must have been added.
 
         Raises `OutputError` if the store is damaged.
         """
-        for image in self._images:
+        for _, rows in self.results():
+            yield from rows
+
+    def results(self) -> Iterator[tuple[RunItem, list[dict[str, Value]]]]:
+        """Yield every item with its rows, as `rows` does."""
+        for item in self._images:
             with _using(self.path):
-                found = _find(self._db, image)
+                found = _find(self._db, item)
             if found is None:
-                raise _damaged(self.path, f"the rows of {image} are missing")
-            yield from self._read(found[1])
+                raise _damaged(self.path, f"the rows of {item} are missing")
+            yield item, list(self._read(found[1]))
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
@@ -230,15 +249,15 @@ class Store:
             _set_finished(self._db, digest)
         self.commit()
 
-    def _is_done(self, image: Path) -> bool:
-        found = _find(self._db, image)
+    def _is_done(self, item: RunItem) -> bool:
+        found = _find(self._db, item)
         if found is None:
             return False
         try:
             failed = any(row[ERROR] for row in self._read(found[1]))
         except (ValueError, TypeError, RecursionError):  # Another program wrote them.
             return False
-        return Stored(found[0], failed).is_done(file_stamp(image))
+        return Stored(found[0], failed).is_done(file_stamp(item.path))
 
     def _read(self, data: bytes) -> Iterator[dict[str, Value]]:
         for values in json.loads(data):
@@ -359,17 +378,33 @@ def _identity(db: sqlite3.Connection) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _key(path: Path) -> bytes:
-    return name_bytes(str(path))
+def _item(given: Path | RunItem) -> RunItem:
+    return given if isinstance(given, RunItem) else RunItem(given)
+
+
+def _key(item: RunItem) -> bytes:
+    """Return the key of an item: its path, after its region if it has one.
+
+    No path begins with the separator, a byte that is not UTF-8.
+    """
+    path = name_bytes(str(item.path))
+    return _REGION + item.region.encode() + _REGION + path if item.region else path
+
+
+def _from_key(key: bytes) -> RunItem:
+    region = b""
+    if key.startswith(_REGION):
+        _, region, key = key.split(_REGION, 2)
+    return RunItem(Path(key.decode("utf-8", "surrogatepass")), region.decode())
 
 
 def _set_finished(db: sqlite3.Connection, images: str) -> None:
     db.execute("INSERT OR REPLACE INTO run VALUES ('finished', ?)", (images,))
 
 
-def _find(db: sqlite3.Connection, image: Path) -> tuple[str, bytes] | None:
-    """Return the stamp and the rows of an image; None if missing or damaged."""
-    key = _key(image)
+def _find(db: sqlite3.Connection, item: RunItem) -> tuple[str, bytes] | None:
+    """Return the stamp and the rows of an item; None if missing or damaged."""
+    key = _key(item)
     query = "SELECT stamp, rows, checksum FROM results WHERE path = ?"
     found = db.execute(query, (key,)).fetchone()
     if found is None or [*map(type, found)] != [str, bytes, int]:

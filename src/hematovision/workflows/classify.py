@@ -22,7 +22,7 @@ from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.progress import Progress, no_progress
 from hematovision.rows import ERROR, Row, Schema, Value
 from hematovision.tables.sinks import Table, check_table, open_table
-from hematovision.tables.store import RunImages, Store, can_resume, open_store, store_path
+from hematovision.tables.store import RunImages, RunItem, Store, can_resume, open_store, store_path
 from hematovision.workflows.outputs import claimed_folder
 
 __all__ = [
@@ -124,7 +124,9 @@ def classify(
     counts = _Counts(classifier.classes)
     with (
         closing(RunImages(images.iter_images(inputs))) as found,
-        open_overlays(explain, list(found) if explain else (), inputs) as overlays,
+        open_overlays(
+            explain, [item.path for item in found] if explain else (), inputs
+        ) as overlays,
     ):
         second = also(classifier) if also else None
 
@@ -165,8 +167,8 @@ def predict_table(
     `resume` see `classify`. Returns the number of images that were done before.
     """
 
-    def predict(paths: Iterable[Path], total: int) -> Iterator[list[dict[str, Value]]]:
-        items = (Item(str(path), path) for path in paths)
+    def predict(given: Iterable[RunItem], total: int) -> Iterator[list[dict[str, Value]]]:
+        items = (Item(str(item.path), item.path) for item in given)
         with closing(infer(predictor, items, explain=explain)) as results:
             for done, result in enumerate(results, 1):
                 yield [row.values() for row in result.rows]
