@@ -33,7 +33,7 @@ from PIL import Image
 
 from benchmarks.options import images_option
 from hematovision import images
-from hematovision.evaluation.intervals import wilson
+from hematovision.intervals import wilson
 from hematovision.model.bundle import ONNX
 from hematovision.model.classifier import Classifier
 from hematovision.model.explain import LEAN, grad_cam, logit_slopes, upsample

@@ -17,7 +17,7 @@ from hematovision.evaluation import (
     read_metrics,
     write_metrics,
 )
-from hematovision.evaluation.intervals import wilson
+from hematovision.intervals import wilson
 
 CLASSES = ("RBC", "WBC", "Platelets")
 

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from hematovision.evaluation.intervals import percentile_interval, tango, wilson
 from hematovision.evaluation.uncertainty import Difference, PairedScores, Uncertainty
+from hematovision.intervals import percentile_interval, tango, wilson
 
 
 def uncertainty(labels, predicted, groups=None, accepted=None, n_classes=2, seed=0):

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hematovision.errors import TaxonomyError
-from hematovision.evaluation.intervals import DRAWS, LEVEL, McNemar, mcnemar
 from hematovision.evaluation.metrics import (
     SCORES,
     IntervalDetails,
@@ -25,6 +24,7 @@ from hematovision.evaluation.metrics import (
     write_json,
 )
 from hematovision.evaluation.uncertainty import Difference, PairedScores
+from hematovision.intervals import DRAWS, LEVEL, McNemar, mcnemar
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [

@@ -23,9 +23,9 @@ from hematovision.evaluation.calibration import (
     reliability,
     risk_coverage,
 )
-from hematovision.evaluation.intervals import DRAWS, LEVEL, Interval
 from hematovision.evaluation.uncertainty import Uncertainty
 from hematovision.files import write_text
+from hematovision.intervals import DRAWS, LEVEL, Interval
 from hematovision.paths import valid_value
 
 if TYPE_CHECKING:

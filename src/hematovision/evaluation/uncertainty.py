@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.evaluation import scores
-from hematovision.evaluation.intervals import (
+from hematovision.intervals import (
     Interval,
     bootstrap_counts,
     f1_interval,

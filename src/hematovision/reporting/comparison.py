@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.evaluation.comparison import Comparison
-from hematovision.evaluation.intervals import Interval
 from hematovision.evaluation.uncertainty import Difference
 from hematovision.files import write_text
+from hematovision.intervals import Interval
 from hematovision.reporting import plots
 from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render_page, svg_uri
 from hematovision.reporting.wording import p_value, points, points_interval

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from hematovision.evaluation.intervals import Interval
+from hematovision.intervals import Interval
 from hematovision.reporting.wording import points, points_interval
 
 __all__ = ["CurveRow", "MeasuredPoint", "curve_rows", "curve_sentence", "seeds_interval"]

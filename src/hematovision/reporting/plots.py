@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
-from hematovision.evaluation.intervals import wilson
 from hematovision.evaluation.metrics import ClassScores, Metrics
 from hematovision.evaluation.uncertainty import Difference
 from hematovision.extras import needs_extra
 from hematovision.files import write_bytes, write_text
+from hematovision.intervals import wilson
 from hematovision.reporting.learning_curve import MeasuredPoint, curve_rows
 from hematovision.reporting.tables import classification_report
 from hematovision.reporting.wording import percent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hematovision.evaluation.intervals import Interval
+from hematovision.intervals import Interval
 
 __all__ = [
     "NOT_A_DEVICE", "SYNTHETIC", "are_synthetic", "interval", "number", "p_value", "percent",

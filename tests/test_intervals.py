@@ -7,17 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest, chi2
+from scipy.stats import beta, binomtest, chi2, gamma
 
-from hematovision.evaluation.intervals import (
+from hematovision.intervals import (
     EXACT,
     bootstrap_counts,
+    clopper_pearson,
     f1_interval,
+    garwood,
     hull,
     mcnemar,
     mean_interval,
     percentile_interval,
     tango,
+    variation_interval,
     wilson,
 )
 
@@ -56,6 +59,82 @@ def test_wilson_contains_the_estimate_and_stays_within_zero_and_one(counts):
     low, high = wilson(successes, n)
     assert 0.0 <= low <= successes / n <= high <= 1.0
     assert low < high
+
+
+# Rümke 1979: 95% limits of a differential, in percent, of 100, 200 and 1,000 cells
+RUMKE = {
+    0: ((0, 4), (0, 2), (0, 1)),
+    1: ((0, 6), (0, 4), (0, 2)),
+    5: ((1, 12), (2, 10), (3, 7)),
+    10: ((4, 18), (6, 16), (8, 13)),
+    50: ((39, 61), (42, 58), (46, 54)),
+}
+
+
+@pytest.mark.parametrize("percentage", RUMKE)
+def test_clopper_pearson_rounded_outwards_is_rumkes_table(percentage):
+    for n, expected in zip((100, 200, 1000), RUMKE[percentage], strict=True):
+        low, high = clopper_pearson(percentage * n // 100, n)
+        assert (math.floor(100 * low), math.ceil(100 * high)) == expected
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (3, 7), (1, 5000), (4999, 5000), (40, 90)])
+def test_clopper_pearsons_limits_are_beta_quantiles(k, n):
+    low, high = clopper_pearson(k, n)
+    assert low == (pytest.approx(beta.ppf(0.025, k, n - k + 1), rel=1e-9) if k else 0.0)
+    assert high == (pytest.approx(beta.ppf(0.975, k + 1, n - k), rel=1e-9) if k < n else 1.0)
+
+
+def test_clopper_pearson_of_nothing_is_none_and_of_more_than_all_an_error():
+    assert clopper_pearson(0, 0) is None
+    with pytest.raises(ValueError, match=r"Received: successes=4, n=3"):
+        clopper_pearson(4, 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 10, 135, 4321, 200_000])
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.999])
+def test_garwoods_limits_are_gamma_quantiles(count, level):
+    low, high = garwood(count, level)
+    half = (1 - level) / 2
+    assert low == (pytest.approx(gamma.ppf(half, count), rel=1e-7) if count else 0.0)
+    assert high == pytest.approx(gamma.ppf(1 - half, count + 1), rel=1e-7)
+
+
+def test_garwood_of_a_negative_count_is_an_error():
+    with pytest.raises(ValueError, match="Received: -1"):
+        garwood(-1)
+
+
+def _moments(values):
+    mean, deviations = values.mean(axis=1), values - values.mean(axis=1, keepdims=True)
+    sd = deviations.std(axis=1)
+    return [
+        values.std(axis=1, ddof=1) / mean,
+        *((deviations**k).mean(axis=1) / sd**k for k in (3, 4)),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["normal", "skewed", "mixed"])
+def test_variation_interval_keeps_its_level_for_any_distribution(kind):
+    rng = np.random.default_rng(3)
+    shape = (600, 300)
+    values = {
+        "normal": lambda: rng.normal(1, 0.08, shape),
+        "skewed": lambda: rng.gamma(20, 1, shape),
+        "mixed": lambda: rng.normal(np.where(rng.random(shape) < 0.1, 1.2, 1.0), 0.06),
+    }[kind]()
+    true = {
+        "normal": 0.08,
+        "skewed": 1 / math.sqrt(20),
+        "mixed": math.sqrt(0.06**2 + 0.09 * 0.04) / 1.02,
+    }[kind]
+    ends = [variation_interval(300, *row) for row in np.transpose(_moments(values))]
+    assert np.mean([low <= true <= high for low, high in ends]) == pytest.approx(0.94, abs=0.025)
+
+
+def test_variation_interval_needs_two_values_that_differ():
+    assert variation_interval(1, 0.1, 0, 3) is None
+    assert variation_interval(50, 0.0, 0, 3) is None
 
 
 def test_f1_interval_is_wilsons_interval_of_the_overlap_converted_to_f1():
