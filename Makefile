@@ -49,7 +49,7 @@ demo: $(VENV)/ready-project ## the full pipeline on synthetic cells: import, tra
 	$(PY) -m hematovision demo
 
 .PHONY: install
-install: $(VENV)/ready-app $(VENV)/ready-serve $(VENV)/ready-scale $(VENV)/ready-formats $(VENV)/ready-eval ## everything a user needs
+install: $(VENV)/ready-app $(VENV)/ready-serve $(VENV)/ready-scale $(VENV)/ready-formats $(VENV)/ready-eval $(VENV)/ready-slides ## everything a user needs
 	@printf '%s\n' 'Done. Activate it: . $(BIN)/activate   (Windows: $(VENV)\Scripts\activate)'
 
 .PHONY: app

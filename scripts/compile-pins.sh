@@ -30,6 +30,7 @@ compile eval.txt pyproject.toml --extra eval -c requirements/dev.txt
 compile formats.txt pyproject.toml --extra formats -c requirements/dev.txt
 compile serve.txt pyproject.toml --extra serve -c requirements/dev.txt
 compile scale.txt pyproject.toml --extra scale -c requirements/dev.txt
+compile slides.txt pyproject.toml --extra slides -c requirements/dev.txt
 compile train.txt pyproject.toml --extra train -c requirements/dev.txt
 compile core.txt pyproject.toml -c requirements/dev.txt
 compile build.txt --group build -c requirements/dev.txt
