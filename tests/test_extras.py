@@ -222,7 +222,9 @@ def test_the_error_of_a_missing_module_never_names_an_extra_of_a_package_on_no_i
     assert " install " in str(caught.value)
 
 
-@pytest.mark.parametrize("extra", ["app", "data", "eval", "formats", "scale", "serve", "slides", "train"])
+@pytest.mark.parametrize(
+    "extra", ["app", "data", "eval", "formats", "scale", "serve", "slides", "train"]
+)
 def test_every_extra_has_requirements_and_this_environment_meets_them(extra: str):
     found = [
         one for one in importlib.metadata.requires("hematovision") or () if f"'{extra}'" in one
