@@ -156,8 +156,8 @@ def test_the_self_test_is_optional(value):
 
 
 def test_a_task_of_a_later_version_is_named():
-    with pytest.raises(BundleError, match=r"`task` must be 'classification'.*'detection'"):
-        parse_manifest(altered("task", "detection"))
+    with pytest.raises(BundleError, match=r"`task` must be 'classification' or 'detection'.*'seg"):
+        parse_manifest(altered("task", "segmentation"))
 
 
 def test_a_model_may_have_no_novelty_score():

@@ -6,7 +6,7 @@ import pytest
 
 from hematovision.errors import ModelNotFoundError
 from hematovision.model import registry
-from hematovision.model.registry import bundled_models, find_model
+from hematovision.model.registry import bundled_detectors, bundled_models, find_model
 
 
 @pytest.fixture
@@ -31,6 +31,19 @@ def run(folder: Path) -> Path:
 def test_bundled_models_are_the_finished_folders_of_the_package(home):
     assert bundled_models() == ("pbc8", "rbc-wbc-platelets")
     assert find_model("pbc8") == home / "pbc8"
+
+
+def test_detectors_are_found_by_name_but_are_not_classifiers(home):
+    (home / "blood-fields").mkdir()
+    (home / "blood-fields" / "bundle.json").write_text('{"task": "detection"}')
+    assert bundled_models() == ("pbc8", "rbc-wbc-platelets")
+    assert bundled_detectors() == ("blood-fields",)
+    assert find_model("blood-fields") == home / "blood-fields"
+
+
+def test_a_damaged_manifest_does_not_hide_a_model(home):
+    (home / "pbc8" / "bundle.json").write_text("[")
+    assert "pbc8" in bundled_models()
 
 
 def test_the_bundled_models_are_in_the_package():

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+from hematovision.model import registry
 from hematovision.model.registry import bundled_models, find_model
-from hematovision.workflows.models import list_models
+from hematovision.workflows.models import list_detectors, list_models
+from tiny_detector import tiny_bundle
 
 
 def test_every_bundled_model_is_listed_with_its_metrics():
@@ -23,3 +25,11 @@ def test_every_bundled_model_has_a_card():
 
 def test_the_three_class_and_the_eight_class_model_are_bundled():
     assert bundled_models() == ("pbc8", "rbc-wbc-platelets")
+
+
+def test_bundled_detectors_are_listed_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_home", lambda: tmp_path)
+    tiny_bundle(tmp_path / "dots")
+    assert list_models() == []
+    (entry,) = list_detectors()
+    assert (entry.name, entry.classes) == ("dots", ("RBC", "WBC", "Platelets"))

@@ -130,10 +130,10 @@ def _show_summary(
 def models() -> None:
     """List the bundled models with their key metrics and model cards."""
     from hematovision.reporting.wording import interval, percent
-    from hematovision.workflows.models import list_models
+    from hematovision.workflows.models import list_detectors, list_models
 
-    found = list_models()
-    if not found:
+    found, detectors = list_models(), list_detectors()
+    if not found and not detectors:
         echo("This installation has no bundled models. Train one: hematovision train --help")
         return
     show_table(
@@ -152,6 +152,9 @@ def models() -> None:
     for entry in found:
         echo(f"{entry.name}: {', '.join(entry.classes)}")
         echo(f"  card: {entry.card}")
+    for detector in detectors:
+        echo(f"{detector.name} finds cells in fields: {', '.join(detector.classes)}")
+        echo(f"  card: {detector.card}")
 
 
 @contextmanager

@@ -25,19 +25,20 @@ from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
     SHARED_WEIGHTS,
     Manifest,
+    Task,
     is_safe_name,
     parse_manifest,
 )
-from hematovision.model.registry import MANIFEST
-from hematovision.model.self_test import run_self_test
+from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL, MANIFEST
+from hematovision.model.self_test import run_detector_self_test, run_self_test
 from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
     "BUNDLE_FILES", "H5", "KERAS", "MANIFEST", "MAX_FILE_BYTES", "MAX_MODEL_BYTES", "ONNX",
-    "Bundle", "finish_bundle", "library_versions", "read_bundle", "seal", "seal_self_test",
-    "stage_bundle", "with_self_test", "write_bundle",
+    "Bundle", "check_task", "finish_bundle", "library_versions", "read_bundle", "seal",
+    "seal_self_test", "stage_bundle", "with_self_test", "write_bundle",
 ]  # fmt: skip
 
 ONNX = "hematovision_model.onnx"
@@ -140,6 +141,23 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest)
 
 
+def check_task(bundle: Bundle, task: Task) -> None:
+    """Raise a `BundleError` unless the model is made for `task`."""
+    if bundle.manifest.task == task:
+        return
+    if task == "classification":
+        raise BundleError(
+            f"{bundle.folder} is a detector: it finds the cells of fields. Use it with "
+            "`hematovision analyze --detector`. To classify cell images, choose a classifier, for "
+            f"instance {DEFAULT_MODEL}."
+        )
+    raise BundleError(
+        f"{bundle.folder} is a classifier of cell images ({', '.join(bundle.taxonomy.classes)}); a "
+        f"detector is needed to find the cells of fields, for instance {DEFAULT_DETECTOR}. Pass "
+        "the classifier as --classifier to classify the white cells that a detector finds."
+    )
+
+
 def write_bundle(
     folder: Path, manifest: Manifest, files: Mapping[str, bytes] | None = None
 ) -> Bundle:
@@ -204,15 +222,18 @@ def with_self_test(bundle: Bundle) -> Bundle:
     cannot be opened, or its prediction is not finite.
     """
     # Reading a bundle must not import ONNX Runtime.
-    from hematovision.model.session import open_session, read_ports
+    from hematovision.model.session import open_session, read_detector_ports, read_ports
 
     name = str(bundle.folder / ONNX)
     session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
-    manifest = replace(
-        bundle.manifest,
-        self_test=run_self_test(session),
-        outputs=read_ports(session, name=name).outputs,
-    )
+    manifest = bundle.manifest
+    if manifest.detection is None:
+        outputs = read_ports(session, name=name).outputs
+        manifest = replace(manifest, self_test=run_self_test(session), outputs=outputs)
+    else:
+        outputs = read_detector_ports(session, len(manifest.taxonomy.classes), name=name)
+        found = run_detector_self_test(session, manifest.detection)
+        manifest = replace(manifest, self_test=found, outputs=outputs)
     return Bundle(bundle.folder, manifest)
 
 

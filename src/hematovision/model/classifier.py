@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.errors import BundleError
-from hematovision.model.bundle import ONNX, Bundle, read_bundle
+from hematovision.model.bundle import ONNX, Bundle, check_task, read_bundle
 from hematovision.model.explain import both_ways
 from hematovision.model.inference import ImageResult, Item, infer
 from hematovision.model.prediction import Prediction, RawPredictions, prediction_schema
@@ -62,7 +62,7 @@ class Classifier:
     Raises
     ------
     BundleError
-        If the model does not match its manifest.
+        If the model does not match its manifest, or is a detector.
 
     Examples
     --------
@@ -74,6 +74,7 @@ class Classifier:
     def __init__(
         self, bundle: Bundle, *, workers: int | None = None, max_pixels: int = images.MAX_PIXELS
     ) -> None:
+        check_task(bundle, "classification")
         self.bundle = bundle
         self.max_pixels = max_pixels
         self._budget = images.PixelBudget()

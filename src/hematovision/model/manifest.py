@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
@@ -23,9 +23,9 @@ from hematovision.model.thresholds import Thresholds
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
-    "INPUT_CONTRACT", "INPUT_SIZES", "MAX_MANIFEST_BYTES", "SCALING", "SCHEMA_VERSION",
-    "SHARED_WEIGHTS", "BackboneRef", "JsonObject", "Manifest", "Shapes", "is_safe_name",
-    "parse_manifest",
+    "DETECTOR_CONTRACT", "INPUT_CONTRACT", "INPUT_SIZES", "MAX_MANIFEST_BYTES", "SCALING",
+    "SCHEMA_VERSION", "SHARED_WEIGHTS", "BackboneRef", "Detection", "JsonObject", "Manifest",
+    "Shapes", "Task", "is_safe_name", "parse_manifest",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 3
@@ -60,6 +60,20 @@ INPUT_CONTRACT: Mapping[str, str] = MappingProxyType(
 )
 """The properties of the input common to all models; only its size may differ."""
 
+DETECTOR_CONTRACT: Mapping[str, str] = MappingProxyType(
+    {
+        "dtype": "uint8",
+        "layout": "NHWC",
+        "colour_order": "RGB",
+        "resize": "uniform, until the median red cell is detection.red_cell_px wide",
+        "white_balance": "of the whole field, before resizing",
+    }
+)
+"""The properties of the input common to all detectors; `Detection` has the rest."""
+
+Task: TypeAlias = Literal["classification", "detection"]
+"""Classify single-cell images, or find the cells of a field."""
+
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """Shapes of outputs by name, without N."""
 
@@ -79,12 +93,68 @@ class BackboneRef:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """How to prepare the input of a detector and how to read its outputs.
+
+    The graph maps ``images``, uint8 RGB (N, H, W, 3), to ``heat``, float32 (N, H / stride,
+    W / stride, C), the probability that a cell of each class has its centre there, and
+    ``distances``, float32 (N, H / stride, W / stride, 4): left, top, right and bottom, in pixels,
+    from the point ``((x + 0.5) * stride, (y + 0.5) * stride)`` to the sides of its box.
+
+    Raises `BundleError` if a value is out of range.
+    """
+
+    # least calibrated confidence of a cell, by class, 0 to 1; less confident ones are discarded
+    thresholds: Mapping[str, float]
+    # confidence = sigmoid(a * logit(heat) + b), (a, b) by class; a is above 0
+    calibration: Mapping[str, tuple[float, float]]
+    red_cell_px: float = 36.0  # width of the median red cell in the input
+    stride: int = 4
+    multiple: int = 32  # H and W are multiples of it, and it of `stride`
+
+    def __post_init__(self) -> None:
+        if not (
+            self.thresholds.keys() == self.calibration.keys()
+            and all(0 <= value <= 1 for value in self.thresholds.values())
+            and all(a > 0 and math.isfinite(a) and math.isfinite(b) for a, b in self._pairs)
+        ):
+            raise BundleError(
+                "`Detection` must have a threshold from 0 to 1 and a calibration (a, b), a above "
+                f"0, for every class. Received: {self}."
+            )
+        if not (
+            8 <= self.red_cell_px <= 256
+            and 1 <= self.stride <= self.multiple <= 256
+            and self.multiple % self.stride == 0
+        ):
+            raise BundleError(
+                "`Detection` must have 8 <= red_cell_px <= 256 and 1 <= stride <= multiple <= 256, "
+                f"and `multiple` must be a multiple of `stride`. Received: {self}."
+            )
+
+    @property
+    def _pairs(self) -> Iterable[tuple[float, float]]:
+        return self.calibration.values()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "classes": list(self.thresholds),
+            "red_cell_px": self.red_cell_px,
+            "stride": self.stride,
+            "multiple": self.multiple,
+            "thresholds": dict(self.thresholds),
+            "calibration": {name: {"a": a, "b": b} for name, (a, b) in self.calibration.items()},
+        }
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of ``bundle.json``."""
 
     name: str  # of the model
     taxonomy: Taxonomy  # the classes, in the order of the outputs
-    thresholds: Thresholds
+    thresholds: Thresholds  # of acceptance; a detector has no novelty, and its own in `detection`
     backbone: BackboneRef
     # the training data: any JSON object, with the dataset's ``fingerprint``, images per split
     # (``splits``) and more
@@ -105,21 +175,30 @@ class Manifest:
     # shapes of the graph's outputs without N, from `bundle.with_self_test`; empty in bundles of
     # schema 1 and 2
     outputs: Shapes = field(default_factory=dict)
-    task: Literal["classification"] = "classification"  # of the model; this version has no other
+    detection: Detection | None = None  # of a detector; its classes are those of `taxonomy`
+
+    @property
+    def task(self) -> Task:
+        """What the model does."""
+        return "classification" if self.detection is None else "detection"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object for `from_json`."""
         max_novelty = self.thresholds.max_novelty
+        own = {} if self.detection is None else {"detection": self.detection.to_json()}
         return {
             "schema_version": SCHEMA_VERSION,
             "task": self.task,
             "name": self.name,
             "created": self.created,
             "taxonomy": self.taxonomy.to_json(),
-            "input": {"size": self.input_size, **INPUT_CONTRACT, "scaling": self.scaling},
+            "input": self._input(),
             "outputs": {name: list(shape) for name, shape in self.outputs.items()},
+            **own,
             "calibration": {
-                "method": "temperature and class biases, folded into the last layer",
+                "method": "by class, in `detection`"
+                if own
+                else "temperature and class biases, folded into the last layer",
                 "temperature": self.temperature,
             },
             "thresholds": {
@@ -140,6 +219,11 @@ class Manifest:
             "files": dict(sorted(self.files.items())),
         }
 
+    def _input(self) -> dict[str, Any]:
+        if self.detection is None:
+            return {"size": self.input_size, **INPUT_CONTRACT, "scaling": self.scaling}
+        return {**DETECTOR_CONTRACT, "scaling": self.scaling}
+
     def to_text(self) -> str:
         """Return the text of ``bundle.json``.
 
@@ -154,11 +238,12 @@ class Manifest:
     def from_json(cls, value: object) -> Manifest:
         """Check a JSON object of schema 1 to `SCHEMA_VERSION` and return its manifest.
 
-        Raises `BundleError` if its schema is newer, its task is not classification, or a key is
-        missing or has an invalid value.
+        Raises `BundleError` if its schema is newer, its task is unknown, or a key is missing or has
+        an invalid value.
         """
         root = JsonObject(value, "")
         is_old = _schema(root) < 3
+        task: Task = "classification" if is_old else _task(root)
         taxonomy = _taxonomy(root.object("taxonomy"))
         self_test = "golden" if is_old else "self_test"
         return cls(
@@ -176,10 +261,14 @@ class Manifest:
             self_test=None
             if root.value.get(self_test) is None
             else _self_test(root.object(self_test), len(taxonomy.classes)),
-            input_size=_input_size(root.object("input"), is_old=is_old),
+            input_size=_input_size(root.object("input"), is_old=is_old)
+            if task == "classification"
+            else _detector_input(root.object("input")),
             scaling=root.object("input").get("scaling", str),
             outputs={} if is_old else _outputs(root.object("outputs")),
-            task="classification" if is_old else _task(root),
+            detection=_detection(root.object("detection"), taxonomy.classes)
+            if task == "detection"
+            else None,
         )
 
 
@@ -246,10 +335,38 @@ def _schema(root: JsonObject) -> int:
     return version
 
 
-def _task(root: JsonObject) -> Literal["classification"]:
-    if root.get("task", str) != "classification":
-        raise root.wrong("task", "'classification', the only task that this version can run")
-    return "classification"
+def _task(root: JsonObject) -> Task:
+    for task in get_args(Task):
+        if root.get("task", str) == task:
+            return cast("Task", task)
+    raise root.wrong("task", "'classification' or 'detection'; this version can run no other")
+
+
+def _detector_input(value: JsonObject) -> int:
+    for key, expected in DETECTOR_CONTRACT.items():
+        if value.value.get(key) != expected:
+            raise value.wrong(key, repr(expected))
+    return SIZE
+
+
+def _detection(value: JsonObject, classes: tuple[str, ...]) -> Detection:
+    thresholds, calibration = value.object("thresholds"), value.object("calibration")
+    if value.get("classes", list) != list(classes):
+        raise value.wrong("classes", f"the classes of the taxonomy, {list(classes)}")
+    for given in (thresholds, calibration):
+        if set(given.value) != set(classes):
+            raise BundleError(
+                f"`{given.place}*` must have the classes {list(classes)}. Received: "
+                f"{sorted(given.value)[:10]}."
+            )
+    pairs = {name: calibration.object(name) for name in classes}
+    return Detection(
+        thresholds={name: thresholds.number(name) for name in classes},
+        calibration={name: (one.number("a"), one.number("b")) for name, one in pairs.items()},
+        red_cell_px=value.number("red_cell_px"),
+        stride=value.get("stride", int),
+        multiple=value.get("multiple", int),
+    )
 
 
 def _input_size(value: JsonObject, *, is_old: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,18 @@ from types import MappingProxyType
 from hematovision.errors import ModelNotFoundError
 
 __all__ = [
-    "BACKBONES", "DEFAULT_BACKBONE", "DEFAULT_MODEL", "MANIFEST", "KerasApplication",
-    "bundled_models", "find_model",
+    "BACKBONES", "DEFAULT_BACKBONE", "DEFAULT_DETECTOR", "DEFAULT_MODEL", "DEFAULT_SUBTYPES",
+    "MANIFEST", "KerasApplication", "bundled_detectors", "bundled_models", "find_model",
 ]  # fmt: skip
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
-"""The default model of every entry point."""
+"""The default classifier of every entry point."""
+
+DEFAULT_DETECTOR = "blood-fields"
+"""The default detector of every entry point."""
+
+DEFAULT_SUBTYPES = "pbc8"
+"""The default classifier of the white cells that a detector finds."""
 
 MANIFEST = "bundle.json"
 """The file that marks a folder as a model."""
@@ -53,8 +60,26 @@ def _home() -> Path:
 
 
 def bundled_models() -> tuple[str, ...]:
-    """Return the names of the models that the package ships, sorted."""
-    return tuple(sorted(path.parent.name for path in _home().glob(f"*/{MANIFEST}")))
+    """Return the names of the classifiers that the package ships, sorted."""
+    return _bundled("classification")
+
+
+def bundled_detectors() -> tuple[str, ...]:
+    """Return the names of the detectors that the package ships, sorted."""
+    return _bundled("detection")
+
+
+def _bundled(task: str) -> tuple[str, ...]:
+    paths = sorted(_home().glob(f"*/{MANIFEST}"))
+    return tuple(path.parent.name for path in paths if _task(path) == task)
+
+
+def _task(path: Path) -> str:
+    """Return the task of a packaged model; an unreadable one fails when it is opened."""
+    try:
+        return str(json.loads(path.read_bytes()).get("task", "classification"))
+    except (OSError, ValueError, AttributeError):
+        return "classification"
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -63,7 +88,8 @@ def find_model(name_or_path: str | Path) -> Path:
     A string that names a bundled model takes precedence over a folder of that name; pass
     ``./name`` or a `Path` for the folder. Raises `ModelNotFoundError` if there is no such model.
     """
-    if isinstance(name_or_path, str) and name_or_path in bundled_models():
+    bundled = (*bundled_models(), *bundled_detectors())
+    if isinstance(name_or_path, str) and name_or_path in bundled:
         return _home() / name_or_path
     folder = Path(name_or_path)
     if folder.name == MANIFEST:
@@ -71,7 +97,7 @@ def find_model(name_or_path: str | Path) -> Path:
     # Unlike Path's methods, these return False for invalid paths, such as one of 5,000 letters.
     if os.path.isfile(folder / MANIFEST):  # noqa: PTH113
         return folder
-    bundled = ", ".join(bundled_models()) or "none in this installation"
+    names = ", ".join(bundled) or "none in this installation"
     if os.path.isdir(folder):  # noqa: PTH112
         found = (
             f"The folder {folder} has no {MANIFEST}: training did not finish, or this is not a run "
@@ -80,6 +106,6 @@ def find_model(name_or_path: str | Path) -> Path:
     else:
         found = f"There is no model {str(name_or_path)!r}: no bundled name and no folder"
     raise ModelNotFoundError(
-        f"{found}. Bundled models: {bundled}. Or train one: "
+        f"{found}. Bundled models: {names}. Or train one: "
         "hematovision train DATASET --out RUN, then use RUN."
     )

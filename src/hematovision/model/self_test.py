@@ -18,9 +18,13 @@ from hematovision import images
 from hematovision.errors import BundleError
 
 if TYPE_CHECKING:
+    from hematovision.model.manifest import Detection
     from hematovision.model.session import Session
 
-__all__ = ["NOVELTY_TOLERANCE", "TOLERANCE", "SelfTest", "run_self_test", "self_test_cell"]
+__all__ = [
+    "NOVELTY_TOLERANCE", "TOLERANCE", "SelfTest", "run_detector_self_test", "run_self_test",
+    "self_test_cell", "self_test_field",
+]  # fmt: skip
 
 TOLERANCE = 1e-4
 """Largest allowed difference of a probability between two machines."""
@@ -49,9 +53,10 @@ _DISCS = (
 
 @dataclass(frozen=True)
 class SelfTest:
-    """A model's prediction for `self_test_cell`."""
+    """A model's prediction for `self_test_cell`; a detector's for `self_test_field`."""
 
-    probabilities: tuple[float, ...]  # one per class, calibrated
+    # one per class, calibrated; of a detector, the largest heat of each class
+    probabilities: tuple[float, ...]
     novelty: float | None  # None for a model without a novelty score
 
     def to_json(self) -> dict[str, Any]:
@@ -112,6 +117,30 @@ def run_self_test(session: Session) -> SelfTest:
     if not np.isfinite([*found.probabilities, found.novelty or 0.0]).all():
         raise BundleError(
             f"The model predicts {found} for a synthetic cell; some of its weights are not finite. "
+            "Train it again."
+        )
+    return found
+
+
+def self_test_field(detection: Detection) -> NDArray[np.uint8]:
+    """Return `self_test_cell` at about the scale of a detector, uint8 (S, S, 3)."""
+    shown = images.SIZE / (2 * _DISCS[0][2])  # red cells across the image
+    side = detection.multiple * max(1, round(detection.red_cell_px * shown / detection.multiple))
+    return images.fit(self_test_cell(), side)
+
+
+def run_detector_self_test(session: Session, detection: Detection) -> SelfTest:
+    """Return the largest heat of each class in `self_test_field`.
+
+    Raises `BundleError` if the heat is not finite. Raises `ModelError` if the graph fails.
+    """
+    from hematovision.model.session import run_one  # as in `run_self_test`
+
+    heat = run_one(session, ["heat"], self_test_field(detection)[None])[0]
+    found = SelfTest(tuple(map(float, heat.max(axis=(0, 1, 2)))), None)
+    if not np.isfinite(found.probabilities).all():
+        raise BundleError(
+            f"The detector finds {found} in a synthetic field; some of its weights are not finite. "
             "Train it again."
         )
     return found

@@ -27,8 +27,8 @@ from hematovision.model.onnx_file import check_self_contained
 
 __all__ = [
     "CPU", "CUDA", "DEVICE", "Port", "Ports", "Session", "check_images", "check_outputs",
-    "chosen_providers", "input_size", "open_session", "read_ports", "reading_threads", "run_each",
-    "run_one", "usable_cpus",
+    "chosen_providers", "input_size", "open_session", "read_detector_ports", "read_ports",
+    "reading_threads", "run_each", "run_one", "usable_cpus",
 ]  # fmt: skip
 
 DEVICE = "HEMATOVISION_DEVICE"
@@ -222,6 +222,34 @@ def read_ports(session: Session, *, name: str) -> Ports:
         outputs[output] = fixed
     assert isinstance(size, int)
     return Ports(size, outputs)
+
+
+def read_detector_ports(session: Session, classes: int, *, name: str) -> Shapes:
+    """Check the input and outputs of a detector's graph; return the channels of its outputs.
+
+    The only input is ``images``, uint8 RGB (N, H, W, 3), with free H and W. The outputs ``heat``
+    (N, H', W', classes) and ``distances`` (N, H', W', 4) are required, float32; others are ignored.
+    Errors call the model `name`. Raises `BundleError` if the graph does not fit.
+    """
+    try:
+        inputs, given = _ports(session.get_inputs()), _ports(session.get_outputs())
+    except (UnicodeDecodeError, TypeError) as error:  # undecodable name or missing shape
+        raise BundleError(f"{name}: the ONNX file's inputs or outputs are damaged.") from error
+    kind, shape = inputs.get("images", ("", ()))
+    free = len(shape) == 3 and not any(isinstance(side, int) for side in shape[:2])
+    if len(inputs) != 1 or kind != "tensor(uint8)" or not free or shape[2] != 3:
+        raise BundleError(
+            f"{name}: the ONNX file of a detector must have one input, images: uint8 (N, H, W, 3), "
+            f"with free H and W. Received: {_shown(inputs)}."
+        )
+    for output, channels in (("heat", classes), ("distances", 4)):
+        kind, shape = given.get(output, ("", ()))
+        if kind != "tensor(float)" or len(shape) != 3 or shape[2] != channels:
+            raise BundleError(
+                f"{name}: the ONNX file's output {output!r} must be float32 (N, H, W, {channels}). "
+                f"Received: {_shown(given)}."
+            )
+    return {"heat": (classes,), "distances": (4,)}
 
 
 def check_outputs(ports: Ports, expected: Shapes, *, name: str) -> None:

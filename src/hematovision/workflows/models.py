@@ -7,14 +7,14 @@ from pathlib import Path
 
 from hematovision.evaluation.metrics import read_metrics
 from hematovision.model.bundle import read_bundle
-from hematovision.model.registry import bundled_models, find_model
+from hematovision.model.registry import bundled_detectors, bundled_models, find_model
 
-__all__ = ["ModelEntry", "list_models"]
+__all__ = ["DetectorEntry", "ModelEntry", "list_detectors", "list_models"]
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A bundled model and its key metrics on its test split."""
+    """A bundled classifier and its key metrics on its test split."""
 
     name: str
     classes: tuple[str, ...]
@@ -25,8 +25,29 @@ class ModelEntry:
     card: Path  # the model card
 
 
+@dataclass(frozen=True)
+class DetectorEntry:
+    """A bundled detector."""
+
+    name: str
+    classes: tuple[str, ...]
+    card: Path  # the model card
+
+
+def list_detectors() -> list[DetectorEntry]:
+    """Return the bundled detectors, sorted by name.
+
+    Raises `BundleError` if one has been altered.
+    """
+    bundles = {name: read_bundle(find_model(name)) for name in bundled_detectors()}
+    return [
+        DetectorEntry(name, bundle.taxonomy.classes, bundle.folder / "MODEL_CARD.md")
+        for name, bundle in bundles.items()
+    ]
+
+
 def list_models() -> list[ModelEntry]:
-    """Return the bundled models, sorted by name.
+    """Return the bundled classifiers, sorted by name.
 
     Raises `BundleError` if a bundled model has been altered.
     """
