@@ -23,16 +23,16 @@ from hematovision.data.formats.annotations import (
     AnnotatedField,
     AnnotationFormat,
     Annotations,
-    FieldToWrite,
     split_of,
 )
 from hematovision.data.formats.layout import without_wrapper
+from hematovision.data.formats.writing import BoxToWrite, FieldToWrite, Header
 from hematovision.data.frames import find_frame
 from hematovision.data.source_splits import SourceSplit, SplitLists, find_source_split, parse_split
 from hematovision.errors import AnnotationError, DatasetError, ImageError
 from hematovision.files import copy_file, write_text
 from hematovision.images import is_image_name
-from hematovision.images.boxes import Box, intersect_box, round_box
+from hematovision.images.boxes import intersect_box, round_box
 from hematovision.paths import shown, valid_text, valid_value
 from hematovision.progress import Progress, no_progress
 
@@ -130,15 +130,15 @@ def convert_dataset(
     with appearing(dest) as folder:
         written, problems, notes = _convert(fields, folder, target, progress)
         classes = _classes(found, written, target)
-        target.write(folder, written, classes)
+        _write(target, folder, written, classes)
         report = ConvertReport(
             dest=dest,
             source=source,
             from_format=from_.name,
             to_format=target.name,
             fields=len(written),
-            boxes=sum(len(field.boxes) for field in written),
-            splits=Counter(field.split or "all" for field in written),
+            boxes=sum(len(one.boxes) for one in written),
+            splits=Counter(one.field.split or "all" for one in written),
             classes=tuple(classes),
             problems=(*found.problems, *split_problems, *problems),
             notes=(*found.notes, *split_notes, *notes),
@@ -175,7 +175,7 @@ def _with_splits(
 
 def _convert(
     fields: Sequence[AnnotatedField], folder: Path, target: AnnotationFormat, progress: Progress
-) -> tuple[list[FieldToWrite], list[str], list[str]]:
+) -> tuple[list[_Written], list[str], list[str]]:
     """Copy the images and convert the boxes to pixels of the upright images."""
     stems = _stems(fields, by_split=target.split_folders)
     image_folder = folder / target.image_folder
@@ -183,7 +183,7 @@ def _convert(
     def work(field: AnnotatedField, stem: str) -> _Converted:
         return _convert_field(field, stem, image_folder, clip=target.fractions)
 
-    written: list[FieldToWrite] = []
+    written: list[_Written] = []
     problems: list[str] = []
     notes: defaultdict[str, list[str]] = defaultdict(list)
     with closing(map_in_threads(work, fields, stems)) as results:
@@ -201,9 +201,15 @@ def _convert(
 
 
 @dataclass(frozen=True, slots=True)
+class _Written:
+    field: FieldToWrite
+    boxes: tuple[BoxToWrite, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Converted:
     name: str
-    field: FieldToWrite | None
+    field: _Written | None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -219,7 +225,7 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
         return _Converted(field.name, None, (problem,))
     file = f"{stem}{field.image.suffix}"
     copy_file(field.image, folder / file)
-    boxes: list[tuple[str, Box]] = []
+    boxes: list[BoxToWrite] = []
     problems: list[str] = []
     notes = {frame.note} - {""}
     for named in field.boxes:
@@ -231,9 +237,25 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
             continue
         if box != exact:
             notes.add("boxes that extend beyond their image were clipped at its border")
-        boxes.append((named.label, box))
-    converted = FieldToWrite(file, stem, field.split, (width, height), tuple(boxes))
+        boxes.append(BoxToWrite(named.label, box, named.subtype))
+    converted = _Written(FieldToWrite(file, stem, (width, height), field.split), tuple(boxes))
     return _Converted(field.name, converted, tuple(problems), tuple(sorted(notes)))
+
+
+def _write(
+    target: AnnotationFormat, folder: Path, fields: Sequence[_Written], classes: Sequence[str]
+) -> None:
+    subtypes = sorted({box.subtype for one in fields for box in one.boxes if box.subtype})
+    writer = target.open_writer(folder, Header(tuple(classes), tuple(subtypes)))
+    try:
+        for one in fields:
+            writer.field(one.field)
+            for box in one.boxes:
+                writer.box(box)
+        writer.close()
+    except BaseException:
+        writer.discard()
+        raise
 
 
 def _stems(fields: Sequence[AnnotatedField], *, by_split: bool) -> list[str]:
@@ -260,8 +282,8 @@ def _usable(name: str) -> str:
 
 
 def _classes(
-    found: Annotations, written: Sequence[FieldToWrite], target: AnnotationFormat
+    found: Annotations, written: Sequence[_Written], target: AnnotationFormat
 ) -> list[str]:
     """Return the declared classes in their order, then the others, sorted."""
-    labels = sorted({label for field in written for label, _ in field.boxes})
+    labels = sorted({box.label for one in written for box in one.boxes})
     return list(dict.fromkeys((*found.classes, *labels))) if target.declares_classes else labels

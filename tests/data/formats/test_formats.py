@@ -100,9 +100,26 @@ class OneLine(AnnotationFormat):
         box = NamedBox(words[1], tuple(map(float, words[2:])), "all.boxes")
         return Annotations((AnnotatedField(source / words[0], "a", (box,)),))
 
-    def write(self, folder, fields, classes):
-        lines = [f"{f.file} {label} {box}" for f in fields for label, box in f.boxes]
-        (folder / "all.boxes").write_text("\n".join(lines))
+    def open_writer(self, folder, header):
+        return OneLineWriter(folder / "all.boxes")
+
+
+class OneLineWriter:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+
+    def field(self, field):
+        self.file = field.file
+
+    def box(self, box):
+        self.lines.append(f"{self.file} {box.label} {box.box}")
+
+    def close(self):
+        self.path.write_text("\n".join(self.lines))
+
+    def discard(self):
+        self.lines.clear()
 
 
 def test_a_registered_format_is_detected_imported_converted_and_written(

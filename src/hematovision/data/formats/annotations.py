@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from hematovision import images
 from hematovision.data.folders import find_split
+from hematovision.data.formats.writing import FieldWriter, Header
 from hematovision.data.lookup import Lookup, without_suffix
-from hematovision.data.samples import SPLITS, Split
+from hematovision.data.samples import Split
 from hematovision.images.boxes import Box, Size, round_box, scale_box
 
 __all__ = [
-    "AnnotatedField", "AnnotationFormat", "Annotations", "Collector", "FieldImages", "FieldToWrite",
-    "NamedBox", "counted", "fields_by_split", "some", "split_of", "then", "tidy", "whole_number",
+    "AnnotatedField", "AnnotationFormat", "Annotations", "Collector", "FieldImages", "NamedBox",
+    "counted", "some", "split_of", "then", "tidy", "whole_number",
 ]  # fmt: skip
 
 _MOST_PER_FILE = 3
@@ -30,6 +31,7 @@ class NamedBox:
     label: str  # as spelled in the file
     box: Box  # in pixels or as fractions of the field's sides
     where: str  # file and line, for messages
+    subtype: str = ""  # the kind of cell within its class, if the format has a place for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,11 @@ class Annotations:
         return Counter(box.label for field in self.fields for box in field.boxes)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldToWrite:
-    """One field in a form that every format can store."""
-
-    file: str  # the image's path in the image folder, with forward slashes
-    stem: str  # the same without suffix; unique
-    split: Split | None
-    size: Size  # of the upright image
-    boxes: tuple[tuple[str, Box], ...]  # class and box in pixels of the upright image
-
-
 class AnnotationFormat(Protocol):
     """How one format stores annotated fields; `hematovision.data.formats.FORMATS` lists them."""
 
     name: str  # the word on the command line
-    image_folder: str = "images"  # where `write` expects the images
+    image_folder: str = "images"  # where `open_writer` expects the images
     split_lists: Path | None = None  # folder with a list of fields per split
     split_folders: bool = False  # whether images are stored in one folder per split
     declares_classes: bool = False  # whether files list the classes in a fixed order
@@ -107,8 +98,12 @@ class AnnotationFormat(Protocol):
             If there are no annotation files or no images.
         """
 
-    def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
-        """Write the annotation files of `fields` to `folder`."""
+    def open_writer(self, folder: Path, header: Header) -> FieldWriter:
+        """Write annotation files to `folder`, field by field.
+
+        Every label must be in ``header.classes``. Files appear when they are complete. Writing
+        raises `OutputError` if a file can't be written.
+        """
 
 
 class FieldImages:
@@ -206,15 +201,6 @@ def split_of(name: str) -> Split | None:
     """
     folder, _, rest = name.partition("/")
     return find_split(folder) if rest else None
-
-
-def fields_by_split(
-    fields: Sequence[FieldToWrite],
-) -> Iterator[tuple[Split | None, list[FieldToWrite]]]:
-    """Yield the fields of each split that has any; those without a split come last, as None."""
-    for split in (*SPLITS, None):
-        if members := [field for field in fields if field.split == split]:
-            yield split, members
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -24,10 +24,8 @@ from hematovision.data.formats.annotations import (
     Annotations,
     Collector,
     FieldImages,
-    FieldToWrite,
     NamedBox,
     counted,
-    fields_by_split,
     some,
     split_of,
     then,
@@ -41,10 +39,16 @@ from hematovision.data.formats.layout import (
     open_places,
     visible_files,
 )
+from hematovision.data.formats.writing import (
+    BoxToWrite,
+    FieldToWrite,
+    FieldWriter,
+    Header,
+    TextFile,
+)
 from hematovision.data.samples import Split
 from hematovision.data.textfiles import read_text
 from hematovision.errors import AnnotationError, DatasetError
-from hematovision.files import write_text
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import valid_text
 
@@ -99,39 +103,98 @@ class Coco(AnnotationFormat):
         one_folder = {images.folder: images for _, images in opened}
         return found.result(one_folder.values(), "entry in a COCO file", categories)
 
-    def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
-        """Write ``annotations/instances_<split>.json``."""
-        ids = {label: number for number, label in enumerate(classes, start=1)}
-        categories = [{"id": k, "name": label, "supercategory": "cell"} for label, k in ids.items()]
-        for split, members in fields_by_split(fields):
-            keyed = list(enumerate(members, start=1))
-            boxes = [(key, ids[label], box) for key, field in keyed for label, box in field.boxes]
-            value = {
-                "info": {"description": "Written by HematoVision"},
-                "licenses": [],
-                "images": [
-                    {"id": k, "file_name": f.file, "width": f.size[0], "height": f.size[1]}
-                    for k, f in keyed
-                ],
-                "annotations": [_annotation(n, *box) for n, box in enumerate(boxes, start=1)],
-                "categories": categories,
-            }
-            name = f"instances_{split}.json" if split else "instances.json"
-            text = json.dumps(value, ensure_ascii=False) + "\n"
-            write_text(folder / "annotations" / name, text)
+    def open_writer(self, folder: Path, header: Header) -> FieldWriter:
+        """Write ``annotations/instances_<split>.json``, or ``annotations.json`` without images."""
+        return _Writer(folder, header)
 
 
-def _annotation(number: int, image: int, category: int, box: Box) -> dict[str, object]:
-    width, height = tidy(box[2] - box[0]), tidy(box[3] - box[1])
-    return {
+class _Writer:
+    """Writes one file per split: first the annotations, as they come, then the images."""
+
+    def __init__(self, folder: Path, header: Header) -> None:
+        self._folder, self._header = folder, header
+        self._ids = {label: number for number, label in enumerate(header.classes, start=1)}
+        self._files: dict[Split | None, _File] = {}
+        self._file: _File | None = None
+        if not header.images_inside:
+            self._open(None)
+
+    def field(self, field: FieldToWrite) -> None:
+        self._file = self._files.get(field.split) or self._open(field.split)
+        self._file.add_image(field)
+
+    def box(self, box: BoxToWrite) -> None:
+        assert self._file is not None
+        self._file.add(box, self._ids[box.label])
+
+    def close(self) -> None:
+        categories = [
+            {"id": key, "name": label, "supercategory": "cell"} for label, key in self._ids.items()
+        ]
+        for file in self._files.values():
+            file.close(categories)
+
+    def discard(self) -> None:
+        for file in self._files.values():
+            file.text.discard()
+
+    def _open(self, split: Split | None) -> _File:
+        name = "annotations.json"
+        if self._header.images_inside:
+            name = f"annotations/instances_{split}.json" if split else "annotations/instances.json"
+        file = _File(TextFile(self._folder / name), self._header.model)
+        self._files[split] = file
+        return file
+
+
+class _File:
+    """One COCO file that is being written."""
+
+    def __init__(self, text: TextFile, model: str) -> None:
+        self.text = text
+        self._images: list[dict[str, object]] = []
+        self._number = 0
+        info = {"description": "Written by HematoVision", **({"model": model} if model else {})}
+        text.write(f'{{"info": {_json(info)}, "licenses": [], "annotations": [')
+
+    def add_image(self, field: FieldToWrite) -> None:
+        width, height = field.size
+        image = {"id": len(self._images) + 1, "file_name": field.file}
+        self._images.append({**image, "width": width, "height": height})
+
+    def add(self, box: BoxToWrite, category: int) -> None:
+        start = ",\n" if self._number else "\n"
+        self._number += 1
+        annotation = _annotation(self._number, len(self._images), category, box)
+        self.text.write(start + _json(annotation))
+
+    def close(self, categories: Sequence[Mapping[str, object]]) -> None:
+        images = ",\n".join(map(_json, self._images))
+        self.text.write(f'\n], "images": [\n{images}\n], "categories": {_json(categories)}}}\n')
+        self.text.close()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _annotation(number: int, image: int, category: int, box: BoxToWrite) -> dict[str, object]:
+    left, top, right, bottom = box.box
+    width, height = tidy(right - left), tidy(bottom - top)
+    annotation: dict[str, object] = {
         "id": number,
         "image_id": image,
         "category_id": category,
-        "bbox": [whole_number(side) for side in (box[0], box[1], width, height)],
+        "bbox": [whole_number(side) for side in (left, top, width, height)],
         "area": whole_number(tidy(width * height)),
         "iscrowd": 0,
         "segmentation": [],
     }
+    if box.details.get("confidence") is not None:
+        annotation["score"] = box.details["confidence"]
+    if attributes := box.attributes():
+        annotation["attributes"] = attributes
+    return annotation
 
 
 def _find_files(folder: Path) -> list[Path]:

@@ -23,7 +23,6 @@ from hematovision.data.formats.annotations import (
     Annotations,
     Collector,
     FieldImages,
-    FieldToWrite,
     NamedBox,
     counted,
     some,
@@ -33,9 +32,15 @@ from hematovision.data.formats.annotations import (
     whole_number,
 )
 from hematovision.data.formats.layout import Place, find_places, image_folder, open_places
+from hematovision.data.formats.writing import (
+    BoxToWrite,
+    FieldToWrite,
+    FieldWriter,
+    Header,
+    TextFile,
+)
 from hematovision.data.textfiles import Row, Table, read_table
 from hematovision.errors import AnnotationError, DatasetError
-from hematovision.files import write_text
 from hematovision.images import is_image_name
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import csv_text
@@ -109,18 +114,46 @@ class CsvTable(AnnotationFormat):
         result = found.result((images for _, images in opened), "boxes")
         return replace(result, whole=not any(table.box for table in tables.values()))
 
-    def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
+    def open_writer(self, folder: Path, header: Header) -> FieldWriter:
         """Write ``annotations.csv``."""
-        del classes  # a table has no list of classes
-        rows: list[Sequence[object]] = [_WRITTEN]
-        for field in fields:
-            start, split = (field.file, *field.size), field.split or ""
-            for label, box in field.boxes:
-                sides = (repr(whole_number(side)) for side in box)
-                rows.append((*start, label, *sides, split))
-            if not field.boxes:
-                rows.append((*start, "", "", "", "", "", split))
-        write_text(folder / "annotations.csv", csv_text(rows))
+        del header  # a table has no list of classes
+        return _Writer(TextFile(folder / "annotations.csv"))
+
+
+class _Writer:
+    """Writes one line per box; a field without boxes gets a line without a box."""
+
+    def __init__(self, text: TextFile) -> None:
+        self._text = text
+        self._field: FieldToWrite | None = None
+        self._empty = False
+        self._line(_WRITTEN)
+
+    def field(self, field: FieldToWrite) -> None:
+        self._end()
+        self._field, self._empty = field, True
+
+    def box(self, box: BoxToWrite) -> None:
+        self._add(box.label, *(repr(whole_number(side)) for side in box.box))
+        self._empty = False
+
+    def close(self) -> None:
+        self._end()
+        self._text.close()
+
+    def discard(self) -> None:
+        self._text.discard()
+
+    def _end(self) -> None:
+        if self._empty:
+            self._add("", "", "", "", "")
+
+    def _add(self, *values: str) -> None:
+        assert self._field is not None
+        self._line((self._field.file, *self._field.size, *values, self._field.split or ""))
+
+    def _line(self, values: Sequence[object]) -> None:
+        self._text.write(csv_text([values]))
 
 
 def find_table(folder: Path) -> Path | None:

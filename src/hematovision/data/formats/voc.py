@@ -21,15 +21,21 @@ from hematovision.data.formats.annotations import (
     Annotations,
     Collector,
     FieldImages,
-    FieldToWrite,
     NamedBox,
-    fields_by_split,
     some,
     split_of,
     then,
     whole_number,
 )
 from hematovision.data.formats.layout import Place, find_places, open_places, visible_files
+from hematovision.data.formats.writing import (
+    BoxToWrite,
+    FieldToWrite,
+    FieldWriter,
+    Header,
+    TextFile,
+)
+from hematovision.data.samples import Split
 from hematovision.data.textfiles import MAX_TEXT_BYTES
 from hematovision.errors import AnnotationError, DatasetError
 from hematovision.files import write_text
@@ -75,36 +81,98 @@ class Voc(AnnotationFormat):
                 _read_file(file, place, images, found)
         return found.result((images for _, images in opened), "box file")
 
-    def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
+    def open_writer(self, folder: Path, header: Header) -> FieldWriter:
         """Write ``Annotations/*.xml`` and the lists in ``ImageSets/Main``."""
-        del classes  # VOC has no list of classes
-        for field in fields:
-            write_text(folder / "Annotations" / f"{field.stem}.xml", _to_xml(field))
-        for split, members in fields_by_split(fields):
-            if split is not None:
-                name = "val" if split == "valid" else split
-                listed = "".join(f"{field.stem}\n" for field in members)
-                write_text(folder / self.split_lists / f"{name}.txt", listed)
+        return _Writer(folder, header.model, self.split_lists)
 
 
-def _to_xml(field: FieldToWrite) -> str:
-    root = ET.Element("annotation")
-    _add(root, "filename", field.file.rpartition("/")[2])
-    size = ET.SubElement(root, "size")
-    for name, value in zip(("width", "height", "depth"), (*field.size, 3), strict=True):
-        _add(size, name, str(value))
-    for label, box in field.boxes:
-        element = ET.SubElement(root, "object")
-        _add(element, "name", label)
-        bounds = ET.SubElement(element, "bndbox")
-        for name, side in zip(_SIDES, box, strict=True):
-            _add(bounds, name, repr(whole_number(side)))
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode") + "\n"
+class _Writer:
+    """Writes one file per field, element by element."""
+
+    def __init__(self, folder: Path, model: str, lists: Path) -> None:
+        self._folder, self._model, self._lists = folder, model, lists
+        self._text: TextFile | None = None
+        self._listed: dict[Split, list[str]] = {}
+
+    def field(self, field: FieldToWrite) -> None:
+        self._end()
+        self._text = TextFile(self._folder / "Annotations" / f"{field.stem}.xml")
+        if field.split:
+            self._listed.setdefault(field.split, []).append(field.stem)
+        folder, _, name = field.file.rpartition("/")
+        elements = [_element("folder", folder)] if folder else []
+        elements.append(_element("filename", name))
+        if self._model:
+            elements.append(_element("source", annotation=self._model))
+        width, height = map(str, field.size)
+        elements.append(_element("size", width=width, height=height, depth="3"))
+        self._text.write("<annotation>\n" + "".join(map(_to_xml, elements)))
+
+    def box(self, box: BoxToWrite) -> None:
+        assert self._text is not None
+        self._text.write(_to_xml(_object(box)))
+
+    def close(self) -> None:
+        self._end()
+        for split, stems in self._listed.items():
+            name = "val" if split == "valid" else split
+            listed = "".join(f"{stem}\n" for stem in stems)
+            write_text(self._folder / self._lists / f"{name}.txt", listed)
+
+    def discard(self) -> None:
+        if self._text is not None:
+            self._text.discard()
+
+    def _end(self) -> None:
+        text, self._text = self._text, None
+        if text is not None:
+            text.write("</annotation>\n")
+            text.close()
+
+
+def _object(box: BoxToWrite) -> ET.Element:
+    """Return one ``<object>``; a cell to review is ``difficult``, one at the edge ``truncated``.
+
+    Whatever else is known goes into ``<attributes>``, as CVAT and Datumaro write them.
+    """
+    element = ET.Element("object")
+    _add(element, "name", box.label)
+    if box.details:
+        _add(element, "truncated", str(int(bool(box.details.get("on_edge")))))
+        _add(element, "difficult", str(int(box.review)))
+    bounds = ET.SubElement(element, "bndbox")
+    for name, side in zip(_SIDES, box.box, strict=True):
+        _add(bounds, name, repr(whole_number(side)))
+    known = {"confidence": box.details.get("confidence"), **box.attributes()}
+    attributes = {name: value for name, value in known.items() if value is not None}
+    if attributes:
+        parent = ET.SubElement(element, "attributes")
+        for name, value in attributes.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            parent.append(_element("attribute", name=name, value=text))
+    return element
+
+
+def _element(tag: str, text: str = "", /, **children: str) -> ET.Element:
+    element = ET.Element(tag)
+    if text:
+        element.text = _valid(text)
+    for name, value in children.items():
+        _add(element, name, value)
+    return element
+
+
+def _to_xml(element: ET.Element) -> str:
+    ET.indent(element, level=1)
+    return f"  {ET.tostring(element, encoding='unicode').rstrip()}\n"
 
 
 def _add(parent: ET.Element, tag: str, text: str) -> None:
-    ET.SubElement(parent, tag).text = _NOT_XML.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
+    ET.SubElement(parent, tag).text = _valid(text)
+
+
+def _valid(text: str) -> str:
+    return _NOT_XML.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _annotations(folder: Path) -> Path | None:

@@ -24,10 +24,8 @@ from hematovision.data.formats.annotations import (
     Annotations,
     Collector,
     FieldImages,
-    FieldToWrite,
     NamedBox,
     counted,
-    fields_by_split,
     some,
     split_of,
     then,
@@ -40,8 +38,15 @@ from hematovision.data.formats.layout import (
     visible_files,
     visible_folders,
 )
+from hematovision.data.formats.writing import (
+    BoxToWrite,
+    FieldToWrite,
+    FieldWriter,
+    Header,
+    TextFile,
+)
 from hematovision.data.lookup import Lookup
-from hematovision.data.samples import Split
+from hematovision.data.samples import SPLITS, Split
 from hematovision.data.textfiles import read_lines, read_text
 from hematovision.errors import AnnotationError, DatasetError
 from hematovision.extras import require
@@ -110,22 +115,56 @@ class Yolo(AnnotationFormat):
         reader.report_polygons()
         return found.result((images for _, images in opened), "label file", reader.names)
 
-    def write(self, folder: Path, fields: Sequence[FieldToWrite], classes: Sequence[str]) -> None:
+    def open_writer(self, folder: Path, header: Header) -> FieldWriter:
         """Write ``labels/*.txt`` and ``data.yaml``."""
-        ids = {label: number for number, label in enumerate(classes)}
-        for field_ in fields:
-            lines = (
-                f"{ids[label]} {' '.join(_to_fractions(box, field_.size))}\n"
-                for label, box in field_.boxes
-            )
-            write_text(folder / "labels" / f"{field_.stem}.txt", "".join(lines))
-        paths = [f"{_key(s)}: images/{s}\n" for s, _ in fields_by_split(fields) if s]
+        return _Writer(folder, header)
+
+
+class _Writer:
+    """Writes one label file per field, line by line."""
+
+    def __init__(self, folder: Path, header: Header) -> None:
+        self._folder, self._header = folder, header
+        self._ids = {label: number for number, label in enumerate(header.classes)}
+        self._field: FieldToWrite | None = None
+        self._text: TextFile | None = None
+        self._splits: set[Split] = set()
+
+    def field(self, field: FieldToWrite) -> None:
+        self._end()
+        self._field = field
+        self._text = TextFile(self._folder / "labels" / f"{field.stem}.txt")
+        if field.split:
+            self._splits.add(field.split)
+
+    def box(self, box: BoxToWrite) -> None:
+        assert self._text is not None
+        assert self._field is not None
+        fractions = " ".join(_to_fractions(box.box, self._field.size))
+        self._text.write(f"{self._ids[box.label]} {fractions}\n")
+
+    def close(self) -> None:
+        self._end()
+        write_text(self._folder / "data.yaml", self._yaml())
+
+    def discard(self) -> None:
+        if self._text is not None:
+            self._text.discard()
+
+    def _end(self) -> None:
+        text, self._text = self._text, None
+        if text is not None:
+            text.close()
+
+    def _yaml(self) -> str:
+        paths = [f"{_key(split)}: images/{split}\n" for split in SPLITS if split in self._splits]
         comment = "" if paths else "# There is no split: add train: and val:\n"
+        if not self._header.images_inside:
+            comment = f"# Copy the images to images/, with the names of the label files.\n{comment}"
         # A JSON list is YAML too, and quotes names such as `no` that YAML would take for values.
+        classes = self._header.classes
         names = json.dumps(list(classes), ensure_ascii=False)
-        write_text(
-            folder / "data.yaml", f"{comment}{''.join(paths)}nc: {len(classes)}\nnames: {names}\n"
-        )
+        return f"{comment}{''.join(paths)}nc: {len(classes)}\nnames: {names}\n"
 
 
 def _to_fractions(box: Box, size: Size) -> tuple[str, str, str, str]:

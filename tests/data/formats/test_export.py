@@ -1,0 +1,269 @@
+"""Cells of an analysis as files for other tools, read back by us and by others."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+from hematovision import images as image_files
+from hematovision.data.formats import FORMATS, read_fields
+from hematovision.data.formats.export import EXPORTS, open_export
+from hematovision.errors import OutputError
+from hematovision.images.boxes import round_box
+
+UMLAUT = "b/Zelle \u00fc\u00df"
+NAMES = (
+    "a/field 1.png",
+    "b/field 1.png",
+    f"{UMLAUT}.jpg",
+    "b/empty.png",
+    "c/x.png",
+    "c/x.jpg",
+)
+SIZE = (641, 479)
+CLASSES = ("RBC", "WBC", "Platelets")
+
+
+def cell(image: str, box=(10.0, 20.0, 46.5, 57.25), label: str = "RBC", **values) -> dict:
+    """A row of cells.csv."""
+    sides = dict(zip(("x_min", "y_min", "x_max", "y_max"), box, strict=True))
+    scores = {f"p_{name}": 0.9 if name == label else 0.05 for name in CLASSES}
+    row = {"image": image, **sides, "label": label, "confidence": 0.9, "decision": "accepted",
+           "reason": "", "subtype": "", "subtype_confidence": None, **scores, "on_edge": False,
+           "counted": True, "source": "model", "error": ""}  # fmt: skip
+    return row | values
+
+
+@pytest.fixture
+def fields(tmp_path: Path, draw) -> Path:
+    """Six images in three folders; two have equal names, two differ only in the suffix."""
+    return draw(tmp_path / "fields", *NAMES, size=SIZE[::-1])
+
+
+def cells_of(folder: Path) -> dict[str, list[dict]]:
+    """Cells with awkward coordinates for each image but one, which is empty."""
+    awkward = [
+        (0.0, 0.0, 36.0, 36.0), (1 / 3, 2 / 3, 50.123456, 40.1), (600.0005, 430.9996, 641.0, 479.0),
+        (100.0, 100.0, 100.5, 100.25), (7.77, 8.88, 9.99, 12.34),
+    ]  # fmt: skip
+    found: dict[str, list[dict]] = {str(folder / name): [] for name in NAMES}
+    for number, name in enumerate(NAMES):
+        if "empty" in name:
+            continue
+        image = str(folder / name)
+        for shift, box in enumerate(awkward):
+            label = CLASSES[(number + shift) % 3]
+            row = cell(image, box, label, confidence=0.123456789)
+            if label == "WBC":
+                row |= {"subtype": "neutrophil", "subtype_confidence": 0.75}
+            if shift == 1:
+                row |= {"decision": "review", "reason": "low confidence", "on_edge": True}
+            found[image].append(row)
+    return found
+
+
+def write_export(name: str, folder: Path, cells: dict[str, list[dict]]) -> Path:
+    with open_export(
+        name, folder, images=list(cells), subtypes=["neutrophil", "lymphocyte"], model="fields 1.0"
+    ) as export:
+        for image, rows in cells.items():
+            export.field(image, *SIZE)
+            for row in rows:
+                export.cell(row)
+    assert export.cells == sum(map(len, cells.values()))
+    return folder
+
+
+def exact(cells: dict[str, list[dict]]) -> dict[str, list[tuple]]:
+    """What every format holds: classes and boxes with three decimals."""
+    return {
+        image: [
+            (row["label"], round_box((row["x_min"], row["y_min"], row["x_max"], row["y_max"]), 3))
+            for row in rows
+        ]
+        for image, rows in cells.items()
+    }
+
+
+ANNOTATIONS = {"coco": "annotations.json", "yolo": "labels", "voc": "Annotations"}
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_is_imported_with_no_differing_box(name: str, fields: Path, tmp_path: Path):
+    cells = cells_of(fields)
+    folder = write_export(name, tmp_path / "out", cells)
+    names = CLASSES if FORMATS[name].numbers_classes else None
+    found = read_fields(fields, name, folder / ANNOTATIONS.get(name, ""), names)
+    assert found.problems == ()
+    back = {
+        str(field.image): [(b.label, field.box_in_pixels(b.box, *SIZE)) for b in field.boxes]
+        for field in found.fields
+    }
+    assert back == exact(cells)
+
+
+def test_coco_is_read_by_another_reader_with_equal_boxes(fields: Path, tmp_path: Path):
+    from faster_coco_eval import COCO
+
+    cells = cells_of(fields)
+    coco = COCO(str(write_export("coco", tmp_path / "out", cells) / "annotations.json"))
+    assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == list(CLASSES)
+    back = {}
+    for entry in coco.loadImgs(coco.getImgIds()):
+        assert (entry["width"], entry["height"]) == SIZE
+        found = []
+        for one in coco.loadAnns(coco.getAnnIds(imgIds=[entry["id"]])):
+            x, y, width, height = one["bbox"]
+            label = coco.loadCats(one["category_id"])[0]["name"]
+            found.append((label, round_box((x, y, x + width, y + height), 6)))
+        back[str(fields / entry["file_name"])] = found
+    assert back == exact(cells)
+    second = coco.loadAnns([2])[0]
+    assert second["score"] == 0.123457
+    assert second["attributes"]["decision"] == "review"
+    assert second["attributes"]["subtype"] == "neutrophil"
+
+
+def test_voc_marks_cells_to_review_and_at_the_edge(fields: Path, tmp_path: Path):
+    cells = cells_of(fields)
+    folder = write_export("voc", tmp_path / "out", cells)
+    root = ET.parse(folder / "Annotations" / f"{UMLAUT}.xml").getroot()
+    assert (root.findtext("folder"), root.findtext("filename")) == ("b", "Zelle \u00fc\u00df.jpg")
+    assert (root.findtext("size/width"), root.findtext("source/annotation")) == (
+        "641",
+        "fields 1.0",
+    )
+    objects = root.findall("object")
+    assert [one.findtext("difficult") for one in objects] == ["0", "1", "0", "0", "0"]
+    assert [one.findtext("truncated") for one in objects] == ["0", "1", "0", "0", "0"]
+    boxes = [
+        tuple(float(one.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+        for one in objects
+    ]
+    assert boxes == [box for _, box in exact(cells)[str(fields / NAMES[2])]]
+    named = {a.findtext("name"): a.findtext("value") for a in objects[2].iter("attribute")}
+    assert (named["subtype"], named["confidence"], named["counted"]) == (
+        "neutrophil", "0.123457", "true",
+    )  # fmt: skip
+
+
+def test_yolo_is_read_by_a_plain_parser_with_equal_boxes(fields: Path, tmp_path: Path):
+    cells = cells_of(fields)
+    folder = write_export("yolo", tmp_path / "out", cells)
+    described = yaml.safe_load((folder / "data.yaml").read_text("utf-8"))
+    assert (described["nc"], described["names"]) == (3, list(CLASSES))
+    files = {p.relative_to(folder / "labels").as_posix() for p in folder.rglob("*.txt")}
+    assert files == {"a/field 1.txt", "b/field 1.txt", f"{UMLAUT}.txt", "b/empty.txt",
+                     "c/x.png.txt", "c/x.jpg.txt"}  # fmt: skip
+    assert (folder / "labels" / "b" / "empty.txt").read_text() == ""
+    back = []
+    for line in (folder / "labels" / "a" / "field 1.txt").read_text().splitlines():
+        number, x, y, width, height = (float(word) for word in line.split())
+        sides = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        pixels = tuple(side * SIZE[i % 2] for i, side in enumerate(sides))
+        back.append((CLASSES[int(number)], round_box(pixels, 6)))
+    assert back == exact(cells)[str(fields / NAMES[0])]
+
+
+def test_yolo_clips_boxes_at_the_border_and_counts_what_is_outside(tmp_path: Path):
+    with open_export("yolo", tmp_path, images=["a.png"]) as export:
+        export.field("a.png", 100, 50)
+        export.cell(cell("a.png", (-10.0, -10.0, 10.0, 10.0)))
+        export.cell(cell("a.png", (100.0, 10.0, 120.0, 20.0)))
+    assert (export.cells, export.omitted) == (1, 1)
+    assert (tmp_path / "labels" / "a.txt").read_text() == (
+        "0 0.050000 0.100000 0.100000 0.200000\n"
+    )
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_without_the_list_of_images_paths_stay_inside_the_export(name: str, tmp_path: Path):
+    with open_export(name, tmp_path / "out") as export:
+        for image in ("../up/1.png", "/data/1.png", "/data/1.bmp", "up/1.png"):
+            export.field(image, 100, 100)
+            export.cell(cell(image))
+    files = sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    assert all(p.is_relative_to(tmp_path / "out") for p in files)
+    assert not any(".." in p.parts for p in files)
+    if name != "coco":
+        assert len([p for p in files if "1" in p.name]) == 4
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_error_leaves_no_incomplete_file(name: str, tmp_path: Path):
+    def fail() -> None:
+        with open_export(name, tmp_path / "out") as export:
+            export.field("a.png", 100, 100)
+            export.cell(cell("a.png"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_a_folder_that_cannot_be_written_is_an_error(name: str, tmp_path: Path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="out"), open_export(name, tmp_path / "out") as export:
+        export.field("a.png", 100, 100)
+        export.cell(cell("a.png"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"image": "other.png"}, {"label": "Blast"}, {"x_min": None}, {"x_max": 10.0},
+        {"y_min": float("nan")}, {"x_max": 10.0004},
+    ],
+)  # fmt: skip
+def test_a_cell_that_does_not_fit_is_rejected(wrong: dict, tmp_path: Path):
+    with open_export("coco", tmp_path) as export:
+        export.field("a.png", 100, 100)
+        with pytest.raises(ValueError, match="cell"):
+            export.cell(cell("a.png") | wrong)
+    assert json.loads((tmp_path / "annotations.json").read_text())["annotations"] == []
+
+
+def test_a_field_is_written_once(tmp_path: Path):
+    with open_export("coco", tmp_path) as export:
+        export.field("a.png", 100, 100)
+        with pytest.raises(ValueError, match=r"a\.png"):
+            export.field("a.png", 100, 100)
+        with pytest.raises(ValueError, match=r"b\.png"):
+            export.field("b.png", 0, 100)
+
+
+def test_an_unknown_format_is_an_error_that_lists_the_formats(tmp_path: Path):
+    with pytest.raises(OutputError, match=r"must be one of coco, .*'pdf'"):
+        open_export("pdf", tmp_path)
+
+
+def test_an_analysis_without_images_has_empty_files(tmp_path: Path):
+    for name in EXPORTS:
+        with open_export(name, tmp_path / name):
+            pass
+    value = json.loads((tmp_path / "coco" / "annotations.json").read_text())
+    assert (value["images"], value["annotations"], len(value["categories"])) == ([], [], 3)
+
+
+def test_a_name_that_is_not_utf8_is_exported_and_found_again(tmp_path: Path, draw):
+    name = "caf\udce9.png"
+    try:
+        draw(tmp_path / "fields", "a.png")
+        (tmp_path / "fields" / "a.png").rename(tmp_path / "fields" / name)
+    except (OSError, UnicodeError):
+        pytest.skip("the file system takes only UTF-8 names")
+    image = str(tmp_path / "fields" / name)
+    assert image_files.read(Path(image)).shape[:2] == (60, 80)
+    for form in EXPORTS:
+        folder = tmp_path / form
+        with open_export(form, folder, images=[image]) as export:
+            export.field(image, 80, 60)
+            export.cell(cell(image))
+        names = CLASSES if FORMATS[form].numbers_classes else None
+        found = read_fields(tmp_path / "fields", form, folder / ANNOTATIONS.get(form, ""), names)
+        assert [len(field.boxes) for field in found.fields] == [1]
+        assert found.problems == ()
