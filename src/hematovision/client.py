@@ -24,6 +24,7 @@ from urllib.parse import urlencode, urlsplit
 from hematovision.errors import ImageError, RequestError, UnreadableFileError
 from hematovision.model.inference import Item
 from hematovision.model.prediction import Prediction
+from hematovision.plurals import counted
 
 __all__ = ["KINDS", "Client", "ServedModel"]
 
@@ -164,7 +165,7 @@ class Client:
         response = self._request(f"/v1/classify?{urlencode(query)}", body, kind)
         rows = _objects(response, "rows")
         if len(rows) != len(contents):
-            raise _unexpected(f"{len(rows)} rows for {len(contents)} images")
+            raise _unexpected(f"{counted(len(rows), 'row')} for {counted(len(contents), 'image')}")
         return _served_model(response.get("model", {})).classes, iter(rows)
 
     def _classes(self, model: str | None) -> tuple[str, ...]:

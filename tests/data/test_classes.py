@@ -78,7 +78,7 @@ def test_a_requested_mapping_is_reported():
     choice = choose("erythroblast", "NEUTROPHIL", asked="rbc-wbc-platelets")
     assert choice.taxonomy is RBC_WBC_PLATELETS
     assert choice.sentence == (
-        "Classes: RBC (erythroblast), WBC (NEUTROPHIL), Platelets: mapped by --taxonomy "
+        "Classes: RBC (erythroblast), WBC (NEUTROPHIL), Platelets: mapped by the taxonomy "
         "rbc-wbc-platelets; no images of Platelets"
     )
     assert choose("eos", "baso", asked="pbc8").taxonomy is PBC8

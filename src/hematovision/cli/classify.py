@@ -20,6 +20,7 @@ from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
 from hematovision.errors import OutputError
 from hematovision.model.registry import DEFAULT_MODEL
+from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from hematovision.model.classifier import Classifier
@@ -123,8 +124,7 @@ def _show_summary(
     elif summary.n > 1:
         echo(_counted(summary), err=True)
     if explain is not None:
-        overlays = "1 overlay" if summary.explained == 1 else f"{summary.explained} overlays"
-        echo(f"{overlays} in {explain}", err=out is None)
+        echo(f"{counted(summary.explained, 'overlay')} in {explain}", err=out is None)
 
 
 def models() -> None:
@@ -222,8 +222,7 @@ def _continued(summary: ClassifySummary) -> str:
 
 def _counted(summary: ClassifySummary) -> str:
     counts = ", ".join(f"{count} {label}" for label, count in summary.counts.items() if count)
-    images = "1 image" if summary.n == 1 else f"{summary.n} images"
     return (
-        f"{images}: {counts or 'no predictions'}; {summary.review} to review, "
+        f"{counted(summary.n, 'image')}: {counts or 'no predictions'}; {summary.review} to review, "
         f"{len(summary.refused)} refused"
     )

@@ -12,6 +12,7 @@ import typer
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import FINDINGS, Styled, echo, show_list, show_next, show_table
 from hematovision.errors import DatasetError
+from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from hematovision.data.check import Finding
@@ -170,7 +171,8 @@ def convert(
             names=[name.strip() for name in names.split(",")] if names else None,
             progress=progress,
         )
-    echo(f"{report.fields} fields with {report.boxes} boxes in {report.dest}")
+    boxes = counted(report.boxes, "box", "boxes")
+    echo(f"{counted(report.fields, 'field')} with {boxes} in {report.dest}")
     for note in report.notes:
         echo(f"  {note}")
     if report.problems:
@@ -203,7 +205,8 @@ def check(
     if not report.ok:
         raise typer.Exit(FINDINGS)
     if not as_json:
-        echo(f"{report.files} images checked. No problems that affect training were found.")
+        images = counted(report.files, "image")
+        echo(f"{images} checked. No problems that affect training were found.")
 
 
 def _read_listable(

@@ -10,6 +10,7 @@ import typer
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import echo, exit_if_refused, show_next
+from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from hematovision.workflows.classify import ClassifySummary
@@ -69,8 +70,8 @@ def features(
                 dataset, taxonomy=taxonomy, weights=weights, seed=seed, progress=progress
             )
     echo(
-        f"{found.images} images, {found.rows} views: {found.computed} computed, the rest already "
-        f"cached. Cache: {found.cache}"
+        f"{counted(found.images, 'image')}, {counted(found.rows, 'view')}: {found.computed} "
+        f"computed, the rest already cached. Cache: {found.cache}"
     )
     show_next("train", dataset, "--out", "RUN")
     exit_if_refused(found.refused)

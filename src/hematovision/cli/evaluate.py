@@ -11,6 +11,7 @@ import typer
 from hematovision.cli.datasets import DatasetArgument
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
+from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from hematovision.evaluation.comparison import Comparison, SubgroupComparison
@@ -135,7 +136,7 @@ def show_metrics(metrics: Metrics) -> None:
     accepted = metrics.accuracy_accepted
     rest = "" if accepted is None else f"; accuracy on the rest {percent(accepted)}"
     echo(
-        f"{metrics.n} images, {metrics.errors} wrong; balanced accuracy "
+        f"{counted(metrics.n, 'image')}, {metrics.errors} wrong; balanced accuracy "
         f"{percent(metrics.balanced_accuracy)} (95% interval {ends}). "
         f"{percent(metrics.review_rate)} sent for review{rest}."
     )
@@ -166,7 +167,7 @@ def _show_comparison(comparison: Comparison, verdict: str) -> None:
         _show_subgroups("lab", comparison.per_lab)
     counts, test = comparison.agreement, comparison.mcnemar
     echo(
-        f"{comparison.n} images: both right {counts.both_right}, only the first "
+        f"{counted(comparison.n, 'image')}: both right {counts.both_right}, only the first "
         f"{counts.only_first}, only the second {counts.only_second}, both wrong "
         f"{counts.both_wrong}. McNemar's test ({test.method}, two-sided): {p_value(test.p)}."
     )

@@ -14,7 +14,7 @@ from typing import TypeVar
 from hematovision import images
 from hematovision.data.cells import CELLS_FILE, Cell, read_cells
 from hematovision.data.destination import safe_name, unique_names
-from hematovision.data.formats.annotations import AnnotatedField, counted, some, then
+from hematovision.data.formats.annotations import AnnotatedField, some, then
 from hematovision.data.frames import find_frame
 from hematovision.data.samples import SPLIT_FOLDERS, SPLITS, Dataset, Sample, Split
 from hematovision.data.source_splits import FieldPlace, NoSplit, SplitChoice, apply_split
@@ -23,6 +23,7 @@ from hematovision.files import copy_file, ensure_folder, writing
 from hematovision.images.boxes import Box, clip_box, round_box
 from hematovision.images.crops import crop
 from hematovision.paths import escape_name
+from hematovision.plurals import counted
 from hematovision.progress import Progress
 from hematovision.taxonomy import Taxonomy
 

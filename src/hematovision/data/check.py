@@ -41,6 +41,7 @@ from hematovision.extras import require
 from hematovision.files import sha256_file
 from hematovision.images import is_image_name, iter_images, unsupported_format
 from hematovision.paths import escape_name
+from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.taxonomy import Taxonomy
 
@@ -299,8 +300,8 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
     counts = dataset.counts()
     for label, count in counts.items():
         if count < MIN_IMAGES:
-            detail = f"{label!r}: {_images(count)}"
-            message = f"Class {label!r} has {_images(count)}. {ADVICE['small-class']}"
+            detail = f"{label!r}: {counted(count, 'image')}"
+            message = f"Class {label!r} has {counted(count, 'image')}. {ADVICE['small-class']}"
             yield Finding("small-class", "warning", message, detail=detail)
     for split in dataset.splits:
         for label, count in dataset.subset(split).counts().items():
@@ -309,21 +310,19 @@ def balance_findings(dataset: Dataset) -> Iterator[Finding]:
                     f"Split {split!r} has no images of class {label!r}; the dataset has "
                     f"{counts[label]}. {ADVICE['missing-class']}"
                 )
-                detail = f"{label!r} in {split}; the dataset has {_images(counts[label])} of it"
+                detail = (
+                    f"{label!r} in {split}; the dataset has {counted(counts[label], 'image')} of it"
+                )
                 yield Finding("missing-class", "warning", message, detail=detail)
     present = {label: count for label, count in counts.items() if count > 0}
     if present and max(present.values()) > MAX_RATIO * min(present.values()):
         large, small = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
         message = (
-            f"Class {large!r} has {_images(present[large])}, {small!r} has {present[small]}: more "
-            f"than {MAX_RATIO:g} to 1. Training weights the classes; use balanced accuracy, not "
-            "accuracy, to evaluate the model."
+            f"Class {large!r} has {counted(present[large], 'image')}, {small!r} has "
+            f"{present[small]}: more than {MAX_RATIO:g} to 1. Training weights the "
+            "classes; use balanced accuracy, not accuracy, to evaluate the model."
         )
         yield Finding("class-imbalance", "note", message)
-
-
-def _images(number: int) -> str:
-    return "1 image" if number == 1 else f"{number} images"
 
 
 def _splits(samples: Iterable[Sample]) -> list[str]:

@@ -63,9 +63,7 @@ class ClassChoice:
                 return f": spellings of RBC, WBC and Platelets{missing}. {_KEEP}"
             case "pbc8":
                 return f": mapped from the eight PBC classes. {_KEEP}"
-            case "requested":
-                return f": mapped by --taxonomy {self.taxonomy.name}{missing}"
-            case "given":
+            case "requested" | "given":
                 known = self.taxonomy.name in TAXONOMIES
                 to = f"by the taxonomy {self.taxonomy.name}" if known else "to the classes given"
                 return f": mapped {to}{missing}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hematovision.data.folders import find_split
-from hematovision.data.formats.annotations import AnnotatedField, counted, some, split_of
+from hematovision.data.formats.annotations import AnnotatedField, some, split_of
 from hematovision.data.groups import groups_of, read_groups, source_of
 from hematovision.data.lookup import Lookup
 from hematovision.data.samples import SPLITS, Dataset, Split
@@ -21,6 +21,7 @@ from hematovision.data.splits import FRACTIONS, split_dataset
 from hematovision.data.textfiles import read_lines
 from hematovision.errors import SplitError
 from hematovision.paths import escape_name
+from hematovision.plurals import counted
 
 __all__ = [
     "FieldPlace", "Fractions", "Located", "NoSplit", "SourceSplit", "SplitChoice", "SplitLists",
@@ -299,8 +300,9 @@ def report_copies(names: Iterable[str]) -> list[str]:
         return []
     return [
         (
-            f"{sum(sources.values())} images are copies of {len(sources)} sources, by their names "
-            "(NAME.rf.HASH). Copies of one source are one group, which stays in one new split."
+            f"{sum(sources.values())} images are copies of {counted(len(sources), 'source')}, by "
+            "their names (NAME.rf.HASH). Copies of one source are one group, which stays in one "
+            "new split."
         )
     ]
 

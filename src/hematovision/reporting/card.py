@@ -18,6 +18,7 @@ from typing import TypeAlias
 from hematovision.evaluation.metrics import ClassScores, LabScores, Metrics
 from hematovision.images import SIZE
 from hematovision.model.preprocessing import WHITE
+from hematovision.plurals import counted
 from hematovision.reporting.report import BASELINE_NAMES
 from hematovision.reporting.wording import (
     NOT_A_DEVICE,
@@ -193,7 +194,7 @@ def data_rows(about: Statements, prepared: str, refused: int | None) -> list[Row
         unread = "Every image could be read."
     else:
         unread = (
-            f"Left out because they could not be read: {_count(refused, 'image')}; `hematovision "
+            f"Left out because they could not be read: {counted(refused, 'image')}; `hematovision "
             "data check` lists such files."
         )
     return [
@@ -333,8 +334,8 @@ def _metrics(facts: CardFacts, metrics: Metrics) -> str:
     sections = [
         "## Metrics",
         (
-            f"On {metrics.n:,} images ({_plain(split_name(facts.split))}), with 95% intervals: "
-            f"{_count(metrics.errors, 'error')}. {metrics.interval_details.description}"
+            f"On {counted(metrics.n, 'image')} ({_plain(split_name(facts.split))}), with 95% "
+            f"intervals: {counted(metrics.errors, 'error')}. {metrics.interval_details.description}"
         ),
         _table(["", "balanced accuracy", "accuracy", "macro-F1"], rows),
         _table(["class", "precision", "recall", "F1", "images", "missed"], per_class),
@@ -401,11 +402,11 @@ def _level(groups: Mapping[str, Sequence[str]]) -> str:
             "The image: no field or patient is known, so cells of one patient may be in several "
             "splits."
         )
-    counted = ", ".join(f"{_count(len(names), 'group')} in {name}" for name, names in sets.items())
-    level = f"The group (a field or patient where one is known, else the image): {counted}"
+    listed = ", ".join(f"{counted(len(names), 'group')} in {name}" for name, names in sets.items())
+    level = f"The group (a field or patient where one is known, else the image): {listed}"
     shared = sum(n > 1 for n in splits_of.values())
     if shared:
-        return f"{level}; in several splits: {_count(shared, 'group')}, so metrics are inflated."
+        return f"{level}; in several splits: {counted(shared, 'group')}, so metrics are inflated."
     none = "; none is in two splits" if len(sets) > 1 else ""
     return f"{level}{none}. If groups are not patients, a patient may be in several splits."
 
@@ -417,10 +418,6 @@ def _score(row: Metrics | LabScores | ClassScores, key: str) -> str:
 def _item(name: str, lines: Lines) -> list[Row]:
     """Return a row for each line; the first names the item."""
     return [(name if i == 0 else "", line) for i, line in enumerate(lines)]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ from hematovision.evaluation.comparison import Comparison
 from hematovision.evaluation.uncertainty import Difference
 from hematovision.files import write_text
 from hematovision.intervals import Interval
+from hematovision.plurals import counted
 from hematovision.reporting import plots
 from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render_page, svg_uri
 from hematovision.reporting.wording import p_value, points, points_interval
@@ -129,10 +130,9 @@ def verdict(comparison: Comparison) -> str:
 def _alone(comparison: Comparison, ahead: int) -> str:
     """Count the images that only one model gets right, starting with the model ahead."""
     counts = (comparison.agreement.only_first, comparison.agreement.only_second)
-    images = "image" if counts[ahead] == 1 else "images"
     return (
-        f"{counts[ahead]:,} {images} only the {_ORDER[ahead]} gets right, {counts[1 - ahead]:,} "
-        f"only the {_ORDER[1 - ahead]}"
+        f"{counted(counts[ahead], 'image')} only the {_ORDER[ahead]} gets right, "
+        f"{counts[1 - ahead]:,} only the {_ORDER[1 - ahead]}"
     )
 
 

@@ -22,6 +22,7 @@ from hematovision.files import ensure_folder, hold, open_own, writing
 from hematovision.model.bundle import Bundle, read_bundle
 from hematovision.model.registry import find_model
 from hematovision.paths import from_csv_cell
+from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.retraining.run import EventLog, ModelComparison, Scores, read_events, work_folder
 from hematovision.taxonomy import TAXONOMIES
@@ -189,8 +190,8 @@ def _verdict(before: Metrics, after: Metrics) -> str:
     This is stricter than a paired test, which would need the old model's predictions by cell.
     """
     counts = (
-        f"Of {after.n} cells the adapted model predicts {after.n - after.errors} correctly, the "
-        f"old one {before.n - before.errors}."
+        f"Of {counted(after.n, 'cell')} the adapted model predicts {after.n - after.errors} "
+        f"correctly, the old one {before.n - before.errors}."
     )
     old, new = before.intervals.get("accuracy"), after.intervals.get("accuracy")
     if old and new and new[0] > old[1]:

@@ -17,6 +17,7 @@ from hematovision import images
 from hematovision.errors import RequestError
 from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import ImageResult, Item, Predictor, predict_image
+from hematovision.plurals import counted
 from hematovision.rows import Value
 from hematovision.server.engine import Engine
 from hematovision.server.models import LoadedModel
@@ -206,7 +207,9 @@ class _FormFiles:
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > self._most + _FURTHER_PARTS:
-            raise RequestError("too large", f"A form may have at most {self._most} files.")
+            raise RequestError(
+                "too large", f"A form may have at most {counted(self._most, 'file')}."
+            )
         self._disposition = b""
         self._content = []
 
@@ -230,8 +233,8 @@ class _FormFiles:
         if is_file and len(self.files) >= self._most:
             raise RequestError(
                 "too large",
-                f"The form has more than {self._most} images; at most {self._most} are accepted at "
-                "once. Send them in several requests.",
+                f"The form has more than {counted(self._most, 'image')}; at most {self._most} are "
+                "accepted at once. Send them in several requests.",
             )
 
     def _add_content(self, data: bytes, start: int, end: int) -> None:

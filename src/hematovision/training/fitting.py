@@ -16,6 +16,7 @@ from hematovision.errors import TrainingError
 from hematovision.extras import needs_extra
 from hematovision.model.head import Head
 from hematovision.model.weights import Weights
+from hematovision.plurals import counted
 from hematovision.progress import EpochProgress, Progress, no_progress
 from hematovision.training.augment import MILD, augment
 from hematovision.training.keras_model import (
@@ -68,7 +69,8 @@ def train_head(
     if len(np.unique(labels)) < 2:
         raise TrainingError(
             "The training split must have images of at least two classes. Received: "
-            f"{len(labels)} images of {len(np.unique(labels))}. Add images of another class."
+            f"{counted(len(labels), 'image')} of {len(np.unique(labels))}. Add images of another "
+            "class."
         )
     keras.utils.set_random_seed(options.seed)
     model = head_model(features.shape[1], (options.hidden, n_classes))

@@ -25,6 +25,7 @@ from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.thresholds import accepts
 from hematovision.paths import csv_text, shown
+from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting import ReportFacts
 from hematovision.reporting.comparison import (
@@ -223,7 +224,7 @@ def _notes(chosen: Dataset, common: CommonClasses, training: Dataset | None) -> 
         listed = ", ".join(f"{name} ({n})" for name, n in left_out.items())
         notes.append(
             f"Compared on the classes that both models can predict: {', '.join(common.classes)}. "
-            f"{sum(left_out.values())} images of other classes were omitted: {listed}."
+            f"Omitted: {counted(sum(left_out.values()), 'image')} of other classes: {listed}."
         )
     for order, names in zip(("first", "second"), common.names, strict=True):
         if names:

@@ -15,6 +15,7 @@ from hematovision.app.display import counts_chart, heat_map, show_chart, web_ima
 from hematovision.app.theme import prediction_html, unreadable_html
 from hematovision.images.crops import crop
 from hematovision.model.classifier import Classifier
+from hematovision.plurals import counted
 from hematovision.retraining.library import LibraryModel
 from hematovision.review.batches import Batch, BatchImage, classify_batch
 from hematovision.synthetic import render_field
@@ -112,7 +113,9 @@ def _classify(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes
         nonlocal redrawn
         if (now := time.monotonic()) - redrawn > _REDRAW:
             redrawn = now
-            bar.progress(min(done / total if total else 0.0, 1.0), f"{done} images classified")
+            bar.progress(
+                min(done / total if total else 0.0, 1.0), f"{counted(done, 'image')} classified"
+            )
 
     started = time.monotonic()
     batch = classify_batch(
@@ -135,7 +138,7 @@ def _classify(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes
 def _show_batch(batch: Batch) -> None:
     _show_overview(batch)
     if refused := batch.refused:
-        title = f"{len(refused)} {'file' if len(refused) == 1 else 'files'} could not be read"
+        title = f"{counted(len(refused), 'file')} could not be read"
         with st.expander(title, icon=":material/block:", expanded=len(refused) <= 5):
             st.html(unreadable_html([image.prediction for image in refused]))
     if batch.readable:
@@ -259,7 +262,7 @@ def _show_actions(batch: Batch) -> None:
             sent = state.store().send_to_review(_images_to_send(batch, accepted))
             known = len(accepted) - sent
             rest = f" {known} are already waiting or decided." if known else ""
-            st.toast(f"{sent} cells added to the review queue.{rest}")
+            st.toast(f"{counted(sent, 'cell')} added to the review queue.{rest}")
         if st.button("New images", icon=":material/restart_alt:"):
             state.put_batch(None)
             st.rerun()

@@ -14,6 +14,7 @@ from hematovision.errors import HematoVisionError
 from hematovision.evaluation.metrics import read_metrics
 from hematovision.evaluation.uncertainty import Difference
 from hematovision.paths import data_folder
+from hematovision.plurals import counted
 from hematovision.retraining.library import LibraryModel
 from hematovision.workflows.compare import CompareResult, compare
 
@@ -176,13 +177,13 @@ def _show_comparison(result: CompareResult) -> None:
         column_config={first: number, second: number},
     )
     st.caption(
-        f"On {found.n} cells; {found.differing} predictions differ. A model that was trained on "
-        "some of these cells scores too high."
+        f"On {counted(found.n, 'cell')}; different predictions: {found.differing}. A model that "
+        "was trained on some of these cells scores too high."
     )
     for note in result.notes:
         st.caption(note)
     if result.differing:
-        with st.expander(f"The {len(result.differing)} cells with different predictions"):
+        with st.expander(f"Different predictions: {counted(len(result.differing), 'cell')}"):
             st.dataframe(
                 [
                     {

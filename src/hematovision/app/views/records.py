@@ -9,6 +9,7 @@ import streamlit as st
 from hematovision.app import state
 from hematovision.errors import ReviewError
 from hematovision.files import sha256_bytes
+from hematovision.plurals import counted
 from hematovision.review.records import Batch, Deletion, Retention
 
 __all__ = ["show"]
@@ -110,7 +111,9 @@ def _show_deletion_form() -> None:
     except ReviewError as error:  # shown here to keep the rest of the page
         st.error(str(error), icon=":material/error:")
         return
-    st.toast(f"Deleted: {done.predictions} predictions, {done.images} images.")
+    st.toast(
+        f"Deleted: {counted(done.predictions, 'prediction')}, {counted(done.images, 'image')}."
+    )
     st.rerun()
 
 

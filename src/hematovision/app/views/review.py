@@ -17,6 +17,7 @@ from hematovision.app.theme import bars_html
 from hematovision.errors import ReviewConflictError
 from hematovision.model.prediction import headline
 from hematovision.model.thresholds import is_out_of_distribution
+from hematovision.plurals import counted
 from hematovision.review.records import ModelRef, Queue, RecordedPrediction, Waiting
 
 __all__ = ["show"]
@@ -265,8 +266,8 @@ def _show_agreement() -> None:
         st.subheader(f"{agreement.model.name} · {agreement.model.sha256[:6]}")
         share = f" ({same / n:.0%})" if n else ""
         st.write(
-            f"Reviewers agreed with the model on **{same} of {n}** cells{share}; "
-            f"{agreement.unusable} cells were unusable."
+            f"Reviewers agreed with the model on **{same} of {counted(n, 'cell')}**{share}; "
+            f"unusable: {counted(agreement.unusable, 'cell')}."
         )
         st.caption("This is not the model's accuracy unless every cell was sent to review.")
         show_chart(

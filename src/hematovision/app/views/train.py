@@ -13,6 +13,7 @@ import streamlit as st
 
 from hematovision.app import state
 from hematovision.app.display import show_curves
+from hematovision.plurals import counted
 from hematovision.retraining.dataset import export_reviewed
 from hematovision.retraining.run import (
     Epoch,
@@ -69,8 +70,8 @@ def _show_export(found: Sequence[Agreement]) -> None:
         out = state.exports_folder() / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
         exported = export_reviewed(state.store().reviewed(chosen.model.sha256), out)
         st.session_state["exported"] = (
-            f"{exported.n} cells in `{exported.folder}`: class folders for `hematovision train` "
-            "and `adapt`."
+            f"{counted(exported.n, 'cell')} in `{exported.folder}`: class folders for "
+            "`hematovision train` and `adapt`."
         )
         st.rerun()
     if text := st.session_state.get("exported"):
@@ -109,7 +110,7 @@ def _show_form(datasets: Sequence[Path]) -> None:
 
 def _dataset_title(path: Path) -> str:
     n = sum(1 for _ in path.rglob("*.png"))
-    return f"{path.name} ({n} cells)"
+    return f"{path.name} ({counted(n, 'cell')})"
 
 
 def _zipped(folder: Path) -> bytes:
@@ -188,7 +189,7 @@ def _show_result(retraining: Retraining) -> None:
 
 
 def _show_comparison(comparison: ModelComparison) -> None:
-    st.write(f"On {comparison.n} cells that the new model was not trained on:")
+    st.write(f"On {counted(comparison.n, 'cell')} that the new model was not trained on:")
     percent = st.column_config.NumberColumn(format="percent")
     st.dataframe(
         [

@@ -17,7 +17,7 @@ from hematovision.images.boxes import Box, Size, round_box, scale_box
 
 __all__ = [
     "AnnotatedField", "AnnotationFormat", "Annotations", "Collector", "FieldImages", "NamedBox",
-    "counted", "some", "split_of", "then", "tidy", "whole_number",
+    "some", "split_of", "then", "tidy", "whole_number",
 ]  # fmt: skip
 
 _MOST_PER_FILE = 3
@@ -201,11 +201,6 @@ def split_of(name: str) -> Split | None:
     """
     folder, _, rest = name.partition("/")
     return find_split(folder) if rest else None
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun: ``counted(2, "box", "boxes")`` is ``2 boxes``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def some(names: Sequence[str], shown: int = 5) -> str:

@@ -25,7 +25,6 @@ from hematovision.data.formats.annotations import (
     Collector,
     FieldImages,
     NamedBox,
-    counted,
     some,
     split_of,
     then,
@@ -51,6 +50,7 @@ from hematovision.data.textfiles import read_text
 from hematovision.errors import AnnotationError, DatasetError
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import valid_text
+from hematovision.plurals import counted
 
 __all__ = ["MAX_JSON_BYTES", "Coco"]
 

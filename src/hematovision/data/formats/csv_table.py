@@ -24,7 +24,6 @@ from hematovision.data.formats.annotations import (
     Collector,
     FieldImages,
     NamedBox,
-    counted,
     some,
     split_of,
     then,
@@ -44,6 +43,7 @@ from hematovision.errors import AnnotationError, DatasetError
 from hematovision.images import is_image_name
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import csv_text
+from hematovision.plurals import counted
 from hematovision.taxonomy import normalise
 
 __all__ = ["CsvTable", "find_table"]

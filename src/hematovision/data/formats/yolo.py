@@ -25,7 +25,6 @@ from hematovision.data.formats.annotations import (
     Collector,
     FieldImages,
     NamedBox,
-    counted,
     some,
     split_of,
     then,
@@ -52,6 +51,7 @@ from hematovision.errors import AnnotationError, DatasetError
 from hematovision.extras import require
 from hematovision.files import write_text
 from hematovision.images.boxes import Box, Size
+from hematovision.plurals import counted
 
 __all__ = ["Yolo"]
 

@@ -25,6 +25,7 @@ from hematovision.images import find_images
 from hematovision.model.prediction import RawPredictions
 from hematovision.model.thresholds import accepts
 from hematovision.paths import name_bytes, shown
+from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.adaptation import PredictionChanges, prediction_changes
 from hematovision.taxonomy import Taxonomy
@@ -226,9 +227,10 @@ def _check_changes(changes: PredictionChanges) -> None:
     if changes.review_before > _MOST_REVIEWED * n or changes.changed > _MOST_CHANGED * n:
         raise TrainingError(
             "These images are too different from the training images to adapt without labels: of "
-            f"{n} images the model sends {changes.review_before} for review, and adapting would "
-            f"change {changes.changed} predictions. Sort 30 to 100 of them into folders by class, "
-            "and adapt to those. Images must show single cells, cropped like the training images."
+            f"{counted(n, 'image')} the model sends {changes.review_before} for review, and "
+            f"adapting would change {counted(changes.changed, 'prediction')}. Sort 30 to 100 "
+            "of them into folders by class, and adapt to those. Images must show single cells, "
+            "cropped like the training images."
         )
 
 
@@ -381,7 +383,8 @@ def _check_labelled(data: Dataset) -> None:
     if len(data) < _LEAST_LABELLED or len(enough) < 2 or groups < _LEAST_GROUPS:
         listed = ", ".join(f"{label} {n}" for label, n in counts.items()) or "none"
         raise DatasetError(
-            f"{data.root} has {len(data)} readable labelled images of {groups} fields or patients "
+            f"{data.root} has {counted(len(data), 'readable labelled image')} of "
+            f"{counted(groups, 'field or patient', 'fields or patients')} "
             f"to adapt to ({listed}); at least {_LEAST_LABELLED} are needed, of at least two "
             f"classes with {_LEAST_OF_CLASS} each and of {_LEAST_GROUPS} fields or patients, and "
             "30 to 100 are better. Label some more, or put them into one folder and use "

@@ -26,6 +26,7 @@ from hematovision.model.prediction import RawPredictions
 from hematovision.model.registry import find_model
 from hematovision.model.weights import bundled_weights
 from hematovision.paths import csv_text, escape_name, shown
+from hematovision.plurals import counted
 from hematovision.reporting import GALLERY, CardFacts, ReportFacts, model_card, wording
 from hematovision.reporting.adaptation import (
     ChangedExample,
@@ -252,7 +253,7 @@ def _report_facts(title: str, bundle: Bundle, source: Source, lab: Lab, split: s
         split_sizes=lab.splits,
         details={
             "Adapted from": source.title,
-            "Adapted to": f"{lab.n} {'labelled' if lab.labelled else 'unlabelled'} images",
+            "Adapted to": counted(lab.n, f"{'' if lab.labelled else 'un'}labelled image"),
             "Fingerprint (SHA-256)": lab.fingerprint,
         },
         labs=lab.labs,
@@ -272,9 +273,9 @@ def labelled_notes(
     present = ", ".join(f"{label} {n}" for label, n in counts.items() if n)
     absent = [label for label, n in counts.items() if not n]
     old_results = (
-        f"Adapted from {source.title} to {len(training)} labelled images ({present}). Before, on "
-        f"the images evaluated here: {before.errors} of {before.n} wrong, balanced accuracy "
-        f"{wording.percent(before.balanced_accuracy)}, "
+        f"Adapted from {source.title} to {counted(len(training), 'labelled image')} ({present}). "
+        f"Before, on the images evaluated here: {before.errors} of {before.n} wrong, balanced "
+        f"accuracy {wording.percent(before.balanced_accuracy)}, "
         f"{wording.percent(before.review_rate)} to review."
     )
     notes = [old_results]
