@@ -5,7 +5,14 @@ import pytest
 
 from hematovision import images
 from hematovision.model.graph import backbone_graph
-from hematovision.model.preprocessing import DARKEST_WHITE, WHITE, shrinking, white_balanced
+from hematovision.model.preprocessing import (
+    DARKEST_WHITE,
+    WHITE,
+    rebalanced,
+    shrinking,
+    white_balanced,
+    white_point,
+)
 from hematovision.model.session import open_session
 from hematovision.model.weights import bundled_weights
 
@@ -86,3 +93,26 @@ def test_the_full_side_changes_nothing():
 def test_the_matrix_is_read_only():
     with pytest.raises(ValueError, match="read-only"):
         shrinking(96)[0, 0] = 1
+
+
+def test_the_white_point_of_a_field_ignores_its_size_and_cells():
+    field = np.full((300, 400, 3), (210, 180, 120), np.uint8)
+    field[50:150, 50:250] = (90, 20, 110)
+    large = field.repeat(3, axis=0).repeat(3, axis=1)
+    for image in (field, large):
+        np.testing.assert_allclose(white_point(image), (210, 180, 120), atol=1)
+
+
+def test_a_field_is_rebalanced_by_channel_and_clipped():
+    field = np.zeros((2, 2, 3), np.uint8)
+    field[0, 0], field[0, 1] = (210, 180, 120), (105, 90, 60)
+    field[1, 0] = (255, 255, 255)
+    balanced = rebalanced(field, np.array((210, 180, 120), np.float32))
+    np.testing.assert_array_equal(balanced[0, 0], [235, 235, 235])
+    np.testing.assert_allclose(balanced[0, 1], [117.5] * 3, atol=0.5)
+    np.testing.assert_array_equal(balanced[1, 0], [255, 255, 255])
+
+
+def test_a_dark_field_is_not_scaled_without_limit():
+    balanced = rebalanced(np.full((2, 2, 3), 6, np.uint8), np.array((6, 6, 6), np.float32))
+    assert balanced.max() == round(6 * WHITE / DARKEST_WHITE)

@@ -17,10 +17,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hematovision.model.network import INPUT_SIZE
 
-__all__ = ["DARKEST_WHITE", "PATCHES", "WHITE", "shrinking", "white_balanced"]
+__all__ = [
+    "DARKEST_WHITE", "PATCHES", "WHITE", "rebalanced", "shrinking", "white_balanced", "white_point",
+]  # fmt: skip
 
 PATCHES = 14
 """Patches per side; at 224 pixels each has 16x16 pixels."""
@@ -30,6 +33,9 @@ WHITE = 235.0
 
 DARKEST_WHITE = 60.0
 """Darker patches do not count as background: the largest gain is 235/60."""
+
+_COPY = 512
+_BACKGROUND = 97.0
 
 
 def white_balanced(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -45,6 +51,28 @@ def white_balanced(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     brightest = patches.max(axis=(1, 2), keepdims=True)
     balanced = pixels * (WHITE / np.maximum(brightest, DARKEST_WHITE))
     return np.asarray(np.minimum(balanced, 255), np.float32)
+
+
+def white_point(field: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the background's value in each channel of a field, float32 (3,), in 0 to 255.
+
+    It is the 97th percentile of a copy of at most 512 pixels on the longer side, which does not
+    depend on the size of the cells. A field is white-balanced once, before it is cut into tiles.
+    """
+    image = Image.fromarray(field)
+    image.thumbnail((_COPY, _COPY), Image.Resampling.BOX, reducing_gap=None)
+    point = np.percentile(np.asarray(image).reshape(-1, 3), _BACKGROUND, axis=0)
+    return np.asarray(point, np.float32)
+
+
+def rebalanced(field: NDArray[np.uint8], white: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Scale each channel of a field so that `white` (see `white_point`) becomes `WHITE`.
+
+    Channels darker than `DARKEST_WHITE` are scaled as if they had that value.
+    """
+    gain = WHITE / np.maximum(white, DARKEST_WHITE)
+    tables = np.rint(np.minimum(np.arange(256)[:, None] * gain, 255)).astype(np.uint8)
+    return np.stack([tables[field[..., c], c] for c in range(3)], axis=-1)
 
 
 @lru_cache(maxsize=8)  # at most 200 kB each
