@@ -29,11 +29,20 @@ from hematovision.taxonomy import RBC_WBC_PLATELETS
 from recipes.hematology_backbone.synthetic import RESEMBLES
 from recipes.sets import SOURCES, TXL_NAMES
 
-__all__ = ["CLASSES", "STORED_PX", "Field", "annotated", "synthetic", "unannotated"]
+__all__ = [
+    "CLASSES", "SETS", "STEPS", "STORED_PX", "Field", "annotated", "folder_of", "synthetic",
+    "unannotated", "with_labels",
+]  # fmt: skip
 
 CLASSES = RBC_WBC_PLATELETS.classes
 STORED_PX = 72.0
 """Pixels per red cell of the stored fields: twice the scale of the detector."""
+
+STEPS = 3000
+"""Batches of the training."""
+
+SETS = ("bccd", "raabin", "txl-pbc", "draaslan")
+"""The annotated sets of `recipes.sets`."""
 
 _SMALLEST_SAMPLE = 4  # red cells inside a field from which its own median is taken
 _FORMATS = {"bccd": "voc", "raabin": "yolo", "txl-pbc": "yolo", "draaslan": "csv"}
@@ -62,6 +71,12 @@ class Field:
     labels: NDArray[np.int64]  # (N,), indices in `CLASSES`
     known: tuple[float, float, float]
     ignored: NDArray[np.float32]  # (M, 4): boxes in which nothing is known
+
+
+def folder_of(work: Path, without: str | None, seed: int, steps: int) -> Path:
+    """Return where a detector's log, checkpoints and graph are kept."""
+    labs = f"without-{without}" if without else "all"
+    return work / "detector" / (f"{labs}-{seed}" + (f"-{steps}-steps" if steps != STEPS else ""))
 
 
 def annotated(
@@ -157,7 +172,7 @@ def with_labels(
 
 
 def _class_of(kind: str) -> int:
-    # A detector cannot tell the lineage of a nucleated cell; the subtype counts erythroblasts.
+    # A nucleated cell's lineage is for the subtype, which counts erythroblasts.
     return {"rbc": 0, "platelet": 2}.get(kind, 1)
 
 

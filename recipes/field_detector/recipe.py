@@ -21,17 +21,23 @@ from numpy.typing import NDArray
 
 from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from recipes.field_detector.batches import Batches, Ranges
-from recipes.field_detector.fields import Field, annotated, synthetic, unannotated
+from recipes.field_detector.fields import (
+    SETS,
+    STEPS,
+    Field,
+    annotated,
+    folder_of,
+    synthetic,
+    unannotated,
+)
 from recipes.field_detector.labelling import label_fields
 from recipes.field_detector.network import Detector, onnx_bytes
 from recipes.field_detector.training import Stage, Training, train
 from recipes.sets import LABS, prepare
 
-STEPS = 3000
 LABELLED_AT = 0.35
 """Share of the steps after which the detector labels the images without boxes."""
 
-SETS = ("bccd", "raabin", "txl-pbc", "draaslan")
 SHARES = {"bccd": 3.0, "raabin": 3.0, "pbc": 3.0, "draaslan": 1.2, "synthetic": 1.5}
 UNANNOTATED_SHARES = {"pbc": 1.5, "raabin": 1.5, "krd": 1.5}
 """How often the fields of each lab are sampled, by whether people boxed them."""
@@ -54,12 +60,6 @@ def main() -> None:
     detector = train_detector(args.data, args.work, folder, args)
     (folder / "detector.onnx").write_bytes(onnx_bytes(detector))
     print("wrote", folder / "detector.onnx")
-
-
-def folder_of(work: Path, without: str | None, seed: int, steps: int) -> Path:
-    """Return where a detector's log, checkpoints and graph are kept."""
-    labs = f"without-{without}" if without else "all"
-    return work / "detector" / (f"{labs}-{seed}" + (f"-{steps}-steps" if steps != STEPS else ""))
 
 
 def train_detector(data: Path, work: Path, folder: Path, args: argparse.Namespace) -> Detector:
