@@ -123,6 +123,12 @@ bundled-models: $(VENV)/ready-dev ## train the bundled models from the shipped w
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(PY) -m recipes.bundled_models.recipe --data "$(DATA)" --work runs/recipes
 
+.PHONY: detector
+detector: $(VENV)/ready-dev ## train the detector of blood cells in fields (an hour)
+	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
+	$(KEEP_MEMORY) $(PY) -m recipes.field_detector.recipe --data "$(DATA)" --work runs/recipes
+	$(PY) -m recipes.field_detector.bundle --data "$(DATA)" --work runs/recipes
+
 .PHONY: pins
 pins: ## compile the requirement files from pyproject.toml
 	PINS="$(PINS)" UV="$(or $(UV),uv)" sh scripts/compile-pins.sh
