@@ -1,4 +1,8 @@
-"""Field analysis: find every cell of a field, classify it and decide whether it counts."""
+"""Field analysis: find every cell of a field, classify it and decide whether it counts.
+
+`analyzer.FieldAnalyzer` does it; import it from its module, since it needs ONNX Runtime and the
+rows don't.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,503 @@
+"""Field analysis: from the pixels of a field to its rows.
+
+.. code-block:: text
+
+    pixels -> white balance, eyepiece circle, scale, once per image -> detector, in tiles -> cells
+           -> crops -> classifiers -> decisions -> edge rule -> one row per cell and one per field
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.errors import BundleError
+from hematovision.fields import quality
+from hematovision.fields.aperture import find_circle
+from hematovision.fields.deciding import CellClassifier, ClassifiedCell
+from hematovision.fields.edges import Circle, EdgeRule, Edges, Frame, apply_edge_rule, check_rule
+from hematovision.fields.rows import (
+    ANALYSIS_SCHEMA,
+    CELL_CLASSES,
+    AnalysisRow,
+    CellRow,
+    FieldRow,
+    join_flags,
+)
+from hematovision.fields.scale import (
+    Scale,
+    Sighting,
+    find_scale,
+    given_scale,
+    red_cell_diameter,
+    unclipped,
+)
+from hematovision.fields.tiles import FieldImage, detect
+from hematovision.images.geometry import check_rgb
+from hematovision.model.classifier import Classifier
+from hematovision.model.detector import CellFinder, Detections, Detector
+from hematovision.model.preprocessing import white_point
+from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL, DEFAULT_SUBTYPES
+from hematovision.model.session import reading_threads
+from hematovision.rows import Schema
+
+__all__ = ["FieldAnalyzer", "FieldContext", "Region"]
+
+_VERSION = 1
+"""Raised when the same image and models yield other rows."""
+
+_REDONE = 0.08
+"""The field is analysed again if its red cells differ by more than this from the scale: a window of
+the field was measured, and the red cells of the whole field are more."""
+
+_VIEW = 1024  # pixels of the longer side of the window in which quality is measured
+
+
+@dataclass(frozen=True)
+class FieldContext:
+    """What is measured once per image, or once per slide."""
+
+    white: tuple[float, float, float]  # the background, see `preprocessing.white_point`
+    scale: Scale
+    circle: Circle | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where the pixels passed to `FieldAnalyzer.analyze_region` are in a slide.
+
+    Parameters
+    ----------
+    core : tuple of int
+        ``(x_min, y_min, x_max, y_max)`` in pixels as passed: cells with their centre inside belong
+        to the region. Outside it is the margin, at least 1.5 white cells wide, except at the border
+        of the slide.
+    origin : tuple of float
+        Column and row of the first pixel, in pixels of level 0.
+    downsample : float
+        Pixels of level 0 per pixel as passed.
+    frame : tuple of float or None
+        The whole analysed part of the slide, in pixels of level 0, for the edge rule; None if it
+        cuts no cells.
+    name : str
+        The region in the rows.
+    """
+
+    core: tuple[int, int, int, int]
+    origin: tuple[float, float] = (0.0, 0.0)
+    downsample: float = 1.0
+    frame: Frame | None = None
+    name: str = ""
+
+
+class FieldAnalyzer:
+    """Finds, classifies and counts the cells of fields: a `Predictor` with many rows per image.
+
+    Parameters
+    ----------
+    finder : CellFinder
+        The detector.
+    crops : Classifier, optional
+        A second opinion on the class of doubtful cells, white cells and platelets.
+    subtypes : Classifier, optional
+        Classifies white cells.
+    scale : Scale, optional
+        The scale of all fields; by default measured in each.
+    edges : {"two", "inside", "all"}
+        See `edges.apply_edge_rule`.
+    workers : int, optional
+        How many fields are analysed at once; by default one more than usable CPUs.
+    max_pixels : int
+        Images with more pixels are rejected before decoding.
+
+    Raises
+    ------
+    BundleError
+        If the detector finds other classes than red cells, white cells and platelets.
+
+    Examples
+    --------
+    >>> from hematovision.model.inference import Item, infer
+    >>> analyzer = FieldAnalyzer.load()  # doctest: +SKIP
+    >>> for result in infer(analyzer, [Item("field.jpg", "field.jpg")]):  # doctest: +SKIP
+    ...     cells, fields = split(result.rows)
+    """
+
+    schema: Schema = ANALYSIS_SCHEMA
+    classes: tuple[str, ...] = CELL_CLASSES
+    explains: bool = False
+
+    def __init__(
+        self,
+        finder: CellFinder,
+        crops: Classifier | None = None,
+        subtypes: Classifier | None = None,
+        *,
+        scale: Scale | None = None,
+        edges: EdgeRule = "two",
+        workers: int | None = None,
+        max_pixels: int = images.MAX_PIXELS,
+    ) -> None:
+        for name, model in (("detector", finder), ("crop classifier", crops)):
+            if model is not None and sorted(model.classes) != sorted(CELL_CLASSES):
+                raise BundleError(
+                    f"Field analysis needs a {name} of the classes {', '.join(CELL_CLASSES)}. "
+                    f"Received: {', '.join(model.classes)}."
+                )
+        self.finder, self.crops, self.subtypes = finder, crops, subtypes
+        self._cells = CellClassifier(crops, subtypes, finder.min_confidence)
+        self.scale, self.edges = scale, check_rule(edges)
+        self.threads = max(1, workers or reading_threads())
+        self.max_pixels = max_pixels
+        self._budget = images.PixelBudget()
+
+    @classmethod
+    def load(
+        cls,
+        detector: str | Path = DEFAULT_DETECTOR,
+        classifier: str | Path | None = DEFAULT_SUBTYPES,
+        *,
+        rbc_diameter: float | None = None,
+        um_per_px: float | None = None,
+        edges: str = "two",
+        workers: int | None = None,
+        max_pixels: int = images.MAX_PIXELS,
+    ) -> FieldAnalyzer:
+        """Open the models by name or folder; see `find_model`.
+
+        Parameters
+        ----------
+        detector : str or Path
+            Finds the cells.
+        classifier : str or Path or None
+            Classifies the white cells; None or ``"none"`` to leave it out.
+        rbc_diameter : float, optional
+            Diameter of a red cell in pixels, instead of measuring it in each field.
+        um_per_px : float, optional
+            Micrometres per pixel, likewise: a red cell is 7.2 um wide.
+        edges : {"two", "inside", "all"}
+            Which cells at the border count.
+        workers, max_pixels
+            See `FieldAnalyzer`.
+
+        Raises
+        ------
+        ModelNotFoundError, BundleError
+            If a model is missing, damaged or of the wrong task.
+        ValueError
+            If the scale or the edge rule is invalid.
+        """
+        scale = given_scale(rbc_diameter=rbc_diameter, um_per_px=um_per_px)
+        is_none = classifier is None or classifier == "none"
+        return cls(
+            Detector.load(detector),
+            Classifier.load(DEFAULT_MODEL, workers=1),
+            None if is_none else Classifier.load(str(classifier), workers=1),
+            scale=scale,
+            edges=check_rule(edges),
+            workers=workers,
+            max_pixels=max_pixels,
+        )
+
+    @property
+    def identity(self) -> Mapping[str, str | float]:
+        """The hashes and thresholds of all models, and all settings."""
+        found: dict[str, str | float] = {**self.finder.identity}
+        found["model"] = str(found.get("detector", ""))
+        for name, model in (("crops", self.crops), ("classifier", self.subtypes)):
+            values = {} if model is None else model.identity
+            found |= {f"{name}_{key}": value for key, value in values.items()}
+        found["edges"] = self.edges
+        found["scale"] = self.scale.source if self.scale else "red cells"
+        found["scale_px"] = self.scale.diameter if self.scale else 0.0
+        found["analysis"] = float(_VERSION)
+        return found
+
+    def read(self, source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Read a field, or accept an RGB array.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
+        ValueError
+            If an array is not uint8 (H, W, 3).
+        """
+        if isinstance(source, np.ndarray):
+            check_rgb(source)
+            return source
+        return images.read(source, name=name, max_pixels=self.max_pixels)
+
+    def predict_rows(
+        self,
+        pixels: NDArray[np.uint8],
+        name: str,
+        *,
+        explain: bool = False,  # noqa: ARG002 - a detector has no explanation maps
+        metadata: float | None = None,
+    ) -> tuple[list[AnalysisRow], None]:
+        """Analyse one field: the row of the field, then those of its cells, top to bottom.
+
+        `metadata` is the micrometres per pixel that the file states, used if the user gave no
+        scale. See `Predictor`.
+        """
+        height, width = pixels.shape[:2]
+        with self._budget.taken(height * width):
+            context, sighting = self._measured([pixels], metadata)
+            field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
+            found, size, context = self._found(field, context, sighting)
+            area = Region((0, 0, width, height), frame=(0, 0, width, height))
+            return self._rows(field, found, size, context, name, area), None
+
+    def prepare(
+        self, samples: Sequence[NDArray[np.uint8]], *, metadata: float | None = None
+    ) -> FieldContext:
+        """Measure the background and the scale of a slide on samples of it.
+
+        Parameters
+        ----------
+        samples : sequence of ndarray of uint8, shape (H, W, 3)
+            At least one, at the resolution of `analyze_region`'s pixels; with tissue, best of
+            several places.
+        metadata : float, optional
+            Micrometres per pixel at that resolution, as the file states.
+        """
+        return replace(self._measured(samples, metadata)[0], circle=None)
+
+    def analyze_region(
+        self, pixels: NDArray[np.uint8], context: FieldContext, region: Region, name: str
+    ) -> list[AnalysisRow]:
+        """Analyse one region of a slide: its row, then those of the cells in its core.
+
+        Scale and background are those of `context`, the same for every region of the slide. Boxes
+        are in pixels of level 0.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (H, W, 3)
+            The region with its margin.
+        context : FieldContext
+            From `prepare`.
+        region : Region
+            Where it is.
+        name : str
+            The slide in the rows.
+        """
+        check_rgb(pixels)
+        field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
+        size = field.size(self.finder.red_cell_px / context.scale.diameter)
+        found = detect(self.finder, field, size)
+        return self._rows(field, found, size, context, name, region)
+
+    def unreadable(self, name: str, reason: str) -> AnalysisRow:
+        """Return the row of a field that could not be read."""
+        return AnalysisRow(FieldRow.unreadable(name, reason))
+
+    def _measured(
+        self, samples: Sequence[NDArray[np.uint8]], metadata: float | None
+    ) -> tuple[FieldContext, Sighting | None]:
+        circles = [find_circle(one) for one in samples]
+        points = [white_point(_visible(*pair)) for pair in zip(samples, circles, strict=True)]
+        white = np.max(points, axis=0)
+        scale = self.scale or given_scale(metadata=metadata)
+        best: Sighting | None = None
+        if scale is None:
+            tried = [
+                find_scale(self.finder, FieldImage(one, white, circle))
+                for one, circle in zip(samples, circles, strict=True)
+            ]
+            scale, best = _agreed(tried)
+        r, g, b = map(float, white)
+        return FieldContext((r, g, b), scale, circles[0]), best
+
+    def _found(
+        self, field: FieldImage, context: FieldContext, sighting: Sighting | None
+    ) -> tuple[Detections, tuple[int, int], FieldContext]:
+        """Find the cells, and measure the scale again with all of them."""
+        if sighting and sighting.is_whole:
+            found, size = sighting.found, sighting.size
+        else:
+            size = field.size(self.finder.red_cell_px / context.scale.diameter)
+            found = detect(self.finder, field, size)
+        if context.scale.source != "red cells":
+            return found, size, context
+        measured = self._diameter(field, found, size)
+        if (
+            measured
+            and abs(measured * size[0] / field.width / self.finder.red_cell_px - 1) > _REDONE
+        ):
+            size = field.size(self.finder.red_cell_px / measured)
+            found = detect(self.finder, field, size)
+            measured = self._diameter(field, found, size)
+        if measured is None:
+            return found, size, context
+        return found, size, replace(context, scale=replace(context.scale, diameter=measured))
+
+    def _diameter(
+        self, field: FieldImage, found: Detections, size: tuple[int, int]
+    ) -> float | None:
+        reds = (found.labels == self.finder.classes.index("RBC")) & unclipped(found.boxes, size)
+        measured = red_cell_diameter(found, reds)
+        return None if measured is None else measured * field.width / size[0]
+
+    def _rows(
+        self,
+        field: FieldImage,
+        found: Detections,
+        size: tuple[int, int],
+        context: FieldContext,
+        name: str,
+        region: Region,
+    ) -> list[AnalysisRow]:
+        boxes = found.boxes * np.tile([field.width / size[0], field.height / size[1]], 2)
+        boxes = boxes.astype(np.float32)
+        kept = _inside(boxes, region.core, context.circle)
+        boxes, found = boxes[kept], found[kept]
+        order = np.lexsort((boxes[:, 0], boxes[:, 1]))
+        boxes, found = boxes[order], found[order]
+        cells = self._cells.classify(
+            field.pixels, boxes, self._by_class(found), context.scale.diameter
+        )
+        edges = self._edges(boxes, context, region)
+        placed = boxes.astype(np.float64) * region.downsample + np.tile(region.origin, 2)
+        rows = [
+            _row(name, cell, box, Edges(*flags))
+            for cell, box, flags in zip(cells, placed, zip(*edges, strict=True), strict=True)
+        ]
+        summary = self._field(field, found, size, context, name, region, rows)
+        return [AnalysisRow(summary), *map(AnalysisRow, rows)]
+
+    def _by_class(self, found: Detections) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Return scores and labels in the order of `CELL_CLASSES`."""
+        order = [self.finder.classes.index(name) for name in CELL_CLASSES]
+        return found.scores[:, order], np.argsort(order)[found.labels]
+
+    def _edges(self, boxes: NDArray[np.float32], context: FieldContext, region: Region) -> Edges:
+        if region.frame is None:
+            return Edges(np.zeros(len(boxes), np.bool_), np.ones(len(boxes), np.bool_))
+        x, y = region.origin
+        x0, y0, x1, y1 = region.frame
+        scale = region.downsample
+        frame = ((x0 - x) / scale, (y0 - y) / scale, (x1 - x) / scale, (y1 - y) / scale)
+        tolerance = max(1.0, context.scale.diameter / self.finder.red_cell_px)
+        return apply_edge_rule(boxes, frame, self.edges, tolerance=tolerance, circle=context.circle)
+
+    def _field(
+        self,
+        field: FieldImage,
+        found: Detections,
+        size: tuple[int, int],
+        context: FieldContext,
+        name: str,
+        region: Region,
+        rows: Sequence[CellRow],
+    ) -> FieldRow:
+        counted = [row for row in rows if row.counted]
+        n = {label: sum(row.label == label for row in counted) for label in CELL_CLASSES}
+        reds = found.boxes[found.labels == self.finder.classes.index("RBC")]
+        measured = quality.measure(_view(field, size), _sample(field.pixels), reds)
+        scale = context.scale
+        texts = quality.flags(measured, len(reds), scale_known=scale.known)
+        width, height = (round(v * region.downsample) for v in _extent(region.core))
+        return FieldRow(
+            image=name,
+            region=region.name,
+            width=width,
+            height=height,
+            rbc_diameter_px=round(scale.diameter * region.downsample, 3) if scale.known else None,
+            um_per_px=scale.um_per_px and round(scale.um_per_px / region.downsample, 6),
+            scale_source=scale.source,
+            rbc=n["RBC"],
+            wbc=n["WBC"],
+            platelets=n["Platelets"],
+            review=sum(row.decision == "review" for row in counted),
+            focus=_rounded(measured.focus),
+            overlap=_rounded(measured.overlap),
+            saturation=_rounded(measured.saturation),
+            flags=join_flags(texts),
+        )
+
+
+def _row(name: str, cell: ClassifiedCell, box: NDArray[np.float64], edges: Edges) -> CellRow:
+    x_min, y_min, x_max, y_max = (round(float(value), 2) for value in box)
+    red, white, platelet = (round(float(value), 6) for value in cell.shares)
+    return CellRow(
+        image=name,
+        x_min=x_min,
+        y_min=y_min,
+        x_max=x_max,
+        y_max=y_max,
+        label=CELL_CLASSES[cell.label],
+        confidence=round(cell.confidence, 6),
+        decision="review" if cell.reasons else "accepted",
+        reason="; ".join(cell.reasons),
+        subtype=cell.subtype,
+        subtype_confidence=_rounded(cell.subtype_confidence, 6),
+        p_RBC=red,
+        p_WBC=white,
+        p_Platelets=platelet,
+        on_edge=bool(edges.on_edge),
+        counted=bool(edges.counted),
+    )
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _extent(core: tuple[int, int, int, int]) -> tuple[int, int]:
+    return core[2] - core[0], core[3] - core[1]
+
+
+def _visible(pixels: NDArray[np.uint8], circle: Circle | None) -> NDArray[np.uint8]:
+    """Return the square inside the circle, or all pixels."""
+    if circle is None:
+        return pixels
+    half = circle.radius * 0.7
+    height, width = pixels.shape[:2]
+    x0, x1 = (int(min(max(v, 0), width)) for v in (circle.x - half, circle.x + half))
+    y0, y1 = (int(min(max(v, 0), height)) for v in (circle.y - half, circle.y + half))
+    part: NDArray[np.uint8] = pixels[y0:y1, x0:x1]
+    return part if part.size else pixels
+
+
+def _agreed(
+    found: Sequence[tuple[Scale, Sighting | None]],
+) -> tuple[Scale, Sighting | None]:
+    """Return the scale of most evidence; of several samples, the median of those that have one."""
+    seen = [(scale, sighting) for scale, sighting in found if sighting]
+    if len(found) == 1 or not seen:
+        return found[0]
+    diameter = float(np.median([scale.diameter for scale, _ in seen]))
+    return Scale(diameter, "red cells"), None
+
+
+def _inside(
+    boxes: NDArray[np.float32], core: tuple[int, int, int, int], circle: Circle | None
+) -> NDArray[np.bool_]:
+    """Return which boxes have their centre in the core, and in the circle."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = ((middle >= core[:2]) & (middle < core[2:])).all(axis=1)
+    if circle is not None:
+        away = np.hypot(middle[:, 0] - circle.x, middle[:, 1] - circle.y)
+        inside &= away < circle.radius
+    return np.asarray(inside)
+
+
+def _view(field: FieldImage, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the middle of the scaled field."""
+    low = [max(0, (side - _VIEW) // 2) for side in size]
+    return field.window(
+        size, (low[0], low[1], min(size[0], low[0] + _VIEW), min(size[1], low[1] + _VIEW))
+    )
+
+
+def _sample(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    step = max(1, max(pixels.shape[:2]) // _VIEW)
+    sample: NDArray[np.uint8] = pixels[::step, ::step]
+    return sample
