@@ -57,7 +57,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "data check": Need("data", "Checking a dataset", ("imagehash",)),
         "data.yaml": Need("data", "Reading data.yaml", ("yaml",)),
         "data download": Need("data", "Downloading a public set", ("pooch",)),
-        "slides": Need("slides", "Reading whole slides", ("openslide", "tifffile")),
+        "slides": Need("slides", "Reading a whole slide", ("openslide",)),
         "parquet": Need("data", "Writing Parquet", ("pyarrow",)),
         "ray": Need("scale", "The engine 'ray'", ("ray", "fsspec", "pyarrow")),
         "app": Need("app", "The web app", ("streamlit", "sqlalchemy", "alembic")),

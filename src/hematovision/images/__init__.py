@@ -5,6 +5,7 @@
     bytes -> read -> RGB uint8 (H, W, 3) -> fit -> uint8 (224, 224, 3)
 
 `reading` checks limits, `formats` checks the container, and `decoding` decodes the pixels.
+`slides` reads images that are too large for this by region.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from hematovision.images.finding import find_images, is_image_name, iter_images
 from hematovision.images.formats import MAX_ASPECT, MAX_SIDE, unsupported_format
 from hematovision.images.geometry import SIZE, fit, mean_colours, view
 from hematovision.images.reading import PixelBudget, load, read, read_bytes
+from hematovision.images.resolution import um_per_px
 from hematovision.images.writing import encode_png, write
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
 __all__ = [
     "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "SIZE", "PixelBudget", "encode_png",
     "find_images", "fit", "is_image_name", "iter_images", "load", "mean_colours", "read",
-    "read_bytes", "unsupported_format", "view", "write",
+    "read_bytes", "um_per_px", "unsupported_format", "view", "write",
 ]  # fmt: skip

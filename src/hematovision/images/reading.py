@@ -19,6 +19,7 @@ from hematovision.errors import (
 )
 from hematovision.images import formats
 from hematovision.images.decoding import decode
+from hematovision.images.formats.source import SLIDE_ADVICE
 from hematovision.images.geometry import SIZE, fit
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
@@ -248,8 +249,15 @@ def _why_missing(path: Path) -> str:
 
 
 def _too_many_bytes(label: str, size: int, limit: int) -> TooManyBytesError:
+    advice = SLIDE_ADVICE if _may_be_slide(label) else ""
     return TooManyBytesError(
         label,
         f"the file has {size:,} bytes; the limit is {limit:,}. Save it in a compressed format, for "
-        "instance as PNG.",
+        f"instance as PNG{advice}.",
+    )
+
+
+def _may_be_slide(name: str) -> bool:
+    return Path(name).suffix.lower() in (".tif", ".tiff", ".dcm") or bool(
+        formats.slide_format(name)
     )

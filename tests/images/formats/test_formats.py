@@ -407,7 +407,7 @@ OTHERS = {
     "h.jxl": (b"\xff\x0a", "JPEG XL"),
     "i.xcf": (b"gimp xcf ", "GIMP"),
     "j.raw": (b"", "raw data"),
-    "k.mrxs": (b"", "whole slide image"),
+    "k.isyntax": (b"", "a slide"),
     "l.CR3": (b"", "raw image"),
 }
 
@@ -423,7 +423,12 @@ class TestOthers:
             with pytest.raises(NotAnImageError, match=format_name):
                 images.read(content, name="cell.png")
 
-    @pytest.mark.parametrize("name", ["cell.NEF", "slide.svs", "photo.dng", "slide.ndpi"])
+    @pytest.mark.parametrize("name", ["a.svs", "b.NDPI", "c.mrxs", "d.scn"])
+    def test_a_slide_is_for_analyze(self, name):
+        with pytest.raises(NotAnImageError, match=r"whole slide.*hematovision analyze"):
+            images.read(save(scene(), "TIFF"), name=name)
+
+    @pytest.mark.parametrize("name", ["cell.NEF", "slide.ndpis", "photo.dng", "slide.vsi"])
     def test_a_preview_inside_a_raw_image_or_slide_is_not_read(self, name):
         with pytest.raises(NotAnImageError, match="which HematoVision cannot read"):
             images.read(save(scene(), "TIFF"), name=name)

@@ -23,12 +23,13 @@ from hematovision.images.formats.source import (
 
 __all__ = [
     "MAX_ASPECT", "MAX_SIDE", "EncodedImage", "Source", "inspect", "read_orientation",
-    "unsupported_format",
+    "slide_format", "unsupported_format",
 ]  # fmt: skip
 
 _EXPORT = "Export it as TIFF or PNG from the program that made it."
 
 _SLIDE, _RAW = "a whole slide image", "a camera's raw image"
+_OTHER_SLIDE = "a slide"
 
 _WITH_SUFFIX: Final = {
     "a Zeiss image": "czi lsm zvi",
@@ -37,7 +38,8 @@ _WITH_SUFFIX: Final = {
     "an Olympus image": "oib oif oir",
     "an Olympus slide": "vsi",
     "an Imaris image": "ims",
-    _SLIDE: "svs ndpi scn mrxs bif svslide ndpis isyntax",
+    _SLIDE: "svs ndpi scn mrxs bif svslide vms vmu",
+    _OTHER_SLIDE: "ndpis isyntax",
     _RAW: "cr2 cr3 crw nef nrw dng arw orf raf rw2 pef srw",
     "raw data": "raw",
     "a Photoshop document": "psd psb",
@@ -114,6 +116,11 @@ def inspect(source: Source) -> EncodedImage:
     checksum.
     """
     data, called = source.data, unsupported_format(source.name)
+    if slide := slide_format(source.name):
+        raise source.unsupported(
+            f"it is {slide} with many cells",
+            "Count them with `hematovision analyze`, or export single cells as PNG.",
+        )
     if called and _is_raw_or_slide(source.name):
         raise source.unsupported(f"it is {called}, which HematoVision cannot read", _EXPORT)
     for signature, inspect_format in _SIGNATURES:
@@ -157,6 +164,20 @@ def unsupported_format(path: str | PurePath) -> str | None:
     return _SUFFIXES.get(PurePath(path).suffix.lower())
 
 
+def slide_format(path: str | PurePath) -> str | None:
+    """Return the name of a slide's format by a file's suffix, if slides of that format can be read.
+
+    `images.slides` reads them by region; `inspect` rejects them.
+
+    Examples
+    --------
+    >>> slide_format("smear.svs")
+    'a whole slide image (SVS)'
+    """
+    found = unsupported_format(path) or ""
+    return found if found.startswith(_SLIDE) else None
+
+
 def _name_content(data: bytes) -> str | None:
     """Return the name of an unsupported image format by a file's first bytes."""
     return next((name for start, name in _CONTENTS if data.startswith(start)), None)
@@ -164,4 +185,4 @@ def _name_content(data: bytes) -> str | None:
 
 def _is_raw_or_slide(path: str | PurePath) -> bool:
     """Return whether the suffix is a raw image's or slide's: the first page may be a preview."""
-    return (unsupported_format(path) or "").startswith((_RAW, _SLIDE, "an Olympus slide"))
+    return (unsupported_format(path) or "").startswith((_RAW, _OTHER_SLIDE, "an Olympus slide"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import struct
 import threading
 import warnings
@@ -51,8 +50,6 @@ _GREY, _INVERTED_GREY, _PALETTE, _RGB = "MONOCHROME2", "MONOCHROME1", "PALETTE C
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 _YBR_CODED = frozenset({*_YBR, "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", _RGB})
 _SAMPLES = {_GREY: 1, _INVERTED_GREY: 1, _PALETTE: 1, _RGB: 3, **dict.fromkeys(_YBR, 3)}
-
-_ADOBE = re.compile(rb"\xff\xee\0[\x0e-\xff]Adobe")
 
 _PHOTOMETRIC = "PhotometricInterpretation"
 _START = 132  # bytes before the first element
@@ -301,7 +298,7 @@ def _coded(source: Source, frame: _Frame) -> EncodedImage:
         raise source.unsupported(f"it is a compressed DICOM image in {frame.photometric[:16]}")
     if frame.syntax == JPEGBaseline8Bit:
         if not grey:
-            data = _with_colours(data, ybr=frame.photometric != _RGB)
+            data = jpeg.with_colours(data, ybr=frame.photometric != _RGB)
         encoded = jpeg.inspect(replace(source, data=data))
     else:
         encoded = inspect_jpeg2000(replace(source, data=data))
@@ -313,19 +310,6 @@ def _coded(source: Source, frame: _Frame) -> EncodedImage:
             "Save it uncompressed (gdcmconv --raw), or as an 8-bit PNG.",
         )
     return replace(encoded, negative=frame.photometric == _INVERTED_GREY)
-
-
-def _with_colours(data: bytes, *, ybr: bool) -> bytes:
-    """Add Adobe's marker, which declares RGB or YCbCr, to a JPEG without it or JFIF's.
-
-    The DICOM header declares the colours, but without a marker the decoder assumes YCbCr. The
-    decoder ignores markers that are too short.
-    """
-    start = data[: 2**12]
-    if _ADOBE.search(start) or b"JFIF\0" in start:
-        return data
-    marker = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([ybr])
-    return data[:2] + marker + data[2:]
 
 
 def _rendered(source: Source, frame: _Frame) -> EncodedImage:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hematovision.images.formats.source import EncodedImage, Source, read_orientation
 
-__all__ = ["inspect"]
+__all__ = ["inspect", "with_colours"]
 
 # A marker is 0xFF and a code; 0xFF00 is a stuffed data byte and D0 to D7 are restarts inside the
 # coded data (T.81, B.1.1.5), so neither ends a scan. Fill bytes 0xFF may precede a marker.
@@ -26,6 +26,8 @@ _PROGRESSIVE, _ARITHMETIC = frozenset({0xC2, 0xCA}), frozenset({0xC9, 0xCA})
 # without an error. Without the marker, it requests more data instead. It reads up to 8 bytes ahead,
 # so 8 bytes follow: all ones, which is not a Huffman code (T.81, C.2) and ends at most two blocks.
 _LOOK_AHEAD = b"\xff\0" * 8
+
+_ADOBE_SEGMENT = re.compile(rb"\xff\xee\0[\x0e-\xff]Adobe")
 
 # Each scan of a progressive JPEG covers the whole image: a few kB with thousands of empty scans
 # would keep the decoder busy for minutes. Encoders write about 10 scans.
@@ -174,3 +176,16 @@ def inspect(source: Source) -> EncodedImage:
         inverted=walk.adobe and len(frame.components) == 4,
         open_ended=not at_once and frame.code not in _ARITHMETIC,
     )
+
+
+def with_colours(data: bytes, *, ybr: bool) -> bytes:
+    """Add Adobe's marker, which declares RGB or YCbCr, to a JPEG without it or JFIF's.
+
+    The containers of such JPEGs, DICOM and TIFF, declare the colours, but without a marker the
+    decoder assumes YCbCr. The decoder ignores markers that are too short.
+    """
+    start = data[: 2**12]
+    if _ADOBE_SEGMENT.search(start) or b"JFIF\0" in start:
+        return data
+    marker = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([ybr])
+    return data[:2] + marker + data[2:]

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import struct
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import NotAnImageError, TooManyPixelsError, TruncatedImageError
+from hematovision.errors import (
+    NotAnImageError,
+    TooManyPixelsError,
+    TruncatedImageError,
+    UnreadableFileError,
+)
 from hematovision.extras import missing_extra
 
-__all__ = ["MAX_ASPECT", "MAX_SIDE", "EncodedImage", "Source", "read_orientation", "shown_bytes"]
+__all__ = [
+    "MAX_ASPECT", "MAX_SIDE", "SLIDE_ADVICE", "EncodedImage", "FileSource", "Source",
+    "read_orientation", "shown_bytes",
+]  # fmt: skip
 
 MAX_SIDE = 65_535
 """Longest side in pixels: the limit of JPEG and GIF, and more than any microscope camera's."""
 
 MAX_ASPECT = 100
 """Longer side over shorter side: beyond this, no cell is recognisable."""
+
+
+SLIDE_ADVICE = ", or count the cells of a whole slide with `hematovision analyze`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +46,7 @@ class Source:
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
         """Read integers at `offset` in a `struct` layout; raises like `require`."""
-        self.require(offset, struct.calcsize(layout))
-        return struct.unpack_from(layout, self.data, offset)
+        return struct.unpack(layout, self.take(offset, struct.calcsize(layout)))
 
     def take(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`; raises like `require`."""
@@ -42,11 +55,16 @@ class Source:
 
     def require(self, offset: int, length: int) -> None:
         """Raise `TruncatedImageError` unless the file has `length` bytes from `offset`."""
-        if offset < 0 or length < 0 or offset + length > len(self.data):
+        if offset < 0 or length < 0 or offset + length > self.size:
             raise self.damaged(
-                f"the file ends early: it has {len(self.data):,} bytes, but its header declares "
+                f"the file ends early: it has {self.size:,} bytes, but its header declares "
                 f"at least {offset + length:,}"
             )
+
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+        return len(self.data)
 
     def check_size(self, width: int, height: int) -> None:
         """Raise an error for an image without pixels, or with a size beyond the limits.
@@ -60,12 +78,12 @@ class Source:
         if width * height > self.max_pixels:
             reason = (
                 f"{width} x {height} = {width * height:,} pixels; the limit is "
-                f"{self.max_pixels:,}. Crop it or scale it down."
+                f"{self.max_pixels:,}. Crop it or scale it down{self._slide_advice}."
             )
         elif long > MAX_SIDE:
             reason = (
                 f"{width} x {height} pixels; the limit for each side is {MAX_SIDE:,}. Crop it or "
-                "scale it down."
+                f"scale it down{self._slide_advice}."
             )
         elif long > self.max_aspect * short:
             reason = (
@@ -75,6 +93,11 @@ class Source:
         else:
             return
         raise TooManyPixelsError(self.name, f"it declares {reason}")
+
+    @property
+    def _slide_advice(self) -> str:
+        """Advice for a TIFF, which may be a slide."""
+        return SLIDE_ADVICE if self.data.startswith((b"II", b"MM")) else ""
 
     def require_module(self, module: str, kind: str) -> None:
         """Raise `NotAnImageError` if the module that reads this kind of image is not installed."""
@@ -102,6 +125,41 @@ class Source:
     def unsupported(self, reason: str, advice: str = "Save it as an 8-bit PNG.") -> NotAnImageError:
         """Return the error for content that is not an image of an accepted kind."""
         return NotAnImageError(self.name, f"{reason}. {advice}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSource(Source):
+    """A file that may be larger than memory: only the bytes that are needed are read.
+
+    `data` is empty. Threads take turns to read.
+    """
+
+    stream: BinaryIO
+    length: int  # in bytes
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, stream: BinaryIO, name: str, max_pixels: int) -> FileSource:
+        """Return the source of an open file."""
+        return cls(b"", name, max_pixels, stream=stream, length=stream.seek(0, io.SEEK_END))
+
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+        return self.length
+
+    def take(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; raises like `require`."""
+        self.require(offset, length)
+        try:
+            with self.lock:
+                self.stream.seek(offset)
+                content = self.stream.read(length)
+        except (OSError, ValueError) as error:  # ValueError: the file was closed
+            raise UnreadableFileError(self.name, f"the file cannot be read: {error}.") from error
+        if len(content) < length:
+            raise self.damaged("the file was cut while it was read")
+        return content
 
 
 @dataclass(frozen=True, slots=True)

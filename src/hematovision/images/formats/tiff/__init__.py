@@ -20,7 +20,7 @@ from hematovision.images.formats.tiff.stacks import (
 )
 from hematovision.images.formats.tiff.tags import Page, check_kind
 
-__all__ = ["inspect"]
+__all__ = ["choose_image", "inspect"]
 
 _DESCRIPTION, _IMAGEJ_LENGTHS, _IMAGEJ, _METAMORPH = 270, 50838, 50839, 33629
 _MAX_DESCRIPTIONS, _MAX_TEXT, _MAX_PARTS = 3, 2**22, 2**14
@@ -55,6 +55,15 @@ def inspect(source: Source) -> EncodedImage:
     if len(chosen) > 1:
         return _joined(chosen, stack)
     return _single(chosen[0], stack)
+
+
+def choose_image(pages: Sequence[Page]) -> Sequence[Page]:
+    """Return the page that is the image, or the three that are its red, green and blue.
+
+    Smaller copies, masks and further colour pages are ignored. Raises `NotAnImageError` for slices,
+    time points and other stacks.
+    """
+    return _choose(pages, _read_stack(pages[0]))
 
 
 def _read_stack(page: Page) -> Stack:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hematovision.images.formats import jpeg
-from hematovision.images.formats.source import MAX_SIDE, EncodedImage, Source
+from hematovision.images.formats.source import MAX_SIDE, SLIDE_ADVICE, EncodedImage, Source
 from hematovision.images.formats.tiff import tags
 from hematovision.images.formats.tiff.tags import Page
 
@@ -53,7 +53,8 @@ def check_places(pages: Iterable[Page]) -> None:
         if total > _MAX_BLOCKS_OF_ALL or max(counts, default=0) > _MAX_BLOCKS:
             raise page.source.unsupported(
                 f"it is a TIFF of more than {_MAX_BLOCKS:,} strips or tiles on a page, or of more "
-                f"than {_MAX_BLOCKS_OF_ALL:,} in all"
+                f"than {_MAX_BLOCKS_OF_ALL:,} in all",
+                f"Save it as an 8-bit PNG{SLIDE_ADVICE}.",
             )
         offsets, lengths = _places(page)
         if lengths and len(offsets) != len(lengths):
@@ -70,11 +71,6 @@ def _places(page: Page) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tiles or strips, tile_bytes or strip_bytes
 
 
-def _is_tiled(page: Page) -> bool:
-    fields = page.fields
-    return tags.TILES in fields or (tags.TILE_WIDTH in fields and tags.ROWS_PER_STRIP not in fields)
-
-
 def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
     """Find the strips or tiles of a page, and check that they contain all of its pixels.
 
@@ -84,7 +80,7 @@ def read_blocks(page: Page, bits: tuple[int, ...]) -> Blocks:
     """
     width, height = page.one(tags.WIDTH), page.one(tags.HEIGHT)
     page.source.check_size(width, height)
-    tiled = _is_tiled(page)
+    tiled = page.is_tiled
     across = page.one(tags.TILE_WIDTH) if tiled else width
     rows = page.one(tags.TILE_HEIGHT) if tiled else page.one(tags.ROWS_PER_STRIP, height)
     down = rows if tiled else min(rows or height, height)

@@ -16,8 +16,9 @@ from typing import Final
 from hematovision.images.formats.source import Source
 
 __all__ = [
-    "Directory", "Entry", "Field", "Layout", "Page", "append_directories", "can_decode",
-    "check_kind", "field", "longs", "numbers", "read_directories", "read_layout", "shorts",
+    "Directory", "Entry", "Field", "Layout", "Page", "append_directories", "bytes_each",
+    "can_decode", "check_kind", "field", "longs", "numbers", "read_directories", "read_layout",
+    "shorts",
 ]  # fmt: skip
 
 # Directories may overlap, so a small file could cause hours of work: pages and entries are counted
@@ -68,15 +69,21 @@ class Field:
 
 def read_layout(source: Source) -> Layout:
     """Read the byte order and version from a TIFF's first four bytes."""
-    order = "<" if source.data.startswith(b"II") else ">"
+    order = "<" if source.take(0, 2) == b"II" else ">"
     (version,) = source.unpack(f"{order}H", 2)
     formats = ("Q", "HHQ8s", "Q") if version == 43 else ("H", "HHI4s", "I")
     return Layout(order, *(order + name for name in formats))
 
 
-def read_directories(source: Source, layout: Layout) -> Iterator[Directory]:
-    """Yield the directory of every page; check that it and its values are inside the file."""
-    (offset,) = source.unpack(layout.offset, struct.calcsize(layout.offset))
+def read_directories(
+    source: Source, layout: Layout, offset: int | None = None
+) -> Iterator[Directory]:
+    """Yield the directory of every page; check that it and its values are inside the file.
+
+    The chain of pages begins at `offset`, by default at the first page of the file.
+    """
+    if offset is None:
+        (offset,) = source.unpack(layout.offset, struct.calcsize(layout.offset))
     seen, entries = set[int](), 0
     while offset:
         if offset in seen:
@@ -100,7 +107,7 @@ def read_directories(source: Source, layout: Layout) -> Iterator[Directory]:
 def _entries(source: Source, layout: Layout, start: int, size: int) -> Directory:
     directory = dict[int, list[Entry]]()
     position = start + struct.calcsize(layout.entry) - struct.calcsize(layout.offset)
-    block = memoryview(source.data)[start : start + size]
+    block = source.take(start, size)
     for tag, kind, count, tail in struct.iter_unpack(layout.entry, block):
         length, place = _TYPE_BYTES.get(kind, 0) * count, position
         if length > len(tail):
@@ -117,6 +124,11 @@ def numbers(source: Source, layout: Layout, entry: Entry) -> tuple[int, ...]:
     if code is None or not entry.count:
         raise source.damaged("a field of the TIFF that must contain integers does not")
     return source.unpack(f"{layout.order}{entry.count}{code}", entry.place)
+
+
+def bytes_each(entry: Entry) -> int:
+    """Return the number of bytes of each value of a field."""
+    return _TYPE_BYTES.get(entry.kind, 0)
 
 
 def field(source: Source, layout: Layout, entry: Entry) -> Field:
@@ -188,12 +200,12 @@ EXTRA_SAMPLES, SAMPLE_FORMAT, PREDICTOR = 338, 339, 317
 _SUBFILE, _OLD_SUBFILE = 254, 255
 
 RAW, JPEG = 1, 7
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, _CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 ASSOCIATED_ALPHA, ALPHA = 1, 2
 SEPARATE = 2
 
 _COLOURS: Final = {
-    WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, _YCBCR: 3
+    WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, YCBCR: 3
 }  # fmt: skip
 # Supported by every build of Pillow. Trying any other would print a message.
 _READABLE: Final = frozenset({RAW, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 50000})
@@ -270,6 +282,12 @@ class Page:
     def extra(self) -> tuple[int, ...]:
         """The field ExtraSamples: the meaning of the samples that are not colours."""
         return () if self.is_rgb else self.all(EXTRA_SAMPLES)
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the pixels are in tiles, not strips; writers may use the fields of strips."""
+        fields = self.fields
+        return TILES in fields or (TILE_WIDTH in fields and ROWS_PER_STRIP not in fields)
 
     @property
     def is_planar(self) -> bool:
