@@ -466,11 +466,39 @@ def test_the_regions_of_a_changed_image_are_processed_again(tmp_path: Path):
     with open_dots(out, *items, resume=True) as opened:
         for item in opened.todo():
             opened.add([Dot(str(item), x=len(item.region), share=1.0, on_edge=False).values()])
-        assert [found for found, _ in opened.results()] == items
         assert [row["x"] for row in opened.rows()] == [7, 7, 0]
+        assert [row["x"] for row in opened.rows_of(items[2])] == [0]
     images.write(path, dots(1, 2, 3))
     with open_dots(out, *items, resume=True) as opened:
         assert (list(opened.todo()), opened.before) == (items[:2], 1)
+
+
+def test_rows_may_be_added_in_another_order(tmp_path: Path):
+    paths = [images.write(tmp_path / f"{i}.png", dots(1)) for i in range(3)]
+    with open_dots(tmp_path / "t.csv", *paths, resume=True) as opened:
+        for item in reversed(list(opened.todo())):
+            opened.add([Dot(item.path.name, x=1, share=1.0, on_edge=False).values()], item)
+        assert [row["image"] for row in opened.rows()] == ["0.png", "1.png", "2.png"]
+
+
+def test_a_store_may_be_kept_and_have_stamps_of_its_own(tmp_path: Path):
+    out, item = tmp_path / "t.csv", RunItem(Path("s3:/bucket/1.png"))
+    found = {item: "etag 1"}
+
+    def left(*, resume: bool) -> int:
+        with (
+            closing(RunImages([item])) as run_images,
+            open_store(
+                out, {}, SCHEMA, run_images, resume=resume, keep=True, stamp=found.__getitem__
+            ) as opened,
+        ):
+            for _ in opened.todo():
+                opened.add([])
+            return opened.left
+
+    assert [left(resume=False), left(resume=True)] == [1, 0]
+    found[item] = "etag 2"
+    assert left(resume=True) == 1
 
 
 def test_an_interrupted_table_is_not_taken_for_finished(tmp_path: Path):

@@ -17,8 +17,7 @@ import os
 import sqlite3
 import time
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -35,7 +34,7 @@ from hematovision.paths import name_bytes
 from hematovision.rows import ERROR, Schema, Value
 
 __all__ = [
-    "Identity", "RunImages", "RunItem", "Store", "Stored", "can_resume", "check_identity",
+    "Identity", "RunImages", "RunItem", "Stamp", "Store", "Stored", "can_resume", "check_identity",
     "file_stamp", "open_store", "run_identity", "store_path",
 ]  # fmt: skip
 
@@ -61,6 +60,9 @@ _ERRORS = {
 _JOURNAL = b'{"hematovision_journal": 1'
 _MAX_LINE = 2**20
 _REGION = b"\xff"
+
+Stamp: TypeAlias = Callable[["RunItem"], str]
+"""Returns the state of an item's file; rows are valid as long as it is the same."""
 
 Identity: TypeAlias = Mapping[str, Any]
 """What rows depend on: hashes and thresholds, as JSON values."""
@@ -95,6 +97,10 @@ def file_stamp(path: Path) -> str:
     except (OSError, ValueError):  # ValueError: not a valid file name
         return ""
     return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _stamp_of(item: RunItem) -> str:
+    return file_stamp(item.path)
 
 
 def run_identity(identity: Identity, schema: Schema) -> dict[str, Any]:
@@ -176,10 +182,16 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, db: sqlite3.Connection, images: RunImages, schema: Schema
+        self,
+        path: Path,
+        db: sqlite3.Connection,
+        images: RunImages,
+        schema: Schema,
+        stamp: Stamp,
     ) -> None:
         self.path, self._db, self._images, self._schema = path, db, images, schema
-        self._reading: deque[tuple[RunItem, str]] = deque()
+        self._stamp = stamp
+        self._reading: dict[RunItem, str] = {}
         self._committed = time.monotonic()
         self._digest = images.digest()
         with _using(path):
@@ -190,19 +202,20 @@ class Store:
         self.before = len(images) - self.left
 
     def todo(self) -> Iterator[RunItem]:
-        """Yield the items to process, in order; `add` their rows in the same order."""
+        """Yield the items to process, in order; then `add` the rows of each."""
         for item, left in zip(self._images, self._left, strict=True):
             if left:
                 # Before reading, so that a change during reading is noticed by the next run.
-                self._reading.append((item, file_stamp(item.path)))
+                self._reading[item] = self._stamp(item)
                 yield item
 
-    def add(self, rows: Iterable[Mapping[str, Value]]) -> None:
-        """Store the rows of the next item of `todo`.
+    def add(self, rows: Iterable[Mapping[str, Value]], item: RunItem | None = None) -> None:
+        """Store the rows of an item of `todo`, by default of the first that has none.
 
         Raises `OutputError` if they cannot be written. Committed rows stay.
         """
-        item, stamp = self._reading.popleft()
+        item = next(iter(self._reading)) if item is None else item
+        stamp = self._reading.pop(item)
         data = json.dumps([list(row.values()) for row in rows]).encode()
         with _using(self.path):
             if _find(self._db, item) == (stamp, data):
@@ -219,17 +232,19 @@ class Store:
 
         Raises `OutputError` if the store is damaged.
         """
-        for _, rows in self.results():
-            yield from rows
-
-    def results(self) -> Iterator[tuple[RunItem, list[dict[str, Value]]]]:
-        """Yield every item with its rows, as `rows` does."""
         for item in self._images:
-            with _using(self.path):
-                found = _find(self._db, item)
-            if found is None:
-                raise _damaged(self.path, f"the rows of {item} are missing")
-            yield item, list(self._read(found[1]))
+            yield from self.rows_of(item)
+
+    def rows_of(self, item: RunItem) -> list[dict[str, Value]]:
+        """Return the rows of an item that was added.
+
+        Raises `OutputError` if the store is damaged.
+        """
+        with _using(self.path):
+            found = _find(self._db, item)
+        if found is None:
+            raise _damaged(self.path, f"the rows of {item} are missing")
+        return list(self._read(found[1]))
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
@@ -257,7 +272,7 @@ class Store:
             failed = any(row[ERROR] for row in self._read(found[1]))
         except (ValueError, TypeError, RecursionError):  # Another program wrote them.
             return False
-        return Stored(found[0], failed).is_done(file_stamp(item.path))
+        return Stored(found[0], failed).is_done(self._stamp(item))
 
     def _read(self, data: bytes) -> Iterator[dict[str, Value]]:
         for values in json.loads(data):
@@ -279,13 +294,21 @@ def can_resume(table: Path) -> bool:
 
 @contextmanager
 def open_store(
-    table: Path, identity: Identity, schema: Schema, images: RunImages, *, resume: bool
+    table: Path,
+    identity: Identity,
+    schema: Schema,
+    images: RunImages,
+    *,
+    resume: bool,
+    keep: bool | None = None,
+    stamp: Stamp | None = None,
 ) -> Iterator[Store]:
     """Open the store of a table, for this process alone.
 
-    With `resume` the rows in the store of `table` are kept, and it is kept afterwards. Otherwise
-    the run starts over, and the store is deleted when the block ends without an error. `identity`
-    is what the rows will be computed with. Raises `OutputError` if another process is writing the
+    With `resume` the rows in the store of `table` are kept; otherwise the run starts over. The
+    store is deleted when the block ends without an error, unless `keep`, which is `resume` by
+    default. `identity` is what the rows will be computed with; `stamp` returns the state of an
+    item's file, by default `file_stamp`. Raises `OutputError` if another process is writing the
     same table; the store cannot be written; or, to resume, it is damaged or has another identity.
     """
     path = store_path(table)
@@ -302,7 +325,7 @@ def open_store(
             with _using(path):
                 _prepare(db, path, run_identity(identity, schema))
                 _adopt_journal(db, table, schema)
-            store = Store(path, db, images, schema)
+            store = Store(path, db, images, schema, stamp or _stamp_of)
             try:
                 yield store
             except BaseException:
@@ -310,7 +333,7 @@ def open_store(
                     store.commit()
                 raise
             store.commit()
-        if not resume:
+        if not (resume if keep is None else keep):
             _remove(path)
 
 
