@@ -91,7 +91,7 @@ def test_clopper_pearson_of_nothing_is_none_and_of_more_than_all_an_error():
         clopper_pearson(4, 3)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 10, 135, 4321, 200_000])
+@pytest.mark.parametrize("count", [0, 1, 2, 10, 135, 4321, 200_000, 5_000_000])
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.999])
 def test_garwoods_limits_are_gamma_quantiles(count, level):
     low, high = garwood(count, level)

@@ -119,17 +119,21 @@ def garwood(count: int, level: float = LEVEL) -> Interval:
     """
     if count < 0:
         raise ValueError(f"`count` must be at least 0. Received: {count}")
-    j = np.arange(count + 1.0)
-    factorials = _log_factorials(count)
+    half, z2 = (1 - level) / 2, _z_squared(level)
+    width = 2 * math.sqrt(z2 * (count + 1)) + 2 * z2  # the limits are closer to the count
+    # The chances of counts further away than this are below the precision of a float.
+    start = max(0, math.floor(count - width - 20 * math.sqrt(count + 1) - 100))
+    j = np.arange(start, count + 1.0)
+    factorials = math.lgamma(start + 1) + np.cumsum(np.log(np.maximum(j, 1.0)))
+    factorials -= math.log(max(start, 1))
 
-    def at_most(mean: float, most: int) -> float:
-        logs = j[: most + 1] * math.log(max(mean, _TINY)) - mean - factorials[: most + 1]
+    def at_most(mean: float, terms: int) -> float:
+        logs = j[:terms] * math.log(max(mean, _TINY)) - mean - factorials[:terms]
         return float(np.exp(logs).sum())
 
-    half, z2 = (1 - level) / 2, _z_squared(level)
-    beyond = count + 1 + 2 * math.sqrt(z2 * (count + 1)) + 2 * z2  # above the upper limit
-    low = _bisect(float(count), 0.0, lambda mean: 1 - at_most(mean, count - 1) < half)
-    high = _bisect(float(count), beyond, lambda mean: at_most(mean, count) < half)
+    lowest = max(0.0, count - width)
+    low = _bisect(float(count), lowest, lambda mean: 1 - at_most(mean, len(j) - 1) < half)
+    high = _bisect(float(count), count + 1 + width, lambda mean: at_most(mean, len(j)) < half)
     return (low if count else 0.0), high
 
 
