@@ -1,6 +1,5 @@
 """Annotated fields from one format to another."""
 
-import itertools
 import json
 import random
 from pathlib import Path
@@ -81,7 +80,11 @@ def with_lists(folder: Path, format_) -> dict:
     }
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.product(FORMATS, FORMATS)))
+# Every format is written and read as the first and as the second, next to two others.
+ROUND = [(a, b) for shift in (1, 3) for a, b in zip(FORMATS, (*FORMATS, *FORMATS)[shift:])]  # noqa: B905
+
+
+@pytest.mark.parametrize(("first", "second"), ROUND)
 def test_every_round_trip_gives_the_same_values(source: Path, tmp_path: Path, first, second):
     expected = content(source, "coco")
     one = convert_dataset(source, tmp_path / "one", to=first)

@@ -211,7 +211,10 @@ def test_an_empty_destination_is_filled(voc: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"format": "coca"}, "one of voc, yolo, csv, coco, folders. Received: 'coca'"),
+        (
+            {"format": "coca"},
+            "one of voc, yolo, csv, coco, geojson, labelstudio, folders. Received: 'coca'",
+        ),
         ({"source": "gone"}, "is not a folder"),
         ({"dest": "smear"}, "not empty"),
         ({"dest": "file.txt"}, "not empty"),

@@ -61,11 +61,11 @@ def import_(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset.")],
     *,
     format_: Annotated[
-        Literal["voc", "yolo", "csv", "coco", "folders"] | None,
+        Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio", "folders"] | None,
         typer.Option(
             "--format",
-            help="Format of SOURCE: boxes (Pascal VOC, YOLO, CSV or COCO) or class folders. "
-            "Detected by default.",
+            help="Format of SOURCE: boxes (Pascal VOC, YOLO, CSV, COCO, GeoJSON of QuPath, Label "
+            "Studio) or class folders. Detected by default.",
         ),
     ] = None,
     annotations: Annotated[
@@ -140,10 +140,11 @@ def convert(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new folder.")],
     *,
     to: Annotated[
-        Literal["voc", "yolo", "csv", "coco"], typer.Option("--to", help="The format to write.")
+        Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio"],
+        typer.Option("--to", help="The format to write."),
     ],
     from_: Annotated[
-        Literal["voc", "yolo", "csv", "coco"] | None,
+        Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio"] | None,
         typer.Option("--from", help="The format of SOURCE; detected by default."),
     ] = None,
     annotations: Annotated[

@@ -102,9 +102,9 @@ def convert_dataset(
         The folder to convert.
     dest : Path
         A folder that does not exist, or is empty.
-    to : {"voc", "yolo", "csv", "coco"}
+    to : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio"}
         The format to write.
-    format : {"voc", "yolo", "csv", "coco"}, optional
+    format : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio"}, optional
         Format of `source`; detected by default.
     annotations : Path, optional
         Folder or file with the boxes, if outside `source`.

@@ -68,7 +68,7 @@ class ImportReport:
     source : Path
         The imported folder.
     format : str
-        ``voc``, ``yolo``, ``csv``, ``coco`` or ``folders``.
+        A key of `FORMATS`, or ``folders``.
     lab : str
         The lab in ``cells.csv``.
     taxonomy : Taxonomy
@@ -179,10 +179,10 @@ def import_dataset(
         The folder to import; `hematovision.data.formats` describes the layouts.
     dest : Path
         A folder that does not exist, or is empty.
-    format : {"voc", "yolo", "csv", "coco", "folders"}, optional
+    format : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio", "folders"}, optional
         Format of `source`; detected by default.
     annotations : Path, optional
-        Folder (voc, yolo, coco) or file (csv, coco) with the boxes, if outside `source`.
+        Folder or file (csv, coco, labelstudio: one file) with the boxes, if outside `source`.
     names : sequence of str, optional
         The names of classes 0, 1, 2, ... (yolo).
     split : str, optional

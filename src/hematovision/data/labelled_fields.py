@@ -146,7 +146,7 @@ def read_labelled_fields(
     ----------
     source : Path
         The folder; `hematovision.data.formats` describes the layouts.
-    format : {"voc", "yolo", "csv", "coco"}, optional
+    format : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio"}, optional
         Detected by default.
     annotations : Path, optional
         Folder or file with the boxes, if outside `source`.
@@ -200,7 +200,7 @@ def _check_format(form: str, source: Path) -> None:
     if form == "folders":
         raise DatasetError(
             f"{source} has class folders, images of single cells. A detector needs whole fields "
-            "with boxes: Pascal VOC, YOLO, CSV or COCO."
+            "with boxes: Pascal VOC, YOLO, CSV, COCO, GeoJSON or Label Studio."
         )
     if form not in FORMATS:
         raise DatasetError(f"`format` must be one of {', '.join(FORMATS)}. Received: {form!r}")

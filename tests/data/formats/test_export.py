@@ -1,9 +1,11 @@
 """Cells of an analysis as files for other tools, read back by us and by others."""
 
 import json
+import uuid
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import geojson
 import pytest
 import yaml
 
@@ -167,6 +169,110 @@ def test_yolo_is_read_by_a_plain_parser_with_equal_boxes(fields: Path, tmp_path:
     assert back == exact(cells)[str(fields / NAMES[0])]
 
 
+def test_geojson_is_read_by_another_reader_with_equal_boxes(fields: Path, tmp_path: Path):
+    cells = cells_of(fields)
+    folder = write_export("geojson", tmp_path / "out", cells)
+    back = {}
+    for image in cells:
+        file = (folder / Path(image).relative_to(fields)).with_suffix(".geojson")
+        if "c/x" in image:
+            file = file.with_name(f"{Path(image).name}.geojson")
+        value = geojson.loads(file.read_text("utf-8"))
+        assert isinstance(value, geojson.FeatureCollection)
+        assert value.is_valid, value.errors()
+        found = []
+        for feature in value.features:
+            xs, ys = zip(*geojson.utils.coords(feature), strict=True)
+            label = feature.properties["classification"]["name"].partition(": ")[0]
+            found.append((label, (min(xs), min(ys), max(xs), max(ys))))
+        back[image] = found
+    assert back == exact(cells)
+
+
+def test_geojson_has_what_qupath_reads(fields: Path, tmp_path: Path):
+    cells = cells_of(fields)
+    folder = write_export("geojson", tmp_path / "out", cells)
+    value = json.loads((folder / "a" / "field 1.geojson").read_text("utf-8"))
+    about = {"image": "a/field 1.png", "width": 641, "height": 479, "model": "fields 1.0"}
+    assert value["hematovision"] == about
+    accepted, review = (feature["properties"] for feature in value["features"][:2])
+    assert accepted["objectType"] == "detection"
+    assert accepted["classification"] == {"name": "RBC", "color": [0, 114, 178]}
+    assert review["objectType"] == "annotation"
+    assert review["classification"] == {"name": "WBC: neutrophil", "color": [0, 128, 90]}
+    # QuPath reads measurements as numbers and metadata as texts; null is an error.
+    assert review["measurements"] == {
+        "confidence": 0.123457, "subtype_confidence": 0.75, "p_RBC": 0.05, "p_WBC": 0.9,
+        "p_Platelets": 0.05, "on_edge": 1, "counted": 1, "review": 1,
+    }  # fmt: skip
+    assert review["metadata"] == {
+        "decision": "review", "reason": "low confidence", "source": "model"
+    }  # fmt: skip
+    ids = [feature["id"] for path in folder.rglob("*.geojson")
+           for feature in json.loads(path.read_text("utf-8"))["features"]]  # fmt: skip
+    assert len(ids) == len({uuid.UUID(one) for one in ids}) == 25
+
+
+def test_label_studio_gets_one_prediction_per_image_and_its_configuration(
+    fields: Path, tmp_path: Path
+):
+    cells = cells_of(fields)
+    folder = write_export("labelstudio", tmp_path / "out", cells)
+    tasks = json.loads((folder / "tasks.json").read_text("utf-8"))
+    assert [task["data"]["file"] for task in tasks] == list(NAMES)
+    assert tasks[2]["data"]["image"] == ("/data/local-files/?d=fields/b/Zelle%20%C3%BC%C3%9F.jpg")
+    assert [(task["data"]["cells"], task["data"]["review"]) for task in tasks] == [
+        (0, 0) if "empty" in name else (5, 1) for name in NAMES
+    ]
+    (prediction,) = tasks[0]["predictions"]
+    assert (prediction["model_version"], prediction["score"]) == ("fields 1.0", 0.123457)
+    view = ET.parse(folder / "label_config.xml").getroot()
+    known = {(tag.tag.lower(), tag.get("name")) for tag in view}
+    image = view.find("Image")
+    assert (image.get("name"), image.get("value")) == ("image", "$image")
+    for task in tasks:
+        for result in task["predictions"][0]["result"]:
+            assert (result["type"], result["from_name"]) in known
+            assert (result["to_name"], result["original_width"]) == ("image", 641)
+            (text,) = result["value"].get("rectanglelabels") or result["value"]["choices"]
+            assert view.find(f".//*[@value='{text}']") is not None
+    regions = prediction["result"]
+    assert [r["id"] for r in regions] == ["cell1", "cell2", "cell2", "cell3", "cell4", "cell5",
+                                          "cell5"]  # fmt: skip
+    assert [r.get("meta") for r in regions[:3]] == [
+        None, {"text": ["review: low confidence"]}, None,
+    ]  # fmt: skip
+
+
+def test_label_studio_is_read_by_its_own_converter_with_equal_boxes(fields: Path, tmp_path: Path):
+    converter = pytest.importorskip(
+        "label_studio_sdk.converter", reason="too heavy for the environment of all tests"
+    )
+    cells = cells_of(fields)
+    folder = write_export("labelstudio", tmp_path / "out", cells)
+    tasks = json.loads((folder / "tasks.json").read_text("utf-8"))
+    for number, task in enumerate(tasks, start=1):
+        regions = task.pop("predictions")[0]["result"]
+        task |= {"id": number, "annotations": [{"id": number, "result": regions}]}
+    (folder / "annotated.json").write_text(json.dumps(tasks), encoding="utf-8")
+    made = converter.Converter(
+        str(folder / "label_config.xml"), str(fields), download_resources=False
+    )
+    made.convert_to_coco(
+        str(folder / "annotated.json"), str(tmp_path / "coco"), str(tmp_path / "coco/images"),
+        is_dir=False,
+    )  # fmt: skip
+    value = json.loads((tmp_path / "coco" / "result.json").read_text("utf-8"))
+    names = {category["id"]: category["name"] for category in value["categories"]}
+    back = {image: [] for image in cells}
+    files = dict(zip((image["id"] for image in value["images"]), cells, strict=True))
+    for one in value["annotations"]:
+        x, y, width, height = one["bbox"]
+        box = round_box((x, y, x + width, y + height), 6)
+        back[files[one["image_id"]]].append((names[one["category_id"]], box))
+    assert back == exact(cells)
+
+
 def test_yolo_clips_boxes_at_the_border_and_counts_what_is_outside(tmp_path: Path):
     with open_export("yolo", tmp_path, images=["a.png"]) as export:
         export.field("a.png", 100, 50)
@@ -187,7 +293,7 @@ def test_without_the_list_of_images_paths_stay_inside_the_export(name: str, tmp_
     files = sorted(p for p in tmp_path.rglob("*") if p.is_file())
     assert all(p.is_relative_to(tmp_path / "out") for p in files)
     assert not any(".." in p.parts for p in files)
-    if name != "coco":
+    if name in ("yolo", "voc", "geojson"):
         assert len([p for p in files if "1" in p.name]) == 4
 
 

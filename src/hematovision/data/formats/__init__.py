@@ -11,6 +11,8 @@ from pathlib import Path
 from hematovision.data.formats.annotations import AnnotationFormat, Annotations
 from hematovision.data.formats.coco import Coco
 from hematovision.data.formats.csv_table import CsvTable, find_table
+from hematovision.data.formats.geojson import GeoJson
+from hematovision.data.formats.label_studio import LabelStudio
 from hematovision.data.formats.layout import image_folder, visible_folders, without_wrapper
 from hematovision.data.formats.voc import Voc
 from hematovision.data.formats.yolo import Yolo
@@ -20,7 +22,8 @@ from hematovision.images import is_image_name
 __all__ = ["FORMATS", "detect_format", "read_fields"]
 
 FORMATS: Mapping[str, AnnotationFormat] = {
-    format_.name: format_ for format_ in (Voc(), Yolo(), CsvTable(), Coco())
+    format_.name: format_
+    for format_ in (Voc(), Yolo(), CsvTable(), Coco(), GeoJson(), LabelStudio())
 }
 """The formats of annotated fields by name."""
 
@@ -51,9 +54,9 @@ def detect_format(source: Path) -> str:
     if not found:
         raise DatasetError(
             f"{source} has neither box files nor class folders. Put the box files (Pascal VOC, "
-            "YOLO, CSV or COCO) next to the images, or each image into a folder named after its "
-            f"class. If the boxes are elsewhere, choose the format with {choice}, and the box "
-            "files with --annotations."
+            "YOLO, CSV, COCO, GeoJSON or Label Studio) next to the images, or each image into a "
+            f"folder named after its class. If the boxes are elsewhere, choose the format with "
+            f"{choice}, and the box files with --annotations."
         )
     signs = "; ".join(f"{name} ({sign})" for name, sign in found.items())
     raise DatasetError(

@@ -8,10 +8,8 @@ box of its polygons or its uncompressed mask. Regions of many cells (``iscrowd``
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,13 +29,17 @@ from hematovision.data.formats.annotations import (
     tidy,
     whole_number,
 )
-from hematovision.data.formats.layout import (
-    Place,
-    find_places,
-    image_folder,
-    open_places,
-    visible_files,
+from hematovision.data.formats.json_files import (
+    MAX_JSON_BYTES,
+    START_BYTES,
+    Counts,
+    file_places,
+    numbers,
+    read_json,
+    read_start,
+    to_json,
 )
+from hematovision.data.formats.layout import Place, open_places
 from hematovision.data.formats.writing import (
     BoxToWrite,
     FieldToWrite,
@@ -46,20 +48,16 @@ from hematovision.data.formats.writing import (
     TextFile,
 )
 from hematovision.data.samples import Split
-from hematovision.data.textfiles import read_text
 from hematovision.errors import AnnotationError, DatasetError
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import valid_text
 from hematovision.plurals import counted
 
-__all__ = ["MAX_JSON_BYTES", "Coco"]
+__all__ = ["Coco"]
 
-MAX_JSON_BYTES = 256 * 2**20
-"""256 MiB: over a million boxes. Parsing takes several times as much memory."""
-
-_START_BYTES = 2**20
 _ROBOFLOW = "_annotations.coco.json"
 _LISTS = ("images", "annotations", "categories")
+_NO_BBOX = "without bbox; the bounding box of the segmentation was used"
 _Id: TypeAlias = int | str
 
 
@@ -155,7 +153,7 @@ class _File:
         self._images: list[dict[str, object]] = []
         self._number = 0
         info = {"description": "Written by HematoVision", **({"model": model} if model else {})}
-        text.write(f'{{"info": {_json(info)}, "licenses": [], "annotations": [')
+        text.write(f'{{"info": {to_json(info)}, "licenses": [], "annotations": [')
 
     def add_image(self, field: FieldToWrite) -> None:
         width, height = field.size
@@ -166,16 +164,12 @@ class _File:
         start = ",\n" if self._number else "\n"
         self._number += 1
         annotation = _annotation(self._number, len(self._images), category, box)
-        self.text.write(start + _json(annotation))
+        self.text.write(start + to_json(annotation))
 
     def close(self, categories: Sequence[Mapping[str, object]]) -> None:
-        images = ",\n".join(map(_json, self._images))
-        self.text.write(f'\n], "images": [\n{images}\n], "categories": {_json(categories)}}}\n')
+        images = ",\n".join(map(to_json, self._images))
+        self.text.write(f'\n], "images": [\n{images}\n], "categories": {to_json(categories)}}}\n')
         self.text.close()
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _annotation(number: int, image: int, category: int, box: BoxToWrite) -> dict[str, object]:
@@ -202,32 +196,24 @@ def _find_files(folder: Path) -> list[Path]:
     if (roboflow := folder / _ROBOFLOW).is_file():
         return [roboflow]
     for usual in (folder / "annotations", folder / "Annotations"):
-        if files := sorted(usual.glob("instances*.json")) or sorted(usual.glob("*.json")):
+        files = sorted(usual.glob("instances*.json")) or sorted(usual.glob("*.json"))
+        if files := [file for file in files if not read_start(file).startswith(b"[")]:
             return files
     return [file for file in sorted(folder.glob("*.json")) if _is_coco(file)]
 
 
 def _is_coco(file: Path) -> bool:
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(_START_BYTES)
-    except OSError:
+    start = read_start(file)
+    if not start.startswith(b"{"):  # the JSON files of Label Studio are lists
         return False
     if b'"images"' in start or b'"annotations"' in start:
         return True
     # Label tools also write a small file of categories; in a large file, the rest may follow.
-    return b'"categories"' in start and len(start) == _START_BYTES
+    return b'"categories"' in start and file.stat().st_size > START_BYTES
 
 
 def _places(source: Path, annotations: Path | None) -> list[Place]:
-    if annotations is not None:
-        files = [annotations] if annotations.is_file() else visible_files(annotations, "*.json")
-        places = [Place(file, image_folder(source)) for file in files]
-    else:
-        places = [Place(file, image_folder(source)) for file in _find_files(source)]
-        places = places or find_places(
-            source, None, lambda folder: next(iter(_find_files(folder)), None)
-        )
+    places = file_places(source, annotations, _find_files)
     if not places:
         raise DatasetError(
             f"No COCO files in {annotations or source}. Expected "
@@ -239,12 +225,7 @@ def _places(source: Path, annotations: Path | None) -> list[Place]:
 
 def _parse(file: Path) -> Mapping[str, list[Any]]:
     """Read a JSON file, and check that it contains COCO's three lists."""
-    try:
-        value = json.loads(read_text(file, MAX_JSON_BYTES).content)
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{file} is not valid JSON: {error}.") from error
-    except MemoryError as error:
-        raise AnnotationError(f"{file} does not fit in memory. Split it.") from error
+    value = read_json(file, MAX_JSON_BYTES)
     if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in _LISTS):
         kind = type(value).__name__
         keys = f"the keys {some(list(value), 10)}" if isinstance(value, dict) else f"a {kind}"
@@ -266,8 +247,7 @@ class _Reader:
     names: dict[_Id, str] = field(default_factory=dict)
     boxes: dict[_Id, list[NamedBox]] = field(default_factory=dict)
     seen: set[tuple[_Id, str, Box]] = field(default_factory=set)
-    counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
+    counts: Counts = field(default_factory=lambda: Counts("annotation"))
 
     def read(self) -> None:
         self._read_categories()
@@ -280,12 +260,7 @@ class _Reader:
             except AnnotationError as error:
                 problems.append(then(error, "It was skipped."))
         self.found.some_of(problems, self.file)
-        for what, count in self.counts.items():
-            sentence = (
-                f"{self.file}: {counted(count, 'annotation')} {what} (first: {self.first[what]})"
-            )
-            converted = what.endswith("used")
-            (self.found.notes if converted else self.found.problems).append(sentence)
+        self.counts.report(self.found, self.file, notes=[_NO_BBOX])
         self._add_fields(entries)
 
     def classes(self) -> list[str]:
@@ -347,17 +322,17 @@ class _Reader:
                 f"{where}: there is no category {annotation.get('category_id')!r:.99}."
             )
         if annotation.get("iscrowd"):
-            self._count("of regions of many cells (iscrowd), left out", where)
+            self.counts.add("of regions of many cells (iscrowd), left out", where)
             return
         box = self._box(annotation, where)
         if (image, label, box) in self.seen:
-            self._count("repeating another (same image, class and box), left out", where)
+            self.counts.add("repeating another (same image, class and box), left out", where)
             return
         self.seen.add((image, label, box))
-        self.boxes.setdefault(image, []).append(NamedBox(label, box, where))
+        self.boxes.setdefault(image, []).append(NamedBox(label, box, where, _subtype(annotation)))
 
     def _box(self, annotation: Mapping[str, Any], where: str) -> Box:
-        bbox = _numbers(annotation.get("bbox"))
+        bbox = numbers(annotation.get("bbox"))
         if bbox is not None and len(bbox) == 4:
             x, y, width, height = bbox
             return x, y, tidy(x + width), tidy(y + height)
@@ -367,12 +342,8 @@ class _Reader:
                 f"{where}: expected bbox: [x, y, width, height], or polygons in segmentation. "
                 f"Received bbox: {str(annotation.get('bbox'))[:100]}."
             )
-        self._count("without bbox; the bounding box of the segmentation was used", where)
+        self.counts.add(_NO_BBOX, where)
         return box
-
-    def _count(self, what: str, where: str) -> None:
-        self.counts[what] += 1
-        self.first.setdefault(what, where)
 
     def _add_fields(self, entries: Mapping[_Id, Mapping[str, Any]]) -> None:
         split = _split_of_file(self.file)
@@ -434,18 +405,15 @@ def _name(category: object) -> str:
     return valid_text(str(name or "")).strip()
 
 
+def _subtype(annotation: Mapping[str, Any]) -> str:
+    attributes = annotation.get("attributes")
+    subtype = attributes.get("subtype") if isinstance(attributes, dict) else None
+    return valid_text(subtype).strip() if isinstance(subtype, str) else ""
+
+
 def _shown_id(annotation: object, number: int) -> str:
     key = _id(annotation.get("id")) if isinstance(annotation, dict) else None
     return f"number {number + 1}" if key is None else f"id {str(key)[:50]}"
-
-
-def _numbers(value: object) -> list[float] | None:
-    if not isinstance(value, list):
-        return None
-    try:
-        return [float(v) for v in value if not isinstance(v, bool)]
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _bounding_box(segmentation: object) -> Box | None:
@@ -458,7 +426,7 @@ def _bounding_box(segmentation: object) -> Box | None:
     xs: list[float] = []
     ys: list[float] = []
     for polygon in segmentation if nested else [segmentation]:
-        points = _numbers(polygon)
+        points = numbers(polygon)
         if points is None or len(points) < 6 or len(points) % 2:
             return None
         if not all(map(math.isfinite, points)):
@@ -470,7 +438,7 @@ def _bounding_box(segmentation: object) -> Box | None:
 
 def _mask_box(mask: Mapping[str, Any]) -> Box | None:
     """Return the bounding box of an uncompressed mask: runs of 0 and 1 in turn, by columns."""
-    counts, size = mask.get("counts"), _numbers(mask.get("size"))
+    counts, size = mask.get("counts"), numbers(mask.get("size"))
     if not isinstance(counts, list) or size is None or len(size) != 2 or size[0] < 1:
         return None
     height = int(size[0])
@@ -495,7 +463,7 @@ def _runs(counts: Sequence[object]) -> Iterator[tuple[int, int]]:
 
 
 def _size(entry: Mapping[str, Any]) -> Size | None:
-    sides = _numbers([entry.get("width"), entry.get("height")])
+    sides = numbers([entry.get("width"), entry.get("height")])
     if sides is None or len(sides) != 2 or not all(math.isfinite(s) and s >= 1 for s in sides):
         return None
     return round(sides[0]), round(sides[1])

@@ -25,7 +25,7 @@ from hematovision.taxonomy import RBC_WBC_PLATELETS
 
 __all__ = ["DIGITS", "EXPORTS", "Export", "open_export"]
 
-EXPORTS = ("coco", "yolo", "voc")
+EXPORTS = ("coco", "yolo", "voc", "geojson", "labelstudio")
 """The formats of exports, keys of `FORMATS`."""
 
 DIGITS = 3
@@ -43,7 +43,7 @@ def open_export(
     images: Iterable[str] = (),
     classes: Sequence[str] = RBC_WBC_PLATELETS.classes,
     subtypes: Sequence[str] = (),
-    model: str = "",
+    model: str = "HematoVision",
 ) -> Export:
     """Open an export: files that contain the cells of fields, written as the cells come.
 
@@ -52,7 +52,7 @@ def open_export(
 
     Parameters
     ----------
-    name : {"coco", "yolo", "voc"}
+    name : {"coco", "yolo", "voc", "geojson", "labelstudio"}
         The format.
     folder : Path
         Where to write; created if missing.
@@ -80,7 +80,7 @@ def open_export(
     if name not in EXPORTS:
         raise OutputError(f"The export must be one of {', '.join(EXPORTS)}. Received: {name!r}.")
     format_ = FORMATS[name]
-    header = Header(tuple(classes), tuple(subtypes), model, images_inside=False)
+    header = Header(tuple(classes), tuple(subtypes), model or "HematoVision", images_inside=False)
     names = _Names(list(images))
     return Export(format_.open_writer(folder, header), names, classes, clip=format_.fractions)
 
@@ -186,7 +186,9 @@ def _box(values: Mapping[str, Value]) -> Box:
 
 
 def _short(value: Value) -> Value:
-    return round(value, 6) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return round(value, 6) if math.isfinite(value) else None
 
 
 class _Names:

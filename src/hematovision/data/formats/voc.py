@@ -27,6 +27,7 @@ from hematovision.data.formats.annotations import (
     then,
     whole_number,
 )
+from hematovision.data.formats.json_files import read_start
 from hematovision.data.formats.layout import Place, find_places, open_places, visible_files
 from hematovision.data.formats.writing import (
     BoxToWrite,
@@ -57,7 +58,7 @@ class Voc(AnnotationFormat):
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:
         """Return the first XML file."""
-        nearby = (file for folder in folders for file in folder.glob("*.xml"))
+        nearby = (file for folder in folders for file in folder.glob("*.xml") if _is_voc(file))
         inside = (file for folder in folders for file in (folder / "Annotations").rglob("*.xml"))
         return next(nearby, None) or next(inside, None)
 
@@ -175,6 +176,11 @@ def _valid(text: str) -> str:
     return _NOT_XML.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def _is_voc(file: Path) -> bool:
+    """Return False for the label configuration of Label Studio, which is next to its tasks."""
+    return not read_start(file).startswith(b"<View")
+
+
 def _annotations(folder: Path) -> Path | None:
     inner = folder / "Annotations"
     return inner if inner.is_dir() else None
@@ -200,7 +206,8 @@ def _read_file(file: Path, place: Place, images: FieldImages, found: Collector) 
     for element, line in zip(root.iter("object"), lines, strict=True):
         where = f"{file}, line {line}"
         try:
-            boxes.append(NamedBox(_label(element, where), _box(element, where), where))
+            label, box = _label(element, where), _box(element, where)
+            boxes.append(NamedBox(label, box, where, _subtype(element)))
         except AnnotationError as error:
             problems.append(then(error, "This box was skipped."))
     found.some_of(problems, file)
@@ -264,6 +271,13 @@ def _label(element: ET.Element, where: str) -> str:
     if not label:
         raise AnnotationError(f"{where}: an <object> needs a <name> with its class.")
     return label
+
+
+def _subtype(element: ET.Element) -> str:
+    """Return the attribute ``subtype``, as CVAT, Datumaro and this program write attributes."""
+    attributes = element.iterfind("attributes/attribute")
+    found = (a.findtext("value") or "" for a in attributes if a.findtext("name") == "subtype")
+    return next(found, "").strip()
 
 
 def _box(element: ET.Element, where: str) -> Box:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -14,7 +15,12 @@ from hematovision.files import replacing, writing
 from hematovision.images.boxes import Box, Size
 from hematovision.rows import Value
 
-__all__ = ["BoxToWrite", "FieldToWrite", "FieldWriter", "Header", "TextFile"]
+__all__ = ["BoxToWrite", "FieldToWrite", "FieldWriter", "Header", "TextFile", "class_colours"]
+
+# After Okabe & Ito, "Color Universal Design": distinguishable with any colour vision. The overlays
+# of an analysis have the same colours.
+_KNOWN = {"RBC": (0, 114, 178), "WBC": (0, 128, 90), "Platelets": (230, 120, 0)}
+_OTHERS = ((204, 121, 167), (230, 159, 0), (86, 180, 233), (240, 228, 66), (90, 90, 90))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,16 @@ class BoxToWrite:
             for name, value in known.items()
             if value not in ("", None) and name != "confidence"
         }
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """Return a colour (red, green, blue) for each class; with many classes, colours repeat.
+
+    >>> class_colours(["RBC", "blast"])
+    {'RBC': (0, 114, 178), 'blast': (204, 121, 167)}
+    """
+    others = itertools.cycle(_OTHERS)
+    return {label: _KNOWN.get(label) or next(others) for label in classes}
 
 
 class FieldWriter(Protocol):
