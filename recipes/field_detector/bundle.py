@@ -50,6 +50,7 @@ _SCALES = (0.85, 1.0, 1.15)
 _COMPLETE = {"bccd": (1, 2), "raabin": (0, 1), "txl-pbc": (0, 1, 2), "draaslan": (0, 1)}
 """Classes of which every cell has a box, by set."""
 _MIN_CONFIDENCE = 0.5
+_LEAST_LIKELY = 0.2  # A cell less likely than this is no cell for anyone to review.
 
 
 class Candidate(NamedTuple):
@@ -140,7 +141,7 @@ def fit(found: Validation) -> Detection:
         a, b = _logistic(own)
         calibration[name] = (round(a, 4), round(b, 4))
         limit = _threshold(own, {s: n for (s, k), n in found.cells.items() if k == label and n})
-        thresholds[name] = round(_sigmoid(a * limit + b), 4)
+        thresholds[name] = round(max(_sigmoid(a * limit + b), _LEAST_LIKELY), 4)
         for one, total in ((s, n) for (s, k), n in found.cells.items() if k == label and n):
             kept = [c.right for c in own if c.set == one and c.logit >= limit]
             print(f"{name} {one}: F1 {2 * sum(kept) / (len(kept) + total):.3f} of {total}")
@@ -176,8 +177,9 @@ def _threshold(candidates: Sequence[Candidate], cells: dict[str, int]) -> float:
         kept = np.searchsorted(-logits, -limits, side="right")
         hits = np.where(kept > 0, right[np.maximum(kept, 1) - 1] if len(own) else 0, 0)
         scores += 2 * hits / (kept + total) / len(cells)
-    good = limits[scores >= scores.max() - 0.002]
-    return float(good.min() + good.max()) / 2  # the middle of the plateau
+    good = limits[scores >= scores.max() - 0.005]
+    # Low on the plateau: a doubtful cell goes to review, a missed one goes unseen.
+    return float(good.min() + 0.25 * (good.max() - good.min()))
 
 
 def _sigmoid(z: float) -> float:
