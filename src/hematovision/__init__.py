@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hematovision.errors import HematoVisionError
+    from hematovision.fields.analyzer import FieldAnalyzer
     from hematovision.model.classifier import Classifier
     from hematovision.model.prediction import Prediction
     from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
     from hematovision.workflows.adapt import adapt
+    from hematovision.workflows.analyze import AnalyzeOptions, AnalyzeResult, analyze
     from hematovision.workflows.compare import compare
 
 __all__ = [
-    "PBC8", "RBC_WBC_PLATELETS", "Classifier", "HematoVisionError", "Prediction", "Taxonomy",
-    "__version__", "adapt", "compare",
+    "PBC8", "RBC_WBC_PLATELETS", "AnalyzeOptions", "AnalyzeResult", "Classifier", "FieldAnalyzer",
+    "HematoVisionError", "Prediction", "Taxonomy", "__version__", "adapt", "analyze", "compare",
 ]  # fmt: skip
 
 __version__ = "0.3.0"
@@ -29,11 +31,15 @@ __version__ = "0.3.0"
 _MODULES = {
     "PBC8": "hematovision.taxonomy",
     "RBC_WBC_PLATELETS": "hematovision.taxonomy",
+    "AnalyzeOptions": "hematovision.workflows.analyze",
+    "AnalyzeResult": "hematovision.workflows.analyze",
     "Classifier": "hematovision.model.classifier",
+    "FieldAnalyzer": "hematovision.fields.analyzer",
     "HematoVisionError": "hematovision.errors",
     "Prediction": "hematovision.model.prediction",
     "Taxonomy": "hematovision.taxonomy",
     "adapt": "hematovision.workflows.adapt",
+    "analyze": "hematovision.workflows.analyze",
     "compare": "hematovision.workflows.compare",
 }
 

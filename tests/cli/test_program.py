@@ -24,6 +24,7 @@ COMMANDS = [
     ["train"],
     ["adapt"],
     ["compare"],
+    ["analyze"],
     ["features"],
     ["evaluate"],
     ["classify"],

@@ -1,5 +1,6 @@
 """A model of three colours, images for it, and Ray on this machine."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,5 +39,8 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def ray_here() -> Iterator[Connection]:
     """Ray on this machine, for as long as the tests of this process last."""
     pytest.importorskip("ray")
-    with connected(Cluster(local_cpus=2, stall_seconds=60)) as connection:
-        yield connection
+    tests = str(Path(__file__).parents[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
+        with connected(Cluster(local_cpus=2, stall_seconds=60)) as connection:
+            yield connection

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +15,9 @@ from hematovision.cli.engines import (
     classify_on_ray,
     refuse_cluster_options,
 )
+from hematovision.cli.interrupted import explain_resume
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
-from hematovision.errors import OutputError
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.plurals import counted
 
@@ -102,7 +101,7 @@ def _classify_here(
         raise typer.BadParameter(
             f"{out} must end in one of {', '.join(tables.SUFFIXES)}.", param_hint="--out"
         )
-    with _kept(None if explain else out), progress_bar(hidden=out is None) as progress:
+    with explain_resume(None if explain else out), progress_bar(hidden=out is None) as progress:
         return run(
             paths,
             model=model,
@@ -155,24 +154,6 @@ def models() -> None:
     for detector in detectors:
         echo(f"{detector.name} finds cells in fields: {', '.join(detector.classes)}")
         echo(f"  card: {detector.card}")
-
-
-@contextmanager
-def _kept(out: Path | None) -> Iterator[None]:
-    """Print how to resume if Ctrl-C or a full disk interrupts a table."""
-    from hematovision.tables.store import can_resume, store_path
-
-    try:
-        yield
-    except (KeyboardInterrupt, OutputError) as error:
-        of_system = isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, OSError)
-        if out is not None and of_system and can_resume(out):
-            echo(
-                f"The results so far are in {store_path(out)}. Run the same command with "
-                "--resume to continue, or without it to start over.",
-                err=True,
-            )
-        raise
 
 
 def _is_terminal() -> bool:

@@ -8,8 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from hematovision import __version__
+from hematovision.cli import analyze, classify, datasets, engines, evaluate, serve, train
 from hematovision.cli import app as app_command
-from hematovision.cli import classify, datasets, engines, evaluate, serve, train
 from hematovision.cli.terminal import echo, open_standard_streams, reported
 
 __all__ = ["main", "program"]
@@ -40,7 +40,10 @@ program = typer.Typer(
 )
 
 
-_PLACES = frozenset({"--out", "--model", "--explain", "--annotations", "--fields", "--weights"})
+_PLACES = frozenset(
+    {"--annotations", "--classifier", "--detector", "--explain", "--fields", "--model", "--out"}
+    | {"--weights"}
+)
 
 
 def _refuse_empty(args: list[str]) -> None:
@@ -88,6 +91,7 @@ program.add_typer(datasets.group, name="data")
 program.command("train")(train.train)
 program.command("features")(engines.features)
 program.command("evaluate")(evaluate.evaluate)
+program.command("analyze")(analyze.analyze)
 program.command("classify")(classify.classify)
 program.command("adapt")(train.adapt)
 program.command("compare")(evaluate.compare)

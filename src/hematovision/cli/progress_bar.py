@@ -35,12 +35,15 @@ _UNITS = {
             "copying images",
             "decoys",
             "features",
+            "drawing overlays",
             "reading images",
             "rendering synthetic cells",
         ),
         "images",
     ),
     **dict.fromkeys(("fine-tuning", "head"), "batches"),
+    **dict.fromkeys(("analysing fields", "writing the tables"), "fields"),
+    "analysing regions": "regions",
 }
 
 _TITLES = {"head": "training the head"}

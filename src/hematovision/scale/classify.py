@@ -10,9 +10,11 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from hematovision import images
 from hematovision.errors import ClusterError, ImageError, TooManyBytesError, UnreadableFileError
@@ -30,7 +32,8 @@ from hematovision.tables.store import run_identity
 from hematovision.workflows.classify import ClassifySummary
 
 __all__ = [
-    "PackedClassifier", "Shard", "classify_on_cluster", "fetch", "predict_shard", "shard_size",
+    "PackedBundle", "PackedClassifier", "Shard", "classify_on_cluster", "fetch", "predict_shard",
+    "shard_size",
 ]  # fmt: skip
 
 READERS = 4
@@ -51,28 +54,41 @@ def shard_size(n: int) -> int:
 
 
 @dataclass(frozen=True)
-class PackedClassifier:
-    """A classifier packed for workers, which may not have access to its folder."""
+class PackedBundle:
+    """A model packed for workers, which may not have access to its folder."""
 
     # ``bundle.json``, listing only the graph, and the graph. Weights shared by the bundled models
     # are not sent: every installation has them, and their hash is checked.
     files: Mapping[str, bytes]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> PackedClassifier:
+    def of(cls, bundle: Bundle) -> Self:
         """Pack the files needed for prediction."""
         manifest = replace(bundle.manifest, files={ONNX: bundle.manifest.files[ONNX]})
         return cls({MANIFEST: manifest.to_text().encode("utf-8"), ONNX: bundle.read(ONNX)})
 
-    def open(self) -> Classifier:
-        """Open the classifier for one image at a time, after checking all hashes.
+    @contextmanager
+    def unpacked(self) -> Iterator[Bundle]:
+        """Yield the bundle, in a folder that exists during the block.
 
         Raises `BundleError` if this installation's version cannot use it.
         """
         with tempfile.TemporaryDirectory(prefix="hematovision-") as folder:
             for name, data in self.files.items():
                 (Path(folder) / name).write_bytes(data)
-            return Classifier(read_bundle(Path(folder)), workers=1)
+            yield read_bundle(Path(folder))
+
+
+class PackedClassifier(PackedBundle):
+    """A packed classifier."""
+
+    def open(self) -> Classifier:
+        """Open the classifier for one image at a time, after checking all hashes.
+
+        Raises `BundleError` if this installation's version cannot use it.
+        """
+        with self.unpacked() as bundle:
+            return Classifier(bundle, workers=1)
 
 
 @dataclass(frozen=True)

@@ -296,14 +296,14 @@ class Overlays:
         self.written += 1
 
 
-def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
+def overlay_names(paths: Sequence[Path], suffix: str = ".png") -> list[PurePath]:
     """Return the name of each image's overlay, unique on every file system.
 
     Subfolders of the images' common folder are kept. If the common folder is the root of the file
     system, only the name of the image's own folder is kept. A name that equals an earlier one,
     ignoring case, gets a number. Long names are truncated and get a hash.
 
-    Names are relative, and end in ``.png``.
+    Names are relative, and end in `suffix`.
     """
     full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100, don't resolve links
     common = _common_folder(full)
@@ -312,9 +312,9 @@ def overlay_names(paths: Sequence[Path]) -> list[PurePath]:
     for path in full:
         place = path.relative_to(common or path.parent.parent)
         stem = _short(place.stem)
-        name, number = place.with_name(f"{stem}.png"), 2
+        name, number = place.with_name(f"{stem}{suffix}"), 2
         while str(name).casefold() in taken:
-            name, number = place.with_name(f"{stem}-{number}.png"), number + 1
+            name, number = place.with_name(f"{stem}-{number}{suffix}"), number + 1
         taken.add(str(name).casefold())
         names.append(name)
     return names

@@ -12,7 +12,7 @@ from hematovision.errors import OutputError
 from hematovision.files import ensure_folder, hold_lock, writing
 from hematovision.model.bundle import BUNDLE_FILES, MANIFEST
 
-__all__ = ["LOCK", "claimed_folder", "held_folder", "refuse_inside"]
+__all__ = ["LOCK", "claimed_folder", "held_folder", "refuse_inside", "resumable_folder"]
 
 LOCK = ".hematovision.lock"
 """The lock file of a run in its folder; removed when the run ends."""
@@ -90,6 +90,51 @@ def _prepare(path: Path, option: str, *, was_interrupted: bool) -> None:
         raise OutputError(
             f"The folder {path} is not empty; nothing was changed. Choose a new folder with "
             f"{option}, or move this one away."
+        )
+
+
+@contextmanager
+def resumable_folder(
+    path: Path, *, store: str, last: str, resume: bool, inputs: Iterable[str | Path] = ()
+) -> Iterator[Path]:
+    """Lock a folder while the block fills it; a later run may continue it.
+
+    Nothing is removed, not even after an error. `store` is the name of the file with the results
+    so far, `last` of the file that is written last. `inputs` are the input files and folders
+    (`refuse_inside`).
+
+    Without `resume`, the folder must be new, empty or unfinished. With `resume`, it must be new or
+    empty, or have a `store`. Raises `OutputError` otherwise, or if another process has locked the
+    folder, it cannot be created, or it is inside one of the inputs.
+    """
+    with writing(path):
+        refuse_inside(path, inputs)
+        is_new = not path.exists()
+    with held_folder(path):
+        try:
+            _check_resumable(path, store, last, resume=resume)
+            yield path
+        except BaseException:
+            if is_new and not _others(path):
+                (path / LOCK).unlink(missing_ok=True)
+                _remove_if_empty(path)
+            raise
+
+
+def _check_resumable(path: Path, store: str, last: str, *, resume: bool) -> None:
+    is_ours = (path / store).is_file()
+    if is_ours and (resume or not (path / last).exists()):
+        return
+    if is_ours:
+        raise OutputError(
+            f"The folder {path} has the results of an earlier run; nothing was changed. Add "
+            "--resume to update them, or choose a new folder with --out."
+        )
+    if _others(path):
+        begun = f" and has no results to resume ({store} is missing)" if resume else ""
+        raise OutputError(
+            f"The folder {path} is not empty{begun}; nothing was changed. Choose a new folder with "
+            "--out, or move this one away."
         )
 
 

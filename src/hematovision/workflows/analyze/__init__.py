@@ -1,0 +1,274 @@
+"""``analyze``: find, classify and count the cells of fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hematovision.errors import ImageError
+from hematovision.extras import require
+from hematovision.fields.analyzer import FieldAnalyzer
+from hematovision.fields.counts import Tally
+from hematovision.fields.rows import AnalysisRow, FieldRow
+from hematovision.fields.summary import ModelUsed, Summary
+from hematovision.files import write_text
+from hematovision.model.bundle import ONNX, Bundle
+from hematovision.model.detector import Detector
+from hematovision.model.inference import Predictor
+from hematovision.paths import valid_value
+from hematovision.progress import Progress, no_progress
+from hematovision.tables.store import RunImages, open_store, store_path
+from hematovision.workflows.analyze.engine import Engine, LocalEngine
+from hematovision.workflows.analyze.options import AnalyzeOptions, TableFormat
+from hematovision.workflows.analyze.results import Results
+from hematovision.workflows.analyze.writing import remove_outputs, write_overlays, write_tables
+from hematovision.workflows.outputs import resumable_folder
+
+__all__ = [
+    "RESULTS", "SUMMARY", "AnalyzeOptions", "AnalyzeResult", "Opened", "TableFormat", "analyze",
+    "open_analyzer", "run_analysis",
+]  # fmt: skip
+
+RESULTS = "analysis"
+"""The name of the results in the folder of an analysis, without the suffix of their store."""
+
+SUMMARY = "summary.json"
+"""The file of an analysis that is written last."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open analyzer, and what reports state about its models."""
+
+    analyzer: Predictor[AnalysisRow]
+    detector: ModelUsed
+    classifier: ModelUsed | None = None
+    subtypes: tuple[str, ...] = ()  # the classes of the classifier
+
+
+@dataclass(frozen=True)
+class AnalyzeResult:
+    """The result of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+    summary : Summary
+        All counts, with limits, and caveats; also in ``summary.json``.
+    refused : tuple of ImageError
+        Images that could not be read, in order.
+    flagged : tuple of FieldRow
+        Images with a quality flag, in order.
+    overlays : int
+        Number of overlays written.
+    items : int
+        Number of images and regions that were analysed.
+    before : int
+        How many of these an earlier run had analysed.
+    """
+
+    folder: Path
+    summary: Summary
+    refused: tuple[ImageError, ...]
+    flagged: tuple[FieldRow, ...]
+    overlays: int = 0
+    items: int = 0
+    before: int = 0
+
+
+def analyze(
+    paths: str | Path | Iterable[str | Path],
+    out: str | Path,
+    options: AnalyzeOptions | None = None,
+    *,
+    resume: bool = False,
+    engine: Engine | None = None,
+    progress: Progress = no_progress,
+) -> AnalyzeResult:
+    """Find, classify and count the cells of fields.
+
+    Every red cell, white cell and platelet of every image becomes a row of ``cells``, every image
+    one of ``fields``. Images are analysed in parallel; memory does not grow with their number or
+    with the number of cells. All boxes are in pixels of the image as displayed.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Images, and folders that are searched at any depth. A file that cannot be read is listed in
+        the result; the rest are processed normally.
+    out : str or Path
+        The folder for ``cells`` and ``fields`` (CSV, Parquet or JSON lines), ``summary.json``,
+        ``report.html``, and on request ``overlays/`` and a folder for each export. It must be new
+        or empty, and outside all folders of `paths`.
+    options : AnalyzeOptions, optional
+        Models, scale, counting rule and outputs.
+    resume : bool
+        Whether to continue an interrupted run in `out`, or to add to a finished one. Changed, new
+        and previously unreadable images are analysed; for the rest, the stored rows are used. The
+        results are the same as those of an uninterrupted run. A finished run can also be resumed
+        with other outputs: `format`, `exports`, `overlays` and the counts of an analyser.
+    engine : Engine, optional
+        Where to analyse; by default on this machine.
+    progress : Progress, optional
+
+    Returns
+    -------
+    AnalyzeResult
+        All counts, images that could not be read, and images with quality flags.
+
+    Raises
+    ------
+    ModelNotFoundError, BundleError
+        If a model cannot be used.
+    DatasetError
+        If a folder contains no images.
+    OutputError
+        If a file cannot be written, `out` has other files, is inside a folder of `paths`, or is
+        used by another process. With `resume`, also if there is nothing to resume, the store is
+        damaged, or the earlier run had other models or settings.
+    MissingExtraError
+        If an optional dependency is not installed that an output needs.
+
+    Examples
+    --------
+    >>> from hematovision import AnalyzeOptions, analyze
+    >>> result = analyze("fields/", "results", AnalyzeOptions(overlays=True))  # doctest: +SKIP
+    >>> result.summary.counts.cells["RBC"].n  # doctest: +SKIP
+    1234
+    """
+    options = options or AnalyzeOptions()
+    _check_outputs(options)
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    return run_analysis(
+        open_analyzer(options),
+        [str(path) for path in given],
+        Path(out),
+        options,
+        resume=resume,
+        engine=engine or LocalEngine(),
+        progress=progress,
+    )
+
+
+def open_analyzer(options: AnalyzeOptions) -> Opened:
+    """Open the models of an analysis.
+
+    Raises `ModelNotFoundError` or `BundleError` if one cannot be used.
+    """
+    analyzer = FieldAnalyzer.load(
+        options.detector,
+        options.classifier,
+        rbc_diameter=options.rbc_diameter,
+        um_per_px=options.um_per_px,
+        edges=options.edges,
+    )
+    assert isinstance(analyzer.finder, Detector)
+    subtypes = analyzer.subtypes
+    return Opened(
+        analyzer,
+        _used(analyzer.finder.bundle),
+        None if subtypes is None else _used(subtypes.bundle),
+        () if subtypes is None else subtypes.classes,
+    )
+
+
+def _used(bundle: Bundle) -> ModelUsed:
+    return ModelUsed(bundle.name, bundle.manifest.files[ONNX])
+
+
+def run_analysis(
+    opened: Opened,
+    paths: Sequence[str],
+    out: Path,
+    options: AnalyzeOptions,
+    *,
+    resume: bool,
+    engine: Engine,
+    progress: Progress,
+) -> AnalyzeResult:
+    """Analyse images with an open analyzer; see `analyze`."""
+    analyzer = opened.analyzer
+    with (
+        closing(RunImages(engine.items(paths))) as found,
+        resumable_folder(
+            out, store=store_path(out / RESULTS).name, last=SUMMARY, resume=resume, inputs=paths
+        ),
+        open_store(
+            out / RESULTS,
+            analyzer.identity,
+            analyzer.schema,
+            found,
+            resume=resume,
+            keep=True,
+            stamp=engine.stamp,
+        ) as store,
+    ):
+        engine.fill(analyzer, store, progress)
+        with store.finishing():
+            results = Results(found, store.rows_of)
+            written = _write(out, _sample(paths, out), opened, results, options, engine, progress)
+        return replace(written, items=len(found), before=store.before)
+
+
+def _write(
+    out: Path,
+    sample: str,
+    opened: Opened,
+    results: Results,
+    options: AnalyzeOptions,
+    engine: Engine,
+    progress: Progress,
+) -> AnalyzeResult:
+    """Write all outputs, the summary last."""
+    remove_outputs(out, SUMMARY)
+    items = results.first_items()
+    names = [engine.name(item) for item in items]
+    tally, findings = Tally(opened.subtypes), _Findings()
+    write_tables(
+        out, results, options, names, count=tally.add, each=findings.add, progress=progress
+    )
+    overlays = 0
+    if options.overlays:
+        paths = [item.path for item in items]
+        overlays = write_overlays(out, results, paths, engine.source, progress)
+    summary = Summary(
+        sample=sample,
+        detector=opened.detector,
+        classifier=opened.classifier,
+        counts=tally.counts(rbc_count=options.rbc_count, wbc_count=options.wbc_count),
+        settings=options.settings(),
+    )
+    write_text(out / SUMMARY, json.dumps(valid_value(summary.to_json()), indent=2) + "\n")
+    return AnalyzeResult(
+        out, summary, tuple(findings.refused), tuple(findings.flagged), overlays=overlays
+    )
+
+
+def _sample(paths: Sequence[str], out: Path) -> str:
+    """Return the name of the only image or folder, or else of the output folder."""
+    return Path(paths[0] if len(paths) == 1 else out).absolute().name
+
+
+def _check_outputs(options: AnalyzeOptions) -> None:
+    """Raise a `MissingExtraError` now rather than after hours."""
+    if options.format == "parquet":
+        require("parquet")
+
+
+class _Findings:
+    """Images that could not be read or have a flag."""
+
+    def __init__(self) -> None:
+        self.refused: list[ImageError] = []
+        self.flagged: list[FieldRow] = []
+
+    def add(self, field: FieldRow) -> None:
+        """Keep an image that has a finding."""
+        if field.error:
+            self.refused.append(ImageError(field.image, field.error))
+        if field.flags:
+            self.flagged.append(field)

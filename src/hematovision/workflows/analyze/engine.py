@@ -1,0 +1,71 @@
+"""Engines: where the images of an analysis are found, read and analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+from hematovision import images
+from hematovision.fields.rows import AnalysisRow
+from hematovision.model.inference import Item, Predictor, Source, ahead, predict_image
+from hematovision.progress import Progress
+from hematovision.tables.store import RunItem, Store, file_stamp
+
+__all__ = ["ANALYSING", "Engine", "LocalEngine"]
+
+ANALYSING = "Analysing fields"
+"""The name of the step, for `Progress`."""
+
+
+class Engine(Protocol):
+    """Finds, reads and analyses images."""
+
+    def items(self, paths: Iterable[str]) -> Iterator[RunItem]:
+        """Yield the images at `paths`, or their regions, in order."""
+
+    def name(self, item: RunItem) -> str:
+        """Return the name of an item's image in the rows."""
+
+    def stamp(self, item: RunItem) -> str:
+        """Return the state of an item's file."""
+
+    def source(self, item: RunItem) -> Source:
+        """Return an item's image for a second look."""
+
+    def fill(self, analyzer: Predictor[AnalysisRow], store: Store, progress: Progress) -> None:
+        """Analyse the items that the store lacks, and add their rows."""
+
+
+class LocalEngine:
+    """Analyses files on this machine, on the threads of the analyzer."""
+
+    def items(self, paths: Iterable[str]) -> Iterator[RunItem]:
+        """Yield the images at `paths`, which are files and folders."""
+        for path in images.iter_images(map(Path, paths)):
+            yield RunItem(path)
+
+    def name(self, item: RunItem) -> str:
+        """Return the path of an item's file."""
+        return str(item.path)
+
+    def stamp(self, item: RunItem) -> str:
+        """Return the size and modification time of an item's file."""
+        return file_stamp(item.path)
+
+    def source(self, item: RunItem) -> Source:
+        """Return the path of an item's file."""
+        return item.path
+
+    def fill(self, analyzer: Predictor[AnalysisRow], store: Store, progress: Progress) -> None:
+        """Analyse the items that the store lacks, and add their rows in order."""
+        total = store.left
+
+        def work(item: RunItem) -> Sequence[AnalysisRow]:
+            return predict_image(analyzer, Item(self.name(item), self.source(item))).rows
+
+        with closing(ahead(work, store.todo(), analyzer.threads)) as results:
+            for done, rows in enumerate(results, 1):
+                store.add(row.values() for row in rows)
+                progress(done, total, ANALYSING)

@@ -1,0 +1,99 @@
+"""The options of an analysis, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from hematovision.data.formats.export import EXPORTS
+from hematovision.fields.edges import EdgeRule
+from hematovision.fields.summary import Setting
+from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_SUBTYPES
+
+__all__ = ["AnalyzeOptions", "TableFormat"]
+
+TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
+
+_MOST_RED, _MOST_WHITE = 20.0, 2000.0
+
+
+@dataclass(frozen=True)
+class AnalyzeOptions:
+    """What `analyze` does with the images.
+
+    Parameters
+    ----------
+    detector : str or Path
+        A bundled detector's name or a run folder.
+    classifier : str or Path, optional
+        The classifier of white cells: a bundled model's name or a run folder; None for none.
+    rbc_diameter : float, optional
+        Width of a red cell in pixels, instead of the measured one.
+    um_per_px : float, optional
+        Micrometres per pixel, instead of the measured scale; excludes `rbc_diameter`.
+    edges : {"two", "inside", "all"}
+        Which cells at the border count: those at the top and left (Gundersen's rule), none, or all.
+    format : {"csv", "parquet", "jsonl"}
+        Of the tables ``cells`` and ``fields``.
+    exports : tuple of str
+        Formats for other programs, from `data.formats.export.EXPORTS`.
+    overlays : bool
+        Whether to draw the cells on each image.
+    rbc_count : float, optional
+        The analyser's red cells in 10^12/L, for an estimate of platelets.
+    wbc_count : float, optional
+        The analyser's white cells in 10^9/L, for absolute numbers of white cells.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or two exclude each other.
+    """
+
+    detector: str | Path = DEFAULT_DETECTOR
+    classifier: str | Path | None = DEFAULT_SUBTYPES
+    rbc_diameter: float | None = None
+    um_per_px: float | None = None
+    edges: EdgeRule = "two"
+    format: TableFormat = "csv"
+    exports: tuple[str, ...] = ()
+    overlays: bool = False
+    rbc_count: float | None = None
+    wbc_count: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rbc_diameter is not None and self.um_per_px is not None:
+            raise ValueError(
+                "`rbc_diameter` and `um_per_px` both set the scale. Pass one of them, or neither "
+                "to measure it."
+            )
+        _check("rbc_diameter", self.rbc_diameter, 4, 2000, "pixels, such as 80")
+        _check("um_per_px", self.um_per_px, 0.002, 3, "micrometres per pixel, such as 0.09")
+        _check("rbc_count", self.rbc_count, 0, _MOST_RED, "10^12/L, such as 4.8")
+        _check("wbc_count", self.wbc_count, 0, _MOST_WHITE, "10^9/L, such as 7.5")
+        for name in self.exports:
+            if name not in EXPORTS:
+                raise ValueError(
+                    f"`exports` must be among {', '.join(EXPORTS)}. Received: {name!r}"
+                )
+        if self.edges not in ("two", "inside", "all"):
+            raise ValueError(f"`edges` must be two, inside or all. Received: {self.edges!r}")
+        if self.format not in ("csv", "parquet", "jsonl"):
+            raise ValueError(f"`format` must be csv, parquet or jsonl. Received: {self.format!r}")
+
+    def settings(self) -> dict[str, Setting]:
+        """Return what the counts depend on, apart from the models, for reports."""
+        return {
+            "edges": self.edges,
+            "rbc_diameter": self.rbc_diameter,
+            "um_per_px": self.um_per_px,
+        }
+
+
+def _check(name: str, value: float | None, least: float, most: float, unit: str) -> None:
+    if value is not None and not (math.isfinite(value) and max(least, 0) < value <= most):
+        raise ValueError(
+            f"`{name}` must be above {least:g} and at most {most:g}, in {unit}. Received: {value:g}"
+        )

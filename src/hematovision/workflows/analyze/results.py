@@ -1,0 +1,82 @@
+"""The results of an analysis, read from its store: images, their cells, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
+
+from hematovision.fields.rows import CellRow, FieldRow, combine
+from hematovision.rows import Value
+from hematovision.tables.store import RunItem
+
+__all__ = ["AnalyzedImage", "Results"]
+
+Values: TypeAlias = Mapping[str, Value]
+RowsOf: TypeAlias = Callable[[RunItem], Sequence[Values]]
+
+
+@dataclass(frozen=True)
+class AnalyzedImage:
+    """One image: its row of ``fields.csv``, and its cells."""
+
+    items: tuple[RunItem, ...]  # the image, or its regions
+    field: FieldRow
+    _rows_of: RowsOf
+
+    def parts(self) -> Iterator[tuple[FieldRow, Iterator[CellRow]]]:
+        """Yield the field, or each region of it, with its cells."""
+        for item in self.items:
+            field, cells = None, list[Values]()
+            for values in self._rows_of(item):
+                if values["row"] == "field":
+                    field = FieldRow.from_values(values)
+                else:
+                    cells.append(values)
+            assert field is not None  # every item has the row of its field
+            yield field, map(CellRow.from_values, cells)
+
+    def cells(self) -> Iterator[CellRow]:
+        """Yield the cells, region by region."""
+        for _, cells in self.parts():
+            yield from cells
+
+
+class Results:
+    """The rows of all images of a run, in order.
+
+    Each method reads them again, so memory does not grow with their number.
+
+    `items` are the items of the run, `rows_of` returns the rows of an item.
+    """
+
+    def __init__(self, items: Iterable[RunItem], rows_of: RowsOf) -> None:
+        self._items, self._rows_of = items, rows_of
+
+    def first_items(self) -> list[RunItem]:
+        """Return the item of each image, or the first of its regions."""
+        return [next(group) for _, group in groupby(self._items, lambda item: item.path)]
+
+    def images(self) -> Iterator[AnalyzedImage]:
+        """Yield the images in order."""
+        for _, group in groupby(self._items, lambda item: item.path):
+            yield self._image(tuple(group))
+
+    def fields(self) -> Iterator[FieldRow]:
+        """Yield the row of each image."""
+        for image in self.images():
+            yield image.field
+
+    def _image(self, items: tuple[RunItem, ...]) -> AnalyzedImage:
+        if len(items) > 1:
+            return AnalyzedImage(items, combine(list(self._fields(items))), self._rows_of)
+        rows = self._rows_of(items[0])  # read once, for both kinds of rows
+        (field,) = (FieldRow.from_values(row) for row in rows if row["row"] == "field")
+        return AnalyzedImage(items, combine([field]), lambda _: rows)
+
+    def _fields(self, items: Iterable[RunItem]) -> Iterator[FieldRow]:
+        for item in items:
+            for row in self._rows_of(item):
+                if row["row"] == "field":
+                    yield FieldRow.from_values(row)

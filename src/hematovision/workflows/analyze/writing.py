@@ -1,0 +1,142 @@
+"""Writes what an analysis leaves in its folder: tables, exports, overlays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.data.formats.export import Export, open_export
+from hematovision.errors import ImageError
+from hematovision.fields.overlay import draw_cells
+from hematovision.fields.rows import CELL_SCHEMA, FIELD_SCHEMA, CellRow, FieldRow
+from hematovision.files import writing
+from hematovision.model.inference import Source, ahead
+from hematovision.model.session import usable_cpus
+from hematovision.progress import Progress
+from hematovision.tables.sinks import SUFFIXES, Table, open_table
+from hematovision.tables.store import RunItem
+from hematovision.workflows.analyze.options import AnalyzeOptions
+from hematovision.workflows.analyze.results import AnalyzedImage, Results
+from hematovision.workflows.classify import overlay_names
+
+__all__ = ["OVERLAYS", "remove_outputs", "write_overlays", "write_tables"]
+
+OVERLAYS = "overlays"
+"""The folder of the overlays."""
+
+_TABLES = ("cells", "fields")
+
+
+def remove_outputs(folder: Path, last: str) -> None:
+    """Remove files of an earlier run that would contradict the new ones.
+
+    These are tables, which may have another format, and overlays, whose images may be gone. `last`
+    is the file that marks a folder as complete.
+    """
+    names = [last, *(f"{table}{suffix}" for table in _TABLES for suffix in SUFFIXES)]
+    with writing(folder):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        for overlay in (folder / OVERLAYS).rglob("*.jpg"):
+            overlay.unlink()
+
+
+def write_tables(
+    folder: Path,
+    results: Results,
+    options: AnalyzeOptions,
+    names: Sequence[str],
+    *,
+    count: Callable[[FieldRow, Iterable[CellRow]], None],
+    each: Callable[[FieldRow], None],
+    progress: Progress,
+) -> None:
+    """Write ``cells`` and ``fields``, and the exports, in one pass and constant memory.
+
+    `names` are those of the images in their rows, in order. `count` is called with every field or
+    region and its cells, `each` with the row of every image.
+    """
+    suffix = f".{options.format}"
+    with ExitStack() as stack:
+        cells = stack.enter_context(open_table(folder / f"cells{suffix}", CELL_SCHEMA))
+        fields = stack.enter_context(open_table(folder / f"fields{suffix}", FIELD_SCHEMA))
+        exports = [
+            stack.enter_context(open_export(name, folder / name, images=names))
+            for name in options.exports
+        ]
+        for done, image in enumerate(results.images(), 1):
+            fields.write(image.field.values())
+            each(image.field)
+            begun = [export for export in exports if _begin(export, image.field)]
+            for field, found in image.parts():
+                count(field, _written(found, cells, begun))
+            progress(done, len(names), "Writing the tables")
+
+
+def _written(
+    found: Iterable[CellRow], table: Table, exports: Sequence[Export]
+) -> Iterator[CellRow]:
+    """Write each cell, then yield it."""
+    for cell in found:
+        values = cell.values()
+        table.write(values)
+        for export in exports:
+            export.cell(values)
+        yield cell
+
+
+def _begin(export: Export, field: FieldRow) -> bool:
+    """Start a field of an export; return False if the image could not be read."""
+    if field.error or not field.width or not field.height:
+        return False
+    export.field(field.image, field.width, field.height)
+    return True
+
+
+def write_overlays(
+    folder: Path,
+    results: Results,
+    paths: Sequence[Path],
+    source: Callable[[RunItem], Source],
+    progress: Progress,
+) -> int:
+    """Draw every readable image with its cells into ``overlays``; return the number of overlays.
+
+    `paths` are the images of `results`, in order. Images read by region have none: they may be too
+    large to draw.
+    """
+
+    def work(given: tuple[PurePath, AnalyzedImage]) -> bool:
+        name, image = given
+        if image.field.error or image.items[0].region:
+            return False
+        return _draw(folder / OVERLAYS / name, image, source(image.items[0]))
+
+    named = zip(overlay_names(paths, ".jpg"), results.images(), strict=True)
+    written = 0
+    with closing(ahead(work, named, usable_cpus())) as overlays:
+        for done, is_new in enumerate(overlays, 1):
+            written += is_new
+            progress(done, len(paths), "Drawing overlays")
+    return written
+
+
+def _draw(path: Path, image: AnalyzedImage, source: Source) -> bool:
+    try:
+        pixels = _pixels(source, image.field.image)
+        overlay = draw_cells(pixels, image.cells(), rbc_diameter_px=image.field.rbc_diameter_px)
+    except (ImageError, MemoryError):  # readable a moment ago; its rows stay
+        return False
+    images.write(path, overlay)
+    return True
+
+
+def _pixels(source: Source, name: str) -> NDArray[np.uint8]:
+    if isinstance(source, ImageError):
+        raise source
+    return source if isinstance(source, np.ndarray) else images.read(source, name=name)
