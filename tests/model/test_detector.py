@@ -39,6 +39,24 @@ def test_a_peak_becomes_a_box_around_the_centre_of_its_place(detector):
     assert found.confidence == pytest.approx([0.8])
 
 
+def test_boxes_are_scaled_around_their_place(tmp_path, detector):
+    detection = replace(DETECTION, box_scale=1.5)
+    manifest = replace(MANIFEST, detection=detection)
+    assert parse_manifest(manifest.to_text().encode()).detection == detection
+    assert "box_scale" not in MANIFEST.to_json()["detection"]
+    wider = Detector(write_bundle(tmp_path / "wider", manifest, {ONNX: tiny_graph()}))
+    found = wider.detect(image((10, 8, RED, 0.8)))
+    assert found.boxes.tolist() == [[42 - 27, 34 - 18, 42 + 27, 34 + 18]]
+    assert wider.identity != detector.identity
+
+
+def test_a_steep_calibration_does_not_overflow(tmp_path):
+    steep = replace(DETECTION, calibration=dict.fromkeys(DETECTION.calibration, (20.0, 0.0)))
+    manifest = replace(MANIFEST, detection=steep)
+    sure = Detector(write_bundle(tmp_path / "sure", manifest, {ONNX: tiny_graph()}))
+    assert sure.detect(image((10, 8, RED, 0.8))).confidence == pytest.approx([1], abs=1e-6)
+
+
 def test_cells_are_sorted_by_confidence_and_keep_their_classes(detector):
     cells = [(6, 6, RED, 0.6), (16, 6, WHITE, 0.9), (26, 6, RED, 0.8)]
     found = detector.detect(image(*cells))
@@ -117,6 +135,8 @@ def test_the_identity_changes_with_the_thresholds(detector, tmp_path):
         ("classes", None),
         ("red_cell_px", 0),
         ("stride", 3),
+        ("box_scale", 0.4),
+        ("box_scale", None),
         ("multiple", 0),
         ("multiple", 32.0),
         ("thresholds", {"RBC": 0.5, "WBC": 0.5}),

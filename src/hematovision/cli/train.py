@@ -14,9 +14,11 @@ from hematovision.cli.evaluate import ModelArgument, show_metrics, show_notes
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import echo, exit_if_refused, show_next, show_table
 from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE
+from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from hematovision.reporting.adaptation import PredictionChanges
+    from hematovision.reporting.detector_adaptation import DetectorChanges
     from hematovision.training.curve import CurvePoint
 
 __all__ = ["adapt", "demo", "export", "train"]
@@ -130,7 +132,8 @@ def adapt(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="Single-cell images from one lab, in class folders if they are labelled.",
+            help="Single-cell images from one lab, in class folders if they are labelled; for a "
+            "detector, annotated fields.",
         ),
     ],
     *,
@@ -146,12 +149,24 @@ def adapt(
 
     Needs a few dozen images from that lab, ideally up to a hundred labelled images of all classes
     from several fields. Classes without images are kept.
+
+    A detector needs 5 to 20 fields with a box around every cell. Its calibration, thresholds and
+    scale are fitted, and kept where that doesn't improve results on fields held out.
     """
     _hush_tensorflow()
+    from hematovision.workflows.adapt import AdaptDetectorResult
     from hematovision.workflows.adapt import adapt as run
 
     with progress_bar() as progress:
         result = run(model, folder, out=out, unlabelled=unlabelled, seed=seed, progress=progress)
+    if isinstance(result, AdaptDetectorResult):
+        _show_detector(result.changes)
+        show_notes(result.notes)
+        echo(f"Detector: {result.folder}")
+        echo(f"Report: {result.report}")
+        show_next("analyze", "FIELDS", "--detector", result.folder)
+        exit_if_refused(result.refused)
+        return
     if result.metrics is not None:
         show_metrics(result.metrics)
     if result.changes is not None:
@@ -195,6 +210,17 @@ def _blocks(text: str) -> int | None:
     raise typer.BadParameter(
         f"Expected a number from 1 to 17, or all. Received: {text}", param_hint="--fine-tune-blocks"
     )
+
+
+def _show_detector(changes: DetectorChanges) -> None:
+    """Show the scores of a detector on held-out fields, before and after."""
+    from hematovision.reporting.wording import percent
+
+    echo(f"F1 by centre distance on held-out fields ({counted(changes.n, 'field')}):")
+    for name, one in changes.classes.items():
+        scores = f"{percent(one.before.f1)} -> {percent(one.after.f1)}"
+        echo(f"  {name}: {scores}, threshold {one.after.threshold:.3f}")
+    echo(f"Factor of boxes: {changes.box_size.factor:.3f}")
 
 
 def _show_changes(changes: PredictionChanges) -> None:

@@ -151,7 +151,7 @@ class Detector:
                 f"{dict(bundle.manifest.outputs)}. They do not belong together."
             )
         self.red_cell_px, self.stride = detection.red_cell_px, detection.stride
-        self.multiple = detection.multiple
+        self.multiple, self._box_scale = detection.multiple, np.float32(detection.box_scale)
         self.thresholds = detection.thresholds
         self._least = np.array([detection.thresholds[c] for c in self.classes], np.float32)
         self._calibration = np.array([detection.calibration[c] for c in self.classes], np.float32)
@@ -186,9 +186,10 @@ class Detector:
 
     @property
     def identity(self) -> Mapping[str, str | float]:
-        """Hash of the graph, its thresholds and its calibration."""
+        """Hash of the graph, its thresholds, its calibration and the factor of its boxes."""
         manifest = self.bundle.manifest
         numbers = [*self._least.tolist(), *self._calibration.ravel().tolist()]
+        numbers += [] if self._box_scale == 1 else [float(self._box_scale)]
         return {
             "detector": manifest.files[ONNX],
             "detector_backbone": manifest.backbone.sha256,
@@ -229,7 +230,7 @@ class Detector:
         height, width = pixels.shape[:2]
         rows, columns, labels = np.nonzero(found)
         x, y = ((places + 0.5) * np.float32(self.stride) for places in (columns, rows))
-        left, top, right, bottom = distances[rows, columns].T
+        left, top, right, bottom = self._box_scale * distances[rows, columns].T
         boxes = np.stack([x - left, y - top, x + right, y + bottom], axis=1)
         low, high = np.zeros(4, np.float32), np.array([width, height] * 2, np.float32)
         boxes = np.clip(boxes, low, high).astype(np.float32)
@@ -276,4 +277,4 @@ def _calibrated(heat: NDArray[np.float32], calibration: NDArray[np.float32]) -> 
     limited = np.clip(heat, _LEAST, 1 - _LEAST)
     logits = np.log(limited) - np.log1p(-limited)
     a, b = calibration.T
-    return np.asarray(1 / (1 + np.exp(-(a * logits + b))), np.float32)
+    return np.asarray(1 / (1 + np.exp(-np.clip(a * logits + b, -80, 80))), np.float32)

@@ -111,6 +111,9 @@ class Detection:
     red_cell_px: float = 36.0  # width of the median red cell in the input
     stride: int = 4
     multiple: int = 32  # H and W are multiples of it, and it of `stride`
+    # factor of the distances, and so of the width of red cells, which gives the scale; other than 1
+    # after adapting the detector to a lab
+    box_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not (
@@ -126,10 +129,12 @@ class Detection:
             8 <= self.red_cell_px <= 256
             and 1 <= self.stride <= self.multiple <= 256
             and self.multiple % self.stride == 0
+            and 0.5 <= self.box_scale <= 2
         ):
             raise BundleError(
-                "`Detection` must have 8 <= red_cell_px <= 256 and 1 <= stride <= multiple <= 256, "
-                f"and `multiple` must be a multiple of `stride`. Received: {self}."
+                "`Detection` must have 8 <= red_cell_px <= 256, 1 <= stride <= multiple <= 256 and "
+                "0.5 <= box_scale <= 2, and `multiple` must be a multiple of `stride`. Received: "
+                f"{self}."
             )
 
     @property
@@ -143,6 +148,7 @@ class Detection:
             "red_cell_px": self.red_cell_px,
             "stride": self.stride,
             "multiple": self.multiple,
+            **({} if self.box_scale == 1 else {"box_scale": self.box_scale}),
             "thresholds": dict(self.thresholds),
             "calibration": {name: {"a": a, "b": b} for name, (a, b) in self.calibration.items()},
         }
@@ -366,6 +372,7 @@ def _detection(value: JsonObject, classes: tuple[str, ...]) -> Detection:
         red_cell_px=value.number("red_cell_px"),
         stride=value.get("stride", int),
         multiple=value.get("multiple", int),
+        box_scale=value.number("box_scale") if "box_scale" in value.value else 1.0,
     )
 
 

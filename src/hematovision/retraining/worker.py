@@ -79,10 +79,10 @@ def _run(started: dict[str, Any], log: EventLog) -> None:
 
 
 def _adapt(started: dict[str, Any], run: Path, log: EventLog) -> None:
-    from hematovision.workflows.adapt import adapt
+    from hematovision.workflows.adapt import adapt_classifier
 
     model, dataset = started["model"], Path(started["dataset"])
-    result = adapt(model, dataset, out=run, seed=started["seed"], progress=log)
+    result = adapt_classifier(model, dataset, out=run, seed=started["seed"], progress=log)
     comparison = compare_adapted(model, result)
     if comparison is not None:
         log.write("compared", figures=comparison.to_json())

@@ -3,6 +3,8 @@
 With labels, the adapted model is evaluated on the Test split if there is one, otherwise by
 cross-validation over whole groups. Without labels, the report shows how many images are sent for
 review before and after, and which predictions changed.
+
+A detector is adapted to annotated fields (`detector`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import needs_extra, require
 from hematovision.files import sha256_bytes
 from hematovision.images import find_images
+from hematovision.model.bundle import read_bundle
 from hematovision.model.prediction import RawPredictions
+from hematovision.model.registry import find_model
 from hematovision.model.thresholds import accepts
 from hematovision.paths import name_bytes, shown
 from hematovision.plurals import counted
@@ -54,8 +58,9 @@ with needs_extra("train", "Adapting a model"):
         write_evaluated,
         write_unevaluated,
     )
+    from hematovision.workflows.adapt.detector import AdaptDetectorResult, adapt_detector
 
-__all__ = ["AdaptResult", "adapt"]
+__all__ = ["AdaptDetectorResult", "AdaptResult", "adapt", "adapt_classifier"]
 
 _LEAST_UNLABELLED = 20
 _LEAST_LABELLED = 10
@@ -133,15 +138,16 @@ def adapt(
     unlabelled: bool = False,
     seed: int = 0,
     progress: Progress = no_progress,
-) -> AdaptResult:
+) -> AdaptResult | AdaptDetectorResult:
     """Adapt a model to another lab with a few dozen of its images.
 
     Parameters
     ----------
     model : str or Path
-        A bundled model's name or a run folder.
+        A bundled model's name or a run folder; a classifier or a detector.
     folder : Path
-        Single-cell images: in folders named after the model's classes (with or without split
+        For a detector, annotated fields: 5 to 20, with a box around every cell. For a classifier,
+        single-cell images: in folders named after the model's classes (with or without split
         folders above), or unlabelled in a folder without subfolders. Classes without images are
         kept.
     out : Path
@@ -174,6 +180,30 @@ def adapt(
     """
     require("adapt")
     folder, out = Path(folder), Path(out)
+    bundle = read_bundle(find_model(model))
+    if bundle.manifest.task == "detection":
+        if unlabelled:
+            raise DatasetError(
+                "A detector cannot be adapted to unlabelled fields. Annotate every cell of 5 to 20 "
+                "fields, and leave out --unlabelled."
+            )
+        with claimed_folder(out, inputs=[folder]):
+            return adapt_detector(bundle, folder, out=out, seed=seed, progress=progress)
+    return adapt_classifier(
+        model, folder, out=out, unlabelled=unlabelled, seed=seed, progress=progress
+    )
+
+
+def adapt_classifier(
+    model: str | Path,
+    folder: Path,
+    *,
+    out: Path,
+    unlabelled: bool = False,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> AdaptResult:
+    """Adapt a classifier; see `adapt`."""
     source = open_source(model)
     data = None if unlabelled else _find_labelled(folder, source.bundle.taxonomy, progress)
     with claimed_folder(out, inputs=[folder]):
