@@ -17,11 +17,14 @@ from hematovision.fields.counts import (
 )
 from hematovision.plurals import counted
 
-__all__ = ["SCHEMA_VERSION", "ModelUsed", "Setting", "Summary"]
+__all__ = ["PER_NL", "PER_PL", "SCHEMA_VERSION", "ModelUsed", "Setting", "Summary"]
 
 SCHEMA_VERSION = 1
 
 Setting: TypeAlias = str | float | int | bool | None
+
+PER_NL, PER_PL = "×\u00a010⁹/L", "×\u00a010¹²/L"  # noqa: RUF001 - signs, not letters
+"""Units of counts by an analyser: cells in a nanolitre and in a picolitre."""
 
 _DIGITS = 9  # significant ones of numbers in JSON
 
@@ -144,7 +147,7 @@ def _differential_notes(found: Differential, *, has_classifier: bool) -> tuple[s
         if unclassified
         else "",
         f"The white-cell count was corrected from {found.wbc_count:g} to {found.wbc_corrected:.3g} "
-        "x 10^9/L for nucleated red cells. Analysers that count these separately need no "
+        f"{PER_NL} for nucleated red cells. Analysers that count these separately need no "
         "correction."
         if found.wbc_corrected is not None
         else "",

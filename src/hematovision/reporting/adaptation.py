@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hematovision.files import write_text
-from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render_page
+from hematovision.reporting.embedding import data_uri
+from hematovision.reporting.report import GALLERY, ReportFacts, render_page
 
 __all__ = ["ChangedExample", "PredictionChanges", "prediction_changes", "write_adaptation_report"]
 

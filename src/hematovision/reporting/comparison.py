@@ -16,7 +16,8 @@ from hematovision.files import write_text
 from hematovision.intervals import Interval
 from hematovision.plurals import counted
 from hematovision.reporting import plots
-from hematovision.reporting.report import GALLERY, ReportFacts, data_uri, render_page, svg_uri
+from hematovision.reporting.embedding import data_uri, svg_uri
+from hematovision.reporting.report import GALLERY, ReportFacts, render_page
 from hematovision.reporting.wording import p_value, points, points_interval
 
 __all__ = [

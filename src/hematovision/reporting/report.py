@@ -6,8 +6,6 @@ content security policy forbids loading anything.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hematovision.evaluation.metrics import Metrics
 from hematovision.extras import needs_extra
 from hematovision.files import write_text
 from hematovision.model.prediction import NOT_RECOGNISED, headline
 from hematovision.reporting import plots, wording
+from hematovision.reporting.embedding import data_uri, svg_uri
 from hematovision.reporting.learning_curve import MeasuredPoint, curve_rows, curve_sentence
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 __all__ = [
-    "BASELINE_NAMES", "GALLERY", "ErrorExample", "ReportFacts", "data_uri", "render_page",
-    "render_report", "svg_uri", "write_report",
+    "BASELINE_NAMES", "GALLERY", "ErrorExample", "ReportFacts", "render_page", "render_report",
+    "write_report",
 ]  # fmt: skip
 
 GALLERY = 24
@@ -41,10 +39,6 @@ BASELINE_NAMES: Mapping[str, str] = {
     "mean_colour": "Mean colour",
     "most_frequent_class": "Most frequent class",
 }
-
-_SIDE = 224
-_QUALITY = 88
-_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
 
 @dataclass(frozen=True)
@@ -141,39 +135,6 @@ def render_page(template: str, facts: ReportFacts, labs: Sequence[str], **conten
             **content,
         )
     )
-
-
-def data_uri(image: NDArray[np.uint8] | bytes) -> str:
-    """Return an image as a ``data:`` URI.
-
-    Pixels, uint8 (H, W, 3), are reduced to 224 at the longer side and encoded as JPEG; bytes of a
-    PNG or JPEG are used as they are. Raises `ValueError` if it is neither.
-    """
-    if isinstance(image, bytes):
-        kind = next((kind for start, kind in _SIGNATURES if image.startswith(start)), None)
-        if kind is None:
-            raise ValueError(
-                f"`image` must be the bytes of a PNG or JPEG. Received: {image[:8]!r}..."
-            )
-        return _uri(image, kind)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            "`image` must be RGB pixels of shape (H, W, 3), dtype uint8. "
-            f"Received: shape {image.shape}, dtype {image.dtype}"
-        )
-    reduced, buffer = Image.fromarray(image), io.BytesIO()
-    reduced.thumbnail((_SIDE, _SIDE))
-    reduced.save(buffer, "JPEG", quality=_QUALITY)
-    return _uri(buffer.getvalue(), "image/jpeg")
-
-
-def svg_uri(svg: str) -> str:
-    """Return an SVG document as a ``data:`` URI; scripts don't run in images."""
-    return _uri(svg.encode("utf-8"), "image/svg+xml")
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _environment() -> Environment:
