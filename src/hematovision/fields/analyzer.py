@@ -55,7 +55,8 @@ _REDONE = 0.08
 """The field is analysed again if its red cells differ by more than this from the scale: a window of
 the field was measured, and the red cells of the whole field are more."""
 
-_VIEW = 1024  # pixels of the longer side of the window in which quality is measured
+_VIEW = 1024  # pixels of the longer side of the window in which focus and stain are measured
+_SAMPLE = 512  # and of the copy in which saturation is
 
 
 @dataclass(frozen=True)
@@ -400,9 +401,16 @@ class FieldAnalyzer:
         counted = [row for row in rows if row.counted]
         n = {label: sum(row.label == label for row in counted) for label in CELL_CLASSES}
         reds = found.boxes[found.labels == self.finder.classes.index("RBC")]
-        measured = quality.measure(_view(field, size), _sample(field.pixels), reds)
+        measured = self._quality(field, reds, size)
         scale = context.scale
-        texts = quality.flags(measured, len(reds), scale_known=scale.known)
+        given = scale.source not in ("red cells", "none")
+        width = self._diameter(field, found, size) if given else None
+        texts = quality.flags(
+            measured,
+            len(reds),
+            scale_known=scale.known,
+            relative_width=width and width / scale.diameter,
+        )
         width, height = (round(v * region.downsample) for v in _extent(region.core))
         return FieldRow(
             image=name,
@@ -421,6 +429,16 @@ class FieldAnalyzer:
             saturation=_rounded(measured.saturation),
             flags=join_flags(texts),
         )
+
+    def _quality(
+        self, field: FieldImage, reds: NDArray[np.float32], size: tuple[int, int]
+    ) -> quality.Quality:
+        low = [max(0, (side - _VIEW) // 2) for side in size]
+        high = [min(side, start + _VIEW) for side, start in zip(size, low, strict=True)]
+        view = field.window(size, (low[0], low[1], high[0], high[1]))
+        middle = (reds[:, :2] + reds[:, 2:]) / 2
+        seen = reds[((middle >= low) & (middle < high)).all(axis=1)] - np.tile(low, 2)
+        return quality.measure(view, _sample(field.pixels), reds, seen.astype(np.float32))
 
 
 def _row(name: str, cell: ClassifiedCell, box: NDArray[np.float64], edges: Edges) -> CellRow:
@@ -489,15 +507,7 @@ def _inside(
     return np.asarray(inside)
 
 
-def _view(field: FieldImage, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the middle of the scaled field."""
-    low = [max(0, (side - _VIEW) // 2) for side in size]
-    return field.window(
-        size, (low[0], low[1], min(size[0], low[0] + _VIEW), min(size[1], low[1] + _VIEW))
-    )
-
-
 def _sample(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    step = max(1, max(pixels.shape[:2]) // _VIEW)
+    step = max(1, max(pixels.shape[:2]) // _SAMPLE)
     sample: NDArray[np.uint8] = pixels[::step, ::step]
     return sample
