@@ -1,6 +1,7 @@
 """Cells of an analysis as files for other tools, read back by us and by others."""
 
 import json
+import tracemalloc
 import uuid
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from hematovision import images as image_files
-from hematovision.data.formats import FORMATS, read_fields
+from hematovision.data.formats import read_fields
 from hematovision.data.formats.export import EXPORTS, open_export
 from hematovision.errors import OutputError
 from hematovision.images.boxes import round_box
@@ -89,21 +90,19 @@ def exact(cells: dict[str, list[dict]]) -> dict[str, list[tuple]]:
     }
 
 
-ANNOTATIONS = {"coco": "annotations.json", "yolo": "labels", "voc": "Annotations"}
-
-
 @pytest.mark.parametrize("name", EXPORTS)
 def test_an_export_is_imported_with_no_differing_box(name: str, fields: Path, tmp_path: Path):
     cells = cells_of(fields)
     folder = write_export(name, tmp_path / "out", cells)
-    names = CLASSES if FORMATS[name].numbers_classes else None
-    found = read_fields(fields, name, folder / ANNOTATIONS.get(name, ""), names)
+    found = read_fields(fields, name, folder)
     assert found.problems == ()
     back = {
         str(field.image): [(b.label, field.box_in_pixels(b.box, *SIZE)) for b in field.boxes]
         for field in found.fields
     }
     assert back == exact(cells)
+    subtypes = [b.subtype for field in found.fields for b in field.boxes if b.label == "WBC"]
+    assert subtypes == ["" if name == "yolo" else "neutrophil"] * len(subtypes)
 
 
 def test_coco_is_read_by_another_reader_with_equal_boxes(fields: Path, tmp_path: Path):
@@ -369,7 +368,26 @@ def test_a_name_that_is_not_utf8_is_exported_and_found_again(tmp_path: Path, dra
         with open_export(form, folder, images=[image]) as export:
             export.field(image, 80, 60)
             export.cell(cell(image))
-        names = CLASSES if FORMATS[form].numbers_classes else None
-        found = read_fields(tmp_path / "fields", form, folder / ANNOTATIONS.get(form, ""), names)
+        found = read_fields(tmp_path / "fields", form, folder)
         assert [len(field.boxes) for field in found.fields] == [1]
         assert found.problems == ()
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_memory_does_not_grow_with_the_cells(name: str, tmp_path: Path):
+    row = cell("slide.svs", label="WBC", subtype="neutrophil", confidence=0.5, decision="review")
+    peaks = []
+    tracemalloc.start()
+    try:
+        with open_export(name, tmp_path, images=["slide.svs"]) as export:
+            export.field("slide.svs", 50_000, 50_000)
+            for count in (200, 1_500):
+                tracemalloc.reset_peak()
+                for _ in range(count):
+                    export.cell(row)
+                peaks.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+    assert export.cells == 1_700
+    # Every cell has at least 30 bytes, most formats hundreds.
+    assert peaks[1] - peaks[0] < 10_000

@@ -87,7 +87,8 @@ class GeoJson(AnnotationFormat):
     ) -> Annotations:
         """Read boxes in pixels."""
         del names
-        places = find_places(source, annotations, _annotations)
+        boxes = annotations and (_annotations(annotations) or annotations)
+        places = find_places(source, boxes, _annotations)
         places = places or [Place(source, image_folder(source))]
         files = {place: list(_files(place.boxes)) for place in places}
         if not any(files.values()):

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
 
 from hematovision import safe_xml
 from hematovision.data.formats.annotations import (
@@ -67,7 +68,8 @@ class Voc(AnnotationFormat):
     ) -> Annotations:
         """Read boxes in pixels."""
         del names
-        places = find_places(source, annotations, _annotations) or [Place(source, source)]
+        boxes = annotations and (_annotations(annotations) or annotations)
+        places = find_places(source, boxes, _annotations) or [Place(source, source)]
         files = {place: visible_files(place.boxes, "*.xml") for place in places}
         if not any(files.values()):
             raise DatasetError(
@@ -101,17 +103,15 @@ class _Writer:
         if field.split:
             self._listed.setdefault(field.split, []).append(field.stem)
         folder, _, name = field.file.rpartition("/")
-        elements = [_element("folder", folder)] if folder else []
-        elements.append(_element("filename", name))
-        if self._model:
-            elements.append(_element("source", annotation=self._model))
         width, height = map(str, field.size)
-        elements.append(_element("size", width=width, height=height, depth="3"))
-        self._text.write("<annotation>\n" + "".join(map(_to_xml, elements)))
+        size = _element("size", "    ", width=width, height=height, depth="3")
+        source = _element("source", "    ", annotation=self._model) if self._model else ""
+        folder = _element("folder", text=folder) if folder else ""
+        self._text.write(f"<annotation>\n{folder}{_element('filename', text=name)}{source}{size}")
 
     def box(self, box: BoxToWrite) -> None:
         assert self._text is not None
-        self._text.write(_to_xml(_object(box)))
+        self._text.write(_object(box))
 
     def close(self) -> None:
         self._end()
@@ -131,45 +131,41 @@ class _Writer:
             text.close()
 
 
-def _object(box: BoxToWrite) -> ET.Element:
+def _object(box: BoxToWrite) -> str:
     """Return one ``<object>``; a cell to review is ``difficult``, one at the edge ``truncated``.
 
     Whatever else is known goes into ``<attributes>``, as CVAT and Datumaro write them.
     """
-    element = ET.Element("object")
-    _add(element, "name", box.label)
+    marks = {}
     if box.details:
-        _add(element, "truncated", str(int(bool(box.details.get("on_edge")))))
-        _add(element, "difficult", str(int(box.review)))
-    bounds = ET.SubElement(element, "bndbox")
-    for name, side in zip(_SIDES, box.box, strict=True):
-        _add(bounds, name, repr(whole_number(side)))
+        marks["truncated"] = str(int(bool(box.details.get("on_edge"))))
+        marks["difficult"] = str(int(box.review))
+    sides = {name: repr(whole_number(v)) for name, v in zip(_SIDES, box.box, strict=True)}
     known = {"confidence": box.details.get("confidence"), **box.attributes()}
-    attributes = {name: value for name, value in known.items() if value is not None}
+    attributes = [
+        _element("attribute", " " * 8, 6, name=name, value=_text(value))
+        for name, value in known.items()
+        if value is not None
+    ]
+    inner = "".join(_element(name, level=4, text=value) for name, value in marks.items())
+    bounds = _element("bndbox", " " * 6, 4, **sides)
     if attributes:
-        parent = ET.SubElement(element, "attributes")
-        for name, value in attributes.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            parent.append(_element("attribute", name=name, value=text))
-    return element
+        attributes = ["    <attributes>\n", *attributes, "    </attributes>\n"]
+    name = _element("name", level=4, text=box.label)
+    return f"  <object>\n{name}{inner}{bounds}{''.join(attributes)}  </object>\n"
 
 
-def _element(tag: str, text: str = "", /, **children: str) -> ET.Element:
-    element = ET.Element(tag)
-    if text:
-        element.text = _valid(text)
-    for name, value in children.items():
-        _add(element, name, value)
-    return element
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _to_xml(element: ET.Element) -> str:
-    ET.indent(element, level=1)
-    return f"  {ET.tostring(element, encoding='unicode').rstrip()}\n"
-
-
-def _add(parent: ET.Element, tag: str, text: str) -> None:
-    ET.SubElement(parent, tag).text = _valid(text)
+def _element(tag: str, indent: str = "", level: int = 2, *, text: str = "", **children: str) -> str:
+    """Return an element on its own lines: with text, or with `children` indented by `indent`."""
+    inner = escape(_valid(text))
+    if children:
+        lines = (f"{indent}<{name}>{escape(_valid(v))}</{name}>\n" for name, v in children.items())
+        inner = f"\n{''.join(lines)}{' ' * level}"
+    return f"{' ' * level}<{tag}>{inner}</{tag}>\n"
 
 
 def _valid(text: str) -> str:

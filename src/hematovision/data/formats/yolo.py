@@ -95,7 +95,8 @@ class Yolo(AnnotationFormat):
         self, source: Path, annotations: Path | None = None, names: Sequence[str] | None = None
     ) -> Annotations:
         """Read boxes as fractions of the image."""
-        places = find_places(source, annotations, _labels) or [Place(source, source)]
+        boxes = annotations and (_labels(annotations) or annotations)
+        places = find_places(source, boxes, _labels) or [Place(source, source)]
         files = {place: _label_files(place) for place in places}
         if not any(files.values()):
             raise DatasetError(
@@ -103,10 +104,11 @@ class Yolo(AnnotationFormat):
                 "SOURCE/labels/*.txt, SOURCE/train/labels/*.txt or *.txt next to the images. "
                 "Choose another folder with --annotations, or another --format."
             )
-        yaml_file = _find_yaml(source)
+        homes = [source, *(folder for folder in (annotations, boxes and boxes.parent) if folder)]
+        yaml_file = next(filter(None, map(_find_yaml, homes)), None)
         yaml = _read_yaml(yaml_file, source) if yaml_file else None
         found = Collector(problems=list(yaml.problems) if yaml else [])
-        known = tuple(names or _find_names(source, places, yaml, found))
+        known = tuple(names or _find_names(homes, places, yaml, found))
         reader = _Reader(source, known, yaml, _read_lists(source), found)
         opened = open_places(places, found)
         for place, images in opened:
@@ -317,11 +319,11 @@ def _hint(names: Sequence[str]) -> str:
 
 
 def _find_names(
-    source: Path, places: Sequence[Place], yaml: _DataYaml | None, found: Collector
+    homes: Sequence[Path], places: Sequence[Place], yaml: _DataYaml | None, found: Collector
 ) -> tuple[str, ...]:
     """Return the names of the class ids from the first file that has them, or no names."""
     inner = (place.boxes for place in places)
-    folders = dict.fromkeys((source, *inner, *visible_folders(source)))
+    folders = dict.fromkeys((*homes, *inner, *visible_folders(homes[0])))
     lists = [file for f in folders for name in _NAME_LISTS if (file := f / name).is_file()]
     known = {str(file): tuple(read_lines(file)) for file in lists}
     if yaml and yaml.names:
