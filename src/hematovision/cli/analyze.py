@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPORTS", "analyze"]
 
-EXPORTS = ("coco", "yolo", "voc")
+EXPORTS = ("coco", "yolo", "voc", "geojson", "labelstudio")
 """The choices of ``--export``: those of `data.formats.export`, which is slow to import."""
 
 

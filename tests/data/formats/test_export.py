@@ -272,12 +272,10 @@ def test_label_studio_is_read_by_its_own_converter_with_equal_boxes(fields: Path
     assert back == exact(cells)
 
 
-def test_yolo_clips_boxes_at_the_border_and_counts_what_is_outside(tmp_path: Path):
+def test_yolo_clips_boxes_at_the_border(tmp_path: Path):
     with open_export("yolo", tmp_path, images=["a.png"]) as export:
         export.field("a.png", 100, 50)
         export.cell(cell("a.png", (-10.0, -10.0, 10.0, 10.0)))
-        export.cell(cell("a.png", (100.0, 10.0, 120.0, 20.0)))
-    assert (export.cells, export.omitted) == (1, 1)
     assert (tmp_path / "labels" / "a.txt").read_text() == (
         "0 0.050000 0.100000 0.100000 0.200000\n"
     )
@@ -330,6 +328,13 @@ def test_a_cell_that_does_not_fit_is_rejected(wrong: dict, tmp_path: Path):
         with pytest.raises(ValueError, match="cell"):
             export.cell(cell("a.png") | wrong)
     assert json.loads((tmp_path / "annotations.json").read_text())["annotations"] == []
+
+
+def test_a_cell_outside_its_image_is_an_error(tmp_path: Path):
+    with open_export("geojson", tmp_path) as export:
+        export.field("a.png", 100, 50)
+        with pytest.raises(OutputError, match=r"100 x 50 pixels.*Analyse it again"):
+            export.cell(cell("a.png", (100.0, 10.0, 120.0, 20.0)))
 
 
 def test_a_field_is_written_once(tmp_path: Path):

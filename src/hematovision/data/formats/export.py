@@ -19,7 +19,7 @@ from hematovision.data.formats import FORMATS
 from hematovision.data.formats.writing import BoxToWrite, FieldToWrite, FieldWriter, Header
 from hematovision.data.lookup import without_suffix
 from hematovision.errors import OutputError
-from hematovision.images.boxes import Box, intersect_box, round_box
+from hematovision.images.boxes import Box, intersect_box, round_box, show_box
 from hematovision.rows import ERROR, Value
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
@@ -97,8 +97,6 @@ class Export:
         self._done: set[str] = set()
         self.cells = 0
         """Number of cells written."""
-        self.omitted = 0
-        """Number of cells left out because their boxes have no area in the image (yolo)."""
 
     def field(self, image: str, width: int, height: int) -> None:
         """Start a field; an image without cells is a field too.
@@ -134,18 +132,23 @@ class Export:
         ------
         ValueError
             If the row is of another image, or has no usable box, or its label is not a class.
+        OutputError
+            If the box is outside the image, so that its size must be wrong.
         """
         if values["image"] != self._image or values["label"] not in self._classes:
             raise ValueError(f"not a cell of {self._image!r} with a class: {dict(values)}")
         box = _box(values)
-        if self._clip:
-            box = intersect_box(box, *self._size)
-            if box[0] >= box[2] or box[1] >= box[3]:
-                self.omitted += 1
-                return
+        inside = intersect_box(box, *self._size)
+        if inside[0] >= inside[2] or inside[1] >= inside[3]:
+            raise OutputError(
+                f"The cell at {show_box(box)} is outside {self._image}, which has "
+                f"{self._size[0]} x {self._size[1]} pixels. The image may have changed since it "
+                "was analysed. Analyse it again."
+            )
         details = {name: _short(value) for name, value in values.items() if name not in _OWN}
         subtype = str(values.get("subtype") or "")
-        self._writer.box(BoxToWrite(str(values["label"]), box, subtype, details))
+        label = str(values["label"])
+        self._writer.box(BoxToWrite(label, inside if self._clip else box, subtype, details))
         self.cells += 1
 
     def close(self) -> None:
