@@ -73,9 +73,11 @@ class Field:
     ignored: NDArray[np.float32]  # (M, 4): boxes in which nothing is known
 
 
-def folder_of(work: Path, without: str | None, seed: int, steps: int) -> Path:
+def folder_of(
+    work: Path, without: str | None, seed: int, steps: int, only: str | None = None
+) -> Path:
     """Return where a detector's log, checkpoints and graph are kept."""
-    labs = f"without-{without}" if without else "all"
+    labs = f"without-{without}" if without else f"only-{only}" if only else "all"
     return work / "detector" / (f"{labs}-{seed}" + (f"-{steps}-steps" if steps != STEPS else ""))
 
 

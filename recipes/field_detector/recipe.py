@@ -4,8 +4,10 @@
     python -m recipes.field_detector.recipe --data DATA --work runs/recipes
 
 `--without LAB` leaves a laboratory out: no image of it is opened, and the network starts from
-ImageNet weights, since the `hematology` weights have seen every lab. Re-run the command to resume
-an interrupted run. The result is in WORK/detector/<labs>-<seed>/: `detector.onnx`, `log.csv`.
+ImageNet weights, since the `hematology` weights have seen every lab. `--only SET` trains on one set
+alone and takes its boxes as complete, as published detectors of BCCD do. Re-run the command to
+resume an interrupted run. The result is in WORK/detector/<labs>-<seed>/: `detector.onnx` and
+`log.csv`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +52,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
     parser.add_argument("--work", type=Path, required=True, help="for imports and checkpoints")
     parser.add_argument("--start", type=Path, help="weights to start from (default: see above)")
-    parser.add_argument("--without", choices=tuple(LABS), help="leave out one laboratory")
+    labs = parser.add_mutually_exclusive_group()
+    labs.add_argument("--without", choices=tuple(LABS), help="leave out one laboratory")
+    labs.add_argument("--only", choices=SETS, help="train on one set, its boxes as complete")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS, help="number of batches")
     args = parser.parse_args()
     if not (args.work / "sets").exists():
         prepare(args.data, args.work)
-    folder = folder_of(args.work, args.without, args.seed, args.steps)
+    folder = folder_of(args.work, args.without, args.seed, args.steps, args.only)
     folder.mkdir(parents=True, exist_ok=True)
     detector = train_detector(args.data, args.work, folder, args)
     (folder / "detector.onnx").write_bytes(onnx_bytes(detector))
@@ -67,7 +72,10 @@ def train_detector(data: Path, work: Path, folder: Path, args: argparse.Namespac
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(args.seed)
     stage = Stage(args.steps)
-    boxed, plain = fields_without(data, work, args.without)
+    if args.only:
+        boxed, plain = fields_of(args.only, data, work), []
+    else:
+        boxed, plain = fields_without(data, work, args.without)
     training = Training(Detector(_start(args.start, args.without)), stage, device)
     training.load(folder / "checkpoint.pt")
     report, phase = Log(folder / "log.csv"), round(LABELLED_AT * args.steps)
@@ -102,6 +110,14 @@ def fields_without(data: Path, work: Path, without: str | None) -> tuple[list[Fi
         print(f"{name}: {len(found)} fields, red cells of {usual[name]:.0f} px", flush=True)
     boxed += synthetic(without)
     return boxed, unannotated(data, work, without, usual)
+
+
+def fields_of(name: str, data: Path, work: Path) -> list[Field]:
+    """Return the annotated fields of one set, with everything outside a box as background."""
+    return [
+        replace(field, known=(1.0, 1.0, 1.0))
+        for field in annotated(name, data, work, ("train",))[0]
+    ]
 
 
 def _batches(fields: list[Field], stage: Stage, seed: int) -> Batches:
