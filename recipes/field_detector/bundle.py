@@ -53,8 +53,8 @@ _PLATEAU = {"RBC": 0.5, "WBC": 0.25, "Platelets": 0.25}
 """Where the threshold lies between the lowest and the highest with an F1 within 0.005 of the best.
 Low for white cells and platelets: a doubtful one goes to review, a missed one goes unseen."""
 
-_MIN_CONFIDENCE = 0.5
-_LEAST_LIKELY = 0.2  # A cell less likely than this is no cell for anyone to review.
+_MIN_CONFIDENCE = 0.7
+_LEAST_LIKELY = 0.5  # What is counted is more likely a cell of its class than not.
 
 
 class Candidate(NamedTuple):
