@@ -36,7 +36,11 @@ class Histogram:
 
 @dataclass(frozen=True)
 class SizeDistribution:
-    """Diameters of red cells; moments are None with fewer than `FEWEST_CELLS` of them."""
+    """Diameters of red cells; moments are None with fewer than `FEWEST_CELLS` of them.
+
+    In units of the median red cell of each field, differences between fields do not count, and the
+    variation comes out too low if fields have few red cells: with five each, by a twentieth.
+    """
 
     unit: Unit
     n: int  # red cells measured

@@ -312,7 +312,9 @@ def _thumbnail(kind: str, cell: CellRow, image: Markup) -> Markup:
     sure = cell.confidence if cell.subtype_confidence is None else cell.subtype_confidence
     likely = f"{cell.subtype or cell.label} " if kind == UNCLASSIFIED else ""
     hint = f"{cell.image}: {cell.reason}" if cell.reason else cell.image
-    return tag("li", image, f"{likely}{sure:.0%}", title=hint)
+    # Rounded up to 100%, a confidence would claim certainty.
+    text = percent(sure) if 0.995 <= sure < 1 else f"{sure:.0%}"
+    return tag("li", image, f"{likely}{text}", title=hint)
 
 
 def _sizes(summary: Summary) -> Markup:
