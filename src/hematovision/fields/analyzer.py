@@ -270,6 +270,14 @@ class FieldAnalyzer:
         """
         return replace(self._measured(samples, metadata)[0], circle=None)
 
+    def grid(self, context: FieldContext) -> int:
+        """Return the grid, in pixels as passed, on which the regions of a slide start and end.
+
+        Regions on the grid sample the pixels that they share alike, and find the same cells there.
+        """
+        scaled = self.finder.multiple * context.scale.diameter / self.finder.red_cell_px
+        return max(1, round(scaled))
+
     def analyze_region(
         self, pixels: NDArray[np.uint8], context: FieldContext, region: Region, name: str
     ) -> list[AnalysisRow]:
@@ -281,7 +289,7 @@ class FieldAnalyzer:
         Parameters
         ----------
         pixels : ndarray of uint8, shape (H, W, 3)
-            The region with its margin.
+            The region with its margin. Its border should be on the slide's `grid`.
         context : FieldContext
             From `prepare`.
         region : Region
@@ -291,7 +299,7 @@ class FieldAnalyzer:
         """
         check_rgb(pixels)
         field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
-        size = field.size(self.finder.red_cell_px / context.scale.diameter)
+        size = field.size(self.finder.multiple / self.grid(context))
         found = detect(self.finder, field, size)
         return self._rows(field, found, size, context, name, region)
 

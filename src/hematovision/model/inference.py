@@ -12,24 +12,28 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import ImageError, TooManyPixelsError
+from hematovision.errors import ImageError, NotAnImageError, TooManyPixelsError
+from hematovision.regions import Region
 from hematovision.rows import Row, Schema
 
 __all__ = [
-    "LOOK_AHEAD", "ImageResult", "Item", "Predictor", "Source", "Together", "ahead", "infer",
-    "predict_image",
+    "LOOK_AHEAD", "ImageResult", "Item", "Predictor", "Source", "SourcePredictor", "Together",
+    "ahead", "infer", "predict_image",
 ]  # fmt: skip
 
 LOOK_AHEAD = 4
 """Images in flight per thread: enough to hide a slow read, few enough to bound memory."""
 
-Source: TypeAlias = str | Path | bytes | NDArray[np.uint8] | ImageError
-"""A file, its bytes, an RGB array of shape (H, W, 3), or the error that prevented reading."""
+Source: TypeAlias = str | Path | Region | bytes | NDArray[np.uint8] | ImageError
+"""A file, a region of one, its bytes, an RGB array (H, W, 3), or the error that prevented reading.
+
+Only a `SourcePredictor` takes regions.
+"""
 
 _Read: TypeAlias = Callable[[str | Path | bytes | NDArray[np.uint8], str], NDArray[np.uint8]]
 
@@ -93,6 +97,23 @@ class Predictor(Protocol[_RowOut]):
         """Return the row of an image that could not be read."""
 
 
+@runtime_checkable
+class SourcePredictor(Protocol[_RowOut]):
+    """A `Predictor` that needs more than pixels: a file's metadata, or regions of a slide."""
+
+    def predict_source(
+        self, source: str | Path | Region | bytes | NDArray[np.uint8], name: str
+    ) -> tuple[NDArray[np.uint8] | None, Sequence[_RowOut]]:
+        """Read an image or region, and predict its rows.
+
+        The first result are the pixels, if the source is one image. Raises `ImageError` if it
+        cannot be read.
+        """
+
+    def unreadable_region(self, region: Region, name: str, reason: str) -> _RowOut:
+        """Return the row of a region that could not be read."""
+
+
 class Item(NamedTuple):
     """An image to predict."""
 
@@ -154,10 +175,7 @@ def predict_image(
     """
     name, source = item
     try:
-        if isinstance(source, ImageError):
-            raise source
-        pixels = predictor.read(source, name)
-        rows, attention = predictor.predict_rows(pixels, name, explain=explain)
+        pixels, rows, attention = _predict(predictor, source, name, explain=explain)
     except ImageError as error:
         failed = error
     except MemoryError:
@@ -169,7 +187,26 @@ def predict_image(
     else:
         kept = pixels if keep_pixels else None
         return ImageResult(name, source, tuple(rows), None, kept, attention)
-    return ImageResult(name, source, (predictor.unreadable(name, failed.reason),), failed)
+    if isinstance(source, Region) and isinstance(predictor, SourcePredictor):
+        row = predictor.unreadable_region(source, name, failed.reason)
+    else:
+        row = predictor.unreadable(name, failed.reason)
+    return ImageResult(name, source, (row,), failed)
+
+
+def _predict(
+    predictor: Predictor[_Row], source: Source, name: str, *, explain: bool
+) -> tuple[NDArray[np.uint8] | None, Sequence[_Row], NDArray[np.float32] | None]:
+    """Return the pixels, the rows and the explanation map of an image."""
+    if isinstance(source, ImageError):
+        raise source
+    if isinstance(predictor, SourcePredictor):
+        return *predictor.predict_source(source, name), None
+    if isinstance(source, Region):
+        raise NotAnImageError(name, "only the cells of fields are found by region. Use analyze.")
+    pixels = predictor.read(source, name)
+    rows, attention = predictor.predict_rows(pixels, name, explain=explain)
+    return pixels, rows, attention
 
 
 def infer(
