@@ -100,6 +100,8 @@ def test_options_reach_the_analysis(run, fields: Path, tmp_path: Path, opened):
         (["--um-per-px", "nan"], "--um-per-px must be above 0.002"),
         (["--rbc-count", "4800"], r"10^12/L, such as 4.8. Received: 4800"),
         (["--edges", "left"], "'left' is not one of"),
+        (["--region", "1,2,3"], "--region: a region must be x,y,width,height"),
+        (["--level", "-1"], "greater than or equal to 0"),
         (["--export", "word"], "--export must be among coco"),
         (["--format", "xlsx"], "'xlsx' is not one of"),
         (["--ray-address", "head:10001"], "this option needs --engine ray"),

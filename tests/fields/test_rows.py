@@ -85,10 +85,23 @@ def test_the_size_of_the_slide_can_be_given():
 
 
 def test_flags_of_some_regions_state_how_many():
-    whole = combine(
-        [region(0, 0, flags="blurred; too few cells"), region(640, 0, flags="too few cells")]
-    )
-    assert whole.flags == "blurred (1 of 2 regions); too few cells"
+    whole = combine([region(0, 0, flags="blurred; too dense"), region(640, 0, flags="too dense")])
+    assert whole.flags == "blurred (1 of 2 regions); too dense"
+
+
+@pytest.mark.parametrize(
+    ("reds", "flags"), [(0, "no red cells found"), (2, "too few cells"), (3, "")]
+)
+def test_few_red_cells_are_a_flag_only_if_all_regions_together_have_few(reds, flags):
+    regions = [region(x, 0, rbc=reds, flags="too few cells") for x in (0, 640)]
+    assert combine(regions).flags == flags
+
+
+def test_the_share_of_skipped_background_is_stated_and_no_problem():
+    small = region(640, 0, rbc=0, flags="background skipped", width=160)
+    whole = combine([region(0, 0, rbc=40, flags="blurred"), small])
+    assert whole.flags == "blurred; background skipped (20% of the area)"
+    assert whole.problems == ("blurred",)
 
 
 def test_unreadable_regions_are_a_flag_unless_all_are():

@@ -11,35 +11,15 @@ from discs import BACKGROUND, DiscFinder, disc_field
 from hematovision.errors import ImageError
 from hematovision.fields import slides
 from hematovision.fields.analyzer import FieldAnalyzer
-from hematovision.fields.rows import ANALYSIS_SCHEMA, combine, split
-from hematovision.fields.slides import BACKGROUND as SKIPPED
+from hematovision.fields.rows import ANALYSIS_SCHEMA, SKIPPED, combine, split
 from hematovision.fields.slides import FileAnalyzer, find_regions
 from hematovision.images import encode_png, write
 from hematovision.model.inference import Item, infer, predict_image
 from hematovision.regions import Region
+from pyramid_files import write_slide
 
 SIZE = (900, 1200)
 DIAMETER = 41.0
-
-
-def write_slide(path, image, *, um_per_px=None, levels=2):
-    """Write an image as a pyramid of lossless tiles, each level half of the one before."""
-    per_cm = 10_000 / um_per_px if um_per_px else 1
-    with tifffile.TiffWriter(path) as writer:
-        for level in range(levels):
-            step = 2**level
-            height, width = (side // step * step for side in image.shape[:2])
-            whole = image[:height, :width].reshape(height // step, step, width // step, step, 3)
-            writer.write(
-                np.rint(whole.mean(axis=(1, 3))).astype(np.uint8),
-                tile=(256, 256),
-                compression="zlib",
-                metadata=None,
-                subfiletype=1 if level else 0,
-                resolution=(per_cm, per_cm),
-                resolutionunit="CENTIMETER",
-            )
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +141,9 @@ class TestRegions:
     def test_background_is_skipped_and_reported(self, path, found):
         skipped = [one.region for one in found[1] if one.flags == SKIPPED]
         assert skipped == ["800,0,400,400", "800,400,400,400", "800,800,400,100"]
-        assert f"{SKIPPED} (3 of 9 regions)" in combine(found[1]).flags
+        whole = combine(found[1])
+        assert whole.flags == f"{SKIPPED} (33% of the area)"
+        assert not whole.problems
 
     def test_background_is_read_at_a_fraction_of_the_pixels(self, path, monkeypatch):
         analyzer = FileAnalyzer(FieldAnalyzer(finder := DiscFinder()))
@@ -174,7 +156,8 @@ class TestRegions:
         cells, regions = analyse(write_slide(tmp_path / "a.tif", glass))
         assert cells == []
         assert len(regions) == 4
-        assert combine(regions).flags == SKIPPED
+        assert combine(regions).flags == f"no red cells found; {SKIPPED} (100% of the area)"
+        assert combine(regions).problems == ("no red cells found",)
         assert combine(regions).rbc == 0
 
     def test_a_single_pale_cell_is_not_background(self, tmp_path):

@@ -28,7 +28,7 @@ EXPORTS = ("coco", "yolo", "voc", "geojson", "labelstudio")
 
 def analyze(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Images, and folders of images.")
+        list[str], typer.Argument(metavar="PATH", help="Images, slides, and folders of them.")
     ],
     *,
     out: Annotated[
@@ -61,6 +61,17 @@ def analyze(
             help="Which cells at the border count: top and left (two), none (inside), or all."
         ),
     ] = "two",
+    region: Annotated[
+        str,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Analyse only this part of each image, in pixels. Default: all.",
+            show_default=False,
+        ),
+    ] = "",
+    level: Annotated[
+        int, typer.Option(help="Level of slides to analyse; 0 is the full resolution.", min=0)
+    ] = 0,
     export: Annotated[
         list[str] | None,
         typer.Option(
@@ -113,6 +124,8 @@ def analyze(
         rbc_diameter=rbc_diameter,
         um_per_px=um_per_px,
         edges=edges,
+        region=region,
+        level=level,
         exports=tuple(dict.fromkeys(export or ())),
         overlays=overlays,
         rbc_count=rbc_count,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision.fields.rows import FEW_CELLS, NO_RED_CELLS, TOO_FEW_CELLS
 from hematovision.model.preprocessing import WHITE
 from hematovision.model.suppression import overlapping
 
@@ -30,10 +31,6 @@ STAIN = (0.13, 1.2)
 """Optical density of red cells in green below which a field is pale, and above which it is
 overstained. Validation fields have 0.18 to 0.87; a quarter of their stain loses 14% of the red
 cells, half of it 4%, and three times as much 1%."""
-
-FEW_CELLS = 5
-"""With fewer red cells a field has too few: the standard error of their median width is above 4%,
-and counts mean little."""
 
 _OTHER_SCALE = 1.3
 """Ratio of the width of the red cells and the given one, or its inverse, beyond which the given
@@ -137,10 +134,10 @@ def flags(
     stain = quality.stain
     width = relative_width or 1.0
     found = {
-        "no red cells found": reds == 0,
+        NO_RED_CELLS: reds == 0,
         "scale unknown": reds > 0 and not scale_known,
         "scale doubtful": reds >= FEW_CELLS and max(width, 1 / width) > _OTHER_SCALE,
-        "too few cells": 0 < reds < FEW_CELLS,
+        TOO_FEW_CELLS: 0 < reds < FEW_CELLS,
         "too dense": (quality.overlap or 0) > MAX_OVERLAP,
         "blurred": quality.focus is not None and quality.focus < MIN_FOCUS,
         "pale": stain is not None and stain < STAIN[0],

@@ -15,12 +15,22 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from hematovision.rows import ERROR, Column, Schema, Value
 
 __all__ = [
-    "ANALYSIS_SCHEMA", "CELL_CLASSES", "CELL_SCHEMA", "FIELD_SCHEMA", "AnalysisRow", "CellRow",
-    "FieldRow", "combine", "join_flags", "parse", "split",
+    "ANALYSIS_SCHEMA", "CELL_CLASSES", "CELL_SCHEMA", "FEW_CELLS", "FIELD_SCHEMA", "NO_RED_CELLS",
+    "SKIPPED", "TOO_FEW_CELLS", "AnalysisRow", "CellRow", "FieldRow", "combine", "join_flags",
+    "parse", "split",
 ]  # fmt: skip
 
 CELL_CLASSES = ("RBC", "WBC", "Platelets")
 """The classes of cells in a field, in the order of the columns."""
+
+SKIPPED = "background skipped"
+"""The flag of a region of a slide that shows no cells and was not analysed; it is no problem."""
+
+NO_RED_CELLS, TOO_FEW_CELLS = "no red cells found", "too few cells"
+
+FEW_CELLS = 5
+"""With fewer red cells a field has too few: the standard error of their median width is above 4%,
+and counts mean little."""
 
 CELL_SCHEMA = Schema(
     (
@@ -148,6 +158,12 @@ class FieldRow:
     flags: str = ""  # what limits the use of the field, separated by "; "
     error: str = ""  # why it could not be read
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The flags that limit the use of the field."""
+        flags = tuple(flag for flag in self.flags.split("; ") if flag)
+        return tuple(flag for flag in flags if not flag.startswith(SKIPPED))
+
     @classmethod
     def unreadable(cls, image: str, reason: str, region: str = "") -> FieldRow:
         """Return the row of an image or region that could not be read."""
@@ -226,8 +242,9 @@ def combine(
 
     Counts are summed. Focus and saturation are means weighted by area, the overlap by red cells,
     the scale by red cells too. A flag states in how many regions it occurs, unless it is all of
-    them. If some regions could not be read, a flag states how many; if none could, the row has the
-    error of the first.
+    them. Few or no red cells are a flag only if the whole image has few or none; the share of the
+    area that was skipped as background is always stated. If some regions could not be read, a flag
+    states how many; if none could, the row has the error of the first.
 
     Parameters
     ----------
@@ -304,8 +321,15 @@ def _extent(regions: Sequence[FieldRow]) -> tuple[int, int]:
 
 
 def _common_flags(regions: Sequence[FieldRow]) -> list[str]:
-    counts = Counter(flag for one in regions for flag in filter(None, one.flags.split("; ")))
-    n = len(regions)
-    return [
+    """Return the flags of an image with several regions."""
+    seen = [one for one in regions if one.flags != SKIPPED]
+    of_all = (SKIPPED, NO_RED_CELLS, TOO_FEW_CELLS)
+    counts = Counter(flag for one in seen for flag in one.problems if flag not in of_all)
+    n, reds = len(seen), _total(one.rbc for one in regions)
+    found = [NO_RED_CELLS] if not reds else [TOO_FEW_CELLS] if reds < FEW_CELLS else []
+    found += [
         flag if times == n else f"{flag} ({times} of {n} regions)" for flag, times in counts.items()
     ]
+    areas = [(one.width or 0) * (one.height or 0) for one in regions]
+    skipped = sum(areas) - sum((one.width or 0) * (one.height or 0) for one in seen)
+    return [*found, f"{SKIPPED} ({skipped / sum(areas):.0%} of the area)"] if skipped else found

@@ -28,17 +28,14 @@ from hematovision import images
 from hematovision.errors import ImageError, NotAnImageError
 from hematovision.fields.analyzer import FieldAnalyzer, FieldContext
 from hematovision.fields.analyzer import Region as Placement
-from hematovision.fields.rows import AnalysisRow, CellRow, FieldRow
+from hematovision.fields.rows import SKIPPED, AnalysisRow, CellRow, FieldRow
 from hematovision.fields.scale import RED_CELL_UM
 from hematovision.fields.tiles import MARGIN
 from hematovision.images.slides import Slide, is_slide, open_slide
 from hematovision.regions import Region
 from hematovision.rows import Schema
 
-__all__ = ["BACKGROUND", "FileAnalyzer", "find_regions"]
-
-BACKGROUND = "background skipped"
-"""The flag of a region without cells, which was not analysed."""
+__all__ = ["FileAnalyzer", "find_regions"]
 
 _SCALED = 1536
 _SMALLEST, _LARGEST = 1024, 3072
@@ -337,7 +334,7 @@ def _skipped(region: Region, name: str) -> FieldRow:
         wbc=0,
         platelets=0,
         review=0,
-        flags=BACKGROUND,
+        flags=SKIPPED,
     )
 
 

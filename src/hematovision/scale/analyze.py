@@ -18,9 +18,12 @@ from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.edges import EdgeRule
 from hematovision.fields.rows import AnalysisRow
 from hematovision.fields.scale import Scale
+from hematovision.fields.slides import FileAnalyzer, find_regions
+from hematovision.images.slides import is_slide
 from hematovision.model.detector import Detector
-from hematovision.model.inference import Predictor, Source, ahead, infer
+from hematovision.model.inference import Item, Predictor, Source, ahead, infer
 from hematovision.progress import Progress
+from hematovision.regions import Region
 from hematovision.rows import Value
 from hematovision.scale.addresses import ImageFile, list_files
 from hematovision.scale.classify import READERS, PackedBundle, PackedClassifier, fetch
@@ -44,17 +47,20 @@ def shard_size(n: int) -> int:
 
 @dataclass(frozen=True)
 class PackedAnalyzer:
-    """A `FieldAnalyzer` packed for workers, which may not have access to the folders of models."""
+    """A `FileAnalyzer` packed for workers, which may not have access to the folders of models."""
 
     finder: PackedBundle
     crops: PackedClassifier | None
     subtypes: PackedClassifier | None
     scale: Scale | None
     edges: EdgeRule
+    level: int = 0
+    area: str = ""
 
     @classmethod
-    def of(cls, analyzer: FieldAnalyzer) -> PackedAnalyzer:
+    def of(cls, files: FileAnalyzer) -> PackedAnalyzer:
         """Pack the models and the settings."""
+        analyzer = files.analyzer
         detector = analyzer.finder
         if not isinstance(detector, Detector):
             raise TypeError(f"`analyzer` must have a `Detector`. Received: {detector!r}")
@@ -65,16 +71,18 @@ class PackedAnalyzer:
             None if subtypes is None else PackedClassifier.of(subtypes.bundle),
             analyzer.scale,
             analyzer.edges,
+            files.level,
+            files.area,
         )
 
-    def open(self) -> FieldAnalyzer:
+    def open(self) -> FileAnalyzer:
         """Open the analyzer for one field at a time, after checking all hashes.
 
         Raises `BundleError` if this installation's version cannot use a model.
         """
         with self.finder.unpacked() as bundle:
             finder = Detector(bundle)
-        return FieldAnalyzer(
+        analyzer = FieldAnalyzer(
             finder,
             None if self.crops is None else self.crops.open(),
             None if self.subtypes is None else self.subtypes.open(),
@@ -82,6 +90,7 @@ class PackedAnalyzer:
             edges=self.edges,
             workers=1,
         )
+        return FileAnalyzer(analyzer, level=self.level, area=self.area)
 
 
 @dataclass(frozen=True)
@@ -109,12 +118,18 @@ class RayEngine:
         self._cluster = cluster or Cluster()
         self._files: dict[RunItem, ImageFile] = {}
 
-    def items(self, paths: Iterable[str]) -> Iterator[RunItem]:
-        """Yield the images at `paths`, which are files, folders and URIs."""
+    def items(self, paths: Iterable[str], level: int = 0, region: str = "") -> Iterator[RunItem]:
+        """Yield the images at `paths`, which are files, folders and URIs.
+
+        Slides are read by region; those at URIs are not supported.
+        """
         for file in list_files(paths):
-            item = RunItem(Path(file.name))
-            self._files[item] = file
-            yield item
+            place = Path(file.name)
+            found = (place,) if file.root else find_regions([place], level=level, area=region)
+            for one in found:
+                item = RunItem(place, one.box if isinstance(one, Region) else "")
+                self._files[item] = file
+                yield item
 
     def name(self, item: RunItem) -> str:
         """Return the path or URI of an item's file."""
@@ -126,7 +141,7 @@ class RayEngine:
 
     def source(self, item: RunItem) -> Source:
         """Return the content of an item's file, or the error."""
-        return fetch(self._files[item]).source
+        return _fetch((item, self._files[item])).source
 
     def fill(self, analyzer: Predictor[AnalysisRow], store: Store, progress: Progress) -> None:
         """Analyse the items that the store lacks, and add their rows as shards complete.
@@ -164,5 +179,16 @@ def analyze_shard(
     analyzer: Predictor[AnalysisRow], shard: FieldShard
 ) -> list[list[dict[str, Value]]]:
     """Return the rows of each image of a shard, in order."""
-    results = infer(analyzer, ahead(fetch, shard.files, READERS))
+    items = ahead(_fetch, zip(shard.items, shard.files, strict=True), READERS)
+    results = infer(analyzer, items)
     return [[row.values() for row in result.rows] for result in results]
+
+
+def _fetch(given: tuple[RunItem, ImageFile]) -> Item:
+    """Return the content of an image, the error, or a region, which the analyzer reads itself."""
+    item, file = given
+    if item.region:
+        return Item(file.name, Region.parse(item.path, item.region))
+    if not file.root and is_slide(item.path):  # it could not be opened, which the analyzer reports
+        return Item(file.name, item.path)
+    return fetch(file)

@@ -13,6 +13,7 @@ from hematovision.extras import require
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.counts import Tally
 from hematovision.fields.rows import AnalysisRow, FieldRow
+from hematovision.fields.slides import FileAnalyzer
 from hematovision.fields.summary import ModelUsed, Summary
 from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle
@@ -98,8 +99,8 @@ def analyze(
     Parameters
     ----------
     paths : path or iterable of paths
-        Images, and folders that are searched at any depth. A file that cannot be read is listed in
-        the result; the rest are processed normally.
+        Images, slides, and folders that are searched at any depth. A file that cannot be read is
+        listed in the result; the rest are processed normally.
     out : str or Path
         The folder for ``cells`` and ``fields`` (CSV, Parquet or JSON lines), ``summary.json``,
         ``report.html``, and on request ``overlays/`` and a folder for each export. It must be new
@@ -169,7 +170,7 @@ def open_analyzer(options: AnalyzeOptions) -> Opened:
     assert isinstance(analyzer.finder, Detector)
     subtypes = analyzer.subtypes
     return Opened(
-        analyzer,
+        FileAnalyzer(analyzer, level=options.level, area=options.region),
         _used(analyzer.finder.bundle),
         None if subtypes is None else _used(subtypes.bundle),
         () if subtypes is None else subtypes.classes,
@@ -193,7 +194,7 @@ def run_analysis(
     """Analyse images with an open analyzer; see `analyze`."""
     analyzer = opened.analyzer
     with (
-        closing(RunImages(engine.items(paths))) as found,
+        closing(RunImages(engine.items(paths, options.level, options.region))) as found,
         resumable_folder(
             out, store=store_path(out / RESULTS).name, last=SUMMARY, resume=resume, inputs=paths
         ),
@@ -270,5 +271,5 @@ class _Findings:
         """Keep an image that has a finding."""
         if field.error:
             self.refused.append(ImageError(field.image, field.error))
-        if field.flags:
+        if field.problems:
             self.flagged.append(field)

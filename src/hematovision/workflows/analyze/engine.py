@@ -9,8 +9,10 @@ from typing import Protocol
 
 from hematovision import images
 from hematovision.fields.rows import AnalysisRow
+from hematovision.fields.slides import find_regions
 from hematovision.model.inference import Item, Predictor, Source, ahead, predict_image
 from hematovision.progress import Progress
+from hematovision.regions import Region
 from hematovision.tables.store import RunItem, Store, file_stamp
 
 __all__ = ["ANALYSING", "Engine", "LocalEngine"]
@@ -22,8 +24,11 @@ ANALYSING = "Analysing fields"
 class Engine(Protocol):
     """Finds, reads and analyses images."""
 
-    def items(self, paths: Iterable[str]) -> Iterator[RunItem]:
-        """Yield the images at `paths`, or their regions, in order."""
+    def items(self, paths: Iterable[str], level: int = 0, region: str = "") -> Iterator[RunItem]:
+        """Yield the images at `paths`, or their regions, in order.
+
+        `level` and `region` as in `AnalyzeOptions`.
+        """
 
     def name(self, item: RunItem) -> str:
         """Return the name of an item's image in the rows."""
@@ -41,10 +46,11 @@ class Engine(Protocol):
 class LocalEngine:
     """Analyses files on this machine, on the threads of the analyzer."""
 
-    def items(self, paths: Iterable[str]) -> Iterator[RunItem]:
-        """Yield the images at `paths`, which are files and folders."""
-        for path in images.iter_images(map(Path, paths)):
-            yield RunItem(path)
+    def items(self, paths: Iterable[str], level: int = 0, region: str = "") -> Iterator[RunItem]:
+        """Yield the images at `paths`, which are files and folders, and the regions of slides."""
+        found = images.iter_images(map(Path, paths))
+        for one in find_regions(found, level=level, area=region):
+            yield RunItem(one.path, one.box) if isinstance(one, Region) else RunItem(one)
 
     def name(self, item: RunItem) -> str:
         """Return the path of an item's file."""
@@ -55,8 +61,8 @@ class LocalEngine:
         return file_stamp(item.path)
 
     def source(self, item: RunItem) -> Source:
-        """Return the path of an item's file."""
-        return item.path
+        """Return the path of an item's file, or its region."""
+        return Region.parse(item.path, item.region) if item.region else item.path
 
     def fill(self, analyzer: Predictor[AnalysisRow], store: Store, progress: Progress) -> None:
         """Analyse the items that the store lacks, and add their rows in order."""

@@ -11,6 +11,7 @@ from hematovision.data.formats.export import EXPORTS
 from hematovision.fields.edges import EdgeRule
 from hematovision.fields.summary import Setting
 from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_SUBTYPES
+from hematovision.regions import Region
 
 __all__ = ["AnalyzeOptions", "TableFormat"]
 
@@ -41,6 +42,11 @@ class AnalyzeOptions:
         Formats for other programs, from `data.formats.export.EXPORTS`.
     overlays : bool
         Whether to draw the cells on each image.
+    region : str
+        The part of each image to analyse, ``"x,y,width,height"`` in pixels (of level 0, if it is a
+        slide); all by default.
+    level : int
+        The level of slides to analyse; 0 has the full resolution. Boxes are in pixels of level 0.
     rbc_count : float, optional
         The analyser's red cells in 10^12/L, for an estimate of platelets.
     wbc_count : float, optional
@@ -60,6 +66,8 @@ class AnalyzeOptions:
     format: TableFormat = "csv"
     exports: tuple[str, ...] = ()
     overlays: bool = False
+    region: str = ""
+    level: int = 0
     rbc_count: float | None = None
     wbc_count: float | None = None
 
@@ -73,6 +81,13 @@ class AnalyzeOptions:
         _check("um_per_px", self.um_per_px, 0.002, 3, "micrometres per pixel, such as 0.09")
         _check("rbc_count", self.rbc_count, 0, _MOST_RED, "10^12/L, such as 4.8")
         _check("wbc_count", self.wbc_count, 0, _MOST_WHITE, "10^9/L, such as 7.5")
+        if self.level < 0:
+            raise ValueError(f"`level` must be 0 or above. Received: {self.level}")
+        if self.region:
+            try:
+                Region.parse(Path(), self.region)
+            except ValueError as error:
+                raise ValueError(f"`region`: {error}") from error
         for name in self.exports:
             if name not in EXPORTS:
                 raise ValueError(
@@ -89,6 +104,8 @@ class AnalyzeOptions:
             "edges": self.edges,
             "rbc_diameter": self.rbc_diameter,
             "um_per_px": self.um_per_px,
+            "region": self.region or None,
+            "level": self.level or None,
         }
 
 

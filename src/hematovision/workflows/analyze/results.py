@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
-from hematovision.fields.rows import CellRow, FieldRow, combine
+from hematovision.fields.rows import SKIPPED, CellRow, FieldRow, combine
 from hematovision.rows import Value
 from hematovision.tables.store import RunItem
 
@@ -26,7 +26,11 @@ class AnalyzedImage:
     _rows_of: RowsOf
 
     def parts(self) -> Iterator[tuple[FieldRow, Iterator[CellRow]]]:
-        """Yield the field, or each region of it, with its cells."""
+        """Yield the field, or each region of it, with its cells.
+
+        Skipped background is left out; an image of nothing else is one field.
+        """
+        is_empty = True
         for item in self.items:
             field, cells = None, list[Values]()
             for values in self._rows_of(item):
@@ -35,7 +39,11 @@ class AnalyzedImage:
                 else:
                     cells.append(values)
             assert field is not None  # every item has the row of its field
-            yield field, map(CellRow.from_values, cells)
+            if field.flags != SKIPPED:
+                is_empty = False
+                yield field, map(CellRow.from_values, cells)
+        if is_empty:
+            yield self.field, iter(())
 
     def cells(self) -> Iterator[CellRow]:
         """Yield the cells, region by region."""

@@ -18,6 +18,7 @@ from hematovision.files import writing
 from hematovision.model.inference import Source, ahead
 from hematovision.model.session import usable_cpus
 from hematovision.progress import Progress
+from hematovision.regions import Region
 from hematovision.tables.sinks import SUFFIXES, Table, open_table
 from hematovision.tables.store import RunItem
 from hematovision.workflows.analyze.options import AnalyzeOptions
@@ -139,4 +140,5 @@ def _draw(path: Path, image: AnalyzedImage, source: Source) -> bool:
 def _pixels(source: Source, name: str) -> NDArray[np.uint8]:
     if isinstance(source, ImageError):
         raise source
+    assert not isinstance(source, Region)  # not drawn
     return source if isinstance(source, np.ndarray) else images.read(source, name=name)
