@@ -54,7 +54,7 @@ _SAMPLE = 1024  # side of a sample in pixels
 
 
 @dataclass(frozen=True)
-class Grid:
+class _Grid:
     """The regions of one slide.
 
     Parameters
@@ -93,7 +93,7 @@ class Grid:
         return x0, y0, x1, y1
 
 
-def make_grid(slide: Slide, *, level: int = 0, area: str = "") -> Grid:
+def _make_grid(slide: Slide, *, level: int = 0, area: str = "") -> _Grid:
     """Return the grid of a slide.
 
     Raises `NotAnImageError` if the slide has no such level, or `area` is outside the slide.
@@ -117,7 +117,7 @@ def make_grid(slide: Slide, *, level: int = 0, area: str = "") -> Grid:
                 f"the region {area} is outside its {slide.width} x {slide.height} pixels. Pass "
                 "another --region, in pixels of level 0.",
             )
-    return Grid(level, own.downsample, box, _side(slide.um_per_px, own.downsample))
+    return _Grid(level, own.downsample, box, _side(slide.um_per_px, own.downsample))
 
 
 def _side(um_per_px: float | None, downsample: float) -> int:
@@ -148,7 +148,7 @@ def find_regions(
                 if slide.series and key in series:
                     continue
                 series.add(key)
-                grid = make_grid(slide, level=level, area=area)
+                grid = _make_grid(slide, level=level, area=area)
         except (ImageError, MemoryError):
             yield path
             continue
@@ -266,12 +266,12 @@ class FileAnalyzer:
 
     def _analyze_all(self, path: Path, name: str) -> list[AnalysisRow]:
         with _opened(path) as slide:
-            grid = make_grid(slide, level=self.level, area=self.area)
+            grid = _make_grid(slide, level=self.level, area=self.area)
             regions = (grid.region(path, box) for box in grid)
             return [row for region in regions for row in self._analyze(slide, region, name)]
 
     def _analyze(self, slide: Slide, region: Region, name: str) -> list[AnalysisRow]:
-        grid = make_grid(slide, level=self.level, area=self.area)
+        grid = _make_grid(slide, level=self.level, area=self.area)
         core = grid.box(region)
         if not _has_cells(slide, region, grid):
             return [AnalysisRow(_skipped(region, name))]
@@ -290,7 +290,7 @@ class FileAnalyzer:
         rows = self.analyzer.analyze_region(pixels, context, placement, name)
         return [_clipped(row, slide) for row in rows]
 
-    def _context(self, slide: Slide, grid: Grid) -> FieldContext:
+    def _context(self, slide: Slide, grid: _Grid) -> FieldContext:
         """Return the context of a slide, measured by the first thread that needs it."""
         with self._lock:
             lock = self._locks.setdefault(slide.path, threading.Lock())
@@ -303,7 +303,7 @@ class FileAnalyzer:
             return self._contexts[slide.path]
 
 
-def _read(slide: Slide, box: tuple[int, int, int, int], grid: Grid) -> NDArray[np.uint8]:
+def _read(slide: Slide, box: tuple[int, int, int, int], grid: _Grid) -> NDArray[np.uint8]:
     """Read a box in pixels of the grid's level."""
     x, y, width, height = (
         round(value * grid.downsample) for value in (*box[:2], box[2] - box[0], box[3] - box[1])
@@ -359,7 +359,7 @@ def _clipped(row: AnalysisRow, slide: Slide) -> AnalysisRow:
     )
 
 
-def _has_cells(slide: Slide, region: Region, grid: Grid) -> bool:
+def _has_cells(slide: Slide, region: Region, grid: _Grid) -> bool:
     """Return whether a region may have cells: whether anything there differs from the rest of it.
 
     Glass, tape and what was not scanned are even. The region is read at a size at which a red cell
@@ -368,7 +368,7 @@ def _has_cells(slide: Slide, region: Region, grid: Grid) -> bool:
     return _texture(_coarse(slide, region, grid)) > 0
 
 
-def _coarse(slide: Slide, region: Region, grid: Grid) -> NDArray[np.uint8]:
+def _coarse(slide: Slide, region: Region, grid: _Grid) -> NDArray[np.uint8]:
     """Read a region with pixels of about a third of a red cell."""
     um = slide.um_per_px
     downsample = _COARSE * grid.downsample if um is None else max(1.0, _UM_PER_COARSE / um)
@@ -386,7 +386,7 @@ def _texture(pixels: NDArray[np.uint8]) -> float:
     return float((np.abs(values - median).max(axis=1) >= _CONTRAST).mean())
 
 
-def _samples(slide: Slide, grid: Grid) -> list[NDArray[np.uint8]]:
+def _samples(slide: Slide, grid: _Grid) -> list[NDArray[np.uint8]]:
     """Return the parts of a slide on which background and scale are measured.
 
     Places on a coarse grid are sorted by the area that cells cover. Samples are taken from the
@@ -424,7 +424,7 @@ def _collecting(failed: list[ImageError]) -> Iterator[None]:
         failed.append(error)
 
 
-def _candidates(grid: Grid) -> Sequence[tuple[int, int, int, int]]:
+def _candidates(grid: _Grid) -> Sequence[tuple[int, int, int, int]]:
     x0, y0, x1, y1 = grid.area
     across, down = min(_SAMPLE, x1 - x0), min(_SAMPLE, y1 - y0)
     columns, rows = (

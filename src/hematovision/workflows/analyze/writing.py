@@ -140,5 +140,5 @@ def _draw(path: Path, image: AnalyzedImage, source: Source) -> bool:
 def _pixels(source: Source, name: str) -> NDArray[np.uint8]:
     if isinstance(source, ImageError):
         raise source
-    assert not isinstance(source, Region)  # not drawn
+    assert not isinstance(source, Region)  # slides have no overlay
     return source if isinstance(source, np.ndarray) else images.read(source, name=name)
