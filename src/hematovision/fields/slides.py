@@ -279,6 +279,9 @@ class FileAnalyzer:
         step = self.analyzer.grid(context)
         outer = _outer(core, step, math.ceil(MARGIN / self.analyzer.finder.multiple))
         pixels = _read(slide, outer, grid)
+        own = slide.levels[grid.level]
+        pixels[max(0, own.height - outer[1]) :] = context.white  # even, and not saturated
+        pixels[:, max(0, own.width - outer[0]) :] = context.white
         origin = (outer[0] * grid.downsample, outer[1] * grid.downsample)
         placement = Placement(
             core=(core[0] - outer[0], core[1] - outer[1], core[2] - outer[0], core[3] - outer[1]),
