@@ -50,6 +50,9 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "train": Need("train", "Training", (*_REPORT, *_KERAS, "onnx")),
         "adapt": Need("train", "Adapting a model", (*_REPORT, *_KERAS, "onnx")),
         "evaluate": Need("train", "Evaluating a model", _REPORT),
+        "evaluate detector": Need(
+            "eval", "Evaluating a detector", (*_REPORT, "faster_coco_eval", "skimage")
+        ),
         "compare": Need("train", "The report of a comparison", _REPORT),
         "export": Need("train", "Exporting a model", (*_KERAS, "onnx")),
         "export onnx": Need("train", "Exporting a bundled model", ("onnx",)),

@@ -15,6 +15,7 @@ from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from hematovision.evaluation.comparison import Comparison, SubgroupComparison
+    from hematovision.evaluation.detection import DetectionMetrics
     from hematovision.evaluation.metrics import Metrics
 
 __all__ = ["ModelArgument", "compare", "evaluate", "show_metrics", "show_notes"]
@@ -39,9 +40,28 @@ _MODEL = "A run folder, or a bundled model's name."
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 
 
+FormatOption = Annotated[
+    Literal["voc", "yolo", "csv", "coco"] | None,
+    typer.Option("--format", help="Fields: format of the boxes; detected by default."),
+]
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Fields: folder or file with the boxes, if outside DATASET."
+    ),
+]
+
+
 def evaluate(
     model: ModelArgument,
-    dataset: DatasetArgument,
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="For a classifier, one folder per class, or Train, Valid and Test; for a "
+            "detector, fields with boxes.",
+        ),
+    ],
     *,
     split: Annotated[
         Literal["train", "valid", "test", "all"], typer.Option(help="The split to evaluate.")
@@ -54,19 +74,60 @@ def evaluate(
             "names). Default: the classes of the model, or the folder names if they are coarser.",
         ),
     ] = None,
+    format_: FormatOption = None,
+    annotations: BoxesOption = None,
+    names: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,C", help="Fields: names of classes 0, 1, 2, ... (YOLO)."),
+    ] = None,
+    lab: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Fields: the lab that made the images.")
+    ] = None,
+    known_scale: Annotated[
+        bool,
+        typer.Option(
+            "--known-scale", help="Fields: use the scale of the annotated red cells, don't find it."
+        ),
+    ] = False,
+    detector_only: Annotated[
+        bool,
+        typer.Option(
+            "--detector-only", help="Fields: leave out the classifier that checks doubtful cells."
+        ),
+    ] = False,
+    baselines: Annotated[
+        bool, typer.Option(help="Fields: also evaluate two simple methods.")
+    ] = True,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="New folder for the metrics and the report.")
     ],
 ) -> None:
-    """Evaluate a model on labelled images.
+    """Evaluate a classifier on labelled images, or a detector on annotated fields.
 
     Writes metrics with confidence intervals, simple baselines for comparison, and a report.
     """
+    from hematovision.workflows.detection import DetectionOptions, DetectionResult
     from hematovision.workflows.evaluate import evaluate as run
 
+    options = DetectionOptions(
+        format=format_,
+        annotations=annotations,
+        names=tuple(name.strip() for name in names.split(",")) if names else None,
+        lab=lab,
+        known_scale=known_scale,
+        detector_only=detector_only,
+        baselines=baselines,
+    )
+    fields = None if options == DetectionOptions() else options
     with progress_bar() as progress:
-        result = run(model, dataset, split=split, taxonomy=taxonomy, out=out, progress=progress)
-    show_metrics(result.metrics)
+        result = run(
+            model, dataset, split=split, taxonomy=taxonomy, fields=fields, out=out,
+            progress=progress,
+        )  # fmt: skip
+    if isinstance(result, DetectionResult):
+        _show_detection(result.metrics)
+    else:
+        show_metrics(result.metrics)
     echo(f"Report: {result.report}")
     exit_if_refused(result.refused)
 
@@ -140,6 +201,47 @@ def show_metrics(metrics: Metrics) -> None:
         f"{percent(metrics.balanced_accuracy)} (95% interval {ends}). "
         f"{percent(metrics.review_rate)} sent for review{rest}."
     )
+    show_notes(metrics.warnings)
+
+
+def _show_detection(metrics: DetectionMetrics) -> None:
+    """Show the scores of a detector by class, those of the baselines, and caveats."""
+    from hematovision.reporting.detection.page import BASELINES
+    from hematovision.reporting.wording import interval, number, percent
+
+    show_table(
+        ("class", "annotated", "found", "precision", "recall", "F1", "95% interval",
+         "AP, IoU 0.5", "count off by", "bias"),
+        (
+            (
+                label,
+                str(row.annotated),
+                str(row.found),
+                *map(percent, (row.precision, row.recall, row.f1)),
+                interval(row.intervals.get("f1")),
+                percent(row.ap50),
+                number(row.counts.mean_absolute_error, 2),
+                f"{row.counts.bias:+.2f}",
+            )
+            for label, row in metrics.per_class.items()
+        ),
+    )  # fmt: skip
+    for key, baseline in metrics.baselines.items():
+        known = {} if baseline.scores is None else baseline.scores.per_class
+        parts = (
+            f"{label} {f'F1 {percent(known[label].f1)}, ' if label in known else ''}"
+            f"count off by {number(errors.mean_absolute_error, 2)}"
+            for label, errors in baseline.counts.items()
+        )
+        echo(f"Baseline {BASELINES.get(key, key).lower()}: {'; '.join(parts)}.")
+    ends = interval(metrics.intervals.get("map50"))
+    echo(
+        f"{metrics.n} fields; mAP at IoU 0.5 {percent(metrics.map50)} (95% interval {ends}), at "
+        f"0.5:0.95 {percent(metrics.map50_95)}. F1 is by centre distance; counts are per field."
+    )
+    if metrics.scale is not None:
+        within, n = metrics.scale.within_10_percent, metrics.scale.fields
+        echo(f"Scale found within 10%: {percent(within)} of {n} fields.")
     show_notes(metrics.warnings)
 
 

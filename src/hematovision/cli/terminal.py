@@ -20,7 +20,7 @@ from pathlib import Path
 
 import typer
 
-from hematovision.errors import DownloadError, HematoVisionError, ImageError
+from hematovision.errors import AnnotationError, DownloadError, HematoVisionError, ImageError
 from hematovision.paths import shown
 
 __all__ = [
@@ -118,10 +118,13 @@ def _program() -> str:
         return str(program)
 
 
-def exit_if_refused(refused: Sequence[ImageError]) -> None:
+def exit_if_refused(refused: Sequence[ImageError | AnnotationError]) -> None:
     """List the images that could not be read; if there are any, raise `typer.Exit(FINDINGS)`."""
     if refused:
-        lines = (f"{error.path}: {error.reason}" for error in refused)
+        lines = (
+            f"{error.path}: {error.reason}" if isinstance(error, ImageError) else str(error)
+            for error in refused
+        )
         show_list(f"Images that could not be used ({len(refused)}):", lines, most=len(refused))
         raise typer.Exit(FINDINGS)
 

@@ -1,4 +1,4 @@
-"""``evaluate``: evaluate a model on labelled images."""
+"""``evaluate``: evaluate a classifier on labelled images, or a detector on annotated fields."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from hematovision.data.classes import choose_taxonomy
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.data.screening import copy_warnings, unsupported_warnings
-from hematovision.errors import ImageError, TaxonomyError
+from hematovision.errors import ImageError, ModelError, TaxonomyError
 from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.evaluation.comparison import CommonClasses
 from hematovision.extras import require
+from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
+from hematovision.model.registry import find_model
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress, notify
 from hematovision.reporting import ReportFacts
 from hematovision.taxonomy import FOLDERS, TAXONOMIES, Taxonomy
+from hematovision.workflows.detection import (
+    DetectionOptions,
+    DetectionResult,
+    evaluate_detector,
+)
 from hematovision.workflows.labelled import Part, choose_split, predict_labelled, read_colours
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import (
@@ -54,23 +61,27 @@ def evaluate(
     out: Path,
     split: Part = "test",
     taxonomy: str | None = None,
+    fields: DetectionOptions | None = None,
     progress: Progress = no_progress,
-) -> EvaluateResult:
-    """Evaluate a model on labelled images.
+) -> EvaluateResult | DetectionResult:
+    """Evaluate a classifier on labelled images, or a detector on annotated fields.
 
     Parameters
     ----------
     model : str or Path
         A bundled model's name or a run folder.
     dataset : Path
-        Folders named after classes of the model, or coarser classes; see `classes_for`.
+        Of a classifier, folders named after classes of the model, or coarser classes; see
+        `classes_for`. Of a detector, annotated fields; see `evaluate_detector`.
     out : Path
         The folder to create; must be new or empty.
     split : {"train", "valid", "test", "all"}
         Datasets without splits are evaluated whole.
     taxonomy : str, optional
         The name of a coarser taxonomy for the evaluation, or ``"folders"``; by default
-        `classes_for` chooses.
+        `classes_for` chooses. Not for detectors.
+    fields : DetectionOptions, optional
+        How to read annotated fields, and what to evaluate. Not for classifiers.
     progress : Progress
 
     Raises
@@ -84,9 +95,26 @@ def evaluate(
         If `out` is in use or cannot be written.
     MissingExtraError
         Immediately, if matplotlib or Jinja2 is not installed.
+    ModelError
+        If `taxonomy` is given for a detector, or `fields` for a classifier.
     """
     require("evaluate")
-    classifier = Classifier.load(model)
+    bundle = read_bundle(find_model(model))
+    if bundle.manifest.task == "detection":
+        if taxonomy is not None:
+            raise ModelError(
+                f"{bundle.name} is a detector, which has its own classes. Omit --taxonomy."
+            )
+        return evaluate_detector(
+            model, dataset, out=out, split=split, options=fields, progress=progress
+        )
+    if fields is not None:
+        raise ModelError(
+            f"{bundle.name} is a classifier, which is evaluated on class folders. Omit the options "
+            "for fields (--format, --annotations, --names, --lab, --known-scale, --detector-only), "
+            "or choose a detector."
+        )
+    classifier = Classifier(bundle)
     found = classes_for(classifier.taxonomy, class_folders(dataset), taxonomy, where=str(dataset))
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
     chosen = choose_split(data, split)

@@ -17,6 +17,8 @@ __all__ = ["LOCK", "claimed_folder", "held_folder", "refuse_inside", "resumable_
 LOCK = ".hematovision.lock"
 """The lock file of a run in its folder; removed when the run ends."""
 
+_FIGURES = ("precision_recall", "froc", "count_agreement")  # of a detector; not worth matplotlib
+
 OURS = frozenset(
     {
         *BUNDLE_FILES,
@@ -26,6 +28,8 @@ OURS = frozenset(
         "compare.html",
         "compare.json",
         "differences.csv",
+        "fields.csv",
+        *(f"{name}.{kind}" for name in _FIGURES for kind in ("svg", "png")),
     }
 )
 """All files that a run writes and an interrupted run may leave behind."""

@@ -25,7 +25,8 @@ from hematovision.extras import needs_extra
 from hematovision.progress import Progress, no_progress
 
 __all__ = [
-    "AREA_RULE", "WATERSHED_RULE", "AreaCount", "TrainingField", "Watershed", "red_cell_width",
+    "AREA_RULE", "MOST_FIELDS", "RED", "WATERSHED_RULE", "AreaCount", "TrainingField", "Watershed",
+    "red_cell_width",
 ]  # fmt: skip
 
 WATERSHED_RULE = (
