@@ -25,6 +25,7 @@ from hematovision.evaluation.metrics import (
 )
 from hematovision.evaluation.uncertainty import Difference, PairedScores
 from hematovision.intervals import DRAWS, LEVEL, McNemar, mcnemar
+from hematovision.plurals import counted
 from hematovision.taxonomy import Taxonomy
 
 __all__ = [
@@ -316,8 +317,8 @@ def _independence(doubt: PairedScores) -> tuple[str, ...]:
     if doubt.n_groups is None:
         return ()
     note = (
-        f"The images come from {doubt.n_groups} groups (fields or patients), and images of one "
-        "group are alike. McNemar's test treats them as independent, so its p is too small: use "
-        "the interval, which is computed by group."
+        f"The images come from {counted(doubt.n_groups, 'group')} (fields or patients), and images "
+        "of one group are alike. McNemar's test treats them as independent, so its p is too "
+        "small: use the interval, which is computed by group."
     )
     return (note,)

@@ -27,6 +27,7 @@ from hematovision.evaluation.uncertainty import Uncertainty
 from hematovision.files import write_text
 from hematovision.intervals import DRAWS, LEVEL, Interval
 from hematovision.paths import valid_value
+from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -498,8 +499,8 @@ def _warnings(per_class: dict[str, ClassScores], doubt: Uncertainty) -> tuple[st
         found.append(f"Fewer than {FEW} images of: {', '.join(few)}. Their scores are imprecise.")
     if doubt.n_groups is not None and doubt.n_groups < FEW_GROUPS:
         found.append(
-            f"All images come from {doubt.n_groups} groups (fields or patients): the intervals "
-            "may not hold for others."
+            f"All images come from {counted(doubt.n_groups, 'group')} (fields or patients): the "
+            "intervals may not hold for others."
         )
     return tuple(found)
 

@@ -30,6 +30,7 @@ from hematovision.intervals import (
     percentile_interval,
     wilson,
 )
+from hematovision.plurals import counted
 
 __all__ = [
     "MATCHING", "NONE", "ClassDetection", "DetectionIntervals", "DetectionMetrics",
@@ -413,8 +414,8 @@ def _warnings(
     groups = len({_group(one) for one in fields})
     if groups < FEW_GROUPS:
         found.append(
-            f"All fields come from {groups} groups (fields or patients): the intervals may not "
-            "hold for others."
+            f"All fields come from {counted(groups, 'group')} (fields or patients): the intervals "
+            "may not hold for others."
         )
     return tuple(found)
 
