@@ -13,7 +13,9 @@ import yaml
 from hematovision import images as image_files
 from hematovision.data.formats import read_fields
 from hematovision.data.formats.export import EXPORTS, open_export
+from hematovision.data.formats.writing import class_colours
 from hematovision.errors import OutputError
+from hematovision.fields.overlay import COLOURS
 from hematovision.images.boxes import round_box
 
 UMLAUT = "b/Zelle \u00fc\u00df"
@@ -212,6 +214,12 @@ def test_geojson_has_what_qupath_reads(fields: Path, tmp_path: Path):
     assert len(ids) == len({uuid.UUID(one) for one in ids}) == 25
 
 
+def test_classes_have_the_colours_of_the_overlays():
+    assert class_colours(CLASSES) == COLOURS
+    many = class_colours(["a", "WBC", "b"])
+    assert len(set(many.values())) == 3
+
+
 def test_label_studio_gets_one_prediction_per_image_and_its_configuration(
     fields: Path, tmp_path: Path
 ):
@@ -244,12 +252,16 @@ def test_label_studio_gets_one_prediction_per_image_and_its_configuration(
 
 
 def test_label_studio_is_read_by_its_own_converter_with_equal_boxes(fields: Path, tmp_path: Path):
-    converter = pytest.importorskip(
-        "label_studio_sdk.converter", reason="too heavy for the environment of all tests"
-    )
+    # pip install label-studio-sdk brings 40 packages, and older versions of two that we use.
+    converter = pytest.importorskip("label_studio_sdk.converter", reason="not in the pins")
+    label_interface = pytest.importorskip("label_studio_sdk.label_interface")
     cells = cells_of(fields)
     folder = write_export("labelstudio", tmp_path / "out", cells)
     tasks = json.loads((folder / "tasks.json").read_text("utf-8"))
+    interface = label_interface.LabelInterface((folder / "label_config.xml").read_text("utf-8"))
+    interface.validate()
+    for task in tasks:
+        assert interface.validate_prediction(task["predictions"][0], return_errors=True) == []
     for number, task in enumerate(tasks, start=1):
         regions = task.pop("predictions")[0]["result"]
         task |= {"id": number, "annotations": [{"id": number, "result": regions}]}

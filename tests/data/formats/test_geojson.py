@@ -102,7 +102,7 @@ def test_tiles_unclassified_and_ignored_objects_are_left_out_and_counted(source:
     )  # fmt: skip
     found = read(source)
     assert len(boxes(found)) == 1
-    assert [p.partition(".geojson: ")[2].partition(" (first")[0] for p in found.problems] == [
+    assert [p.removeprefix(f"{source}: ").partition(" (first")[0] for p in found.problems] == [
         "2 objects that are tiles, cores or the root, left out",
         "2 objects without a class, left out",
         "1 object repeating another (same class and box), left out",
@@ -152,6 +152,16 @@ def test_a_damaged_file_leaves_out_its_image(source: Path, draw, content: str, p
     assert len(found.problems) == 1
     assert problem in found.problems[0]
     assert "Its image was left out." in found.problems[0]
+
+
+def test_odd_values_never_raise_another_error(source: Path):
+    odd = [None, 5, [], {}, [[]], "", float("nan"), 10**400]
+    made = [feature(objectType=value, childObjects=value) for value in odd]
+    made += [feature(30, classification=value) for value in odd]
+    made += [feature(30, classification={"name": value, "names": value}) for value in odd]
+    made += [feature(50) | {"properties": value, "id": value} for value in odd]
+    collection(source / "a.geojson", *made, hematovision={"image": [], "width": "w"})
+    assert [box for _, _, box in boxes(read(source))] == [(10, 10, 30, 40)]
 
 
 def test_infinite_coordinates_are_no_box(source: Path):

@@ -241,6 +241,7 @@ def test_an_invalid_file_is_an_error_that_names_it(source: Path, content: str, p
     [
         {}, {"data": 5}, {"annotations": 5}, {"annotations": [5]}, {"annotations": [{"result": 5}]},
         {"annotations": [{"result": [5, {"value": 6}, {"type": "choices", "value": {}}]}]},
+        {"annotations": [{"result": [region() | {"type": [], "id": {}}]}]},
         {"data": {"image": ["a.png"]}, "predictions": [5]}, {"label": [{"labels": 4}]},
     ],
 )  # fmt: skip

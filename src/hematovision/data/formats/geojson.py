@@ -97,11 +97,12 @@ class GeoJson(AnnotationFormat):
                 f"SOURCE/{_FOLDER}/*.geojson, or *.geojson next to the images, with the names of "
                 "the images. Choose another folder with --annotations, or another --format."
             )
-        found = Collector()
+        found, counts = Collector(), Counts("object")
         opened = open_places(places, found)
         for place, images in opened:
             for file in files[place]:
-                _read_file(file, place, images, found)
+                _read_file(file, place, images, found, counts)
+        counts.report(found, boxes or source, _NOTES)
         return found.result((images for _, images in opened), "GeoJSON file")
 
     def open_writer(self, folder: Path, header: Header) -> FieldWriter:
@@ -205,7 +206,9 @@ def _annotations(folder: Path) -> Path | None:
     return inner if next(_files(inner), None) else None
 
 
-def _read_file(file: Path, place: Place, images: FieldImages, found: Collector) -> None:
+def _read_file(
+    file: Path, place: Place, images: FieldImages, found: Collector, counts: Counts
+) -> None:
     relative = file.relative_to(place.boxes)
     try:
         content = read_json(file, MAX_JSON_BYTES)
@@ -224,11 +227,10 @@ def _read_file(file: Path, place: Place, images: FieldImages, found: Collector) 
     if isinstance(image, str):
         found.problems.append(f"{file}: {image}")
         return
-    reader = _Reader(file)
+    reader = _Reader(counts)
     for number, feature in enumerate(features, start=1):
         reader.read(feature, f"{file}, object {number}")
     found.some_of(reader.problems, file)
-    reader.counts.report(found, file, _NOTES)
     name = images.name(image)
     boxes = tuple(reader.boxes)
     found.add(
@@ -286,10 +288,9 @@ def _size(own: Mapping[str, Any]) -> Size | None:
 class _Reader:
     """Reads the features of one file."""
 
-    file: Path
+    counts: Counts  # of all files
     boxes: list[NamedBox] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    counts: Counts = field(default_factory=lambda: Counts("object"))
     seen: set[tuple[str, str, Box]] = field(default_factory=set)
 
     def read(self, feature: Any, where: str) -> None:
@@ -329,10 +330,10 @@ class _Reader:
         self.boxes.append(NamedBox(key[0], box, where, key[1]))
 
 
-def _object_type(feature: object, properties: object) -> object:
+def _object_type(feature: object, properties: object) -> str:
     """Return the type of an object: ``objectType``, or what older versions of QuPath wrote."""
     known = (_member(properties, name) for name in ("objectType", "object_type"))
-    return next((name for name in known if name), _member(feature, "id"))
+    return str(next((name for name in known if name), _member(feature, "id")))
 
 
 def _class_names(classification: object) -> tuple[str, ...]:

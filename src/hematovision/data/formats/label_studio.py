@@ -392,7 +392,7 @@ def _by_region(results: Sequence[Any]) -> Iterator[tuple[Mapping[str, Any], list
             key = result.get("id")
             groups.setdefault(key if isinstance(key, str) else number, []).append(result)
     for group in groups.values():
-        shapes = [one for one in group if one.get("type", "rectanglelabels") in _KINDS]
+        shapes = [one for one in group if str(one.get("type", "rectanglelabels")) in _KINDS]
         if shapes:
             yield shapes[0], [one for one in group if one is not shapes[0]]
         elif "labels" in str(group[0].get("type")):  # key points, brush strokes
