@@ -143,12 +143,18 @@ def _differential_notes(found: Differential, *, has_classifier: bool) -> tuple[s
         f"{counted(found.n, 'white cell')}: percentages are given from {FEWEST_WHITE} on."
         if found.n < FEWEST_WHITE
         else "",
-        f"{counted(unclassified, 'white cell')} of {found.n:,} unclassified: for review."
-        if unclassified
-        else "",
+        _unclassified_note(unclassified, found.n),
         f"The white-cell count was corrected from {found.wbc_count:g} to {found.wbc_corrected:.3g} "
-        f"{PER_NL} for nucleated red cells. Analysers that count these separately need no "
-        "correction."
+        f"{PER_NL} for nucleated red cells: check these cells. Analysers that count them "
+        "separately need no correction."
         if found.wbc_corrected is not None
         else "",
     )
+
+
+def _unclassified_note(unclassified: int, n: int) -> str:
+    if not unclassified:
+        return ""
+    until = "Until a person decides, the percentages of all other classes are too low."
+    text = f"{counted(unclassified, 'white cell')} of {n:,} unclassified: for review."
+    return text if n < FEWEST_WHITE else f"{text} {until}"

@@ -314,7 +314,7 @@ def _thumbnail(kind: str, cell: CellRow, image: Markup) -> Markup:
     hint = f"{cell.image}: {cell.reason}" if cell.reason else cell.image
     # Rounded up to 100%, a confidence would claim certainty.
     text = percent(sure) if 0.995 <= sure < 1 else f"{sure:.0%}"
-    return tag("li", image, f"{likely}{text}", title=hint)
+    return tag("li", image, f"{likely}{text}", title=hint, class_="named" if likely else None)
 
 
 def _sizes(summary: Summary) -> Markup:
