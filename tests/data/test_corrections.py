@@ -120,6 +120,14 @@ def test_corrected_cells_become_a_dataset_of_cell_images(corrected: Path, tmp_pa
     assert report.by_class == {"RBC": 3, "WBC": 2, "Platelets": 0}
 
 
+def test_corrected_subtypes_are_classes_on_request(corrected: Path, tmp_path: Path):
+    report = import_dataset(corrected, tmp_path / "cells", split="none", subtypes=True)
+    assert report.ok, (report.problems, report.left_out)
+    assert report.by_class == {"lymphocyte": 1, "monocyte": 1}
+    assert "The subtypes of boxes are the classes: 2 of 5 boxes." in report.notes
+    assert json.loads(report.to_json())["options"]["subtypes"] is True
+
+
 def test_corrected_fields_are_converted_to_other_formats(corrected: Path, tmp_path: Path):
     for to in ("coco", "geojson", "labelstudio"):
         report = convert_dataset(corrected, tmp_path / to, to=to)

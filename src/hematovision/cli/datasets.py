@@ -94,6 +94,13 @@ def import_(
         str | None, typer.Option(metavar="NAME", help="Name of the lab that made the images.")
     ] = None,
     taxonomy: TaxonomyOption = None,
+    subtypes: Annotated[
+        bool,
+        typer.Option(
+            "--subtypes",
+            help="Use subtypes of boxes (neutrophil) as classes instead of labels (WBC).",
+        ),
+    ] = False,
     seed: SeedOption = 0,
 ) -> None:
     """Create a dataset of cell images.
@@ -114,6 +121,7 @@ def import_(
             groups=groups,
             lab=lab,
             taxonomy=taxonomy,
+            subtypes=subtypes,
             seed=seed,
             progress=progress,
         )

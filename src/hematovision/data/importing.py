@@ -43,6 +43,7 @@ from hematovision.files import ensure_folder, write_text
 from hematovision.images.boxes import MIN_SIDE
 from hematovision.images.crops import BORDER, CONTEXT
 from hematovision.paths import valid_text
+from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress, notify
 from hematovision.taxonomy import FOLDERS, Taxonomy
 
@@ -165,6 +166,7 @@ def import_dataset(
     groups: str | None = None,
     lab: str | None = None,
     taxonomy: Taxonomy | str | None = None,
+    subtypes: bool = False,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ImportReport:
@@ -197,6 +199,9 @@ def import_dataset(
         Name of the lab that the images come from; by default the name of `source`.
     taxonomy : Taxonomy or str, optional
         The classes; see `choose_classes`.
+    subtypes : bool
+        Whether classes are the subtypes of boxes, such as ``neutrophil``, instead of their labels,
+        such as ``WBC``. Boxes without a subtype are not imported; a note has their number.
     seed : int
         Seed of a split by fractions.
     progress : Progress
@@ -223,6 +228,7 @@ def import_dataset(
         names=names,
         lab=valid_text(lab or source.resolve().name),
         taxonomy=taxonomy,
+        subtypes=subtypes,
         split=split,
         choice=parse_split(split, without_wrapper(source) / lists if lists else None),
         groups=groups,
@@ -247,6 +253,7 @@ class _Task:
     names: Sequence[str] | None
     lab: str
     taxonomy: Taxonomy | str | None
+    subtypes: bool
     split: str | None
     choice: SplitChoice | None
     groups: str | None
@@ -259,6 +266,7 @@ class _Task:
         return {
             "annotations": None if self.annotations is None else str(self.annotations),
             "names": None if self.names is None else list(self.names),
+            "subtypes": self.subtypes,
             "split": str(lists.folder) if lists else self.split,
             "groups": self.groups,
             "seed": self.seed,
@@ -315,6 +323,8 @@ def _report(
 def _import_fields(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
     """Crop the cells of annotated fields; return the classes and the result."""
     found = read_fields(task.source, task.format, task.annotations, task.names)
+    if task.subtypes:
+        found = _with_subtypes(found)
     taxonomy = _box_taxonomy(task, found)
     located = locate(found.fields, task.source, task.lab, task.groups, task.choice)
     write = _copy_whole if found.whole else _crop
@@ -324,6 +334,20 @@ def _import_fields(task: _Task, folder: Path) -> tuple[Taxonomy, Written]:
         problems=(*found.problems, *located.problems, *written.problems),
         notes=(*found.notes, *located.notes, *written.notes),
     )
+
+
+def _with_subtypes(found: Annotations) -> Annotations:
+    """Replace the labels of boxes by their subtypes; leave out boxes without one."""
+    fields = tuple(
+        replace(
+            field,
+            boxes=tuple(replace(box, label=box.subtype) for box in field.boxes if box.subtype),
+        )
+        for field in found.fields
+    )
+    before, after = (sum(len(one.boxes) for one in many) for many in (found.fields, fields))
+    note = f"The subtypes of boxes are the classes: {after} of {counted(before, 'box', 'boxes')}."
+    return replace(found, fields=fields, classes=(), notes=(*found.notes, note))
 
 
 def _crop(task: _Task, located: Located, folder: Path, taxonomy: Taxonomy) -> Written:

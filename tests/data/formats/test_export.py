@@ -1,5 +1,6 @@
 """Cells of an analysis as files for other tools, read back by us and by others."""
 
+import errno
 import json
 import tracemalloc
 import uuid
@@ -13,7 +14,7 @@ import yaml
 from hematovision import images as image_files
 from hematovision.data.formats import read_fields
 from hematovision.data.formats.export import EXPORTS, open_export
-from hematovision.data.formats.writing import class_colours
+from hematovision.data.formats.writing import TextFile, class_colours
 from hematovision.errors import OutputError
 from hematovision.fields.overlay import COLOURS
 from hematovision.images.boxes import round_box
@@ -317,6 +318,21 @@ def test_an_error_leaves_no_incomplete_file(name: str, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_a_full_disk_is_an_error_and_leaves_no_incomplete_file(name: str, tmp_path: Path):
+    class Full:
+        def write(self, data: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="free bytes"), open_export(name, tmp_path) as export:
+        export.field("a.png", 100, 100)
+        files = [value for value in vars(export._writer).values() if isinstance(value, TextFile)]
+        for file in files or [one.text for one in export._writer._files.values()]:
+            file._stream = Full()
+        export.cell(cell("a.png"))
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 @pytest.mark.parametrize("name", EXPORTS)
