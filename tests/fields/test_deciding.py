@@ -1,7 +1,5 @@
 """Decisions: classes by detector and crop classifier, reasons for review, and crops."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -14,7 +12,8 @@ from hematovision.fields.deciding import (
     is_doubtful,
     square,
 )
-from hematovision.model.thresholds import LOW_CONFIDENCE
+from hematovision.model.prediction import RawPredictions
+from hematovision.model.thresholds import LOW_CONFIDENCE, Thresholds
 
 RED, WHITE, PLATELET = range(3)
 FIELD = np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8)
@@ -24,15 +23,15 @@ BOX = np.array([(30, 30, 60, 60)], np.float32)
 class Fixed:
     """A classifier that always predicts the same."""
 
-    def __init__(self, probabilities, classes=("RBC", "WBC", "Platelets"), least=0.9):
+    def __init__(self, probabilities, classes=("RBC", "WBC", "Platelets"), novelty=0.0):
         self.classes, self.size = classes, 32
-        self.thresholds = SimpleNamespace(min_confidence=least)
-        self.seen = []
+        self.thresholds = Thresholds(min_confidence=0.9, max_novelty=2.0)
+        self.seen, self.novelty = [], novelty
         self._probabilities = np.array([probabilities], np.float32)
 
     def predict_batch(self, batch):
         self.seen.append(batch.shape)
-        return SimpleNamespace(probabilities=self._probabilities)
+        return RawPredictions(self._probabilities, np.array([self.novelty], np.float32))
 
 
 def decided(scores, crops=None, subtypes=None, least=0.5):
@@ -96,6 +95,11 @@ def test_only_white_cells_have_a_kind():
 def test_an_uncertain_kind_goes_to_review(probabilities, classes):
     cell = decided((0.02, 0.95, 0.0), None, Fixed(probabilities, classes))
     assert cell.reasons == (UNCERTAIN_KIND,)
+
+
+def test_a_white_cell_unlike_the_training_images_goes_to_review():
+    kinds = Fixed((0.97, 0.03), ("neutrophil", "lymphocyte"), novelty=2.1)
+    assert decided((0.02, 0.95, 0.0), None, kinds).reasons == (UNCERTAIN_KIND,)
 
 
 def test_scores_of_zero_have_shares():

@@ -55,6 +55,10 @@ _REDONE = 0.08
 """The field is analysed again if its red cells differ by more than this from the scale: a window of
 the field was measured, and the red cells of the whole field are more."""
 
+_EDGE = 1.4
+"""A box this close to the border, in pixels at the detector's scale, touches it. In synthetic
+fields as many boxes of cut cells end further inside as boxes of whole cells end nearer."""
+
 _VIEW = 1024  # pixels of the longer side of the window in which focus and stain are measured
 _SAMPLE = 512  # and of the copy in which saturation is
 
@@ -393,7 +397,7 @@ class FieldAnalyzer:
         x0, y0, x1, y1 = region.frame
         scale = region.downsample
         frame = ((x0 - x) / scale, (y0 - y) / scale, (x1 - x) / scale, (y1 - y) / scale)
-        tolerance = max(1.0, context.scale.diameter / self.finder.red_cell_px)
+        tolerance = max(1.0, _EDGE * context.scale.diameter / self.finder.red_cell_px)
         return apply_edge_rule(boxes, frame, self.edges, tolerance=tolerance, circle=context.circle)
 
     def _field(

@@ -11,7 +11,7 @@ from hematovision import images
 from hematovision.fields.rows import CELL_CLASSES
 from hematovision.images.crops import crop
 from hematovision.model.classifier import Classifier
-from hematovision.model.thresholds import LOW_CONFIDENCE
+from hematovision.model.thresholds import LOW_CONFIDENCE, decide
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
 __all__ = [
@@ -113,8 +113,8 @@ class CellClassifier:
         reasons = [reason for reason, applies in tests.items() if applies]
         if best != _WHITE or self._subtypes is None:
             return ClassifiedCell(best, confidence, shares, tuple(reasons))
-        kind, certainty = self._kind(self._subtypes, pixels, box, diameter)
-        if certainty < self._subtypes.thresholds.min_confidence or _is_platelet(kind):
+        kind, certainty, accepted = self._kind(self._subtypes, pixels, box, diameter)
+        if not accepted:
             reasons.append(UNCERTAIN_KIND)
         return ClassifiedCell(best, confidence, shares, tuple(reasons), kind, certainty)
 
@@ -135,12 +135,15 @@ class CellClassifier:
         pixels: NDArray[np.uint8],
         box: NDArray[np.float32],
         diameter: float,
-    ) -> tuple[str, float]:
-        """Return the kind of a white cell and its probability."""
+    ) -> tuple[str, float, bool]:
+        """Return the kind of a white cell, its probability, and whether it is accepted."""
         cell = images.fit(square(pixels, box, FRAMING * diameter), subtypes.size)
-        probabilities = subtypes.predict_batch(cell[None]).probabilities[0]
-        best = int(probabilities.argmax())
-        return subtypes.classes[best], float(probabilities[best])
+        raw = subtypes.predict_batch(cell[None])
+        best = int(raw.probabilities[0].argmax())
+        kind, certainty = subtypes.classes[best], float(raw.probabilities[0][best])
+        decision = decide(certainty, float(raw.novelty[0]), subtypes.thresholds)
+        is_white = RBC_WBC_PLATELETS.find(kind) != "Platelets"
+        return kind, certainty, is_white and decision.decision == "accepted"
 
 
 def is_doubtful(scores: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -177,7 +180,3 @@ def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> 
     columns = np.arange(left, left + length).clip(0, width - 1)
     part: NDArray[np.uint8] = pixels[rows][:, columns]
     return part
-
-
-def _is_platelet(kind: str) -> bool:
-    return RBC_WBC_PLATELETS.find(kind) == "Platelets"
