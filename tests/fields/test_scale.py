@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from discs import BACKGROUND, DiscFinder, disc_field
-from hematovision.fields.scale import Scale, find_scale, given_scale, red_cell_diameter, unclipped
+from hematovision.fields.aperture import find_circle
+from hematovision.fields.edges import Circle
+from hematovision.fields.scale import (
+    Scale,
+    clear_of_border,
+    find_scale,
+    given_scale,
+    red_cell_diameter,
+    unclipped,
+)
 from hematovision.fields.tiles import FieldImage
 from hematovision.model.detector import Detections
 from hematovision.model.preprocessing import white_point
@@ -80,3 +89,24 @@ def test_the_diameter_is_the_median_of_the_cells_clear_of_the_border():
     assert clear.tolist() == [False, True, True, False]
     assert red_cell_diameter(found, clear) == 35.0
     assert red_cell_diameter(found, np.zeros(4, bool)) is None
+
+
+def test_cells_cut_by_the_circle_are_not_measured():
+    boxes = np.array([(50, 50, 86, 90), (50, 50, 82, 82), (0, 9, 20, 49)], np.float32)
+    field = FieldImage(np.zeros((200, 100, 3), np.uint8), BACKGROUND, Circle(60, 60, 30))
+    whole = (0, 0, 100, 200)
+    assert clear_of_border(field, boxes, (100, 200), whole).tolist() == [False, True, False]
+    shifted = clear_of_border(field, boxes - 20, (100, 200), (20, 20, 100, 200))
+    assert shifted.tolist() == [False, True, False]
+
+
+def test_a_circle_does_not_become_a_red_cell():
+    field = disc_field((600, 600), 45, seed=2, spacing=1.4)
+    ys, xs = np.mgrid[:600, :600]
+    image = np.full((800, 1000, 3), 6, np.uint8)
+    inside = np.hypot(xs - 300, ys - 300) < 290
+    image[100:700, 200:800][inside] = field.image[inside]
+    circle = find_circle(image)
+    finder = DiscFinder()
+    scale, _ = find_scale(finder, FieldImage(image, BACKGROUND, circle))
+    assert scale.diameter == pytest.approx(45, rel=0.06)

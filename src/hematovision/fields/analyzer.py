@@ -32,10 +32,10 @@ from hematovision.fields.rows import (
 from hematovision.fields.scale import (
     Scale,
     Sighting,
+    clear_of_border,
     find_scale,
     given_scale,
     red_cell_diameter,
-    unclipped,
 )
 from hematovision.fields.tiles import FieldImage, detect
 from hematovision.images.geometry import check_rgb
@@ -348,13 +348,16 @@ class FieldAnalyzer:
             found = detect(self.finder, field, size)
             measured = self._diameter(field, found, size)
         if measured is None:
-            return found, size, context
+            reds = found.labels == self.finder.classes.index("RBC")
+            unknown = context.scale if reds.any() else replace(context.scale, source="none")
+            return found, size, replace(context, scale=unknown)
         return found, size, replace(context, scale=replace(context.scale, diameter=measured))
 
     def _diameter(
         self, field: FieldImage, found: Detections, size: tuple[int, int]
     ) -> float | None:
-        reds = (found.labels == self.finder.classes.index("RBC")) & unclipped(found.boxes, size)
+        reds = found.labels == self.finder.classes.index("RBC")
+        reds &= clear_of_border(field, found.boxes, size, (0, 0, *size))
         measured = red_cell_diameter(found, reds)
         return None if measured is None else measured * field.width / size[0]
 
@@ -450,7 +453,8 @@ class FieldAnalyzer:
         view = field.window(size, (low[0], low[1], high[0], high[1]))
         middle = (reds[:, :2] + reds[:, 2:]) / 2
         seen = reds[((middle >= low) & (middle < high)).all(axis=1)] - np.tile(low, 2)
-        return quality.measure(view, _sample(field.pixels), reds, seen.astype(np.float32))
+        raw = _sample(_visible(field.pixels, field.circle))
+        return quality.measure(view, raw, reds, seen.astype(np.float32))
 
 
 def _row(name: str, cell: ClassifiedCell, box: NDArray[np.float64], edges: Edges) -> CellRow:

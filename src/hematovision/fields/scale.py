@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.fields.tiles import FieldImage
-from hematovision.model.detector import CellFinder, Detections
+from hematovision.model.detector import PADDING, CellFinder, Detections
 
 __all__ = [
-    "LARGEST", "RED_CELL_UM", "SMALLEST", "Scale", "ScaleSource", "Sighting", "find_scale",
-    "given_scale", "look", "red_cell_diameter", "unclipped",
+    "LARGEST", "RED_CELL_UM", "SMALLEST", "Scale", "ScaleSource", "Sighting", "Window",
+    "clear_of_border", "find_scale", "given_scale", "look", "red_cell_diameter", "unclipped",
 ]  # fmt: skip
 
 RED_CELL_UM = 7.2
@@ -29,6 +29,9 @@ RED_CELL_UM = 7.2
 
 SMALLEST, LARGEST = 10.0, 700.0
 """Diameters of red cells, in pixels, between which the scale is searched."""
+
+Window: TypeAlias = tuple[int, int, int, int]
+"""``(x_min, y_min, x_max, y_max)`` in a scaled field, in whole pixels."""
 
 ScaleSource: TypeAlias = Literal["red cells", "--rbc-diameter", "--um-per-px", "metadata", "none"]
 
@@ -90,6 +93,22 @@ def unclipped(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.b
     """Return which boxes (N, 4) are clear of the border of an image of `size` (width, height)."""
     limits = np.array(size, np.float32) - _BORDER
     return np.asarray((boxes[:, :2] > _BORDER).all(axis=1) & (boxes[:, 2:] < limits).all(axis=1))
+
+
+def clear_of_border(
+    field: FieldImage, boxes: NDArray[np.float32], size: tuple[int, int], window: Window
+) -> NDArray[np.bool_]:
+    """Return which boxes are clear of the border of a window of a field, and of its circle.
+
+    `boxes` (N, 4) are in pixels of the field scaled to `size`, from the window's corner.
+    """
+    x0, y0, x1, y1 = window
+    clear = unclipped(boxes, (x1 - x0, y1 - y0))
+    if field.circle is not None:
+        factor = field.width / size[0]
+        placed = (boxes + np.array((x0, y0, x0, y0), np.float32)) * np.float32(factor)
+        clear &= field.circle.distance(placed) < field.circle.radius - _BORDER * factor
+    return clear
 
 
 def red_cell_diameter(found: Detections, reds: NDArray[np.bool_]) -> float | None:
@@ -178,7 +197,10 @@ def find_scale(finder: CellFinder, field: FieldImage) -> tuple[Scale, Sighting |
 
 
 def _starts(field: FieldImage) -> list[float]:
-    usual = min(max(_USUAL * min(field.width, field.height), 2 * SMALLEST), LARGEST / 2)
+    side = min(field.width, field.height)
+    if field.circle is not None:
+        side = min(side, round(2 * field.circle.radius))
+    usual = min(max(_USUAL * side, 2 * SMALLEST), LARGEST / 2)
     steps = sorted(range(-8, 9), key=lambda step: (abs(step), step))
     every = [usual * _STEP**step for step in steps]
     return [one for one in every if SMALLEST / 1.2 <= one <= LARGEST * 1.2]
@@ -221,14 +243,16 @@ def look(
     confidences: list[NDArray[np.float32]] = []
     pixels, covered, is_whole, found = 0, 0.0, False, Detections.empty(len(finder.classes))
     for box in _windows(size, finder.multiple, side):
-        found = finder.distinct(finder.candidates(field.window(size, box)))
+        view = field.window(size, box)
+        found = finder.distinct(finder.candidates(view))
         extent = (box[2] - box[0], box[3] - box[1])
         is_whole = extent == size
         sure = found[found.confidence >= _SURE]
-        red = (sure.labels == finder.classes.index("RBC")) & unclipped(sure.boxes, extent)
+        red = sure.labels == finder.classes.index("RBC")
+        red &= clear_of_border(field, sure.boxes, size, box)
         widths.append((sure.boxes[red, 2:] - sure.boxes[red, :2]).mean(axis=1))
         confidences.append(sure.confidence[red])
-        pixels += extent[0] * extent[1]
+        pixels += int((view != PADDING).any(axis=2).sum()) if field.circle else view.size // 3
         covered += float((sure.boxes[:, 2:] - sure.boxes[:, :2]).prod(axis=1).sum())
         if sum(map(len, widths)) >= enough:
             break
@@ -242,13 +266,11 @@ def look(
         reds=len(width),
         measured=float(np.median(width)) * factor if len(width) else 0.0,
         confidence=float(confidence.mean()) if len(width) else 0.0,
-        cover=min(1.0, covered / pixels),
+        cover=min(1.0, covered / max(pixels, 1)),
     )
 
 
-def _windows(
-    size: tuple[int, int], multiple: int, side: int
-) -> Iterable[tuple[int, int, int, int]]:
+def _windows(size: tuple[int, int], multiple: int, side: int) -> Iterable[Window]:
     """Return the windows to search: the whole field, or up to three in a diagonal."""
     if size[0] * size[1] <= side**2 and max(size) <= 2 * side:
         return [(0, 0, *size)]

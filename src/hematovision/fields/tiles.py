@@ -33,6 +33,10 @@ _IN_MEMORY = 2**26
 """Pixels of a scaled field that are kept; a larger one is scaled tile by tile."""
 
 
+_AT_ONCE = 2**22
+"""Pixels of the field that are scaled together: 16 MB in Pillow's format."""
+
+
 class FieldImage:
     """A field, white-balanced, that can be scaled as a whole or in windows.
 
@@ -77,6 +81,10 @@ class FieldImage:
         x0, y0, x1, y1 = box or (0, 0, *size)
         across, down = self.width / size[0], self.height / size[1]
         grows = across < 1 or down < 1
+        if (x1 - x0) * (y1 - y0) * across * down > _AT_ONCE and y1 - y0 > 1:
+            middle = (y0 + y1) // 2
+            halves = ((x0, y0, x1, middle), (x0, middle, x1, y1))
+            return np.concatenate([self.window(size, half) for half in halves])
         near = 3 + math.ceil(max(across, down))  # pixels that the interpolation reaches beyond
         left, top = max(0, int(x0 * across) - near), max(0, int(y0 * down) - near)
         right = min(self.width, math.ceil(x1 * across) + near)
@@ -84,14 +92,15 @@ class FieldImage:
         part = Image.fromarray(np.ascontiguousarray(self.pixels[top:bottom, left:right]))
         edges = (x0 * across - left, y0 * down - top, x1 * across - left, y1 * down - top)
         limits = (part.width, part.height) * 2
-        scaled = part.point(self._table).resize(
+        scaled = (part.point(self._table) if grows else part).resize(
             (x1 - x0, y1 - y0),
             Image.Resampling.BICUBIC if grows else Image.Resampling.BOX,
             box=tuple(
                 min(max(edge, 0.0), limit) for edge, limit in zip(edges, limits, strict=True)
             ),
         )
-        return self._masked(np.array(scaled), (x0, y0), across, down)
+        balanced = scaled if grows else scaled.point(self._table)  # whichever has fewer pixels
+        return self._masked(np.array(balanced), (x0, y0), across, down)
 
     def _masked(
         self, window: NDArray[np.uint8], origin: tuple[int, int], across: float, down: float
