@@ -335,6 +335,28 @@ def test_a_full_disk_is_an_error_and_leaves_no_incomplete_file(name: str, tmp_pa
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
+def test_a_disk_that_is_full_at_the_end_is_an_error_too(tmp_path: Path):
+    class Full:
+        def write(self, data: bytes) -> None:
+            pass
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="free bytes"), open_export("coco", tmp_path) as export:
+        export._writer._files[None].text._stream = Full()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_without_a_common_folder_keep_their_paths(tmp_path: Path):
+    images = ["/a/1.png", "b/1.png"]
+    with open_export("yolo", tmp_path, images=images) as export:
+        for image in images:
+            export.field(image, 100, 100)
+    files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.txt")}
+    assert files == {"labels/a/1.txt", "labels/b/1.txt"}
+
+
 @pytest.mark.parametrize("name", EXPORTS)
 def test_a_folder_that_cannot_be_written_is_an_error(name: str, tmp_path: Path):
     (tmp_path / "out").write_text("a file")
