@@ -170,7 +170,7 @@ class TestRegions:
     def test_the_side_follows_the_scale(self):
         assert slides._side(None, 1.0) == 2048
         assert slides._side(0.1, 1.0) == 3072
-        assert slides._side(0.25, 1.0) == 1024
+        assert slides._side(0.25, 1.0) == 1216
         assert slides._side(0.05, 4.0) == 1536
 
 

@@ -303,8 +303,12 @@ class FieldAnalyzer:
         """
         check_rgb(pixels)
         field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
-        size = field.size(self.finder.multiple / self.grid(context))
-        found = detect(self.finder, field, size)
+        step, multiple = self.grid(context), self.finder.multiple
+        size = field.size(multiple / step)
+        x0, y0 = (value // step * multiple for value in region.core[:2])
+        x1, y1 = (-(-value // step) * multiple for value in region.core[2:])
+        within = (x0, y0, min(x1, size[0]), min(y1, size[1]))
+        found = detect(self.finder, field, size, within=within)
         return self._rows(field, found, size, context, name, region)
 
     def unreadable(self, name: str, reason: str) -> AnalysisRow:

@@ -32,13 +32,14 @@ from hematovision.fields.rows import SKIPPED, AnalysisRow, CellRow, FieldRow
 from hematovision.fields.scale import RED_CELL_UM
 from hematovision.fields.tiles import MARGIN
 from hematovision.images.slides import Slide, is_slide, open_slide
+from hematovision.model.session import usable_cpus
 from hematovision.regions import Region
 from hematovision.rows import Schema
 
 __all__ = ["FileAnalyzer", "find_regions"]
 
 _SCALED = 1536
-_SMALLEST, _LARGEST = 1024, 3072
+_SMALLEST, _LARGEST = 512, 3072
 """Sides of a region: about `_SCALED` pixels at the detector's scale, if the scale is stated."""
 
 _UM_PER_COARSE = 2.4
@@ -124,7 +125,7 @@ def _side(um_per_px: float | None, downsample: float) -> int:
     if um_per_px is None:
         return 2048
     red_cell = RED_CELL_UM / (um_per_px * downsample)
-    side = 512 * round(_SCALED * red_cell / 36 / 512)
+    side = 64 * round(_SCALED * red_cell / 36 / 64)
     return min(max(side, _SMALLEST), _LARGEST)
 
 
@@ -222,6 +223,8 @@ class FileAnalyzer:
         self._contexts: dict[Path, FieldContext] = {}
         self._locks: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
+        # A region takes 0.5 GB, and computes for seconds: no more at once than there are CPUs.
+        self._turns = threading.BoundedSemaphore(min(self.threads, usable_cpus()))
 
     @property
     def identity(self) -> Mapping[str, str | float]:
@@ -252,7 +255,7 @@ class FileAnalyzer:
             If it cannot be read.
         """
         if isinstance(source, Region):
-            with _opened(source.path) as slide:
+            with self._turns, _opened(source.path) as slide:
                 return None, self._analyze(slide, source, name)
         if isinstance(source, str | Path) and (self.area or is_slide(source)):
             return None, self._analyze_all(Path(source), name)
@@ -265,7 +268,7 @@ class FileAnalyzer:
         return AnalysisRow(FieldRow.unreadable(name, reason, region.box))
 
     def _analyze_all(self, path: Path, name: str) -> list[AnalysisRow]:
-        with _opened(path) as slide:
+        with self._turns, _opened(path) as slide:
             grid = _make_grid(slide, level=self.level, area=self.area)
             regions = (grid.region(path, box) for box in grid)
             return [row for region in regions for row in self._analyze(slide, region, name)]

@@ -26,6 +26,10 @@ CORE = 768
 MARGIN = 160
 """Width of the margin around a core, likewise: 4.4 red cells, or about 2.5 white ones."""
 
+_RING = 96
+"""How far around a region cells are found, too: more than the reach of suppression, which compares
+cells of up to 2.5 red cells."""
+
 _WHOLE = 1024
 """A field with at most this side at the detector's scale is not cut into tiles."""
 
@@ -121,41 +125,69 @@ class Tile(NamedTuple):
 
 
 def tiles(
-    size: tuple[int, int], *, multiple: int, core: int = 0, margin: int = 0
+    size: tuple[int, int],
+    *,
+    multiple: int,
+    core: int = 0,
+    margin: int = 0,
+    within: tuple[int, int, int, int] | None = None,
 ) -> Iterator[Tile]:
     """Yield the tiles of a scaled field of `size` (width, height), row by row.
 
     Every tile starts at a multiple of `multiple`, so that the network samples it like the whole
-    field. `core` and `margin` default to `CORE` and `MARGIN`.
+    field. `core` and `margin` default to `CORE` and `MARGIN`. With `within`, a box that starts at
+    multiples too, the cores are those of this part and a ring around it.
     """
     width, height = size
     if max(size) <= _WHOLE and not core:
         yield Tile((0, 0, width, height), (0, 0, width, height))
         return
-    side, around = (
-        multiple * math.ceil(length / multiple) for length in (core or CORE, margin or MARGIN)
-    )
-    for y in range(0, height, side):
-        for x in range(0, width, side):
-            inner = (x, y, min(x + side, width), min(y + side, height))
+    x0, y0, x1, y1 = within or (0, 0, width, height)
+    ring = _RING if within else 0
+    around = multiple * math.ceil((margin or MARGIN) / multiple)
+    for top, bottom in _cuts(y0, y1, core or CORE, multiple, even=within is not None):
+        for left, right in _cuts(x0, x1, core or CORE, multiple, even=within is not None):
             yield Tile(
-                inner,
                 (
-                    max(0, x - around),
-                    max(0, y - around),
-                    min(width, x + side + around),
-                    min(height, y + side + around),
+                    max(0, left - ring * (left == x0)),
+                    max(0, top - ring * (top == y0)),
+                    min(width, right + ring * (right == x1)),
+                    min(height, bottom + ring * (bottom == y1)),
+                ),
+                (
+                    max(0, left - around),
+                    max(0, top - around),
+                    min(width, right + around),
+                    min(height, bottom + around),
                 ),
             )
 
 
+def _cuts(
+    start: int, stop: int, longest: int, multiple: int, *, even: bool
+) -> list[tuple[int, int]]:
+    """Cut a range into parts of up to `longest`, of about the same length if `even`."""
+    length = (stop - start) / math.ceil((stop - start) / longest) if even else longest
+    step = multiple * math.ceil(length / multiple)
+    return [(at, min(at + step, stop)) for at in range(start, stop, step)]
+
+
 def detect(
-    finder: CellFinder, field: FieldImage, size: tuple[int, int], *, core: int = 0, margin: int = 0
+    finder: CellFinder,
+    field: FieldImage,
+    size: tuple[int, int],
+    *,
+    core: int = 0,
+    margin: int = 0,
+    within: tuple[int, int, int, int] | None = None,
 ) -> Detections:
-    """Find the cells of a field scaled to `size`; boxes are in pixels of the scaled field."""
+    """Find the cells of a field scaled to `size`; boxes are in pixels of the scaled field.
+
+    With `within`, those in this part of it, and some around it; see `tiles`.
+    """
     found = []
     whole = field.window(size) if size[0] * size[1] <= _IN_MEMORY else None
-    for tile in tiles(size, multiple=finder.multiple, core=core, margin=margin):
+    for tile in tiles(size, multiple=finder.multiple, core=core, margin=margin, within=within):
         x0, y0, x1, y1 = tile.outer
         window = field.window(size, tile.outer) if whole is None else whole[y0:y1, x0:x1]
         found.append(_own(finder.candidates(window), tile, finder.stride))

@@ -143,7 +143,9 @@ class Detector:
         assert detection is not None
         self.bundle = bundle
         name = str(bundle.folder / ONNX)
-        self._session = open_session(bundle.read(ONNX), bundle.external_weights(), name=name)
+        self._session = open_session(
+            bundle.read(ONNX), bundle.external_weights(), name=name, any_size=True
+        )
         channels = read_detector_ports(self._session, len(self.classes), name=name)
         if bundle.manifest.outputs and dict(bundle.manifest.outputs) != channels:
             raise BundleError(
