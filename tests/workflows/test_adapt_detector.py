@@ -13,7 +13,7 @@ from hematovision.errors import DatasetError
 from hematovision.model.bundle import ONNX, read_bundle, seal_self_test, write_bundle
 from hematovision.model.detector import Detector
 from hematovision.model.preprocessing import DARKEST_WHITE, WHITE
-from hematovision.workflows.adapt import AdaptDetectorResult, adapt
+from hematovision.workflows.adapt import AdaptDetectorResult, FieldSource, adapt
 from tiny_detector import DETECTION, MANIFEST, tiny_graph
 
 SIDE, STEP, BLOB = 480, 80, 8
@@ -140,6 +140,19 @@ def test_too_few_fields_are_an_error(detector, tmp_path):
     with pytest.raises(DatasetError, match=r"4 readable annotated fields.*at least 5"):
         adapt(detector, fields, out=tmp_path / "run")
     assert not (tmp_path / "run" / "bundle.json").exists()
+
+
+def test_the_boxes_may_be_elsewhere(detector, tmp_path):
+    fields = write_lab(tmp_path / "fields", {"RBC": 0.75}, n=5)
+    boxes = (fields / "annotations.csv").rename(tmp_path / "boxes.csv")
+    source = FieldSource(format="csv", annotations=boxes, lab="Tehran")
+    run = adapt(detector, fields, out=tmp_path / "run", fields=source).folder
+    assert read_bundle(run).manifest.data["labs"] == ["Tehran"]
+
+
+def test_options_for_fields_are_for_detectors(colour_model, tmp_path):
+    with pytest.raises(DatasetError, match="is a classifier"):
+        adapt(colour_model, tmp_path, out=tmp_path / "run", fields=FieldSource(lab="Tehran"))
 
 
 def test_a_detector_needs_labels(detector, tmp_path):

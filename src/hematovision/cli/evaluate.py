@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from hematovision.evaluation.detection import DetectionMetrics
     from hematovision.evaluation.metrics import Metrics
 
-__all__ = ["ModelArgument", "compare", "evaluate", "show_metrics", "show_notes"]
+__all__ = [
+    "BoxesOption", "FormatOption", "LabOption", "ModelArgument", "NamesOption", "compare",
+    "evaluate", "show_metrics", "show_notes", "split_names",
+]  # fmt: skip
 
 _BASELINES = {
     "most_frequent_class": "always the most frequent class",
@@ -50,6 +53,18 @@ BoxesOption = Annotated[
         metavar="FOLDER", help="Fields: folder or file with the boxes, if outside DATASET."
     ),
 ]
+NamesOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,C", help="Fields: names of classes 0, 1, 2, ... (YOLO)."),
+]
+LabOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Fields: the lab that made the images.")
+]
+
+
+def split_names(names: str | None) -> tuple[str, ...] | None:
+    """Return the names of `NamesOption`."""
+    return tuple(name.strip() for name in names.split(",")) if names else None
 
 
 def evaluate(
@@ -76,13 +91,8 @@ def evaluate(
     ] = None,
     format_: FormatOption = None,
     annotations: BoxesOption = None,
-    names: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,C", help="Fields: names of classes 0, 1, 2, ... (YOLO)."),
-    ] = None,
-    lab: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Fields: the lab that made the images.")
-    ] = None,
+    names: NamesOption = None,
+    lab: LabOption = None,
     known_scale: Annotated[
         bool,
         typer.Option(
@@ -112,7 +122,7 @@ def evaluate(
     options = DetectionOptions(
         format=format_,
         annotations=annotations,
-        names=tuple(name.strip() for name in names.split(",")) if names else None,
+        names=split_names(names),
         lab=lab,
         known_scale=known_scale,
         detector_only=detector_only,

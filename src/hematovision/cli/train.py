@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hematovision.cli.datasets import DatasetArgument, SeedOption, TaxonomyOption
-from hematovision.cli.evaluate import ModelArgument, show_metrics, show_notes
+from hematovision.cli.evaluate import (
+    BoxesOption,
+    FormatOption,
+    LabOption,
+    ModelArgument,
+    NamesOption,
+    show_metrics,
+    show_notes,
+    split_names,
+)
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import echo, exit_if_refused, show_next, show_table
 from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE
@@ -18,8 +27,8 @@ from hematovision.plurals import counted
 
 if TYPE_CHECKING:
     from hematovision.reporting.adaptation import PredictionChanges
-    from hematovision.reporting.detector_adaptation import DetectorChanges
     from hematovision.training.curve import CurvePoint
+    from hematovision.workflows.adapt import AdaptDetectorResult
 
 __all__ = ["adapt", "demo", "export", "train"]
 
@@ -143,6 +152,10 @@ def adapt(
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="Ignore folder names: the images have no labels.")
     ] = False,
+    format_: FormatOption = None,
+    annotations: BoxesOption = None,
+    names: NamesOption = None,
+    lab: LabOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Adapt a model to another lab.
@@ -154,18 +167,23 @@ def adapt(
     scale are fitted, and kept where that doesn't improve results on fields held out.
     """
     _hush_tensorflow()
-    from hematovision.workflows.adapt import AdaptDetectorResult
+    from hematovision.workflows.adapt import AdaptDetectorResult, FieldSource
     from hematovision.workflows.adapt import adapt as run
 
+    source = FieldSource(format_, annotations, split_names(names), lab)
+    fields = None if source == FieldSource() else source
     with progress_bar() as progress:
-        result = run(model, folder, out=out, unlabelled=unlabelled, seed=seed, progress=progress)
+        result = run(
+            model,
+            folder,
+            out=out,
+            unlabelled=unlabelled,
+            fields=fields,
+            seed=seed,
+            progress=progress,
+        )
     if isinstance(result, AdaptDetectorResult):
-        _show_detector(result.changes)
-        show_notes(result.notes)
-        echo(f"Detector: {result.folder}")
-        echo(f"Report: {result.report}")
-        show_next("analyze", "FIELDS", "--detector", result.folder)
-        exit_if_refused(result.refused)
+        _show_detector(result)
         return
     if result.metrics is not None:
         show_metrics(result.metrics)
@@ -212,15 +230,21 @@ def _blocks(text: str) -> int | None:
     )
 
 
-def _show_detector(changes: DetectorChanges) -> None:
+def _show_detector(result: AdaptDetectorResult) -> None:
     """Show the scores of a detector on held-out fields, before and after."""
     from hematovision.reporting.wording import percent
 
+    changes = result.changes
     echo(f"F1 by centre distance on held-out fields ({counted(changes.n, 'field')}):")
     for name, one in changes.classes.items():
         scores = f"{percent(one.before.f1)} -> {percent(one.after.f1)}"
         echo(f"  {name}: {scores}, threshold {one.after.threshold:.3f}")
     echo(f"Factor of boxes: {changes.box_size.factor:.3f}")
+    show_notes(result.notes)
+    echo(f"Detector: {result.folder}")
+    echo(f"Report: {result.report}")
+    show_next("analyze", "FIELDS", "--detector", result.folder)
+    exit_if_refused(result.refused)
 
 
 def _show_changes(changes: PredictionChanges) -> None:

@@ -58,9 +58,13 @@ with needs_extra("train", "Adapting a model"):
         write_evaluated,
         write_unevaluated,
     )
-    from hematovision.workflows.adapt.detector import AdaptDetectorResult, adapt_detector
+    from hematovision.workflows.adapt.detector import (
+        AdaptDetectorResult,
+        FieldSource,
+        adapt_detector,
+    )
 
-__all__ = ["AdaptDetectorResult", "AdaptResult", "adapt", "adapt_classifier"]
+__all__ = ["AdaptDetectorResult", "AdaptResult", "FieldSource", "adapt", "adapt_classifier"]
 
 _LEAST_UNLABELLED = 20
 _LEAST_LABELLED = 10
@@ -136,6 +140,7 @@ def adapt(
     *,
     out: Path,
     unlabelled: bool = False,
+    fields: FieldSource | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> AdaptResult | AdaptDetectorResult:
@@ -154,6 +159,8 @@ def adapt(
         The run folder to create; must be new or empty.
     unlabelled : bool
         Whether to ignore folder names and treat all images as unlabelled.
+    fields : FieldSource, optional
+        How to read annotated fields; by default the format is detected.
     seed : int
         Breaks ties between the folds of the cross-validation.
     progress : Progress
@@ -188,7 +195,14 @@ def adapt(
                 "fields, and leave out --unlabelled."
             )
         with claimed_folder(out, inputs=[folder]):
-            return adapt_detector(bundle, folder, out=out, seed=seed, progress=progress)
+            return adapt_detector(
+                bundle, folder, out=out, source=fields, seed=seed, progress=progress
+            )
+    if fields is not None:
+        raise DatasetError(
+            f"{bundle.name} is a classifier, adapted to single-cell images. The options for "
+            "annotated fields are for detectors, such as blood-fields."
+        )
     return adapt_classifier(
         model, folder, out=out, unlabelled=unlabelled, seed=seed, progress=progress
     )

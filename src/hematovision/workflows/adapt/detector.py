@@ -52,7 +52,7 @@ from hematovision.workflows.adapt.field_peaks import (
     with_detection,
 )
 
-__all__ = ["AdaptDetectorResult", "adapt_detector"]
+__all__ = ["AdaptDetectorResult", "FieldSource", "adapt_detector"]
 
 ADAPTATION, CARD = "adaptation.json", "MODEL_CARD.md"
 
@@ -129,8 +129,24 @@ class _Fields:
         return np.array(rows, np.int64)
 
 
+@dataclass(frozen=True)
+class FieldSource:
+    """How to read annotated fields, as in `read_labelled_fields`."""
+
+    format: str | None = None
+    annotations: Path | None = None
+    names: tuple[str, ...] | None = None
+    lab: str | None = None
+
+
 def adapt_detector(
-    bundle: Bundle, folder: Path, *, out: Path, seed: int = 0, progress: Progress = no_progress
+    bundle: Bundle,
+    folder: Path,
+    *,
+    out: Path,
+    source: FieldSource | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
 ) -> AdaptDetectorResult:
     """Adapt a detector to annotated fields of a lab; see `adapt`.
 
@@ -138,7 +154,7 @@ def adapt_detector(
     is not used. Raises `DatasetError` if there are fewer than five readable fields, or no class
     with ten annotated cells.
     """
-    data = read_labelled_fields(folder, taxonomy=bundle.taxonomy)
+    data = read_labelled_fields(folder, taxonomy=bundle.taxonomy, **vars(source or FieldSource()))
     chosen = data.with_fields(field for field in data if field.split != "test")
     _check_enough(len(chosen), folder)
     seen, refused = look(bundle, chosen.fields, progress, "finding cells")
