@@ -22,8 +22,8 @@ def test_cores_share_out_the_field_and_start_at_multiples():
 
 
 def test_an_ordinary_field_is_one_tile():
-    assert len(list(tiles((1024, 768), multiple=32))) == 1
-    assert len(list(tiles((1025, 768), multiple=32))) == 2
+    assert len(list(tiles((896, 768), multiple=32))) == 1
+    assert len(list(tiles((897, 768), multiple=32))) == 4
 
 
 def test_margins_hold_one_and_a_half_white_cells():

@@ -20,17 +20,20 @@ from hematovision.model.preprocessing import DARKEST_WHITE, WHITE
 
 __all__ = ["CORE", "MARGIN", "FieldImage", "Tile", "detect", "tiles"]
 
-CORE = 768
-"""Side of a tile's core in pixels of the detector's input, a multiple of `CellFinder.multiple`."""
+CORE = 512
+"""Side of a tile's core in pixels of the detector's input, a multiple of `CellFinder.multiple`. With
+its margins a tile has 896 pixels, which take 270 MB."""
 
-MARGIN = 160
-"""Width of the margin around a core, likewise: 4.4 red cells, or about 2.5 white ones."""
+MARGIN = 192
+"""Width of the margin around a core, likewise: 2.5 white cells or more. The heat of the bundled
+detector depends on the pixels up to 160 away: further inside, a tile's heat is that of the whole
+field, bit for bit."""
 
 _RING = 96
 """How far around a region cells are found, too: more than the reach of suppression, which compares
 cells of up to 2.5 red cells."""
 
-_WHOLE = 1024
+_WHOLE = CORE + 2 * MARGIN
 """A field with at most this side at the detector's scale is not cut into tiles."""
 
 _IN_MEMORY = 2**26
