@@ -21,8 +21,9 @@ from hematovision.model.preprocessing import DARKEST_WHITE, WHITE
 __all__ = ["CORE", "MARGIN", "FieldImage", "Tile", "detect", "tiles"]
 
 CORE = 512
-"""Side of a tile's core in pixels of the detector's input, a multiple of `CellFinder.multiple`. With
-its margins a tile has 896 pixels, which take 270 MB."""
+"""Side of a tile's core in pixels of the detector's input, a multiple of `CellFinder.multiple`.
+
+With its margins a tile has 896 pixels, which take 270 MB."""
 
 MARGIN = 192
 """Width of the margin around a core, likewise: 2.5 white cells or more. The heat of the bundled
