@@ -118,6 +118,11 @@ pbc8-backbone: $(VENV)/ready-dev ## train the weights of pbc8 from the shipped o
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m recipes.hematology_backbone.pbc8 --data "$(DATA)" --work runs/recipes
 
+.PHONY: field-score
+field-score: $(VENV)/ready-dev ## train the network that notices whole fields (then run bundled-models)
+	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
+	$(PY) -m recipes.whole_fields.recipe --data "$(DATA)" --work runs/recipes
+
 .PHONY: bundled-models
 bundled-models: $(VENV)/ready-dev ## train the bundled models from the shipped weights (minutes to an hour)
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt

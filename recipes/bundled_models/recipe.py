@@ -98,7 +98,13 @@ def _package(run: Path, folder: Path, *, shared: bool) -> None:
     graph, manifest = bundle.read(ONNX), bundle.manifest
     if shared:
         parts = read_classifier_graph(graph)
-        graph = classifier_graph(parts.weights, parts.head, parts.novelty, external=SHARED_WEIGHTS)
+        graph = classifier_graph(
+            parts.weights,
+            parts.head,
+            parts.novelty,
+            external=SHARED_WEIGHTS,
+            field_score=parts.field_score,
+        )
         backbone = BackboneRef("hematology", parts.weights.sha256, shared=True)
         manifest = replace(manifest, backbone=backbone)
     shutil.rmtree(folder, ignore_errors=True)

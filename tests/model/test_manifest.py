@@ -122,6 +122,9 @@ def test_a_missing_key_is_named(key):
         ("thresholds/min_confidence", 1.01),
         ("thresholds/min_confidence", None),
         ("thresholds/max_novelty", "high"),
+        ("thresholds/max_field", "high"),
+        ("thresholds/max_field", -1),
+        ("thresholds/max_field", None),
         ("backbone/sha256", "A" * 64),
         ("backbone/sha256", "a" * 63),
         ("backbone/file", "../hematology.weights"),
@@ -166,6 +169,13 @@ def test_a_model_may_have_no_novelty_score():
     )
     assert plain.to_json()["thresholds"]["max_novelty"] is None
     assert parse_manifest(plain.to_text().encode()) == plain
+
+
+def test_a_model_may_have_a_limit_of_the_field_score():
+    assert "max_field" not in MANIFEST.to_json()["thresholds"]
+    limited = replace(MANIFEST, thresholds=replace(MANIFEST.thresholds, max_field=0.75))
+    assert limited.to_json()["thresholds"]["max_field"] == 0.75
+    assert parse_manifest(limited.to_text().encode()) == limited
 
 
 def of_schema_2(**changes: object) -> bytes:

@@ -1,5 +1,7 @@
 """Thresholds keep their rates on data with known labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from hematovision.model.thresholds import (
     Thresholds,
     accepts,
     decide,
+    fit_max_field,
     fit_thresholds,
 )
 
@@ -80,7 +83,44 @@ def test_decisions(confidence, novelty, expected):
     assert accepts(both, np.array([novelty]), THRESHOLDS)[0] == (expected[0] == "accepted")
 
 
-@pytest.mark.parametrize("values", [(1.5, 1), (0.5, -1), (0.5, np.nan), (np.nan, 1)])
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (0.5, ("accepted", "")),
+        (0.51, ("review", "several cells: use analyze")),
+        (float("nan"), ("review", "several cells: use analyze")),
+        (None, ("accepted", "")),
+    ],
+)
+def test_a_field_is_sent_to_review(field, expected):
+    thresholds = replace(THRESHOLDS, max_field=0.5)
+    assert decide(0.95, 1.0, thresholds, field) == expected
+    scores = None if field is None else np.array([field])
+    accepted = accepts(np.array([[0.95, 0.05]]), np.array([1.0]), thresholds, scores)
+    assert accepted[0] == (expected[0] == "accepted")
+
+
+def test_the_reasons_are_in_one_order():
+    reason = decide(0.1, 9.0, replace(THRESHOLDS, max_field=0.5), 0.9).reason
+    assert reason == "low confidence; unlike the training images; several cells: use analyze"
+
+
+def test_without_a_limit_no_image_is_a_field():
+    assert THRESHOLDS.max_field == np.inf
+    assert decide(0.95, 1.0, THRESHOLDS, 1.0) == ("accepted", "")
+
+
+def test_the_limit_of_the_field_score_is_raised_for_cells_that_look_like_fields():
+    assert fit_max_field(np.linspace(0, 0.2, 1001)) == 0.5
+    assert fit_max_field(np.linspace(0, 1, 1001)) == pytest.approx(0.99)
+    assert fit_max_field(np.array([0.1, 0.9])) == 0.9
+    probabilities, novelty, labels = predictions(np.full(50, 0.99), np.zeros(50))
+    scores = np.linspace(0, 0.7, 50)
+    assert fit_thresholds(probabilities, novelty, labels, scores).max_field == pytest.approx(0.7)
+    assert fit_thresholds(probabilities, novelty, labels).max_field == np.inf
+
+
+@pytest.mark.parametrize("values", [(1.5, 1), (0.5, -1), (0.5, np.nan), (np.nan, 1), (0.5, 1, -1)])
 def test_thresholds_outside_their_range_are_refused(values):
     with pytest.raises(ModelError, match="min_confidence <= 1"):
         Thresholds(*values)

@@ -17,7 +17,8 @@ def features_of(n: int, seed: int) -> SplitFeatures:
     labels = np.arange(n) % 3
     features = rng.normal(1, 1, (n, 1280)).astype(np.float32)
     features[np.arange(n), labels] += 4
-    return SplitFeatures((), labels, features, np.zeros((n, 3), np.float32), ())
+    zeros = np.zeros((n, 4), np.float32)
+    return SplitFeatures((), labels, features, zeros[:, :3], zeros[:, 3], ())
 
 
 def test_the_curve_rises_with_the_number_of_images(monkeypatch):
@@ -69,9 +70,8 @@ def test_a_class_with_one_image_keeps_it(monkeypatch):
     fake = Mock(return_value=Mock(head=Mock(logits=lambda features: np.zeros((len(features), 4)))))
     monkeypatch.setattr("hematovision.training.fitting.train_head", fake)
     labels = np.array([0] * 20 + [1])
-    train = SplitFeatures(
-        (), labels, np.zeros((21, 1280), np.float32), np.zeros((21, 3), np.float32), ()
-    )
+    zeros = np.zeros((21, 1284), np.float32)
+    train = SplitFeatures((), labels, zeros[:, :1280], zeros[:, :3], zeros[:, 0], ())
     curve = learning_curve(train, train, train, 4, HeadTraining())
     assert [point.per_class for point in curve] == [
         (2, 1, 0, 0), (5, 1, 0, 0), (10, 1, 0, 0), (20, 1, 0, 0),

@@ -13,7 +13,7 @@ from hematovision.training.feature_cache import FeatureCache, open_cache
 
 
 def test_a_row_is_returned_as_it_was_stored():
-    row = np.arange(1283, dtype=np.float32)
+    row = np.arange(1284, dtype=np.float32)
     with open_cache("ab" * 32) as cache:
         cache.put([(b"key", row)])
     with open_cache("ab" * 32) as cache:
@@ -24,7 +24,7 @@ def test_a_row_is_returned_as_it_was_stored():
 def test_stored_keys_are_listed_without_their_rows():
     keys = [bytes([i]) * 33 for i in range(200)]
     with open_cache("ab" * 32) as cache:
-        cache.put((key, np.zeros(1283, np.float32)) for key in keys[::2])
+        cache.put((key, np.zeros(1284, np.float32)) for key in keys[::2])
         cache.put([(keys[1], np.zeros(3, np.float32))])
         assert cache.known(keys) == set(keys[::2])
         assert cache.known([]) == set()
@@ -33,7 +33,7 @@ def test_stored_keys_are_listed_without_their_rows():
 def test_threads_read_and_write_at_once():
     def use(number: int) -> float:
         key = bytes([number]) * 33
-        cache.put([(key, np.full(1283, number, np.float32))])
+        cache.put([(key, np.full(1284, number, np.float32))])
         row = cache.get(key)
         assert row is not None
         return float(row[-1])
@@ -58,7 +58,7 @@ def test_using_a_closed_cache_is_an_output_error():
     with pytest.raises(OutputError, match="cannot be used"):
         cache.known([b"key"])
     with pytest.raises(OutputError, match="cannot be used"):
-        cache.put([(b"key", np.zeros(1283, np.float32))])
+        cache.put([(b"key", np.zeros(1284, np.float32))])
 
 
 def damaged(path: Path, statement: str, *values: object) -> None:
@@ -67,11 +67,11 @@ def damaged(path: Path, statement: str, *values: object) -> None:
 
 
 def test_an_altered_row_is_ignored_with_one_warning(caplog):
-    rows = [(bytes([i]) * 33, np.full(1283, i, np.float32)) for i in range(4)]
+    rows = [(bytes([i]) * 33, np.full(1284, i, np.float32)) for i in range(4)]
     with open_cache("cd" * 32) as cache:
         cache.put(rows)
         path = cache.path
-    stored = bytearray(np.full(1283, 1, "<f4").tobytes() + bytes(4))
+    stored = bytearray(np.full(1284, 1, "<f4").tobytes() + bytes(4))
     damaged(path, "UPDATE features SET row = ? WHERE key = ?", bytes(stored), rows[1][0])
     with closing(sqlite3.connect(path)) as connection:
         (flipped,) = connection.execute(
@@ -91,7 +91,7 @@ def test_an_altered_row_is_ignored_with_one_warning(caplog):
 def test_swapped_rows_are_ignored():
     first, second = b"\1" * 33, b"\2" * 33
     with open_cache("de" * 32) as cache:
-        cache.put([(first, np.zeros(1283, np.float32)), (second, np.ones(1283, np.float32))])
+        cache.put([(first, np.zeros(1284, np.float32)), (second, np.ones(1284, np.float32))])
         path = cache.path
     damaged(path, "UPDATE features SET key = ? WHERE key = ?", b"\3" * 33, first)
     damaged(path, "UPDATE features SET key = ? WHERE key = ?", first, second)

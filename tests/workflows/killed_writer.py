@@ -36,7 +36,10 @@ def trained_model(dataset) -> TrainedModel:
         features = rng.uniform(0, 2, (len(subset), FEATURES)).astype(np.float32)
         colours = rng.uniform(0, 255, (len(subset), 3)).astype(np.float32)
         digests = tuple(f"{i:064x}" for i in range(len(subset)))
-        splits[split] = SplitFeatures(subset.samples, subset.labels, features, colours, digests)
+        fields = np.zeros(len(subset), np.float32)
+        splits[split] = SplitFeatures(
+            subset.samples, subset.labels, features, colours, fields, digests
+        )
     return TrainedModel(
         weights=bundled_weights(),
         head=Head(((rng.normal(0, 0.1, (FEATURES, n)), np.zeros(n)),)),

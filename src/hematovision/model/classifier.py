@@ -32,7 +32,7 @@ from hematovision.taxonomy import Taxonomy
 
 __all__ = ["Classifier"]
 
-_OUTPUTS = ("probabilities", "novelty")
+_SCORES = ("novelty", "field")  # optional outputs, one number per image
 _ATTENTION = "attention"  # models written before 0.2 lack this output
 
 
@@ -56,6 +56,9 @@ class Classifier:
     scores_novelty : bool
         Whether the model has a novelty score. Without it, `Prediction.novelty` is None,
         `RawPredictions.novelty` is 0, and there is no novelty threshold.
+    scores_fields : bool
+        Whether the model has a field score, so that it sends whole fields to review. Models
+        written before 0.3 have none: `RawPredictions.field` is None, and there is no threshold.
     size : int
         Width and height of the model's input in pixels.
 
@@ -92,8 +95,9 @@ class Classifier:
         check_outputs(ports, {"probabilities": (len(self.classes),)}, name=name)
         self.size = ports.size
         self.explains = _ATTENTION in ports.outputs
-        self.scores_novelty = "novelty" in ports.outputs
-        self._outputs = _OUTPUTS if self.scores_novelty else _OUTPUTS[:1]
+        self._scores = tuple(name for name in _SCORES if name in ports.outputs)
+        self.scores_novelty, self.scores_fields = (name in self._scores for name in _SCORES)
+        self._outputs = ("probabilities", *self._scores)
         self._given = ports.outputs
 
     @classmethod
@@ -128,9 +132,11 @@ class Classifier:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds for decisions; `max_novelty` is infinite without a novelty score."""
+        """The thresholds for decisions; those of missing scores are infinite."""
         known = self.bundle.thresholds
-        return known if self.scores_novelty else replace(known, max_novelty=math.inf)
+        if not self.scores_novelty:
+            known = replace(known, max_novelty=math.inf)
+        return known if self.scores_fields else replace(known, max_field=math.inf)
 
     @property
     def schema(self) -> Schema:
@@ -140,13 +146,15 @@ class Classifier:
     @property
     def identity(self) -> Mapping[str, str | float]:
         """Hashes of the graph and its weights, and the thresholds."""
-        manifest = self.bundle.manifest
-        return {
+        manifest, thresholds = self.bundle.manifest, self.thresholds
+        identity: dict[str, str | float] = {
             "model": manifest.files[ONNX],
             "backbone": manifest.backbone.sha256,
-            "min_confidence": self.thresholds.min_confidence,
-            "max_novelty": self.thresholds.max_novelty,
+            "min_confidence": thresholds.min_confidence,
+            "max_novelty": thresholds.max_novelty,
         }
+        # Tables of models without a field score can be resumed with this version.
+        return identity | ({"max_field": thresholds.max_field} if self.scores_fields else {})
 
     def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
         """Classify image files.
@@ -218,15 +226,16 @@ class Classifier:
         """Classify one image from `read`, on the caller's thread; see `Predictor`."""
         if explain:
             self.check_explains()
-            one, *novelty, seen = run_one(self._session, (*self._outputs, _ATTENTION), pixels[None])
+            one, *scores, seen = run_one(self._session, (*self._outputs, _ATTENTION), pixels[None])
             turned = np.ascontiguousarray(pixels[None, ::-1, ::-1])
             other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
             attention = _seen_both_ways(one[0], seen[0], other[0], back[0])
         else:
-            one, *novelty = run_one(self._session, self._outputs, pixels[None])
+            one, *scores = run_one(self._session, self._outputs, pixels[None])
             attention = None
-        score = float(novelty[0][0]) if novelty else None
-        return (self._prediction(name, one[0], score),), attention
+        numbers = (float(score[0]) for score in scores)
+        found = dict(zip(self._scores, numbers, strict=True))
+        return (self._prediction(name, one[0], found),), attention
 
     def unreadable(self, name: str, reason: str) -> Prediction:
         """Return the row of an image that could not be read."""
@@ -270,8 +279,9 @@ class Classifier:
             If the dtype or shape is wrong.
         """
         found = run_each(self._session, self._outputs, batch, self.workers)
-        novelty = found[1] if self.scores_novelty else np.zeros(len(batch), np.float32)
-        return RawPredictions(found[0], novelty)
+        scores = dict(zip(self._scores, found[1:], strict=True))
+        novelty = scores.get("novelty", np.zeros(len(batch), np.float32))
+        return RawPredictions(found[0], novelty, scores.get("field"))
 
     def feature_maps(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the last feature maps, float32 (N, M, M, D); see `features`."""
@@ -317,11 +327,12 @@ class Classifier:
         return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
 
     def _prediction(
-        self, path: str, probabilities: NDArray[np.float32], novelty: float | None
+        self, path: str, probabilities: NDArray[np.float32], scores: Mapping[str, float]
     ) -> Prediction:
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
-        decision, reason = decide(confidence, novelty, self.thresholds)
+        novelty = scores.get("novelty")
+        decision, reason = decide(confidence, novelty, self.thresholds, scores.get("field"))
         return Prediction(
             path=path,
             classes=self.classes,
@@ -331,6 +342,7 @@ class Classifier:
             novelty=novelty,
             decision=decision,
             reason=reason,
+            field_score=scores.get("field"),
         )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hematovision.errors import BundleError, ModelError
 from hematovision.extras import needs_extra
 from hematovision.model.architecture import weight_specs
+from hematovision.model.field_score import SHRINK, FieldScore
 from hematovision.model.head import Head
 from hematovision.model.network import INPUT, INPUT_SIZE, REDUCTION, Layer, Network, kernel_axes
 from hematovision.model.novelty import Novelty
@@ -66,13 +67,15 @@ def classifier_graph(
     *,
     external: str | None = None,
     white_balance: bool = True,
+    field_score: FieldScore | None = None,
 ) -> bytes:
     """Return the ONNX graph from images to predictions.
 
     The input is ``images``, uint8 RGB (N, 224, 224, 3). The outputs are float32:
     ``probabilities`` (N, C), ``novelty`` (N,), ``features`` (N, D), ``feature_map`` (N, M, M, D)
     and ``attention`` (N, M, M), the Grad-CAM of the most probable class (`explain.grad_cam`). M is
-    the side at which the network sees images, divided by 32.
+    the side at which the network sees images, divided by 32. With `field_score` there is also
+    ``field`` (N,), which needs the white balance.
 
     The calibration is already in the head's last layer (`Calibration.fold`). `external` and
     `white_balance` as in `backbone_graph`. The same arguments give the same bytes.
@@ -84,12 +87,15 @@ def classifier_graph(
         )
     graph = GraphBuilder()
     _add_weights(graph, weights, external)
-    _add_backbone(graph, weights, white_balance=white_balance)
+    _add_backbone(graph, weights, white_balance=white_balance, small=field_score is not None)
     _add_head(graph, head)
     _add_novelty(graph, novelty)
     _add_attention(graph, head, weights)
     graph.output("probabilities", head.n_classes)
     graph.output("novelty")
+    if field_score is not None:
+        _add_field_score(graph, field_score)
+        graph.output("field")
     graph.output("features", weights.features)
     graph.output("feature_map", *_map_shape(weights), weights.features)
     graph.output("attention", *_map_shape(weights))
@@ -114,6 +120,7 @@ class ClassifierParts:
     head: Head
     novelty: Novelty
     white_balance: bool = True
+    field_score: FieldScore | None = None  # None for models written before 0.3
 
 
 def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) -> ClassifierParts:
@@ -154,7 +161,13 @@ def read_classifier_graph(data: bytes, external: BackboneWeights | None = None) 
             f"The ONNX model has no weight {error}. It was not written by HematoVision, or its "
             "weights are in another file."
         ) from error
-    return ClassifierParts(weights, head, novelty, "white/target" in arrays)
+    return ClassifierParts(weights, head, novelty, "white/target" in arrays, _field_score(arrays))
+
+
+def _field_score(arrays: dict[str, NDArray[np.float32]]) -> FieldScore | None:
+    prefix = "field/"
+    found = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    return FieldScore.from_arrays(found) if found else None
 
 
 def _mobilenet(arrays: dict[str, NDArray[np.float32]]) -> BackboneWeights:
@@ -284,14 +297,18 @@ def _add_layer(graph: GraphBuilder, layer: Layer, inputs: list[str], channels: i
         graph.add(_OPERATORS[layer.op], *inputs, output=layer.name)
 
 
-def _white_balance(graph: GraphBuilder, planes: str) -> str:
-    """Add the white balance of ``planes``; see `preprocessing.white_balanced`."""
-    patch = INPUT_SIZE // PATCHES
+def _white_balance(graph: GraphBuilder, planes: str, small: str | None) -> str:
+    """Add the white balance of ``planes``; see `preprocessing.white_balanced`.
+
+    Patches are means of `small`, if given, the means of `SHRINK` x `SHRINK` pixels: that is faster,
+    and exact, because sums of bytes and their division by powers of two are exact in float32.
+    """
+    patch = INPUT_SIZE // PATCHES // (1 if small is None else SHRINK)
     graph.constant("white/target", np.array(WHITE, np.float32))
     graph.constant("white/least", np.array(DARKEST_WHITE, np.float32))
     graph.constant("white/most", np.array(255, np.float32))
     sides = {"kernel_shape": [patch, patch], "strides": [patch, patch]}
-    patches = graph.add("AveragePool", planes, output="white/patches", **sides)
+    patches = graph.add("AveragePool", small or planes, output="white/patches", **sides)
     brightest = graph.add("GlobalMaxPool", patches, output="white/brightest")
     white = graph.add("Max", brightest, "white/least", output="white/white")
     gain = graph.add("Div", "white/target", white, output="white/gain")
@@ -308,16 +325,28 @@ def _shrink(graph: GraphBuilder, planes: str, side: int) -> str:
     return graph.add("MatMul", "shrink/rows", narrow, output="shrink/small")
 
 
-def _add_backbone(graph: GraphBuilder, weights: Weights, *, white_balance: bool) -> None:
-    """Add everything from ``images`` to ``features`` and ``feature_map``."""
+def _add_backbone(
+    graph: GraphBuilder, weights: Weights, *, white_balance: bool, small: bool = False
+) -> None:
+    """Add everything from ``images`` to ``features`` and ``feature_map``.
+
+    With `small` there is also ``field/small``, the image as the field score sees it.
+    """
     graph.constant("scale", np.array(1 / 127.5, np.float32))
     graph.constant("offset", np.array(-1, np.float32))
     graph.constant("relu6/min", np.array(0, np.float32))
     graph.constant("relu6/max", np.array(6, np.float32))
     planes = graph.add("Transpose", "images", output="planes", perm=[0, 3, 1, 2])
     floats = graph.add("Cast", planes, output="floats", to=TensorProto.FLOAT)
+    shrunk = None
+    if small:
+        sides = {"kernel_shape": [SHRINK, SHRINK], "strides": [SHRINK, SHRINK]}
+        shrunk = graph.add("AveragePool", floats, output="field/means", **sides)
     if white_balance:
-        floats = _white_balance(graph, floats)
+        floats = _white_balance(graph, floats, shrunk)
+    if shrunk is not None:
+        gained = graph.add("Mul", shrunk, "white/gain", output="field/gained")
+        graph.add("Min", gained, "white/most", output="field/small")
     if weights.side != INPUT_SIZE:
         floats = _shrink(graph, floats, weights.side)
     scaled = graph.add("Mul", floats, "scale", output="scaled")
@@ -408,3 +437,22 @@ def _add_attention(graph: GraphBuilder, head: Head, weights: Weights) -> None:
     total = graph.add("ReduceSum", weighted, "attention/axis", output="attention/total", keepdims=0)
     mean = graph.add("Div", total, "attention/places", output="attention/mean")
     graph.add("Relu", mean, output="attention")
+
+
+def _add_field_score(graph: GraphBuilder, network: FieldScore) -> None:
+    """Add ``field``; see `field_score.FieldScore`."""
+    for name, array in network.arrays().items():
+        graph.constant(f"field/{name}", array)
+    scaled = graph.add("Mul", "field/small", "scale", output="field/scaled")
+    value = graph.add("Add", scaled, "offset", output="field/input")
+    for number in range(len(network.convolutions)):
+        name = f"field/{number}"
+        weights = (f"{name}/kernel", f"{name}/bias")
+        sides = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+        value = graph.add("Conv", value, *weights, output=f"{name}/convolved", **sides)
+        value = graph.add("Relu", value, output=f"{name}/relu")
+    value = graph.add("Flatten", value, output="field/flat", axis=1)
+    logit = graph.add("Gemm", value, "field/dense/kernel", "field/dense/bias", output="field/logit")
+    graph.constant("field/shape", np.array([-1], np.int64))
+    flat = graph.add("Reshape", logit, "field/shape", output="field/logits")
+    graph.add("Sigmoid", flat, output="field")

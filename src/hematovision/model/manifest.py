@@ -190,7 +190,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object for `from_json`."""
-        max_novelty = self.thresholds.max_novelty
+        max_novelty, max_field = self.thresholds.max_novelty, self.thresholds.max_field
         own = {} if self.detection is None else {"detection": self.detection.to_json()}
         return {
             "schema_version": SCHEMA_VERSION,
@@ -210,6 +210,7 @@ class Manifest:
             "thresholds": {
                 "min_confidence": self.thresholds.min_confidence,
                 "max_novelty": max_novelty if math.isfinite(max_novelty) else None,
+                **({"max_field": max_field} if math.isfinite(max_field) else {}),
             },
             "backbone": {
                 "architecture": self.backbone.architecture,
@@ -414,8 +415,10 @@ def _taxonomy(value: JsonObject) -> Taxonomy:
 def _thresholds(value: JsonObject) -> Thresholds:
     no_novelty = value.place == "thresholds." and value.value.get("max_novelty", "") is None
     max_novelty = math.inf if no_novelty else value.number("max_novelty")
+    # Models written before 0.3 have no field score.
+    max_field = value.number("max_field") if "max_field" in value.value else math.inf
     try:
-        return Thresholds(value.number("min_confidence"), max_novelty)
+        return Thresholds(value.number("min_confidence"), max_novelty, max_field)
     except BundleError:
         raise
     except ModelError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -98,6 +98,9 @@ class Prediction:
         Why it was flagged for review; else empty.
     error : str or None
         Why the image could not be read.
+    field_score : float or None
+        Probability that the image shows a whole field; not part of the row. None if the image
+        could not be read, the prediction was restored from a row, or the model has no field score.
     """
 
     path: str
@@ -109,6 +112,7 @@ class Prediction:
     decision: Literal["accepted", "review", "refused"]
     reason: str = ""
     error: str | None = None
+    field_score: float | None = field(default=None, compare=False)
 
     @classmethod
     def refused(cls, path: str, classes: tuple[str, ...], reason: str) -> Prediction:
@@ -178,3 +182,4 @@ class RawPredictions(NamedTuple):
 
     probabilities: NDArray[np.floating]  # shape (N, C)
     novelty: NDArray[np.float32]  # shape (N,)
+    field: NDArray[np.float32] | None = None  # shape (N,); None without a field score

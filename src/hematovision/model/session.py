@@ -189,15 +189,22 @@ class Ports:
     outputs: Shapes  # shapes, without N, of the outputs that HematoVision uses
 
 
-_OUTPUT_RANKS = {"probabilities": 1, "novelty": 0, "features": 1, "feature_map": 3, "attention": 2}
+_OUTPUT_RANKS = {
+    "probabilities": 1,
+    "novelty": 0,
+    "field": 0,
+    "features": 1,
+    "feature_map": 3,
+    "attention": 2,
+}
 
 
 def read_ports(session: Session, *, name: str) -> Ports:
     """Check the input and outputs of a classifier's graph.
 
     The only input is ``images``, uint8 RGB (N, S, S, 3). The output ``probabilities`` (N, C) is
-    required; ``novelty`` (N,), ``features`` (N, D), ``feature_map`` (N, H, W, D) and ``attention``
-    (N, H, W) are optional; others are ignored. Outputs are float32.
+    required; ``novelty`` (N,), ``field`` (N,), ``features`` (N, D), ``feature_map`` (N, H, W, D)
+    and ``attention`` (N, H, W) are optional; others are ignored. Outputs are float32.
 
     Errors call the model `name`. Raises `BundleError` if the graph does not fit; the message has
     the expected and the received ports.

@@ -1,6 +1,7 @@
 """Decide whether a prediction is accepted or sent for review.
 
-Two thresholds, for the confidence and the novelty score, are fitted to validation images.
+Thresholds for the confidence, the novelty score and the field score are fitted to validation
+images.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from hematovision.errors import ModelError
 from hematovision.model.checks import checked
 
 __all__ = [
-    "LOW_CONFIDENCE", "UNLIKE_TRAINING", "Decision", "Thresholds", "accepts", "decide",
-    "fit_thresholds", "is_out_of_distribution",
+    "LOW_CONFIDENCE", "SEVERAL_CELLS", "UNLIKE_TRAINING", "Decision", "Thresholds", "accepts",
+    "decide", "fit_max_field", "fit_thresholds", "is_out_of_distribution",
 ]  # fmt: skip
 
 LOW_CONFIDENCE = "low confidence"
 UNLIKE_TRAINING = "unlike the training images"
+SEVERAL_CELLS = "several cells: use analyze"
 
 _LEAST_CONFIDENCE = 0.8  # below it, more than one calibrated prediction in five is wrong
 _NOVELTY_QUANTILE = 0.98
 _FEW = 100  # up to this many images, the 98th percentile is unreliable
 _NOVELTY_MARGIN_OF_FEW = 1.1
+_LEAST_FIELD = 0.5
+_FIELD_QUANTILE = 0.99
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class Thresholds:
     min_confidence: float  # least probability of the predicted class, 0 to 1
     # largest accepted novelty score, at least 0 (`novelty.Novelty`); infinite for no limit
     max_novelty: float
+    # largest accepted field score, at least 0 (`field_score.FieldScore`); infinite for no limit
+    max_field: float = math.inf
 
     def __post_init__(self) -> None:
-        if not (0 <= self.min_confidence <= 1 and self.max_novelty >= 0):
+        if not (0 <= self.min_confidence <= 1 and self.max_novelty >= 0 and self.max_field >= 0):
             raise ModelError(
-                "`Thresholds` must have 0 <= min_confidence <= 1 and max_novelty >= 0. Received: "
-                f"{self}."
+                "`Thresholds` must have 0 <= min_confidence <= 1, max_novelty >= 0 and "
+                f"max_field >= 0. Received: {self}."
             )
 
 
@@ -55,16 +61,19 @@ class Decision(NamedTuple):
     reason: str
 
 
-def decide(confidence: float, novelty: float | None, thresholds: Thresholds) -> Decision:
+def decide(
+    confidence: float, novelty: float | None, thresholds: Thresholds, field: float | None = None
+) -> Decision:
     """Decide whether a prediction is accepted or needs review.
 
-    `confidence` is the largest probability; `novelty` is None without a novelty score. Returns
-    ``("accepted", "")`` or ``("review", reason)``; two reasons are joined by ``"; "``. NaN is never
-    accepted.
+    `confidence` is the largest probability; `novelty` and `field` are None without a novelty score
+    or a field score. Returns ``("accepted", "")`` or ``("review", reason)``; several reasons are
+    joined by ``"; "``. NaN is never accepted.
     """
     passes = {
         LOW_CONFIDENCE: confidence >= thresholds.min_confidence,
         UNLIKE_TRAINING: novelty is None or novelty <= thresholds.max_novelty,
+        SEVERAL_CELLS: field is None or field <= thresholds.max_field,
     }
     reason = "; ".join(text for text, passed in passes.items() if not passed)
     return Decision("review", reason) if reason else Decision("accepted", "")
@@ -82,22 +91,26 @@ def is_out_of_distribution(reason: str) -> bool:
 
 
 def accepts(
-    probabilities: NDArray[np.floating], novelty: NDArray[np.floating], thresholds: Thresholds
+    probabilities: NDArray[np.floating],
+    novelty: NDArray[np.floating],
+    thresholds: Thresholds,
+    field: NDArray[np.floating] | None = None,
 ) -> NDArray[np.bool_]:
     """Return whether `decide` accepts each of N predictions.
 
-    `probabilities` have shape (N, C), `novelty` and the result (N,).
+    `probabilities` have shape (N, C), `novelty`, `field` and the result (N,).
     """
     confidence = np.asarray(probabilities).max(axis=1)
-    return np.asarray(
-        (confidence >= thresholds.min_confidence) & (np.asarray(novelty) <= thresholds.max_novelty)
-    )
+    accepted = confidence >= thresholds.min_confidence
+    accepted &= np.asarray(novelty) <= thresholds.max_novelty
+    return np.asarray(accepted if field is None else accepted & (field <= thresholds.max_field))
 
 
 def fit_thresholds(
     probabilities: NDArray[np.floating],
     novelty: NDArray[np.floating],
     labels: NDArray[np.integer],
+    field: NDArray[np.floating] | None = None,
     *,
     max_error: float = 0.005,
     max_review: float = 0.2,
@@ -107,9 +120,10 @@ def fit_thresholds(
     `min_confidence` is the lowest for which at most `max_error` of the accepted predictions are
     wrong, but never so high that more than `max_review` of the images would be reviewed, and
     never below 0.8. `max_novelty` is the 98th percentile; of 100 images and fewer, their
-    largest novelty times 1.1.
+    largest novelty times 1.1. `max_field` is from `fit_max_field`, or infinite without
+    field scores.
 
-    `probabilities` (N, C) are calibrated; `novelty` and `labels` have shape (N,). `max_error` and
+    `probabilities` (N, C) are calibrated; the others have shape (N,). `max_error` and
     `max_review` are rates from 0 to 1. Raises `ModelError` if there are no images, the shapes do
     not fit, or values are not finite.
     """
@@ -124,7 +138,19 @@ def fit_thresholds(
         high = _NOVELTY_MARGIN_OF_FEW * float(distances.max())
     else:
         high = float(np.quantile(distances, _NOVELTY_QUANTILE, method="higher"))
-    return Thresholds(max(lowest, _LEAST_CONFIDENCE), high)
+    return Thresholds(
+        max(lowest, _LEAST_CONFIDENCE), high, math.inf if field is None else fit_max_field(field)
+    )
+
+
+def fit_max_field(field: NDArray[np.floating]) -> float:
+    """Return the largest accepted field score for a dataset of single-cell images.
+
+    It is 0.5, or the 99th percentile of the scores `field` (N,) if that is higher: some labs'
+    single-cell images show so many neighbours that they look like fields. Of 100 images and fewer
+    that is their largest score.
+    """
+    return max(_LEAST_FIELD, float(np.quantile(field, _FIELD_QUANTILE, method="higher")))
 
 
 def _lowest_confidence(

@@ -9,6 +9,7 @@ generated.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -139,6 +140,7 @@ class CardFacts:
     temperature: float
     min_confidence: float
     max_novelty: float
+    max_field: float = math.inf
     labs: tuple[str, ...] = ()  # labs of the training images, if known
     details: Mapping[str, str] = field(default_factory=dict)  # other rows: seed, versions, epochs
     about: Statements = NOT_RECORDED
@@ -386,9 +388,15 @@ def _review(facts: CardFacts, metrics: Metrics) -> str:
         f"Probabilities are calibrated with temperature {facts.temperature:.3f} and a bias for "
         f"each class; the expected calibration error over 15 bins is {percent(metrics.ece)}. "
         f"Predictions with a confidence below {facts.min_confidence:.3f} or a novelty score above "
-        f"{facts.max_novelty:.3f} are sent for review: {percent(metrics.review_rate)} of these "
-        f"images. {kept}"
+        f"{facts.max_novelty:.3f}{_of_fields(facts)} are sent for review: "
+        f"{percent(metrics.review_rate)} of these images. {kept}"
     )
+
+
+def _of_fields(facts: CardFacts) -> str:
+    if math.isinf(facts.max_field):
+        return ""
+    return f", and images that show a whole field (field score above {facts.max_field:.3f}),"
 
 
 def _level(groups: Mapping[str, Sequence[str]]) -> str:

@@ -140,9 +140,9 @@ def _thresholds(old: Thresholds, unseen: RawPredictions, labels: NDArray[np.int6
 
     With 100 images, one wrong label could send a quarter of them to review.
     """
-    fitted = fit_thresholds(*unseen, labels)
+    fitted = fit_thresholds(unseen.probabilities, unseen.novelty, labels)
     if len(labels) >= ENOUGH_FOR_THRESHOLDS:
-        return fitted
+        return replace(fitted, max_field=old.max_field)
     return replace(old, max_novelty=max(old.max_novelty, fitted.max_novelty))
 
 
@@ -163,7 +163,8 @@ def out_of_fold_predictions(
     for fold in range(folds.max() + 1):
         inside, outside = examples.take(folds != fold), examples.take(folds == fold)
         predicted = adapt_labelled(model, inside, seed).model.predict(outside.features[:, 0])
-        probabilities[folds == fold], novelty[folds == fold] = predicted
+        probabilities[folds == fold] = predicted.probabilities
+        novelty[folds == fold] = predicted.novelty
         progress(fold + 1, int(folds.max()) + 1, "cross-validation")
     return RawPredictions(probabilities, novelty)
 

@@ -23,7 +23,10 @@ from hematovision.files import ensure_folder
 from hematovision.model.architecture import FEATURES
 from hematovision.paths import cache_folder
 
-__all__ = ["FeatureCache", "open_cache"]
+__all__ = ["EXTRA", "FeatureCache", "open_cache"]
+
+EXTRA = 4
+"""Numbers after the features in a row: mean red, green and blue, and the field score."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,13 +42,14 @@ class FeatureCache:
         self, backbone: str, folder: Path | None = None, *, n_features: int = FEATURES
     ) -> None:
         self.n_features = n_features
-        self._values = 4 * (n_features + 3)  # the features, then the mean colour
+        self._values = 4 * (n_features + EXTRA)  # the features, then colour and field score
         self._bytes = self._values + 4  # the values, then their checksum
         folder = ensure_folder(folder or cache_folder())
         self._lock = Lock()  # SQLite may be built without thread safety
         self._reported_damage = False
-        # Change the version if decoding changes. 2: checksums; declared ranges of 16-bit TIFFs.
-        self.path = folder / f"features-v2-{backbone[:32]}.sqlite"
+        # Change the version if decoding or the field score changes. 2: checksums; declared ranges
+        # of 16-bit TIFFs. 3: the field score.
+        self.path = folder / f"features-v3-{backbone[:32]}.sqlite"
         try:
             self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
@@ -63,7 +67,7 @@ class FeatureCache:
         self._connection.close()
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:
-        """Return the row (n_features + 3,) of `key`, features then mean colour, or None.
+        """Return the row (n_features + `EXTRA`,) of `key`, or None.
 
         A row that fails its checksum counts as missing; the first is logged.
         """

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.files import sha256_bytes
+from hematovision.model.field_score import bundled_field_score
 from hematovision.model.inference import ahead
 from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
-from hematovision.training.feature_cache import FeatureCache
+from hematovision.training.feature_cache import EXTRA, FeatureCache
 
 __all__ = [
     "N_VIEWS", "Extractor", "Features", "View", "extract", "plan_views", "row_keys", "row_of",
@@ -34,7 +35,7 @@ _FILES = 8
 """Files per thread task; with single files the overhead exceeded the lookups."""
 
 Row = tuple[bytes, NDArray[np.float32]]
-"""A cache key and its value: the features, then the mean colour."""
+"""A cache key and its value: the features, the mean colour and the field score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Features:
     kept: NDArray[np.int64]  # shape (N,): the positions of these views in the request
     # shape (N, 3): mean red, green and blue of the resized image, 0 to 255
     mean_colours: NDArray[np.float32]
+    fields: NDArray[np.float32]  # shape (N,): field scores
     digests: tuple[str, ...]  # SHA-256 of each row's file
     refused: tuple[ImageError, ...]  # one per unreadable image
     computed: int  # number of rows that were not in the cache
@@ -110,18 +112,19 @@ def rows_of(
     The image is hashed and decoded once. `FeatureCache.put` accepts the result from any machine.
 
     `data` is the content of the file, called `name` in errors; views are 0 to 7 (`images.view`).
-    Returns for each view its key (`row_keys`) and its row, float32 (D + 3,): D features, then the
-    mean red, green and blue of the fitted image, 0 to 255. Raises `ImageError` if the image cannot
-    be read. Raises `ModelError` if the backbone fails on it.
+    Returns for each view its key (`row_keys`) and its row, float32 (D + `EXTRA`,): D features, the
+    mean red, green and blue of the fitted image, 0 to 255, and its field score. Raises `ImageError`
+    if the image cannot be read. Raises `ModelError` if the backbone fails on it.
     """
     return _computed(data, row_keys(data, views), extractor, name)
 
 
 def row_of(fitted: NDArray[np.uint8], extractor: Extractor) -> NDArray[np.float32]:
-    """Compute the row (D + 3,) of an image uint8 (224, 224, 3), on this thread."""
+    """Compute the row of an image uint8 (224, 224, 3), on this thread; see `rows_of`."""
     alone = fitted[None]
     colour = images.mean_colours(alone)[0].astype(np.float32)
-    return np.concatenate([extractor.features(alone)[0], colour])
+    field = bundled_field_score().score(alone)
+    return np.concatenate([extractor.features(alone)[0], colour, field])
 
 
 def _computed(data: bytes, keys: Sequence[bytes], extractor: Extractor, name: str) -> list[Row]:
@@ -199,6 +202,7 @@ class _Collector:
         self.done = self._computed = self._reported = 0
         self._values = np.zeros((n, n_features), np.float32)
         self._colours = np.zeros((n, 3), np.float32)
+        self._fields = np.zeros(n, np.float32)
         self._digests: list[str | None] = [None] * n
         self._refused: list[ImageError] = []
 
@@ -211,7 +215,8 @@ class _Collector:
         rows, fresh = result
         self._computed += len(fresh)
         for place, (key, row) in zip(places, rows, strict=True):
-            self._values[place], self._colours[place] = row[:-3], row[-3:]
+            self._values[place] = row[:-EXTRA]
+            self._colours[place], self._fields[place] = row[-EXTRA:-1], row[-1]
             self._digests[place] = key[:-1].hex()
         return fresh
 
@@ -229,6 +234,7 @@ class _Collector:
             self._values if whole else self._values[kept],
             np.array(kept, np.int64),
             self._colours if whole else self._colours[kept],
+            self._fields if whole else self._fields[kept],
             tuple(digest for digest in self._digests if digest is not None),
             tuple(self._refused),
             self._computed,

@@ -21,7 +21,7 @@ from hematovision.model.session import usable_cpus
 from hematovision.model.weights import Weights
 from hematovision.progress import Progress, no_progress
 from hematovision.synthetic.decoys import SPOILT, render_decoy, spoil
-from hematovision.training.feature_cache import FeatureCache, open_cache
+from hematovision.training.feature_cache import EXTRA, FeatureCache, open_cache
 from hematovision.training.features import View, extract, plan_views, row_of
 
 __all__ = [
@@ -47,6 +47,7 @@ class SplitFeatures:
     labels: NDArray[np.int64]  # shape (N,)
     features: NDArray[np.float32]  # shape (N, 1280)
     colours: NDArray[np.float32]  # shape (N, 3): mean red, green and blue, 0 to 255
+    fields: NDArray[np.float32]  # shape (N,): field scores
     digests: tuple[str, ...]  # SHA-256 of each file
 
 
@@ -108,6 +109,7 @@ class FeatureReader:
                 labels[owners[rows]],
                 found.values[rows],
                 found.mean_colours[rows],
+                found.fields[rows],
                 tuple(found.digests[i] for i in rows),
             )
         training = split_of[owners] == "train"
@@ -138,7 +140,7 @@ def decoy_features(
             batch = missing[start : start + _BATCH]
             rows |= _computed(batch, backbone, cache)
             progress(start + len(batch), len(missing), "decoys")
-    return np.stack([row[:-3] for row in rows.values() if row is not None])
+    return np.stack([row[:-EXTRA] for row in rows.values() if row is not None])
 
 
 def _computed(

@@ -145,6 +145,7 @@ def _calibrated(
         head.probabilities(valid.features),
         novelty.score(valid.features),
         valid.labels,
+        valid.fields,
     )
     return TrainedModel(
         weights,

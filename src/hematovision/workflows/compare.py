@@ -208,7 +208,7 @@ def _fold(
         ModelPredictions(
             name,
             common.fold(own.probabilities, i),
-            accepts(own.probabilities, own.novelty, classifier.thresholds),
+            accepts(own.probabilities, own.novelty, classifier.thresholds, own.field),
             np.asarray(own.novelty) > classifier.thresholds.max_novelty,
         )
         for i, (name, classifier, own) in enumerate(

@@ -59,7 +59,13 @@ def _content(bundle: Bundle, to: Format) -> bytes:
     parts = read_classifier_graph(bundle.read(ONNX), external)
     balance = parts.white_balance
     if to == "onnx":
-        return classifier_graph(parts.weights, parts.head, parts.novelty, white_balance=balance)
+        return classifier_graph(
+            parts.weights,
+            parts.head,
+            parts.novelty,
+            white_balance=balance,
+            field_score=parts.field_score,
+        )
     with needs_extra("train", f"Exporting to {to}"):
         from hematovision.training.keras_files import keras_bytes
     return keras_bytes(parts.weights, parts.head, to, white_balance=balance)[to]

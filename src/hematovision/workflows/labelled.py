@@ -72,7 +72,7 @@ def predict_labelled(
     samples, labels = tuple(data.samples[i] for i in kept), data.labels[kept]
     seen = np.array(colours)
     return tuple(
-        LabelledPredictions(samples, labels, *_arrays(rows), seen)
+        LabelledPredictions(samples, labels, *_arrays(rows), seen, field=_field_scores(rows))
         for rows in zip(*predictions, strict=True)
     ), tuple(refused)
 
@@ -103,3 +103,8 @@ def _arrays(
         np.array([row.probabilities for row in rows], np.float32),
         np.array([row.novelty or 0 for row in rows], np.float32),
     )
+
+
+def _field_scores(rows: Sequence[Prediction]) -> NDArray[np.float64] | None:
+    scores = [row.field_score for row in rows if row.field_score is not None]
+    return np.array(scores) if len(scores) == len(rows) else None

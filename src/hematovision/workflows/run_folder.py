@@ -24,6 +24,7 @@ from hematovision.model.bundle import (
     with_self_test,
 )
 from hematovision.model.classifier import Classifier
+from hematovision.model.field_score import FieldScore, bundled_field_score
 from hematovision.model.head import Head
 from hematovision.model.manifest import BackboneRef, Manifest
 from hematovision.model.novelty import Novelty
@@ -81,6 +82,7 @@ def stage_model(
     novelty: Novelty,
     *,
     white_balance: bool = True,
+    field_score: FieldScore | None = None,
 ) -> Bundle:
     """Write a model in all formats, without ``bundle.json``: the folder is not a bundle yet.
 
@@ -89,7 +91,9 @@ def stage_model(
     from hematovision.training.keras_files import keras_bytes  # imports Keras: seconds
 
     files = keras_bytes(weights, head, "h5", "keras", white_balance=white_balance)
-    graph = classifier_graph(weights, head, novelty, white_balance=white_balance)
+    graph = classifier_graph(
+        weights, head, novelty, white_balance=white_balance, field_score=field_score
+    )
     models = {ONNX: graph, H5: files["h5"], KERAS: files["keras"]}
     return with_self_test(stage_bundle(out, manifest, models))
 
@@ -122,7 +126,14 @@ def write_model(out: Path, data: Dataset, trained: TrainedModel, recipe: Recipe)
         seed=recipe.seed,
         options=dict(recipe.options),
     )
-    return stage_model(out, manifest, trained.weights, trained.head, trained.novelty)
+    return stage_model(
+        out,
+        manifest,
+        trained.weights,
+        trained.head,
+        trained.novelty,
+        field_score=bundled_field_score(),
+    )
 
 
 def evaluated_split(trained: TrainedModel) -> Split:
@@ -184,6 +195,7 @@ def _evaluated(
         trained.head.probabilities(split.features),
         trained.novelty.score(split.features),
         split.colours,
+        field=split.fields,
     )
     baseline = TrainingSplit(
         training.labels, boxes_of(training.samples), training.colours.astype(np.float64)
@@ -213,6 +225,7 @@ def _card_facts(
         temperature=trained.temperature,
         min_confidence=trained.thresholds.min_confidence,
         max_novelty=trained.thresholds.max_novelty,
+        max_field=trained.thresholds.max_field,
         labs=facts.labs,
         details=facts.details,
         about=recipe.about,

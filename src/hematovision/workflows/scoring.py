@@ -50,6 +50,7 @@ class LabelledPredictions:
     # shape (N,): the model's own largest probability, if `probabilities` were summed to fewer
     # classes
     own_confidence: NDArray[np.floating] | None = None
+    field: NDArray[np.floating] | None = None  # shape (N,); None without a field score
 
     @property
     def confidence(self) -> NDArray[np.floating]:
@@ -81,7 +82,9 @@ def score_model(
         labelled.labels,
         labelled.probabilities,
         classes,
-        accepted=accepts(labelled.confidence[:, np.newaxis], labelled.novelty, thresholds),
+        accepted=accepts(
+            labelled.confidence[:, np.newaxis], labelled.novelty, thresholds, labelled.field
+        ),
         groups=[sample.group for sample in labelled.samples],
         labs=[sample.lab for sample in labelled.samples],
         boxes=boxes_of(labelled.samples),
@@ -109,10 +112,7 @@ def write_evaluation(
     Returns the report.
     """
     write_metrics(folder / "metrics.json", metrics)
-    decisions = [
-        decide(float(c), float(n), thresholds)
-        for c, n in zip(labelled.confidence, labelled.novelty, strict=True)
-    ]
+    decisions = _decisions(labelled, thresholds)
     write_predictions(
         folder / "predictions.csv",
         [dataset.relative(sample) for sample in labelled.samples],
@@ -128,6 +128,16 @@ def write_evaluation(
     write_figure_files(folder, metrics, history)
     examples = _error_examples(labelled, metrics.classes, dataset, decisions, explainer)
     return write_report(folder, metrics, facts, history=history, errors=examples)
+
+
+def _decisions(labelled: LabelledPredictions, thresholds: Thresholds) -> list[Decision]:
+    fields = [None] * len(labelled.labels) if labelled.field is None else labelled.field.tolist()
+    return [
+        decide(float(confidence), float(novelty), thresholds, field)
+        for confidence, novelty, field in zip(
+            labelled.confidence, labelled.novelty, fields, strict=True
+        )
+    ]
 
 
 def _error_examples(

@@ -27,7 +27,7 @@ from hematovision.images import find_images
 from hematovision.model.bundle import read_bundle
 from hematovision.model.prediction import RawPredictions
 from hematovision.model.registry import find_model
-from hematovision.model.thresholds import accepts
+from hematovision.model.thresholds import Thresholds, accepts, fit_max_field
 from hematovision.paths import name_bytes, shown
 from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
@@ -93,6 +93,7 @@ class _LabFeatures:
     kept: NDArray[np.int64]  # shape (N,): their positions among the files
     features: NDArray[np.float32]  # shape (N, 1280)
     colours: NDArray[np.float32]  # shape (N, 3): mean red, green and blue, 0 to 255
+    fields: NDArray[np.float32]  # shape (N,): field scores
     digests: tuple[str, ...]  # SHA-256 of each file
     refused: tuple[ImageError, ...]  # one per unreadable file
 
@@ -237,13 +238,16 @@ def _adapt_unlabelled(
             "needed, and a hundred images of all classes are better. Add some."
         )
     adapted = adapt_unlabelled(source.model, found.features)
-    before, after = source.model.predict(found.features), adapted.predict(found.features)
+    before, after = (
+        model.predict(found.features)._replace(field=source.fields(found.fields))
+        for model in (source.model, adapted)
+    )
     changes = prediction_changes(
         source.bundle.taxonomy.classes,
         before.probabilities.argmax(axis=1),
         after.probabilities.argmax(axis=1),
-        accepted_before=accepts(*before, source.model.thresholds),
-        accepted_after=accepts(*after, adapted.thresholds),
+        accepted_before=_accepted(before, source.model.thresholds),
+        accepted_after=_accepted(after, adapted.thresholds),
     )
     _check_changes(changes)
     lab = Lab(
@@ -263,6 +267,10 @@ def _adapt_unlabelled(
     notes = (NOT_EVALUATED,)
     report = write_unevaluated(bundle, source, lab, changes, table, examples, notes)
     return AdaptResult(out, report, lab.n, None, None, changes, found.refused, notes)
+
+
+def _accepted(raw: RawPredictions, thresholds: Thresholds) -> NDArray[np.bool_]:
+    return accepts(raw.probabilities, raw.novelty, thresholds, raw.field)
 
 
 def _check_changes(changes: PredictionChanges) -> None:
@@ -289,6 +297,7 @@ def _adapt_labelled(
     views = _read_views([sample.path for sample in training], source.backbone, progress)
     examples = Examples(views, training.labels, tuple(sample.group for sample in training))
     adapted, strength = adapt_labelled(source.model, examples, seed)
+    adapted = _accepting(adapted, source.fields(found.fields[~is_test]))
     if is_test.any():
         split, rows = "test", is_test
         after = adapted.predict(found.features[rows])
@@ -299,7 +308,14 @@ def _adapt_labelled(
 
     def scored(model: FeatureModel, raw: RawPredictions) -> tuple[LabelledPredictions, Metrics]:
         samples = tuple(s for s, chosen in zip(readable, rows, strict=True) if chosen)
-        labelled = LabelledPredictions(samples, readable.labels[rows], *raw, found.colours[rows])
+        labelled = LabelledPredictions(
+            samples,
+            readable.labels[rows],
+            raw.probabilities,
+            raw.novelty,
+            found.colours[rows],
+            field=source.fields(found.fields[rows]),
+        )
         classes = readable.taxonomy.classes
         return labelled, score_model(labelled, classes, model.thresholds, baseline, seed)
 
@@ -314,6 +330,14 @@ def _adapt_labelled(
     bundle = write_adapted(out, source, adapted, lab, seed)
     report = write_evaluated(bundle, source, recorded, lab, predictions, metrics, split)
     return AdaptResult(out, report, lab.n, before, metrics, None, found.refused, notes)
+
+
+def _accepting(model: FeatureModel, fields: NDArray[np.float32] | None) -> FeatureModel:
+    """Raise the limit of the field score, so that it accepts the lab's single-cell images."""
+    if fields is None:
+        return model
+    limit = max(model.thresholds.max_field, fit_max_field(fields))
+    return model._replace(thresholds=replace(model.thresholds, max_field=limit))
 
 
 def _labelled_lab(data: Dataset, found: _LabFeatures) -> Lab:
@@ -398,7 +422,14 @@ def _read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress
             f"More than half of the images cannot be read ({len(found.refused)} of {len(paths)}). "
             f"The first: {found.refused[0]}. Check the folder."
         )
-    return _LabFeatures(found.kept, found.values, found.mean_colours, found.digests, found.refused)
+    return _LabFeatures(
+        found.kept,
+        found.values,
+        found.mean_colours,
+        found.fields,
+        found.digests,
+        found.refused,
+    )
 
 
 def _read_views(

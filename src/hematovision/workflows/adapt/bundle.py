@@ -68,6 +68,10 @@ class Source:
     backbone: Backbone
     model: FeatureModel  # the part that is adapted
 
+    def fields(self, scores: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return field scores of images, or None if the model has no field score."""
+        return None if self.parts.field_score is None else scores
+
     @property
     def lineage(self) -> dict[str, Any]:
         """The entry ``adapted_from`` of the adapted model's manifest."""
@@ -173,6 +177,7 @@ def write_adapted(out: Path, source: Source, adapted: FeatureModel, lab: Lab, se
         adapted.head,
         adapted.novelty,
         white_balance=parts.white_balance,
+        field_score=parts.field_score,
     )
 
 
@@ -209,6 +214,7 @@ def write_evaluated(
         temperature=bundle.manifest.temperature,
         min_confidence=thresholds.min_confidence,
         max_novelty=thresholds.max_novelty,
+        max_field=thresholds.max_field,
         labs=lab.labs,
         details=facts.details,
         about=replace(NOT_RECORDED, sources=(before, *NOT_RECORDED.sources)),
