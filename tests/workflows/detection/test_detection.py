@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from colour_squares import COLOUR_MODEL
 from hematovision.errors import (
     BundleError,
     DatasetError,
+    MissingExtraError,
     ModelError,
     ModelNotFoundError,
     OutputError,
@@ -147,6 +149,17 @@ def test_wrong_inputs_are_errors_before_anything_is_written(detector, discs, tmp
     with pytest.raises(OutputError, match="not empty"):
         evaluate_detector(detector, discs, out=tmp_path / "full", options=QUICK)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("module", ["faster_coco_eval", "skimage"])
+def test_a_missing_package_is_reported_before_anything_is_read(
+    module, detector, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=f"needs the module '{module}'") as caught:
+        evaluate(detector, tmp_path / "none", out=tmp_path / "out")
+    assert caught.value.extra == "eval"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failure_leaves_no_files(detector, discs, tmp_path, monkeypatch):

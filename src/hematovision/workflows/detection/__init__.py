@@ -18,7 +18,7 @@ from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import DEFAULT_MODEL, find_model
 from hematovision.paths import shown
 from hematovision.plurals import counted
-from hematovision.progress import Progress, no_progress, notify
+from hematovision.progress import Progress, no_progress
 from hematovision.reporting import ReportFacts
 from hematovision.reporting.detection import (
     DrawnField,
@@ -126,8 +126,6 @@ def evaluate_detector(
         notes = _notes(data, outcomes, refused)
         metrics = replace(metrics, warnings=(*metrics.warnings, *notes))
         report = _write(out, metrics, _facts(detector, data, split, how), outcomes)
-    for note in metrics.warnings:
-        notify(progress, f"Note: {note}")
     return DetectionResult(out, report, metrics, refused)
 
 

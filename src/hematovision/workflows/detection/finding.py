@@ -82,17 +82,25 @@ class Pipeline:
         crops = None if detector_only else Classifier.load(DEFAULT_MODEL, workers=1)
         return cls(found, with_thresholds(found, LOWEST), crops)
 
+    def count(self, pixels: _Pixels, diameter: float | None = None) -> tuple[FoundCells, FieldRow]:
+        """Return the result of the analysis of a field (H, W, 3) without less confident cells.
+
+        `diameter` is that of red cells in pixels; by default it is measured.
+        """
+        cells, row = _analysed(self._finder, self._crops, pixels, diameter)
+        return _found(cells, kept=True), row
+
     def find(
         self, pixels: _Pixels, diameter: float | None = None
     ) -> tuple[FoundCells, float | None, str]:
-        """Find the cells of a field (H, W, 3).
+        """Find the cells of a field, with less confident ones; parameters as in `count`.
 
-        `diameter` is that of red cells in pixels; by default it is measured. Returns the cells, the
-        diameter that was used, None if unknown, and the flags of the analysis.
+        Returns the cells, the diameter that was used, None if unknown, and the flags of the
+        analysis.
         """
-        cells, row = _analysed(self._finder, self._crops, pixels, diameter)
+        kept, row = self.count(pixels, diameter)
         others, _ = _analysed(self._unsure, None, pixels, row.rbc_diameter_px or diameter)
-        kept, unsure = _found(cells, kept=True), _found(others, kept=False)
+        unsure = _found(others, kept=False)
         best = overlaps(unsure.boxes, kept.boxes).max(axis=1, initial=0.0)
         new = best < _DUPLICATE
         joined = FoundCells(
