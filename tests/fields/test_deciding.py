@@ -88,13 +88,19 @@ def test_only_white_cells_have_a_kind():
     assert kinds.seen == [(1, 32, 32, 3)]
 
 
-@pytest.mark.parametrize(
-    ("probabilities", "classes"),
-    [((0.6, 0.4), ("neutrophil", "lymphocyte")), ((0.99, 0.01), ("platelet", "neutrophil"))],
-)
-def test_an_uncertain_kind_goes_to_review(probabilities, classes):
-    cell = decided((0.02, 0.95, 0.0), None, Fixed(probabilities, classes))
-    assert cell.reasons == (UNCERTAIN_KIND,)
+def test_an_uncertain_kind_goes_to_review():
+    kinds = Fixed((0.6, 0.4), ("neutrophil", "lymphocyte"))
+    assert decided((0.02, 0.95, 0.0), None, kinds).reasons == (UNCERTAIN_KIND,)
+
+
+def test_a_certain_platelet_among_the_white_cells_becomes_one_and_goes_to_review():
+    kinds = Fixed((0.99, 0.01), ("platelet", "neutrophil"))
+    cell = decided((0.02, 0.95, 0.0), None, kinds)
+    assert (cell.label, cell.subtype, cell.reasons) == (PLATELET, "", (DISAGREE,))
+    assert cell.shares.sum() == pytest.approx(1)
+    assert cell.confidence == pytest.approx(0.95 * 0.99, abs=0.01)
+    unlike = Fixed((0.99, 0.01), ("platelet", "neutrophil"), novelty=2.1)
+    assert decided((0.02, 0.95, 0.0), None, unlike).label == WHITE
 
 
 def test_a_white_cell_unlike_the_training_images_goes_to_review():

@@ -30,7 +30,7 @@ pixels wide with red cells of 83 pixels, and on which the subtype classifier was
 _SECOND = 0.3
 """A class this likely, next to the predicted one, makes a cell doubtful."""
 
-_RED, _WHITE, _ = range(len(CELL_CLASSES))
+_RED, _WHITE, _PLATELET = range(len(CELL_CLASSES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,9 @@ class CellClassifier:
         diameter: float,
     ) -> list[ClassifiedCell]:
         """Decide the class of each cell.
+
+        A white cell of which the subtype classifier is certain that it is a platelet becomes one,
+        and needs review: the detector takes giant platelets for white cells.
 
         Parameters
         ----------
@@ -116,6 +119,10 @@ class CellClassifier:
         kind, certainty, accepted = self._kind(self._subtypes, pixels, box, diameter)
         if not accepted:
             reasons.append(UNCERTAIN_KIND)
+        elif RBC_WBC_PLATELETS.find(kind) == "Platelets":
+            shares = certainty * np.eye(3)[_PLATELET] + (1 - certainty) * shares
+            confidence = float(scores.max() * shares[_PLATELET])
+            return ClassifiedCell(_PLATELET, confidence, shares, (DISAGREE,))
         return ClassifiedCell(best, confidence, shares, tuple(reasons), kind, certainty)
 
     def _opinion(
@@ -142,8 +149,7 @@ class CellClassifier:
         best = int(raw.probabilities[0].argmax())
         kind, certainty = subtypes.classes[best], float(raw.probabilities[0][best])
         decision = decide(certainty, float(raw.novelty[0]), subtypes.thresholds)
-        is_white = RBC_WBC_PLATELETS.find(kind) != "Platelets"
-        return kind, certainty, is_white and decision.decision == "accepted"
+        return kind, certainty, decision.decision == "accepted"
 
 
 def is_doubtful(scores: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.bool_]:
