@@ -60,7 +60,7 @@ from hematovision.workflows.detection.scoring import metrics_of
 from recipes.sets import SOURCES, TXL_NAMES, prepare
 
 PARTS = ("official", "labs", "sizes", "stains", "edges")
-LABS = {"raabin": "raabin", "draaslan": "draaslan", "bccd": "bccd", "pbc": "txl-pbc"}
+LABS = {"raabin": "raabin", "bccd": "bccd", "pbc": "txl-pbc", "draaslan": "draaslan"}
 """The set of `recipes.sets` that has the annotated fields of each laboratory."""
 
 FACTORS = (0.25, 0.35, 0.5, 0.71, 1.41, 2.0)

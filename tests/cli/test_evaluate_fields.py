@@ -1,5 +1,6 @@
 """``evaluate`` of a detector at the command line."""
 
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import create_autospec
 
@@ -13,13 +14,13 @@ from hematovision.workflows import evaluate as workflow
 from hematovision.workflows.detection import DetectionOptions, DetectionResult
 
 
-@pytest.fixture
-def result(tmp_path: Path) -> DetectionResult:
+@pytest.fixture(scope="module")
+def result() -> DetectionResult:
     metrics = evaluate_fields(random_fields(6), CLASSES)
     counts = {"RBC": metrics.per_class["RBC"].counts}
     baseline = FieldBaseline("rule", "training fields", None, counts)
-    metrics = evaluate_fields(random_fields(6), CLASSES, baselines={"area": baseline})
-    return DetectionResult(tmp_path, tmp_path / "report.html", metrics, ())
+    metrics = replace(metrics, baselines={"area": baseline})
+    return DetectionResult(Path("out"), Path("out", "report.html"), metrics, ())
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_the_scores_of_each_class_and_the_baselines_are_shown(run, faked, result
     assert rows["RBC"][-1] == f"{red.counts.bias:+.2f}"
     assert "Baseline stained area: RBC count off by" in done.stdout
     assert "6 fields; mAP at IoU 0.5" in done.stdout
-    assert "Note: Fewer than 30" in done.stdout or "Note: All fields come" in done.stdout
+    assert "Note: All fields come" in done.stdout
     assert f"Report: {result.report}" in done.stdout
 
 

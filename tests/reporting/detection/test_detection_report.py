@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from detected_fields import CLASSES, field, random_fields
 from hematovision.evaluation.detection import FieldBaseline, evaluate_fields
@@ -17,7 +16,9 @@ from hematovision.reporting.detection import (
     write_field_table,
     write_figures,
 )
+from hematovision.reporting.detection.figures import drawings
 from hematovision.reporting.detection.page import render_detection_report
+from hematovision.reporting.plots import svg
 
 FACTS = ReportFacts("<fields>", "blood-fields", "fields", "test", details={"Backbone": "tiny"})
 GOOD = field([(50, 50, 0)], [(50, 50, 0, 0.9)], "good")
@@ -46,7 +47,8 @@ def test_the_report_states_scores_counts_and_baselines():
     assert "Labs" not in text
 
 
-def test_the_report_has_a_table_of_labs_if_there_are_several():
+def test_the_report_has_a_table_of_labs_if_there_are_several(monkeypatch):
+    monkeypatch.setattr("hematovision.reporting.detection.page.svg", lambda *_: "<svg/>")
     text = page([replace(GOOD, lab="Basel"), replace(BAD, lab="Tehran")])
     assert "<h2>Labs</h2>" in text
     assert ">Tehran</th>" in text
@@ -96,10 +98,14 @@ def test_outlines_differ_for_correct_false_and_missed_cells():
     assert 'alt="bad: 1 correct, 1 false, 1 missed cells"' in page_with
 
 
-@pytest.mark.parametrize("fields", [[GOOD], random_fields(5)])
-def test_figures_can_be_plotted_of_one_and_of_many_fields(fields, tmp_path):
-    metrics = evaluate_fields(fields, CLASSES)
-    write_figures(tmp_path, metrics, fields)
-    assert len(list(tmp_path.glob("*.svg"))) == 3
+def test_figures_are_written_as_svg_and_png(tmp_path):
+    fields = random_fields(5)
+    write_figures(tmp_path, evaluate_fields(fields, CLASSES), fields)
+    assert len(list(tmp_path.glob("*.svg"))) == len(list(tmp_path.glob("*.png"))) == 3
     assert "average precision" in (tmp_path / "precision_recall.svg").read_text()
     assert "found - annotated" in (tmp_path / "count_agreement.svg").read_text()
+
+
+def test_figures_of_a_single_field_can_be_plotted():
+    plotted = drawings(evaluate_fields([GOOD], CLASSES), [GOOD])
+    assert all(svg(*drawing).startswith("<?xml") for drawing in plotted.values())

@@ -75,8 +75,8 @@ class Ranking:
     def precision_curve(self, rule: int = 0) -> _Floats:
         """Return the precision at `RECALLS`, shape (101,); 0 beyond the highest recall."""
         once = np.ones((1, len(self.annotated)))
-        envelope, recall = self._precision(once, rule)
-        return _read(envelope[0], recall[0])
+        precision: _Floats = _read(*self._precision(once, rule))[0]
+        return precision
 
     def froc_curve(self) -> tuple[_Floats, _Floats]:
         """Return false cells per field and sensitivity at each threshold, both increasing."""
@@ -96,9 +96,8 @@ class Ranking:
         results = np.full((len(weights), len(self.matched)), np.nan)
         has_cells = weights @ self.annotated > 0
         for rule in range(len(self.matched)):
-            envelope, recall = self._precision(weights, rule)
-            for row in np.flatnonzero(has_cells):
-                results[row, rule] = _read(envelope[row], recall[row]).mean()
+            precision = _read(*self._precision(weights, rule))
+            results[has_cells, rule] = precision.mean(axis=1)[has_cells]
         return results
 
     def _precision(self, weights: _Floats, rule: int) -> tuple[_Floats, _Floats]:
@@ -170,6 +169,14 @@ def _rank(
 
 
 def _read(envelope: _Floats, recall: _Floats) -> _Floats:
-    """Return the precision at `RECALLS`; recall rises along the curve."""
-    positions = np.searchsorted(recall, RECALLS, side="left")
-    return np.append(envelope, 0.0)[np.minimum(positions, len(envelope))]
+    """Return the precision at `RECALLS` for each sample, (B, 101); recall rises along the curves.
+
+    One search in all curves, one above the other, is far faster than one for each.
+    """
+    rows, length = recall.shape
+    above = 2.0 * np.arange(rows)[:, None]
+    positions = np.searchsorted((recall + above).ravel(), (RECALLS + above).ravel(), side="left")
+    inside = positions.reshape(rows, len(RECALLS)) - length * np.arange(rows)[:, None]
+    beyond = np.zeros((rows, 1))
+    table = np.concatenate([envelope, beyond], axis=1)
+    return np.asarray(np.take_along_axis(table, np.minimum(inside, length), axis=1))
