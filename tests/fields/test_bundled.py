@@ -120,16 +120,27 @@ def test_a_given_scale_far_off_is_doubtful(detector, real_data):
     assert all(c.subtype == "" for c in cells)
 
 
-def mosaic(rows: int, columns: int, side: int) -> np.ndarray:
+def mosaic(rows: int, columns: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Synthetic fields side by side, and the boxes (N, 4) of their whole red and white cells."""
     labs = list(LABS)
-    fields = [
-        [
-            render_field(columns * i + j, size=(side, side), lab=labs[(i + j) % len(labs)]).image
-            for j in range(columns)
-        ]
-        for i in range(rows)
-    ]
-    return np.concatenate([np.concatenate(row, axis=1) for row in fields])
+    image = np.empty((rows * side, columns * side, 3), np.uint8)
+    boxes = []
+    for i, j in np.ndindex(rows, columns):
+        field = render_field(columns * i + j, size=(side, side), lab=labs[(i + j) % len(labs)])
+        image[i * side : (i + 1) * side, j * side : (j + 1) * side] = field.image
+        whole = [c.box for c in field.cells if not c.touches_border and c.kind != "platelet"]
+        boxes += [np.array(box) + np.tile((j * side, i * side), 2) for box in whole]
+    return image, np.array(boxes, np.float32)
+
+
+def found_share(boxes: np.ndarray, truth: np.ndarray) -> float:
+    """The share of true cells with the centre of a found box in their middle half."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    hits = 0
+    for box in truth:
+        half = (box[2:] - box[:2]) / 4
+        hits += bool((abs(middle - (box[:2] + box[2:]) / 2) < half).all(axis=1).any())
+    return hits / len(truth)
 
 
 def assert_same_cells(detector, image, factor, one, other):
@@ -145,12 +156,15 @@ def assert_same_cells(detector, image, factor, one, other):
 
 
 def test_tiles_find_the_cells_of_the_whole_field(detector):
-    image = mosaic(2, 2, 700)
-    assert len(assert_same_cells(detector, image, 0.5, 256, 1024)) > 100
+    image, truth = mosaic(2, 2, 700)
+    found = assert_same_cells(detector, image, 0.5, 256, 1024)
+    assert found_share(found.boxes / 0.5, truth) > 0.97
 
 
 @pytest.mark.slow
 def test_tiles_find_the_cells_of_a_field_of_8000_pixels(detector):
-    image = mosaic(8, 8, 1000)
+    image, truth = mosaic(8, 8, 1000)
     assert image.shape == (8000, 8000, 3)
-    assert len(assert_same_cells(detector, image, 0.45, 512, 1536)) > 4000
+    found = assert_same_cells(detector, image, 0.45, 512, 768)
+    assert len(truth) > 2000
+    assert found_share(found.boxes / 0.45, truth) > 0.97
