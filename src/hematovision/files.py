@@ -19,13 +19,15 @@ from typing import BinaryIO
 from hematovision.errors import OutputError
 
 __all__ = [
-    "copy_file", "delete_held", "delete_leftovers", "ensure_folder", "hold", "hold_lock", "is_held",
-    "open_own", "replacing", "sha256_bytes", "sha256_file", "sync", "try_hold", "try_hold_at",
-    "write_bytes", "write_new", "write_text", "writing",
+    "copy_file", "delete_all_leftovers", "delete_held", "delete_leftovers", "ensure_folder", "hold",
+    "hold_lock", "is_held", "open_own", "replacing", "sha256_bytes", "sha256_file", "sync",
+    "try_hold", "try_hold_at", "write_bytes", "write_new", "write_text", "writing",
 ]  # fmt: skip
 
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}")
 
 _LONGEST_NAME = 240  # bytes; allows for a temporary suffix within the usual limit of 255
 
@@ -152,6 +154,17 @@ def delete_leftovers(path: Path) -> None:
     with suppress(OSError):
         for found in path.parent.iterdir():
             if leftover.fullmatch(found.name):
+                found.unlink(missing_ok=True)
+
+
+def delete_all_leftovers(folder: Path) -> None:
+    """Delete, where possible, the leftovers of all files in and below a folder.
+
+    Hold a lock, as for `delete_leftovers`.
+    """
+    with suppress(OSError):
+        for found in folder.rglob(".*"):
+            if _LEFTOVER.fullmatch(found.name) and found.is_file():
                 found.unlink(missing_ok=True)
 
 

@@ -94,12 +94,12 @@ def test_every_cell_and_every_image_has_its_row(fields: Path, tmp_path: Path):
 
 
 def test_the_summary_has_counts_settings_and_findings(fields: Path, tmp_path: Path):
-    options = AnalyzeOptions(edges="all", rbc_count=4.8, wbc_count=7.0)
+    options = AnalyzeOptions(edges="all", um_per_px=0.1, rbc_count=4.8, wbc_count=7.0)
     analyze([fields], tmp_path / "out", options)
     found = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert found["sample"] == "fields"
     assert found["detector"] == {"name": "squares", "sha256": "d0" * 32}
-    assert found["settings"]["edges"] == "all"
+    assert found["settings"] == {"edges": "all", "um_per_px": 0.1}
     assert (found["fields"]["n"], found["fields"]["flagged"]) == (5, 1)
     assert found["excluded"]["by_edge_rule"] == {"RBC": 3, "WBC": 0, "Platelets": 0}
     assert found["platelets"]["estimate"] == pytest.approx(1000 / 13 * 4.8)
@@ -117,7 +117,9 @@ def test_tables_have_the_chosen_format_and_only_that(fields: Path, tmp_path: Pat
     out = tmp_path / "out"
     analyze(fields, out, AnalyzeOptions(format="csv"), resume=True)
     analyze(fields, out, AnalyzeOptions(format=kind), resume=True)
-    assert sorted(outputs(out)) == [f"cells.{kind}", f"fields.{kind}", "summary.json"]
+    assert sorted(outputs(out)) == [
+        f"cells.{kind}", f"fields.{kind}", "report.html", "summary.json",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [1, 3, 5])
@@ -168,6 +170,17 @@ def test_changed_new_and_removed_images_are_noticed(fields: Path, tmp_path: Path
     assert sorted(path.name for path in (out / "overlays").rglob("*.jpg")) == [
         "1.jpg", "2.jpg", "broken.jpg", "c.jpg", "d.jpg",
     ]  # fmt: skip
+
+
+def test_unfinished_files_of_a_killed_process_are_removed(fields: Path, tmp_path: Path):
+    out, options = tmp_path / "out", AnalyzeOptions(overlays=True)
+    analyze(fields, out, options)
+    before = outputs(out)
+    for name in (".cells.csv.0a1b2c3d", "overlays/.a.jpg.12345678"):
+        (out / name).write_bytes(b"half")
+    (out / ".notes.txt").write_bytes(b"mine")
+    analyze(fields, out, options, resume=True)
+    assert outputs(out) == {**before, ".notes.txt": b"mine"}
 
 
 def test_a_finished_run_can_have_more_outputs(fields: Path, tmp_path: Path, finder, monkeypatch):
@@ -262,6 +275,8 @@ def test_images_of_any_size_are_fields(tmp_path: Path):
         ({"um_per_px": -1.0}, "micrometres per pixel, such as"),
         ({"rbc_count": 4800.0}, r"in 10\^12/L, such as 4.8. Received: 4800"),
         ({"wbc_count": 0.0}, r"in 10\^9/L"),
+        ({"region": "1,2,3"}, "`region`: a region must be x,y,width,height"),
+        ({"level": -1}, "`level` must be 0 or above"),
         ({"edges": "left"}, "two, inside or all. Received: 'left'"),
         ({"format": "xlsx"}, "csv, parquet or jsonl"),
     ],

@@ -1,19 +1,24 @@
 """`analyze` on slides: region by region, resumed at any of them, one row per slide."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from discs import BACKGROUND, DiscFinder, disc_field
+from hematovision.errors import OutputError
 from hematovision.fields import slides
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.slides import FileAnalyzer
 from hematovision.fields.summary import ModelUsed
 from hematovision.images import write
+from hematovision.regions import Region
 from hematovision.workflows import analyze as module
 from hematovision.workflows.analyze import AnalyzeOptions, Opened, analyze
+from hematovision.workflows.analyze.pixels import image_size, read_crops
 from pyramid_files import write_slide
 from square_finder import outputs
 
@@ -110,6 +115,47 @@ def test_a_region_and_a_level(folder: Path, tmp_path: Path):
         assert 50 <= (float(cell["y_min"]) + float(cell["y_max"])) / 2 < 550
     assert result.overlays == 0
     assert result.summary.to_json()["settings"]["region"] == "100,50,400,500"
+
+
+def test_an_export_of_a_part_is_in_pixels_of_the_whole_slide(folder: Path, tmp_path: Path):
+    options = AnalyzeOptions(region="300,50,300,500", exports=("coco", "yolo"))
+    analyze(folder / "smear.tif", tmp_path / "out", options)
+    found = json.loads((tmp_path / "out" / "coco" / "annotations.json").read_text())
+    (image,) = found["images"]
+    assert (image["width"], image["height"]) == (900, 600)
+    cells = table(tmp_path / "out" / "cells.csv")
+    assert len(found["annotations"]) == len(cells) > 5
+    assert min(one["bbox"][0] for one in found["annotations"]) > 270
+
+
+def test_a_part_of_an_ordinary_image(folder: Path, tmp_path: Path):
+    options = AnalyzeOptions(region="100,100,200,200", exports=("coco",))
+    analyze(folder / "field.png", tmp_path / "out", options)
+    (image,) = json.loads((tmp_path / "out" / "coco" / "annotations.json").read_text())["images"]
+    assert (image["width"], image["height"]) == (400, 300)
+
+
+def test_other_parts_of_a_slide_are_not_mixed(folder: Path, tmp_path: Path):
+    analyze(folder / "smear.tif", tmp_path / "out", AnalyzeOptions(region="0,0,300,300"))
+    with pytest.raises(OutputError, match=r"different settings \(region\)"):
+        analyze(folder / "smear.tif", tmp_path / "out", resume=True)
+
+
+def test_progress_counts_regions(folder: Path, tmp_path: Path):
+    steps = []
+    analyze(folder, tmp_path / "out", progress=lambda *step: steps.append(step))
+    assert steps[:8] == [(done, 8, "Analysing regions") for done in range(1, 9)]
+
+
+def test_crops_of_a_slide_are_read_around_their_boxes(folder: Path, tmp_path: Path):
+    region = Region(folder / "smear.tif", 0, 0, 300, 300)
+    (crop,) = read_crops(region, "smear.tif", [(100.0, 100.0, 140.0, 140.0)])
+    with tifffile.TiffFile(folder / "smear.tif") as file:
+        assert np.array_equal(crop, file.pages[0].asarray()[93:147, 93:147])
+    assert image_size(region, "smear.tif") == (900, 600)
+    gone = Region(tmp_path / "gone.tif", 0, 0, 9, 9)
+    assert read_crops(gone, "gone", [(1.0, 1.0, 5.0, 5.0)]) == [None]
+    assert image_size(gone, "gone") == (None, None)
 
 
 @pytest.mark.parametrize("options", [{"region": "1,2,3"}, {"region": "0,0,0,9"}, {"level": -1}])

@@ -175,6 +175,8 @@ def _engine(name: str, ray_address: str | None) -> Engine:
 
 def _show(result: AnalyzeResult, *, resume: bool) -> None:
     """Print the results; raise `typer.Exit(FINDINGS)` if there is something to check."""
+    from hematovision.reporting.fields import REPORT
+
     if resume:
         echo(_continued(result))
     summary = result.summary
@@ -189,7 +191,7 @@ def _show(result: AnalyzeResult, *, resume: bool) -> None:
         echo(Styled("Note:", "yellow"), f" {note}")
     if result.overlays:
         echo(f"{counted(result.overlays, 'overlay')} in {result.folder / 'overlays'}")
-    echo(f"Results: {result.folder}")
+    echo(f"Report: {result.folder / REPORT}")
     if result.flagged:
         lines = [f"{field.image}: {field.flags}" for field in result.flagged]
         show_list(f"Fields to check ({len(lines)}):", lines)

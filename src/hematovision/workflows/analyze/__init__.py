@@ -8,22 +8,29 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.extras import require
 from hematovision.fields.analyzer import FieldAnalyzer
-from hematovision.fields.counts import Tally
+from hematovision.fields.counts import Tally, white_kinds
 from hematovision.fields.rows import AnalysisRow, FieldRow
 from hematovision.fields.slides import FileAnalyzer
 from hematovision.fields.summary import ModelUsed, Summary
 from hematovision.files import write_text
+from hematovision.images.boxes import Box
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.detector import Detector
 from hematovision.model.inference import Predictor
 from hematovision.paths import valid_value
 from hematovision.progress import Progress, no_progress
-from hematovision.tables.store import RunImages, open_store, store_path
+from hematovision.reporting.fields import CropReader, write_report
+from hematovision.tables.store import RunImages, RunItem, open_store, store_path
 from hematovision.workflows.analyze.engine import Engine, LocalEngine
 from hematovision.workflows.analyze.options import AnalyzeOptions, TableFormat
+from hematovision.workflows.analyze.pixels import read_crops
 from hematovision.workflows.analyze.results import Results
 from hematovision.workflows.analyze.writing import remove_outputs, write_overlays, write_tables
 from hematovision.workflows.outputs import resumable_folder
@@ -155,10 +162,11 @@ def analyze(
     )
 
 
-def open_analyzer(options: AnalyzeOptions) -> Opened:
+def open_analyzer(options: AnalyzeOptions, *, max_pixels: int = images.MAX_PIXELS) -> Opened:
     """Open the models of an analysis.
 
-    Raises `ModelNotFoundError` or `BundleError` if one cannot be used.
+    Images of more than `max_pixels` (width times height) are rejected before decoding. Raises
+    `ModelNotFoundError` or `BundleError` if a model cannot be used.
     """
     analyzer = FieldAnalyzer.load(
         options.detector,
@@ -166,6 +174,7 @@ def open_analyzer(options: AnalyzeOptions) -> Opened:
         rbc_diameter=options.rbc_diameter,
         um_per_px=options.um_per_px,
         edges=options.edges,
+        max_pixels=max_pixels,
     )
     assert isinstance(analyzer.finder, Detector)
     subtypes = analyzer.subtypes
@@ -200,7 +209,7 @@ def run_analysis(
         ),
         open_store(
             out / RESULTS,
-            analyzer.identity,
+            {**analyzer.identity, "region": options.region},
             analyzer.schema,
             found,
             resume=resume,
@@ -230,7 +239,16 @@ def _write(
     names = [engine.name(item) for item in items]
     tally, findings = Tally(opened.subtypes), _Findings()
     write_tables(
-        out, results, options, names, count=tally.add, each=findings.add, progress=progress
+        out,
+        results,
+        options,
+        names,
+        model=f"{opened.detector.name} {opened.detector.sha256[:12]}",
+        subtypes=white_kinds(opened.subtypes),
+        source=engine.source,
+        count=tally.add,
+        each=findings.add,
+        progress=progress,
     )
     overlays = 0
     if options.overlays:
@@ -243,10 +261,27 @@ def _write(
         counts=tally.counts(rbc_count=options.rbc_count, wbc_count=options.wbc_count),
         settings=options.settings(),
     )
+    progress(len(items), len(items), "Writing the report")
+    write_report(
+        out,
+        summary,
+        fields=results.fields(),
+        sample=tally.sample,
+        read_crops=_crop_reader(engine, items),
+    )
     write_text(out / SUMMARY, json.dumps(valid_value(summary.to_json()), indent=2) + "\n")
     return AnalyzeResult(
         out, summary, tuple(findings.refused), tuple(findings.flagged), overlays=overlays
     )
+
+
+def _crop_reader(engine: Engine, items: Sequence[RunItem]) -> CropReader:
+    by_name = {engine.name(item): item for item in items}
+
+    def read(name: str, boxes: Sequence[Box]) -> Sequence[NDArray[np.uint8] | None]:
+        return read_crops(engine.source(by_name[name]), name, boxes)
+
+    return read
 
 
 def _sample(paths: Sequence[str], out: Path) -> str:

@@ -15,10 +15,10 @@ from hematovision.progress import Progress
 from hematovision.regions import Region
 from hematovision.tables.store import RunItem, Store, file_stamp
 
-__all__ = ["ANALYSING", "Engine", "LocalEngine"]
+__all__ = ["ANALYSING", "ANALYSING_REGIONS", "Engine", "LocalEngine"]
 
-ANALYSING = "Analysing fields"
-"""The name of the step, for `Progress`."""
+ANALYSING, ANALYSING_REGIONS = "Analysing fields", "Analysing regions"
+"""The names of the step, for `Progress`."""
 
 
 class Engine(Protocol):
@@ -46,11 +46,18 @@ class Engine(Protocol):
 class LocalEngine:
     """Analyses files on this machine, on the threads of the analyzer."""
 
+    def __init__(self) -> None:
+        self._step = ANALYSING
+
     def items(self, paths: Iterable[str], level: int = 0, region: str = "") -> Iterator[RunItem]:
         """Yield the images at `paths`, which are files and folders, and the regions of slides."""
         found = images.iter_images(map(Path, paths))
         for one in find_regions(found, level=level, area=region):
-            yield RunItem(one.path, one.box) if isinstance(one, Region) else RunItem(one)
+            if isinstance(one, Region):
+                self._step = ANALYSING_REGIONS
+                yield RunItem(one.path, one.box)
+            else:
+                yield RunItem(one)
 
     def name(self, item: RunItem) -> str:
         """Return the path of an item's file."""
@@ -74,4 +81,4 @@ class LocalEngine:
         with closing(ahead(work, store.todo(), analyzer.threads)) as results:
             for done, rows in enumerate(results, 1):
                 store.add(row.values() for row in rows)
-                progress(done, total, ANALYSING)
+                progress(done, total, self._step)

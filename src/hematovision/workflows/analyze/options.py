@@ -85,9 +85,10 @@ class AnalyzeOptions:
             raise ValueError(f"`level` must be 0 or above. Received: {self.level}")
         if self.region:
             try:
-                Region.parse(Path(), self.region)
+                box = Region.parse(Path(), self.region).box
             except ValueError as error:
                 raise ValueError(f"`region`: {error}") from error
+            object.__setattr__(self, "region", box)
         for name in self.exports:
             if name not in EXPORTS:
                 raise ValueError(
@@ -99,14 +100,14 @@ class AnalyzeOptions:
             raise ValueError(f"`format` must be csv, parquet or jsonl. Received: {self.format!r}")
 
     def settings(self) -> dict[str, Setting]:
-        """Return what the counts depend on, apart from the models, for reports."""
-        return {
-            "edges": self.edges,
+        """Return what the counts depend on, apart from the models; without unused options."""
+        given: dict[str, Setting] = {
             "rbc_diameter": self.rbc_diameter,
             "um_per_px": self.um_per_px,
             "region": self.region or None,
             "level": self.level or None,
         }
+        return {"edges": self.edges, **{k: v for k, v in given.items() if v is not None}}
 
 
 def _check(name: str, value: float | None, least: float, most: float, unit: str) -> None:

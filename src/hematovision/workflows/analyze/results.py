@@ -77,11 +77,11 @@ class Results:
             yield image.field
 
     def _image(self, items: tuple[RunItem, ...]) -> AnalyzedImage:
-        if len(items) > 1:
+        if items[0].region:
             return AnalyzedImage(items, combine(list(self._fields(items))), self._rows_of)
         rows = self._rows_of(items[0])  # read once, for both kinds of rows
         (field,) = (FieldRow.from_values(row) for row in rows if row["row"] == "field")
-        return AnalyzedImage(items, combine([field]), lambda _: rows)
+        return AnalyzedImage(items, field, lambda _: rows)
 
     def _fields(self, items: Iterable[RunItem]) -> Iterator[FieldRow]:
         for item in items:

@@ -6,22 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path, PurePath
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hematovision import images
 from hematovision.data.formats.export import Export, open_export
 from hematovision.errors import ImageError
 from hematovision.fields.overlay import draw_cells
 from hematovision.fields.rows import CELL_SCHEMA, FIELD_SCHEMA, CellRow, FieldRow
-from hematovision.files import writing
+from hematovision.files import delete_all_leftovers, writing
 from hematovision.model.inference import Source, ahead
 from hematovision.model.session import usable_cpus
 from hematovision.progress import Progress
-from hematovision.regions import Region
+from hematovision.reporting.fields import REPORT
 from hematovision.tables.sinks import SUFFIXES, Table, open_table
 from hematovision.tables.store import RunItem
 from hematovision.workflows.analyze.options import AnalyzeOptions
+from hematovision.workflows.analyze.pixels import image_size, read_pixels
 from hematovision.workflows.analyze.results import AnalyzedImage, Results
 from hematovision.workflows.classify import overlay_names
 
@@ -36,10 +34,11 @@ _TABLES = ("cells", "fields")
 def remove_outputs(folder: Path, last: str) -> None:
     """Remove files of an earlier run that would contradict the new ones.
 
-    These are tables, which may have another format, and overlays, whose images may be gone. `last`
-    is the file that marks a folder as complete.
+    These are leftovers of killed processes, tables, which may have another format, and overlays,
+    whose images may be gone. `last` is the file that marks a folder as complete.
     """
-    names = [last, *(f"{table}{suffix}" for table in _TABLES for suffix in SUFFIXES)]
+    delete_all_leftovers(folder)
+    names = [last, REPORT, *(f"{table}{suffix}" for table in _TABLES for suffix in SUFFIXES)]
     with writing(folder):
         for name in names:
             (folder / name).unlink(missing_ok=True)
@@ -53,27 +52,34 @@ def write_tables(
     options: AnalyzeOptions,
     names: Sequence[str],
     *,
+    model: str,
+    subtypes: Sequence[str],
+    source: Callable[[RunItem], Source],
     count: Callable[[FieldRow, Iterable[CellRow]], None],
     each: Callable[[FieldRow], None],
     progress: Progress,
 ) -> None:
     """Write ``cells`` and ``fields``, and the exports, in one pass and constant memory.
 
-    `names` are those of the images in their rows, in order. `count` is called with every field or
-    region and its cells, `each` with the row of every image.
+    `names` are those of the images in their rows, in order; `model` and `subtypes` are for the
+    exports: the name of the model, and the kinds of white cells that it knows. `source` returns an
+    image for a second look. `count` is called with every field or region and its cells, `each` with
+    the row of every image.
     """
     suffix = f".{options.format}"
     with ExitStack() as stack:
         cells = stack.enter_context(open_table(folder / f"cells{suffix}", CELL_SCHEMA))
         fields = stack.enter_context(open_table(folder / f"fields{suffix}", FIELD_SCHEMA))
         exports = [
-            stack.enter_context(open_export(name, folder / name, images=names))
+            stack.enter_context(
+                open_export(name, folder / name, images=names, subtypes=subtypes, model=model)
+            )
             for name in options.exports
         ]
         for done, image in enumerate(results.images(), 1):
             fields.write(image.field.values())
             each(image.field)
-            begun = [export for export in exports if _begin(export, image.field)]
+            begun = [export for export in exports if _begin(export, image, source)]
             for field, found in image.parts():
                 count(field, _written(found, cells, begun))
             progress(done, len(names), "Writing the tables")
@@ -91,11 +97,15 @@ def _written(
         yield cell
 
 
-def _begin(export: Export, field: FieldRow) -> bool:
-    """Start a field of an export; return False if the image could not be read."""
-    if field.error or not field.width or not field.height:
+def _begin(export: Export, image: AnalyzedImage, source: Callable[[RunItem], Source]) -> bool:
+    """Start a field of an export, of the size of the whole image; False if it is unreadable."""
+    field, item = image.field, image.items[0]
+    width, height = field.width, field.height
+    if item.region and not field.error:
+        width, height = image_size(source(item), field.image)
+    if field.error or not width or not height:
         return False
-    export.field(field.image, field.width, field.height)
+    export.field(field.image, width, height)
     return True
 
 
@@ -129,16 +139,9 @@ def write_overlays(
 
 def _draw(path: Path, image: AnalyzedImage, source: Source) -> bool:
     try:
-        pixels = _pixels(source, image.field.image)
+        pixels = read_pixels(source, image.field.image)
         overlay = draw_cells(pixels, image.cells(), rbc_diameter_px=image.field.rbc_diameter_px)
     except (ImageError, MemoryError):  # readable a moment ago; its rows stay
         return False
     images.write(path, overlay)
     return True
-
-
-def _pixels(source: Source, name: str) -> NDArray[np.uint8]:
-    if isinstance(source, ImageError):
-        raise source
-    assert not isinstance(source, Region)  # slides have no overlay
-    return source if isinstance(source, np.ndarray) else images.read(source, name=name)
