@@ -4,6 +4,8 @@
 >>> client = Client("http://127.0.0.1:8000")  # doctest: +SKIP
 >>> for prediction in client.classify(["a.jpg", "b.jpg"]):  # doctest: +SKIP
 ...     print(prediction.path, prediction.label, prediction.decision)
+>>> for found in client.analyze(["field.jpg"]):  # doctest: +SKIP
+...     print(found.field.rbc, [cell.subtype for cell in found.cells if cell.label == "WBC"])
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
@@ -22,11 +24,13 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from hematovision.errors import ImageError, RequestError, UnreadableFileError
+from hematovision.fields.edges import EdgeRule
+from hematovision.fields.rows import CellRow, FieldRow
 from hematovision.model.inference import Item
 from hematovision.model.prediction import Prediction
 from hematovision.plurals import counted
 
-__all__ = ["KINDS", "Client", "ServedModel"]
+__all__ = ["KINDS", "Client", "FieldResult", "ServedModel"]
 
 KINDS: Mapping[int, str] = {
     400: "malformed",
@@ -47,6 +51,7 @@ _LONGEST_WAIT = 30.0  # seconds, even if the server asks for more
 _ALWAYS_ACCEPTED = 2**20  # bytes that any server accepts
 _LONGEST_RESPONSE = 2**26  # bytes
 _BATCH = 16  # files per request: enough to keep every server thread busy
+_FIELDS = 4  # fields per request: within the server's deadline
 _BATCH_BYTES = 2**23  # per request, unless a single file is larger; a server accepts 2**25
 
 
@@ -62,12 +67,31 @@ class ServedModel:
     classes : tuple of str
     explains : bool
         Whether the model can return explanation maps.
+    task : str
+        ``"classification"``, or ``"detection"`` for `Client.analyze`.
     """
 
     name: str
     hash: str
     classes: tuple[str, ...]
     explains: bool
+    task: str = "classification"
+
+
+@dataclass(frozen=True)
+class FieldResult:
+    """The analysis of one field.
+
+    Parameters
+    ----------
+    field : FieldRow
+        Size, scale, counts and quality; ``error`` if the file could not be read.
+    cells : tuple of CellRow
+        The cells, with boxes in pixels of the image as displayed.
+    """
+
+    field: FieldRow
+    cells: tuple[CellRow, ...] = ()
 
 
 class Client:
@@ -147,6 +171,71 @@ class Client:
         given = [images] if isinstance(images, str | Path | bytes) else images
         return [one for batch in _batches(given) for one in self._classify(batch, model)]
 
+    def analyze(
+        self,
+        images: str | Path | bytes | Iterable[str | Path | bytes],
+        model: str | None = None,
+        *,
+        edges: EdgeRule = "two",
+        rbc_diameter: float | None = None,
+        um_per_px: float | None = None,
+    ) -> list[FieldResult]:
+        """Find, classify and count the cells of fields on the server.
+
+        Parameters
+        ----------
+        images : path, bytes, or iterable of them
+            Image files, or their contents. An unreadable file has a `FieldRow` with an ``error``;
+            the rest are processed normally. File names are not sent.
+        model : str, optional
+            A detector of `models`; by default the first.
+        edges : {"two", "inside", "all"}
+            Which cells at the border count: those at the top and left, none, or all.
+        rbc_diameter, um_per_px : float, optional
+            Width of a red cell in pixels, or micrometres per pixel, instead of the measured scale.
+
+        Returns
+        -------
+        list of FieldResult
+            In the order of `images`; ``image`` is the path as given, or ``"image 0"`` for bytes.
+
+        Raises
+        ------
+        RequestError
+            If a request fails: see `KINDS`.
+        """
+        options = {"model": model, "rbc_diameter": rbc_diameter, "um_per_px": um_per_px}
+        query = {"lenient": "true", "edges": edges}
+        query |= {name: str(value) for name, value in options.items() if value is not None}
+        given = [images] if isinstance(images, str | Path | bytes) else images
+        batches = _batches(given, _FIELDS)
+        return [one for batch in batches for one in self._analyze(batch, query)]
+
+    def _analyze(self, batch: list[Item], query: Mapping[str, str]) -> list[FieldResult]:
+        sent = [one.source for one in batch if isinstance(one.source, bytes)]
+        found = iter(self._fields(sent, query) if sent else ())
+        return [
+            FieldResult(FieldRow.unreadable(name, source.reason))
+            if isinstance(source, ImageError)
+            else _renamed(next(found), name)
+            for name, source in batch
+        ]
+
+    def _fields(self, contents: list[bytes], query: Mapping[str, str]) -> list[FieldResult]:
+        body, kind = _form(contents)
+        response = self._request(f"/v1/analyze?{urlencode(query)}", body, kind)
+        try:
+            fields = [FieldRow.from_values(row) for row in _objects(response, "fields")]
+            cells = [CellRow.from_values(row) for row in _objects(response, "cells")]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unexpected(f"a row is no field or cell: {error}") from error
+        if [row.image for row in fields] != [str(i) for i in range(len(contents))]:
+            raise _unexpected(f"{counted(len(fields), 'field')} for {len(contents)}")
+        by_image: dict[str, list[CellRow]] = {row.image: [] for row in fields}
+        for cell in cells:
+            by_image.setdefault(cell.image, []).append(cell)
+        return [FieldResult(row, tuple(by_image[row.image])) for row in fields]
+
     def _classify(self, batch: list[Item], model: str | None) -> list[Prediction]:
         sent = [one.source for one in batch if isinstance(one.source, bytes)]
         classes, rows = self._rows(sent, model) if sent else (self._classes(model), iter(()))
@@ -220,20 +309,25 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow no redirect: the response becomes an `HTTPError`."""
 
 
-def _batches(images: Iterable[str | Path | bytes]) -> Iterator[list[Item]]:
+def _batches(images: Iterable[str | Path | bytes], most: int = _BATCH) -> Iterator[list[Item]]:
     """Read images lazily, and group them by request."""
     batch: list[Item] = []
     size = 0
     for i, image in enumerate(images):
         item = _read(image, i)
         length = len(item.source) if isinstance(item.source, bytes) else 0
-        if batch and (len(batch) == _BATCH or size + length > _BATCH_BYTES):
+        if batch and (len(batch) == most or size + length > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(item)
         size += length
     if batch:
         yield batch
+
+
+def _renamed(found: FieldResult, name: str) -> FieldResult:
+    cells = tuple(replace(cell, image=name) for cell in found.cells)
+    return FieldResult(replace(found.field, image=name), cells)
 
 
 def _read(image: str | Path | bytes, number: int) -> Item:
@@ -303,7 +397,13 @@ def _objects(response: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 def _served_model(value: dict[str, Any]) -> ServedModel:
     try:
-        return ServedModel(value["name"], value["hash"], tuple(value["classes"]), value["explains"])
+        return ServedModel(
+            value["name"],
+            value["hash"],
+            tuple(value["classes"]),
+            value["explains"],
+            str(value.get("task", "classification")),  # absent up to 0.2
+        )
     except (KeyError, TypeError) as error:
         raise _unexpected("no model") from error
 

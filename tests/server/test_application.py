@@ -196,6 +196,7 @@ def test_the_rows_of_any_predictor_are_served():
             "hash": DotCounter.identity["model"],
             "classes": ["dot"],
             "explains": False,
+            "task": "classification",
         }
         rows = response.json()["rows"]
         assert [(row["image"], row["x"]) for row in rows] == [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hematovision.errors import BundleError, ModelError
 from hematovision.model.bundle import ONNX, Bundle, check_task, read_bundle
 from hematovision.model.registry import DEFAULT_DETECTOR, find_model
+from hematovision.model.self_test import SelfTest, run_detector_self_test
 from hematovision.model.session import open_session, read_detector_ports, run_one
 from hematovision.model.suppression import suppressed
 from hematovision.taxonomy import Taxonomy
@@ -199,6 +200,12 @@ class Detector:
             "detector_thresholds": " ".join(f"{number:.6g}" for number in numbers),
             "detector_scale": self.red_cell_px,
         }
+
+    def self_test(self) -> SelfTest:
+        """Return the largest heat of each class in a synthetic field; see `self_test`."""
+        detection = self.bundle.manifest.detection
+        assert detection is not None
+        return run_detector_self_test(self._session, detection)
 
     def detect(self, pixels: NDArray[np.uint8]) -> Detections:
         """Find the cells of an image at the detector's scale.

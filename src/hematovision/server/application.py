@@ -20,6 +20,7 @@ from starlette.routing import Match
 
 from hematovision import __version__
 from hematovision.errors import RequestError
+from hematovision.server.analyze import analyze_routes
 from hematovision.server.classify import classify_routes
 from hematovision.server.engine import Engine
 from hematovision.server.models import Models
@@ -56,7 +57,8 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     app = FastAPI(
         title="HematoVision",
         version=__version__,
-        description="Classifies blood cells in microscope images. For research and teaching.",
+        description="Finds and classifies blood cells in microscope images. For research and "
+        "teaching.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # FastAPI's redirects have no body, and repeat any host
@@ -64,6 +66,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     )
     problems = described(ProblemBody)
     app.include_router(classify_routes(engine, problems))
+    app.include_router(analyze_routes(engine, problems))
     app.include_router(protocol_routes(engine, problems))
     _add_pages(app, engine)
     _add_problems(app)

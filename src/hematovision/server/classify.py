@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
@@ -27,7 +27,10 @@ from hematovision.uploads.receiving import display_name
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-__all__ = ["Classified", "ModelNamed", "ModelsListed", "classify_routes", "read_form"]
+__all__ = [
+    "FORM", "LENIENT", "Classified", "ModelNamed", "ModelsListed", "Values", "check_single",
+    "classify_routes", "name_model", "read_form", "read_items",
+]  # fmt: skip
 
 Values: TypeAlias = dict[str, Value]
 
@@ -37,20 +40,25 @@ _SHORT = 2**18
 _FURTHER_PARTS = 64
 """Maximum number of parts that are not files; they are parsed and ignored."""
 
-_LENIENT = "Return a row with the `error` even if there is only one image and it cannot be read."
+LENIENT = "Return a row with the `error` even if there is only one image and it cannot be read."
+"""The description of the parameter ``lenient``."""
 
 _FILES = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
 _FORM = {"type": "object", "required": ["files"], "properties": {"files": _FILES}}
-_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+FORM: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
+}
+"""The OpenAPI description of a request's body."""
 
 
 class ModelNamed(BaseModel):
-    """A model: name, SHA-256 of its ONNX file, classes, and whether it returns heat maps."""
+    """A model: name, SHA-256 of its ONNX file, classes, whether it returns heat maps, and task."""
 
     name: str
     hash: str
     classes: list[str]
     explains: bool
+    task: Literal["classification", "detection"] = "classification"
 
 
 class ModelsListed(BaseModel):
@@ -77,29 +85,29 @@ def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
     @router.get("/models")
     async def models() -> ModelsListed:
         """List the models."""
-        return ModelsListed(models=[_named(served) for served in engine.models.all])
+        return ModelsListed(models=[name_model(served) for served in engine.models.all])
 
-    @router.post("/classify", response_model=Classified, responses=problems, openapi_extra=_BODY)
+    @router.post("/classify", response_model=Classified, responses=problems, openapi_extra=FORM)
     async def classify(
         request: Request,
         model: Annotated[str | None, Query(description="One of /v1/models.")] = None,
         explain: Annotated[bool, Query(description="Add `heat_map`, a PNG in base64.")] = False,  # noqa: FBT002 - a parameter of the query
-        lenient: Annotated[bool, Query(description=_LENIENT)] = False,  # noqa: FBT002 - as above
+        lenient: Annotated[bool, Query(description=LENIENT)] = False,  # noqa: FBT002 - as above
     ) -> JSONResponse:
         """Classify images of any supported format, in parts named `files`."""
         served = engine.models.get(model)
         if explain and not served.predictor.explains:
             raise RequestError("broken", f"{served.name} has no explanation maps; omit explain.")
-        items = await _items(request, engine)
+        items = await read_items(request, engine)
         works = [partial(_predict, served.predictor, item, explain=explain) for item in items]
         found = await engine.queue.run(works)
         results = [result for result, _ in found]
         engine.metrics.predictions(served.name, results)
         if not lenient:
-            _check_single(results)
+            check_single(results)
         response = Classified(
             request_id=request.state.request_id,
-            model=_named(served),
+            model=name_model(served),
             rows=[values for _, rows in found for values in rows],
         )
         return JSONResponse(response.model_dump())
@@ -107,8 +115,11 @@ def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
     return router
 
 
-async def _items(request: Request, engine: Engine) -> list[Item]:
-    """Read the parts named ``files`` into memory."""
+async def read_items(request: Request, engine: Engine) -> list[Item]:
+    """Read the parts named ``files`` into memory.
+
+    Raises `RequestError` if the body is no form, or has no files or too many.
+    """
     kind = request.headers.get("Content-Type", "")
     if not kind.lower().startswith("multipart/form-data"):
         raise RequestError(
@@ -140,18 +151,20 @@ def _heat_map(result: ImageResult[Any]) -> str | None:
     return base64.b64encode(images.encode_png(overlay)).decode("ascii")
 
 
-def _check_single(results: list[ImageResult[Any]]) -> None:
+def check_single(results: list[ImageResult[Any]]) -> None:
     """Raise the error of a single image; with several images, errors are in the rows."""
     if len(results) == 1 and (error := results[0].error) is not None:
         raise RequestError(kind_of(error), f"{results[0].name}: {error.reason}")
 
 
-def _named(served: LoadedModel) -> ModelNamed:
+def name_model(served: LoadedModel) -> ModelNamed:
+    """Return what a response states about its model."""
     return ModelNamed(
         name=served.name,
         hash=served.hash,
         classes=list(served.predictor.classes),
         explains=served.predictor.explains,
+        task=served.task,
     )
 
 

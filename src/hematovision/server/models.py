@@ -9,8 +9,14 @@ from typing import Any
 
 from hematovision import images
 from hematovision.errors import ModelError, RequestError
+from hematovision.fields.analyzer import FieldAnalyzer
+from hematovision.fields.slides import FileAnalyzer
+from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
+from hematovision.model.detector import Detector
 from hematovision.model.inference import ImageResult, Item, Predictor, predict_image
+from hematovision.model.manifest import Task
+from hematovision.model.registry import DEFAULT_DETECTOR, find_model
 from hematovision.model.self_test import NOVELTY_TOLERANCE, TOLERANCE, SelfTest, self_test_cell
 
 __all__ = ["LoadedModel", "Models"]
@@ -29,6 +35,9 @@ class LoadedModel:
         self, name: str, predictor: Predictor[Any], self_test: SelfTest | None = None
     ) -> None:
         self.name, self.predictor, self._self_test = name, predictor, self_test
+        self.task: Task = "classification"
+        if isinstance(predictor, FileAnalyzer):
+            self.task = "detection"
         self.hash = str(predictor.identity["model"])
 
     def warm_up(self) -> None:
@@ -38,6 +47,9 @@ class LoadedModel:
 
         Raises `ModelError` if they differ (`SelfTest.agrees`).
         """
+        if isinstance(self.predictor, FileAnalyzer):
+            self._check_detector(self.predictor)
+            return
         item = Item("warm-up", images.encode_png(self_test_cell()))
         if self._self_test is None:
             _LOG.warning(
@@ -60,6 +72,14 @@ class LoadedModel:
                 f"{TOLERANCE:g}, novelty by {NOVELTY_TOLERANCE:g} of it"
             )
 
+    def _check_detector(self, predictor: FileAnalyzer) -> None:
+        finder = predictor.analyzer.finder
+        if not isinstance(finder, Detector) or self._self_test is None:
+            return
+        found = finder.self_test()
+        if not self._self_test.agrees(found.probabilities, None):
+            raise self._broken(f"its bundle.json expects {self._self_test}; received {found}")
+
     def _broken(self, what: str) -> ModelError:
         return ModelError(
             f"{self.name} fails its self-test. For the test cell {what}. The model folder or this "
@@ -81,16 +101,23 @@ class Models:
     def load(cls, names: Iterable[str | Path], max_pixels: int = images.MAX_PIXELS) -> Models:
         """Open models; each is named after its bundled name or its folder.
 
+        Detectors classify white cells with the default model.
+
         Images of more than `max_pixels` (width times height) are rejected before decoding. Raises
         `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises `ModelError` if
         two have the same name.
         """
         served = []
         for name in names:
-            classifier = Classifier.load(name, workers=1, max_pixels=max_pixels)
-            bundle = classifier.bundle
+            bundle = read_bundle(find_model(name))
+            predictor: Predictor[Any]
+            if bundle.manifest.task == "detection":
+                analyzer = FieldAnalyzer.load(name, workers=1, max_pixels=max_pixels)
+                predictor = FileAnalyzer(analyzer)
+            else:
+                predictor = Classifier(bundle, workers=1, max_pixels=max_pixels)
             folder = bundle.folder.resolve().name
-            served.append(LoadedModel(folder, classifier, bundle.manifest.self_test))
+            served.append(LoadedModel(folder, predictor, bundle.manifest.self_test))
         models = cls(served)
         if len(models.all) < len(served):
             raise ModelError(
@@ -107,6 +134,25 @@ class Models:
     def find(self, name: str | None) -> LoadedModel | None:
         """Return the model called `name`, the default for None, or None if there is none."""
         return self.all[0] if name is None else self._by_name.get(name)
+
+    def find_detector(self, name: str | None) -> LoadedModel | None:
+        """Return the detector called `name`, the first for None, or None if there is none."""
+        detectors = [one for one in self.all if one.task == "detection"]
+        return next((one for one in detectors if name in (None, one.name)), None)
+
+    def get_detector(self, name: str | None) -> LoadedModel:
+        """Return the detector called `name`, or the first for None.
+
+        Raises `RequestError` if there is none.
+        """
+        found = self.find_detector(name)
+        if found is None:
+            raise RequestError(
+                "unknown model",
+                f"There is no detector {name or ''!r} here. Start the server with a detector, such "
+                f"as --model {DEFAULT_DETECTOR}.",
+            )
+        return found
 
     def get(self, name: str | None) -> LoadedModel:
         """Return the model called `name`, or the default for None.

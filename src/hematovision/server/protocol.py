@@ -147,7 +147,7 @@ def _read(engine: Engine, body: bytes, length: str | None) -> tuple[InferRequest
 def _classifier(served: LoadedModel) -> Classifier:
     """Return a model's classifier; other predictors do not return one row per image."""
     if not isinstance(served.predictor, Classifier):
-        raise RequestError("unknown model", f"{served.name} is served by /v1/classify only.")
+        raise RequestError("unknown model", f"{served.name} is served under /v1 only.")
     return served.predictor
 
 

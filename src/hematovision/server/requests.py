@@ -351,5 +351,8 @@ def _requested_model(scope: Scope, engine: Engine) -> LoadedModel | None:
     if match:
         return engine.models.find(unquote(match[1]))
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    names = query.get("model", []) if scope["path"] == "/v1/classify" else []
-    return engine.models.find(names[-1] if names else None)
+    names = query.get("model", []) if scope["path"] in ("/v1/classify", "/v1/analyze") else []
+    name = names[-1] if names else None
+    if scope["path"] == "/v1/analyze":
+        return engine.models.find_detector(name)
+    return engine.models.find(name)

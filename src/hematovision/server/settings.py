@@ -10,7 +10,7 @@ from hematovision.errors import ListeningError
 from hematovision.images import SIZE
 from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, Hosts
-from hematovision.model.registry import DEFAULT_MODEL
+from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL
 from hematovision.model.session import reading_threads
 
 __all__ = ["LONGEST_DEADLINE", "Settings"]
@@ -26,8 +26,9 @@ class Settings:
     Raises `ValueError` if a value is out of range.
     """
 
-    # bundled names or run folders; the first is the default
-    models: tuple[str | Path, ...] = (DEFAULT_MODEL,)
+    # bundled names or run folders; the first is the default of /v1/classify, the first detector
+    # that of /v1/analyze
+    models: tuple[str | Path, ...] = (DEFAULT_MODEL, DEFAULT_DETECTOR)
     # 0 for the number of usable CPUs plus one: the extra thread computes while another waits for
     # the interpreter's lock. With 2 cores, 3 threads process 9% more requests than 2, and as many
     # as 4. One image per thread is fastest (`model.session`).
