@@ -29,7 +29,7 @@ from hematovision.review.store import ReviewStore
 from hematovision.synthetic import render_field
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-TITLES = ["Classify", "Review", "Train", "Models", "Records"]
+TITLES = ["Classify", "Fields", "Review", "Train", "Models", "Records"]
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 TIMEOUT = 120_000  # ms, for a busy machine
 

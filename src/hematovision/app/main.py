@@ -7,7 +7,7 @@ import streamlit as st
 from hematovision import __version__
 from hematovision.app import state
 from hematovision.app.theme import STYLE
-from hematovision.app.views import classify, models, records, review, train
+from hematovision.app.views import classify, fields, models, records, review, train
 from hematovision.errors import HematoVisionError
 
 __all__ = ["show"]
@@ -21,13 +21,14 @@ def show() -> None:
     st.html(STYLE)
     pages = [
         st.Page(classify.show, title="Classify", icon=":material/search:", default=True),
+        st.Page(fields.show, title="Fields", icon=":material/grid_view:", url_path="fields"),
         st.Page(review.show, title="Review", icon=":material/fact_check:", url_path="review"),
         st.Page(train.show, title="Train", icon=":material/model_training:", url_path="train"),
         st.Page(models.show, title="Models", icon=":material/analytics:", url_path="models"),
         st.Page(records.show, title="Records", icon=":material/lock:", url_path="records"),
     ]
     old = st.Page(  # the URL of 0.3 and before
-        lambda: st.switch_page(pages[2], query_params=st.query_params.to_dict()),
+        lambda: st.switch_page(pages[3], query_params=st.query_params.to_dict()),
         title="Train",
         url_path="learn",
         visibility="hidden",

@@ -9,6 +9,7 @@ from typing import cast
 import streamlit as st
 
 from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS
+from hematovision.fields.edges import EdgeRule
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.model.classifier import Classifier
 from hematovision.paths import data_folder
@@ -16,9 +17,10 @@ from hematovision.retraining.library import LibraryModel, ModelLibrary
 from hematovision.review.batches import Batch
 from hematovision.review.store import ReviewStore
 from hematovision.uploads.receiving import Limits
+from hematovision.workflows.analyze import AnalyzeOptions, Opened, open_analyzer
 
 __all__ = [
-    "classifier", "current_batch", "datasets", "exports_folder", "library", "limits",
+    "analyzer", "classifier", "current_batch", "datasets", "exports_folder", "library", "limits",
     "model_in_use", "put_batch", "reviewer", "set_reviewer", "show_model", "shown_model", "store",
     "who",
 ]  # fmt: skip
@@ -49,6 +51,17 @@ def classifier(model: LibraryModel) -> Classifier:
 @st.cache_resource(show_spinner="Opening the model …", max_entries=4)
 def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - part of the cache key
     return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
+
+
+def analyzer(options: AnalyzeOptions) -> Opened:
+    """Return an analyzer of fields, opened once per server and choice of scale and edges."""
+    return _open_analyzer(options.rbc_diameter, options.edges)
+
+
+@st.cache_resource(show_spinner="Opening the models …", max_entries=4)
+def _open_analyzer(rbc_diameter: float | None, edges: EdgeRule) -> Opened:
+    options = AnalyzeOptions(rbc_diameter=rbc_diameter, edges=edges)
+    return open_analyzer(options, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
 
 
 def model_in_use() -> LibraryModel:

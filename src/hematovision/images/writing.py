@@ -14,7 +14,7 @@ from hematovision.errors import OutputError
 from hematovision.files import write_bytes
 from hematovision.images.geometry import check_rgb
 
-__all__ = ["encode_png", "write"]
+__all__ = ["encode_jpeg", "encode_png", "write"]
 
 _PNG_LEVEL = 1  # three times as fast as the default 6; files are a fifth larger
 _JPEG_QUALITY = 95  # Pillow's highest sensible value; colours are not subsampled
@@ -31,8 +31,7 @@ def write(path: Path, image: NDArray[np.uint8]) -> Path:
     if suffix == ".png":
         return write_bytes(path, encode_png(image))
     if suffix in {".jpg", ".jpeg"}:
-        check_rgb(image)
-        return write_bytes(path, _encode(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4"))
+        return write_bytes(path, encode_jpeg(image))
     raise OutputError(
         f"Cannot write {path}: the suffix must be .png, .jpg or .jpeg. "
         f"Received: {suffix or 'no suffix'}"
@@ -43,6 +42,12 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     """Return an RGB image, uint8 of shape (H, W, 3), as a PNG file without metadata."""
     check_rgb(image)
     return _encode(image, "PNG", compress_level=_PNG_LEVEL)
+
+
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Return an RGB image, uint8 of shape (H, W, 3), as a JPEG file of quality 95, 4:4:4."""
+    check_rgb(image)
+    return _encode(image, "JPEG", quality=_JPEG_QUALITY, subsampling="4:4:4")
 
 
 def _encode(image: NDArray[np.uint8], kind: str, **how: Any) -> bytes:
