@@ -202,6 +202,9 @@ def test_the_demo_can_be_run_again(tmp_path: Path):
     assert first.report.is_file()
     assert first.example.is_file()
     assert first.metrics.balanced_accuracy > 0.6
+    cells = first.analysis.summary.counts.cells
+    assert 0.7 * first.rendered["RBC"] <= cells["RBC"].n <= first.rendered["RBC"]
+    assert (tmp_path / "demo" / "analysis" / "overlays" / "synthetic.jpg").is_file()
     again = demo(tmp_path / "demo", images=60)
     assert again.metrics == first.metrics
 

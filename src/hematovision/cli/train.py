@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hematovision.reporting.adaptation import PredictionChanges
     from hematovision.training.curve import CurvePoint
     from hematovision.workflows.adapt import AdaptDetectorResult
+    from hematovision.workflows.demo import DemoResult
 
 __all__ = ["adapt", "demo", "export", "train"]
 
@@ -40,7 +41,7 @@ def demo(
         typer.Option(metavar="FOLDER", help="Output folder; an earlier demo is replaced."),
     ] = Path("runs/demo"),
 ) -> None:
-    """Run the full pipeline on synthetic cells.
+    """Run the full pipeline on synthetic cells and one synthetic field.
 
     Needs no data and takes a minute or two.
     """
@@ -55,7 +56,16 @@ def demo(
         "is on real blood."
     )
     echo(f"Report: {result.report}")
+    _show_field(result)
     show_next("classify", result.example, "--model", result.folder)
+
+
+def _show_field(result: DemoResult) -> None:
+    """Show what was found in the demo's synthetic field."""
+    counts = result.analysis.summary.counts
+    found = {label: count.n + counts.not_counted[label] for label, count in counts.cells.items()}
+    texts = (f"{n} {label} of {result.rendered.get(label, 0)}" for label, n in found.items())
+    echo(f"Found in a synthetic field: {', '.join(texts)}. Results: {result.analysis.folder}")
 
 
 def train(
