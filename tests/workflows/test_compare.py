@@ -146,7 +146,7 @@ def test_images_of_a_class_that_one_model_lacks_are_left_out_and_counted(colours
     result = compare(MODEL, other, colours)
     assert result.comparison.classes == ("red", "green", "another class")
     assert result.comparison.n == 9
-    assert "4 images of other classes were omitted: blue (4)" in result.notes[0]
+    assert "Omitted: 4 images of other classes: blue (4)." in result.notes[0]
     assert "blue as another class" in result.notes[1]
     for name in ("red", "green"):
         shutil.rmtree(colours / "Test" / name)
