@@ -8,6 +8,7 @@ from hematovision.training.detector_fit import (
     best_threshold,
     box_ratio,
     fit_logits,
+    is_gain,
     log_loss,
     logit,
     sigmoid,
@@ -73,3 +74,10 @@ def test_the_size_of_boxes_is_corrected_by_the_median_within_limits():
     assert box_ratio(np.array([1.1, 1.12, 5.0])) == pytest.approx(1.12)
     assert box_ratio(np.array([3.0])) == pytest.approx(1.25)
     assert box_ratio(np.array([])) == 1
+
+
+def test_a_gain_in_few_fields_may_be_chance():
+    assert not is_gain(np.array([1, 0, 0, 0]))
+    assert not is_gain(np.array([9, -1, 0, -2]))
+    assert is_gain(np.array([2, 3, 2, 1]))
+    assert not is_gain(np.zeros(5, int))

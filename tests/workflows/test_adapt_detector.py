@@ -1,4 +1,4 @@
-"""Adapting a detector to a lab: thresholds and calibration, evaluated on held-out fields."""
+"""Adapting a detector to a lab: its values are evaluated on held-out fields."""
 
 import csv
 import json
@@ -13,6 +13,7 @@ from hematovision.errors import DatasetError
 from hematovision.model.bundle import ONNX, read_bundle, seal_self_test, write_bundle
 from hematovision.model.detector import Detector
 from hematovision.model.preprocessing import DARKEST_WHITE, WHITE
+from hematovision.synthetic import render_field
 from hematovision.workflows.adapt import AdaptDetectorResult, FieldSource, adapt
 from tiny_detector import DETECTION, MANIFEST, tiny_graph
 
@@ -94,7 +95,31 @@ def test_where_the_detector_is_right_its_threshold_is_kept(detector, tmp_path):
     assert not any(one.new_threshold for one in changes.classes.values())
     for one in changes.classes.values():
         assert one.after.f1 == one.before.f1 == 1
-    assert changes.box_size.factor == 1
+
+
+def test_boxes_are_corrected_to_the_annotated_size(tmp_path):
+    """The bundled detector on synthetic fields, whose red cells a person boxed generously."""
+    (tmp_path / "fields").mkdir()
+    rows = []
+    for seed in range(6):
+        field = render_field(seed, (320, 400), cells={"rbc": 14, "neutrophil": 1})
+        images.write(tmp_path / "fields" / f"{seed}.png", field.image)
+        for cell in field.cells:
+            x0, y0, x1, y1 = cell.box
+            dx, dy = 0.07 * (x1 - x0), 0.07 * (y1 - y0)
+            label = "RBC" if cell.kind == "rbc" else "WBC"
+            rows.append([f"{seed}.png", x0 - dx, y0 - dy, x1 + dx, y1 + dy, label])
+    with (tmp_path / "fields" / "boxes.csv").open("w", newline="") as stream:
+        head = ["image", "xmin", "ymin", "xmax", "ymax", "label"]
+        csv.writer(stream).writerows([head, *rows])
+    result = adapt("blood-fields", tmp_path / "fields", out=tmp_path / "run")
+    size, red = result.changes.box_size, result.changes.classes["RBC"]
+    assert size.factor == pytest.approx(1.14, abs=0.06)
+    assert size.error_after < size.error_before / 2
+    assert red.after.f1 >= red.before.f1
+    new = Detector.load(result.folder)
+    old = Detector.load("blood-fields")
+    assert new.red_cell_px == pytest.approx(size.factor * old.red_cell_px)
 
 
 def test_an_old_threshold_keeps_its_cells_under_a_new_calibration(detector, tmp_path):

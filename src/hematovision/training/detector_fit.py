@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "LEAST_CELLS", "Peaks", "best_threshold", "box_ratio", "fit_logits", "log_loss", "logit",
-    "sigmoid",
+    "LEAST_CELLS", "Peaks", "best_threshold", "box_ratio", "fit_logits", "is_gain", "log_loss",
+    "logit", "sigmoid",
 ]  # fmt: skip
 
 LEAST_CELLS = 10
@@ -23,6 +23,7 @@ LEAST_CELLS = 10
 
 _SLOPE_SPREAD, _OFFSET_SPREAD = 0.5, 1.5  # prior standard deviations of log a and of b
 _ROUNDS = 50
+_CHANCE = 1.64  # one-sided 5% point of the normal distribution
 _PLATEAU = 0.002
 _LOWEST, _HIGHEST = 0.05, 0.95
 _LIMIT = 1e-6
@@ -87,6 +88,15 @@ def log_loss(peaks: Peaks, a: float, b: float) -> float:
     """Return the sum of the log losses of ``sigmoid(a * logit + b)``."""
     z = a * peaks.logits + b
     return float((np.logaddexp(0, z) - peaks.right * z).sum())
+
+
+def is_gain(gains: NDArray[np.number]) -> bool:
+    """Return whether the gains of fields (F,) are more than chance.
+
+    Their sum must exceed 1.64 times the square root of the sum of their squares: if gain and loss
+    were equally likely in each field, that would happen in one of twenty cases.
+    """
+    return bool(gains.sum() > _CHANCE * math.sqrt(float((gains.astype(np.float64) ** 2).sum())))
 
 
 def best_threshold(peaks: Peaks) -> float:

@@ -40,6 +40,7 @@ from hematovision.training.detector_fit import (
     best_threshold,
     box_ratio,
     fit_logits,
+    is_gain,
     log_loss,
     logit,
     sigmoid,
@@ -220,21 +221,31 @@ def _rescaled(
         corrected[outside] = np.abs(np.log(ratios[outside] / box_ratio(ratios[inside])))
     factor = box_ratio(ratios[known])
     old, new = (float(np.exp(error[known].mean()) - 1) for error in (errors, corrected))
-    if abs(factor - 1) < _LEAST_CORRECTION or new >= old:
+    gains = (errors - corrected)[known]
+    if abs(factor - 1) < _LEAST_CORRECTION or not is_gain(gains):
         return before, BoxSize(1.0, old, old, int(known.sum()))
-    detection = detection_of(bundle)
-    scaled = with_detection(bundle, replace(detection, box_scale=detection.box_scale * factor))
+    old_values = detection_of(bundle)
+    # Both change, so that the network sees the fields at the same scale as before.
+    new_values = replace(
+        old_values,
+        box_scale=old_values.box_scale * factor,
+        red_cell_px=old_values.red_cell_px * factor,
+    )
+    scaled = with_detection(bundle, new_values)
     again, _ = look(scaled, data.fields, progress, "finding cells at the new scale")
     after = replace(before, detector=Detector(scaled), seen=again)
-    if not _no_worse(after, before):  # the network sees the fields at another scale
+    if not _no_worse(after, before):  # other duplicates are removed
         return before, BoxSize(1.0, old, old, int(known.sum()))
     return after, BoxSize(factor, old, new, int(known.sum()))
 
 
 def _no_worse(after: _Fields, before: _Fields) -> bool:
+    """Return whether the F1 of all cells together is as good with the detector's own values."""
     every = np.ones(len(before.seen), np.bool_)
-    new, old = (one.counts(one.old, every) for one in (after, before))
-    return _is_no_worse(new, old, before.annotated)
+    new, old = (
+        one.counts(one.old, every)[:, before.annotated].sum(axis=(0, 1)) for one in (after, before)
+    )
+    return _f1(new) >= _f1(old)
 
 
 def _is_no_worse(new: _Counts, old: _Counts, labels: Sequence[int]) -> bool:
@@ -276,13 +287,14 @@ def _fitted(
     numbers = np.unique(after.folds)
     fits = {int(fold): _fit(after, after.folds != fold) for fold in numbers}
     first = _counts(before, dict.fromkeys(fits, before.old))
+    rescaled = _counts(after, dict.fromkeys(fits, after.old))
     better = _compared(after, fits)
     none = (False,) * len(better.threshold)
     # Classes suppress one another: what is better for each alone may be worse together.
     for kept in (better, replace(better, threshold=none), _Kept(none, none)):
         chosen = {fold: kept.choose(after.old, new) for fold, new in fits.items()}
         last = _counts(after, chosen)
-        if _is_no_worse(last, first, after.annotated):
+        if _is_no_worse(last, rescaled, after.annotated):
             break
     values = kept.choose(after.old, _fit(after, every))
     old = detection_of(after.detector.bundle)
@@ -317,18 +329,24 @@ def _compared(fields: _Fields, fits: dict[int, list[Values]]) -> _Kept:
     """Return which values are better on the fields held out."""
     calibration, threshold = [], []
     old = fields.old
-    new_counts = _counts(fields, fits).sum(axis=0)
-    old_counts = _counts(fields, dict.fromkeys(fits, old)).sum(axis=0)
+    new_counts, old_counts = _counts(fields, fits), _counts(fields, dict.fromkeys(fits, old))
+    fewer = _errors(old_counts) - _errors(new_counts)
     for label in range(len(old)):
-        gain = 0.0
-        for fold, values in fits.items():
-            peaks = fields.peaks(label, fields.folds == fold)
-            one = values[label]
-            gain += log_loss(peaks, 1.0, 0.0) - log_loss(peaks, one.a, one.b)
+        gains = [
+            log_loss(peaks, 1.0, 0.0) - log_loss(peaks, own.a, own.b)
+            for one, fold in zip(fields.seen, fields.folds.tolist(), strict=True)
+            for peaks, own in [(one.peaks(fields.detector, label), fits[fold][label])]
+        ]
+        before, after = (_f1(counts[:, label].sum(axis=0)) for counts in (old_counts, new_counts))
         is_annotated = label in fields.annotated
-        calibration.append(is_annotated and gain > 0)
-        threshold.append(is_annotated and _f1(new_counts[label]) > _f1(old_counts[label]))
+        calibration.append(is_annotated and is_gain(np.array(gains)))
+        threshold.append(is_annotated and after > before and is_gain(fewer[:, label]))
     return _Kept(tuple(calibration), tuple(threshold))
+
+
+def _errors(counts: _Counts) -> NDArray[np.int64]:
+    """Return the false and missed cells by field and class."""
+    return np.asarray(counts[..., 1] + counts[..., 2] - 2 * counts[..., 0])
 
 
 def _counts(fields: _Fields, values: dict[int, list[Values]]) -> _Counts:
