@@ -94,6 +94,26 @@ def test_metadata_gives_the_scale_unless_the_user_does():
     assert split(rows)[1][0].scale_source == "--rbc-diameter"
 
 
+def test_the_whole_field_corrects_the_scale_of_its_middle():
+    image = disc_field((1500, 1500), 60, seed=3).image.copy()
+    image[600:900, 600:900] = disc_field((300, 300), 45, seed=4, spacing=1.3).image
+    cells, (row,) = analyse(image)
+    assert row.rbc_diameter_px == pytest.approx(60, rel=0.03)
+    assert sum(c.x_max - c.x_min > 55 for c in cells) > 50
+
+
+def test_a_scale_that_the_whole_field_does_not_confirm_is_unknown():
+    class Fading(DiscFinder):
+        def candidates(self, pixels):
+            found = super().candidates(pixels)
+            return found if self.pixels < 2 * 224**2 else found[:0]
+
+    image = disc_field((1500, 1500), 60, seed=3).image
+    _, (row,) = split(FieldAnalyzer(Fading()).predict_rows(image, "a")[0])
+    assert (row.scale_source, row.rbc_diameter_px) == ("none", None)
+    assert row.flags.startswith("no red cells found")
+
+
 def test_outside_an_eyepiece_there_are_no_cells():
     field = disc_field((800, 800), 40, seed=2)
     ys, xs = np.mgrid[:800, :800]

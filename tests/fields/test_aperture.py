@@ -42,6 +42,20 @@ def test_a_dark_corner_or_a_straight_border_is_no_circle():
     assert find_circle(image) is None
 
 
+def test_a_rough_or_tiny_bright_part_is_no_circle():
+    ys, xs = np.mgrid[:480, :640]
+    angle = np.arctan2(ys - 240, xs - 320)
+    star = np.hypot(xs - 320, ys - 240) < 180 + 40 * np.sin(5 * angle)
+    assert find_circle(np.where(star[..., None], 220, 8).repeat(3, 2).astype(np.uint8)) is None
+    square = (abs(xs - 320) < 200) & (abs(ys - 240) < 200)
+    assert find_circle(np.where(square[..., None], 220, 8).repeat(3, 2).astype(np.uint8)) is None
+    speck = np.hypot(xs - 320, ys - 240) < 6
+    assert find_circle(np.where(speck[..., None], 220, 8).repeat(3, 2).astype(np.uint8)) is None
+    assert (
+        find_circle(np.where((ys < 300)[..., None], 220, 8).repeat(3, 2).astype(np.uint8)) is None
+    )
+
+
 def test_real_fields_have_none(real_data):
     paths = sorted((real_data / "bccd" / "JPEGImages").iterdir())[::40]
     paths += sorted((real_data / "txl" / "raabin" / "images").iterdir())[::100]

@@ -59,6 +59,13 @@ def test_a_window_is_cut_from_the_scaled_field(factor):
     assert abs(whole - field.window(size, box)).max() <= 2
 
 
+def test_a_large_field_is_scaled_in_bands(monkeypatch):
+    field = FieldImage(disc_field((300, 400), 40).image, WHITE)
+    whole = field.window(field.size(0.37)).astype(int)
+    monkeypatch.setattr("hematovision.fields.tiles._AT_ONCE", 5000)
+    assert abs(whole - field.window(field.size(0.37))).max() <= 2
+
+
 def test_the_background_becomes_white_once_for_all_windows():
     field = FieldImage(disc_field((300, 400), 40).image, BACKGROUND / 2)
     assert field.window((400, 300)).max(axis=(0, 1)).tolist() == [255, 255, 255]

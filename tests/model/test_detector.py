@@ -196,6 +196,19 @@ def test_a_graph_of_other_classes_is_rejected(tmp_path):
         Detector(bundle)
 
 
+def test_outputs_that_differ_from_the_manifest_are_rejected(tmp_path):
+    bundle = tiny_bundle(tmp_path / "tiny")
+    with pytest.raises(BundleError, match=r"channels, bundle.json lists.*do not belong together"):
+        Detector(replace(bundle, manifest=replace(bundle.manifest, outputs={"heat": (2,)})))
+
+
+def test_a_graph_of_another_stride_fails_with_the_sizes(tmp_path):
+    manifest = replace(MANIFEST, detection=replace(DETECTION, stride=8))
+    other = Detector(write_bundle(tmp_path / "other", manifest, {ONNX: tiny_graph()}))
+    with pytest.raises(ModelError, match=r"must have \(8, 8\) places.*Received: \(16, 16\)"):
+        other.detect(np.zeros((64, 64, 3), np.uint8))
+
+
 def test_the_self_test_is_the_heat_of_a_synthetic_field(tmp_path):
     bundle = read_bundle(tiny_bundle(tmp_path / "tiny").folder)
     assert bundle.manifest.self_test.novelty is None
