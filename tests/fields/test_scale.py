@@ -73,6 +73,9 @@ def test_useless_metadata_is_ignored(metadata):
     [
         ({"rbc_diameter": 0}, "`rbc_diameter` must be a number above 0. Received: 0"),
         ({"um_per_px": float("inf")}, "`um_per_px` must be a number above 0"),
+        ({"rbc_diameter": 0.001}, "red cells of 0.001 pixels; they must be 5 to 1400 pixels wide"),
+        ({"rbc_diameter": 1e9}, "must be 5 to 1400 pixels wide. Check the unit"),
+        ({"um_per_px": 50}, "`um_per_px` of 50 means red cells of 0.144 pixels"),
         ({"rbc_diameter": 80, "um_per_px": 0.1}, "not both"),
     ],
 )

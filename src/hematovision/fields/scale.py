@@ -70,12 +70,18 @@ def given_scale(
     Raises
     ------
     ValueError
-        If a value of the user is not above 0 or not finite, or both are given. A useless value of
-        the file is ignored.
+        If a value of the user is not above 0 or not finite, means red cells that are too small or
+        too large to be found, or both are given. A useless value of the file is ignored.
     """
     for name, value in (("rbc_diameter", rbc_diameter), ("um_per_px", um_per_px)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ValueError(f"`{name}` must be a number above 0. Received: {value}")
+        diameter = value if value is None or name == "rbc_diameter" else RED_CELL_UM / value
+        if diameter is not None and not SMALLEST / 2 <= diameter <= 2 * LARGEST:
+            raise ValueError(
+                f"`{name}` of {value:g} means red cells of {diameter:.3g} pixels; they must be "
+                f"{SMALLEST / 2:g} to {2 * LARGEST:g} pixels wide. Check the unit."
+            )
     if rbc_diameter is not None and um_per_px is not None:
         raise ValueError("Give either `rbc_diameter` or `um_per_px`, not both.")
     if rbc_diameter is not None:
