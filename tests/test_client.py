@@ -88,8 +88,9 @@ def test_an_unusable_image_is_refused_alone_and_among_others(client, cells, tmp_
 
 
 def test_models_and_readiness(client, address):
-    (model,) = client.models()
+    model, detector = client.models()
     assert isinstance(model, ServedModel)
+    assert (model.task, detector.task) == ("classification", "detection")
     assert (model.name, len(model.hash), model.explains) == (NAME, 64, True)
     assert model.classes == ("RBC", "WBC", "Platelets")
     assert client.ready()

@@ -29,7 +29,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 def test_the_bundled_model_is_served_to_this_computer_only_by_default(run, served):
     assert run("serve").exit_code == 0
     assert served == [(Settings(), 8000)]
-    assert served[0][0].models == ("rbc-wbc-platelets",)
+    assert served[0][0].models == ("rbc-wbc-platelets", "blood-fields")
 
 
 def test_models_limits_and_place_can_be_set(run, served):

@@ -67,6 +67,16 @@ def test_settings_are_those_of_the_request(client, field, local):
         assert post(client, field, **wrong).status_code == 422
 
 
+def test_an_image_that_a_tiny_scale_would_enlarge_too_much_is_rejected(client):
+    small, large = (images.encode_png(render_field(3, size=(s, s)).image) for s in (64, 1200))
+    assert post(client, small, rbc_diameter=5).status_code == 200
+    response = post(client, large, rbc_diameter=5)
+    assert response.status_code == 422
+    assert "pixels" in response.json()["error"]
+    assert post(client, small, rbc_diameter=0.03).status_code == 422
+    assert post(client, small, um_per_px=50).status_code == 422
+
+
 def test_the_header_names_the_detector(client, field):
     response = post(client, field)
     assert response.headers["X-Model-Hash"] == response.json()["model"]["hash"]

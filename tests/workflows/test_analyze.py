@@ -270,9 +270,10 @@ def test_images_of_any_size_are_fields(tmp_path: Path):
     ("values", "message"),
     [
         ({"rbc_diameter": 80, "um_per_px": 0.1}, "`rbc_diameter` and `um_per_px` both set"),
-        ({"rbc_diameter": 0}, r"above 4 and at most 2000, in pixels.*Received: 0"),
+        ({"rbc_diameter": 0}, r"`rbc_diameter` must be a number above 0. Received: 0"),
+        ({"rbc_diameter": 1.5}, r"red cells of 1.5 pixels; they must be"),
         ({"rbc_diameter": float("nan")}, "Received: nan"),
-        ({"um_per_px": -1.0}, "micrometres per pixel, such as"),
+        ({"um_per_px": 90.0}, "`um_per_px` of 90 means red cells of 0.08 pixels"),
         ({"rbc_count": 4800.0}, r"in 10\^12/L, such as 4.8. Received: 4800"),
         ({"wbc_count": 0.0}, r"in 10\^9/L"),
         ({"region": "1,2,3"}, "`region`: a region must be x,y,width,height"),

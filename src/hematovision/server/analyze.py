@@ -85,7 +85,11 @@ def analyze_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
 def _configured(
     served: LoadedModel, edges: EdgeRule, rbc_diameter: float | None, um_per_px: float | None
 ) -> FileAnalyzer:
-    """Return a detector's analyzer with the settings of one request."""
+    """Return a detector's analyzer with the settings of one request.
+
+    Fields are enlarged until their red cells have the detector's size. The smaller the given red
+    cells, the smaller an image may be: otherwise one request could keep a thread busy for hours.
+    """
     assert isinstance(served.predictor, FileAnalyzer)
     base = served.predictor.analyzer
     try:
@@ -94,6 +98,7 @@ def _configured(
         raise RequestError("broken", str(error)) from error
     if scale is None and edges == base.edges:
         return served.predictor
+    ratio = 1.0 if scale is None else scale.diameter / base.finder.red_cell_px
     return FileAnalyzer(
         FieldAnalyzer(
             base.finder,
@@ -102,6 +107,6 @@ def _configured(
             scale=scale,
             edges=edges,
             workers=1,
-            max_pixels=base.max_pixels,
+            max_pixels=int(base.max_pixels * min(1.0, ratio) ** 2),
         )
     )

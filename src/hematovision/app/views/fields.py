@@ -64,7 +64,7 @@ def _inputs() -> tuple[AnalyzeOptions, list[tuple[str, BinaryIO]]]:
         diameter = st.number_input(
             "Width of a red cell in pixels",
             min_value=5.0,
-            max_value=2000.0,
+            max_value=1400.0,
             value=None,
             placeholder="measured",
             key="fields-diameter",

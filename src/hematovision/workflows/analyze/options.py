@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from hematovision.data.formats.export import EXPORTS
 from hematovision.fields.edges import EdgeRule
+from hematovision.fields.scale import given_scale
 from hematovision.fields.summary import Setting
 from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_SUBTYPES
 from hematovision.regions import Region
@@ -77,10 +78,9 @@ class AnalyzeOptions:
                 "`rbc_diameter` and `um_per_px` both set the scale. Pass one of them, or neither "
                 "to measure it."
             )
-        _check("rbc_diameter", self.rbc_diameter, 4, 2000, "pixels, such as 80")
-        _check("um_per_px", self.um_per_px, 0.002, 3, "micrometres per pixel, such as 0.09")
-        _check("rbc_count", self.rbc_count, 0, _MOST_RED, "10^12/L, such as 4.8")
-        _check("wbc_count", self.wbc_count, 0, _MOST_WHITE, "10^9/L, such as 7.5")
+        given_scale(rbc_diameter=self.rbc_diameter, um_per_px=self.um_per_px)
+        _check("rbc_count", self.rbc_count, _MOST_RED, "10^12/L, such as 4.8")
+        _check("wbc_count", self.wbc_count, _MOST_WHITE, "10^9/L, such as 7.5")
         if self.level < 0:
             raise ValueError(f"`level` must be 0 or above. Received: {self.level}")
         if self.region:
@@ -110,8 +110,8 @@ class AnalyzeOptions:
         return {"edges": self.edges, **{k: v for k, v in given.items() if v is not None}}
 
 
-def _check(name: str, value: float | None, least: float, most: float, unit: str) -> None:
-    if value is not None and not (math.isfinite(value) and max(least, 0) < value <= most):
+def _check(name: str, value: float | None, most: float, unit: str) -> None:
+    if value is not None and not (math.isfinite(value) and 0 < value <= most):
         raise ValueError(
-            f"`{name}` must be above {least:g} and at most {most:g}, in {unit}. Received: {value:g}"
+            f"`{name}` must be above 0 and at most {most:g}, in {unit}. Received: {value:g}"
         )
