@@ -53,7 +53,7 @@ from hematovision.workflows.adapt.field_peaks import (
     with_detection,
 )
 
-__all__ = ["AdaptDetectorResult", "FieldSource", "adapt_detector"]
+__all__ = ["AdaptDetectorResult", "FieldSource", "adapt_detector", "adapt_to_fields"]
 
 ADAPTATION, CARD = "adaptation.json", "MODEL_CARD.md"
 
@@ -156,6 +156,19 @@ def adapt_detector(
     with ten annotated cells.
     """
     data = read_labelled_fields(folder, taxonomy=bundle.taxonomy, **vars(source or FieldSource()))
+    return adapt_to_fields(bundle, data, out=out, seed=seed, progress=progress)
+
+
+def adapt_to_fields(
+    bundle: Bundle,
+    data: LabelledFields,
+    *,
+    out: Path,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> AdaptDetectorResult:
+    """Adapt a detector to fields that have been read; see `adapt_detector`."""
+    folder = data.root
     chosen = data.with_fields(field for field in data if field.split != "test")
     _check_enough(len(chosen), folder)
     seen, refused = look(bundle, chosen.fields, progress, "finding cells")
