@@ -3,19 +3,11 @@
 import numpy as np
 import pytest
 
-from discs import BACKGROUND, DiscFinder, disc_field
+from discs import BACKGROUND, COLOURS, DiscFinder, disc_field
 from hematovision.fields.aperture import find_circle
 from hematovision.fields.edges import Circle
-from hematovision.fields.scale import (
-    Scale,
-    clear_of_border,
-    find_scale,
-    given_scale,
-    red_cell_diameter,
-    unclipped,
-)
+from hematovision.fields.scale import Scale, diameters, find_scale, given_scale
 from hematovision.fields.tiles import FieldImage
-from hematovision.model.detector import Detections
 from hematovision.model.preprocessing import white_point
 
 
@@ -84,23 +76,53 @@ def test_a_useless_scale_of_the_user_is_an_error(given, reason):
         given_scale(**given)
 
 
-def test_the_diameter_is_the_median_of_the_cells_clear_of_the_border():
-    boxes = np.array([(0, 9, 20, 49), (50, 50, 86, 90), (50, 50, 82, 82), (60, 60, 100, 101)], "f4")
-    scores = np.ones((4, 3), np.float32)
-    found = Detections(boxes, scores, np.zeros(4, np.intp), np.zeros((4, 2), np.int32))
-    clear = unclipped(boxes, (100, 200))
-    assert clear.tolist() == [False, True, True, False]
-    assert red_cell_diameter(found, clear) == 35.0
-    assert red_cell_diameter(found, np.zeros(4, bool)) is None
+BLANK = FieldImage(np.zeros((200, 100, 3), np.uint8), BACKGROUND)
+WHOLE = (0, 0, 100, 200)
+
+
+def sizes(*boxes, field=BLANK, window=WHOLE):
+    return diameters(field, np.array(boxes, np.float32), (100, 200), window).tolist()
+
+
+def test_cells_clear_of_the_border_are_measured_by_both_sides():
+    cells = [(50, 50, 86, 90), (50, 50, 82, 82), (30, 100, 60, 130)]
+    assert sizes(*cells, (0, 9, 30, 49), (60, 60, 100, 101)) == [38, 32, 30]
+
+
+def test_of_few_cells_the_cut_ones_are_measured_along_the_border():
+    left, lower, corner = (0, 9, 30, 49), (20, 175, 60, 200), (70, 0, 100, 30)
+    assert sizes((50, 50, 82, 82), left, lower, corner) == [32, 40, 40]
+    less_than_half = (0, 9, 15, 39)
+    assert sizes(less_than_half) == []
 
 
 def test_cells_cut_by_the_circle_are_not_measured():
-    boxes = np.array([(50, 50, 86, 90), (50, 50, 82, 82), (0, 9, 20, 49)], np.float32)
-    field = FieldImage(np.zeros((200, 100, 3), np.uint8), BACKGROUND, Circle(60, 60, 30))
-    whole = (0, 0, 100, 200)
-    assert clear_of_border(field, boxes, (100, 200), whole).tolist() == [False, True, False]
-    shifted = clear_of_border(field, boxes - 20, (100, 200), (20, 20, 100, 200))
-    assert shifted.tolist() == [False, True, False]
+    field = FieldImage(BLANK.pixels, BACKGROUND, Circle(60, 60, 30))
+    cells = np.array([(50, 50, 86, 90), (50, 50, 82, 82)])
+    assert sizes(*cells, field=field) == [32]
+    assert sizes(*(cells - 20), field=field, window=(20, 20, 100, 200)) == [32]
+
+
+def painted(*discs, height=200, width=260):
+    """An image with a disc for each (x, y, radius, class)."""
+    image = np.broadcast_to(BACKGROUND, (height, width, 3)).copy()
+    ys, xs = np.mgrid[:height, :width] + 0.5
+    for x, y, radius, label in discs:
+        image[np.hypot(xs - x, ys - y) < radius] = COLOURS[label]
+    return image.astype(np.uint8)
+
+
+def test_without_whole_red_cells_the_cut_ones_give_the_scale():
+    scale, _ = measured(painted((10, 100, 45, 0), (245, 60, 45, 0), (130, 190, 45, 0)))
+    assert scale.source == "red cells"
+    assert scale.diameter == pytest.approx(90, rel=0.05)
+
+
+def test_without_red_cells_other_cells_give_the_scale_that_is_used():
+    whites = [(x, 300, 1.8 * 45 / 2, 1) for x in (200, 420, 640)]
+    scale, _ = measured(painted(*whites, height=600, width=800))
+    assert scale.source == "none"
+    assert 45 / 1.5 < scale.diameter < 45 * 1.5
 
 
 def test_a_circle_does_not_become_a_red_cell():

@@ -32,10 +32,9 @@ from hematovision.fields.rows import (
 from hematovision.fields.scale import (
     Scale,
     Sighting,
-    clear_of_border,
+    diameters,
     find_scale,
     given_scale,
-    red_cell_diameter,
 )
 from hematovision.fields.tiles import FieldImage, detect
 from hematovision.images.geometry import check_rgb
@@ -360,10 +359,9 @@ class FieldAnalyzer:
     def _diameter(
         self, field: FieldImage, found: Detections, size: tuple[int, int]
     ) -> float | None:
-        reds = found.labels == self.finder.classes.index("RBC")
-        reds &= clear_of_border(field, found.boxes, size, (0, 0, *size))
-        measured = red_cell_diameter(found, reds)
-        return None if measured is None else measured * field.width / size[0]
+        reds = found.boxes[found.labels == self.finder.classes.index("RBC")]
+        measured = diameters(field, reds, size, (0, 0, *size))
+        return float(np.median(measured)) * field.width / size[0] if len(measured) else None
 
     def _rows(
         self,

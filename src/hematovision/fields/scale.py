@@ -20,7 +20,7 @@ from hematovision.model.detector import PADDING, CellFinder, Detections
 
 __all__ = [
     "LARGEST", "RED_CELL_UM", "SMALLEST", "Scale", "ScaleSource", "Sighting", "Window",
-    "clear_of_border", "find_scale", "given_scale", "look", "red_cell_diameter", "unclipped",
+    "diameters", "find_scale", "given_scale", "look", "unclipped",
 ]  # fmt: skip
 
 RED_CELL_UM = 7.2
@@ -101,29 +101,45 @@ def unclipped(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.b
     return np.asarray((boxes[:, :2] > _BORDER).all(axis=1) & (boxes[:, 2:] < limits).all(axis=1))
 
 
-def clear_of_border(
+def diameters(
     field: FieldImage, boxes: NDArray[np.float32], size: tuple[int, int], window: Window
-) -> NDArray[np.bool_]:
-    """Return which boxes are clear of the border of a window of a field, and of its circle.
+) -> NDArray[np.float32]:
+    """Return the diameters of the cells whose size is visible, at most (N,), in pixels.
 
-    `boxes` (N, 4) are in pixels of the field scaled to `size`, from the window's corner.
+    They are the means of width and height of the cells clear of the border, of the window or of an
+    eyepiece's circle. If there are fewer than three, cells cut by one side of the window are added:
+    their length along that side, if their centre is visible.
+
+    Parameters
+    ----------
+    field : FieldImage
+    boxes : ndarray of float32, shape (N, 4)
+        In pixels of the field scaled to `size`, from the window's corner.
+    size : tuple of int
+        Width and height of the scaled field.
+    window : tuple of int
+        Part of the scaled field that the boxes are from.
     """
     x0, y0, x1, y1 = window
-    clear = unclipped(boxes, (x1 - x0, y1 - y0))
+    extent = np.array((x1 - x0, y1 - y0), np.float32)
+    free = (boxes[:, :2] > _BORDER) & (boxes[:, 2:] < extent - _BORDER)  # across, down
     if field.circle is not None:
         factor = field.width / size[0]
         placed = (boxes + np.array((x0, y0, x0, y0), np.float32)) * np.float32(factor)
-        clear &= field.circle.distance(placed) < field.circle.radius - _BORDER * factor
-    return clear
-
-
-def red_cell_diameter(found: Detections, reds: NDArray[np.bool_]) -> float | None:
-    """Return the median of the mean of width and height of some cells, or None if there is none."""
-    sides = found.boxes[reds, 2:] - found.boxes[reds, :2]
-    return float(np.median(sides.mean(axis=1))) if len(sides) else None
+        reach = field.circle.distance(placed)
+        free &= np.less(reach, field.circle.radius - _BORDER * factor).reshape(-1, 1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    clear = np.all(free, axis=1)
+    whole = sides[clear].mean(axis=1)
+    if len(whole) >= _FEW:
+        return np.asarray(whole)
+    seen = free & (sides[:, ::-1] > _CENTRE * sides) & ~clear.reshape(-1, 1)
+    return np.concatenate([whole, sides[seen]])
 
 
 _BORDER = 1.5  # pixels at the detector's scale
+_FEW = 3  # whole cells from which on cut ones are not measured
+_CENTRE = 0.55  # of a cell's length that its other, cut side has if the centre is visible
 _PROBE = 224  # side of the windows in which a scale is tried first, in the same pixels
 _WINDOW = 320  # side of the windows in which it is measured
 _SOME, _ENOUGH = 3, 12  # red cells after which no further window is tried, or measured
@@ -148,9 +164,9 @@ class Sighting:
     found: Detections  # in the field scaled to `size`, or in the last window of it
     size: tuple[int, int]
     is_whole: bool  # whether the window was the whole field
-    reds: int  # confident red cells clear of the window's border
+    reds: int  # confident red cells whose size is visible
     measured: float  # their median diameter in pixels of the field
-    confidence: float  # their mean confidence
+    confidence: float  # mean of all confident red cells
     cover: float  # share of the windows covered by confident cells of all classes
 
     @property
@@ -181,24 +197,28 @@ def find_scale(finder: CellFinder, field: FieldImage) -> tuple[Scale, Sighting |
     Returns
     -------
     scale : Scale
-        Its source is ``red cells``, or ``none`` if there are none.
+        Its source is ``red cells``; or ``none`` if there are none, with the scale at which other
+        cells cover most of the field.
     sighting : Sighting or None
         What was found at that scale, if anything.
     """
     best: Sighting | None = None
+    other: Sighting | None = None  # where cells are found, but no red cells
     tried: list[float] = []
     for start in _starts(field):
-        if any(abs(math.log(start / other)) < math.log(_STEP) / 2 for other in tried):
+        if any(abs(math.log(start / near)) < math.log(_STEP) / 2 for near in tried):
             continue
         tried.append(start)
         probe = look(finder, field, start, side=_PROBE, enough=_SOME)
         sighting = _settled(finder, field, probe, tried) if probe.reds else None
+        if other is None or probe.cover > other.cover:
+            other = probe
         if sighting and (best is None or sighting.evidence > best.evidence):
             best = sighting
         if best and best.is_certain:
             break
     if best is None:
-        return Scale(next(iter(_starts(field))), "none"), None
+        return Scale(other.diameter if other else _USUAL * field.height, "none"), None
     return Scale(best.measured, "red cells"), best
 
 
@@ -254,10 +274,9 @@ def look(
         extent = (box[2] - box[0], box[3] - box[1])
         is_whole = extent == size
         sure = found[found.confidence >= _SURE]
-        red = sure.labels == finder.classes.index("RBC")
-        red &= clear_of_border(field, sure.boxes, size, box)
-        widths.append((sure.boxes[red, 2:] - sure.boxes[red, :2]).mean(axis=1))
-        confidences.append(sure.confidence[red])
+        red = sure[sure.labels == finder.classes.index("RBC")]
+        widths.append(diameters(field, red.boxes, size, box))
+        confidences.append(red.confidence)
         pixels += int((view != PADDING).any(axis=2).sum()) if field.circle else view.size // 3
         covered += float((sure.boxes[:, 2:] - sure.boxes[:, :2]).prod(axis=1).sum())
         if sum(map(len, widths)) >= enough:
@@ -271,7 +290,7 @@ def look(
         is_whole=is_whole,
         reds=len(width),
         measured=float(np.median(width)) * factor if len(width) else 0.0,
-        confidence=float(confidence.mean()) if len(width) else 0.0,
+        confidence=float(confidence.mean()) if len(confidence) else 0.0,
         cover=min(1.0, covered / max(pixels, 1)),
     )
 
