@@ -24,7 +24,7 @@ _SHARPNESS = (
     0.54 / 6
 )  # Standard deviation of a peak in widths of the box (TTFNet, arXiv:1909.00700).
 _LEAST_SIGMA = 0.7  # In places.
-_VISIBLE = 0.35  # Share of a box inside a crop below which its cell is ignored.
+_VISIBLE = 0.12  # Share of a box inside a crop below which its cell is ignored.
 _BODY = 0.35  # Height of a peak above which the box is trained.
 
 

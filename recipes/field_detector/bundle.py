@@ -49,12 +49,13 @@ _LEAST = 0.03  # heat of the candidates that calibration and thresholds are fitt
 _SCALES = (0.85, 1.0, 1.15)
 _COMPLETE = {"bccd": (1, 2), "raabin": (0, 1), "txl-pbc": (0, 1, 2), "draaslan": (0, 1)}
 """Classes of which every cell has a box, by set."""
-_PLATEAU = {"RBC": 0.5, "WBC": 0.25, "Platelets": 0.25}
+_PLATEAU = 0.25
 """Where the threshold lies between the lowest and the highest with an F1 within 0.005 of the best.
-Low for white cells and platelets: a doubtful one goes to review, a missed one goes unseen."""
+Low, because cells of other labs are found with less confidence, a doubtful cell goes to review, and
+a missed one goes unseen."""
 
 _MIN_CONFIDENCE = 0.7
-_LEAST_LIKELY = 0.5  # What is counted is more likely a cell of its class than not.
+_LEAST_LIKELY = 0.4  # A cell less likely than this is not counted, wherever the plateau is.
 
 
 class Candidate(NamedTuple):
@@ -159,7 +160,7 @@ def fit(found: Validation) -> Detection:
         a, b = _logistic(own)
         calibration[name] = (round(a, 4), round(b, 4))
         totals = {s: n for (s, k), n in found.cells.items() if k == label and n}
-        limit = _threshold(own, totals, _PLATEAU[name])
+        limit = _threshold(own, totals)
         thresholds[name] = round(max(_sigmoid(a * limit + b), _LEAST_LIKELY), 4)
         for one, total in totals.items():
             kept = [c.right for c in own if c.set == one and c.logit >= limit]
@@ -185,7 +186,7 @@ def _lab_weights(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     return np.array([1.0 / names.count(name) for name in names])
 
 
-def _threshold(candidates: Sequence[Candidate], cells: dict[str, int], where: float) -> float:
+def _threshold(candidates: Sequence[Candidate], cells: dict[str, int]) -> float:
     """Return a logit with nearly the best mean F1 of the sets; see `_PLATEAU`."""
     limits = np.unique(np.round([c.logit for c in candidates], 2))
     scores = np.zeros(len(limits))
@@ -197,7 +198,7 @@ def _threshold(candidates: Sequence[Candidate], cells: dict[str, int], where: fl
         hits = np.where(kept > 0, right[np.maximum(kept, 1) - 1] if len(own) else 0, 0)
         scores += 2 * hits / (kept + total) / len(cells)
     good = limits[scores >= scores.max() - 0.005]
-    return float(good.min() + where * (good.max() - good.min()))
+    return float(good.min() + _PLATEAU * (good.max() - good.min()))
 
 
 def _sigmoid(z: float) -> float:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hematovision.model.weights import BackboneWeights, bundled_weights_path
 from recipes.field_detector.batches import Batches, Ranges
 from recipes.field_detector.fields import (
+    CLASSES,
     SETS,
     STEPS,
     Field,
@@ -44,6 +45,9 @@ LABELLED_AT = 0.35
 SHARES = {"bccd": 3.0, "raabin": 3.0, "pbc": 3.0, "draaslan": 1.2, "synthetic": 1.5}
 UNANNOTATED_SHARES = {"pbc": 1.5, "raabin": 1.5, "krd": 1.5}
 """How often the fields of each lab are sampled, by whether people boxed them."""
+
+WITH_PLATELETS = 2.0
+"""How often a field with platelets is sampled, relative to the lab's other fields."""
 
 
 def main() -> None:
@@ -125,13 +129,18 @@ def _batches(fields: list[Field], stage: Stage, seed: int) -> Batches:
 
 
 def _frequency(fields: list[Field]) -> NDArray[np.float64]:
-    """Return how often each field is sampled: by lab, and within a lab alike."""
+    """Return how often each field is sampled: by lab, and within a lab more with platelets."""
     kinds = [(f.lab, f.known[0] >= 0.99 or f.lab == "bccd") for f in fields]
-    counts = {kind: kinds.count(kind) for kind in set(kinds)}
+    wanted = [
+        WITH_PLATELETS if (f.labels == CLASSES.index("Platelets")).any() else 1.0 for f in fields
+    ]
+    totals: dict[tuple[str, bool], float] = {}
+    for kind, one in zip(kinds, wanted, strict=True):
+        totals[kind] = totals.get(kind, 0.0) + one
     return np.array(
         [
-            (SHARES if boxed else UNANNOTATED_SHARES)[lab] / counts[lab, boxed]
-            for lab, boxed in kinds
+            (SHARES if boxed else UNANNOTATED_SHARES)[lab] * one / totals[lab, boxed]
+            for (lab, boxed), one in zip(kinds, wanted, strict=True)
         ]
     )
 

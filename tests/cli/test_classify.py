@@ -220,6 +220,7 @@ def test_models_are_listed_with_their_metrics_and_cards(run, monkeypatch, tmp_pa
 
 def test_without_bundled_models_the_next_step_is_printed(run, monkeypatch):
     monkeypatch.setattr("hematovision.workflows.models.list_models", list)
+    monkeypatch.setattr("hematovision.workflows.models.list_detectors", list)
     result = run("models")
     assert result.exit_code == 0
     assert "no bundled models. Train one" in result.stdout
