@@ -161,6 +161,8 @@ def test_from_the_first_image_to_a_new_model(
     for cell in store.claim("Ana", model, 500)[:-2]:
         store.decide(cell.prediction.id, "Ana", cell.prediction.label)
     page.reload()
+    page.get_by_role("button", name=re.compile("Agree")).wait_for()
+    page.wait_for_timeout(2000)  # until keys work
     for left in (2, 1):
         page.get_by_text(f"{left} in the queue · reviewing as Ana").wait_for()
         quiet(page)
@@ -204,6 +206,7 @@ def test_a_page_has_its_own_url_and_no_module_is_listed(server: str, page: Page)
         page.wait_for_timeout(20)
     quiet(page)
     page.get_by_role("heading", name="Models and reports").wait_for()
+    page.get_by_role("link", name=re.compile("Records")).wait_for()
     links = page.get_by_role("link").all_inner_texts()
     names = [text.split("\n")[-1] for text in links if text.split("\n")[-1] in TITLES]
     assert names == TITLES

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import numpy as np
@@ -121,13 +122,18 @@ def test_a_run_folder_in_use_is_an_error(run, colours: Path, tmp_path: Path):
 def test_the_demo_prints_metrics_report_and_next_command(run, monkeypatch, metrics):
     paths = Path("runs/demo/run"), Path("runs/demo/run/report.html"), Path("a.png")
     folder, report, example = paths
-    workflow = faked(monkeypatch, demo, "demo", demo.DemoResult(folder, report, metrics, example))
+    cells, others = {"RBC": SimpleNamespace(n=5), "WBC": SimpleNamespace(n=1)}, {"RBC": 2, "WBC": 0}
+    counts = SimpleNamespace(cells=cells, not_counted=others)
+    analysis = SimpleNamespace(summary=SimpleNamespace(counts=counts), folder=Path("runs/demo/f"))
+    made = demo.DemoResult(folder, report, metrics, example, analysis, {"RBC": 8, "WBC": 1})
+    workflow = faked(monkeypatch, demo, "demo", made)
     result = run("demo")
     assert workflow.call_args.args == (Path("runs/demo"),)
     lines = result.stdout.splitlines()
     assert "most frequent class" in result.stdout
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         f"Report: {report}",
+        "Found in a synthetic field: 7 RBC of 8, 1 WBC of 1. Results: runs/demo/f",
         f"Next: hematovision classify a.png --model {folder}",
     ]
 

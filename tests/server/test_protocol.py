@@ -167,4 +167,4 @@ def test_a_predictor_of_other_rows_has_no_tensors():
             client.post("/v2/models/dots/infer", json={"inputs": [files_input(b"")]}),
         ):
             assert response.status_code == 404
-            assert "/v1/classify only" in response.json()["error"]
+            assert "is served under /v1 only" in response.json()["error"]

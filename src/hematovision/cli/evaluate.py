@@ -112,7 +112,7 @@ def evaluate(
         Path, typer.Option(metavar="FOLDER", help="New folder for the metrics and the report.")
     ],
 ) -> None:
-    """Evaluate a classifier on labelled images, or a detector on annotated fields.
+    """Evaluate a classifier on images, or a detector on fields.
 
     Writes metrics with confidence intervals, simple baselines for comparison, and a report.
     """

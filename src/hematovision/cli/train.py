@@ -41,7 +41,7 @@ def demo(
         typer.Option(metavar="FOLDER", help="Output folder; an earlier demo is replaced."),
     ] = Path("runs/demo"),
 ) -> None:
-    """Run the full pipeline on synthetic cells and one synthetic field.
+    """Run the full pipeline on synthetic cells and a synthetic field.
 
     Needs no data and takes a minute or two.
     """

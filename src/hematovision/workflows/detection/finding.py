@@ -21,7 +21,7 @@ from hematovision.fields.rows import CELL_CLASSES, CellRow, FieldRow, split
 from hematovision.fields.scale import Scale
 from hematovision.model.classifier import Classifier
 from hematovision.model.detector import CellFinder, Detector
-from hematovision.model.inference import ahead
+from hematovision.model.inference import Item, ahead, predict_image
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
@@ -236,7 +236,10 @@ def _analysed(
 ) -> tuple[list[CellRow], FieldRow]:
     scale = None if diameter is None else Scale(diameter, "--rbc-diameter")
     analyzer = FieldAnalyzer(finder, crops, scale=scale, edges="all", workers=1)
-    cells, fields = split(analyzer.predict_rows(pixels, "field")[0])
+    result = predict_image(analyzer, Item("field", pixels))
+    if result.error:
+        raise result.error
+    cells, fields = split(result.rows)
     return cells, fields[0]
 
 
