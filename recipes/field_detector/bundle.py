@@ -45,6 +45,7 @@ from recipes.sets import LABS
 
 __all__ = ["Candidate", "fit", "validation_fields"]
 
+CARD = Path(__file__).with_name("MODEL_CARD.md")
 _LEAST = 0.03  # heat of the candidates that calibration and thresholds are fitted to
 _SCALES = (0.85, 1.0, 1.15)
 _COMPLETE = {"bccd": (1, 2), "raabin": (0, 1), "txl-pbc": (0, 1, 2), "draaslan": (0, 1)}
@@ -96,7 +97,7 @@ def main() -> None:
     fitted = fit(find(detector, fields, complete))
     print(fitted)
     manifest = replace(read_bundle(folder).manifest, detection=fitted)
-    log = {"history.csv": (run / "log.csv").read_bytes()}
+    log = {"history.csv": (run / "log.csv").read_bytes(), "MODEL_CARD.md": CARD.read_bytes()}
     seal_self_test(write_bundle(folder, manifest, {ONNX: graph, **log}))
     if args.without is None and args.only is None:
         shipped = bundled_weights_path().parent / DEFAULT_DETECTOR
