@@ -22,6 +22,11 @@ def test_percent(value, text):
     assert wording.percent(value) == text
 
 
+def test_a_relative_difference_may_be_negative_or_above_one():
+    assert wording.percent(-0.013417) == "-1.3%"
+    assert wording.percent(1.306) == "130.6%"
+
+
 def test_interval():
     assert wording.interval((0.98765, 0.9994)) == "98.8 to 99.9%"
     assert wording.interval(None) == "\u2013"

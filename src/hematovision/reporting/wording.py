@@ -21,12 +21,15 @@ _SYNTHETIC_LABS = ("synthetic", "phantom")  # "phantom" up to 0.2
 def percent(value: float | None) -> str:
     """Format a fraction as a percentage, with enough decimals to never round to 0 or 100.
 
-    0.9937 becomes 99.4%, 0.9996 becomes 99.96%, and only 1 becomes 100%.
+    0.9937 becomes 99.4%, 0.9996 becomes 99.96%, and only 1 becomes 100%. A relative difference may
+    be negative or above 1; it has one decimal.
     """
     if value is None:
         return _MISSING
     if value in {0.0, 1.0}:
         return f"{100 * value:.0f}%"
+    if not 0.0 < value < 1.0:
+        return f"{100 * value:.1f}%"
     for digits in range(1, 10):
         text = f"{100 * value:.{digits}f}"
         if 0.0 < float(text) < 100.0:
