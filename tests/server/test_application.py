@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -18,6 +20,7 @@ from hematovision.server import models, running
 from hematovision.server.application import create_app
 from hematovision.server.engine import Engine, WorkQueue
 from hematovision.server.models import LoadedModel, Models
+from hematovision.server.problems import headers_of
 from hematovision.server.settings import Settings
 from server.conftest import asked, free_port
 
@@ -168,6 +171,33 @@ def test_a_request_larger_than_the_queue_is_not_queued():
         asyncio.run(ask())
     queue.close(1)
     assert (done, queue.waiting) == ([], 0)
+
+
+def test_a_full_queue_states_what_is_waiting_and_knows_for_how_long():
+    queue, wanted = WorkQueue(1, 2), threading.Event()
+
+    async def ask():
+        await queue.run([lambda: time.sleep(0.05)])
+        assert queue.seconds_left == 0
+        running = [asyncio.create_task(queue.run([lambda: wanted.wait(5)])) for _ in range(2)]
+        while queue.waiting != 1:
+            await asyncio.sleep(0.01)
+        assert 0.05 <= queue.seconds_left < 5
+        try:
+            await queue.run([wanted.wait] * 2)
+        finally:
+            wanted.set()
+            await asyncio.gather(*running)
+
+    with pytest.raises(RequestError, match="no space for 2 images: 1 image of at most 2 waiting"):
+        asyncio.run(ask())
+    queue.close(1)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0, "1"), (3.2, "4"), (900, "30")])
+def test_a_full_queue_asks_to_retry_when_it_will_be_empty(seconds, expected):
+    assert headers_of(RequestError("full", ""), seconds) == {"Retry-After": expected}
+    assert headers_of(RequestError("broken", ""), seconds) == {}
 
 
 def test_a_signal_closes_the_application_before_the_server(monkeypatch):

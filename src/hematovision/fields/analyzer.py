@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import BundleError
+from hematovision.errors import BundleError, TooManyPixelsError
 from hematovision.fields import quality
 from hematovision.fields.aperture import find_circle
+from hematovision.fields.checkpoint import CheckedFinder, Checkpoint
 from hematovision.fields.deciding import CellClassifier, ClassifiedCell
 from hematovision.fields.edges import Circle, EdgeRule, Edges, Frame, apply_edge_rule, check_rule
 from hematovision.fields.rows import (
@@ -118,6 +120,9 @@ class FieldAnalyzer:
         How many fields are analysed at once; by default one more than usable CPUs.
     max_pixels : int
         Images with more pixels are rejected before decoding.
+    max_scaled_pixels : int, optional
+        Fields that would have more pixels at the detector's scale, where red cells have one width,
+        are rejected. The time that a field takes grows with these pixels.
 
     Raises
     ------
@@ -146,6 +151,7 @@ class FieldAnalyzer:
         edges: EdgeRule = "two",
         workers: int | None = None,
         max_pixels: int = images.MAX_PIXELS,
+        max_scaled_pixels: int | None = None,
     ) -> None:
         for name, model in (("detector", finder), ("crop classifier", crops)):
             if model is not None and sorted(model.classes) != sorted(CELL_CLASSES):
@@ -157,7 +163,7 @@ class FieldAnalyzer:
         self._cells = CellClassifier(crops, subtypes, finder.min_confidence)
         self.scale, self.edges = scale, check_rule(edges)
         self.threads = max(1, workers or reading_threads())
-        self.max_pixels = max_pixels
+        self.max_pixels, self.max_scaled_pixels = max_pixels, max_scaled_pixels
         self._budget = images.PixelBudget()
 
     @classmethod
@@ -171,6 +177,7 @@ class FieldAnalyzer:
         edges: str = "two",
         workers: int | None = None,
         max_pixels: int = images.MAX_PIXELS,
+        max_scaled_pixels: int | None = None,
     ) -> FieldAnalyzer:
         """Open the models by name or folder; see `find_model`.
 
@@ -186,7 +193,7 @@ class FieldAnalyzer:
             Micrometres per pixel, likewise: a red cell is 7.2 um wide.
         edges : {"two", "inside", "all"}
             Which cells at the border count.
-        workers, max_pixels
+        workers, max_pixels, max_scaled_pixels
             See `FieldAnalyzer`.
 
         Raises
@@ -206,7 +213,23 @@ class FieldAnalyzer:
             edges=check_rule(edges),
             workers=workers,
             max_pixels=max_pixels,
+            max_scaled_pixels=max_scaled_pixels,
         )
+
+    def configured(
+        self, *, scale: Scale | None, edges: EdgeRule, checkpoint: Checkpoint
+    ) -> FieldAnalyzer:
+        """Return an analyzer with other settings, and the same models, limits and memory budget.
+
+        `checkpoint` is called between tiles and cells, and may raise an error to stop the analysis.
+        """
+        found = copy.copy(self)
+        found.scale, found.edges = scale, check_rule(edges)
+        found.finder = CheckedFinder(self.finder, checkpoint)
+        found._cells = CellClassifier(
+            self.crops, self.subtypes, self.finder.min_confidence, checkpoint
+        )
+        return found
 
     @property
     def identity(self) -> Mapping[str, str | float]:
@@ -254,7 +277,7 @@ class FieldAnalyzer:
         with self._budget.taken(height * width):
             context, sighting = self._measured([pixels], metadata)
             field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
-            found, size, context = self._found(field, context, sighting)
+            found, size, context = self._found(field, context, sighting, name)
             area = Region((0, 0, width, height), frame=(0, 0, width, height))
             return self._rows(field, found, size, context, name, area), None
 
@@ -332,13 +355,13 @@ class FieldAnalyzer:
         return FieldContext((r, g, b), scale, circles[0]), best
 
     def _found(
-        self, field: FieldImage, context: FieldContext, sighting: Sighting | None
+        self, field: FieldImage, context: FieldContext, sighting: Sighting | None, name: str
     ) -> tuple[Detections, tuple[int, int], FieldContext]:
         """Find the cells, and measure the scale again with all of them."""
         if sighting and sighting.is_whole:
             found, size = sighting.found, sighting.size
         else:
-            size = field.size(self.finder.red_cell_px / context.scale.diameter)
+            size = self._size(field, context.scale.diameter, name)
             found = detect(self.finder, field, size)
         if context.scale.source != "red cells":
             return found, size, context
@@ -347,7 +370,7 @@ class FieldAnalyzer:
             measured
             and abs(measured * size[0] / field.width / self.finder.red_cell_px - 1) > _REDONE
         ):
-            size = field.size(self.finder.red_cell_px / measured)
+            size = self._size(field, measured, name)
             found = detect(self.finder, field, size)
             measured = self._diameter(field, found, size)
         if measured is None:
@@ -355,6 +378,22 @@ class FieldAnalyzer:
             unknown = context.scale if reds.any() else replace(context.scale, source="none")
             return found, size, replace(context, scale=unknown)
         return found, size, replace(context, scale=replace(context.scale, diameter=measured))
+
+    def _size(self, field: FieldImage, diameter: float, name: str) -> tuple[int, int]:
+        """Return the size of a field at the detector's scale.
+
+        Raises `TooManyPixelsError` if it is beyond the limit.
+        """
+        width, height = size = field.size(self.finder.red_cell_px / diameter)
+        limit = self.max_scaled_pixels
+        if limit is not None and width * height > limit:
+            raise TooManyPixelsError(
+                name,
+                f"its red cells are {diameter:.0f} pixels wide, so {field.width} x {field.height} "
+                f"pixels become {width} x {height} = {width * height:,} at the detector's scale; "
+                f"the limit is {limit:,}. Crop it, or use `hematovision analyze`.",
+            )
+        return size
 
     def _diameter(
         self, field: FieldImage, found: Detections, size: tuple[int, int]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
+from hematovision.fields.checkpoint import Checkpoint, no_checkpoint
 from hematovision.fields.rows import CELL_CLASSES
 from hematovision.images.crops import crop
 from hematovision.model.classifier import Classifier
@@ -57,12 +58,19 @@ class CellClassifier:
         Classifies white cells.
     min_confidence : float
         Cells less confident need review.
+    checkpoint : Checkpoint, optional
+        Called before each cell.
     """
 
     def __init__(
-        self, crops: Classifier | None, subtypes: Classifier | None, min_confidence: float
+        self,
+        crops: Classifier | None,
+        subtypes: Classifier | None,
+        min_confidence: float,
+        checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
         self._crops, self._subtypes, self._least = crops, subtypes, min_confidence
+        self._checkpoint = checkpoint
 
     def classify(
         self,
@@ -104,6 +112,7 @@ class CellClassifier:
         *,
         ask: bool,
     ) -> ClassifiedCell:
+        self._checkpoint()
         opinion = self._opinion(pixels, box) if ask else None
         shares = combined(scores, opinion)
         best = int(shares.argmax())

@@ -10,10 +10,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from hematovision.errors import RequestError
-from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.edges import EdgeRule
 from hematovision.fields.rows import CellRow
-from hematovision.fields.scale import given_scale
+from hematovision.fields.scale import Scale, given_scale
 from hematovision.fields.slides import FileAnalyzer
 from hematovision.model.inference import predict_image
 from hematovision.server.classify import (
@@ -25,7 +24,7 @@ from hematovision.server.classify import (
     name_model,
     read_items,
 )
-from hematovision.server.engine import Engine
+from hematovision.server.engine import Demand, Engine
 from hematovision.server.models import LoadedModel
 
 __all__ = ["Analysed", "analyze_routes"]
@@ -64,9 +63,11 @@ def analyze_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
     ) -> JSONResponse:
         """Find, classify and count the cells of fields, in parts named `files`."""
         served = engine.models.get_detector(model)
-        analyzer = _configured(served, edges, rbc_diameter, um_per_px)
+        scale = _scale(rbc_diameter, um_per_px)
         items = await read_items(request, engine)
-        results = await engine.queue.run([partial(predict_image, analyzer, i) for i in items])
+        with Demand() as demand:
+            analyzer = _configured(served, edges, scale, demand)
+            results = await engine.queue.run([partial(predict_image, analyzer, i) for i in items])
         engine.metrics.predictions(served.name, results)
         if not lenient:
             check_single(results)
@@ -82,31 +83,22 @@ def analyze_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) ->
     return router
 
 
-def _configured(
-    served: LoadedModel, edges: EdgeRule, rbc_diameter: float | None, um_per_px: float | None
-) -> FileAnalyzer:
-    """Return a detector's analyzer with the settings of one request.
+def _scale(rbc_diameter: float | None, um_per_px: float | None) -> Scale | None:
+    """Return the scale that a request states, or None."""
+    try:
+        return given_scale(rbc_diameter=rbc_diameter, um_per_px=um_per_px)
+    except ValueError as error:
+        raise RequestError("broken", str(error)) from error
 
-    Fields are enlarged until their red cells have the detector's size. The smaller the given red
-    cells, the smaller an image may be: otherwise one request could keep a thread busy for hours.
+
+def _configured(
+    served: LoadedModel, edges: EdgeRule, scale: Scale | None, demand: Demand
+) -> FileAnalyzer:
+    """Return a detector's analyzer with the settings of one request, until its end.
+
+    A field may take long: the analysis stops soon after the request has timed out, or its client
+    has disconnected.
     """
     assert isinstance(served.predictor, FileAnalyzer)
     base = served.predictor.analyzer
-    try:
-        scale = given_scale(rbc_diameter=rbc_diameter, um_per_px=um_per_px)
-    except ValueError as error:
-        raise RequestError("broken", str(error)) from error
-    if scale is None and edges == base.edges:
-        return served.predictor
-    ratio = 1.0 if scale is None else scale.diameter / base.finder.red_cell_px
-    return FileAnalyzer(
-        FieldAnalyzer(
-            base.finder,
-            base.crops,
-            base.subtypes,
-            scale=scale,
-            edges=edges,
-            workers=1,
-            max_pixels=int(base.max_pixels * min(1.0, ratio) ** 2),
-        )
-    )
+    return FileAnalyzer(base.configured(scale=scale, edges=edges, checkpoint=demand.check))

@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
     app.include_router(analyze_routes(engine, problems))
     app.include_router(protocol_routes(engine, problems))
     _add_pages(app, engine)
-    _add_problems(app)
+    _add_problems(app, engine)
     return RequestGuard(app, engine)
 
 
@@ -94,12 +94,13 @@ def _add_pages(app: FastAPI, engine: Engine) -> None:
         return HTMLResponse(_documentation(app.openapi()))
 
 
-def _add_problems(app: FastAPI) -> None:
+def _add_problems(app: FastAPI, engine: Engine) -> None:
     """Use one body for all errors; `RequestGuard` adds the request's id."""
 
     async def problem(request: Request, error: RequestError) -> JSONResponse:
         request.state.problem = error.kind
-        return _response(request, status_of(error), error.message, headers_of(error))
+        headers = headers_of(error, engine.queue.seconds_left)
+        return _response(request, status_of(error), error.message, headers)
 
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
         given = request.scope["path"]

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -16,11 +16,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from hematovision.errors import ModelError, RequestError
 from hematovision.model.inference import ImageResult
+from hematovision.plurals import counted
 from hematovision.server.models import Models
 from hematovision.server.settings import Settings
 
-__all__ = ["Engine", "Metrics", "WorkQueue"]
+__all__ = ["Demand", "Engine", "Metrics", "WorkQueue"]
 
+_NEWEST = 0.1  # weight of the last job in the mean duration
 _LAST_WAIT = 1.5  # seconds for threads to finish at shutdown; no client waits for them
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -94,6 +96,32 @@ class Engine:
         self.queue.close(_LAST_WAIT)
 
 
+class Demand:
+    """Whether a request waits for its results; long work checks it now and then.
+
+    >>> with Demand() as demand:
+    ...     demand.check()
+    >>> demand.check()
+    Traceback (most recent call last):
+    ...
+    concurrent.futures._base.CancelledError
+    """
+
+    def __init__(self) -> None:
+        self._ended = False
+
+    def __enter__(self) -> Demand:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+
+    def check(self) -> None:
+        """Raise a `CancelledError` after the request has timed out, or its client disconnected."""
+        if self._ended:
+            raise CancelledError
+
+
 def _nothing() -> None:
     """Replace work that is done or dropped, to free its image."""
 
@@ -111,7 +139,7 @@ class WorkQueue:
     (`model.session`). So each thread takes one image at a time.
 
     `threads` jobs run at once, and up to `size` may wait. `on_drop` is called with the number of a
-    request's jobs that were dropped before they started.
+    request's jobs that were dropped before they started, or stopped with a `CancelledError`.
     """
 
     def __init__(
@@ -123,6 +151,7 @@ class WorkQueue:
         self._waiting = 0
         self._lock = threading.Lock()
         self._began = [math.inf] * threads
+        self._mean = 0.0  # seconds per job
         # Daemons, so that the process can end while a decoder is stuck.
         self._threads = [
             threading.Thread(target=self._serve, args=[i], name=f"predict-{i}", daemon=True)
@@ -135,6 +164,11 @@ class WorkQueue:
     def waiting(self) -> int:
         """The number of jobs waiting for a thread."""
         return self._waiting
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the waiting jobs will take, if they are like those before."""
+        return self._waiting * self._mean / len(self._threads)
 
     @property
     def busy(self) -> bool:
@@ -177,10 +211,11 @@ class WorkQueue:
         jobs = [_Job(work) for work in works]
         with self._lock:
             if self._waiting + len(jobs) > self.size:
+                waiting = counted(self._waiting, "image")
                 raise RequestError(
                     "full",
-                    f"{self._waiting} images are waiting; the queue holds {self.size}. "
-                    "Try again later.",
+                    f"The queue has no space for {counted(len(jobs), 'image')}: {waiting} of at "
+                    f"most {self.size} waiting. Try again later.",
                 )
             self._waiting += len(jobs)
         for job in jobs:
@@ -210,9 +245,17 @@ class WorkQueue:
             try:
                 job.future.set_result(work())
             except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+                if isinstance(error, CancelledError):
+                    self._on_drop(1)
                 job.future.set_exception(error)
-            self._began[number] = math.inf
+            self._finish(number)
             del job, work  # otherwise the image is kept until the next job
+
+    def _finish(self, number: int) -> None:
+        seconds = time.monotonic() - self._began[number]
+        self._began[number] = math.inf
+        with self._lock:
+            self._mean += (seconds - self._mean) * (_NEWEST if self._mean else 1)
 
 
 class Metrics:
@@ -240,7 +283,7 @@ class Metrics:
         ]
         self._refused = self._counter("refused", "Rejected requests, by reason.", "reason")
         self._dropped = self._counter(
-            "dropped", "Images dropped unread: deadline exceeded or client disconnected."
+            "dropped", "Images dropped: deadline exceeded or client disconnected."
         )
         queue = Gauge(
             "hematovision_queue_length", "Images waiting for a thread.", registry=self._registry

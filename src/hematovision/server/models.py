@@ -103,16 +103,18 @@ class Models:
 
         Detectors classify white cells with the default model.
 
-        Images of more than `max_pixels` (width times height) are rejected before decoding. Raises
-        `ModelNotFoundError` or `BundleError` if a model cannot be opened. Raises `ModelError` if
-        two have the same name.
+        Images of more than `max_pixels` (width times height) are rejected before decoding, and
+        fields of more at the detector's scale before detection. Raises `ModelNotFoundError` or
+        `BundleError` if a model cannot be opened. Raises `ModelError` if two have the same name.
         """
         served = []
         for name in names:
             bundle = read_bundle(find_model(name))
             predictor: Predictor[Any]
             if bundle.manifest.task == "detection":
-                analyzer = FieldAnalyzer.load(name, workers=1, max_pixels=max_pixels)
+                analyzer = FieldAnalyzer.load(
+                    name, workers=1, max_pixels=max_pixels, max_scaled_pixels=max_pixels
+                )
                 predictor = FileAnalyzer(analyzer)
             else:
                 predictor = Classifier(bundle, workers=1, max_pixels=max_pixels)

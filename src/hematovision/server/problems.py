@@ -15,16 +15,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hematovision.errors import ImageError, NotAnImageError, RequestError
 
 __all__ = [
-    "RETRY_AFTER", "STATUSES", "described", "headers_of", "kind_of", "problem_body", "status_of",
+    "LATEST", "SOONEST", "STATUSES", "described", "headers_of", "kind_of", "problem_body",
+    "status_of",
 ]  # fmt: skip
 
-RETRY_AFTER = 1
-"""Seconds until the next attempt; a full queue is processed in less."""
+SOONEST, LATEST = 1, 30
+"""Limits of ``Retry-After`` in seconds. Cells are classified in less, a queue of fields is not."""
 
 STATUSES = {
     "malformed": 400,
@@ -69,10 +71,10 @@ def kind_of(error: ImageError) -> str:
     return "not an image" if isinstance(error, NotAnImageError) else "broken"
 
 
-def headers_of(problem: RequestError) -> dict[str, str]:
-    """Return the additional headers of the response."""
+def headers_of(problem: RequestError, seconds: float = 0.0) -> dict[str, str]:
+    """Return the additional headers of the response; `seconds` is how long the queue will take."""
     if status_of(problem) == STATUSES["full"]:
-        return {"Retry-After": str(RETRY_AFTER)}
+        return {"Retry-After": str(min(max(math.ceil(seconds), SOONEST), LATEST))}
     return {"WWW-Authenticate": "Bearer"} if problem.kind == "key" else {}
 
 

@@ -108,7 +108,7 @@ class RequestGuard:
             raise RequestError(
                 "deadline",
                 f"The request timed out after {settings.deadline:g} seconds, and its work was "
-                "dropped. Try again later, or send fewer images.",
+                "dropped. Try again later, send fewer or smaller images, or use the command line.",
             ) from error
         finally:
             self.in_progress -= 1
@@ -162,7 +162,7 @@ class _Exchange:
         headers = {
             "content-type": "application/json",
             "content-length": str(len(body)),
-            **headers_of(problem),
+            **headers_of(problem, self._engine.queue.seconds_left),
         }
         raw = [(key.lower().encode(), value.encode()) for key, value in headers.items()]
         await self.send(
