@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from detected_fields import CLASSES, field, random_fields
 from hematovision.evaluation.detection import FieldBaseline, evaluate_fields
@@ -41,6 +42,8 @@ def test_the_report_states_scores_counts_and_baselines():
     assert "<rule>" not in text
     assert "Stained area" in text
     assert "fitted on 12 fields" in text
+    assert re.search(r"This detector<small>mean F1 [\d.]+%</small>", text)
+    assert "count off by 0.50" in text  # in one of two fields, by one
     assert re.search(r"RBC</th>\s*<td class=\"n\">100%", text)
     assert text.count("data:image/svg+xml") == 3
     assert "<script" not in text
@@ -104,6 +107,26 @@ def test_figures_are_written_as_svg_and_png(tmp_path):
     assert len(list(tmp_path.glob("*.svg"))) == len(list(tmp_path.glob("*.png"))) == 3
     assert "average precision" in (tmp_path / "precision_recall.svg").read_text()
     assert "found - annotated" in (tmp_path / "count_agreement.svg").read_text()
+
+
+def test_differences_of_counts_are_whole_cells():
+    axes = plotted("count_agreement", [GOOD, replace(GOOD, name="other")])[0]
+    low, high = axes.get_ylim()
+    assert low <= -1
+    assert high >= 1
+    assert all(tick == round(tick) for tick in axes.get_yticks())
+
+
+def test_the_sensitivity_stays_when_all_found_cells_are_used():
+    (axes,) = plotted("froc", [GOOD, BAD])
+    ends = {line.get_label(): (line.get_xdata()[-1], line.get_ydata()[-1]) for line in axes.lines}
+    assert ends == {"RBC": (16, 1.0), "WBC": (16, 0.0)}  # the white cell is missed
+
+
+def plotted(name, fields):
+    figure = Figure()
+    drawings(evaluate_fields(fields, CLASSES), fields)[name].draw(figure)
+    return figure.axes
 
 
 def test_figures_of_a_single_field_can_be_plotted():

@@ -29,6 +29,7 @@ FIGURES = ("precision_recall", "froc", "count_agreement")
 """The names of the figures in the output folder, each as SVG and PNG."""
 
 _STYLES = {"RBC": (BLUE, "-"), "WBC": (GREEN, "--"), "Platelets": (ORANGE, "-.")}
+_MOST_FALSE = 16  # cells per field, the end of the FROC's axis
 
 PerClass = Mapping[str, ClassDetection]
 
@@ -81,11 +82,13 @@ def froc_figure(per_class: PerClass) -> Drawing:
             if row.froc is None:
                 continue
             colour, style = _STYLES[name]
-            false, reached = np.array(row.froc.curve).reshape(-1, 2).T
-            axes.step(false, reached, style, where="post", color=colour, label=name)
+            points = [(0.0, 0.0), *row.froc.curve]
+            points.append((_MOST_FALSE, points[-1][1]))  # the same when all found cells are used
+            axes.step(*np.array(points).T, style, where="post", color=colour, label=name)
         axes.set_xscale("symlog", linthresh=0.125)
         axes.set_xticks([0, 0.125, 0.5, 1, 2, 4, 8], ["0", "1/8", "1/2", "1", "2", "4", "8"])
-        axes.set(xlabel="false cells per field", ylabel="sensitivity", xlim=(0, 16), ylim=(0, 1.02))
+        axes.set(xlabel="false cells per field", ylabel="sensitivity")
+        axes.set(xlim=(0, _MOST_FALSE), ylim=(0, 1.02))
         axes.set_title("FROC, by centre distance")
         axes.legend(fontsize=9, loc="lower right")
 
@@ -121,5 +124,8 @@ def _agreement(
     axes.axhline(row.counts.bias, color=GREY, linewidth=1.5)
     for limit in row.counts.limits or ():
         axes.axhline(limit, color=GREY, linewidth=1, linestyle="--")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -1.5), max(high, 1.5))  # differences are whole cells
+    axes.locator_params(axis="y", integer=True)
     axes.set_title(name)
     axes.set_xlabel("mean of both, cells per field")
