@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from annotation_files import write_json
 from hematovision.data.formats.coco import Coco
 from hematovision.errors import AnnotationError, DatasetError
 
@@ -25,9 +26,7 @@ def coco(path: Path, annotations: list, **changes: object) -> Path:
         "annotations": annotations,
         "categories": [{"id": 20, "name": "WBC"}, {"id": 3, "name": "RBC"}],
     } | changes
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
-    return path
+    return write_json(path, value)
 
 
 def box(category: object = 3, **changes: object) -> dict:

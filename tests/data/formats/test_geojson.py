@@ -6,9 +6,12 @@ from pathlib import Path
 import geojson
 import pytest
 
+from annotation_files import boxes, write_json
 from hematovision.data.formats import detect_format
 from hematovision.data.formats.geojson import GeoJson
 from hematovision.errors import DatasetError
+
+read = GeoJson().read
 
 
 def feature(x=10, y=10, width=20, height=30, name="RBC", **properties) -> dict:
@@ -27,25 +30,7 @@ def feature(x=10, y=10, width=20, height=30, name="RBC", **properties) -> dict:
 
 
 def collection(path: Path, *features, **members) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    value = {"type": "FeatureCollection", "features": list(features), **members}
-    path.write_text(json.dumps(value))
-    return path
-
-
-def read(source: Path, annotations: Path | None = None):
-    return GeoJson().read(source, annotations)
-
-
-@pytest.fixture
-def source(tmp_path: Path, draw) -> Path:
-    """A folder with one image of 80 x 60 pixels."""
-    return draw(tmp_path / "set", "a.png")
-
-
-def boxes(found) -> list[tuple]:
-    (field,) = found.fields
-    return [(b.label, b.subtype, b.box) for b in field.boxes]
+    return write_json(path, {"type": "FeatureCollection", "features": list(features), **members})
 
 
 def test_an_export_of_qupath_is_read(source: Path):

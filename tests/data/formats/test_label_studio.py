@@ -1,14 +1,16 @@
 """Tasks of Label Studio."""
 
-import json
 import math
 from pathlib import Path
 
 import pytest
 
+from annotation_files import boxes, write_json
 from hematovision.data.formats import detect_format
 from hematovision.data.formats.label_studio import LabelStudio
 from hematovision.errors import AnnotationError, DatasetError
+
+read = LabelStudio().read
 
 
 def region(x=10.0, y=10.0, width=25.0, height=50.0, label="RBC", key="r1", **more) -> dict:
@@ -31,24 +33,7 @@ def task(*regions, image="/data/local-files/?d=set/a.png", key=1, **more) -> dic
 
 
 def write(path: Path, *tasks) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(list(tasks)))
-    return path
-
-
-def read(source: Path, annotations: Path | None = None):
-    return LabelStudio().read(source, annotations)
-
-
-@pytest.fixture
-def source(tmp_path: Path, draw) -> Path:
-    """A folder with one image of 80 x 60 pixels."""
-    return draw(tmp_path / "set", "a.png")
-
-
-def boxes(found) -> list[tuple]:
-    (field,) = found.fields
-    return [(b.label, b.subtype, b.box) for b in field.boxes]
+    return write_json(path, list(tasks))
 
 
 def test_rectangles_are_in_pixels_with_the_size_of_the_image(source: Path):
@@ -270,5 +255,5 @@ def test_one_damaged_file_of_several_is_listed_and_the_others_are_read(tmp_path:
 
 def test_without_tasks_the_error_shows_what_is_expected(source: Path):
     (source / "notes.json").write_text('["hello"]')
-    with pytest.raises(DatasetError, match="No tasks of Label Studio"):
+    with pytest.raises(DatasetError, match=r"No Label Studio files in .*exported as JSON"):
         read(source)

@@ -175,14 +175,15 @@ class Collector:
     ) -> Annotations:
         """Return everything collected; images without annotations are a problem.
 
-        `lacking` is the noun for missing annotations, such as ``box file``.
+        `places` are the image folders, which may repeat; `lacking` is the noun for missing
+        annotations, such as ``box file``.
         """
         for image, files in self._twice.items():
             self.problems.append(
                 f"{' and '.join(files)} both describe {image}; neither was used. Keep one of them, "
                 "or choose one folder or file with --annotations."
             )
-        if unused := [name for found in places for name in found.unused(self._seen)]:
+        if unused := [name for found in dict.fromkeys(places) for name in found.unused(self._seen)]:
             have = "image has" if len(unused) == 1 else "images have"
             self.problems.append(f"{len(unused)} {have} no {lacking}: {some(unused)}")
         return Annotations(

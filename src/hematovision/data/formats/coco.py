@@ -33,13 +33,12 @@ from hematovision.data.formats.json_files import (
     MAX_JSON_BYTES,
     START_BYTES,
     Counts,
-    file_places,
     numbers,
     read_json,
     read_start,
     to_json,
 )
-from hematovision.data.formats.layout import Place, open_places
+from hematovision.data.formats.layout import SharedFiles
 from hematovision.data.formats.writing import (
     BoxToWrite,
     FieldToWrite,
@@ -48,7 +47,7 @@ from hematovision.data.formats.writing import (
     TextFile,
 )
 from hematovision.data.samples import Split
-from hematovision.errors import AnnotationError, DatasetError
+from hematovision.errors import AnnotationError
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import valid_text
 from hematovision.plurals import counted
@@ -71,35 +70,22 @@ class Coco(AnnotationFormat):
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:
         """Return the first COCO file."""
-        return next((file for folder in folders for file in _find_files(folder)), None)
+        return _FILES.first(folders)
 
     def read(
         self, source: Path, annotations: Path | None = None, names: Sequence[str] | None = None
     ) -> Annotations:
         """Read boxes in pixels; classes are in the order of their ids."""
         del names
-        places = _places(source, annotations)
-        found = Collector()
-        opened = open_places(places, found)
-        categories: dict[str, None] = {}
-        understood = 0
-        for place, images in opened:
-            try:
-                reader = _Reader(place.boxes, _parse(place.boxes), images, found)
-                reader.read()
-            except AnnotationError as error:
-                if len(opened) == 1:
-                    raise
-                found.problems.append(then(error, "This file was skipped."))
-                continue
-            understood += 1
-            categories |= dict.fromkeys(reader.classes())
-        if not understood:
-            raise AnnotationError(
-                f"None of the COCO files can be read. {' '.join(found.problems[:3])}"
-            )
-        one_folder = {images.folder: images for _, images in opened}
-        return found.result(one_folder.values(), "entry in a COCO file", categories)
+        found, categories = Collector(), dict[str, None]()
+
+        def read_file(file: Path, images: FieldImages) -> None:
+            reader = _Reader(file, _parse(file), images, found)
+            reader.read()
+            categories.update(dict.fromkeys(reader.classes()))
+
+        images = _FILES.read(source, annotations, found, read_file)
+        return found.result(images, "entry in a COCO file", categories)
 
     def open_writer(self, folder: Path, header: Header) -> FieldWriter:
         """Write ``annotations/instances_<split>.json``, or ``annotations.json`` without images."""
@@ -212,15 +198,11 @@ def _is_coco(file: Path) -> bool:
     return b'"categories"' in start and file.stat().st_size > START_BYTES
 
 
-def _places(source: Path, annotations: Path | None) -> list[Place]:
-    places = file_places(source, annotations, _find_files)
-    if not places:
-        raise DatasetError(
-            f"No COCO files in {annotations or source}. Expected "
-            f"SOURCE/annotations/instances_*.json, SOURCE/train/{_ROBOFLOW} or one *.json. Choose "
-            "another file with --annotations, or another --format."
-        )
-    return places
+_FILES = SharedFiles(
+    _find_files,
+    "COCO",
+    f"SOURCE/annotations/instances_*.json, SOURCE/train/{_ROBOFLOW} or one *.json",
+)
 
 
 def _parse(file: Path) -> Mapping[str, list[Any]]:

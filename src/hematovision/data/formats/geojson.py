@@ -41,24 +41,28 @@ from hematovision.data.formats.layout import (
     Place,
     find_places,
     image_folder,
+    list_files,
     open_places,
     visible_files,
 )
 from hematovision.data.formats.writing import (
     BoxToWrite,
+    FieldFiles,
     FieldToWrite,
     FieldWriter,
     Header,
-    TextFile,
     class_colours,
 )
-from hematovision.errors import AnnotationError, DatasetError
+from hematovision.errors import AnnotationError
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import escape_name, unescape_name, valid_text
 
 __all__ = ["GeoJson"]
 
 _FOLDER = "annotations"
+_EXPECTED = (
+    f"SOURCE/{_FOLDER}/*.geojson, or *.geojson next to the images, with the names of the images"
+)
 _OWN = "hematovision"  # the member with the image's name and size
 _SIGN = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
 _SEPARATOR = ": "  # between a class and its subtype, as in QuPath
@@ -90,13 +94,7 @@ class GeoJson(AnnotationFormat):
         boxes = annotations and (_annotations(annotations) or annotations)
         places = find_places(source, boxes, _annotations)
         places = places or [Place(source, image_folder(source))]
-        files = {place: list(_files(place.boxes)) for place in places}
-        if not any(files.values()):
-            raise DatasetError(
-                f"No GeoJSON files in {', '.join(str(place.boxes) for place in places)}. Expected "
-                f"SOURCE/{_FOLDER}/*.geojson, or *.geojson next to the images, with the names of "
-                "the images. Choose another folder with --annotations, or another --format."
-            )
+        files = list_files(places, _files, "GeoJSON", _EXPECTED)
         found, counts = Collector(), Counts("object")
         opened = open_places(places, found)
         for place, images in opened:
@@ -120,22 +118,20 @@ class _Writer:
     def __init__(self, folder: Path, header: Header) -> None:
         self._folder, self._header = folder, header
         self._colours = class_colours(header.classes)
-        self._text: TextFile | None = None
+        self._files = FieldFiles("\n]}\n")
         self._file = ""
         self._number = 0
 
     def field(self, field: FieldToWrite) -> None:
-        self._end()
-        self._text = TextFile(self._folder / f"{field.stem}.geojson")
+        self._files.start(self._folder / f"{field.stem}.geojson")
         self._file, self._number = escape_name(field.file), 0
         about = {"image": self._file, "width": field.size[0], "height": field.size[1]}
         if self._header.model:
             about["model"] = self._header.model
         start = f'{{"type": "FeatureCollection", "{_OWN}": {to_json(about)}, "features": ['
-        self._text.write(start)
+        self._files.write(start)
 
     def box(self, box: BoxToWrite) -> None:
-        assert self._text is not None
         start = ",\n" if self._number else "\n"
         self._number += 1
         name = valid_text(f"{self._file}#{self._number}")
@@ -146,14 +142,13 @@ class _Writer:
             "geometry": {"type": "Polygon", "coordinates": [_rectangle(box.box)]},
             "properties": self._properties(box),
         }
-        self._text.write(start + to_json(feature))
+        self._files.write(start + to_json(feature))
 
     def close(self) -> None:
-        self._end()
+        self._files.close()
 
     def discard(self) -> None:
-        if self._text is not None:
-            self._text.discard()
+        self._files.discard()
 
     def _properties(self, box: BoxToWrite) -> dict[str, object]:
         names = (box.label, box.subtype) if box.subtype else (box.label,)
@@ -173,12 +168,6 @@ class _Writer:
         if texts:
             properties["metadata"] = texts
         return properties
-
-    def _end(self) -> None:
-        text, self._text = self._text, None
-        if text is not None:
-            text.write("\n]}\n")
-            text.close()
 
 
 def _rectangle(box: Box) -> list[list[float]]:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hematovision.data.formats.annotations import Collector
-from hematovision.data.formats.layout import Place, find_places, image_folder, visible_files
 from hematovision.data.textfiles import read_text
 from hematovision.errors import AnnotationError
 from hematovision.plurals import counted
 
 __all__ = [
-    "MAX_JSON_BYTES", "START_BYTES", "Counts", "file_places", "finite", "numbers", "read_json",
+    "MAX_JSON_BYTES", "START_BYTES", "Counts", "finite", "numbers", "read_json",
     "read_start", "to_json",
 ]  # fmt: skip
 
@@ -54,22 +53,6 @@ def read_start(file: Path) -> bytes:
 def to_json(value: object) -> str:
     """Return a value as JSON on one line; lone surrogates stay, for `write_text` to escape."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def file_places(
-    source: Path, annotations: Path | None, find: Callable[[Path], list[Path]]
-) -> list[Place]:
-    """Return annotation files that describe many images each, with their image folders.
-
-    The files are `annotations`, or in that folder; else `find` finds them in `source`, or in its
-    folders.
-    """
-    if annotations is not None:
-        files = [annotations] if annotations.is_file() else visible_files(annotations, "*.json")
-        return [Place(file, image_folder(source)) for file in files]
-    if files := find(source):
-        return [Place(file, image_folder(source)) for file in files]
-    return find_places(source, None, lambda folder: next(iter(find(folder)), None))
 
 
 def numbers(value: object) -> list[float] | None:

@@ -33,13 +33,12 @@ from hematovision.data.formats.annotations import (
 from hematovision.data.formats.json_files import (
     MAX_JSON_BYTES,
     Counts,
-    file_places,
     finite,
     read_json,
     read_start,
     to_json,
 )
-from hematovision.data.formats.layout import open_places
+from hematovision.data.formats.layout import SharedFiles
 from hematovision.data.formats.writing import (
     BoxToWrite,
     FieldToWrite,
@@ -48,7 +47,7 @@ from hematovision.data.formats.writing import (
     TextFile,
     class_colours,
 )
-from hematovision.errors import AnnotationError, DatasetError
+from hematovision.errors import AnnotationError
 from hematovision.files import write_text
 from hematovision.images.boxes import Box, Size
 from hematovision.paths import escape_name, unescape_name, valid_text
@@ -86,37 +85,20 @@ class LabelStudio(AnnotationFormat):
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:
         """Return the first file of tasks."""
-        return next((file for folder in folders for file in _find_files(folder)), None)
+        return _FILES.first(folders)
 
     def read(
         self, source: Path, annotations: Path | None = None, names: Sequence[str] | None = None
     ) -> Annotations:
         """Read boxes in pixels, or as fractions if the file lacks the sizes of images."""
         del names
-        places = file_places(source, annotations, _find_files)
-        if not places:
-            raise DatasetError(
-                f"No tasks of Label Studio in {annotations or source}. Expected one *.json that "
-                "was exported as JSON, next to the images or to their folder images/. Choose "
-                "another file with --annotations, or another --format."
-            )
         found = Collector()
-        opened = open_places(places, found)
-        understood = 0
-        for place, images in opened:
-            try:
-                tasks = _parse(place.boxes)
-            except AnnotationError as error:
-                if len(opened) == 1:
-                    raise
-                found.problems.append(then(error, "This file was skipped."))
-                continue
-            understood += 1
-            _Reader(place.boxes, images, found).read(tasks)
-        if not understood:
-            raise AnnotationError(f"No file can be read. {' '.join(found.problems[:3])}")
-        folders = {images.folder: images for _, images in opened}
-        return found.result(folders.values(), "task with an annotation")
+
+        def read_file(file: Path, images: FieldImages) -> None:
+            _Reader(file, images, found).read(_parse(file))
+
+        images = _FILES.read(source, annotations, found, read_file)
+        return found.result(images, "task with an annotation")
 
     def open_writer(self, folder: Path, header: Header) -> FieldWriter:
         """Write ``tasks.json`` and ``label_config.xml``."""
@@ -231,6 +213,13 @@ def _find_files(folder: Path) -> list[Path]:
 def _has_tasks(file: Path) -> bool:
     start = read_start(file)
     return start.startswith(b"[") and any(sign in start for sign in _SIGNS)
+
+
+_FILES = SharedFiles(
+    _find_files,
+    "Label Studio",
+    "one *.json that was exported as JSON, next to the images or to their folder images/",
+)
 
 
 def _parse(file: Path) -> list[Any]:

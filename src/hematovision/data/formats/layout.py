@@ -11,19 +11,19 @@ All this may be wrapped in a single folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hematovision.data.folders import find_split
-from hematovision.data.formats.annotations import Collector, FieldImages
-from hematovision.errors import DatasetError
+from hematovision.data.formats.annotations import Collector, FieldImages, then
+from hematovision.errors import AnnotationError, DatasetError
 from hematovision.images.finding import is_hidden
 
 __all__ = [
-    "Place", "find_places", "image_folder", "open_places", "visible_files", "visible_folders",
-    "without_wrapper",
+    "Place", "SharedFiles", "find_places", "image_folder", "list_files", "open_places",
+    "visible_files", "visible_folders", "without_wrapper",
 ]  # fmt: skip
 
 _IMAGE_FOLDERS = ("JPEGImages", "images")
@@ -54,6 +54,85 @@ def find_places(
         for folder in visible_folders(source)
         if (found := find(folder)) is not None
     ]
+
+
+def list_files(
+    places: Sequence[Place], find: Callable[[Path], Iterable[Path]], kind: str, expected: str
+) -> Mapping[Place, Sequence[Path]]:
+    """List the files of formats that have one for each field; `find` yields those of a folder.
+
+    Raises `DatasetError` if there are none: "No `kind` files in ... Expected `expected`."
+    """
+    files = {place: list(find(place.boxes)) for place in places}
+    if not any(files.values()):
+        raise DatasetError(
+            f"No {kind} files in {', '.join(str(place.boxes) for place in places)}. Expected "
+            f"{expected}. Choose another folder with --annotations, or another --format."
+        )
+    return files
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFiles:
+    """JSON files of formats in which one describes many fields."""
+
+    find: Callable[[Path], Sequence[Path]]  # the files in a folder
+    kind: str  # for messages: "No `kind` files in ... Expected `expected`."
+    expected: str
+
+    def first(self, folders: Sequence[Path]) -> Path | None:
+        """Return the first file in any of `folders`."""
+        return next((file for folder in folders for file in self.find(folder)), None)
+
+    def read(
+        self,
+        source: Path,
+        annotations: Path | None,
+        found: Collector,
+        read: Callable[[Path, FieldImages], None],
+    ) -> list[FieldImages]:
+        """Call `read` with each file and its images; return the image folders.
+
+        The files are `annotations`, or in that folder; else in `source`, or in its folders. An
+        invalid file is a problem if there are others.
+
+        Raises
+        ------
+        AnnotationError
+            If no file is valid.
+        DatasetError
+            If there are no files or no images.
+        """
+        opened = open_places(self._places(source, annotations), found)
+        invalid = 0
+        for place, images in opened:
+            try:
+                read(place.boxes, images)
+            except AnnotationError as error:
+                if len(opened) == 1:
+                    raise
+                invalid += 1
+                found.problems.append(then(error, "This file was skipped."))
+        if invalid == len(opened):
+            raise AnnotationError(
+                f"None of the {self.kind} files can be read. {' '.join(found.problems[:3])}"
+            )
+        return [images for _, images in opened]
+
+    def _places(self, source: Path, annotations: Path | None) -> list[Place]:
+        if annotations is None:
+            files = self.find(source)
+        else:
+            files = [annotations] if annotations.is_file() else visible_files(annotations, "*.json")
+        places = [Place(file, image_folder(source)) for file in files]
+        if not places and annotations is None:
+            places = find_places(source, None, lambda folder: next(iter(self.find(folder)), None))
+        if not places:
+            raise DatasetError(
+                f"No {self.kind} files in {annotations or source}. Expected {self.expected}. "
+                "Choose another file with --annotations, or another --format."
+            )
+        return places
 
 
 def open_places(places: Sequence[Place], found: Collector) -> list[tuple[Place, FieldImages]]:

@@ -29,17 +29,23 @@ from hematovision.data.formats.annotations import (
     whole_number,
 )
 from hematovision.data.formats.json_files import read_start
-from hematovision.data.formats.layout import Place, find_places, open_places, visible_files
+from hematovision.data.formats.layout import (
+    Place,
+    find_places,
+    list_files,
+    open_places,
+    visible_files,
+)
 from hematovision.data.formats.writing import (
     BoxToWrite,
+    FieldFiles,
     FieldToWrite,
     FieldWriter,
     Header,
-    TextFile,
 )
 from hematovision.data.samples import Split
 from hematovision.data.textfiles import MAX_TEXT_BYTES
-from hematovision.errors import AnnotationError, DatasetError
+from hematovision.errors import AnnotationError
 from hematovision.files import write_text
 from hematovision.images.boxes import Box, Size
 
@@ -70,13 +76,8 @@ class Voc(AnnotationFormat):
         del names
         boxes = annotations and (_annotations(annotations) or annotations)
         places = find_places(source, boxes, _annotations) or [Place(source, source)]
-        files = {place: visible_files(place.boxes, "*.xml") for place in places}
-        if not any(files.values()):
-            raise DatasetError(
-                f"No XML files in {', '.join(str(place.boxes) for place in places)}. Expected "
-                "SOURCE/Annotations/*.xml, or *.xml next to the images. Choose another folder with "
-                "--annotations, or another --format."
-            )
+        expected = "SOURCE/Annotations/*.xml, or *.xml next to the images"
+        files = list_files(places, lambda folder: visible_files(folder, "*.xml"), "XML", expected)
         found = Collector()
         opened = open_places(places, found)
         for place, images in opened:
@@ -94,12 +95,11 @@ class _Writer:
 
     def __init__(self, folder: Path, model: str, lists: Path) -> None:
         self._folder, self._model, self._lists = folder, model, lists
-        self._text: TextFile | None = None
+        self._files = FieldFiles("</annotation>\n")
         self._listed: dict[Split, list[str]] = {}
 
     def field(self, field: FieldToWrite) -> None:
-        self._end()
-        self._text = TextFile(self._folder / "Annotations" / f"{field.stem}.xml")
+        self._files.start(self._folder / "Annotations" / f"{field.stem}.xml")
         if field.split:
             self._listed.setdefault(field.split, []).append(field.stem)
         folder, _, name = field.file.rpartition("/")
@@ -107,28 +107,20 @@ class _Writer:
         size = _element("size", "    ", width=width, height=height, depth="3")
         source = _element("source", "    ", annotation=self._model) if self._model else ""
         folder = _element("folder", text=folder) if folder else ""
-        self._text.write(f"<annotation>\n{folder}{_element('filename', text=name)}{source}{size}")
+        self._files.write(f"<annotation>\n{folder}{_element('filename', text=name)}{source}{size}")
 
     def box(self, box: BoxToWrite) -> None:
-        assert self._text is not None
-        self._text.write(_object(box))
+        self._files.write(_object(box))
 
     def close(self) -> None:
-        self._end()
+        self._files.close()
         for split, stems in self._listed.items():
             name = "val" if split == "valid" else split
             listed = "".join(f"{stem}\n" for stem in stems)
             write_text(self._folder / self._lists / f"{name}.txt", listed)
 
     def discard(self) -> None:
-        if self._text is not None:
-            self._text.discard()
-
-    def _end(self) -> None:
-        text, self._text = self._text, None
-        if text is not None:
-            text.write("</annotation>\n")
-            text.close()
+        self._files.discard()
 
 
 def _object(box: BoxToWrite) -> str:

@@ -15,7 +15,10 @@ from hematovision.files import replacing, writing
 from hematovision.images.boxes import Box, Size
 from hematovision.rows import Value
 
-__all__ = ["BoxToWrite", "FieldToWrite", "FieldWriter", "Header", "TextFile", "class_colours"]
+__all__ = [
+    "BoxToWrite", "FieldFiles", "FieldToWrite", "FieldWriter", "Header", "TextFile",
+    "class_colours",
+]  # fmt: skip
 
 # After Okabe & Ito, "Color Universal Design": distinguishable with any colour vision. The overlays
 # of an analysis have the same colours.
@@ -122,3 +125,36 @@ class TextFile:
         """Remove what was written."""
         # Only ends the block of `replacing`, which removes its temporary file.
         self._opened.__exit__(OutputError, OutputError(f"{self._path} was discarded."), None)
+
+
+class FieldFiles:
+    """Text files of formats that have one for each field; starting one completes the last.
+
+    Each ends with `end`.
+    """
+
+    def __init__(self, end: str = "") -> None:
+        self._end = end
+        self._open: TextFile | None = None
+
+    def start(self, path: Path) -> None:
+        """Start a file."""
+        self.close()
+        self._open = TextFile(path)
+
+    def write(self, text: str) -> None:
+        """Append text to the current file."""
+        assert self._open is not None
+        self._open.write(text)
+
+    def close(self) -> None:
+        """Complete the current file, if any."""
+        if self._open is not None:
+            self._open.write(self._end)
+            text, self._open = self._open, None
+            text.close()
+
+    def discard(self) -> None:
+        """Remove what was written of the current file; complete ones stay."""
+        if self._open is not None:
+            self._open.discard()
