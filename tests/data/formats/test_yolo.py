@@ -78,7 +78,8 @@ def test_other_yaml_is_an_error(source: Path, yaml: str):
         ("a: &a [x, x]\nb: &b [*a, *a]\nnames: *b", "anchors and aliases"),
         ("names: [a, b", ": not valid YAML"),
         ("names: !!python/object/apply:os.system [echo]", ": not valid YAML"),
-        ("names: [" + "[" * 5000, ": not valid YAML"),
+        ("names: [" + "[" * 1_000_000, ": not valid YAML: nested more than 100 levels"),
+        ("names: " + "- " * 500_000, ": not valid YAML"),
         ("names: [a]\n" + "# long\n" * 200_000, "at most 1,048,576 are read"),
     ],
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,21 +33,22 @@ from hematovision.data.formats.annotations import (
 from hematovision.data.formats.layout import (
     Place,
     find_places,
+    list_files,
     open_places,
     visible_files,
     visible_folders,
 )
 from hematovision.data.formats.writing import (
     BoxToWrite,
+    FieldFiles,
     FieldToWrite,
     FieldWriter,
     Header,
-    TextFile,
 )
 from hematovision.data.lookup import Lookup
 from hematovision.data.samples import SPLITS, Split
 from hematovision.data.textfiles import read_lines, read_text
-from hematovision.errors import AnnotationError, DatasetError
+from hematovision.errors import AnnotationError
 from hematovision.extras import require
 from hematovision.files import write_text
 from hematovision.images.boxes import Box, Size
@@ -66,6 +67,9 @@ _YAML_KEYS: Mapping[str, Split] = {
     "train": "train", "val": "valid", "valid": "valid", "test": "test",
 }  # fmt: skip
 _MAX_YAML_BYTES = 2**20
+_MOST_NESTED = 100
+_OPENING = frozenset({"[", "{", "<block sequence start>", "<block mapping start>"})
+_CLOSING = frozenset({"]", "}", "<block end>"})
 _MOST_CLASSES = 10_000
 
 
@@ -97,13 +101,8 @@ class Yolo(AnnotationFormat):
         """Read boxes as fractions of the image."""
         boxes = annotations and (_labels(annotations) or annotations)
         places = find_places(source, boxes, _labels) or [Place(source, source)]
-        files = {place: _label_files(place) for place in places}
-        if not any(files.values()):
-            raise DatasetError(
-                f"No label files in {', '.join(str(place.boxes) for place in places)}. Expected "
-                "SOURCE/labels/*.txt, SOURCE/train/labels/*.txt or *.txt next to the images. "
-                "Choose another folder with --annotations, or another --format."
-            )
+        expected = "SOURCE/labels/*.txt, SOURCE/train/labels/*.txt or *.txt next to the images"
+        files = list_files(places, _label_files, "label", expected)
         homes = [source, *(folder for folder in (annotations, boxes and boxes.parent) if folder)]
         yaml_file = next(filter(None, map(_find_yaml, homes)), None)
         yaml = _read_yaml(yaml_file, source) if yaml_file else None
@@ -129,34 +128,26 @@ class _Writer:
         self._folder, self._header = folder, header
         self._ids = {label: number for number, label in enumerate(header.classes)}
         self._field: FieldToWrite | None = None
-        self._text: TextFile | None = None
+        self._files = FieldFiles()
         self._splits: set[Split] = set()
 
     def field(self, field: FieldToWrite) -> None:
-        self._end()
         self._field = field
-        self._text = TextFile(self._folder / "labels" / f"{field.stem}.txt")
+        self._files.start(self._folder / "labels" / f"{field.stem}.txt")
         if field.split:
             self._splits.add(field.split)
 
     def box(self, box: BoxToWrite) -> None:
-        assert self._text is not None
         assert self._field is not None
         fractions = " ".join(_to_fractions(box.box, self._field.size))
-        self._text.write(f"{self._ids[box.label]} {fractions}\n")
+        self._files.write(f"{self._ids[box.label]} {fractions}\n")
 
     def close(self) -> None:
-        self._end()
+        self._files.close()
         write_text(self._folder / "data.yaml", self._yaml())
 
     def discard(self) -> None:
-        if self._text is not None:
-            self._text.discard()
-
-    def _end(self) -> None:
-        text, self._text = self._text, None
-        if text is not None:
-            text.close()
+        self._files.discard()
 
     def _yaml(self) -> str:
         paths = [f"{_key(split)}: images/{split}\n" for split in SPLITS if split in self._splits]
@@ -209,9 +200,9 @@ def _labels(folder: Path) -> Path | None:
     return labels if labels.is_dir() else None
 
 
-def _label_files(place: Place) -> list[Path]:
-    files = visible_files(place.boxes, "*.txt")
-    if place.boxes.name == "labels":  # a field may be called `test` there
+def _label_files(folder: Path) -> list[Path]:
+    files = visible_files(folder, "*.txt")
+    if folder.name == "labels":  # a field may be called `test` there
         return [file for file in files if file.name not in _NAME_LISTS]
     return [file for file in files if _is_label_file(file)]
 
@@ -400,12 +391,7 @@ def _load_yaml(file: Path) -> Mapping[str, Any]:
 
     text = read_text(file, _MAX_YAML_BYTES).content
     try:
-        # Aliases can expand a kilobyte to gigabytes; box files do not need them.
-        if any(isinstance(token, yaml.AliasToken | yaml.AnchorToken) for token in yaml.scan(text)):
-            raise AnnotationError(
-                f"{file}: anchors and aliases (& and *) are not accepted. Write the values out, or "
-                "give the names with --names and remove the file."
-            )
+        _check_tokens(yaml.scan(text), file)
         value = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise AnnotationError(
@@ -413,6 +399,22 @@ def _load_yaml(file: Path) -> Mapping[str, Any]:
             "the file."
         ) from error
     return value if isinstance(value, dict) else {}
+
+
+def _check_tokens(tokens: Iterable[Any], file: Path) -> None:
+    """Raise unless the tokens of a ``data.yaml`` can be parsed in little time and memory."""
+    depth = 0
+    for token in tokens:
+        # Aliases can expand a kilobyte to gigabytes; box files do not need them.
+        if token.id in ("<alias>", "<anchor>"):
+            raise AnnotationError(
+                f"{file}: anchors and aliases (& and *) are not accepted. Write the values out, or "
+                "give the names with --names and remove the file."
+            )
+        # The time for a token grows with the number of open brackets.
+        depth += (token.id in _OPENING) - (token.id in _CLOSING)
+        if depth > _MOST_NESTED:
+            raise ValueError(f"nested more than {_MOST_NESTED} levels deep")
 
 
 def _yaml_problem(error: Exception) -> str:
