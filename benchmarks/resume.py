@@ -18,8 +18,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.model.registry import DEFAULT_MODEL
@@ -57,15 +61,22 @@ def main() -> None:
             print(kill_often(folder, Path(name), suffix, args.kills, moments), flush=True)
 
 
-def write_images(folder: Path, n: int) -> Path:
-    """Write synthetic cells, and some files that are no images."""
+def cell(i: int) -> NDArray[np.uint8]:
+    """Return a synthetic cell, one of 30 of each kind."""
+    return render_cell(KINDS[i % len(KINDS)], seed=i % 30)
+
+
+def write_images(
+    folder: Path, n: int, render: Callable[[int], NDArray[np.uint8]] = cell, broken: int = BROKEN
+) -> Path:
+    """Write synthetic images, and instead of every `broken`-th a file that is none."""
     folder.mkdir()
     for i in range(n):
         path = folder / f"{i:05d}.png"
-        if i % BROKEN == BROKEN - 1:
+        if i % broken == broken - 1:
             path.write_bytes(b"not an image")
         else:
-            images.write(path, render_cell(KINDS[i % len(KINDS)], seed=i % 30))
+            images.write(path, render(i))
     return folder
 
 

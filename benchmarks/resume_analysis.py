@@ -20,8 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.resume import PROGRAM, Difference, finish, killed_after
-from hematovision import images
+from benchmarks.resume import PROGRAM, Difference, finish, killed_after, write_images
 from hematovision.model.registry import DEFAULT_DETECTOR
 from hematovision.synthetic import render_field
 from hematovision.tables.store import store_path
@@ -40,23 +39,16 @@ def main() -> None:
     parser.add_argument("--detector", default=DEFAULT_DETECTOR)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        fields = write_fields(Path(name) / "fields", args.fields)
+        fields = write_images(
+            Path(name) / "fields",
+            args.fields,
+            lambda i: render_field(seed=i, size=(240, 320)).image,
+            BROKEN,
+        )
         print("| fields | cells | killed | of which while analysing | missing | doubled "
               "| different | other files that differ |")  # fmt: skip
         print("|---|---|---|---|---|---|---|---|")
         print(kill_often(fields, Path(name), args.detector, args.kills, random.Random(args.seed)))
-
-
-def write_fields(folder: Path, n: int) -> Path:
-    """Write synthetic fields, and some files that are no images."""
-    folder.mkdir()
-    for i in range(n):
-        path = folder / f"{i:05d}.png"
-        if i % BROKEN == BROKEN - 1:
-            path.write_bytes(b"not an image")
-        else:
-            images.write(path, render_field(seed=i, size=(240, 320)).image)
-    return folder
 
 
 def command(fields: Path, detector: str, out: Path) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
+from hematovision.data.labelled_fields import LabelledFields
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import DatasetError, ImageError
 from hematovision.model.classifier import Classifier
@@ -23,9 +24,11 @@ __all__ = ["Part", "choose_split", "predict_labelled", "read_colours"]
 
 Part: TypeAlias = Literal["train", "valid", "test", "all"]
 
+_Data = TypeVar("_Data", Dataset, LabelledFields)
 
-def choose_split(data: Dataset, split: Part) -> Dataset:
-    """Return one split of a dataset, or the whole dataset if it has no splits.
+
+def choose_split(data: _Data, split: Part) -> _Data:
+    """Return one split of a dataset or of annotated fields, or all of it if it has no splits.
 
     Raises `DatasetError` if it has splits, but not this one.
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hematovision.data.labelled_fields import LabelledFields, read_labelled_fields
-from hematovision.errors import AnnotationError, DatasetError, ImageError
+from hematovision.errors import AnnotationError, ImageError
 from hematovision.evaluation.detection import DetectionMetrics, write_detection_metrics
 from hematovision.extras import require
 from hematovision.fields.rows import CELL_CLASSES
@@ -31,7 +31,7 @@ from hematovision.reporting.detection import (
 from hematovision.workflows.detection.baselines import fitted_baselines
 from hematovision.workflows.detection.finding import FieldOutcome, Pipeline, find_cells
 from hematovision.workflows.detection.scoring import metrics_of
-from hematovision.workflows.labelled import Part
+from hematovision.workflows.labelled import Part, choose_split
 from hematovision.workflows.outputs import claimed_folder
 
 __all__ = ["DetectionOptions", "DetectionResult", "evaluate_detector"]
@@ -116,7 +116,7 @@ def evaluate_detector(
         names=how.names,
         lab=how.lab,
     )
-    chosen = _chosen(data, split)
+    chosen = choose_split(data, split)
     with claimed_folder(out, inputs=[dataset]):
         baselines = fitted_baselines(data, split, progress) if how.baselines else None
         outcomes, refused = find_cells(
@@ -148,17 +148,6 @@ def _facts(
         labs=tuple(map(str, manifest.data.get("labs", ()))),
         notes=(_CAVEAT,),
     )
-
-
-def _chosen(data: LabelledFields, split: Part) -> LabelledFields:
-    if split == "all" or not data.splits:
-        return data
-    if split not in data.splits:
-        raise DatasetError(
-            f"{data.root} has no {split} split. Its splits: {', '.join(data.splits)}. Choose one "
-            "with --split, or --split all."
-        )
-    return data.subset(split)
 
 
 def _notes(
