@@ -36,7 +36,7 @@ from benchmarks.options import images_option, parse, publish, results_options
 from hematovision.data.cells import read_cells
 from hematovision.data.labelled_fields import LabelledField, LabelledFields, read_labelled_fields
 from hematovision.evaluation.detection import DetectionMetrics, DetectionScores
-from hematovision.evaluation.detection.baselines import MOST_FIELDS
+from hematovision.evaluation.detection.baselines import MOST_FIELDS, Baselines, training_fields
 from hematovision.evaluation.metrics import plain
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.edges import EDGE_RULES, EdgeRule, apply_edge_rule
@@ -49,14 +49,12 @@ from hematovision.model.inference import ahead
 from hematovision.model.registry import DEFAULT_DETECTOR
 from hematovision.model.session import reading_threads
 from hematovision.synthetic import render_field
-from hematovision.workflows.detection.baselines import (
-    BaselineFields,
-    fit_baselines,
-    fitted_baselines,
-    training_fields,
+from hematovision.workflows.detection.finding import (
+    Pipeline,
+    annotated_diameter,
+    find_cells,
+    metrics_of,
 )
-from hematovision.workflows.detection.finding import Pipeline, annotated_diameter, find_cells
-from hematovision.workflows.detection.scoring import metrics_of
 from recipes.sets import SOURCES, TXL_NAMES, prepare
 
 PARTS = ("official", "labs", "sizes", "stains", "edges")
@@ -116,7 +114,7 @@ def main() -> None:
 def official(args: argparse.Namespace) -> tuple[str, Any]:
     """Evaluate on BCCD's official test fields."""
     data = read_set(args.data, "bccd")
-    baselines = fitted_baselines(data, "test")
+    baselines = Baselines.fit_split(data, "test")
     chosen = some(data.subset("test"), args.most)
     rows, results = [], {}
     detectors = {"blood-fields": args.detector}
@@ -193,16 +191,16 @@ def lab_row(lab: str, scores: DetectionMetrics | DetectionScores) -> list[Any]:
     ]
 
 
-def baselines_of(args: argparse.Namespace, labs: Sequence[str]) -> BaselineFields:
+def baselines_of(args: argparse.Namespace, labs: Sequence[str]) -> Baselines:
     """Fit the baselines on training fields of some laboratories."""
     each = MOST_FIELDS // len(labs) + 1
     fields = [
         field for lab in labs for field in training_fields(in_split(args, LABS[lab], "train"), each)
     ]
-    return fit_baselines(fields, f"training fields of {', '.join(labs)}")
+    return Baselines.fit(fields, f"training fields of {', '.join(labs)}")
 
 
-def scored(pipeline: Pipeline, data: LabelledFields, baselines: BaselineFields) -> DetectionMetrics:
+def scored(pipeline: Pipeline, data: LabelledFields, baselines: Baselines) -> DetectionMetrics:
     """Find the cells of fields, and compute the metrics."""
     outcomes, refused = find_cells(pipeline, data, baselines)
     assert not refused, refused

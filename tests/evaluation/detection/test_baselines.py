@@ -1,12 +1,20 @@
 """The baselines on synthetic and real fields."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from annotated_discs import NAMES, write_fields
 from hematovision.data.labelled_fields import read_labelled_fields
-from hematovision.evaluation.detection import baselines
-from hematovision.evaluation.detection.baselines import AreaCount, TrainingField, Watershed
-from hematovision.evaluation.detection.metrics import match_counts
+from hematovision.evaluation.detection import baselines, match_counts
+from hematovision.evaluation.detection.baselines import (
+    AreaCount,
+    Baselines,
+    TrainingField,
+    Watershed,
+    training_fields,
+)
 from hematovision.synthetic import render_field
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
@@ -84,3 +92,31 @@ def test_on_a_real_field_most_white_cells_are_found(real_data):
     ]
     assert f1(real, Watershed(), 1) > 0.6
     assert f1(real, Watershed(), 0) > 0.4
+
+
+@pytest.fixture
+def split_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(baselines, "_GRID", {"nucleus": (0.5, 0.65)})
+    root = write_fields(tmp_path / "discs", 6, splits=True)
+    return read_labelled_fields(root, names=NAMES)
+
+
+def test_baselines_are_fitted_on_the_training_split_only(split_fields):
+    for field in split_fields.subset("test"):
+        field.image.write_bytes(b"x")  # reading one would be an error
+    fitted = Baselines.fit_split(split_fields, "test")
+    assert fitted.fitted_on == "3 training fields"
+    assert fitted.area.cells_per_area != AreaCount().cells_per_area
+
+
+def test_without_other_training_fields_the_defaults_are_used(split_fields):
+    assert Baselines.fit_split(split_fields, "train").watershed == Watershed()
+    assert Baselines.fit_split(split_fields, "all").fitted_on == "training fields of BCCD"
+    assert Baselines.fit_split(split_fields.subset("test"), "test").watershed == Watershed()
+
+
+def test_unreadable_training_fields_are_ignored(split_fields):
+    train = split_fields.subset("train")
+    train.fields[0].image.write_bytes(b"x")
+    assert len(training_fields(train)) == 2
+    assert len(training_fields(train, most=1)) <= 1

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from detected_fields import field, random_fields
-from hematovision.evaluation.detection.coco import coco_average_precision
 from hematovision.evaluation.detection.curves import (
     FALSE_RATES,
     OVERLAPS,
+    coco_average_precision,
     rank_by_centre,
     rank_by_overlap,
 )

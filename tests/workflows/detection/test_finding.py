@@ -10,9 +10,15 @@ from discs import DiscFinder
 from hematovision import images
 from hematovision.data.labelled_fields import read_labelled_fields
 from hematovision.errors import DatasetError
+from hematovision.evaluation.detection import baselines
+from hematovision.evaluation.detection.baselines import Baselines
 from hematovision.model.detector import Detections, Detector
-from hematovision.workflows.detection.finding import Pipeline, find_cells, with_thresholds
-from hematovision.workflows.detection.scoring import metrics_of
+from hematovision.workflows.detection.finding import (
+    Pipeline,
+    find_cells,
+    metrics_of,
+    with_thresholds,
+)
 from tiny_detector import tiny_bundle
 
 
@@ -116,3 +122,20 @@ def test_a_bundle_is_opened_with_or_without_the_crop_classifier(tmp_path: Path):
     assert flags
     images.write(tmp_path / "a.png", pixels)
     assert Pipeline.load(tmp_path / "tiny").find(images.read(tmp_path / "a.png"))[2] == flags
+
+
+def test_both_baselines_are_scored_on_the_same_fields(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(baselines, "_GRID", {"nucleus": (0.5, 0.65)})
+    root = write_fields(tmp_path / "discs", 6, splits=True)
+    fields = read_labelled_fields(root, names=NAMES)
+    fitted = Baselines.fit_split(fields, "test")
+    test = fields.subset("test")
+    outcomes, _ = find_cells(disc_pipeline(), test, fitted)
+    rows = metrics_of(outcomes, fitted).baselines
+    assert rows["watershed"].scores is not None
+    assert rows["watershed"].scores.per_class["RBC"].f1 > 0.85  # separate discs
+    assert rows["area"].scores is None
+    assert rows["area"].counts["RBC"].fields == 3
+    assert rows["area"].counts["RBC"].mean_absolute_error < 4
+    assert metrics_of(outcomes).baselines == {}
+    assert Baselines().fitted_on != fitted.fitted_on

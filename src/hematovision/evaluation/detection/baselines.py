@@ -11,7 +11,7 @@ Their few settings are fitted on training fields by coordinate search.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,14 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hematovision.evaluation.detection.fields import EvaluatedField, FoundCells
-from hematovision.evaluation.detection.metrics import match_counts
+from hematovision.data.labelled_fields import LabelledFields
+from hematovision.errors import AnnotationError, ImageError
+from hematovision.evaluation.detection.matching import EvaluatedField, FoundCells, match_counts
 from hematovision.extras import needs_extra
 from hematovision.progress import Progress, no_progress
 
 __all__ = [
-    "AREA_RULE", "MOST_FIELDS", "RED", "WATERSHED_RULE", "AreaCount", "TrainingField", "Watershed",
-    "red_cell_width",
+    "AREA_RULE", "MOST_FIELDS", "RED", "WATERSHED_RULE", "AreaCount", "Baselines", "TrainingField",
+    "Watershed", "red_cell_width", "training_fields",
 ]  # fmt: skip
 
 WATERSHED_RULE = (
@@ -204,6 +205,52 @@ class AreaCount:
         estimated = sum(counter.count(one.pixels) for one in some)
         annotated = sum(int((one.labels == RED).sum()) for one in some)
         return replace(counter, cells_per_area=annotated / estimated) if estimated else counter
+
+
+@dataclass(frozen=True, eq=False)
+class Baselines:
+    """Both baselines, and what they were fitted on."""
+
+    watershed: Watershed = field(default_factory=Watershed)
+    area: AreaCount = field(default_factory=AreaCount)
+    fitted_on: str = "training fields of BCCD"
+
+    @classmethod
+    def fit(
+        cls, fields: Sequence[TrainingField], fitted_on: str, progress: Progress = no_progress
+    ) -> Baselines:
+        """Fit both on some fields, which `fitted_on` describes; without fields, the defaults."""
+        if not fields:
+            return cls()
+        segmentation = Watershed.fit(fields, progress)
+        return cls(segmentation, AreaCount.fit(fields, segmentation), fitted_on)
+
+    @classmethod
+    def fit_split(
+        cls, data: LabelledFields, evaluated: str | None = None, progress: Progress = no_progress
+    ) -> Baselines:
+        """Fit both on the training split, unless that is evaluated or does not exist.
+
+        Unreadable fields are ignored.
+        """
+        if evaluated in ("train", "all") or "train" not in data.splits:
+            return cls()
+        train = data.subset("train")
+        return cls.fit(training_fields(train), f"{len(train)} training fields", progress)
+
+
+def training_fields(data: LabelledFields, most: int = MOST_FIELDS) -> list[TrainingField]:
+    """Read up to `most` fields, evenly spread, for fitting baselines."""
+    annotated = frozenset(data.taxonomy.index(name) for name in data.annotated)
+    places = np.unique(np.linspace(0, len(data) - 1, min(most, len(data))).astype(int))
+    fields = []
+    for place in places:
+        try:
+            loaded = data.fields[place].load()
+        except (ImageError, AnnotationError):
+            continue
+        fields.append(TrainingField(loaded.pixels, loaded.boxes, loaded.labels, annotated))
+    return fields
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,25 +2,34 @@
 
 Found cells of all fields are sorted by falling confidence; cumulative counts of matched and false
 cells are the curves. A weight per field (how often a bootstrap sample contains it) multiplies its
-counts, so that a resampled curve needs no new matching.
+counts, so that a resampled curve needs no new matching. The average precision that is reported is
+that of faster-coco-eval, the reference implementation of COCO's metric; the curves give its
+intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.evaluation.detection.fields import EvaluatedField
 from hematovision.evaluation.detection.matching import (
+    EvaluatedField,
     by_confidence,
     match_centres,
     match_overlaps,
 )
+from hematovision.extras import needs_extra
 
-__all__ = ["FALSE_RATES", "OVERLAPS", "RECALLS", "Ranking", "rank_by_centre", "rank_by_overlap"]
+__all__ = [
+    "FALSE_RATES", "OVERLAPS", "RECALLS", "Ranking", "coco_average_precision", "rank_by_centre",
+    "rank_by_overlap",
+]  # fmt: skip
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """The thresholds of COCO's average precision at 0.5:0.95."""
@@ -180,3 +189,73 @@ def _read(envelope: _Floats, recall: _Floats) -> _Floats:
     beyond = np.zeros((rows, 1))
     table = np.concatenate([envelope, beyond], axis=1)
     return np.asarray(np.take_along_axis(table, np.minimum(inside, length), axis=1))
+
+
+def coco_average_precision(
+    fields: Sequence[EvaluatedField], index: int
+) -> NDArray[np.float64] | None:
+    """Return COCO's average precision of one class at each threshold of `OVERLAPS`.
+
+    COCO evaluates the 100 most confident cells of an image; fields hold more, so all are evaluated.
+
+    Parameters
+    ----------
+    fields : sequence of EvaluatedField
+    index : int
+        The class.
+
+    Returns
+    -------
+    ndarray, shape (10,), or None
+        None without annotated cells.
+
+    Raises
+    ------
+    MissingExtraError
+        If faster-coco-eval is not installed.
+    """
+    with needs_extra("eval", "Average precision"):
+        from faster_coco_eval import COCO, COCOeval_faster
+    found = [field.found.of_class(index) for field in fields]
+    annotated = [field.boxes_of(index) for field in fields]
+    if not any(map(len, annotated)):
+        return None
+    if not any(len(one.labels) for one in found):
+        return np.zeros(len(OVERLAPS))
+    truth = {
+        "images": [{"id": i + 1} for i in range(len(fields))],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": _numbered(
+            {"image_id": i + 1, "category_id": 1, "iscrowd": 0, **_box(box)}
+            for i, boxes in enumerate(annotated)
+            for box in boxes
+        ),
+    }
+    results = [
+        {"image_id": i + 1, "category_id": 1, "score": float(score), **_box(box)}
+        for i, one in enumerate(found)
+        for box, score in zip(one.boxes, one.confidence, strict=True)
+    ]
+    most = max(len(one.labels) for one in found)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(truth)
+        evaluation = COCOeval_faster(coco, coco.loadRes(results), iouType="bbox")
+        evaluation.params.maxDets = [most]
+        evaluation.params.iouThrs = OVERLAPS
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = np.asarray(evaluation.eval["precision"], np.float64)  # T, R, class, area, maxDets
+    return np.asarray(precision[:, :, 0, 0, 0].mean(axis=1))
+
+
+def _box(box: NDArray[np.float64]) -> dict[str, Any]:
+    x, y, width, height = (*box[:2], *(box[2:] - box[:2]))
+    return {
+        "bbox": [float(x), float(y), float(width), float(height)],
+        "area": float(width * height),
+    }
+
+
+def _numbered(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    # An id of 0 would count as "no match".
+    return [{"id": number, **row} for number, row in enumerate(rows, start=1)]

@@ -10,16 +10,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.evaluation.detection.coco import coco_average_precision
 from hematovision.evaluation.detection.counts import CountErrors, count_errors
 from hematovision.evaluation.detection.curves import (
     FALSE_RATES,
     Ranking,
+    coco_average_precision,
     rank_by_centre,
     rank_by_overlap,
 )
-from hematovision.evaluation.detection.fields import EvaluatedField
-from hematovision.evaluation.detection.matching import match_centres
+from hematovision.evaluation.detection.matching import (
+    EvaluatedField,
+    match_centres,
+    match_counts,
+)
 from hematovision.evaluation.metrics import plain, read_json, rebuilt, write_json
 from hematovision.intervals import (
     DRAWS,
@@ -35,7 +38,7 @@ from hematovision.plurals import counted
 __all__ = [
     "MATCHING", "NONE", "ClassDetection", "DetectionIntervals", "DetectionMetrics",
     "DetectionScores", "FieldBaseline", "Froc", "ScaleErrors", "evaluate_fields", "field_weights",
-    "match_counts", "read_detection_metrics", "scale_errors", "score_fields",
+    "read_detection_metrics", "scale_errors", "score_fields",
     "write_detection_metrics",
 ]  # fmt: skip
 
@@ -300,13 +303,6 @@ def _score_class(
         precision_curve=tuple(overlap.precision_curve().round(4).tolist()),
     )
     return scores, sampled
-
-
-def match_counts(one: EvaluatedField, index: int) -> tuple[int, int, int]:
-    """Return the matched, found and annotated cells of one class in a field."""
-    found, annotated = one.found.only_kept().of_class(index), one.boxes_of(index)
-    matches = match_centres(found.boxes, found.confidence, annotated)
-    return int((matches >= 0).sum()), len(matches), len(annotated)
 
 
 def _sampled_ratios(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

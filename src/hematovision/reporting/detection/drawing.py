@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hematovision.evaluation.detection import EvaluatedField
-from hematovision.evaluation.detection.metrics import match_counts
+from hematovision.evaluation.detection import EvaluatedField, match_counts
 from hematovision.reporting.detection.tables import matched_cells
 
 __all__ = ["SHOWN", "DrawnField", "worst_fields"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hematovision.evaluation.detection import EvaluatedField
+from hematovision.evaluation.detection import EvaluatedField, match_counts
 from hematovision.evaluation.detection.matching import match_centres
-from hematovision.evaluation.detection.metrics import match_counts
 from hematovision.files import write_text
 from hematovision.paths import csv_text, escape_name
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from hematovision.data.labelled_fields import LabelledFields, read_labelled_fields
 from hematovision.errors import AnnotationError, ImageError
 from hematovision.evaluation.detection import DetectionMetrics, write_detection_metrics
+from hematovision.evaluation.detection.baselines import Baselines
 from hematovision.extras import require
 from hematovision.fields.rows import CELL_CLASSES
 from hematovision.model.bundle import read_bundle
@@ -28,9 +29,12 @@ from hematovision.reporting.detection import (
     write_field_table,
     write_figures,
 )
-from hematovision.workflows.detection.baselines import fitted_baselines
-from hematovision.workflows.detection.finding import FieldOutcome, Pipeline, find_cells
-from hematovision.workflows.detection.scoring import metrics_of
+from hematovision.workflows.detection.finding import (
+    FieldOutcome,
+    Pipeline,
+    find_cells,
+    metrics_of,
+)
 from hematovision.workflows.labelled import Part, choose_split
 from hematovision.workflows.outputs import claimed_folder
 
@@ -118,7 +122,7 @@ def evaluate_detector(
     )
     chosen = choose_split(data, split)
     with claimed_folder(out, inputs=[dataset]):
-        baselines = fitted_baselines(data, split, progress) if how.baselines else None
+        baselines = Baselines.fit_split(data, split, progress) if how.baselines else None
         outcomes, refused = find_cells(
             pipeline, chosen, baselines, known_scale=how.known_scale, progress=progress
         )

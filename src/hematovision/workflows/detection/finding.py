@@ -1,4 +1,4 @@
-"""Find the cells of annotated fields with the field analysis and the baselines."""
+"""Find the cells of annotated fields with the field analysis and the baselines, and score them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,18 @@ from numpy.typing import NDArray
 
 from hematovision.data.labelled_fields import LabelledField, LabelledFields, LoadedField
 from hematovision.errors import AnnotationError, DatasetError, ImageError
-from hematovision.evaluation.detection import EvaluatedField, FoundCells
-from hematovision.evaluation.detection.baselines import RED
+from hematovision.evaluation.detection import (
+    CountErrors,
+    DetectionMetrics,
+    EvaluatedField,
+    FieldBaseline,
+    FoundCells,
+    count_errors,
+    evaluate_fields,
+)
+from hematovision.evaluation.detection.baselines import AREA_RULE, RED, WATERSHED_RULE, Baselines
 from hematovision.evaluation.detection.matching import overlaps
+from hematovision.evaluation.detection.metrics import field_weights, score_fields
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.rows import CELL_CLASSES, CellRow, FieldRow, split
 from hematovision.fields.scale import Scale
@@ -25,9 +34,11 @@ from hematovision.model.inference import Item, ahead, predict_image
 from hematovision.model.registry import DEFAULT_MODEL
 from hematovision.model.session import reading_threads
 from hematovision.progress import Progress, no_progress
-from hematovision.workflows.detection.baselines import BaselineFields
 
-__all__ = ["FieldOutcome", "Pipeline", "annotated_diameter", "find_cells", "with_thresholds"]
+__all__ = [
+    "FieldOutcome", "Pipeline", "annotated_diameter", "find_cells", "metrics_of",
+    "with_thresholds",
+]  # fmt: skip
 
 LOWEST = 0.02
 """Least confidence of the cells that extend the curves of average precision and FROC."""
@@ -124,7 +135,7 @@ def with_thresholds(detector: Detector, least: float) -> Detector:
 def find_cells(
     pipeline: Pipeline,
     data: LabelledFields,
-    baselines: BaselineFields | None = None,
+    baselines: Baselines | None = None,
     *,
     known_scale: bool = False,
     change: Callable[[_Pixels], _Pixels] | None = None,
@@ -136,7 +147,7 @@ def find_cells(
     ----------
     pipeline : Pipeline
     data : LabelledFields
-    baselines : BaselineFields, optional
+    baselines : Baselines, optional
     known_scale : bool
         Use the annotated scale: that of the field, or the median of all fields.
     change : callable, optional
@@ -189,7 +200,7 @@ def _outcome(
     loaded: LoadedField,
     annotated: frozenset[int],
     given: float | None,
-    baselines: BaselineFields | None,
+    baselines: Baselines | None,
 ) -> FieldOutcome:
     found, diameter, flags = pipeline.find(loaded.pixels, given)
     evaluated = EvaluatedField(
@@ -247,3 +258,35 @@ def _found(cells: Sequence[CellRow], *, kept: bool) -> FoundCells:
     boxes = [(one.x_min, one.y_min, one.x_max, one.y_max) for one in cells]
     labels = [CELL_CLASSES.index(one.label) for one in cells]
     return FoundCells.of(boxes, labels, [one.confidence for one in cells], kept=kept)
+
+
+def metrics_of(
+    outcomes: Sequence[FieldOutcome], baselines: Baselines | None = None, *, seed: int = 0
+) -> DetectionMetrics:
+    """Compute the metrics of what was found, and of the baselines."""
+    fields = [outcome.evaluated for outcome in outcomes]
+    rows = {} if baselines is None else _baseline_rows(outcomes, baselines, seed)
+    return evaluate_fields(fields, CELL_CLASSES, baselines=rows, seed=seed)
+
+
+def _baseline_rows(
+    outcomes: Sequence[FieldOutcome], baselines: Baselines, seed: int
+) -> dict[str, FieldBaseline]:
+    simple = [one.watershed for one in outcomes if one.watershed is not None]
+    used = {i: name for i, name in enumerate(CELL_CLASSES) if any(i in f.annotated for f in simple)}
+    scores = score_fields(simple, used, seed=seed)
+    counts = {name: row.counts for name, row in scores.per_class.items()}
+    rows = {
+        "watershed": FieldBaseline(WATERSHED_RULE, baselines.fitted_on, scores, counts),
+    }
+    if RED in used:
+        area = {used[RED]: _area_errors(outcomes, seed)}
+        rows["area"] = FieldBaseline(AREA_RULE, baselines.fitted_on, None, area)
+    return rows
+
+
+def _area_errors(outcomes: Sequence[FieldOutcome], seed: int) -> CountErrors:
+    known = [one for one in outcomes if one.area is not None and RED in one.evaluated.annotated]
+    found = np.array([round(one.area or 0.0) for one in known], np.int64)
+    annotated = np.array([len(one.evaluated.boxes_of(RED)) for one in known], np.int64)
+    return count_errors(found, annotated, field_weights([one.evaluated for one in known], seed))
