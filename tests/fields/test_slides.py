@@ -1,6 +1,8 @@
 """Slides by region: every cell once, in pixels of level 0, whatever the regions."""
 
 import struct
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -8,12 +10,13 @@ import tifffile
 
 from benchmarks.slide_files import make_mosaic, write_dicom
 from discs import BACKGROUND, DiscFinder, disc_field
+from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.fields import slides
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.rows import ANALYSIS_SCHEMA, SKIPPED, combine, split
 from hematovision.fields.slides import FileAnalyzer, find_regions
-from hematovision.images import encode_png, write
+from hematovision.images import encode_png, reading, write
 from hematovision.model.inference import Item, infer, predict_image
 from hematovision.regions import Region
 from pyramid_files import write_slide
@@ -304,3 +307,41 @@ class TestDamage:
         result = predict_image(predictor, Item("a", Region(tmp_path / "a.svs", 0, 0, 9, 9)))
         assert isinstance(result.error, ImageError)
         assert (result.rows[0].of.region, result.rows[0].of.error != "") == ("0,0,9,9", True)
+
+
+class TestMemory:
+    """Threads share the analyzer's budget of pixels."""
+
+    @pytest.mark.parametrize("area", ["", "0,0,1000,1000"])
+    def test_only_as_many_large_fields_are_in_memory_as_the_budget_allows(
+        self, tmp_path, monkeypatch, area
+    ):
+        for number in range(6):
+            write(tmp_path / f"{number}.png", disc_field((1100, 1000), seed=1).image)
+        analyzer = FieldAnalyzer(DiscFinder(), workers=4)
+        predictor = FileAnalyzer(analyzer, area=area)
+        predictor._turns = threading.BoundedSemaphore(4)
+        alive, most, decode = weakref.WeakSet(), [], reading.decode
+
+        class Pixels(np.ndarray):
+            """Pixels that can be counted while they are in memory."""
+
+            __hash__ = object.__hash__
+
+        def counted(*given):
+            most.append(len(alive))
+            pixels = decode(*given).view(Pixels)
+            alive.add(pixels)
+            return pixels
+
+        monkeypatch.setattr(reading, "decode", counted)
+        items = [Item(path.name, path) for path in sorted(tmp_path.iterdir())]
+        before = list(infer(predictor, items))
+        assert max(most) > 1
+        analyzer.budget = images.PixelBudget(2**20)
+        most.clear()
+        after = list(infer(predictor, items))
+        assert len(most) == 6
+        assert max(most) <= 1  # that of a thread which has just released the budget
+        assert [one.rows for one in after] == [one.rows for one in before]
+        assert len(after[0].rows) > 20

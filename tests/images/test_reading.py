@@ -1,6 +1,8 @@
 """Every accepted kind of image is decoded to the right pixels."""
 
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -15,6 +17,8 @@ import pytest
 from PIL import Image
 
 from hematovision import images
+from hematovision.errors import ImageError, UnreadableFileError
+from hematovision.images import reading
 from image_files import (
     all_kinds,
     bmp,
@@ -448,3 +452,69 @@ def test_a_budget_changes_no_pixel(tmp_path):
     data = save(noise(1100, 1000, 3), "PNG")
     budget = images.PixelBudget(2**20)
     assert (images.load(data, budget=budget) == images.load(data)).all()
+
+
+class TestOpened:
+    """Threads share a budget while they use the pixels of files."""
+
+    @pytest.mark.parametrize("heavy", [0, 2**30])
+    def test_large_files_are_in_memory_one_at_a_time(self, tmp_path, monkeypatch, heavy):
+        monkeypatch.setattr(reading, "_HEAVY", heavy)  # large files are read twice
+        expected = images.read(save(noise(1100, 1000, 3), "PNG"))
+        for number in range(8):
+            (tmp_path / f"{number}.png").write_bytes(save(noise(1100, 1000, 3), "PNG"))
+        lock, alive, most, same = threading.Lock(), [0], [0], list[bool]()
+        budget = images.PixelBudget(2**20)
+
+        def use(path):
+            with images.opened(path, budget=budget) as pixels:
+                with lock:
+                    alive[0] += 1
+                    most[0] = max(most[0], alive[0])
+                    same.append(bool((pixels == expected).all()))
+                time.sleep(0.01)
+                with lock:
+                    alive[0] -= 1
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(use, sorted(tmp_path.iterdir())))
+        assert (most[0], same) == (1, [True] * 8)
+
+    def test_the_budget_is_free_again_after_an_error(self, tmp_path):
+        budget = images.PixelBudget(2**20)
+        whole = save(noise(1100, 1000, 3), "PNG")
+        for data in (whole[:-500], b"no image", whole[: len(whole) // 2]):
+            with pytest.raises(ImageError), images.opened(data, budget=budget):
+                pass
+        with pytest.raises(KeyError), images.opened(whole, budget=budget):
+            raise KeyError
+        with pytest.raises(UnreadableFileError), images.opened(tmp_path / "gone", budget=budget):
+            pass
+        with budget.taken(2**20 + 1):
+            pass
+
+
+MANY_THREADS = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from hematovision import images
+
+def use(path):
+    with images.opened(path, budget=budget) as pixels:
+        return int(pixels[0, 0, 0])
+
+budget, paths = images.PixelBudget(), sys.argv[1:]
+use(paths[0])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(use, paths))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory allocator is that of glibc")
+def test_threads_leave_no_memory_of_large_images_behind(tmp_path):
+    path = tmp_path / "large.jpg"
+    Image.new("RGB", (6000, 5000), (230, 220, 225)).save(path)
+    output = subprocess.check_output([sys.executable, "-c", MANY_THREADS, *[str(path)] * 8])
+    assert int(output) < 400  # in MB; one image needs 210

@@ -124,6 +124,11 @@ class FieldAnalyzer:
         Fields that would have more pixels at the detector's scale, where red cells have one width,
         are rejected. The time that a field takes grows with these pixels.
 
+    Attributes
+    ----------
+    budget : PixelBudget
+        Limits the pixels of fields that are read and analysed at once, on all threads.
+
     Raises
     ------
     BundleError
@@ -164,7 +169,7 @@ class FieldAnalyzer:
         self.scale, self.edges = scale, check_rule(edges)
         self.threads = max(1, workers or reading_threads())
         self.max_pixels, self.max_scaled_pixels = max_pixels, max_scaled_pixels
-        self._budget = images.PixelBudget()
+        self.budget = images.PixelBudget()
 
     @classmethod
     def load(
@@ -274,12 +279,37 @@ class FieldAnalyzer:
         scale. See `Predictor`.
         """
         height, width = pixels.shape[:2]
-        with self._budget.taken(height * width):
-            context, sighting = self._measured([pixels], metadata)
-            field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
-            found, size, context = self._found(field, context, sighting, name)
-            area = Region((0, 0, width, height), frame=(0, 0, width, height))
-            return self._rows(field, found, size, context, name, area), None
+        with self.budget.taken(height * width):
+            return self._analyze(pixels, name, metadata), None
+
+    def predict_file(
+        self, source: str | Path | bytes, name: str
+    ) -> tuple[NDArray[np.uint8], list[AnalysisRow]]:
+        """Read a field and analyse it; return its pixels, and rows as of `predict_rows`.
+
+        Only as many large fields are in memory at once as `budget` allows. A scale in the file's
+        metadata is used.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
+        """
+        metadata = images.um_per_px(source)
+        with images.opened(
+            source, name=name, max_pixels=self.max_pixels, budget=self.budget
+        ) as pixels:
+            return pixels, self._analyze(pixels, name, metadata)
+
+    def _analyze(
+        self, pixels: NDArray[np.uint8], name: str, metadata: float | None
+    ) -> list[AnalysisRow]:
+        height, width = pixels.shape[:2]
+        context, sighting = self._measured([pixels], metadata)
+        field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
+        found, size, context = self._found(field, context, sighting, name)
+        area = Region((0, 0, width, height), frame=(0, 0, width, height))
+        return self._rows(field, found, size, context, name, area)
 
     def prepare(
         self, samples: Sequence[NDArray[np.uint8]], *, metadata: float | None = None

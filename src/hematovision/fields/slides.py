@@ -158,16 +158,16 @@ def find_regions(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Slide]:
-    """Open a slide, or an ordinary image as a slide of one level."""
+def _opened(path: Path, budget: images.PixelBudget | None = None) -> Iterator[Slide]:
+    """Open a slide, or an ordinary image as a slide of one level; see `images.opened`."""
     if is_slide(path):
         with open_slide(path) as slide:
             yield slide
         return
-    pixels = images.read(path)
-    height, width = pixels.shape[:2]
-    scale = images.um_per_px(path)
-    yield Slide(path, "image", [(width, height)], _Pixels(pixels), um_per_px=scale)
+    with images.opened(path, budget=budget) as pixels:
+        height, width = pixels.shape[:2]
+        scale = images.um_per_px(path)
+        yield Slide(path, "image", [(width, height)], _Pixels(pixels), um_per_px=scale)
 
 
 @dataclass(frozen=True)
@@ -255,20 +255,21 @@ class FileAnalyzer:
             If it cannot be read.
         """
         if isinstance(source, Region):
-            with self._turns, _opened(source.path) as slide:
+            with self._turns, _opened(source.path, self.analyzer.budget) as slide:
                 return None, self._analyze(slide, source, name)
         if isinstance(source, str | Path) and (self.area or is_slide(source)):
             return None, self._analyze_all(Path(source), name)
-        pixels = self.analyzer.read(source, name)
-        metadata = None if isinstance(source, np.ndarray) else images.um_per_px(source)
-        return pixels, self.analyzer.predict_rows(pixels, name, metadata=metadata)[0]
+        if isinstance(source, np.ndarray):
+            pixels = self.analyzer.read(source, name)
+            return pixels, self.analyzer.predict_rows(pixels, name)[0]
+        return self.analyzer.predict_file(source, name)
 
     def unreadable_region(self, region: Region, name: str, reason: str) -> AnalysisRow:
         """Return the row of a region that could not be read."""
         return AnalysisRow(FieldRow.unreadable(name, reason, region.box))
 
     def _analyze_all(self, path: Path, name: str) -> list[AnalysisRow]:
-        with self._turns, _opened(path) as slide:
+        with self._turns, _opened(path, self.analyzer.budget) as slide:
             grid = _make_grid(slide, level=self.level, area=self.area)
             regions = (grid.region(path, box) for box in grid)
             return [row for region in regions for row in self._analyze(slide, region, name)]

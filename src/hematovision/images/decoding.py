@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
+import os
 import struct
 import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,9 @@ _DECODER_ERRORS = (
 )  # fmt: skip
 
 _BROKEN_HEADER = ("Invalid", "Malformed", "no marker found")
+
+_BLOCK = 2**26  # bytes
+_BLOCK_VARIABLE = "PILLOW_BLOCK_SIZE"  # with which users set Pillow's block size
 
 _BAND_PIXELS = 2**18
 _LARGE = 2**22  # pixels above which bands are used: slower, but with less memory
@@ -93,6 +98,7 @@ def _open(encoded: EncodedImage, page: int = 0) -> Any:
     `PIL.Image.open` would try others, warn about large images, and register every format on first
     use.
     """
+    _use_large_blocks()
     module, name = _PLUGINS[encoded.format]
     image = getattr(importlib.import_module(module), name)(io.BytesIO(encoded.data))
     if page:
@@ -104,6 +110,18 @@ def _open(encoded: EncodedImage, page: int = 0) -> Any:
             f"declared {encoded.width} x {encoded.height}, found {image.width} x {image.height}"
         )
     return image
+
+
+@cache
+def _use_large_blocks() -> None:
+    """Make Pillow return the memory of large images to the system.
+
+    By default it uses blocks of 16 MB. The C library keeps those for the thread that freed them,
+    but unmaps blocks above 32 MB (mallopt(3), M_MMAP_THRESHOLD). With eight threads, that took
+    2.7 GB for images of 64 megapixels, read one at a time; now 1.0 GB.
+    """
+    if _BLOCK_VARIABLE not in os.environ:
+        importlib.import_module("PIL.Image").core.set_block_size(_BLOCK)
 
 
 def _set_raw_mode(image: Any, raw_mode: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,10 @@ from hematovision.images.formats.source import SLIDE_ADVICE
 from hematovision.images.geometry import SIZE, fit
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
-__all__ = ["PixelBudget", "load", "read", "read_bytes"]
+__all__ = ["PixelBudget", "load", "opened", "read", "read_bytes"]
 
 _SMALL = 2**20  # pixels
+_HEAVY = 2**23  # bytes of a file that are not kept while it waits for other images
 
 # Pillow warns above this size (`PIL.Image.MAX_IMAGE_PIXELS`), and fails above twice that size.
 _PILLOW_PIXELS = 89_478_485
@@ -140,11 +141,47 @@ def load(
     See `read` for accepted files and errors, and `fit` for the resize. Threads share a `budget`,
     which limits the memory used by large images.
     """
+    with opened(source, name=name, max_pixels=max_pixels, budget=budget) as pixels:
+        return fit(pixels, size)
+
+
+@contextmanager
+def opened(
+    source: str | Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    budget: PixelBudget | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """Read an image for the block, with its pixels reserved in a `budget`; see `read`.
+
+    Threads share the budget, which limits the memory used by large images. A large file that must
+    wait for others is read again when it is its turn. Don't open another image in the block: each
+    could wait for the other.
+    """
     label = _label(source, name)
+    budget = budget or PixelBudget()
     with _within_memory(label):
-        encoded, content = _described(source, label, max_pixels, MAX_BYTES)
-        with budget.taken(encoded.width * encoded.height) if budget else nullcontext():
-            return fit(decode(encoded, content), size)
+        file_bytes = 0 if isinstance(source, bytes) else _file_bytes(Path(source))
+        with budget.taken(file_bytes // 3):  # as RGB without compression
+            encoded, content = _described(source, label, max_pixels, MAX_BYTES)
+        size, waits = encoded.width * encoded.height, file_bytes > _HEAVY
+        if waits:
+            del encoded, content
+        with budget.taken(size):
+            if waits:
+                encoded, content = _described(source, label, max_pixels, MAX_BYTES)
+            pixels = decode(encoded, content)
+            del encoded, content
+            yield pixels
+
+
+def _file_bytes(path: Path) -> int:
+    """Return the size of a file; 0 if it has none, which `read_bytes` reports."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):  # ValueError: a path with a null character
+        return 0
 
 
 class PixelBudget:

@@ -26,7 +26,7 @@ from hematovision.fields.rows import (
 )
 from hematovision.fields.summary import Summary
 from hematovision.images.boxes import Box
-from hematovision.model.inference import ImageResult, Item, Source, infer
+from hematovision.model.inference import ImageResult, Item, Source, ahead, predict_image
 from hematovision.paths import valid_value
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.fields import REPORT, render_report
@@ -86,10 +86,13 @@ def analyze_uploads(
     for `progress`. Raises `ModelError` if a model fails.
     """
     tally, found, sources = Tally(opened.subtypes), list[UploadedField](), dict[str, Source]()
-    results = infer(opened.analyzer, _renamed(items, sources), keep_pixels=True)
+
+    def work(item: Item) -> UploadedField:
+        return _uploaded(predict_image(opened.analyzer, item, keep_pixels=True))
+
+    results = ahead(work, _renamed(items, sources), opened.analyzer.threads)
     with closing(results):
-        for done, result in enumerate(results, 1):
-            one = _uploaded(result)
+        for done, one in enumerate(results, 1):
             tally.add(one.field, one.cells)
             found.append(one)
             progress(done, max(done, total), "Analysing fields")

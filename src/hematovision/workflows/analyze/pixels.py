@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from hematovision.images.slides import Slide, is_slide, open_slide
 from hematovision.model.inference import Source
 from hematovision.regions import Region
 
-__all__ = ["image_size", "read_crops", "read_pixels"]
+__all__ = ["image_size", "opened_pixels", "read_crops", "read_pixels"]
 
 _CONTEXT = 1.35
 """Side of a crop for the gallery, in units of the box's longer side."""
@@ -31,6 +33,18 @@ def read_pixels(source: Source, name: str) -> NDArray[np.uint8]:
     if isinstance(source, Region):
         return images.read(source.path, name=name)
     return source if isinstance(source, np.ndarray) else images.read(source, name=name)
+
+
+@contextmanager
+def opened_pixels(
+    source: Source, name: str, budget: images.PixelBudget
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pixels of an image for the block; see `read_pixels` and `images.opened`."""
+    if isinstance(source, str | Path | bytes):
+        with images.opened(source, name=name, budget=budget) as pixels:
+            yield pixels
+    else:
+        yield read_pixels(source, name)
 
 
 def image_size(source: Source, name: str) -> tuple[int | None, int | None]:

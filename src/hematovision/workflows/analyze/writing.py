@@ -19,7 +19,7 @@ from hematovision.reporting.fields import REPORT
 from hematovision.tables.sinks import SUFFIXES, Table, open_table
 from hematovision.tables.store import RunItem
 from hematovision.workflows.analyze.options import AnalyzeOptions
-from hematovision.workflows.analyze.pixels import image_size, read_pixels
+from hematovision.workflows.analyze.pixels import image_size, opened_pixels
 from hematovision.workflows.analyze.results import AnalyzedImage, Results
 from hematovision.workflows.classify import overlay_names
 
@@ -121,12 +121,13 @@ def write_overlays(
     `paths` are the images of `results`, in order. Images read by region have none: they may be too
     large to draw.
     """
+    budget = images.PixelBudget()
 
     def work(given: tuple[PurePath, AnalyzedImage]) -> bool:
         name, image = given
         if image.field.error or image.items[0].region:
             return False
-        return _draw(folder / OVERLAYS / name, image, source(image.items[0]))
+        return _draw(folder / OVERLAYS / name, image, source(image.items[0]), budget)
 
     named = zip(overlay_names(paths, ".jpg"), results.images(), strict=True)
     written = 0
@@ -137,10 +138,11 @@ def write_overlays(
     return written
 
 
-def _draw(path: Path, image: AnalyzedImage, source: Source) -> bool:
+def _draw(path: Path, image: AnalyzedImage, source: Source, budget: images.PixelBudget) -> bool:
+    field = image.field
     try:
-        pixels = read_pixels(source, image.field.image)
-        overlay = draw_cells(pixels, image.cells(), rbc_diameter_px=image.field.rbc_diameter_px)
+        with opened_pixels(source, field.image, budget) as pixels:
+            overlay = draw_cells(pixels, image.cells(), rbc_diameter_px=field.rbc_diameter_px)
     except (ImageError, MemoryError):  # readable a moment ago; its rows stay
         return False
     images.write(path, overlay)
