@@ -219,6 +219,17 @@ def test_control_c_exits_as_shells_expect(run, monkeypatch):
     assert result.stderr == "Error: Stopped by Ctrl-C.\n"
 
 
+def test_control_c_while_an_extension_loads_is_no_bug(run, monkeypatch):
+    failed = ImportError("initialization failed")  # as pybind11 raises it
+    failed.__cause__ = KeyboardInterrupt()
+    fail_with(monkeypatch, failed)
+    result = run("data", "check", "x")
+    assert (result.exit_code, result.stderr) == (130, "Error: Stopped by Ctrl-C.\n")
+    fail_with(monkeypatch, ImportError("no module"))
+    result = run("data", "check", "x")
+    assert (result.exit_code, "This is a bug" in result.stderr) == (1, True)
+
+
 def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["anything", "nonsense"])
     with pytest.raises(SystemExit) as left:

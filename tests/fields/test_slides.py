@@ -1,5 +1,6 @@
 """Slides by region: every cell once, in pixels of level 0, whatever the regions."""
 
+import os
 import struct
 import threading
 import weakref
@@ -307,6 +308,18 @@ class TestDamage:
         result = predict_image(predictor, Item("a", Region(tmp_path / "a.svs", 0, 0, 9, 9)))
         assert isinstance(result.error, ImageError)
         assert (result.rows[0].of.region, result.rows[0].of.error != "") == ("0,0,9,9", True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("area", ["", "0,0,9,9"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "svs"])
+def test_a_pipe_is_reported_and_never_opened(tmp_path, suffix, area):
+    path = tmp_path / f"pipe.{suffix}"
+    os.mkfifo(path)
+    (source,) = find_regions([path], area=area)
+    predictor = FileAnalyzer(FieldAnalyzer(DiscFinder()), area=area)
+    result = predict_image(predictor, Item("pipe", source))
+    assert "it is a device, pipe or socket" in result.error.reason
 
 
 class TestMemory:

@@ -161,6 +161,7 @@ class TestLimits:
             TooManyPixelsError, start + chunks, "declares 60000 x 60000 = 3,600,000,000"
         )
         assert "the limit is 67,108,864" in error.reason
+        assert "a TIFF in tiles, which `hematovision analyze` reads by region" in error.reason
 
     @pytest.mark.parametrize("name", KINDS)
     def test_the_pixel_limit_applies_to_every_kind(self, name):

@@ -1,5 +1,7 @@
 """The width of a pixel, from the metadata of TIFF files."""
 
+import os
+
 import numpy as np
 import pytest
 import tifffile
@@ -75,6 +77,11 @@ class TestOthers:
     def test_aperio_states_micrometres_per_pixel(self, tmp_path):
         text = "Aperio Image\r\n100x100|AppMag = 40|MPP = 0.2527"
         assert self.write(tmp_path, description=text) == pytest.approx(0.2527)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+    def test_a_pipe_has_none_and_is_not_opened(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.tif")
+        assert images.um_per_px(tmp_path / "pipe.tif") is None
 
     @pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF"])
     def test_images_without_metadata_have_none(self, name):

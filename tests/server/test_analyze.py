@@ -97,7 +97,9 @@ def test_errors_are_those_of_classify(client, field):
 def test_a_model_that_is_no_detector_is_not_found(client, field):
     response = post(client, field, model="rbc-wbc-platelets")
     assert response.status_code == 404
-    assert "There is no detector 'rbc-wbc-platelets' here" in response.json()["error"]
+    assert response.json()["error"] == (
+        "There is no detector 'rbc-wbc-platelets' here. Available: blood-fields."
+    )
     assert client.get(f"/v2/models/{DETECTOR}").status_code == 404
 
 

@@ -145,7 +145,9 @@ def reported(*, debug: bool) -> Iterator[None]:
     except HematoVisionError as error:
         _report(error, debug=debug)
         raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, ImportError) as error:
+        if not _is_interrupt(error):
+            raise _bug() from error
         _report("Stopped by Ctrl-C.", debug=debug)
         raise typer.Exit(INTERRUPTED) from error
     except OSError as error:
@@ -161,8 +163,18 @@ def reported(*, debug: bool) -> Iterator[None]:
         )
         raise typer.Exit(FAILED) from error
     except Exception as error:
-        _report("This is a bug in HematoVision. Please report it with these lines.", debug=True)
-        raise typer.Exit(FAILED) from error
+        raise _bug() from error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Return whether Ctrl-C caused an error: a C extension that loads meanwhile fails to import."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)
+
+
+def _bug() -> typer.Exit:
+    """Report an unexpected error with its traceback; return the exit to raise."""
+    _report("This is a bug in HematoVision. Please report it with these lines.", debug=True)
+    return typer.Exit(FAILED)
 
 
 @contextmanager

@@ -295,11 +295,10 @@ class FieldAnalyzer:
         ImageError
             If it cannot be read.
         """
-        metadata = images.um_per_px(source)
         with images.opened(
             source, name=name, max_pixels=self.max_pixels, budget=self.budget
         ) as pixels:
-            return pixels, self._analyze(pixels, name, metadata)
+            return pixels, self._analyze(pixels, name, images.um_per_px(source))
 
     def _analyze(
         self, pixels: NDArray[np.uint8], name: str, metadata: float | None

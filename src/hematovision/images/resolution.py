@@ -52,6 +52,8 @@ def um_per_px(source: str | Path | bytes) -> float | None:
     try:
         if isinstance(source, bytes):
             return _of_source(Source(source, "<bytes>", MAX_PIXELS))
+        if not Path(source).is_file():  # a pipe might never end
+            return None
         with Path(source).open("rb") as stream:
             length = stream.seek(0, 2)
             return _of_source(

@@ -149,12 +149,16 @@ class Models:
         """
         found = self.find_detector(name)
         if found is None:
-            raise RequestError(
-                "unknown model",
-                f"There is no detector {name or ''!r} here. Start the server with a detector, such "
-                f"as --model {DEFAULT_DETECTOR}.",
-            )
+            raise RequestError("unknown model", self._no_detector(name))
         return found
+
+    def _no_detector(self, name: str | None) -> str:
+        known = [one.name for one in self.all if one.task == "detection"]
+        if known:
+            return f"There is no detector {name!r} here. Available: {', '.join(known)}."
+        return (
+            f"This server has no detector. Start it with one, such as --model {DEFAULT_DETECTOR}."
+        )
 
     def get(self, name: str | None) -> LoadedModel:
         """Return the model called `name`, or the default for None.

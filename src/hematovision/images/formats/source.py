@@ -19,6 +19,7 @@ from hematovision.errors import (
     UnreadableFileError,
 )
 from hematovision.extras import missing_extra
+from hematovision.limits import MAX_PIXELS
 
 __all__ = [
     "MAX_ASPECT", "MAX_SIDE", "SLIDE_ADVICE", "EncodedImage", "FileSource", "Source",
@@ -78,7 +79,8 @@ class Source:
         if width * height > self.max_pixels:
             reason = (
                 f"{width} x {height} = {width * height:,} pixels; the limit is "
-                f"{self.max_pixels:,}. Crop it or scale it down{self._slide_advice}."
+                f"{self.max_pixels:,}. Crop it or scale it down"
+                f"{self._slide_advice or _tiling_advice(width * height)}."
             )
         elif long > MAX_SIDE:
             reason = (
@@ -125,6 +127,12 @@ class Source:
     def unsupported(self, reason: str, advice: str = "Save it as an 8-bit PNG.") -> NotAnImageError:
         """Return the error for content that is not an image of an accepted kind."""
         return NotAnImageError(self.name, f"{reason}. {advice}")
+
+
+def _tiling_advice(pixels: int) -> str:
+    """Return advice for an image that no command reads at once."""
+    tiled = ", or save it as a TIFF in tiles, which `hematovision analyze` reads by region"
+    return tiled if pixels > MAX_PIXELS else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
