@@ -35,7 +35,8 @@ DATA ?= $(HEMATOVISION_DATA)
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 \
 	MALLOC_TOP_PAD_=268435456
 
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+# tests/conftest.py puts the longest files first.
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ##@ Use
 .PHONY: help

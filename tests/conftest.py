@@ -6,6 +6,20 @@ from pathlib import Path
 
 import pytest
 
+# A file runs in one process: a long one that is started last keeps the other process waiting.
+LONGEST = (
+    "app/test_journey.py", "app/test_pages.py", "workflows/test_train.py",
+    "test_from_the_brief.py", "training/test_fitting.py", "workflows/test_outputs.py",
+    "retraining/test_run.py", "training/test_trainer.py", "workflows/test_adapt.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files that take the longest first."""
+    tests = Path(__file__).parent
+    rank = {tests / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -18,7 +18,7 @@ from hematovision.training.fitting import (
 )
 from hematovision.training.recipe import FineTuning, HeadTraining
 
-QUICK = FineTuning(blocks=1, epochs=2, batch_size=32)
+QUICK = FineTuning(blocks=1, epochs=3, batch_size=32)
 
 
 def separable(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,9 +136,20 @@ def head() -> Head:
     return Head(((kernel.astype(np.float32), np.zeros(3, np.float32)),))
 
 
+def tune(train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights) -> FineTuned:
+    """Fine-tune until Ctrl-C is pressed in the first batch of the third epoch."""
+    steps = -(-len(train) // QUICK.batch_size)
+
+    def press(done: int, total: int, what: str) -> None:
+        if done == 2 * steps + 1:
+            raise KeyboardInterrupt
+
+    return fine_tune(train, valid, head, weights, QUICK, progress=press)
+
+
 @pytest.fixture(scope="module")
 def tuned(train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights) -> FineTuned:
-    return fine_tune(train, valid, head, weights, QUICK)
+    return tune(train, valid, head, weights)
 
 
 def test_fine_tuning_changes_only_the_chosen_blocks_and_the_head(
@@ -165,22 +176,14 @@ def test_fine_tuning_returns_the_history_of_a_report(tuned: FineTuned):
 def test_fine_tuning_is_reproducible(
     tuned: FineTuned, train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights
 ):
-    again = fine_tune(train, valid, head, weights, QUICK)
+    again = tune(train, valid, head, weights)
     assert again.weights.sha256 == tuned.weights.sha256
+    assert again.history == tuned.history
 
 
-def test_ctrl_c_during_fine_tuning_keeps_the_best_epoch_so_far(
-    train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights
-):
-    steps = -(-len(train) // QUICK.batch_size)
-
-    def press(done: int, total: int, what: str) -> None:
-        if done == steps + 1:  # the first batch of the second epoch
-            raise KeyboardInterrupt
-
-    tuned = fine_tune(train, valid, head, weights, QUICK, progress=press)
+def test_ctrl_c_during_fine_tuning_keeps_the_best_epoch_so_far(tuned: FineTuned):
     assert tuned.interrupted
-    assert len(tuned.history) == 1
+    assert len(tuned.history) == 2
 
 
 def test_batches_depend_only_on_seed_epoch_and_number(train: Dataset):

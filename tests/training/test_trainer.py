@@ -23,10 +23,22 @@ OPTIONS = HeadTraining(epochs=3)
 
 
 @pytest.fixture(scope="module")
-def trained(dataset: Dataset, weights: BackboneWeights, tmp_path_factory) -> TrainedModel:
+def features(tmp_path_factory) -> str:
+    """The cache of `trained`."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset, weights: BackboneWeights, features: str) -> TrainedModel:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEMATOVISION_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HEMATOVISION_CACHE", features)
         return train_model(FeatureReader(dataset), weights, OPTIONS)
+
+
+@pytest.fixture
+def known(trained: TrainedModel, features: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the features that `trained` computed."""
+    monkeypatch.setenv("HEMATOVISION_CACHE", features)
 
 
 def test_every_image_is_in_its_split_with_its_features(
@@ -68,6 +80,7 @@ def test_only_spoilt_images_are_decoded_twice(
     assert not decoded
 
 
+@pytest.mark.usefixtures("known")
 def test_test_labels_do_not_affect_the_model(
     trained: TrainedModel, dataset: Dataset, weights: BackboneWeights
 ):
@@ -110,6 +123,7 @@ def test_the_temperature_is_folded_into_the_head(trained: TrainedModel):
     assert loss <= -np.log(softer[np.arange(len(valid.labels)), valid.labels]).mean()
 
 
+@pytest.mark.usefixtures("known")
 def test_a_trained_head_is_only_calibrated(
     trained: TrainedModel, dataset: Dataset, weights: BackboneWeights
 ):
@@ -129,6 +143,7 @@ def test_a_trained_head_is_only_calibrated(
     assert found.fingerprint == trained.fingerprint
 
 
+@pytest.mark.usefixtures("known")
 def test_fine_tuning_continues_from_the_head_and_recomputes_the_features(
     dataset: Dataset, weights: BackboneWeights
 ):
@@ -147,6 +162,7 @@ def test_training_without_a_validation_split_is_an_error(
         train_model(FeatureReader(dataset.subset("train")), weights, OPTIONS)
 
 
+@pytest.mark.usefixtures("known")
 def test_an_unreadable_image_is_skipped_and_listed(
     dataset: Dataset, weights: BackboneWeights, tmp_path
 ):

@@ -106,12 +106,19 @@ def move_classes(dataset: Path, folders: dict[str, str]) -> Path:
 EIGHT = dict.fromkeys(PBC8.classes, "WBC") | {"erythroblast": "RBC", "platelet": "Platelets"}
 
 
-@pytest.fixture
-def eight(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory) -> Path:
     """Synthetic cells in the eight PBC folders."""
-    write_synthetic_cells(tmp_path / "cells", 48, seed=3, taxonomy="pbc8")
-    (tmp_path / "cells" / "cells.csv").unlink()
-    return tmp_path / "cells"
+    root = tmp_path_factory.mktemp("rendered") / "cells"
+    write_synthetic_cells(root, 48, seed=3, taxonomy="pbc8")
+    (root / "cells.csv").unlink()
+    return root
+
+
+@pytest.fixture
+def eight(rendered: Path, tmp_path: Path, without_figures: None) -> Path:
+    """A copy of them, to be changed."""
+    return shutil.copytree(rendered, tmp_path / "cells")
 
 
 def test_a_model_of_eight_classes_is_evaluated_on_three_folders(eight: Path, tmp_path: Path, log):

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from colour_squares import COLOUR_MODEL, COLOURS, write_square, write_squares
+from hematovision.cli.program import program
 from hematovision.files import open_own
 
 SMALL = 192 * 1024
@@ -59,10 +61,10 @@ def error_of(done: subprocess.CompletedProcess[str], path: Path) -> str:
     return done.stderr
 
 
-@pytest.fixture
-def many(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two hundred images, with rows that need more than two blocks of a disk."""
-    first = write_square(tmp_path / "many" / "0.png", COLOURS["red"])
+    first = write_square(tmp_path_factory.mktemp("many") / "0.png", COLOURS["red"])
     for number in range(1, 200):
         (first.parent / f"{number}.png").write_bytes(first.read_bytes())
     return first.parent
@@ -82,9 +84,9 @@ def test_a_table_names_its_file_and_is_resumed(
     assert (f"The results so far are in {out}.resume" in error) == (free > 20_000)
     assert sorted(path.name for path in disk.iterdir()) == ["filling", f"{out.name}.resume"]
     (disk / "filling").unlink()
-    assert run("classify", many, "--model", COLOUR_MODEL, "--out", out, "--resume").returncode == 0
-    again = run("classify", many, "--model", COLOUR_MODEL, "--out", tmp_path / f"whole{suffix}")
-    assert again.returncode == 0
+    for words in ((out, "--resume"), (tmp_path / f"whole{suffix}",)):
+        command = map(str, ("classify", many, "--model", COLOUR_MODEL, "--out", *words))
+        assert CliRunner().invoke(program, list(command)).exit_code == 0
     assert out.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
 
 

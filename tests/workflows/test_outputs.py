@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from typer.testing import CliRunner
 
 from colour_squares import COLOUR_MODEL, write_squares
 from hematovision.cli.program import program
+from hematovision.data.folders import read_dataset
 from hematovision.data.synthesize import write_synthetic_cells
 from hematovision.errors import ModelNotFoundError, OutputError
 from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import find_model
 from hematovision.workflows.outputs import LOCK, claimed_folder, held_folder
+from workflows.random_model import fill_run_folder
 
 TESTS = Path(__file__).resolve().parents[1]
 PATHS = {"PYTHONPATH": os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])}
@@ -86,8 +89,15 @@ def test_a_second_run_into_one_folder_is_refused(command, holder, cells, tmp_pat
     assert holder.poll() is None
 
 
-def test_of_two_trainings_into_one_folder_one_fails_and_the_other_is_complete(cells, tmp_path):
-    cache = str(tmp_path / "cache")
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The features of `cells`, once a training has computed them."""
+    return str(tmp_path_factory.mktemp("features"))
+
+
+def test_of_two_trainings_into_one_folder_one_fails_and_the_other_is_complete(
+    cells, cache, tmp_path
+):
     command = ("train", cells, "--out", tmp_path / "run", "--epochs", 1)
     both = [program_started(*command, HEMATOVISION_CACHE=cache) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in both]
@@ -106,9 +116,9 @@ def test_of_two_trainings_into_one_folder_one_fails_and_the_other_is_complete(ce
     [LOCK, "hematovision_model.onnx", pytest.param("predictions.csv", marks=pytest.mark.slow)],
 )
 def test_a_killed_training_leaves_no_model_and_the_same_command_works_again(
-    moment, cells, tmp_path
+    moment, cells, cache, tmp_path
 ):
-    out, cache = tmp_path / "run", str(tmp_path / "cache")
+    out = tmp_path / "run"
     command = ("train", cells, "--out", out, "--epochs", 1)
     process = program_started(*command, HEMATOVISION_CACHE=cache)
     deadline = time.monotonic() + 240
@@ -134,19 +144,25 @@ def test_a_killed_training_leaves_no_model_and_the_same_command_works_again(
     read_bundle(out)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_bundle_json_is_written_last(tmp_path):
-    process = started(TESTS / "workflows" / "killed_writer.py", tmp_path)
-    out, err = process.communicate(timeout=300)
-    last, code = map(int, out.split())
-    assert (code, process.returncode) == (0, 0), err
-    whole = json.loads((tmp_path / str(last) / "bundle.json").read_text())["files"]
-    assert last == len(whole) + 2  # Every file, the manifest, and once more without a kill.
-    read_bundle(tmp_path / str(last))
-    for step in range(1, last):
-        folder = tmp_path / str(step)
+def test_bundle_json_is_written_last(cells, tmp_path, monkeypatch, without_figures):
+    run, left = tmp_path / "run", []
+    replace = Path.replace
+
+    def replaced(path: Path, target: Path) -> Path:
+        # What a process leaves that is killed just before it moves its next file into place.
+        if target.is_relative_to(run):
+            left.append(shutil.copytree(run, tmp_path / f"killed {len(left)}"))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    fill_run_folder(run, read_dataset(cells), monkeypatch)
+    monkeypatch.undo()
+    whole = json.loads((run / "bundle.json").read_text())["files"]
+    assert len(left) == len(whole) + 1  # every file and the manifest
+    read_bundle(run)
+    for step, folder in enumerate(left):
         there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-        assert len(there) == step - 1
+        assert len(there) == step
         assert there <= set(whole)
         with pytest.raises(ModelNotFoundError, match="training did not finish"):
             find_model(folder)
