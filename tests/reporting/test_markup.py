@@ -2,7 +2,7 @@
 
 import pytest
 
-from hematovision.reporting.markup import Markup, fill, join, read_template, tag
+from hematovision.reporting.markup import Markup, breakable, fill, join, read_template, tag
 
 
 def test_text_and_attributes_are_escaped_once():
@@ -34,3 +34,8 @@ def test_templates_are_filled_with_escaped_content_and_miss_nothing():
     with pytest.raises(KeyError):
         fill("$one$two", one="")
     assert "$sections" in read_template("fields.html")
+
+
+def test_names_may_break_after_hyphens_underscores_and_slashes():
+    assert breakable("a/plate_1-b.png") == "a/<wbr>plate_<wbr>1-<wbr>b.png"
+    assert breakable("-<b>__-.png") == "-<wbr>&lt;b&gt;__-<wbr>.png"

@@ -27,7 +27,15 @@ from hematovision.intervals import Interval
 from hematovision.plurals import counted
 from hematovision.reporting.embedding import data_uri
 from hematovision.reporting.field_charts import bar, size_chart
-from hematovision.reporting.markup import Content, Markup, fill, join, read_template, tag
+from hematovision.reporting.markup import (
+    Content,
+    Markup,
+    breakable,
+    fill,
+    join,
+    read_template,
+    tag,
+)
 from hematovision.reporting.wording import NOT_A_DEVICE, interval, number, percent
 
 __all__ = [
@@ -48,7 +56,12 @@ CropReader: TypeAlias = Callable[[str, Sequence[Box]], Sequence[NDArray[np.uint8
 _SIDE = 160  # of the gallery's images in pixels: 15 mm at 270 dpi
 _LONGEST = 44  # characters of a name in a table
 _LONGEST_FLAGS = 60
+_LONGEST_ERROR = 160
 _LONGEST_LIST = 400  # settings, flags of all fields
+_DEEPEST = 4  # folders with the name of a field
+_COLUMNS = (
+    "Red", "White", "Platelets", "Review", "Red cell, px", "Focus", "Overlap", "Saturated",
+)  # fmt: skip
 _HASH = 12  # digits of a hash at the top; the table of models has all
 _BREAK = Markup("\n")
 _NUCLEATED = "erythroblast"  # the class of the sample; see `Tally`
@@ -153,13 +166,19 @@ def _section(title: str, *content: Content, class_: str | None = None) -> Markup
     return tag("section", tag("h2", title), *content, _BREAK, class_=class_)
 
 
-def _table(head: Sequence[Content], rows: Iterable[Sequence[Content]], numbers: int = 0) -> Markup:
-    """Return a table whose cells may be `Markup` of ``td``; columns after `numbers` are right."""
+def _table(
+    head: Sequence[Content],
+    rows: Iterable[Sequence[Content]],
+    numbers: int = 0,
+    class_: str | None = None,
+) -> Markup:
+    """Return a table whose cells may be `Markup` of ``td``; columns from `numbers` on are right."""
     top = tag("tr", *(_cell("th", text, i >= numbers) for i, text in enumerate(head)))
     body = (
         tag("tr", *(_cell("td", text, i >= numbers) for i, text in enumerate(row))) for row in rows
     )
-    return tag("div", tag("table", tag("thead", top), tag("tbody", *body)), class_="scroll")
+    table = tag("table", tag("thead", top), tag("tbody", *body), class_=class_)
+    return tag("div", table, class_="scroll")
 
 
 def _cell(kind: str, content: Content, right: bool) -> Markup:  # noqa: FBT001
@@ -179,7 +198,7 @@ def _key(summary: Summary) -> Markup:
         _tile(
             "Platelets per 1,000 red cells",
             number(platelets.per_1000_rbc, 1),
-            _limits(platelets.interval, 1),
+            _limits(platelets.interval, 1) if platelets.red_cells else "no red cells",
         )
     )
     if platelets.rbc_count is not None:
@@ -187,12 +206,12 @@ def _key(summary: Summary) -> Markup:
             _tile(
                 "Platelets, estimated, 10⁹/L",
                 number(platelets.estimate, 0),
-                f"{_limits(platelets.estimate_interval, 0)}, at {platelets.rbc_count:g} {PER_PL}",
+                f"{_limits(platelets.estimate_interval, 0)}, "
+                f"at {platelets.rbc_count:g}\u00a0{PER_PL}",
             )
         )
-    tiles.append(
-        _tile("Anisocytosis: CV of the diameter", percent(sizes.cv), interval(sizes.cv_interval))
-    )
+    note = f"needs {FEWEST_CELLS} red cells" if sizes.cv is None else interval(sizes.cv_interval)
+    tiles.append(_tile("Anisocytosis: CV of the diameter", percent(sizes.cv), note))
     return tag("section", tag("dl", *tiles, class_="tiles"), _BREAK, aria_label="Key counts")
 
 
@@ -204,6 +223,8 @@ def _per_field(summary: Summary, label: str) -> str:
     count = summary.counts.cells[label]
     if count.mean is None:
         return "no field"
+    if summary.counts.fields.read == 1:
+        return "in one field"
     return f"{count.mean:.1f} a field, {count.fewest:,} to {count.most:,}"
 
 
@@ -225,24 +246,25 @@ def _differential(found: Differential) -> Markup:
         return _section("Differential", tag("p", "No white cells."), *_nucleated(found))
     is_absolute = any(one.absolute is not None for one in found.classes.values())
     most = _scale_end(found)
-    head = ["Class", "Cells", "%", "95% limits"] + ["10⁹/L", "95% limits"] * is_absolute
     has_fractions = found.classes[UNCLASSIFIED].fraction is not None
+    head: list[Content] = ["Class", "Cells", *["%", "95% limits"] * has_fractions]
+    if is_absolute:
+        head += [tag("th", "10⁹/L", class_="n absolute"), "95% limits"]
     end = f"{most:.0%}" if has_fractions else counted(round(most), "cell")
-    head.append(tag("th", f"0 to {end}", class_="n"))
+    head.append(tag("th", f"0 to {end}", class_="n chart-head"))
     rows = []
     for name, one in found.classes.items():
-        row: list[Content] = [
-            tag("th", _title(name), scope="row"),
-            f"{one.n:,}",
-            percent(one.fraction),
-        ]
-        row.append(interval(one.interval))
+        row: list[Content] = [tag("th", _title(name), scope="row"), f"{one.n:,}"]
+        if has_fractions:
+            row += [percent(one.fraction), interval(one.interval)]
         if is_absolute:
-            row += [number(one.absolute, 2), _limits(one.absolute_interval, 2)]
+            row.append(tag("td", number(one.absolute, 2), class_="n absolute"))
+            row.append(_limits(one.absolute_interval, 2))
         value = one.n if one.fraction is None else one.fraction
         row.append(tag("td", bar(value, one.interval, most), class_="chart-cell"))
         rows.append(row)
-    return _section(title, _table(head, rows, numbers=1), *_nucleated(found))
+    kind = "kinds-table" if has_fractions else "kinds-table few"
+    return _section(title, _table(head, rows, 1, kind), *_nucleated(found))
 
 
 def _scale_end(found: Differential) -> float:
@@ -259,9 +281,9 @@ def _nucleated(found: Differential) -> tuple[Markup, ...]:
     if cells.per_100_wbc is not None:
         text += f", {cells.per_100_wbc:.1f} per 100 white cells ({_limits(cells.interval, 1)})"
     if found.wbc_count is not None:
-        text += f". White cells by the analyser: {found.wbc_count:g} {PER_NL}"
+        text += f". White cells by the analyser: {found.wbc_count:g}\u00a0{PER_NL}"
     if found.wbc_corrected is not None:
-        text += f", corrected for nucleated red cells {found.wbc_corrected:.2f} {PER_NL}"
+        text += f", corrected for nucleated red cells {found.wbc_corrected:.2f}\u00a0{PER_NL}"
     return (tag("p", f"{text}.", class_="soft after"),)
 
 
@@ -319,7 +341,6 @@ def _thumbnail(kind: str, cell: CellRow, image: Markup) -> Markup:
 
 def _sizes(summary: Summary) -> Markup:
     sizes = summary.counts.red_cell_sizes
-    chart = size_chart(sizes.histogram, sizes.unit, sizes.mean) if sizes.n else ""
     text = (
         "Whole, accepted red cells only. The variation of the diameter is not the RDW, which is "
         "that of the volume."
@@ -328,16 +349,13 @@ def _sizes(summary: Summary) -> Markup:
         tag("tr", tag("th", name, scope="row"), tag("td", value))
         for name, value in (*_size_rows(sizes), *_platelet_rows(summary.counts.platelets))
     )
-    return _section(
-        "Red cells and platelets",
-        tag(
-            "div",
-            tag("div", chart, tag("p", text if chart else "", class_="soft")),
-            tag("table", tag("tbody", *rows)),
-            class_="two",
-        ),
-        class_="together",
-    )
+    content = tag("table", tag("tbody", *rows))
+    if sizes.n:
+        chart = size_chart(sizes.histogram, sizes.unit, sizes.mean)
+        content = tag(
+            "div", tag("div", chart, tag("p", text, class_="soft")), content, class_="two measures"
+        )
+    return _section("Red cells and platelets", content, class_="together")
 
 
 def _size_rows(sizes: SizeDistribution) -> tuple[tuple[str, str], ...]:
@@ -369,7 +387,10 @@ def _estimate(found: PlateletCount) -> str:
     if found.estimate is None:
         return "no red cells"
     limits = _limits(found.estimate_interval, 0)
-    return f"{found.estimate:.0f} {PER_NL} ({limits}), at {found.rbc_count:g} {PER_PL} red cells"
+    return (
+        f"{found.estimate:.0f}\u00a0{PER_NL} ({limits}), at {found.rbc_count:g}\u00a0{PER_PL} "
+        "red cells"
+    )
 
 
 def _quality(summary: Summary, fields: Iterable[FieldRow]) -> Markup:
@@ -377,11 +398,12 @@ def _quality(summary: Summary, fields: Iterable[FieldRow]) -> Markup:
     counts = summary.counts.fields
     if not chosen:
         return Markup("")
-    head = (
-        "Field", "Red", "White", "Platelets", "Review", "Red cell, px", "Focus", "Overlap",
-        "Saturated", tag("th", "Flags"),
-    )  # fmt: skip
-    rows = [_field(row) for row in chosen]
+    head: list[Content] = ["Field", *_COLUMNS]
+    if has_flags := any(row.flags for row in chosen):
+        head.append(tag("th", "Flags"))
+    rows = [
+        _field(row, name, has_flags) for row, name in zip(chosen, _field_names(chosen), strict=True)
+    ]
     flags = "; ".join(f"{flag}: {counted(n, 'field')}" for flag, n in counts.flags.items())
     shown = f"{len(chosen)} of {counted(counts.n, 'field')}" if len(chosen) < counts.n else ""
     text = ". ".join(
@@ -389,8 +411,8 @@ def _quality(summary: Summary, fields: Iterable[FieldRow]) -> Markup:
     )
     return _section(
         "Quality of the fields",
-        tag("p", f"{_short(text, _LONGEST_LIST)}.", class_="soft") if text else "",
-        _table(head, rows, numbers=1),
+        tag("p", f"{_cut(text, _LONGEST_LIST)}.", class_="soft") if text else "",
+        _table(head, rows, 1, "fields-table flagged" if has_flags else "fields-table"),
     )
 
 
@@ -400,23 +422,38 @@ def _worst(fields: Iterable[FieldRow]) -> list[FieldRow]:
     return [row for *_, row in heapq.nsmallest(FIELDS_SHOWN, ranked, key=lambda one: one[:3])]
 
 
-def _field(row: FieldRow) -> list[Content]:
-    name = PurePath(row.image).name or row.image
+def _field_names(rows: Sequence[FieldRow]) -> list[str]:
+    """Return the names of files, with folders if needed to distinguish them."""
+    parts = [PurePath(row.image).parts or (row.image,) for row in rows]
+    for depth in range(1, _DEEPEST):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(zip(names, (row.region for row in rows), strict=True))) == len(rows):
+            break
+    return names
+
+
+def _field(row: FieldRow, name: str, has_flags: bool) -> list[Content]:  # noqa: FBT001
     label = f"{_short(name)} ({row.region})" if row.region else _short(name)
-    first = tag("td", label, class_="name field-name", title=row.image)
+    first = tag("td", breakable(label), class_="name field-name", title=row.image)
     if row.error:
-        reason = f"could not be read: {_short(row.error, 2 * _LONGEST)}"
-        return [first, tag("td", reason, colspan=9, class_="name")]
+        reason = f"could not be read: {_cut(row.error, _LONGEST_ERROR)}"
+        return [first, tag("td", reason, colspan=len(_COLUMNS) + has_flags, class_="name")]
     numbers = (row.rbc, row.wbc, row.platelets, row.review)
-    return [
-        first,
+    values = (
         *("" if n is None else f"{n:,}" for n in numbers),
         number(row.rbc_diameter_px, 0),
         number(row.focus, 2),
         percent(row.overlap),
         percent(row.saturation),
-        tag("td", _short(row.flags, _LONGEST_FLAGS) or "none", class_="name flags"),
-    ]
+    )
+    cells = (
+        tag("td", value, class_="n", data_label=column)
+        for column, value in zip(_COLUMNS, values, strict=True)
+    )
+    if not has_flags:
+        return [first, *cells]
+    kind = "name flags" if row.flags else "name no-flags"
+    return [first, *cells, tag("td", _cut(row.flags, _LONGEST_FLAGS) or "none", class_=kind)]
 
 
 def _excluded(summary: Summary) -> Markup:
@@ -505,3 +542,10 @@ def _short(text: str, most: int = _LONGEST) -> str:
         return text
     half = (most - 1) // 2
     return f"{text[:half]}…{text[-half:]}"
+
+
+def _cut(text: str, most: int) -> str:
+    """Shorten a long text at its end."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1].rsplit(' ', 1)[0].rstrip(' ,;:.')}…"

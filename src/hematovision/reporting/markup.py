@@ -6,6 +6,7 @@ place.
 
 from __future__ import annotations
 
+import re
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -13,8 +14,9 @@ from typing import TypeAlias
 
 from hematovision.paths import shown
 
-__all__ = ["Content", "Markup", "fill", "join", "read_template", "tag"]
+__all__ = ["Content", "Markup", "breakable", "fill", "join", "read_template", "tag"]
 
+_BREAK_AFTER = re.compile(r"(?<=[-_,;/\\])(?=[^-_,;/\\])")
 _VOID = frozenset({"br", "img", "line", "path", "rect"})  # elements without content
 
 
@@ -50,6 +52,15 @@ def tag(element: str, *content: Content, **attributes: Content) -> Markup:
     if element in _VOID:
         return Markup(f"<{element}{pairs}/>" if element != "br" else "<br>")
     return Markup(f"<{element}{pairs}>{join(*content)}</{element}>")
+
+
+def breakable(name: str) -> Markup:
+    """Return the name of a file that may break after a hyphen, an underscore or a slash.
+
+    >>> breakable("a/plate_1.png")
+    'a/<wbr>plate_<wbr>1.png'
+    """
+    return Markup("<wbr>".join(map(_escaped, _BREAK_AFTER.split(name))))
 
 
 def fill(template: str, **content: Content) -> Markup:
