@@ -123,3 +123,16 @@ def test_the_field_itself_is_not_changed():
     field = blank(1100, 1100)
     draw_cells(field, [CELL])
     assert (field == 225).all()
+
+
+@pytest.mark.parametrize("top", [300.0, 0.0], ids=["inside", "at the upper border"])
+def test_a_question_mark_is_on_the_outline_of_its_cell(top: float):
+    cell = replace(CELL, x_min=400.0, x_max=500.0, y_min=top, y_max=top + 100)
+    blue = [
+        coloured(draw_cells(blank(1100, 1100), [one], rbc_diameter_px=100.0), "RBC")
+        for one in (cell, replace(cell, decision="review"))
+    ]
+    rows = np.flatnonzero((blue[1] & ~blue[0])[:1100].any(axis=1))
+    edge = top or 100.0
+    assert rows[0] < edge < rows[-1]
+    assert abs(rows - edge).max() < 25

@@ -35,6 +35,9 @@ _SMALLEST_CELL = 24.0
 _MIN_SIDE, _MAX_SIDE = 1024, 4096
 """Limits on the longer side of an overlay, in pixels."""
 
+_MARK = "?"
+"""Marks cells in review."""
+
 _DASHES = 8
 """Dashes around a cell in review."""
 
@@ -193,15 +196,28 @@ def _write_labels(
             continue
         length = font.getlength(text)
         x = min(max((box[0] + box[2] - length) / 2, halo), max(halo, canvas.width - length - halo))
-        above = box[1] - style.line - style.text * 1.15
-        y = above if above >= 0 else min(box[3] + style.line, canvas.height - 1.3 * style.text)
+        y = _label_top(text, box, style, canvas.height)
         draw.text(
             (x, y), text, fill=COLOURS[cell.label], font=font, stroke_width=halo, stroke_fill=_HALO
         )
 
 
+def _label_top(
+    text: str, box: tuple[float, float, float, float], style: _Style, height: int
+) -> float:
+    """Return the y of a label: above the cell, or below it at the upper border of the field.
+
+    A question mark is on the outline, so that it does not seem to belong to the next cell.
+    """
+    reach = 0.6 * style.text if text == _MARK else style.line + 1.15 * style.text
+    if (above := box[1] - reach) >= 0:
+        return above
+    below = box[3] - reach if text == _MARK else box[3] + style.line
+    return min(below, height - 1.3 * style.text)
+
+
 def _label(cell: CellRow) -> str:
-    mark = "?" if cell.decision == "review" else ""
+    mark = _MARK if cell.decision == "review" else ""
     if cell.label != "WBC":
         return mark
     sure = cell.confidence if cell.subtype_confidence is None else cell.subtype_confidence
