@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hematovision.evaluation import TrainingSplit, evaluate
-from hematovision.reporting import ReportFacts
+from hematovision.reporting.report import ReportFacts
 
 CLASSES = ("RBC", "WBC", "Platelets")
 

@@ -33,8 +33,7 @@ from hematovision.model.registry import find_model
 from hematovision.model.session import usable_cpus
 from hematovision.model.thresholds import accepts, fit_max_field
 from hematovision.model.weights import bundled_weights
-from hematovision.reporting import CardFacts, model_card
-from hematovision.reporting.card import Statements
+from hematovision.reporting.card import CardFacts, Statements, model_card
 from hematovision.workflows.labelled import predict_labelled
 from recipes.bundled_models.data import cells_dataset, pbc8_dataset
 from recipes.bundled_models.facts import CELLS, PBC8

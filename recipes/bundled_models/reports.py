@@ -19,8 +19,8 @@ from hematovision.evaluation import read_metrics
 from hematovision.files import write_text
 from hematovision.model.bundle import Bundle, read_bundle, seal
 from hematovision.model.registry import find_model
-from hematovision.reporting import ReportFacts, write_report
 from hematovision.reporting.card import WHERE_ERRORS_ARE
+from hematovision.reporting.report import ReportFacts, write_report
 from hematovision.training.recipe import Epoch
 
 __all__ = ["PACKAGED", "add_report"]

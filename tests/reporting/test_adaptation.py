@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from hematovision.reporting import ReportFacts
 from hematovision.reporting.adaptation import (
     ChangedExample,
     PredictionChanges,
     prediction_changes,
     write_adaptation_report,
 )
+from hematovision.reporting.report import ReportFacts
 
 FACTS = ReportFacts(
     "my <lab>", "run", "lab", "all", notes=("Unknown accuracy.",), details={"a": "b"}

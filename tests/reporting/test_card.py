@@ -7,14 +7,15 @@ import pytest
 
 from hematovision.evaluation import evaluate
 from hematovision.model.registry import bundled_models, find_model
-from hematovision.reporting import CardFacts, model_card
 from hematovision.reporting.card import (
     INTENDED_USE,
     NOT_RECORDED,
+    CardFacts,
     Statements,
     accepted_errors,
     data_rows,
     failure_summary,
+    model_card,
     partition_rows,
     preprocessing,
     truth_rows,

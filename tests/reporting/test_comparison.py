@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from hematovision.evaluation.comparison import ModelPredictions, compare_predictions
-from hematovision.reporting import ReportFacts
 from hematovision.reporting.comparison import (
     Differing,
     PairExample,
@@ -16,6 +15,7 @@ from hematovision.reporting.comparison import (
     verdict,
     write_comparison_report,
 )
+from hematovision.reporting.report import ReportFacts
 
 
 @pytest.fixture

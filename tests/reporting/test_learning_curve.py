@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hematovision.reporting import render_report
 from hematovision.reporting.learning_curve import curve_rows, curve_sentence, seeds_interval
 from hematovision.reporting.plots import learning_curve_figure, svg
+from hematovision.reporting.report import render_report
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from hematovision.errors import OutputError
 from hematovision.evaluation import evaluate
-from hematovision.reporting import ErrorExample, render_report, write_report
+from hematovision.reporting.report import ErrorExample, render_report, write_report
 
 
 class Page(HTMLParser):

@@ -8,8 +8,7 @@ import pytest
 from sklearn.metrics import classification_report as reference
 
 from hematovision.evaluation import evaluate
-from hematovision.reporting import write_predictions
-from hematovision.reporting.tables import REPORT_COLUMNS, classification_report
+from hematovision.reporting.tables import REPORT_COLUMNS, classification_report, write_predictions
 
 
 def read(path):

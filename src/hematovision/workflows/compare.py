@@ -27,14 +27,13 @@ from hematovision.model.thresholds import accepts
 from hematovision.paths import csv_text, shown
 from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
-from hematovision.reporting import ReportFacts
 from hematovision.reporting.comparison import (
     Differing,
     PairExample,
     verdict,
     write_comparison_report,
 )
-from hematovision.reporting.report import GALLERY
+from hematovision.reporting.report import GALLERY, ReportFacts
 from hematovision.workflows.labelled import Part, choose_split, predict_labelled
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions

@@ -21,7 +21,7 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.registry import find_model
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress, notify
-from hematovision.reporting import ReportFacts
+from hematovision.reporting.report import ReportFacts
 from hematovision.taxonomy import FOLDERS, TAXONOMIES, Taxonomy
 from hematovision.workflows.detection import (
     DetectionOptions,

@@ -31,8 +31,14 @@ from hematovision.model.novelty import Novelty
 from hematovision.model.registry import BACKBONES
 from hematovision.model.weights import Weights
 from hematovision.paths import csv_text, shown
-from hematovision.reporting import CardFacts, ReportFacts, model_card
-from hematovision.reporting.card import NOT_RECORDED, Statements, preprocessing
+from hematovision.reporting.card import (
+    NOT_RECORDED,
+    CardFacts,
+    Statements,
+    model_card,
+    preprocessing,
+)
+from hematovision.reporting.report import ReportFacts
 from hematovision.workflows.scoring import (
     LabelledPredictions,
     boxes_of,

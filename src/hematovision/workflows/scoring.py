@@ -25,13 +25,9 @@ from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import Item, infer
 from hematovision.model.thresholds import Decision, Thresholds, accepts, decide
 from hematovision.paths import shown
-from hematovision.reporting import (
-    ErrorExample,
-    ReportFacts,
-    write_figure_files,
-    write_predictions,
-    write_report,
-)
+from hematovision.reporting.plots import write_figure_files
+from hematovision.reporting.report import ErrorExample, ReportFacts, write_report
+from hematovision.reporting.tables import write_predictions
 
 __all__ = [
     "LabelledPredictions", "boxes_of", "score_model", "split_counts", "write_evaluation",

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from detected_fields import CLASSES, field, random_fields
 from hematovision.evaluation.detection import FieldBaseline, evaluate_fields
-from hematovision.reporting import ReportFacts
 from hematovision.reporting.detection import (
     DrawnField,
     worst_fields,
@@ -20,6 +19,7 @@ from hematovision.reporting.detection import (
 from hematovision.reporting.detection.figures import drawings
 from hematovision.reporting.detection.page import render_detection_report
 from hematovision.reporting.plots import svg
+from hematovision.reporting.report import ReportFacts
 
 FACTS = ReportFacts("<fields>", "blood-fields", "fields", "test", details={"Backbone": "tiny"})
 GOOD = field([(50, 50, 0)], [(50, 50, 0, 0.9)], "good")

@@ -27,13 +27,20 @@ from hematovision.model.registry import find_model
 from hematovision.model.weights import bundled_weights
 from hematovision.paths import csv_text, escape_name, shown
 from hematovision.plurals import counted
-from hematovision.reporting import GALLERY, CardFacts, ReportFacts, model_card, wording
+from hematovision.reporting import wording
 from hematovision.reporting.adaptation import (
     ChangedExample,
     PredictionChanges,
     write_adaptation_report,
 )
-from hematovision.reporting.card import NOT_FOR_DIAGNOSIS, NOT_RECORDED, preprocessing
+from hematovision.reporting.card import (
+    NOT_FOR_DIAGNOSIS,
+    NOT_RECORDED,
+    CardFacts,
+    model_card,
+    preprocessing,
+)
+from hematovision.reporting.report import GALLERY, ReportFacts
 from hematovision.workflows.scoring import LabelledPredictions, write_evaluation
 
 with needs_extra("train", "Adapting a model"):

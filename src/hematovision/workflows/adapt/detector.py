@@ -24,7 +24,6 @@ from hematovision.model.manifest import Detection
 from hematovision.paths import name_bytes, shown
 from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
-from hematovision.reporting import ReportFacts
 from hematovision.reporting.detector_adaptation import (
     BoxSize,
     ClassChange,
@@ -33,6 +32,7 @@ from hematovision.reporting.detector_adaptation import (
     detector_card,
     write_detector_report,
 )
+from hematovision.reporting.report import ReportFacts
 from hematovision.training.correction import group_folds
 from hematovision.training.detector_fit import (
     LEAST_CELLS,

@@ -20,7 +20,6 @@ from hematovision.model.registry import DEFAULT_MODEL, find_model
 from hematovision.paths import shown
 from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
-from hematovision.reporting import ReportFacts
 from hematovision.reporting.detection import (
     DrawnField,
     worst_fields,
@@ -29,6 +28,7 @@ from hematovision.reporting.detection import (
     write_field_table,
     write_figures,
 )
+from hematovision.reporting.report import ReportFacts
 from hematovision.workflows.detection.finding import (
     FieldOutcome,
     Pipeline,
