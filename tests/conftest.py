@@ -40,3 +40,9 @@ def _few_decoys() -> Iterator[None]:
         patch.setattr("hematovision.training.inputs.RENDERED_DECOYS", 22)
         patch.setattr("hematovision.training.inputs.SPOILT_DECOYS", 12)
         yield
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures of reports empty; to draw them takes two seconds."""
+    monkeypatch.setattr("hematovision.reporting.plots._saved", lambda *_, **__: b"<svg/>")

@@ -16,18 +16,12 @@ import pytest
 from hematovision.data.samples import SPLIT_FOLDERS
 from hematovision.model.weights import BackboneWeights, bundled_weights
 from hematovision.training.keras_model import backbone_model
+from quick_program import QUICK_PROGRAM
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "from-the-brief.md").read_text(encoding="utf-8")
 KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 FOLDER = "blood_cells_dataset/Blood cells"
-PROGRAM = """
-from hematovision.cli import main
-from hematovision.training import inputs
-
-inputs.RENDERED_DECOYS, inputs.SPOILT_DECOYS = 22, 12  # as in all tests
-main()
-"""
 
 
 def blocks(language: str) -> list[str]:
@@ -66,7 +60,7 @@ def typed(
     for program, *arguments in commands():
         assert program == "hematovision"
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *arguments],
+            [*QUICK_PROGRAM, *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,

@@ -88,6 +88,7 @@ def test_overlays_are_written_for_every_name(run, odd, explaining_model, tmp_pat
     assert all(images.read(overlay).ndim == 3 for overlay in overlays)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_an_evaluation_names_every_file(run, dataset, colour_model, tmp_path):
     (dataset / "Test" / "red" / "broken\udce9\x1b.png").write_bytes(b"no image")
     result = run("evaluate", colour_model, dataset, "--out", tmp_path / "out")
@@ -101,6 +102,7 @@ def test_an_evaluation_names_every_file(run, dataset, colour_model, tmp_path):
     json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_training_keeps_every_file_in_its_split(run, dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path / "cache"))
     result = run("train", dataset, "--out", tmp_path / "run", "--epochs", 1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hematovision import images
 from hematovision.data.samples import Dataset
 from hematovision.errors import TrainingError
 from hematovision.images import reading
@@ -15,6 +16,7 @@ from hematovision.model.graph import classifier_graph
 from hematovision.model.head import Head
 from hematovision.model.weights import BackboneWeights
 from hematovision.training import inputs
+from hematovision.training.fitting import FineTuned
 from hematovision.training.inputs import FeatureReader
 from hematovision.training.recipe import FineTuning, HeadTraining, TrainedHead
 from hematovision.training.trainer import TrainedModel, train_model
@@ -44,8 +46,6 @@ def known(trained: TrainedModel, features: str, monkeypatch: pytest.MonkeyPatch)
 def test_every_image_is_in_its_split_with_its_features(
     trained: TrainedModel, dataset: Dataset, weights: BackboneWeights
 ):
-    from hematovision import images
-
     for split in ("train", "valid", "test"):
         assert trained.splits[split].samples == dataset.subset(split).samples
     test = trained.splits["test"]
@@ -145,14 +145,29 @@ def test_a_trained_head_is_only_calibrated(
 
 @pytest.mark.usefixtures("known")
 def test_fine_tuning_continues_from_the_head_and_recomputes_the_features(
-    dataset: Dataset, weights: BackboneWeights
+    dataset: Dataset, weights: BackboneWeights, monkeypatch: pytest.MonkeyPatch
 ):
+    changed = BackboneWeights(
+        {**weights.arrays, "Conv_1_bn/gamma": weights.arrays["Conv_1_bn/gamma"] * 2}, 96
+    )
+    given = []
+
+    def tune(train, valid, head, before, options, progress) -> FineTuned:
+        given.append((train.samples, valid.samples, before.sha256, head))
+        return FineTuned(changed, head.calibrated(2.0), ({"epoch": 1.0},))
+
+    monkeypatch.setattr("hematovision.training.fitting.fine_tune", tune)
     tuning = FineTuning(blocks=1, epochs=1)
     tuned = train_model(FeatureReader(dataset), weights, replace(OPTIONS, epochs=2), tuning)
-    assert tuned.weights.sha256 != weights.sha256
+    ((train, valid, before, head),) = given
+    assert train == dataset.subset("train").samples
+    assert valid == dataset.subset("valid").samples
+    assert (before, tuned.weights.sha256) == (weights.sha256, changed.sha256)
+    np.testing.assert_array_equal(tuned.head.layers[0][0], head.layers[0][0])
     assert [row["epoch"] for row in tuned.history] == [1, 2, 3]
-    assert tuned.head.layers[0][0].shape == (1280, 128)
-    assert tuned.splits["test"].features.shape == (len(dataset.subset("test")), 1280)
+    test = tuned.splits["test"]
+    direct = Backbone(changed).features(images.load(test.samples[1].path)[None])
+    np.testing.assert_array_equal(test.features[1], direct[0])
 
 
 def test_training_without_a_validation_split_is_an_error(

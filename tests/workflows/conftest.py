@@ -45,9 +45,3 @@ class Recorder:
 @pytest.fixture
 def log() -> Recorder:
     return Recorder()
-
-
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the figures of reports empty; to draw them takes two seconds."""
-    monkeypatch.setattr("hematovision.reporting.plots._saved", lambda *_, **__: b"<svg/>")

@@ -28,6 +28,7 @@ from hematovision.workflows.adapt import AdaptResult, adapt
 from hematovision.workflows.adapt.bundle import open_source
 
 MODEL = "rbc-wbc-platelets"
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 
 @pytest.fixture(scope="module")

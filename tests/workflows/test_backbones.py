@@ -20,6 +20,13 @@ def run(*words: object) -> str:
     return result.output
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _without_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hematovision.reporting.plots._saved", lambda *_, **__: b"<svg/>")
+        yield
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
     """Weights of a random network whose features differ from image to image."""

@@ -38,6 +38,7 @@ def test_errors_are_counted_and_refused_images_are_listed(colours: Path, tmp_pat
     assert "broken.png" in result.report.read_text()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_report_shows_attention_maps_of_errors(
     colours: Path, tmp_path: Path, explaining_model: Path
 ):
@@ -50,6 +51,7 @@ def test_the_report_shows_attention_maps_of_errors(
     assert "Grad-CAM" not in old
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_all_splits_or_one_split(colours: Path, tmp_path: Path):
     assert evaluate(MODEL, colours, split="all", out=tmp_path / "a").metrics.n == 19
     assert evaluate(MODEL, colours, split="train", out=tmp_path / "b").metrics.n == 9
@@ -60,6 +62,7 @@ def test_a_missing_split_is_an_error_that_lists_the_splits(colours: Path, tmp_pa
         evaluate(MODEL, colours, split="valid", out=tmp_path / "out")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_dataset_without_splits_is_evaluated_whole(colours: Path, tmp_path: Path):
     result = evaluate(MODEL, colours / "Train", out=tmp_path / "out")
     assert result.metrics.n == 9
@@ -191,6 +194,7 @@ def test_a_model_of_eight_classes_can_be_evaluated_in_three(eight: Path, tmp_pat
     )
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_some_of_the_models_classes_alone_are_evaluated_with_the_others_as_errors(
     colours: Path, tmp_path: Path
 ):

@@ -20,6 +20,7 @@ from hematovision.errors import ModelNotFoundError, OutputError
 from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import find_model
 from hematovision.workflows.outputs import LOCK, claimed_folder, held_folder
+from quick_program import QUICK_PROGRAM
 from workflows.random_model import fill_run_folder
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -37,7 +38,7 @@ def started(*arguments: object, **environment: str) -> subprocess.Popen[str]:
 
 
 def program_started(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    return started("-m", "hematovision", *arguments, **environment)
+    return started(*QUICK_PROGRAM[1:], *arguments, **environment)
 
 
 @pytest.fixture(scope="module")

@@ -243,7 +243,7 @@ def test_a_demo_of_version_0_2_is_replaced(tmp_path: Path):
 def test_fine_tuning_and_the_learning_curve_are_in_the_bundle(
     dataset: Path, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr("hematovision.training.curve.ORDERS", 2)
+    monkeypatch.setattr("hematovision.training.curve.ORDERS", 1)
     partial = tmp_path / "partial"
     for split, n in (("Train", 4), ("Valid", 2)):
         for folder in (dataset / split).iterdir():
