@@ -37,6 +37,23 @@ def test_an_endless_supply_is_read_no_further_than_needed():
     assert not [thread for thread in threading.enumerate() if "classify" in thread.name]
 
 
+def test_running_work_can_be_stopped_when_the_results_are_closed():
+    stop, begun = threading.Event(), threading.Event()
+
+    def work(number):
+        if number:
+            begun.set()
+            assert stop.wait(20)
+        return number
+
+    results = ahead(work, [0, 1, 2], 2, on_close=stop.set)
+    assert next(results) == 0
+    assert begun.wait(20)
+    assert not stop.is_set()
+    results.close()
+    assert stop.is_set()
+
+
 def test_an_items_error_is_raised_at_its_position():
     results = ahead(lambda i: 6 // i, [3, 2, 0, 1], 2)
     assert [next(results), next(results)] == [2, 3]

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from hematovision import images
+from hematovision.fields.checkpoint import Demand
 from hematovision.server.application import create_app
-from hematovision.server.engine import Demand
 from hematovision.server.settings import Settings
 from hematovision.synthetic import render_field
 from server.conftest import asked, running

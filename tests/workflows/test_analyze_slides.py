@@ -2,6 +2,8 @@
 
 import csv
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,34 @@ def test_crops_of_a_slide_are_read_around_their_boxes(folder: Path, tmp_path: Pa
 def test_invalid_options_are_errors(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         AnalyzeOptions(**options)
+
+
+def test_a_stopped_run_does_not_wait_for_the_rest_of_a_large_field(
+    tmp_path: Path, finder: DiscFinder, monkeypatch
+):
+    folder = tmp_path / "fields"
+    write(folder / "a.png", disc_field((300, 400), diameter=40, seed=1).image)
+    for name in ("b.png", "c.png"):
+        write(folder / name, disc_field((1100, 1500), diameter=40, seed=2).image)
+    candidates, begun, large = finder.candidates, threading.Event(), []
+
+    def slow(pixels):
+        if pixels.size > 3 * 600**2:  # a tile of a large field
+            large.append(pixels.shape)
+            begun.set()
+            time.sleep(0.4)
+        return candidates(pixels)
+
+    def stop(done: int, total: int, what: str) -> None:
+        if what == "Analysing fields":
+            assert begun.wait(20)
+            raise StoppedError
+
+    monkeypatch.setattr(finder, "candidates", slow)
+    with pytest.raises(StoppedError):
+        analyze(folder, tmp_path / "out", progress=stop)
+    assert 1 <= len(large) <= 4  # of 6 tiles in each of two fields
+    monkeypatch.setattr(finder, "candidates", candidates)
+    result = analyze(folder, tmp_path / "out", resume=True)
+    assert (result.before, result.items) == (1, 3)
+    assert result.summary.counts.cells["RBC"].n == 13 + 120 + 120

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.errors import BundleError, TooManyPixelsError
 from hematovision.fields import quality
-from hematovision.fields.aperture import find_circle
-from hematovision.fields.checkpoint import CheckedFinder, Checkpoint
+from hematovision.fields.aperture import find_circle, visible_part
+from hematovision.fields.checkpoint import CheckedFinder, Checkpoint, no_checkpoint
 from hematovision.fields.deciding import CellClassifier, ClassifiedCell
 from hematovision.fields.edges import Circle, EdgeRule, Edges, Frame, apply_edge_rule, check_rule
 from hematovision.fields.rows import (
@@ -170,6 +170,7 @@ class FieldAnalyzer:
         self.threads = max(1, workers or reading_threads())
         self.max_pixels, self.max_scaled_pixels = max_pixels, max_scaled_pixels
         self.budget = images.PixelBudget()
+        self._checkpoint: Checkpoint = no_checkpoint
 
     @classmethod
     def load(
@@ -230,7 +231,7 @@ class FieldAnalyzer:
         """
         found = copy.copy(self)
         found.scale, found.edges = scale, check_rule(edges)
-        found.finder = CheckedFinder(self.finder, checkpoint)
+        found.finder, found._checkpoint = CheckedFinder(self.finder, checkpoint), checkpoint
         found._cells = CellClassifier(
             self.crops, self.subtypes, self.finder.min_confidence, checkpoint
         )
@@ -296,7 +297,11 @@ class FieldAnalyzer:
             If it cannot be read.
         """
         with images.opened(
-            source, name=name, max_pixels=self.max_pixels, budget=self.budget
+            source,
+            name=name,
+            max_pixels=self.max_pixels,
+            budget=self.budget,
+            checkpoint=self._checkpoint,
         ) as pixels:
             return pixels, self._analyze(pixels, name, images.um_per_px(source))
 
@@ -370,7 +375,7 @@ class FieldAnalyzer:
         self, samples: Sequence[NDArray[np.uint8]], metadata: float | None
     ) -> tuple[FieldContext, Sighting | None]:
         circles = [find_circle(one) for one in samples]
-        points = [white_point(_visible(*pair)) for pair in zip(samples, circles, strict=True)]
+        points = [white_point(visible_part(*pair)) for pair in zip(samples, circles, strict=True)]
         white = np.max(points, axis=0)
         scale = self.scale or given_scale(metadata=metadata)
         best: Sighting | None = None
@@ -523,7 +528,7 @@ class FieldAnalyzer:
         view = field.window(size, (low[0], low[1], high[0], high[1]))
         middle = (reds[:, :2] + reds[:, 2:]) / 2
         seen = reds[((middle >= low) & (middle < high)).all(axis=1)] - np.tile(low, 2)
-        raw = _sample(_visible(field.pixels, field.circle))
+        raw = _sample(visible_part(field.pixels, field.circle))
         return quality.measure(view, raw, reds, seen.astype(np.float32))
 
 
@@ -556,18 +561,6 @@ def _rounded(value: float | None, digits: int = 4) -> float | None:
 
 def _extent(core: tuple[int, int, int, int]) -> tuple[int, int]:
     return core[2] - core[0], core[3] - core[1]
-
-
-def _visible(pixels: NDArray[np.uint8], circle: Circle | None) -> NDArray[np.uint8]:
-    """Return the square inside the circle, or all pixels."""
-    if circle is None:
-        return pixels
-    half = circle.radius * 0.7
-    height, width = pixels.shape[:2]
-    x0, x1 = (int(min(max(v, 0), width)) for v in (circle.x - half, circle.x + half))
-    y0, y1 = (int(min(max(v, 0), height)) for v in (circle.y - half, circle.y + half))
-    part: NDArray[np.uint8] = pixels[y0:y1, x0:x1]
-    return part if part.size else pixels
 
 
 def _agreed(

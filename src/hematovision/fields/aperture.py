@@ -8,7 +8,7 @@ from PIL import Image
 
 from hematovision.fields.edges import Circle
 
-__all__ = ["find_circle"]
+__all__ = ["find_circle", "visible_part"]
 
 _COPY = 256  # pixels of the longer side of the copy that is searched
 _DARK = 0.3  # the surround is darker than this share of the brightest tenth
@@ -56,6 +56,18 @@ def find_circle(pixels: NDArray[np.uint8]) -> Circle | None:
     factor = pixels.shape[1] / grey.shape[1]
     x, y, radius = (float(value) * factor for value in circle)
     return Circle(x, y, radius * _RIM)
+
+
+def visible_part(pixels: NDArray[np.uint8], circle: Circle | None) -> NDArray[np.uint8]:
+    """Return the square inside the circle, or all pixels."""
+    if circle is None:
+        return pixels
+    half = circle.radius * 0.7
+    height, width = pixels.shape[:2]
+    x0, x1 = (int(min(max(v, 0), width)) for v in (circle.x - half, circle.x + half))
+    y0, y1 = (int(min(max(v, 0), height)) for v in (circle.y - half, circle.y + half))
+    part: NDArray[np.uint8] = pixels[y0:y1, x0:x1]
+    return part if part.size else pixels
 
 
 def _rim(dark: NDArray[np.bool_]) -> NDArray[np.float64]:

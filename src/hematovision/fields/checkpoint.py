@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from hematovision.model.detector import CellFinder, Detections
 
-__all__ = ["CheckedFinder", "Checkpoint", "no_checkpoint"]
+__all__ = ["CheckedFinder", "Checkpoint", "Demand", "no_checkpoint"]
 
 Checkpoint: TypeAlias = Callable[[], object]
 """Called often during an analysis; raises an error to stop it."""
@@ -19,6 +20,36 @@ Checkpoint: TypeAlias = Callable[[], object]
 
 def no_checkpoint() -> None:
     """Let the analysis continue."""
+
+
+class Demand:
+    """Whether somebody waits for results: a request, or a run that was not stopped by Ctrl-C.
+
+    >>> with Demand() as demand:
+    ...     demand.check()
+    >>> demand.check()
+    Traceback (most recent call last):
+    ...
+    concurrent.futures._base.CancelledError
+    """
+
+    def __init__(self) -> None:
+        self._ended = False
+
+    def __enter__(self) -> Demand:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """State that nobody waits any more."""
+        self._ended = True
+
+    def check(self) -> None:
+        """Raise a `CancelledError` if nobody waits any more: a `Checkpoint`."""
+        if self._ended:
+            raise CancelledError
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ and no cell is found twice or lost between them.
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,15 +29,17 @@ from hematovision import images
 from hematovision.errors import ImageError, NotAnImageError
 from hematovision.fields.analyzer import FieldAnalyzer, FieldContext
 from hematovision.fields.analyzer import Region as Placement
+from hematovision.fields.checkpoint import Checkpoint
 from hematovision.fields.rows import SKIPPED, AnalysisRow, CellRow, FieldRow
 from hematovision.fields.scale import RED_CELL_UM
 from hematovision.fields.tiles import MARGIN
 from hematovision.images.slides import Slide, is_slide, open_slide
+from hematovision.model.inference import Predictor
 from hematovision.model.session import usable_cpus
 from hematovision.regions import Region
 from hematovision.rows import Schema
 
-__all__ = ["FileAnalyzer", "find_regions"]
+__all__ = ["FileAnalyzer", "find_regions", "with_checkpoint"]
 
 _SCALED = 1536
 _SMALLEST, _LARGEST = 512, 3072
@@ -215,16 +218,26 @@ class FileAnalyzer:
             raise ValueError(f"`level` must be 0 or above. Received: {level}")
         if area:
             area = Region.parse(Path(), area).box
-        self.analyzer, self.level, self.area = analyzer, level, area
+        self.level, self.area = level, area
         self.schema: Schema = analyzer.schema
         self.classes, self.threads, self.explains = analyzer.classes, analyzer.threads, False
-        self.read, self.predict_rows = analyzer.read, analyzer.predict_rows
-        self.unreadable = analyzer.unreadable
+        self._use(analyzer)
         self._contexts: dict[Path, FieldContext] = {}
         self._locks: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
         # A region takes 0.5 GB, and computes for seconds: no more at once than there are CPUs.
         self._turns = threading.BoundedSemaphore(min(self.threads, usable_cpus()))
+
+    def _use(self, analyzer: FieldAnalyzer) -> None:
+        self.analyzer = analyzer
+        self.read, self.predict_rows = analyzer.read, analyzer.predict_rows
+        self.unreadable = analyzer.unreadable
+
+    def checked(self, checkpoint: Checkpoint) -> FileAnalyzer:
+        """Return the same analyzer with a checkpoint, which may stop it."""
+        found, own = copy.copy(self), self.analyzer
+        found._use(own.configured(scale=own.scale, edges=own.edges, checkpoint=checkpoint))
+        return found
 
     @property
     def identity(self) -> Mapping[str, str | float]:
@@ -308,6 +321,13 @@ class FileAnalyzer:
                     _samples(slide, grid), metadata=um
                 )
             return self._contexts[slide.path]
+
+
+def with_checkpoint(
+    predictor: Predictor[AnalysisRow], checkpoint: Checkpoint
+) -> Predictor[AnalysisRow]:
+    """Return a predictor that `checkpoint` may stop, if it is a `FileAnalyzer`."""
+    return predictor.checked(checkpoint) if isinstance(predictor, FileAnalyzer) else predictor
 
 
 def _read(slide: Slide, box: tuple[int, int, int, int], grid: _Grid) -> NDArray[np.uint8]:

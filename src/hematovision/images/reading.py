@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -152,12 +152,13 @@ def opened(
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
     budget: PixelBudget | None = None,
+    checkpoint: Callable[[], object] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Read an image for the block, with its pixels reserved in a `budget`; see `read`.
 
     Threads share the budget, which limits the memory used by large images. A large file that must
-    wait for others is read again when it is its turn. Don't open another image in the block: each
-    could wait for the other.
+    wait for others is read again when it is its turn. `checkpoint` is called then, and may raise an
+    error. Don't open another image in the block: each could wait for the other.
     """
     label = _label(source, name)
     budget = budget or PixelBudget()
@@ -169,6 +170,8 @@ def opened(
         if waits:
             del encoded, content
         with budget.taken(size):
+            if checkpoint is not None:
+                checkpoint()
             if waits:
                 encoded, content = _described(source, label, max_pixels, MAX_BYTES)
             pixels = decode(encoded, content)

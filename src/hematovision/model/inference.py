@@ -231,11 +231,16 @@ def infer(
 
 
 def ahead(
-    work: Callable[[_Given], _Made], items: Iterable[_Given], threads: int
+    work: Callable[[_Given], _Made],
+    items: Iterable[_Given],
+    threads: int,
+    *,
+    on_close: Callable[[], object] | None = None,
 ) -> Generator[_Made, None, None]:
     """Call `work` on each item in a thread pool; yield the results in the items' order.
 
-    Closing the generator cancels pending items and waits for running ones.
+    Closing the generator, or an error, cancels pending items and waits for running ones; `on_close`
+    is called before that, and may stop them.
 
     `items` are consumed lazily on the caller's thread and may be endless; at most `LOOK_AHEAD`
     times `threads` are in memory. Errors of `work` are raised here, at the item's position.
@@ -250,4 +255,6 @@ def ahead(
         while waiting:
             yield waiting.popleft().result()
     finally:
+        if on_close is not None:
+            on_close()
         pool.shutdown(cancel_futures=True)

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from hematovision.errors import RequestError
+from hematovision.fields.checkpoint import Demand
 from hematovision.fields.edges import EdgeRule
 from hematovision.fields.rows import CellRow
 from hematovision.fields.scale import Scale, given_scale
@@ -24,7 +25,7 @@ from hematovision.server.classify import (
     name_model,
     read_items,
 )
-from hematovision.server.engine import Demand, Engine
+from hematovision.server.engine import Engine
 from hematovision.server.models import LoadedModel
 
 __all__ = ["Analysed", "analyze_routes"]

@@ -20,7 +20,7 @@ from hematovision.plurals import counted
 from hematovision.server.models import Models
 from hematovision.server.settings import Settings
 
-__all__ = ["Demand", "Engine", "Metrics", "WorkQueue"]
+__all__ = ["Engine", "Metrics", "WorkQueue"]
 
 _NEWEST = 0.1  # weight of the last job in the mean duration
 _LAST_WAIT = 1.5  # seconds for threads to finish at shutdown; no client waits for them
@@ -94,32 +94,6 @@ class Engine:
         """
         self.closing = True
         self.queue.close(_LAST_WAIT)
-
-
-class Demand:
-    """Whether a request waits for its results; long work checks it now and then.
-
-    >>> with Demand() as demand:
-    ...     demand.check()
-    >>> demand.check()
-    Traceback (most recent call last):
-    ...
-    concurrent.futures._base.CancelledError
-    """
-
-    def __init__(self) -> None:
-        self._ended = False
-
-    def __enter__(self) -> Demand:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
-
-    def check(self) -> None:
-        """Raise a `CancelledError` after the request has timed out, or its client disconnected."""
-        if self._ended:
-            raise CancelledError
 
 
 def _nothing() -> None:

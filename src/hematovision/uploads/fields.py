@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
+from hematovision.fields.checkpoint import Demand
 from hematovision.fields.counts import Tally
 from hematovision.fields.overlay import draw_cells
 from hematovision.fields.rows import (
@@ -24,6 +25,7 @@ from hematovision.fields.rows import (
     FieldRow,
     split,
 )
+from hematovision.fields.slides import with_checkpoint
 from hematovision.fields.summary import Summary
 from hematovision.images.boxes import Box
 from hematovision.model.inference import ImageResult, Item, Source, ahead, predict_image
@@ -86,11 +88,13 @@ def analyze_uploads(
     for `progress`. Raises `ModelError` if a model fails.
     """
     tally, found, sources = Tally(opened.subtypes), list[UploadedField](), dict[str, Source]()
+    demand = Demand()
+    analyzer = with_checkpoint(opened.analyzer, demand.check)
 
     def work(item: Item) -> UploadedField:
-        return _uploaded(predict_image(opened.analyzer, item, keep_pixels=True))
+        return _uploaded(predict_image(analyzer, item, keep_pixels=True))
 
-    results = ahead(work, _renamed(items, sources), opened.analyzer.threads)
+    results = ahead(work, _renamed(items, sources), analyzer.threads, on_close=demand.end)
     with closing(results):
         for done, one in enumerate(results, 1):
             tally.add(one.field, one.cells)

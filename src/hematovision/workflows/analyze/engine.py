@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from hematovision import images
+from hematovision.fields.checkpoint import Demand
 from hematovision.fields.rows import AnalysisRow
-from hematovision.fields.slides import find_regions
+from hematovision.fields.slides import find_regions, with_checkpoint
 from hematovision.model.inference import Item, Predictor, Source, ahead, predict_image
 from hematovision.progress import Progress
 from hematovision.regions import Region
@@ -72,13 +73,18 @@ class LocalEngine:
         return Region.parse(item.path, item.region) if item.region else item.path
 
     def fill(self, analyzer: Predictor[AnalysisRow], store: Store, progress: Progress) -> None:
-        """Analyse the items that the store lacks, and add their rows in order."""
-        total = store.left
+        """Analyse the items that the store lacks, and add their rows in order.
+
+        After an error or Ctrl-C, fields that are being analysed are left out at once.
+        """
+        total, demand = store.left, Demand()
+        predictor = with_checkpoint(analyzer, demand.check)
 
         def work(item: RunItem) -> Sequence[AnalysisRow]:
-            return predict_image(analyzer, Item(self.name(item), self.source(item))).rows
+            return predict_image(predictor, Item(self.name(item), self.source(item))).rows
 
-        with closing(ahead(work, store.todo(), analyzer.threads)) as results:
+        made = ahead(work, store.todo(), analyzer.threads, on_close=demand.end)
+        with closing(made) as results:
             for done, rows in enumerate(results, 1):
                 store.add(row.values() for row in rows)
                 progress(done, total, self._step)
