@@ -114,8 +114,8 @@ def check_identity(place: object, found: Identity, expected: Identity) -> None:
     if others:
         raise OutputError(
             f"{place} was started with different settings ({', '.join(others)}), so its rows "
-            "cannot be mixed with new rows. Use the same options as before, choose another --out, "
-            "or run without --resume to start over."
+            "cannot be mixed with new rows. Use the same options as before, or choose another "
+            "--out."
         )
 
 
