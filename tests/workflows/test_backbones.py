@@ -82,7 +82,7 @@ def test_it_is_evaluated_and_classifies_with_explanations(
     assert len(list((tmp_path / "overlays").iterdir())) >= 1
 
 
-@pytest.mark.parametrize("to", ["h5", "keras", "onnx"])
+@pytest.mark.parametrize("to", ["keras", "onnx"])
 def test_exports_predict_the_same(folder: Path, tmp_path: Path, to: str):
     path = tmp_path / f"model.{to}"
     run("export", folder, "--to", to, "--out", path)
