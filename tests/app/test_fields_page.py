@@ -71,10 +71,13 @@ def test_uploaded_fields_are_counted_and_shown():
         "Platelets": "2",
         "For review": "2",
     }
-    assert "2 red, 2 white, 1 platelets; 1 for review" in texts(at).replace("<b>", "")
+    assert "2 red, 2 white, 1 platelet; 1 for review" in texts(at).replace("<b>", "")
     assert "no red cells found" in texts(at)
+    assert "Platelets per 1,000 red cells: 500.0 (95% limits " in texts(at)
+    assert "estimated" not in texts(at)
     assert "Could not be read" in texts(at)
     assert "lymphocyte" in at.dataframe[0].value.to_string()
+    assert list(at.dataframe[0].value) == ["class", "cells"]  # too few for percentages
     assert len(at.dataframe[1].value) == 12
 
 
@@ -90,6 +93,7 @@ def test_settings_are_used(chosen):
     ok(at.number_input[0].set_value(41.0).run())
     ok(at.number_input[1].set_value(4.5).run())
     upload(at, ("a.png", PNG))
+    assert "Platelets, estimated: " in texts(at)
     (options,) = chosen
     assert (options.edges, options.rbc_diameter, options.rbc_count) == ("all", 41.0, 4.5)
 

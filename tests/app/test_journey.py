@@ -263,9 +263,16 @@ def test_every_page_fits_the_screen_in_light_and_dark(server: str, page: Page):
     page.goto(server)
     page.get_by_text("Try it with synthetic cells").click()
     page.get_by_text("Heat map").wait_for()
-    for path in ("", "review?who=Ben", "train", "models", "records"):
+    for path in ("", "fields", "review?who=Ben", "train", "models", "records"):
         if path:
             page.goto(f"{server}/{path}")
+        if path == "fields":
+            page.set_viewport_size({"width": 1280, "height": 1100})
+            page.emulate_media(color_scheme="light")
+            page.get_by_text("Try it with a synthetic field").click()
+            page.get_by_text("Download the report").wait_for()
+            quiet(page)
+            screenshot(page, "fields")
         page.locator(".hv-foot").wait_for()
         quiet(page)
         for width, scheme in ((1280, "dark"), (390, "dark"), (390, "light")):

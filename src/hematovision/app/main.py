@@ -9,6 +9,7 @@ from hematovision.app import state
 from hematovision.app.theme import STYLE
 from hematovision.app.views import classify, fields, models, records, review, train
 from hematovision.errors import HematoVisionError
+from hematovision.model.registry import DEFAULT_DETECTOR
 
 __all__ = ["show"]
 
@@ -42,10 +43,14 @@ def show() -> None:
         chosen.run()
     except HematoVisionError as error:  # expected, with advice; others are bugs
         st.error(str(error), icon=":material/error:")
-    st.html(f'<div class="hv-foot">{_NOTICE}<br>HematoVision {__version__}{_model()}</div>')
+    model = _model(chosen.url_path)
+    st.html(f'<div class="hv-foot">{_NOTICE}<br>HematoVision {__version__}{model}</div>')
 
 
-def _model() -> str:
+def _model(page: str) -> str:
+    """Return the model of a page."""
+    if page == "fields":
+        return f" · detector {DEFAULT_DETECTOR}"
     try:
         return f" · model {state.shown_model()}"
     except HematoVisionError:

@@ -92,6 +92,7 @@ STYLE = (
 [data-testid^="stBaseButton"] kbd {color:inherit; opacity:.85}
 [data-testid="stCaptionContainer"], [data-testid="stMarkdownContainer"] blockquote {
   color:inherit; opacity:.85}
+.hv-list {font-size:.9rem; margin:0; padding-left:1.2rem}
 .hv-foot {font-size:.8rem; opacity:.85; margin-top:2.5rem; text-align:center}
 kbd {border:1px solid color-mix(in srgb, currentColor 40%, transparent); border-radius:.25rem;
   padding:0 .3rem; font-size:.85em}

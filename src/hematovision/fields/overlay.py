@@ -257,9 +257,10 @@ def _entries(cells: Sequence[CellRow]) -> list[tuple[str, str]]:
     """Return the key and text of each entry: counted cells by class, then the kinds of outlines."""
     counted = Counter(cell.label for cell in cells if cell.counted)
     entries = [(label, f"{label} {counted[label]}") for label in CELL_CLASSES]
-    review = sum(cell.decision == "review" for cell in cells)
+    in_review = [cell for cell in cells if cell.decision == "review"]
     excluded = sum(not cell.counted for cell in cells)
-    entries += [("review", f"review {review}")] if review else []
+    review = sum(cell.counted for cell in in_review)
+    entries += [("review", f"review {review}")] if in_review else []
     entries += [("excluded", f"at the edge, not counted {excluded}")] if excluded else []
     return entries
 

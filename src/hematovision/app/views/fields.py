@@ -13,6 +13,7 @@ from hematovision import images
 from hematovision.app import state
 from hematovision.app.theme import text_html
 from hematovision.fields.counts import Differential
+from hematovision.fields.summary import PER_NL, Summary
 from hematovision.plurals import counted
 from hematovision.reporting.wording import interval, percent
 from hematovision.synthetic import render_field
@@ -38,11 +39,11 @@ def show() -> None:
     result = st.session_state.get(_RESULT)
     st.title("Count whole fields")
     if result is None:
-        options, uploads = _inputs()
         st.markdown(
             "Finds every red cell, white cell and platelet of microscope fields, classifies the "
             "white cells and counts. The red cells give the scale."
         )
+        options, uploads = _inputs()
         if st.button("Try it with a synthetic field", icon=":material/science:"):
             _analyse(options, [("synthetic field.png", _synthetic())])
         st.caption("Synthetic fields are rendered by this program, not taken from patients.")
@@ -127,8 +128,9 @@ def _show_result(result: UploadedFields) -> None:
         st.metric("White cells", f"{cells['WBC'].n:,}", width=110)
         st.metric("Platelets", f"{cells['Platelets'].n:,}", width=110)
         st.metric("For review", sum(one.review for one in cells.values()), width=110)
-    for note in summary.notes:
-        st.caption(note)
+    notes = "".join(f"<li>{text_html(note)}</li>" for note in _notes(summary))
+    st.html(f'<ul class="hv-list">{notes}</ul>')
+    _downloads(result)
     shown, kinds, table = st.tabs(["Fields", "White cells", "Table"])
     with shown:
         _show_fields(result)
@@ -137,6 +139,24 @@ def _show_result(result: UploadedFields) -> None:
     with table:
         rows = [cell.values() for one in result.fields for cell in one.cells]
         st.dataframe(pd.DataFrame(rows).drop(columns="error", errors="ignore"), hide_index=True)
+
+
+def _notes(summary: Summary) -> list[str]:
+    """Return the platelets per red cell, the estimate if there is one, and the caveats."""
+    found = summary.counts.platelets
+    notes = []
+    if found.per_1000_rbc is not None and found.interval is not None:
+        low, high = found.interval
+        ratio = f"{found.per_1000_rbc:.1f} (95% limits {low:.1f} to {high:.1f})"
+        notes.append(f"Platelets per 1,000 red cells: {ratio}.")
+    if found.estimate is not None and found.estimate_interval is not None:
+        low, high = found.estimate_interval
+        estimate = f"{found.estimate:.0f}\u00a0{PER_NL} ({low:.0f} to {high:.0f})"
+        notes.append(f"Platelets, estimated: {estimate}.")
+    return [*notes, *summary.notes]
+
+
+def _downloads(result: UploadedFields) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "Download all results",
@@ -174,7 +194,8 @@ def _show_field(one: UploadedField) -> None:
     if field.error:
         st.error(f"Could not be read: {field.error}", icon=":material/block:")
         return
-    counts = f"{field.rbc} red, {field.wbc} white, {field.platelets} platelets"
+    platelets = counted(field.platelets or 0, "platelet")
+    counts = f"{field.rbc} red, {field.wbc} white, {platelets}"
     if one.overlay:
         st.image(one.overlay, alt=f"{field.image} with its cells: {counts}", width="stretch")
     st.caption(f"{counts}; {field.review} for review")
@@ -186,13 +207,10 @@ def _show_differential(found: Differential) -> None:
     if not found.n:
         st.info("No white cells were found.")
         return
-    rows = [
-        {
-            "class": name,
-            "cells": one.n,
-            "%": percent(one.fraction),
-            "95% limits": interval(one.interval),
-        }
-        for name, one in found.classes.items()
-    ]
+    rows = []
+    for name, one in found.classes.items():
+        row: dict[str, object] = {"class": name, "cells": one.n}
+        if one.fraction is not None:
+            row |= {"%": percent(one.fraction), "95% limits": interval(one.interval)}
+        rows.append(row)
     st.dataframe(pd.DataFrame(rows), hide_index=True)
