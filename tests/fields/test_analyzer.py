@@ -147,6 +147,14 @@ def test_images_beyond_the_limit_are_rejected():
         FieldAnalyzer(DiscFinder(), max_pixels=1000).read(encode_png(disc_field().image), "a")
 
 
+@pytest.mark.parametrize(("workers", "pixels"), [(1, 2**24), (2, 2**24), (16, 2**27)])
+def test_more_threads_may_hold_more_pixels(workers, pixels):
+    analyzer = FieldAnalyzer(DiscFinder(), workers=workers)
+    assert analyzer.budget.pixels == pixels
+    given = analyzer.configured(scale=None, edges="all", checkpoint=lambda: None)
+    assert given.budget is analyzer.budget
+
+
 def test_arrays_of_other_shapes_are_rejected():
     with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
         FieldAnalyzer(DiscFinder()).read(np.zeros((10, 10), np.uint8), "a")

@@ -60,6 +60,8 @@ _EDGE = 1.4
 """A box this close to the border, in pixels at the detector's scale, touches it. In synthetic
 fields as many boxes of cut cells end further inside as boxes of whole cells end nearer."""
 
+_PIXELS_PER_THREAD = 2**23  # in memory at once, with those of all threads; two threads at least
+
 _VIEW = 1024  # pixels of the longer side of the window in which focus and stain are measured
 _SAMPLE = 512  # and of the copy in which saturation is
 
@@ -169,7 +171,7 @@ class FieldAnalyzer:
         self.scale, self.edges = scale, check_rule(edges)
         self.threads = max(1, workers or reading_threads())
         self.max_pixels, self.max_scaled_pixels = max_pixels, max_scaled_pixels
-        self.budget = images.PixelBudget()
+        self.budget = images.PixelBudget(max(2, self.threads) * _PIXELS_PER_THREAD)
         self._checkpoint: Checkpoint = no_checkpoint
 
     @classmethod

@@ -198,7 +198,7 @@ class PixelBudget:
     """
 
     def __init__(self, pixels: int = 2**24) -> None:
-        self._pixels = self._free = pixels
+        self.pixels = self._free = pixels
         self._turn = threading.Lock()
         self._changed = threading.Condition()
 
@@ -208,7 +208,7 @@ class PixelBudget:
         if pixels <= _SMALL:
             yield
             return
-        share = min(pixels, self._pixels)
+        share = min(pixels, self.pixels)
         with self._turn, self._changed:  # in turn: smaller images do not overtake a large one
             self._changed.wait_for(lambda: self._free >= share)
             self._free -= share
