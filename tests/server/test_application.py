@@ -183,6 +183,9 @@ def test_a_full_queue_states_what_is_waiting_and_knows_for_how_long():
         while queue.waiting != 1:
             await asyncio.sleep(0.01)
         assert 0.05 <= queue.seconds_left < 5
+        before = queue.seconds_left
+        await asyncio.sleep(0.2)
+        assert queue.seconds_left >= before + 0.1  # the running job turns out to be longer
         try:
             await queue.run([wanted.wait] * 2)
         finally:

@@ -141,8 +141,9 @@ class WorkQueue:
 
     @property
     def seconds_left(self) -> float:
-        """How long the waiting jobs will take, if they are like those before."""
-        return self._waiting * self._mean / len(self._threads)
+        """How long the waiting jobs will take, if they are like those before and those running."""
+        longest = max(self._mean, time.monotonic() - min(self._began))
+        return self._waiting * longest / len(self._threads)
 
     @property
     def busy(self) -> bool:
