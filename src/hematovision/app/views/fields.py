@@ -26,7 +26,8 @@ __all__ = ["show"]
 _RESULT, _TURN = "fields-result", "fields-turn"
 _PER_PAGE = 4
 _REDRAW = 0.15  # seconds between updates of the progress bar
-_SAMPLE_SEED = 8
+_SAMPLE_SEED = 5  # with a white cell and platelets
+_SINGLE = 760  # width of the card of a single field, in pixels
 _EDGES: dict[str, Literal["two", "inside", "all"]] = {
     "at the top and left": "two",
     "none": "inside",
@@ -182,7 +183,8 @@ def _show_fields(result: UploadedFields) -> None:
     pages = -(-len(result.fields) // _PER_PAGE)
     page = st.pagination(pages, key=f"fields-page-{pages}") if pages > 1 else 1
     here = result.fields[(page - 1) * _PER_PAGE : page * _PER_PAGE]
-    with st.grid(min(2, len(here)), min_column_width=320):
+    alone = len(result.fields) == 1
+    with st.container(width=_SINGLE) if alone else st.grid(2, min_column_width=320):
         for number, one in enumerate(here):
             with st.container(border=True, key=f"field-{page}-{number}"):
                 _show_field(one)
