@@ -36,10 +36,11 @@ class Ranges:
     wrong: float = 0.1  # probability of a scale at which nothing may be found
     too_small: tuple[float, float] = (0.15, 0.4)
     too_large: tuple[float, float] = (2.4, 7.0)
-    gain: float = 0.25  # in optical density, as in `training.augment`
+    gain: float = 0.3  # in optical density, as in `training.augment`
     mixing: float = 0.12
     tint: float = 0.07
-    blur: float = 0.25
+    blur: float = 0.3
+    most_blur: float = 4.0  # standard deviation in pixels; smaller ones are more frequent
     resolution: float = 0.25
     noise: float = 0.25
     jpeg: float = 0.2
@@ -268,7 +269,7 @@ def _optics(part: Image.Image, ranges: Ranges, rng: np.random.Generator) -> Imag
         )
         part = small.resize(part.size, Image.Resampling.BICUBIC)
     if rng.random() < ranges.blur:
-        part = part.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.8)))
+        part = part.filter(ImageFilter.GaussianBlur(0.3 + ranges.most_blur * rng.random() ** 2))
     if rng.random() < ranges.sharpen:
         part = part.filter(
             ImageFilter.UnsharpMask(rng.uniform(0.8, 2.5), int(rng.integers(50, 200)), 0)
