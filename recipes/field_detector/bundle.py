@@ -50,10 +50,9 @@ _LEAST = 0.03  # heat of the candidates that calibration and thresholds are fitt
 _SCALES = (0.85, 1.0, 1.15)
 _COMPLETE = {"bccd": (1, 2), "raabin": (0, 1), "txl-pbc": (0, 1, 2), "draaslan": (0, 1)}
 """Classes of which every cell has a box, by set."""
-_PLATEAU = 0.25
-"""Where the threshold lies between the lowest and the highest with an F1 within 0.005 of the best.
-Low, because cells of other labs are found with less confidence, a doubtful cell goes to review, and
-a missed one goes unseen."""
+_PLATEAU = 0.5
+"""Where the threshold lies between the lowest and the highest with an F1 within 0.005 of the
+best."""
 
 _MIN_CONFIDENCE = 0.7
 _LEAST_LIKELY = 0.4  # A cell less likely than this is not counted, wherever the plateau is.
