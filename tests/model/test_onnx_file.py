@@ -271,10 +271,10 @@ def test_depth_and_length_are_bounded():
         inner = graph(field(1, node(attribute(b"body", 5, 6, inner))))
     with pytest.raises(BundleError, match="nested deeper"):
         open_session(model(inner))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BundleError, match="more than 500,000 fields"):
         open_session(field(8, b"") * 5_000_000)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_file_that_is_also_in_the_form_of_onnx_runtime_is_read_as_onnx(monkeypatch):
@@ -337,6 +337,6 @@ def reachable(descriptor, seen: set[str] | None = None) -> set[str]:
 def test_the_graphs_of_this_package_pass_and_quickly(weights):
     data = backbone_graph(weights, external=SHARED_WEIGHTS)
     given = {SHARED_WEIGHTS: weights.to_bytes()}
-    started = time.monotonic()
+    started = time.process_time()
     onnx_file.check_self_contained(data, given, name="ours")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
