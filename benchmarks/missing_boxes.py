@@ -48,7 +48,7 @@ _ACROSS, _DOWN = 10, 6
 
 @dataclass(frozen=True)
 class Candidate:
-    """A red cell that was found and has no box, and what a person says it is."""
+    """A red cell that was found and has no box, and what a person found it to be."""
 
     field: str
     box: tuple[float, float, float, float]  # xmin, ymin, xmax, ymax in pixels of the field

@@ -146,6 +146,7 @@ _SOME, _ENOUGH = 3, 12  # red cells after which no further window is tried, or m
 _SURE = 0.5  # confidence of the cells that are measured
 _STEP = 2.0  # between scales that are tried: the detector finds cells 0.65 to 1.5 times their width
 _USUAL = 0.2  # a red cell in units of the field's shorter side, the first scale that is tried
+_WIDEST = 0.6  # in the same units: wider ones are no evidence, as noise has been taken for one
 _SETTLED = 0.06  # relative change of the diameter below which the search ends
 _ROUNDS = 4
 # A scale is certain, and no other is tried, with at least this many red cells if the cells found
@@ -202,6 +203,7 @@ def find_scale(finder: CellFinder, field: FieldImage) -> tuple[Scale, Sighting |
     sighting : Sighting or None
         What was found at that scale, if anything.
     """
+    widest = _WIDEST * min(field.width, field.height)
     best: Sighting | None = None
     other: Sighting | None = None  # where cells are found, but no red cells
     tried: list[float] = []
@@ -213,6 +215,8 @@ def find_scale(finder: CellFinder, field: FieldImage) -> tuple[Scale, Sighting |
         sighting = _settled(finder, field, probe, tried) if probe.reds else None
         if other is None or probe.cover > other.cover:
             other = probe
+        if sighting and sighting.measured > widest:
+            continue
         if sighting and (best is None or sighting.evidence > best.evidence):
             best = sighting
         if best and best.is_certain:
@@ -229,7 +233,8 @@ def _starts(field: FieldImage) -> list[float]:
     usual = min(max(_USUAL * side, 2 * SMALLEST), LARGEST / 2)
     steps = sorted(range(-8, 9), key=lambda step: (abs(step), step))
     every = [usual * _STEP**step for step in steps]
-    return [one for one in every if SMALLEST / 1.2 <= one <= LARGEST * 1.2]
+    most = min(LARGEST * 1.2, _WIDEST * side)
+    return [one for one in every if SMALLEST / 1.2 <= one <= most]
 
 
 def _settled(
