@@ -34,10 +34,10 @@ class Fixed:
         return RawPredictions(self._probabilities, np.array([self.novelty], np.float32))
 
 
-def decided(scores, crops=None, subtypes=None, least=0.5):
+def decided(scores, crops=None, subtypes=None, least=0.5, diameter=30.0):
     scores = np.array([scores], np.float32)
     classifier = CellClassifier(crops, subtypes, least)
-    (cell,) = classifier.classify(FIELD, BOX, (scores, scores.argmax(axis=1)), 30.0)
+    (cell,) = classifier.classify(FIELD, BOX, (scores, scores.argmax(axis=1)), diameter)
     return cell
 
 
@@ -101,6 +101,12 @@ def test_a_certain_platelet_among_the_white_cells_becomes_one_and_goes_to_review
     assert cell.confidence == pytest.approx(0.95 * 0.99, abs=0.01)
     unlike = Fixed((0.99, 0.01), ("platelet", "neutrophil"), novelty=2.1)
     assert decided((0.02, 0.95, 0.0), None, unlike).label == WHITE
+
+
+def test_a_cell_too_large_for_a_platelet_stays_a_white_cell():
+    kinds = Fixed((0.99, 0.01), ("platelet", "neutrophil"))
+    cell = decided((0.02, 0.95, 0.0), None, kinds, diameter=20.0)  # the box is 30 pixels wide
+    assert (cell.label, cell.subtype, cell.reasons) == (WHITE, "", (UNCERTAIN_KIND,))
 
 
 def test_a_white_cell_unlike_the_training_images_goes_to_review():

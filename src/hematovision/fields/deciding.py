@@ -31,6 +31,10 @@ pixels wide with red cells of 83 pixels, and on which the subtype classifier was
 _SECOND = 0.3
 """A class this likely, next to the predicted one, makes a cell doubtful."""
 
+_GIANT = 1.3
+"""Largest mean side of a giant platelet's box, in diameters of a red cell: larger cells stay white
+cells. Giant platelets are about as large as red cells; neutrophils are 1.7 times as wide."""
+
 _RED, _WHITE, _PLATELET = range(len(CELL_CLASSES))
 
 
@@ -82,7 +86,8 @@ class CellClassifier:
         """Decide the class of each cell.
 
         A white cell of which the subtype classifier is certain that it is a platelet becomes one,
-        and needs review: the detector takes giant platelets for white cells.
+        and needs review: the detector takes giant platelets for white cells. One that is too large
+        for a platelet stays a white cell of no kind.
 
         Parameters
         ----------
@@ -129,6 +134,8 @@ class CellClassifier:
         if not accepted:
             reasons.append(UNCERTAIN_KIND)
         elif RBC_WBC_PLATELETS.find(kind) == "Platelets":
+            if float((box[2:] - box[:2]).mean()) > _GIANT * diameter:
+                return ClassifiedCell(best, confidence, shares, (*reasons, UNCERTAIN_KIND))
             shares = certainty * np.eye(3)[_PLATELET] + (1 - certainty) * shares
             confidence = float(scores.max() * shares[_PLATELET])
             return ClassifiedCell(_PLATELET, confidence, shares, (DISAGREE,))
