@@ -44,7 +44,7 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 
 
 FormatOption = Annotated[
-    Literal["voc", "yolo", "csv", "coco"] | None,
+    Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio"] | None,
     typer.Option("--format", help="Fields: format of the boxes; detected by default."),
 ]
 BoxesOption = Annotated[

@@ -52,6 +52,20 @@ def test_an_export_of_qupath_is_read(source: Path):
     assert "1 object with an outline that is not a rectangle" in " ".join(found.notes)
 
 
+def test_boxes_of_an_export_that_nobody_has_saved_are_noted(source: Path):
+    predicted = feature()
+    predicted["properties"]["metadata"] = {"source": "model"}
+    reviewed = feature(30)
+    reviewed["properties"]["metadata"] = {"source": "person"}
+    path = collection(source / "a.geojson", predicted, reviewed)
+    saved_by_qupath = read(source)
+    assert saved_by_qupath.notes == ()
+    collection(path, predicted, reviewed, hematovision={"image": "a.png"})
+    as_exported = read(source)
+    assert boxes(as_exported) == boxes(saved_by_qupath)
+    assert "1 object predicted by a model" in " ".join(as_exported.notes)
+
+
 def test_older_and_other_spellings_are_read(source: Path):
     old = feature(name="WBC: eosinophil")
     old |= {"id": "PathDetectionObject"}

@@ -71,7 +71,8 @@ _NOT_CELLS = frozenset({"tile", "tmaCore", "tma_core", "root", "PathTileObject",
 _DERIVED = "with a derived class; what follows the colon was read as the subtype"
 _OUTLINE = "with an outline that is not a rectangle; its bounding box was used"
 _IGNORED = "with a class that QuPath ignores (its name ends in *), left out"
-_NOTES = (_DERIVED, _OUTLINE, _IGNORED)
+_PREDICTED = "predicted by a model, in files that nobody has saved since; they were used"
+_NOTES = (_DERIVED, _OUTLINE, _IGNORED, _PREDICTED)
 
 
 class GeoJson(AnnotationFormat):
@@ -218,7 +219,10 @@ def _read_file(
         return
     reader = _Reader(counts)
     for number, feature in enumerate(features, start=1):
-        reader.read(feature, f"{file}, object {number}")
+        where = f"{file}, object {number}"
+        reader.read(feature, where)
+        if own and _is_predicted(feature):
+            counts.add(_PREDICTED, where)
     found.some_of(reader.problems, file)
     name = images.name(image)
     boxes = tuple(reader.boxes)
@@ -245,6 +249,12 @@ def _features(content: object, file: Path) -> Iterator[Any]:
         children = _member(_member(feature, "properties"), "childObjects")
         if isinstance(children, list):
             waiting += children[::-1]
+
+
+def _is_predicted(feature: object) -> bool:
+    """Return whether `hematovision analyze` wrote an object that no person has changed."""
+    metadata = _member(_member(feature, "properties"), "metadata")
+    return bool(_member(metadata, "source") == "model")
 
 
 def _kind(value: object) -> str:
