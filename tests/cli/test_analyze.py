@@ -117,6 +117,16 @@ def test_wrong_usage_is_an_error_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_mistyped_path_is_an_error_before_anything_is_written(run, fields: Path, tmp_path: Path):
+    missing, out = tmp_path / "feilds", tmp_path / "out"
+    result = run("analyze", missing, "--out", out)
+    assert result.exit_code == 1
+    assert "no file or folder at" in result.stderr
+    assert not out.exists()
+    assert run("analyze", missing, fields, "--out", out).exit_code == 3
+    assert (out / "fields.csv").exists()
+
+
 def test_the_output_folder_is_required_and_local(run, fields: Path):
     assert run("analyze", fields).exit_code == 2
     result = run("analyze", "s3://bucket/fields", "--engine", "ray", "--out", "s3://bucket/out")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 from hematovision import images
+from hematovision.errors import DatasetError
 from hematovision.fields.checkpoint import Demand
 from hematovision.fields.rows import AnalysisRow
 from hematovision.fields.slides import find_regions, with_checkpoint
 from hematovision.model.inference import Item, Predictor, Source, ahead, predict_image
+from hematovision.paths import shown
 from hematovision.progress import Progress
 from hematovision.regions import Region
 from hematovision.tables.store import RunItem, Store, file_stamp
@@ -51,8 +54,18 @@ class LocalEngine:
         self._step = ANALYSING
 
     def items(self, paths: Iterable[str], level: int = 0, region: str = "") -> Iterator[RunItem]:
-        """Yield the images at `paths`, which are files and folders, and the regions of slides."""
-        found = images.iter_images(map(Path, paths))
+        """Yield the images at `paths`, which are files and folders, and the regions of slides.
+
+        Raises `DatasetError` if none of the paths exists. If some exist, reading the others reports
+        the problem.
+        """
+        given = [Path(path) for path in paths]
+        if given and not any(map(os.path.lexists, given)):
+            raise DatasetError(
+                f"There is no file or folder at {shown(', '.join(map(str, given[:3])))}. Check the "
+                "spelling, and the folder that you are in."
+            )
+        found = images.iter_images(given)
         for one in find_regions(found, level=level, area=region):
             if isinstance(one, Region):
                 self._step = ANALYSING_REGIONS
