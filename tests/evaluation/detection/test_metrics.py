@@ -129,3 +129,13 @@ def test_wrong_arrays_are_an_error():
         FoundCells.of([[0, 0, np.nan, 1]], [0], 1.0)
     with pytest.raises(ValueError, match="shape"):
         FoundCells(np.zeros((2, 4)), np.zeros(1, int), np.zeros(1), np.ones(1, bool))
+
+
+def test_a_perfect_average_precision_of_few_cells_is_uncertain():
+    fields = [
+        field([(50, 50, 0)], [(50, 50, 0, 0.9)], name, lab="one") for name in ("a", "b", "c", "d")
+    ]
+    red = evaluate_fields(fields, CLASSES).per_class["RBC"]
+    assert red.ap50 == 1
+    assert red.intervals["ap50"] == red.intervals["recall"]
+    assert red.intervals["ap50"][0] < 0.6

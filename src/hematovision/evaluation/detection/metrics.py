@@ -285,6 +285,8 @@ def _score_class(
         "recall": wilson(matched, annotated),
         "f1": f1_interval(matched, wrong),
     }
+    if precisions is not None and precisions[0] == 1:  # in every bootstrap sample, too
+        score["ap50"] = wilson(annotated, annotated)
     scores = ClassDetection(
         annotated=annotated,
         found=found,
