@@ -203,12 +203,13 @@ def test_what_was_left_out_is_counted_with_the_reason():
         cell(decision="review", reason="low confidence"),
         cell("Platelets", decision="review", reason="low confidence"),
     ]
-    text = page([(row, cells), (FieldRow.unreadable("x.png", "damaged"), [])]).sections["Left out"]
+    found = page([(row, cells), (FieldRow.unreadable("x.png", "damaged"), [])])
+    text = found.sections["Left out or uncertain"]
     assert "1: could not be read, see fields.csv" in text
     assert "1 red, 1 white: not counted, by the edge rule" in text
     assert "1 red, 1 white, 1 platelet: counted; white cells as unclassified" in text
     assert "1 at the border: their diameter is not known" in text
-    assert "Nothing was left out." in page([field()]).sections["Left out"]
+    assert "Nothing was left out." in page([field()]).sections["Left out or uncertain"]
 
 
 @pytest.mark.parametrize(

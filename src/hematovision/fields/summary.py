@@ -136,7 +136,9 @@ def _cell_notes(summary: Summary) -> tuple[str, ...]:
 def _differential_notes(found: Differential, *, has_classifier: bool) -> tuple[str, ...]:
     unclassified = found.classes[UNCLASSIFIED].n
     if not found.n:
-        return ("No white cells were found.",)
+        nucleated = found.nucleated_red_cells.n
+        besides = f" besides {counted(nucleated, 'nucleated red cell')}" if nucleated else ""
+        return (f"No white cells were found{besides}.",)
     if not has_classifier:
         return ("White cells were not classified: no classifier was used.",)
     return (

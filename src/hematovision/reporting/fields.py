@@ -72,7 +72,7 @@ _NOUNS: Mapping[str, tuple[str, str]] = {
     "WBC": ("white", "white"),
     "Platelets": ("platelet", "platelets"),
 }
-_UNITS: Mapping[str, str] = {"um": "µm", "red cells": "median red cells"}
+_UNITS: Mapping[str, str] = {"um": "µm", "red cells": "of the median red cell"}
 
 
 def write_report(
@@ -251,7 +251,7 @@ def _differential(found: Differential) -> Markup:
     if is_absolute:
         head += [tag("th", "10⁹/L", class_="n absolute"), "95% limits"]
     end = f"{most:.0%}" if has_fractions else counted(round(most), "cell")
-    head.append(tag("th", f"0 to {end}", class_="n chart-head"))
+    head.append(tag("th", f"Scale: 0 to {end}", class_="n chart-head"))
     rows = []
     for name, one in found.classes.items():
         row: list[Content] = [tag("th", _title(name), scope="row"), f"{one.n:,}"]
@@ -485,7 +485,7 @@ def _excluded(summary: Summary) -> Markup:
         if number
     ]
     table = tag("table", tag("tbody", *body)) if body else tag("p", "Nothing was left out.")
-    return _section("Left out", table)
+    return _section("Left out or uncertain", table)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
