@@ -118,7 +118,7 @@ def test_wrong_usage_is_an_error_before_anything_is_written(
 
 
 def test_a_mistyped_path_is_an_error_before_anything_is_written(run, fields: Path, tmp_path: Path):
-    missing, out = tmp_path / "feilds", tmp_path / "out"
+    missing, out = tmp_path / "other", tmp_path / "out"
     result = run("analyze", missing, "--out", out)
     assert result.exit_code == 1
     assert "no file or folder at" in result.stderr
