@@ -137,8 +137,8 @@ def _differential_notes(found: Differential, *, has_classifier: bool) -> tuple[s
     unclassified = found.classes[UNCLASSIFIED].n
     if not found.n:
         nucleated = found.nucleated_red_cells.n
-        besides = f" besides {counted(nucleated, 'nucleated red cell')}" if nucleated else ""
-        return (f"No white cells were found{besides}.",)
+        others = f", but {counted(nucleated, 'nucleated red cell')}" if nucleated else ""
+        return (f"No white cells were found{others}.",)
     if not has_classifier:
         return ("White cells were not classified: no classifier was used.",)
     return (
