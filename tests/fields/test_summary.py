@@ -100,6 +100,10 @@ def test_a_good_sample_has_no_caveat_and_an_empty_one_is_explained():
     assert summary().notes == ("There are no fields.",)
     assert summary((FIELD, [])).notes == ("No cells were found.",)
     assert summary((FIELD, [cell()] * 1000)).notes == ("No white cells were found.",)
+    nucleated = [cell()] * 1000 + [cell("WBC", "erythroblast")]
+    assert summary((FIELD, nucleated)).notes == (
+        "No white cells were found, but 1 nucleated red cell.",
+    )
     unclassified = [cell()] * 1000 + [cell("WBC")] * 60
     assert summary((FIELD, unclassified), classifier=None).notes == (
         "White cells were not classified: no classifier was used.",
