@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -212,11 +213,15 @@ class FieldAnalyzer:
             If the scale or the edge rule is invalid.
         """
         scale = given_scale(rbc_diameter=rbc_diameter, um_per_px=um_per_px)
-        is_none = classifier is None or classifier == "none"
+        names = [DEFAULT_MODEL, *([] if classifier in (None, "none") else [str(classifier)])]
+        with ThreadPoolExecutor() as pool:
+            opening = [pool.submit(Classifier.load, name, workers=1) for name in names]
+            finder = Detector.load(detector)
+        crops, *subtypes = (one.result() for one in opening)
         return cls(
-            Detector.load(detector),
-            Classifier.load(DEFAULT_MODEL, workers=1),
-            None if is_none else Classifier.load(str(classifier), workers=1),
+            finder,
+            crops,
+            subtypes[0] if subtypes else None,
             scale=scale,
             edges=check_rule(edges),
             workers=workers,

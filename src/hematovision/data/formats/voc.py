@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from xml.etree import ElementTree as ET
-from xml.sax.saxutils import escape
 
 from hematovision import safe_xml
 from hematovision.data.formats.annotations import (
@@ -153,11 +153,15 @@ def _text(value: object) -> str:
 
 def _element(tag: str, indent: str = "", level: int = 2, *, text: str = "", **children: str) -> str:
     """Return an element on its own lines: with text, or with `children` indented by `indent`."""
-    inner = escape(_valid(text))
+    inner = _escaped(text)
     if children:
-        lines = (f"{indent}<{name}>{escape(_valid(v))}</{name}>\n" for name, v in children.items())
+        lines = (f"{indent}<{name}>{_escaped(v)}</{name}>\n" for name, v in children.items())
         inner = f"\n{''.join(lines)}{' ' * level}"
     return f"{' ' * level}<{tag}>{inner}</{tag}>\n"
+
+
+def _escaped(text: str) -> str:
+    return escape(_valid(text), quote=False)
 
 
 def _valid(text: str) -> str:

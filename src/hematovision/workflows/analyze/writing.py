@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from hematovision import images
-from hematovision.data.formats.export import Export, open_export
 from hematovision.errors import ImageError
 from hematovision.fields.overlay import draw_cells
 from hematovision.fields.rows import CELL_SCHEMA, FIELD_SCHEMA, CellRow, FieldRow
@@ -22,6 +22,9 @@ from hematovision.workflows.analyze.options import AnalyzeOptions
 from hematovision.workflows.analyze.pixels import image_size, opened_pixels
 from hematovision.workflows.analyze.results import AnalyzedImage, Results
 from hematovision.workflows.classify import overlay_names
+
+if TYPE_CHECKING:
+    from hematovision.data.formats.export import Export
 
 __all__ = ["OVERLAYS", "remove_outputs", "write_overlays", "write_tables"]
 
@@ -71,9 +74,7 @@ def write_tables(
         cells = stack.enter_context(open_table(folder / f"cells{suffix}", CELL_SCHEMA))
         fields = stack.enter_context(open_table(folder / f"fields{suffix}", FIELD_SCHEMA))
         exports = [
-            stack.enter_context(
-                open_export(name, folder / name, images=names, subtypes=subtypes, model=model)
-            )
+            stack.enter_context(_export(name, folder, names, subtypes, model))
             for name in options.exports
         ]
         for done, image in enumerate(results.images(), 1):
@@ -83,6 +84,14 @@ def write_tables(
             for field, found in image.parts():
                 count(field, _written(found, cells, begun))
             progress(done, len(names), "Writing the tables")
+
+
+def _export(
+    name: str, folder: Path, images: Sequence[str], subtypes: Sequence[str], model: str
+) -> AbstractContextManager[Export]:
+    from hematovision.data.formats.export import open_export  # as in `options`
+
+    return open_export(name, folder / name, images=images, subtypes=subtypes, model=model)
 
 
 def _written(
