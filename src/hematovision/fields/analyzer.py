@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import BundleError, TooManyPixelsError
+from hematovision.errors import BundleError
 from hematovision.fields import quality
-from hematovision.fields.aperture import find_circle, visible_part
+from hematovision.fields.aperture import visible_part
 from hematovision.fields.checkpoint import CheckedFinder, Checkpoint, no_checkpoint
 from hematovision.fields.deciding import CellClassifier, ClassifiedCell
 from hematovision.fields.edges import Circle, EdgeRule, Edges, Frame, apply_edge_rule, check_rule
+from hematovision.fields.finding import FieldContext, FieldFinder, field_image, placed
 from hematovision.fields.rows import (
     ANALYSIS_SCHEMA,
     CELL_CLASSES,
@@ -32,30 +33,19 @@ from hematovision.fields.rows import (
     FieldRow,
     join_flags,
 )
-from hematovision.fields.scale import (
-    Scale,
-    Sighting,
-    diameters,
-    find_scale,
-    given_scale,
-)
+from hematovision.fields.scale import Scale, given_scale
 from hematovision.fields.tiles import FieldImage, detect
 from hematovision.images.geometry import check_rgb
 from hematovision.model.classifier import Classifier
 from hematovision.model.detector import CellFinder, Detections, Detector
-from hematovision.model.preprocessing import white_point
 from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL, DEFAULT_SUBTYPES
 from hematovision.model.session import reading_threads
 from hematovision.rows import Schema
 
-__all__ = ["FieldAnalyzer", "FieldContext", "Region"]
+__all__ = ["FieldAnalyzer", "Region"]
 
 _VERSION = 1
 """Raised when the same image and models yield other rows."""
-
-_REDONE = 0.08
-"""The field is analysed again if its red cells differ by more than this from the scale: a window of
-the field was measured, and the red cells of the whole field are more."""
 
 _EDGE = 1.4
 """A box this close to the border, in pixels at the detector's scale, touches it. In synthetic
@@ -65,15 +55,6 @@ _PIXELS_PER_THREAD = 2**23  # in memory at once, with those of all threads; two 
 
 _VIEW = 1024  # pixels of the longer side of the window in which focus and stain are measured
 _SAMPLE = 512  # and of the copy in which saturation is
-
-
-@dataclass(frozen=True)
-class FieldContext:
-    """What is measured once per image, or once per slide."""
-
-    white: tuple[float, float, float]  # the background, see `preprocessing.white_point`
-    scale: Scale
-    circle: Circle | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +151,7 @@ class FieldAnalyzer:
         self.finder, self.crops, self.subtypes = finder, crops, subtypes
         self._cells = CellClassifier(crops, subtypes, finder.min_confidence)
         self.scale, self.edges = scale, check_rule(edges)
+        self._fields = FieldFinder(finder, scale=scale, max_scaled_pixels=max_scaled_pixels)
         self.threads = max(1, workers or reading_threads())
         self.max_pixels, self.max_scaled_pixels = max_pixels, max_scaled_pixels
         self.budget = images.PixelBudget(max(2, self.threads) * _PIXELS_PER_THREAD)
@@ -239,6 +221,9 @@ class FieldAnalyzer:
         found = copy.copy(self)
         found.scale, found.edges = scale, check_rule(edges)
         found.finder, found._checkpoint = CheckedFinder(self.finder, checkpoint), checkpoint
+        found._fields = FieldFinder(
+            found.finder, scale=scale, max_scaled_pixels=self.max_scaled_pixels
+        )
         found._cells = CellClassifier(
             self.crops, self.subtypes, self.finder.min_confidence, checkpoint
         )
@@ -316,16 +301,16 @@ class FieldAnalyzer:
         self, pixels: NDArray[np.uint8], name: str, metadata: float | None
     ) -> list[AnalysisRow]:
         height, width = pixels.shape[:2]
-        context, sighting = self._measured([pixels], metadata)
-        field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
-        found, size, context = self._found(field, context, sighting, name)
+        context, sighting = self._fields.measure([pixels], metadata)
+        field = field_image(pixels, context)
+        found, size, context = self._fields.locate(field, context, sighting, name)
         area = Region((0, 0, width, height), frame=(0, 0, width, height))
         return self._rows(field, found, size, context, name, area)
 
     def prepare(
         self, samples: Sequence[NDArray[np.uint8]], *, metadata: float | None = None
     ) -> FieldContext:
-        """Measure the background and the scale of a slide on samples of it.
+        """Measure the background, the scale and the stain of a slide on samples of it.
 
         Parameters
         ----------
@@ -335,7 +320,8 @@ class FieldAnalyzer:
         metadata : float, optional
             Micrometres per pixel at that resolution, as the file states.
         """
-        return replace(self._measured(samples, metadata)[0], circle=None)
+        context, _ = self._fields.measure(samples, metadata)
+        return replace(context, circle=None, stain=self._fields.stain(samples, context))
 
     def grid(self, context: FieldContext) -> int:
         """Return the grid, in pixels as passed, on which the regions of a slide start and end.
@@ -365,7 +351,7 @@ class FieldAnalyzer:
             The slide in the rows.
         """
         check_rgb(pixels)
-        field = FieldImage(pixels, np.array(context.white, np.float32), context.circle)
+        field = field_image(pixels, context)
         step, multiple = self.grid(context), self.finder.multiple
         size = field.size(multiple / step)
         x0, y0 = (value // step * multiple for value in region.core[:2])
@@ -378,71 +364,6 @@ class FieldAnalyzer:
         """Return the row of a field that could not be read."""
         return AnalysisRow(FieldRow.unreadable(name, reason))
 
-    def _measured(
-        self, samples: Sequence[NDArray[np.uint8]], metadata: float | None
-    ) -> tuple[FieldContext, Sighting | None]:
-        circles = [find_circle(one) for one in samples]
-        points = [white_point(visible_part(*pair)) for pair in zip(samples, circles, strict=True)]
-        white = np.max(points, axis=0)
-        scale = self.scale or given_scale(metadata=metadata)
-        best: Sighting | None = None
-        if scale is None:
-            tried = [
-                find_scale(self.finder, FieldImage(one, white, circle))
-                for one, circle in zip(samples, circles, strict=True)
-            ]
-            scale, best = _agreed(tried)
-        r, g, b = map(float, white)
-        return FieldContext((r, g, b), scale, circles[0]), best
-
-    def _found(
-        self, field: FieldImage, context: FieldContext, sighting: Sighting | None, name: str
-    ) -> tuple[Detections, tuple[int, int], FieldContext]:
-        """Find the cells, and measure the scale again with all of them."""
-        if sighting and sighting.is_whole:
-            found, size = sighting.found, sighting.size
-        else:
-            size = self._size(field, context.scale.diameter, name)
-            found = detect(self.finder, field, size)
-        if context.scale.source != "red cells":
-            return found, size, context
-        measured = self._diameter(field, found, size)
-        if (
-            measured
-            and abs(measured * size[0] / field.width / self.finder.red_cell_px - 1) > _REDONE
-        ):
-            size = self._size(field, measured, name)
-            found = detect(self.finder, field, size)
-            measured = self._diameter(field, found, size)
-        if measured is None:
-            reds = found.labels == self.finder.classes.index("RBC")
-            unknown = context.scale if reds.any() else replace(context.scale, source="none")
-            return found, size, replace(context, scale=unknown)
-        return found, size, replace(context, scale=replace(context.scale, diameter=measured))
-
-    def _size(self, field: FieldImage, diameter: float, name: str) -> tuple[int, int]:
-        """Return the size of a field at the detector's scale.
-
-        Raises `TooManyPixelsError` if it is beyond the limit.
-        """
-        width, height = size = field.size(self.finder.red_cell_px / diameter)
-        limit = self.max_scaled_pixels
-        if limit is not None and width * height > limit:
-            raise TooManyPixelsError(
-                name,
-                f"its red cells are {diameter:.0f} pixels wide, so {field.width} x {field.height} "
-                f"pixels become {width} x {height} = {width * height:,} at the detector's scale; "
-                f"the limit is {limit:,}. Crop it, or use `hematovision analyze`.",
-            )
-        return size
-
-    def _diameter(
-        self, field: FieldImage, found: Detections, size: tuple[int, int]
-    ) -> float | None:
-        reds = found.boxes[found.labels == self.finder.classes.index("RBC")]
-        measured = diameters(field, reds, size, (0, 0, *size))
-        return float(np.median(measured)) * field.width / size[0] if len(measured) else None
-
     def _rows(
         self,
         field: FieldImage,
@@ -452,28 +373,22 @@ class FieldAnalyzer:
         name: str,
         region: Region,
     ) -> list[AnalysisRow]:
-        boxes = found.boxes * np.tile([field.width / size[0], field.height / size[1]], 2)
-        boxes = boxes.astype(np.float32)
+        boxes = placed(found, field, size)
         kept = _inside(boxes, region.core, context.circle)
         boxes, found = boxes[kept], found[kept]
         order = np.lexsort((boxes[:, 0], boxes[:, 1]))
         boxes, found = boxes[order], found[order]
         cells = self._cells.classify(
-            field.pixels, boxes, self._by_class(found), context.scale.diameter
+            field.pixels, boxes, self._fields.by_class(found), context.scale.diameter
         )
         edges = self._edges(boxes, context, region)
-        placed = boxes.astype(np.float64) * region.downsample + np.tile(region.origin, 2)
+        absolute = boxes.astype(np.float64) * region.downsample + np.tile(region.origin, 2)
         rows = [
             _row(name, cell, box, Edges(*flags))
-            for cell, box, flags in zip(cells, placed, zip(*edges, strict=True), strict=True)
+            for cell, box, flags in zip(cells, absolute, zip(*edges, strict=True), strict=True)
         ]
         summary = self._field(field, found, size, context, name, region, rows)
         return [AnalysisRow(summary), *map(AnalysisRow, rows)]
-
-    def _by_class(self, found: Detections) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """Return scores and labels in the order of `CELL_CLASSES`."""
-        order = [self.finder.classes.index(name) for name in CELL_CLASSES]
-        return found.scores[:, order], np.argsort(order)[found.labels]
 
     def _edges(self, boxes: NDArray[np.float32], context: FieldContext, region: Region) -> Edges:
         if region.frame is None:
@@ -501,7 +416,7 @@ class FieldAnalyzer:
         measured = self._quality(field, reds, size)
         scale = context.scale
         given = scale.source not in ("red cells", "none")
-        width = self._diameter(field, found, size) if given else None
+        width = self._fields.diameter(field, found, size) if given else None
         texts = quality.flags(
             measured,
             len(reds),
@@ -568,17 +483,6 @@ def _rounded(value: float | None, digits: int = 4) -> float | None:
 
 def _extent(core: tuple[int, int, int, int]) -> tuple[int, int]:
     return core[2] - core[0], core[3] - core[1]
-
-
-def _agreed(
-    found: Sequence[tuple[Scale, Sighting | None]],
-) -> tuple[Scale, Sighting | None]:
-    """Return the scale of most evidence; of several samples, the median of those that have one."""
-    seen = [(scale, sighting) for scale, sighting in found if sighting]
-    if len(found) == 1 or not seen:
-        return found[0]
-    diameter = float(np.median([scale.diameter for scale, _ in seen]))
-    return Scale(diameter, "red cells"), None
 
 
 def _inside(

@@ -27,9 +27,10 @@ from PIL import Image
 
 from hematovision import images
 from hematovision.errors import ImageError, NotAnImageError
-from hematovision.fields.analyzer import FieldAnalyzer, FieldContext
+from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.analyzer import Region as Placement
 from hematovision.fields.checkpoint import Checkpoint
+from hematovision.fields.finding import FieldContext
 from hematovision.fields.rows import SKIPPED, AnalysisRow, CellRow, FieldRow
 from hematovision.fields.scale import RED_CELL_UM
 from hematovision.fields.tiles import MARGIN
