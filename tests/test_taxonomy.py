@@ -3,10 +3,13 @@
 import pytest
 
 from hematovision.errors import TaxonomyError
+from hematovision.evaluation.comparison import CommonClasses
 from hematovision.taxonomy import (
+    FIVE_KINDS,
     PBC8,
     RBC_WBC_PLATELETS,
     TAXONOMIES,
+    WHITE_CELLS,
     Taxonomy,
     get_taxonomy,
     names_pbc8,
@@ -31,6 +34,27 @@ def test_every_spelling_and_its_plural_mean_their_class(taxonomy):
 def test_the_eight_classes_map_to_three():
     meant = [RBC_WBC_PLATELETS.find(label) for label in PBC8.classes]
     assert meant == ["WBC", "WBC", "RBC", *["WBC"] * 4, "Platelets"]
+
+
+def test_the_kinds_of_white_cells_are_those_of_pbc_without_platelets():
+    assert WHITE_CELLS.classes == PBC8.classes[:-1]
+    assert [PBC8.find(label) for label in WHITE_CELLS.classes] == list(WHITE_CELLS.classes)
+    assert WHITE_CELLS.find("platelet") is None
+
+
+def test_ig_and_erythroblasts_have_no_place_in_the_five_kinds_and_bands_are_neutrophils():
+    meant = {label: FIVE_KINDS.find(label) for label in WHITE_CELLS.classes}
+    assert [label for label, kind in meant.items() if kind is None] == ["erythroblast", "ig"]
+    assert all(kind == label for label, kind in meant.items() if kind)
+    assert FIVE_KINDS.find("Band neutrophils") == "neutrophil"
+
+
+def test_probabilities_of_white_cells_are_folded_to_five_kinds_and_the_rest():
+    common = CommonClasses.of(FIVE_KINDS, WHITE_CELLS)
+    assert common.taxonomy is FIVE_KINDS
+    assert common.classes == (*FIVE_KINDS.classes, "another class")
+    folded = common.fold([[0.1, 0.1, 0.2, 0.3, 0.1, 0.1, 0.1]], 1)
+    assert folded[0].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.1, 0.5])
 
 
 def test_a_spelling_of_two_classes_or_a_single_class_is_an_error():
@@ -58,7 +82,9 @@ def test_the_eight_of_pbc_are_recognised_only_by_their_names():
 
 def test_an_unknown_taxonomy_lists_those_known():
     assert get_taxonomy("pbc8") is PBC8
-    with pytest.raises(TaxonomyError, match=r"'x'.*rbc-wbc-platelets, pbc8, or folders"):
+    with pytest.raises(
+        TaxonomyError, match=r"'x'.*rbc-wbc-platelets, pbc8, white-cells, five-kinds, or folders"
+    ):
         get_taxonomy("x")
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from hematovision.errors import TaxonomyError
 
 __all__ = [
-    "FOLDERS", "PBC8", "RBC_WBC_PLATELETS", "TAXONOMIES", "Taxonomy", "get_taxonomy", "names_pbc8",
-    "normalise", "suggested_taxonomy",
+    "FIVE_KINDS", "FOLDERS", "PBC8", "RBC_WBC_PLATELETS", "TAXONOMIES", "WHITE_CELLS", "Taxonomy",
+    "get_taxonomy", "names_pbc8", "normalise", "suggested_taxonomy",
 ]  # fmt: skip
 
 FOLDERS = "folders"
@@ -193,6 +193,19 @@ def _pbc8_spellings(*labels: str) -> tuple[str, ...]:
     return tuple(name for label in labels for name in (label, *PBC8.aliases.get(label, ())))
 
 
+def _kinds(name: str, *labels: str) -> Taxonomy:
+    return Taxonomy(name, labels, {label: PBC8.aliases[label] for label in labels})
+
+
+FIVE_KINDS = _kinds("five-kinds", "basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
+"""The five kinds of a normal differential count."""
+
+WHITE_CELLS = _kinds(
+    "white-cells", "basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte",
+    "neutrophil",
+)  # fmt: skip
+"""The nucleated cells of a blood film by kind: the classes of `PBC8` without platelets."""
+
 _WORDS = Taxonomy(
     name="rbc-wbc-platelets",
     classes=("RBC", "WBC", "Platelets"),
@@ -215,7 +228,9 @@ RBC_WBC_PLATELETS = Taxonomy(
 )
 """Red cells, white cells and platelets; the eight classes of `PBC8` map to it by alias."""
 
-TAXONOMIES: Mapping[str, Taxonomy] = {t.name: t for t in (RBC_WBC_PLATELETS, PBC8)}
+TAXONOMIES: Mapping[str, Taxonomy] = {
+    t.name: t for t in (RBC_WBC_PLATELETS, PBC8, WHITE_CELLS, FIVE_KINDS)
+}
 
 
 def suggested_taxonomy(spellings: Iterable[str]) -> Taxonomy | None:

@@ -136,7 +136,7 @@ def test_a_class_name_that_is_not_text_is_an_error_that_can_be_printed(name):
 
 
 def test_an_unknown_taxonomy_and_an_unknown_class_are_named():
-    with pytest.raises(TaxonomyError, match=r"no taxonomy 'three'.*pbc8, or folders"):
+    with pytest.raises(TaxonomyError, match=r"no taxonomy 'three'.*five-kinds, or folders"):
         choose("RBC", "WBC", asked="three")
     with pytest.raises(TaxonomyError, match=r"'blast' \(7\) is not in the .*--taxonomy folders"):
         choose("RBC", "blast", asked="rbc-wbc-platelets")

@@ -40,7 +40,8 @@ TaxonomyOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The classes: folders (keep the names), rbc-wbc-platelets or pbc8. Default: "
+        help="The classes: folders (keep the names), rbc-wbc-platelets, pbc8, white-cells or "
+        "five-kinds. Default: "
         "folders, or rbc-wbc-platelets if all names are spellings of its classes or those of pbc8.",
     ),
 ]

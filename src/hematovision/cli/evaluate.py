@@ -85,7 +85,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Classes for the evaluation: rbc-wbc-platelets, pbc8, or folders (the folder "
+            help="Classes for the evaluation: rbc-wbc-platelets, pbc8, white-cells, five-kinds, "
+            "or folders (the folder "
             "names). Default: the classes of the model, or the folder names if they are coarser.",
         ),
     ] = None,
