@@ -9,7 +9,7 @@ from hematovision.errors import TooManyPixelsError
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.finding import FieldFinder
 from hematovision.fields.scale import Scale
-from hematovision.images.stain import recoloured
+from hematovision.images.stain import measure_stain, recoloured
 from hematovision.model.detector import Detector
 
 
@@ -68,14 +68,15 @@ def test_the_stain_of_a_slide_is_the_median_of_its_samples():
 
 def test_fields_of_two_labs_have_one_stain_after_recolouring(real_data):
     finder = FieldFinder(Detector.load())
-    paths = [
-        real_data / "bccd" / "JPEGImages" / "BloodImage_00017.jpg",
-        real_data / "pbc" / "train" / "neutrophil",
-    ]
-    paths[1] = sorted(paths[1].iterdir())[0]
-    first, second = (images.read(path) for path in paths)
-    own, other = (finder.find(pixels, "a").context.stain for pixels in (first, second))
-    before = np.abs(np.subtract(own.red_cell, other.red_cell)).max()
-    changed = finder.find(recoloured(first, own, other), "a").context.stain
-    assert before > 10
-    assert np.abs(np.subtract(changed.red_cell, other.red_cell)).max() < 4
+    pbc = sorted((real_data / "pbc" / "train" / "neutrophil").iterdir())[0]
+    bccd = images.read(real_data / "bccd" / "JPEGImages" / "BloodImage_00017.jpg")
+    target = finder.find(images.read(pbc), "pbc").context.stain
+    found = finder.find(bccd, "bccd")
+    own = found.context.stain
+    assert np.abs(np.subtract(own.red_cell, target.red_cell)).max() > 10
+    changed = recoloured(bccd, own, target)
+    same = measure_stain(changed, target.background, found.boxes[found.labels == 0])
+    assert same.red_cell == pytest.approx(target.red_cell, abs=1)
+    again = finder.find(changed, "bccd").context.stain  # of the cells found in the new colours
+    assert again.background == pytest.approx(target.background, abs=1)
+    assert again.red_cell == pytest.approx(target.red_cell, abs=6)
