@@ -9,7 +9,7 @@ from scipy import stats
 from hematovision.evaluation.agreement import (
     Line,
     bland_altman,
-    counting_sd,
+    counting_limit,
     deming,
     kappa,
     passing_bablok,
@@ -111,12 +111,17 @@ def test_deming_with_equal_errors_is_the_first_principal_axis():
     assert line.intercept == pytest.approx(y.mean() - line.slope * x.mean())
 
 
-def test_two_counts_of_a_hundred_cells_differ_by_seven_points():
-    assert 100 * counting_sd([0.5], 100) == pytest.approx(7.07, abs=0.005)
-    assert counting_sd([0.5, 0.0], 100) == pytest.approx(0.05)
+def test_the_limit_of_two_counts_is_1_96_standard_deviations_of_their_difference():
+    # Half of 100 cells: a standard deviation of 5 points, 7.07 for the difference of two counts.
+    assert 100 * counting_limit([0.5], 100) == pytest.approx(13.86, abs=0.005)
+    assert counting_limit([0.5, 0.0], 100) == pytest.approx(1.96 * 0.05, rel=1e-4)
     rng = np.random.default_rng(0)
     counted = rng.binomial(200, 0.3, (2, 20_000)) / 200
-    assert counting_sd([0.3], 200) == pytest.approx(np.std(counted[1] - counted[0]), rel=0.02)
+    found = counting_limit([0.3], 200)
+    assert found == pytest.approx(1.96 * np.std(counted[1] - counted[0]), rel=0.02)
+    extra = rng.poisson(200 * 0.3, (2, 20_000)) / 200
+    found = counting_limit([0.3], 200, additional=True)
+    assert found == pytest.approx(1.96 * np.std(extra[1] - extra[0]), rel=0.02)
 
 
 def test_inputs_must_fit_together():

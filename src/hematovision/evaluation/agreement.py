@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from hematovision.intervals import LEVEL
 
 __all__ = [
-    "Limits", "Line", "bland_altman", "counting_sd", "deming", "kappa", "passing_bablok", "pearson",
-    "spearman",
+    "Limits", "Line", "bland_altman", "counting_limit", "deming", "kappa", "passing_bablok",
+    "pearson", "spearman",
 ]  # fmt: skip
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -156,28 +156,38 @@ def kappa(confusion: ArrayLike) -> float | None:
     return None if chance >= 1 else (float(np.trace(counts)) / n - chance) / (1 - chance)
 
 
-def counting_sd(fractions: ArrayLike, n: int) -> float:
-    """Return the standard deviation of the difference of two perfect counts of `n` cells each.
+def counting_limit(fractions: ArrayLike, n: int, *, additional: bool = False) -> float:
+    """Return the limit of agreement of two counts without errors, of `n` cells each.
 
     A count of `n` cells is binomial, with variance ``p (1 - p) / n``, and two independent counts
     differ with twice that (Rümke 1979, "The statistically expected variability in differential
     leukocyte counting", in Koepke, "Differential Leukocyte Counting", College of American
-    Pathologists). Over patients with different fractions, variances are averaged.
+    Pathologists). Over patients with different fractions, variances are averaged. The limits are
+    the result to either side of 0.
 
     Parameters
     ----------
     fractions : array_like of float, shape (P,)
-        The true fraction of the kind in each patient, in [0, 1].
+        The true fraction of the kind in each patient: its cells per cell counted.
     n : int
         Cells of each count.
+    additional : bool
+        The cells are counted in addition to the `n`, as nucleated red cells are: they are Poisson,
+        with variance ``p / n``.
+
+    Returns
+    -------
+    float
+        In the unit of `fractions`.
 
     Examples
     --------
-    >>> round(100 * counting_sd([0.5], 100), 2)
-    7.07
+    >>> round(100 * counting_limit([0.5], 100), 1)
+    13.9
     """
     p = np.asarray(fractions, np.float64)
-    return math.sqrt(2 * float(np.mean(p * (1 - p))) / n)
+    variance = p if additional else p * (1 - p)
+    return _Z * math.sqrt(2 * float(np.mean(variance)) / n)
 
 
 def _pair(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
