@@ -66,17 +66,21 @@ def test_the_stain_of_a_slide_is_the_median_of_its_samples():
     assert analyzer.prepare([blank]).stain is None
 
 
-def test_fields_of_two_labs_have_one_stain_after_recolouring(real_data):
+def test_recolouring_halves_what_the_stains_of_two_labs_differ_by(real_data):
     finder = FieldFinder(Detector.load())
     pbc = sorted((real_data / "pbc" / "train" / "neutrophil").iterdir())[0]
     bccd = images.read(real_data / "bccd" / "JPEGImages" / "BloodImage_00017.jpg")
     target = finder.find(images.read(pbc), "pbc").context.stain
     found = finder.find(bccd, "bccd")
     own = found.context.stain
-    assert np.abs(np.subtract(own.red_cell, target.red_cell)).max() > 10
     changed = recoloured(bccd, own, target)
     same = measure_stain(changed, target.background, found.boxes[found.labels == 0])
-    assert same.red_cell == pytest.approx(target.red_cell, abs=1)
+    before, after, goal = (density(one) for one in (own, same, target))
+    np.testing.assert_allclose(np.log(after / goal), np.log(before / goal) / 2, atol=0.03)
     again = finder.find(changed, "bccd").context.stain  # of the cells found in the new colours
     assert again.background == pytest.approx(target.background, abs=1)
-    assert again.red_cell == pytest.approx(target.red_cell, abs=6)
+    assert again.red_cell == pytest.approx(same.red_cell, abs=6)
+
+
+def density(stain):
+    return np.log(np.array(stain.background) / np.array(stain.red_cell))

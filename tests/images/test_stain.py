@@ -38,25 +38,35 @@ def test_two_red_cells_are_too_few():
     assert measure_stain(image, OWN.background, np.zeros((0, 4), np.float32)) is None
 
 
-def test_background_and_red_cell_get_the_colours_of_the_target():
-    image = np.array([[OWN.background, OWN.red_cell]]).astype(np.uint8)
-    found = recoloured(image, OWN, TARGET)
-    assert found.tolist() == [[list(TARGET.background), list(TARGET.red_cell)]]
+def density(level, background):
+    return np.log(np.array(background) / np.array(level))
 
 
-def test_values_between_follow_a_straight_line_and_beyond_it_are_clipped():
-    own = Stain((200.0,) * 3, (100.0,) * 3)
-    target = Stain((220.0,) * 3, (60.0,) * 3)
-    levels = np.repeat(np.array([[0, 50, 150, 230]], np.uint8)[..., None], 3, axis=2)
-    assert recoloured(levels, own, target)[0, :, 0].tolist() == [0, 0, 140, 255]
+def test_the_background_gets_the_colour_of_the_target():
+    image = np.array([[OWN.background]]).astype(np.uint8)
+    assert recoloured(image, OWN, TARGET).tolist() == [[list(TARGET.background)]]
 
 
-def test_slopes_are_limited_and_a_channel_without_contrast_is_shifted():
-    own = Stain((200.0, 200.0, 200.0), (190.0, 20.0, 193.0))
-    target = Stain((200.0, 200.0, 210.0), (100.0, 180.0, 100.0))
-    image = np.full((1, 1, 3), 180, np.uint8)
-    # 10 of contrast would become 100, at most 25; 180 would become 20, at least 72; 7 is too little
-    assert recoloured(image, own, target)[0, 0].tolist() == [150, 192, 190]
+def test_a_red_cell_gets_half_way_to_the_density_of_the_target():
+    own, target = Stain((200.0,) * 3, (100.0,) * 3), Stain((240.0,) * 3, (60.0,) * 3)
+    red = recoloured(np.full((1, 1, 3), 100, np.uint8), own, target)[0, 0, 0]
+    between = np.sqrt(density(100, 200) * density(60, 240))
+    assert density(red, 240) == pytest.approx(between, abs=0.01)
+
+
+def test_darker_pixels_stay_darker():
+    levels = np.repeat(np.arange(0, 256, 5, np.uint8)[None, :, None], 3, axis=2)
+    found = recoloured(levels, OWN, TARGET)[0].astype(int)
+    assert (np.diff(found, axis=0) >= 0).all()
+    assert (found[0] < 20).all()
+
+
+def test_gains_are_limited_and_a_channel_without_density_keeps_its_own():
+    own = Stain((200.0, 200.0, 200.0), (190.0, 20.0, 199.0))
+    target = Stain((200.0, 200.0, 210.0), (20.0, 190.0, 100.0))
+    image = np.full((1, 1, 3), 100, np.uint8)
+    # Densities are doubled, halved, and unchanged on another background.
+    assert recoloured(image, own, target)[0, 0].tolist() == [50, 141, 105]
 
 
 def test_an_image_of_the_target_stain_does_not_change():

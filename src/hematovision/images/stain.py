@@ -1,8 +1,9 @@
 """The stain of a field, measured on its background and its red cells, and changed to another.
 
 Labs differ in dye, buffer, lamp, filter and camera. Every field shows its background and red cells,
-whose haemoglobin takes up eosin alike in nearly all patients. A straight line per channel through
-these two colours makes fields of different labs comparable: the red cell is the colour chart.
+whose haemoglobin takes up eosin alike in nearly all patients. Changing the optical densities of each
+channel by these two colours makes fields of different labs comparable: the red cell is the colour
+chart.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ _GRID, _REACH = 9, 0.8
 """Each red cell is sampled at the points of a grid this wide, within an ellipse that covers this
 share of its box: without its rim, with its pale centre."""
 
-_LEAST_CONTRAST = 8.0
-"""Grey levels between background and red cells; a channel with less carries no information."""
+_SHARE = 0.5
+"""The exponent of the gains. Red cells differ in thickness within a lab, so half of the difference
+(in the logarithm) is ascribed to the stain."""
 
-_GAINS = (0.4, 2.5)
-"""Range of the slopes: beyond it, a line would amplify noise and JPEG artefacts."""
+_GAINS = (0.5, 2.0)
+_LEAST_DENSITY = 0.02
+"""The range of the gains, and the density from which on a channel has one."""
 
 
 @dataclass(frozen=True)
@@ -95,23 +98,26 @@ def median_stain(stains: Sequence[Stain]) -> Stain | None:
 
 
 def recoloured(pixels: NDArray[np.uint8], stain: Stain, target: Stain) -> NDArray[np.uint8]:
-    """Change the stain of an image, (H, W, 3) uint8, from `stain` to `target`.
+    """Change the stain of an image, (H, W, 3) uint8, from `stain` towards `target`.
 
-    In each channel the straight line is used that maps the background to the background and the red
-    cell to the red cell, with a slope from 0.4 to 2.5; values beyond 0 and 255 are clipped. A
-    channel in which background and red cells differ by under 8 grey levels is shifted only.
+    In each channel the optical density, relative to the background, is multiplied: dyes are
+    additive in it (Beer-Lambert law), and the background stays what it is. The gain is the square
+    root of the ratio of the red cells' densities, 0.5 to 2; then the background becomes that of
+    `target`. A channel in which red cells have a density under 0.02 keeps its densities.
     """
-    levels = np.arange(256.0)
     tables = [
-        np.rint((end + (levels - begin) * _slope(begin - red, end - goal)).clip(0, 255))
-        for begin, red, end, goal in zip(
+        _table(*colours)
+        for colours in zip(
             stain.background, stain.red_cell, target.background, target.red_cell, strict=True
         )
     ]
-    return np.stack([t.astype(np.uint8)[pixels[..., c]] for c, t in enumerate(tables)], axis=-1)
+    return np.stack([table[pixels[..., c]] for c, table in enumerate(tables)], axis=-1)
 
 
-def _slope(contrast: float, wanted: float) -> float:
-    if contrast < _LEAST_CONTRAST:
-        return 1.0
-    return min(max(wanted / contrast, _GAINS[0]), _GAINS[1])
+def _table(begin: float, red: float, end: float, goal: float) -> NDArray[np.uint8]:
+    begin, end = max(begin, 1.0), max(end, 1.0)
+    own, wanted = (math.log(a / max(b, 1.0)) for a, b in ((begin, red), (end, goal)))
+    usable = min(own, wanted) >= _LEAST_DENSITY
+    gain = min(max((wanted / own) ** _SHARE, _GAINS[0]), _GAINS[1]) if usable else 1.0
+    levels = np.arange(256.0)
+    return np.rint((end * (levels / begin) ** gain).clip(0, 255)).astype(np.uint8)
