@@ -53,6 +53,8 @@ class Stage:
         As in Szegedy et al. 2016, arXiv:1512.00567.
     frozen_norm : bool
         Whether BatchNorm keeps its statistics; its scale and offset are trained anyway.
+    frozen_blocks : int
+        The first layer and so many blocks keep their weights.
     """
 
     steps: int
@@ -62,6 +64,7 @@ class Stage:
     averaging: float = 0.99
     label_smoothing: float = 0.05
     frozen_norm: bool = True
+    frozen_blocks: int = 0
 
 
 @dataclass
@@ -159,6 +162,13 @@ def _unchanged(batch: Batch) -> Batch:
     return batch
 
 
+def _targets(labels: torch.Tensor, n_classes: int, smoothing: float) -> torch.Tensor:
+    """Return smoothed probabilities (N, C); all alike for images of no class, label -1."""
+    known = (labels >= 0).float()[:, None] * (1.0 - smoothing)
+    certain = functional.one_hot(labels.clamp(min=0), n_classes).float()
+    return known * certain + (1.0 - known) / n_classes
+
+
 class Training:
     """Optimiser, schedule and average of one stage."""
 
@@ -166,8 +176,11 @@ class Training:
         self.state, self.names, self.stage = state, names, stage
         backbone = state.net["backbone"]
         assert isinstance(backbone, MobileNetV2)
+        if stage.frozen_blocks:
+            backbone.freeze(stage.frozen_blocks)
+        moving = [p for p in backbone.parameters() if p.requires_grad]
         groups = [
-            {"params": list(backbone.parameters()), "speed": 1.0},
+            {"params": moving, "speed": 1.0},
             {
                 "params": [p for n in names for p in state.net[n].parameters()],
                 "speed": _HEADS_FASTER,
@@ -225,12 +238,8 @@ class Training:
             mine = tasks == number
             if mine.any():
                 logits = self.state.net[name](features[mine])
-                loss = functional.cross_entropy(
-                    logits,
-                    labels[mine],
-                    label_smoothing=self.stage.label_smoothing,
-                    reduction="sum",
-                )
+                goal = _targets(labels[mine], logits.shape[1], self.stage.label_smoothing)
+                loss = functional.cross_entropy(logits, goal, reduction="sum")
                 total = total + loss / len(labels)
         return total
 

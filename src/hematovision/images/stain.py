@@ -1,9 +1,8 @@
 """The stain of a field, measured on its background and its red cells, and changed to another.
 
 Labs differ in dye, buffer, lamp, filter and camera. Every field shows its background and red cells,
-whose haemoglobin takes up eosin alike in nearly all patients. Changing the optical densities of each
-channel by these two colours makes fields of different labs comparable: the red cell is the colour
-chart.
+whose haemoglobin takes up eosin alike in nearly all patients. Matching these two colours makes
+fields of different labs comparable: the red cell is the colour chart.
 """
 
 from __future__ import annotations
@@ -120,4 +119,5 @@ def _table(begin: float, red: float, end: float, goal: float) -> NDArray[np.uint
     usable = min(own, wanted) >= _LEAST_DENSITY
     gain = min(max((wanted / own) ** _SHARE, _GAINS[0]), _GAINS[1]) if usable else 1.0
     levels = np.arange(256.0)
-    return np.rint((end * (levels / begin) ** gain).clip(0, 255)).astype(np.uint8)
+    values = np.rint((end * (levels / begin) ** gain).clip(0, 255))
+    return np.asarray(values, np.uint8)
