@@ -10,8 +10,13 @@ method, the bars and their source. The seeds of a laboratory are models of the s
 are shared out among them.
 
 Three rows per kind: cells sent for review left out of the differential; the same cells classified
-by a person; and, for comparison, a second count without errors of other cells of the patients: bars
-that it misses are out of reach at this number of cells.
+by a person; and, for comparison, a second count without errors of other cells of the patients: its
+intervals show how far a single study is off by counting alone. The first two compare with the true
+kinds of the same cells, so their scatter is that of the errors only. "Limit by counting" is the
+limit of agreement of two counts without errors.
+
+Estimates are medians of 25 studies, and the bars are applied to them; an interval that reaches
+beyond a bar means that one study may miss it.
 
 All results, also correlations and the lines of Passing and Bablok, are written to
 WORK/white-cells/differential.json.

@@ -19,7 +19,7 @@ comparisons are made with the true kinds of all cells of the patient:
 - ``unclassified``: cells sent for review are left out of the differential;
 - ``resolved``: a person gives them their true kind;
 - ``recount``: no classifier, but a second count, without errors, of as many other cells of the
-  patient. It shows what counting alone does to each result.
+  patient. Its intervals show how far a single study is off by counting alone.
 
 Each estimate is the median of `STUDIES` such studies. Intervals are percentiles of studies of
 resampled units: units resampled with replacement, other patients, other cells. They are those of

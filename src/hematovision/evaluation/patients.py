@@ -34,9 +34,9 @@ REFERENCE_PERCENT: Mapping[str, tuple[float, float]] = {
 }
 """Reference intervals of adults, in percent of white cells.
 
-Van Leeuwen & Bladh, "Davis's Comprehensive Manual of Laboratory and Diagnostic Tests", complete
-blood count, white cell count and differential: 11 years to older adult; immature granulocytes from
-10 years on. Adults have no nucleated red cells in the blood.
+"Davis's Lab & Diagnostic Tests" (F. A. Davis), "Complete Blood Count, WBC Count and Differential":
+11 years to older adult; immature granulocytes from 10 years on. That the blood of adults has no
+nucleated red cells is not from there.
 """
 
 ABNORMAL_PERCENT: Mapping[str, tuple[float, float]] = {
