@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -131,6 +131,7 @@ def test_inputs_must_fit_together():
         deming([1, 2], [1, 2], error_ratio=0)
 
 
+@settings(deadline=None)
 @given(percentages)
 def test_rank_correlation_is_that_of_scipy(pair):
     x, y = pair
@@ -141,6 +142,7 @@ def test_rank_correlation_is_that_of_scipy(pair):
         assert found is None
 
 
+@settings(deadline=None)
 @given(percentages)
 def test_equal_methods_agree_perfectly(pair):
     x = pair[0]
@@ -153,11 +155,14 @@ def test_equal_methods_agree_perfectly(pair):
         assert line.intercept == pytest.approx(0.0, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(percentages)
 def test_passing_bablok_does_not_depend_on_which_method_is_the_reference(pair):
-    x, y = pair[0], pair[0] * 2 + pair[1] / 10
+    x, y = pair[0], pair[0] * 20 + pair[1]
     line, back = passing_bablok(x, y), passing_bablok(y, x)
-    pairs = len(x) * (len(x) - 1) // 2
-    distinct = len(set(zip(x, y, strict=True))) == len(x)
-    if line and back and distinct and pairs % 2:  # one slope in the middle
+    i, j = np.triu_indices(len(x), 1)
+    run, rise = x[j] - x[i], y[j] - y[i]
+    counted = ((run != 0) | (rise != 0)) & (rise != -run)
+    # With an even number, the mean of two slopes is not the inverse of the mean of their inverses.
+    if line and back and counted.sum() % 2:
         assert line.slope * back.slope == pytest.approx(1.0)
