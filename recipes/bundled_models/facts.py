@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hematovision.reporting.card import INTENDED_USE, Statements
 
-__all__ = ["CELLS", "PBC8"]
+__all__ = ["CELLS", "PBC8", "WHITE_CELLS"]
 
 _PBC_SOURCE = (
     "taken with the CellaVision DM96 analyser at the Core Laboratory of the Hospital Clinic of "
@@ -57,6 +57,16 @@ _CODE_LICENCES = (
     ),
 )
 _PBC_LICENCE = "Images of PBC (Acevedo et al. 2020): CC BY 4.0."
+_NOT_AMONG_THE_KINDS = (
+    "Not for: finding leukaemia, or distinguishing diseased from healthy blood. Blasts, atypical "
+    "lymphocytes, smudge cells, parasites and other abnormal forms are not among the classes. They "
+    "should be sent for review, but not all are: some are accepted as a normal kind. A count "
+    "without blasts does not mean that there are none."
+)
+_MAGNIFIED_OTHERWISE = (
+    "Not for: images of single cells without red cells around them, unless you have evaluated it "
+    "on such images; without red cells the model has no scale and no stain."
+)
 
 CELLS = Statements(
     intended_use=(*INTENDED_USE, _HEALTHY, _NO_ADAPTED_USE),
@@ -240,3 +250,197 @@ PBC8 = Statements(
     licences=(*_CODE_LICENCES, _PBC_LICENCE),
 )
 """Of `pbc8`."""
+
+WHITE_CELLS = Statements(
+    intended_use=(
+        *INTENDED_USE,
+        _NOT_AMONG_THE_KINDS,
+        _MAGNIFIED_OTHERWISE,
+        _NO_ADAPTED_USE,
+    ),
+    sources=(
+        _PUBLIC,
+        f"pbc: images of single cells, 360x363 pixels, {_PBC_SOURCE}",
+        (
+            "raabin: 2,593 images of single cells of Raabin-WBC, 575x575 pixels reduced to 400, "
+            "from 58 slides or dates; Tehran, Giemsa stain, two microscopes, two cameras "
+            "(Kouzehkanan et al. 2022)."
+        ),
+        (
+            "bccd: 334 white cells in the fields of 640x480 pixels of Shenggan/BCCD_Dataset, with "
+            "the kinds that apple2373/BCCD publishes for them. Laboratory, stain, camera: not "
+            "reported."
+        ),
+        (
+            "krd: 600 fields of 512x512 pixels of KRD-WBC, one labelled white cell in each; Erbil. "
+            "Stain and camera: not known to this project."
+        ),
+        (
+            "The backbone was trained with the head on the training splits of these four "
+            "laboratories, from ImageNet weights; see recipes/white_cells. It has not seen the "
+            "other sets of this project."
+        ),
+    ),
+    eligibility=(
+        f"pbc: {_PBC_PEOPLE}",
+        "raabin: normal peripheral blood (Kouzehkanan et al. 2022).",
+        "bccd: not reported. krd: not known to this project.",
+    ),
+    preparation=(
+        (
+            "Each cell was cut out around the centre of its box, in a square as wide as 2.8 "
+            "red-cell diameters. pbc and raabin have no boxes here: the white cell nearest to the "
+            "image's middle is the labelled one; without any near it, the middle was the centre."
+        ),
+        (
+            "Boxes of pbc and raabin, and the red cells of all images, are those found by the "
+            "detector `blood-fields`, which was trained on images of all four laboratories. The "
+            "diameter is that of the image's median red cell; every image has some."
+        ),
+        (
+            "Each image was recoloured towards a reference stain, by its background and its median "
+            "red cell: in each channel, half of the difference in the logarithm of the optical "
+            "density. The stain of four images could not be measured; they keep their colours."
+        ),
+    ),
+    selection=(
+        (
+            "Of pbc, all images of the seven kinds that this project has; of bccd and krd, all "
+            "white cells with a kind. How the 2,593 cells of Raabin-WBC were chosen: not known to "
+            "this project. The kinds are not as frequent as in blood."
+        ),
+        (
+            "In training, 45% of the cells were of pbc, 33% of raabin, 12% of bccd and 10% of krd; "
+            "within a laboratory, each kind was sampled in proportion to the square root of its "
+            "count."
+        ),
+        (
+            "Of the training images, 15% were of no class, and the network was trained to prefer "
+            "none for them: platelets of pbc and bccd, lymphocytes enlarged to the size of blasts, "
+            "cells torn apart, halves of two cells, and places without a white cell. No image of a "
+            "real blast, atypical lymphocyte or smudge cell was used."
+        ),
+        (
+            "The novelty score uses at most 120 training cells of each kind of each laboratory, "
+            "sampled with seed 0, and 728 images of no class."
+        ),
+    ),
+    definitions=(
+        (
+            "The kinds are those of the sets: basophil, eosinophil, lymphocyte, monocyte and "
+            "neutrophil in all four, erythroblast and ig in pbc only."
+        ),
+        (
+            "ig are immature granulocytes: promyelocytes, myelocytes and metamyelocytes. Band and "
+            "segmented neutrophils are one class, neutrophil. Whether bccd, raabin and krd call "
+            "younger granulocytes neutrophils: not known to this project."
+        ),
+        (
+            "erythroblast is a nucleated red cell. It is no white cell, but the detector of fields "
+            "finds it as one."
+        ),
+    ),
+    deidentification=(_IDENTIFIERS,),
+    missing=(
+        _PATIENTS,
+        (
+            "erythroblast and ig come from one laboratory, so nothing is known about their recall "
+            "in others."
+        ),
+        (
+            "Basophils are few: 2 in bccd, 20 in krd (close-ups through other optics), and 212 in "
+            "raabin, of four dates with a greenish background, which a network can use instead of "
+            "the cell. krd has 11 eosinophils and 39 monocytes, bccd 20 monocytes."
+        ),
+        "38 of bccd's 372 boxed white cells have no kind and are not used.",
+    ),
+    truth=(
+        (
+            "pbc, raabin, krd: the kind under which the set's authors published the cell. "
+            f"{_UNCHANGED}"
+        ),
+        (
+            "bccd: the kind in apple2373/BCCD, which names a set on Kaggle "
+            "(paultimothymooney/blood-cells) as the source of its labels; matched to the boxes of "
+            "Shenggan/BCCD_Dataset by their pixels. In training only cells on which a "
+            "reader agreed were used (see the known label errors); validation and test have the "
+            "published kinds of all cells."
+        ),
+    ),
+    rationale=(_RATIONALE,),
+    annotators=(
+        (
+            "pbc: expert clinical pathologists of the Hospital Clinic of Barcelona (Acevedo et al. "
+            "2020); how many saw each cell: not known to this project."
+        ),
+        "raabin: experts, each label given twice (Kouzehkanan et al. 2022).",
+        "bccd: number and qualifications not reported. krd: not known to this project.",
+    ),
+    tools=("Not known to this project.",),
+    variability=(
+        "Between the two labels of raabin's cells, and for pbc and krd: not known to this project.",
+        (
+            "bccd: a reader, who is no haematologist, agrees with 272 of 334 labels; see the known "
+            "label errors."
+        ),
+    ),
+    label_errors=(
+        (
+            "bccd: a reader, who is no haematologist, looked at all 334 labelled cells in random "
+            "order without seeing the labels (recipes/white_cells/bccd_kinds.csv). For 272 cells "
+            "the reader saw the published kind, for 34 another, and for 28 no kind with certainty."
+        ),
+        (
+            'bccd: of 81 "eosinophils" 38 were eosinophils to this reader, 31 neutrophils and 12 '
+            "uncertain; of 200 neutrophils 188, of 31 lymphocytes all, of 20 monocytes 14 and of 2 "
+            "basophils 1 had the published kind. No expert has decided between them. The metrics "
+            "of bccd count the published kinds as true."
+        ),
+        "krd: some eosinophils and monocytes are arguable.",
+        "pbc, raabin: not checked.",
+    ),
+    sample_size=(
+        (
+            "Not calculated: all labelled cells of the sets were used. Where there are few, "
+            "intervals are wide: the test splits have 1 basophil and 3 monocytes of bccd, 2 "
+            "eosinophils, 4 basophils and 8 monocytes of krd."
+        ),
+    ),
+    assignment=(
+        (
+            "pbc: the folder pbc/val, 560 images of the seven kinds, is the test split. pbc/train "
+            "is divided 90/10 into training and validation by image, seed 0."
+        ),
+        (
+            "raabin: 70/10/20 by slide, seed 0; the basophils by date, two in training, one each "
+            "in validation and test."
+        ),
+        (
+            "bccd: its authors' lists of fields. Ten pairs of fields show the same cells, one in "
+            "test and the other in training or validation."
+        ),
+        "krd: 70/10/20 by field, kind by kind, seed 0.",
+        (
+            "Calibration and review thresholds are set on predictions for laboratories that were "
+            "left out: for each of the four, a model trained without it classifies all its cells "
+            "of the five common kinds, those of its test split among them."
+        ),
+        (
+            "The recipe's settings were chosen by results for single laboratories left out, bccd "
+            "and raabin above all, on cells of all their splits (recipes/white_cells/README.md)."
+        ),
+        (
+            "Training and test come from the same laboratories. For other laboratories expect the "
+            "results with each laboratory left out (benchmarks/white_cells_across_labs.py)."
+        ),
+    ),
+    licences=(
+        *_CODE_LICENCES,
+        (
+            "Images of BCCD: MIT. Kinds of apple2373/BCCD: its description states no licence. "
+            "Images of Raabin-WBC: free to use with citation."
+        ),
+        f"{_PBC_LICENCE} Images of KRD-WBC: CC BY 4.0.",
+    ),
+)
+"""Of `white-cells`."""
