@@ -103,10 +103,11 @@ bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of doc
 	$(PY) -m benchmarks.resume
 
 .PHONY: cross-lab
-cross-lab: $(VENV)/ready-dev ## evaluate the default model in labs it has never seen (hours)
+cross-lab: $(VENV)/ready-dev ## evaluate the models' recipes in labs they have never seen (hours)
 	$(PIP) install --quiet --no-deps --require-hashes -r recipes/hematology_backbone/requirements.txt
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m benchmarks.cross_lab --data "$(DATA)" --work runs/recipes
+	$(KEEP_MEMORY) $(PY) -m benchmarks.white_cells_across_labs --data "$(DATA)" --work runs/recipes
 
 .PHONY: backbone
 backbone: $(VENV)/ready-dev ## train the shipped weights from real images (hours)
@@ -134,6 +135,13 @@ detector: $(VENV)/ready-dev ## train the detector of blood cells in fields (an h
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m recipes.field_detector.recipe --data "$(DATA)" --work runs/recipes
 	$(PY) -m recipes.field_detector.bundle --data "$(DATA)" --work runs/recipes
+
+.PHONY: white-cells
+white-cells: $(VENV)/ready-dev ## train the classifier of white cells by kind (hours)
+	$(PIP) install --quiet --no-deps --require-hashes -r recipes/hematology_backbone/requirements.txt
+	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
+	$(KEEP_MEMORY) $(PY) -m recipes.white_cells.recipe --data "$(DATA)" --work runs/recipes
+	$(KEEP_MEMORY) $(PY) -m recipes.white_cells.bundle --data "$(DATA)" --work runs/recipes
 
 .PHONY: pins
 pins: ## compile the requirement files from pyproject.toml
