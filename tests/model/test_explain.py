@@ -15,6 +15,7 @@ from hematovision.model.explain import (
     grad_cam,
     hottest_point,
     logit_slopes,
+    placed,
     upsample,
 )
 from hematovision.model.head import Head
@@ -134,6 +135,23 @@ def hot_at(row: int, column: int) -> np.ndarray:
 @pytest.fixture
 def pink() -> np.ndarray:
     return np.full((300, 360, 3), (230, 190, 200), np.uint8)
+
+
+def test_the_map_of_a_part_has_its_peak_at_the_same_place_of_the_whole():
+    attention = np.zeros((8, 8), np.float32)
+    attention[2, 5] = 1
+    whole = placed(attention, (100, 40, 200, 140), (200, 400))
+    x, y = hottest_point(attention)
+    seen = hottest_point(whole)
+    assert (seen[0] * 400, seen[1] * 200) == pytest.approx((100 + 100 * x, 40 + 100 * y), abs=4)
+    columns = (np.arange(64) + 0.5) / 64 * 400
+    assert whole[:, (columns < 100) | (columns > 200)].max() == 0
+
+
+def test_a_part_beyond_the_image_is_cut_off():
+    whole = placed(np.ones((8, 8), np.float32), (-50, -50, 50, 50), (100, 100))
+    assert whole[:30, :30].min() == pytest.approx(1)
+    assert whole[34:].max() == whole[:, 34:].max() == 0
 
 
 def test_colours_increase_in_lightness():

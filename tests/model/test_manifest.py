@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tiny_detector
 from hematovision.errors import BundleError
+from hematovision.images.stain import Stain
+from hematovision.model.framing import Framing
 from hematovision.model.manifest import (
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
@@ -59,7 +62,7 @@ def test_it_is_read_back_as_written():
 
 
 def test_its_keys_are_those_of_schema_3():
-    assert SCHEMA_VERSION == 3
+    assert MANIFEST.to_json()["schema_version"] == 3
     assert list(MANIFEST.to_json()) == [
         *("schema_version", "task", "name", "created", "taxonomy", "input", "outputs"),
         *("calibration", "thresholds", "backbone", "data", "seed", "options", "versions"),
@@ -69,8 +72,61 @@ def test_its_keys_are_those_of_schema_3():
 
 
 def test_a_newer_schema_asks_for_an_upgrade():
-    with pytest.raises(BundleError, match=r"schema 4.*up to 3.*pip install --upgrade"):
-        parse_manifest(altered("schema_version", 4))
+    with pytest.raises(BundleError, match=r"schema 5.*up to 4.*pip install --upgrade"):
+        parse_manifest(altered("schema_version", SCHEMA_VERSION + 1))
+
+
+FRAMING = Framing(3.0, Stain((235.0, 229.0, 225.0), (214.0, 175.0, 172.0)))
+
+
+@pytest.mark.parametrize("framing", [FRAMING, Framing(4.3)])
+def test_a_framing_is_read_back_and_needs_schema_4(framing):
+    framed = replace(MANIFEST, framing=framing)
+    root = framed.to_json()
+    assert (root["schema_version"], root["framing"]["red_cell_diameters"]) == (
+        4,
+        framing.red_cell_diameters,
+    )
+    assert parse_manifest(framed.to_text().encode()) == framed
+    root["schema_version"] = 3
+    with pytest.raises(BundleError, match=r"`framing` must be absent .* before schema 4"):
+        parse_manifest(json.dumps(root).encode())
+
+
+def test_a_framing_states_the_colours_of_background_and_red_cell():
+    assert FRAMING.to_json() == {
+        "red_cell_diameters": 3.0,
+        "stain": {"background": [235.0, 229.0, 225.0], "red_cell": [214.0, 175.0, 172.0]},
+    }
+    assert Framing(3.0).to_json() == {"red_cell_diameters": 3.0, "stain": None}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("red_cell_diameters", 0.5, "1 <= red_cell_diameters <= 20. Received: 0.5"),
+        ("red_cell_diameters", 21, "Received: 21"),
+        ("red_cell_diameters", "3", "`framing.red_cell_diameters` must be a number"),
+        ("red_cell_diameters", None, "`framing.red_cell_diameters` must be a number"),
+        ("stain", [1], "`framing.stain` must be a JSON object"),
+        ("stain", {"background": [1, 2, 3]}, "`framing.stain.red_cell` is missing"),
+        ("stain", {"background": [1, 2]}, "`framing.stain.background` must be red, green and"),
+        ("stain", {"background": [1, 2, 256]}, "Received: .1, 2, 256."),
+        ("stain", {"background": [1, 2, True]}, "Received: .1, 2, True."),
+        ("stain", {"background": [1, 2, 10**400]}, "three numbers from 0 to 255"),
+    ],
+)
+def test_an_invalid_framing_is_rejected_with_the_received_value(key, value, message):
+    root = replace(MANIFEST, framing=FRAMING).to_json()
+    root["framing"][key] = value
+    with pytest.raises(BundleError, match=message):
+        parse_manifest(json.dumps(root).encode())
+
+
+def test_a_detector_has_no_framing():
+    root = {**tiny_detector.MANIFEST.to_json(), "schema_version": 4, "framing": FRAMING.to_json()}
+    with pytest.raises(BundleError, match="`framing` must be absent from detectors"):
+        parse_manifest(json.dumps(root).encode())
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def with_self_test(bundle: Bundle) -> Bundle:
 
 
 def seal_self_test(bundle: Bundle) -> Bundle:
-    """Run the self-test of a bundle and write it into ``bundle.json``, which gets schema 3.
+    """Run the self-test of a bundle and write it into ``bundle.json``, in the current schema.
 
     Raises `BundleError` as `with_self_test`, and `OutputError` if ``bundle.json`` cannot be
     written.

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.errors import BundleError
+from hematovision.images.geometry import check_rgb
 from hematovision.model.bundle import ONNX, Bundle, check_task, read_bundle
-from hematovision.model.explain import both_ways
+from hematovision.model.explain import both_ways, placed
+from hematovision.model.framing import Framed, Framer
 from hematovision.model.inference import ImageResult, Item, infer
 from hematovision.model.prediction import Prediction, RawPredictions, prediction_schema
 from hematovision.model.registry import find_model
+from hematovision.model.self_test import SelfTest, self_test_cell
 from hematovision.model.session import (
     check_outputs,
     open_session,
@@ -43,6 +46,10 @@ class Classifier:
     ----------
     bundle : Bundle
         From `read_bundle`.
+    framer : Framer, optional
+        Frames whole images, for bundles with a framing (`Manifest.framing`);
+        `hematovision.load` opens one. Without it, such a classifier takes framed images only
+        (`predict_batch`).
     workers : int, optional
         How many images are read and run at once. The default is the number of usable CPUs, plus
         one when reading files.
@@ -61,6 +68,8 @@ class Classifier:
         written before 0.3 have none: `RawPredictions.field` is None, and there is no threshold.
     size : int
         Width and height of the model's input in pixels.
+    framing : Framing or None
+        How images are framed by the red cells in them; None if they are only resized.
 
     Raises
     ------
@@ -75,10 +84,16 @@ class Classifier:
     """
 
     def __init__(
-        self, bundle: Bundle, *, workers: int | None = None, max_pixels: int = images.MAX_PIXELS
+        self,
+        bundle: Bundle,
+        *,
+        framer: Framer | None = None,
+        workers: int | None = None,
+        max_pixels: int = images.MAX_PIXELS,
     ) -> None:
         check_task(bundle, "classification")
         self.bundle = bundle
+        self.framing, self._framer = bundle.manifest.framing, framer
         self.max_pixels = max_pixels
         self._budget = images.PixelBudget()
         self.workers = max(1, workers or usable_cpus())
@@ -108,7 +123,7 @@ class Classifier:
         workers: int | None = None,
         max_pixels: int = images.MAX_PIXELS,
     ) -> Classifier:
-        """Open a bundled model or a run folder; see `find_model`.
+        """Open a bundled model or a run folder, without a framer; see `find_model`.
 
         Raises
         ------
@@ -154,7 +169,9 @@ class Classifier:
             "max_novelty": thresholds.max_novelty,
         }
         # Tables of models without a field score can be resumed with this version.
-        return identity | ({"max_field": thresholds.max_field} if self.scores_fields else {})
+        identity |= {"max_field": thresholds.max_field} if self.scores_fields else {}
+        identity |= {"framing": self.framing.identity} if self.framing else {}
+        return identity | dict(self._framer.identity if self._framer else {})
 
     def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
         """Classify image files.
@@ -207,6 +224,8 @@ class Classifier:
     def read(self, source: str | Path | bytes | NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         """Read an image or accept an RGB array of any size, and resize it to the model's input.
 
+        With a framing the image stays as it is: `predict_rows` frames it.
+
         Raises
         ------
         ImageError
@@ -214,11 +233,37 @@ class Classifier:
         ValueError
             If an array is not uint8 (H, W, 3).
         """
+        if self.framing is not None:
+            return self._read_whole(source, name)
         if isinstance(source, np.ndarray):
             return images.fit(source, self.size)
         return images.load(
             source, name=name, max_pixels=self.max_pixels, budget=self._budget, size=self.size
         )
+
+    def _read_whole(
+        self, source: str | Path | bytes | NDArray[np.uint8], name: str
+    ) -> NDArray[np.uint8]:
+        if isinstance(source, np.ndarray):
+            check_rgb(source)
+            return source
+        with images.opened(
+            source, name=name, max_pixels=self.max_pixels, budget=self._budget
+        ) as pixels:
+            return pixels
+
+    def _framed(self, pixels: NDArray[np.uint8], name: str) -> Framed:
+        """Return the model's input for an image from `read`."""
+        height, width = pixels.shape[:2]
+        if self.framing is None:
+            return Framed(pixels, (0, 0, width, height))
+        if self._framer is None:
+            raise BundleError(
+                f"{self.bundle.folder}: this model frames images by the red cells in them, and was "
+                "opened without what measures them. Open it with `hematovision.load`."
+            )
+        with self._budget.taken(height * width):
+            return self._framer.frame(pixels, self.framing, self.size, name)
 
     def predict_rows(
         self, pixels: NDArray[np.uint8], name: str, *, explain: bool = False
@@ -226,6 +271,17 @@ class Classifier:
         """Classify one image from `read`, on the caller's thread; see `Predictor`."""
         if explain:
             self.check_explains()
+        framed = self._framed(pixels, name)
+        row, attention = self._predict_framed(framed, name, explain=explain)
+        if attention is None or self.framing is None:
+            return (row,), attention
+        return (row,), placed(attention, framed.box, pixels.shape[:2])
+
+    def _predict_framed(
+        self, framed: Framed, name: str, *, explain: bool
+    ) -> tuple[Prediction, NDArray[np.float32] | None]:
+        pixels = framed.pixels
+        if explain:
             one, *scores, seen = run_one(self._session, (*self._outputs, _ATTENTION), pixels[None])
             turned = np.ascontiguousarray(pixels[None, ::-1, ::-1])
             other, back = run_one(self._session, ("probabilities", _ATTENTION), turned)
@@ -235,7 +291,7 @@ class Classifier:
             attention = None
         numbers = (float(score[0]) for score in scores)
         found = dict(zip(self._scores, numbers, strict=True))
-        return (self._prediction(name, one[0], found),), attention
+        return self._prediction(name, one[0], found, framed.note), attention
 
     def unreadable(self, name: str, reason: str) -> Prediction:
         """Return the row of an image that could not be read."""
@@ -326,8 +382,18 @@ class Classifier:
         maps = [_seen_both_ways(*pair) for pair in pairs]
         return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
 
+    def self_test(self) -> SelfTest:
+        """Return the prediction for `self_test_cell`, which is never framed."""
+        raw = self.predict_batch(images.fit(self_test_cell(), self.size)[None])
+        novelty = float(raw.novelty[0]) if self.scores_novelty else None
+        return SelfTest(tuple(map(float, raw.probabilities[0])), novelty)
+
     def _prediction(
-        self, path: str, probabilities: NDArray[np.float32], scores: Mapping[str, float]
+        self,
+        path: str,
+        probabilities: NDArray[np.float32],
+        scores: Mapping[str, float],
+        note: str,
     ) -> Prediction:
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
@@ -341,7 +407,7 @@ class Classifier:
             confidence=confidence,
             novelty=novelty,
             decision=decision,
-            reason=reason,
+            reason="; ".join(filter(None, (reason, note))),
             field_score=scores.get("field"),
         )
 

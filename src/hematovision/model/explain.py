@@ -19,7 +19,7 @@ from hematovision.model.network import INPUT_SIZE
 
 __all__ = [
     "LEAN", "MAX_SIDE", "MIN_SIDE", "both_ways", "colour_of", "draw_overlay", "grad_cam",
-    "hottest_point", "logit_slopes", "upsample",
+    "hottest_point", "logit_slopes", "placed", "upsample",
 ]  # fmt: skip
 
 LEAN = 0.25
@@ -32,6 +32,7 @@ by 15.5 input pixels, 0.48 map cells; trained kernels compensate for some of it.
 """
 
 _FINER = 4  # upsampling factor of `both_ways`; larger factors add no detail
+_PLACED = 64  # side of the result of `placed`: a map of the network has 4 or 7, upsampled 16 or 28
 _MARGIN = 2  # cells added at the borders, the reach of the bicubic filter
 
 
@@ -105,6 +106,29 @@ def both_ways(
         return one
     other = upsample(turned, rows, columns)[::-1, ::-1]
     return np.asarray((one + other) / 2, np.float32)
+
+
+def placed(
+    attention: NDArray[np.float32],
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Return the map of an image of which the model saw a part; 0 outside that part.
+
+    `attention` (M, M) is the map of the part, `box` the part as (x_min, y_min, x_max, y_max) in
+    pixels of the image, which may reach beyond it, and `size` height and width of the image. The
+    result is float32 (K, K), a map of the whole image stretched to a square.
+    """
+    fine = upsample(attention, _PLACED, _PLACED)
+    place = (np.arange(_PLACED) + 0.5) / _PLACED
+    x, y = (
+        np.floor((place * side - low) / (high - low) * _PLACED).astype(int)
+        for side, low, high in ((size[1], box[0], box[2]), (size[0], box[1], box[3]))
+    )
+    seen_x, seen_y = ((axis >= 0) & (axis < _PLACED) for axis in (x, y))
+    whole = np.zeros((_PLACED, _PLACED), np.float32)
+    whole[np.ix_(seen_y, seen_x)] = fine[np.ix_(y[seen_y], x[seen_x])]
+    return whole
 
 
 def hottest_point(attention: NDArray[np.float32]) -> tuple[float, float] | None:

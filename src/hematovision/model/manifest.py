@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from hematovision.errors import BundleError, ModelError, TaxonomyError
 from hematovision.images import SIZE
+from hematovision.images.stain import Colour, Stain
+from hematovision.model.framing import Framing
 from hematovision.model.registry import DEFAULT_BACKBONE
 from hematovision.model.self_test import SelfTest
 from hematovision.model.thresholds import Thresholds
@@ -28,12 +30,17 @@ __all__ = [
     "Shapes", "Task", "is_safe_name", "parse_manifest",
 ]  # fmt: skip
 
-SCHEMA_VERSION = 3
-"""The schema of ``bundle.json`` that this version writes, and the newest that it reads.
+SCHEMA_VERSION = 4
+"""The newest schema of ``bundle.json`` that this version reads.
 
-Schema 3 added ``task`` and ``outputs``, made the input size variable, and renamed ``review`` to
-``thresholds`` and ``golden`` (added by schema 2) to ``self_test``.
+Schema 4 added ``framing``. It is written for bundles that have one, so that earlier versions, which
+would ignore it, reject them; other bundles are written with schema 3. That added ``task`` and
+``outputs``, made the input size variable, and renamed ``review`` to ``thresholds`` and ``golden``
+(added by schema 2) to ``self_test``.
 """
+
+_UNFRAMED = 3
+"""The schema of bundles without a framing."""
 
 MAX_MANIFEST_BYTES = 2**20
 """A manifest usually takes a few kB; thousands of classes with aliases stay below 1 MiB."""
@@ -182,6 +189,8 @@ class Manifest:
     # schema 1 and 2
     outputs: Shapes = field(default_factory=dict)
     detection: Detection | None = None  # of a detector; its classes are those of `taxonomy`
+    # of a classifier whose images are framed and recoloured by red cells; None for any images
+    framing: Framing | None = None
 
     @property
     def task(self) -> Task:
@@ -192,8 +201,9 @@ class Manifest:
         """Return the JSON object for `from_json`."""
         max_novelty, max_field = self.thresholds.max_novelty, self.thresholds.max_field
         own = {} if self.detection is None else {"detection": self.detection.to_json()}
+        framing = {} if self.framing is None else {"framing": self.framing.to_json()}
         return {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION if framing else _UNFRAMED,
             "task": self.task,
             "name": self.name,
             "created": self.created,
@@ -201,6 +211,7 @@ class Manifest:
             "input": self._input(),
             "outputs": {name: list(shape) for name, shape in self.outputs.items()},
             **own,
+            **framing,
             "calibration": {
                 "method": "by class, in `detection`"
                 if own
@@ -249,7 +260,8 @@ class Manifest:
         an invalid value.
         """
         root = JsonObject(value, "")
-        is_old = _schema(root) < 3
+        schema = _schema(root)
+        is_old = schema < 3
         task: Task = "classification" if is_old else _task(root)
         taxonomy = _taxonomy(root.object("taxonomy"))
         self_test = "golden" if is_old else "self_test"
@@ -276,6 +288,7 @@ class Manifest:
             detection=_detection(root.object("detection"), taxonomy.classes)
             if task == "detection"
             else None,
+            framing=_framing(root, schema, task),
         )
 
 
@@ -375,6 +388,27 @@ def _detection(value: JsonObject, classes: tuple[str, ...]) -> Detection:
         multiple=value.get("multiple", int),
         box_scale=value.number("box_scale") if "box_scale" in value.value else 1.0,
     )
+
+
+def _framing(root: JsonObject, schema: int, task: Task) -> Framing | None:
+    if root.value.get("framing") is None:
+        return None
+    if schema <= _UNFRAMED or task == "detection":
+        raise root.wrong("framing", f"absent from detectors and before schema {_UNFRAMED + 1}")
+    value = root.object("framing")
+    side = value.number("red_cell_diameters")
+    if value.value.get("stain") is None:
+        return Framing(side)
+    stain = value.object("stain")
+    return Framing(side, Stain(_colour(stain, "background"), _colour(stain, "red_cell")))
+
+
+def _colour(value: JsonObject, key: str) -> Colour:
+    given = value.get(key, list)
+    if len(given) != 3 or not all(type(one) in (int, float) and 0 <= one <= 255 for one in given):
+        raise value.wrong(key, "red, green and blue, three numbers from 0 to 255")
+    red, green, blue = map(float, given)
+    return red, green, blue
 
 
 def _input_size(value: JsonObject, *, is_old: bool) -> int:

@@ -1,0 +1,95 @@
+"""How images become the input of a classifier that is made for one framing and one stain.
+
+A crop of three red cells' width shows a white cell alike in every lab, and red cells and background
+give its colours. `Framing` is stated in ``bundle.json``; a `Framer` measures images and applies it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision.errors import BundleError
+from hematovision.images.stain import Stain
+
+__all__ = ["NOT_FRAMED", "Framed", "Framer", "Framing"]
+
+NOT_FRAMED = "no red cells: image used as it is"
+"""The note of a prediction for an image in which no red cell was found."""
+
+_NARROWEST, _WIDEST = 1.0, 20.0
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The part of an image that a classifier sees around a cell, and in which colours.
+
+    Raises `BundleError` if a value is out of range.
+    """
+
+    red_cell_diameters: float  # side of the square, in diameters of the median red cell
+    # to which images are recoloured (`stain.recoloured`); None for the colours as recorded
+    stain: Stain | None = None
+
+    def __post_init__(self) -> None:
+        side = self.red_cell_diameters
+        if not (math.isfinite(side) and _NARROWEST <= side <= _WIDEST):
+            raise BundleError(
+                f"`Framing` must have {_NARROWEST:g} <= red_cell_diameters <= {_WIDEST:g}. "
+                f"Received: {side}."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        stain = self.stain and {
+            "background": list(self.stain.background),
+            "red_cell": list(self.stain.red_cell),
+        }
+        return {"red_cell_diameters": self.red_cell_diameters, "stain": stain}
+
+    @property
+    def identity(self) -> str:
+        """The values as text: what predictions depend on."""
+        colours = (*self.stain.background, *self.stain.red_cell) if self.stain else ()
+        return " ".join(f"{value:.6g}" for value in (self.red_cell_diameters, *colours))
+
+
+class Framed(NamedTuple):
+    """The input of a classifier, cut out of an image."""
+
+    pixels: NDArray[np.uint8]  # (S, S, 3)
+    # what it shows, (x_min, y_min, x_max, y_max) in pixels of the image; may reach beyond it
+    box: tuple[float, float, float, float]
+    note: str = ""  # what limits the use of the prediction, for its reason
+
+
+class Framer(Protocol):
+    """Measures single-cell images and cuts them for a classifier; thread-safe.
+
+    Attributes
+    ----------
+    identity : mapping
+        What its results depend on.
+    """
+
+    @property
+    def identity(self) -> Mapping[str, str | float]: ...  # noqa: D102 - described above
+
+    def frame(self, pixels: NDArray[np.uint8], framing: Framing, size: int, name: str) -> Framed:
+        """Cut out and recolour the cell in an image.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (H, W, 3)
+            The whole image.
+        framing : Framing
+        size : int
+            Width and height of the result in pixels.
+        name : str
+            The image in error messages.
+        """
