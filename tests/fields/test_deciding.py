@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hematovision import images
 from hematovision.fields.deciding import (
     DISAGREE,
     SEVERAL,
@@ -10,12 +11,18 @@ from hematovision.fields.deciding import (
     CellClassifier,
     combined,
     is_doubtful,
-    square,
 )
+from hematovision.fields.finding import FieldContext
+from hematovision.fields.framing import square
+from hematovision.fields.scale import Scale
+from hematovision.images.stain import Stain, recoloured
+from hematovision.model.framing import Framing
 from hematovision.model.prediction import RawPredictions
 from hematovision.model.thresholds import LOW_CONFIDENCE, Thresholds
 
 RED, WHITE, PLATELET = range(3)
+OWN = Stain((240.0,) * 3, (180.0,) * 3)
+PALE = Stain((240.0,) * 3, (210.0,) * 3)
 FIELD = np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8)
 BOX = np.array([(30, 30, 60, 60)], np.float32)
 
@@ -23,22 +30,32 @@ BOX = np.array([(30, 30, 60, 60)], np.float32)
 class Fixed:
     """A classifier that always predicts the same."""
 
+    framing = None
+
     def __init__(self, probabilities, classes=("RBC", "WBC", "Platelets"), novelty=0.0):
         self.classes, self.size = classes, 32
         self.thresholds = Thresholds(min_confidence=0.9, max_novelty=2.0)
-        self.seen, self.novelty = [], novelty
+        self.seen, self.novelty, self.images = [], novelty, None
         self._probabilities = np.array([probabilities], np.float32)
 
     def predict_batch(self, batch):
         self.seen.append(batch.shape)
-        return RawPredictions(self._probabilities, np.array([self.novelty], np.float32))
+        self.images, n = batch, len(batch)
+        novelty = np.full(n, self.novelty, np.float32)
+        return RawPredictions(np.repeat(self._probabilities, n, axis=0), novelty)
 
 
-def decided(scores, crops=None, subtypes=None, least=0.5, diameter=30.0):
-    scores = np.array([scores], np.float32)
-    classifier = CellClassifier(crops, subtypes, least)
-    (cell,) = classifier.classify(FIELD, BOX, (scores, scores.argmax(axis=1)), diameter)
+def decided(scores, crops=None, subtypes=None, least=0.5, stain=None):
+    (cell,) = all_decided([scores], crops, subtypes, least, stain)
     return cell
+
+
+def all_decided(scores, crops=None, subtypes=None, least=0.5, stain=None):
+    scores = np.array(scores, np.float32)
+    context = FieldContext((240.0,) * 3, Scale(10.0, "red cells"), stain=stain)
+    found = (scores, scores.argmax(axis=1))
+    boxes = np.repeat(BOX, len(scores), axis=0)
+    return CellClassifier(crops, subtypes, least).classify(FIELD, boxes, found, context)
 
 
 def test_a_certain_red_cell_is_accepted_without_a_second_opinion():
@@ -93,20 +110,55 @@ def test_an_uncertain_kind_goes_to_review():
     assert decided((0.02, 0.95, 0.0), None, kinds).reasons == (UNCERTAIN_KIND,)
 
 
-def test_a_certain_platelet_among_the_white_cells_becomes_one_and_goes_to_review():
-    kinds = Fixed((0.99, 0.01), ("platelet", "neutrophil"))
+@pytest.mark.parametrize("probability", [0.99, 0.6])
+def test_what_its_classifier_calls_a_platelet_is_a_white_cell_of_uncertain_kind(probability):
+    kinds = Fixed((probability, 1 - probability), ("platelet", "neutrophil"))
     cell = decided((0.02, 0.95, 0.0), None, kinds)
-    assert (cell.label, cell.subtype, cell.reasons) == (PLATELET, "", (DISAGREE,))
-    assert cell.shares.sum() == pytest.approx(1)
-    assert cell.confidence == pytest.approx(0.95 * 0.99, abs=0.01)
-    unlike = Fixed((0.99, 0.01), ("platelet", "neutrophil"), novelty=2.1)
-    assert decided((0.02, 0.95, 0.0), None, unlike).label == WHITE
+    assert (cell.label, cell.reasons) == (WHITE, (UNCERTAIN_KIND,))
+    assert (cell.subtype, cell.subtype_confidence) == ("", None)
 
 
-def test_a_cell_too_large_for_a_platelet_stays_a_white_cell():
-    kinds = Fixed((0.99, 0.01), ("platelet", "neutrophil"))
-    cell = decided((0.02, 0.95, 0.0), None, kinds, diameter=20.0)  # the box is 30 pixels wide
-    assert (cell.label, cell.subtype, cell.reasons) == (WHITE, "", (UNCERTAIN_KIND,))
+def test_all_white_cells_of_a_field_are_classified_together_in_their_order():
+    crops, kinds = Fixed((0.2, 0.6, 0.2)), Fixed((0.97, 0.03), ("neutrophil", "lymphocyte"))
+    scores = [(0.02, 0.95, 0), (0.95, 0.02, 0), (0.02, 0.9, 0), (0.0, 0.0, 0.9)]
+    cells = all_decided(scores, crops, kinds)
+    assert [cell.subtype for cell in cells] == ["neutrophil", "", "neutrophil", ""]
+    assert kinds.seen == [(2, 32, 32, 3)]
+    assert crops.seen == [(3, 32, 32, 3)]
+
+
+def test_many_white_cells_are_classified_in_parts():
+    kinds = Fixed((0.97, 0.03), ("neutrophil", "lymphocyte"))
+    cells = all_decided([(0.02, 0.95, 0)] * 70, None, kinds)
+    assert {cell.subtype for cell in cells} == {"neutrophil"}
+    assert [shape[0] for shape in kinds.seen] == [64, 6]
+
+
+def test_a_field_without_cells_asks_no_classifier():
+    kinds = Fixed((0.97, 0.03), ("neutrophil", "lymphocyte"))
+    classifier = CellClassifier(Fixed((0, 1, 0)), kinds, 0.5)
+    nothing = (np.zeros((0, 3), "f4"), np.zeros(0, np.intp))
+    context = FieldContext((240.0,) * 3, Scale(10.0, "none"))
+    assert classifier.classify(FIELD, np.zeros((0, 4), "f4"), nothing, context) == []
+    assert kinds.seen == []
+
+
+@pytest.mark.parametrize(
+    ("framing", "stain", "side", "colours"),
+    [
+        (None, OWN, 43, None),  # 360 / 83 diameters of 10 pixels
+        (Framing(3.2), OWN, 32, None),
+        (Framing(3.2, PALE), None, 32, None),
+        (Framing(3.2, PALE), OWN, 32, PALE),
+    ],
+)
+def test_crops_have_the_side_and_the_colours_of_the_framing(framing, stain, side, colours):
+    kinds = Fixed((0.97, 0.03), ("neutrophil", "lymphocyte"))
+    kinds.framing = framing
+    decided((0.02, 0.95, 0.0), None, kinds, stain=stain)
+    expected = images.fit(square(FIELD, BOX[0], side), 32)
+    expected = recoloured(expected, stain, colours) if colours else expected
+    np.testing.assert_array_equal(kinds.images[0], expected)
 
 
 def test_a_white_cell_unlike_the_training_images_goes_to_review():
@@ -116,10 +168,3 @@ def test_a_white_cell_unlike_the_training_images_goes_to_review():
 
 def test_scores_of_zero_have_shares():
     assert combined(np.zeros(3, "f4"), np.zeros(3, "f4")).tolist() == pytest.approx([1 / 3] * 3)
-
-
-def test_a_square_repeats_the_border():
-    crop = square(FIELD, np.array([0, 0, 10, 10], "f4"), 20)
-    assert crop.shape == (20, 20, 3)
-    np.testing.assert_array_equal(crop[5:, 5:], FIELD[:15, :15])
-    np.testing.assert_array_equal(crop[0, 5:], FIELD[0, :15])

@@ -44,7 +44,7 @@ from hematovision.rows import Schema
 
 __all__ = ["FieldAnalyzer", "Region"]
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same image and models yield other rows."""
 
 _EDGE = 1.4
@@ -378,9 +378,7 @@ class FieldAnalyzer:
         boxes, found = boxes[kept], found[kept]
         order = np.lexsort((boxes[:, 0], boxes[:, 1]))
         boxes, found = boxes[order], found[order]
-        cells = self._cells.classify(
-            field.pixels, boxes, self._fields.by_class(found), context.scale.diameter
-        )
+        cells = self._cells.classify(field.pixels, boxes, self._fields.by_class(found), context)
         edges = self._edges(boxes, context, region)
         absolute = boxes.astype(np.float64) * region.downsample + np.tile(region.origin, 2)
         rows = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.fields.checkpoint import Checkpoint, no_checkpoint
+from hematovision.fields.finding import FieldContext
+from hematovision.fields.framing import PBC, cut_out
 from hematovision.fields.rows import CELL_CLASSES
 from hematovision.images.crops import crop
 from hematovision.model.classifier import Classifier
@@ -16,26 +19,21 @@ from hematovision.model.thresholds import LOW_CONFIDENCE, decide
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
 __all__ = [
-    "DISAGREE", "FRAMING", "SEVERAL", "UNCERTAIN_KIND", "CellClassifier", "ClassifiedCell",
-    "combined", "is_doubtful", "square",
+    "DISAGREE", "SEVERAL", "UNCERTAIN_KIND", "CellClassifier", "ClassifiedCell", "combined",
+    "is_doubtful",
 ]  # fmt: skip
 
 SEVERAL = "several classes likely"
 DISAGREE = "detector and classifier disagree"
 UNCERTAIN_KIND = "kind of white cell uncertain"
 
-FRAMING = 360 / 83
-"""Side of a white cell's crop, in diameters of a red cell: as in the images of PBC, which are 360
-pixels wide with red cells of 83 pixels, and on which the subtype classifier was trained."""
-
 _SECOND = 0.3
 """A class this likely, next to the predicted one, makes a cell doubtful."""
 
-_GIANT = 1.3
-"""Largest mean side of a giant platelet's box, in diameters of a red cell: larger cells stay white
-cells. Giant platelets are about as large as red cells; neutrophils are 1.7 times as wide."""
+_AT_ONCE = 64
+"""Cells classified together: of a field, all white cells."""
 
-_RED, _WHITE, _PLATELET = range(len(CELL_CLASSES))
+_RED, _WHITE = CELL_CLASSES.index("RBC"), CELL_CLASSES.index("WBC")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +79,12 @@ class CellClassifier:
         pixels: NDArray[np.uint8],
         boxes: NDArray[np.float32],
         found: tuple[NDArray[np.float32], NDArray[np.intp]],
-        diameter: float,
+        context: FieldContext,
     ) -> list[ClassifiedCell]:
         """Decide the class of each cell.
 
-        A white cell of which the subtype classifier is certain that it is a platelet becomes one,
-        and needs review: the detector takes giant platelets for white cells. One that is too large
-        for a platelet stays a white cell of no kind.
+        The kind of a white cell is uncertain if its classifier does not accept its own prediction,
+        or predicts a class that is no white cell, such as a platelet.
 
         Parameters
         ----------
@@ -97,28 +94,25 @@ class CellClassifier:
             In pixels of the field.
         found : tuple of ndarray
             The detector's scores (N, 3) and labels (N,), in the order of `CELL_CLASSES`.
-        diameter : float
-            Of a red cell in pixels of the field.
+        context : FieldContext
+            The scale and the stain of the field.
         """
-        scores, labels = found
-        asked = is_doubtful(scores, labels)
-        return [
-            self._cell(pixels, box, one, int(label), diameter, ask=bool(ask))
-            for box, one, label, ask in zip(boxes, scores, labels, asked, strict=True)
+        opinions = self._opinions(pixels, boxes, is_doubtful(*found))
+        cells = [
+            self._cell(scores, int(label), opinion)
+            for scores, label, opinion in zip(*found, opinions, strict=True)
         ]
+        if self._subtypes is None:
+            return cells
+        whites = [place for place, cell in enumerate(cells) if cell.label == _WHITE]
+        kinds = self._kinds(self._subtypes, pixels, boxes[whites], context)
+        for place, kind in zip(whites, kinds, strict=True):
+            cells[place] = _with_kind(cells[place], *kind)
+        return cells
 
     def _cell(
-        self,
-        pixels: NDArray[np.uint8],
-        box: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        label: int,
-        diameter: float,
-        *,
-        ask: bool,
+        self, scores: NDArray[np.float32], label: int, opinion: NDArray[np.float32] | None
     ) -> ClassifiedCell:
-        self._checkpoint()
-        opinion = self._opinion(pixels, box) if ask else None
         shares = combined(scores, opinion)
         best = int(shares.argmax())
         confidence = float(scores.max() * shares[best])  # that it is a cell, and of this class
@@ -127,45 +121,75 @@ class CellClassifier:
             SEVERAL: float(np.delete(shares, best).max()) > _SECOND,
             DISAGREE: opinion is not None and int(opinion.argmax()) != label,
         }
-        reasons = [reason for reason, applies in tests.items() if applies]
-        if best != _WHITE or self._subtypes is None:
-            return ClassifiedCell(best, confidence, shares, tuple(reasons))
-        kind, certainty, accepted = self._kind(self._subtypes, pixels, box, diameter)
-        if not accepted:
-            reasons.append(UNCERTAIN_KIND)
-        elif RBC_WBC_PLATELETS.find(kind) == "Platelets":
-            if float((box[2:] - box[:2]).mean()) > _GIANT * diameter:
-                return ClassifiedCell(best, confidence, shares, (*reasons, UNCERTAIN_KIND))
-            shares = certainty * np.eye(3)[_PLATELET] + (1 - certainty) * shares
-            confidence = float(scores.max() * shares[_PLATELET])
-            return ClassifiedCell(_PLATELET, confidence, shares, (DISAGREE,))
-        return ClassifiedCell(best, confidence, shares, tuple(reasons), kind, certainty)
+        reasons = tuple(reason for reason, applies in tests.items() if applies)
+        return ClassifiedCell(best, confidence, shares, reasons)
 
-    def _opinion(
-        self, pixels: NDArray[np.uint8], box: NDArray[np.float32]
-    ) -> NDArray[np.float32] | None:
-        """Return the crop classifier's probabilities, in the order of `CELL_CLASSES`."""
-        if self._crops is None or float((box[2:] - box[:2]).min()) < 2:
-            return None
-        x0, y0, x1, y1 = map(float, box)
-        cell = images.fit(crop(pixels, (x0, y0, x1, y1))[0], self._crops.size)
+    def _opinions(
+        self,
+        pixels: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        asked: NDArray[np.bool_],
+    ) -> list[NDArray[np.float32] | None]:
+        """Return the crop classifier's probabilities of cells `asked` (N,), else None.
+
+        They are in the order of `CELL_CLASSES`.
+        """
+        opinions: list[NDArray[np.float32] | None] = [None] * len(boxes)
+        if self._crops is None:
+            return opinions
         order = [self._crops.classes.index(name) for name in CELL_CLASSES]
-        return np.asarray(self._crops.predict_batch(cell[None]).probabilities[0][order], np.float32)
+        places = np.flatnonzero(asked & ((boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 2)).tolist()
+        for some in _batches(places):
+            batch = np.stack([self._crop(self._crops, pixels, boxes[place]) for place in some])
+            probabilities = self._crops.predict_batch(batch).probabilities[:, order]
+            for place, row in zip(some, probabilities, strict=True):
+                opinions[place] = np.asarray(row, np.float32)
+        return opinions
 
-    def _kind(
+    def _crop(
+        self, crops: Classifier, pixels: NDArray[np.uint8], box: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        self._checkpoint()
+        x0, y0, x1, y1 = map(float, box)
+        return images.fit(crop(pixels, (x0, y0, x1, y1))[0], crops.size)
+
+    def _kinds(
         self,
         subtypes: Classifier,
         pixels: NDArray[np.uint8],
-        box: NDArray[np.float32],
-        diameter: float,
-    ) -> tuple[str, float, bool]:
-        """Return the kind of a white cell, its probability, and whether it is accepted."""
-        cell = images.fit(square(pixels, box, FRAMING * diameter), subtypes.size)
-        raw = subtypes.predict_batch(cell[None])
-        best = int(raw.probabilities[0].argmax())
-        kind, certainty = subtypes.classes[best], float(raw.probabilities[0][best])
-        decision = decide(certainty, float(raw.novelty[0]), subtypes.thresholds)
-        return kind, certainty, decision.decision == "accepted"
+        boxes: NDArray[np.float32],
+        context: FieldContext,
+    ) -> Iterator[tuple[str, float, bool]]:
+        """Yield the kind of each white cell, its probability, and whether it is accepted."""
+        framing = subtypes.framing or PBC
+        for some in _batches(range(len(boxes))):
+            batch = []
+            for place in some:
+                self._checkpoint()
+                batch.append(cut_out(pixels, boxes[place], context, framing, subtypes.size).pixels)
+            raw = subtypes.predict_batch(np.stack(batch))
+            for row, novelty in zip(raw.probabilities, raw.novelty, strict=True):
+                best = int(row.argmax())
+                decision = decide(float(row[best]), float(novelty), subtypes.thresholds)
+                yield subtypes.classes[best], float(row[best]), decision.decision == "accepted"
+
+
+def _batches(places: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(places), _AT_ONCE):
+        yield places[start : start + _AT_ONCE]
+
+
+def _with_kind(
+    cell: ClassifiedCell,
+    kind: str,
+    certainty: float,
+    accepted: bool,  # noqa: FBT001 - of `_kinds`
+) -> ClassifiedCell:
+    """Return a white cell with its kind, or for review if that is uncertain."""
+    if RBC_WBC_PLATELETS.find(kind) == "Platelets":
+        return replace(cell, reasons=(*cell.reasons, UNCERTAIN_KIND))
+    reasons = cell.reasons if accepted else (*cell.reasons, UNCERTAIN_KIND)
+    return replace(cell, reasons=reasons, subtype=kind, subtype_confidence=certainty)
 
 
 def is_doubtful(scores: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -190,15 +214,3 @@ def combined(
         own = np.sqrt(own * np.maximum(opinion, 1e-6))
         own /= own.sum()
     return np.asarray(own)
-
-
-def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> NDArray[np.uint8]:
-    """Return the square around a box's centre; border pixels are repeated outside the field."""
-    height, width = pixels.shape[:2]
-    length = max(1, round(side))
-    left = int(np.floor((float(box[0]) + float(box[2]) - length) / 2 + 0.5))
-    top = int(np.floor((float(box[1]) + float(box[3]) - length) / 2 + 0.5))
-    rows = np.arange(top, top + length).clip(0, height - 1)
-    columns = np.arange(left, left + length).clip(0, width - 1)
-    part: NDArray[np.uint8] = pixels[rows][:, columns]
-    return part

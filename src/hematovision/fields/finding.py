@@ -81,7 +81,7 @@ class FieldFinder:
     ) -> None:
         self.finder, self.scale, self.max_scaled_pixels = finder, scale, max_scaled_pixels
 
-    def find(self, pixels: NDArray[np.uint8], name: str) -> Found:
+    def find(self, pixels: NDArray[np.uint8], name: str, *, reach: float | None = None) -> Found:
         """Find the cells of a field.
 
         Parameters
@@ -89,6 +89,9 @@ class FieldFinder:
         pixels : ndarray of uint8, shape (H, W, 3)
         name : str
             The field in error messages.
+        reach : float, optional
+            Width of the middle of the field that is searched, in diameters of its red cells; by
+            default the whole field is.
 
         Raises
         ------
@@ -96,9 +99,15 @@ class FieldFinder:
             If it has more than `max_scaled_pixels` at the detector's scale.
         """
         context, sighting = self.measure([pixels])
-        field = field_image(pixels, context)
+        corner, part = (0, 0), pixels
+        if reach is not None:
+            corner, part = _middle(pixels, reach * context.scale.diameter)
+        if part.shape != pixels.shape:
+            context, sighting = replace(context, circle=None), None
+        field = field_image(part, context)
         cells, size, context = self.locate(field, context, sighting, name)
-        return Found(context, placed(cells, field, size), self.by_class(cells)[1])
+        boxes = placed(cells, field, size) + np.tile(corner, 2).astype(np.float32)
+        return Found(context, boxes, self.by_class(cells)[1])
 
     def measure(
         self, samples: Sequence[NDArray[np.uint8]], metadata: float | None = None
@@ -159,11 +168,10 @@ class FieldFinder:
         stain : Stain or None
             The median of the samples that have one.
         """
-        side = round(_VIEW * context.scale.diameter / self.finder.red_cell_px)
+        side = _VIEW * context.scale.diameter / self.finder.red_cell_px
         stains = []
         for one in samples:
-            top, left = (max(0, (length - side) // 2) for length in one.shape[:2])
-            part = np.ascontiguousarray(one[top : top + side, left : left + side])
+            _, part = _middle(one, side)
             field = field_image(part, replace(context, circle=None))
             size = field.size(self.finder.red_cell_px / context.scale.diameter)
             reds = self._reds(detect(self.finder, field, size))
@@ -233,6 +241,14 @@ def placed(found: Detections, field: FieldImage, size: tuple[int, int]) -> NDArr
     """Return the boxes (N, 4) in pixels of the field that was scaled to `size`."""
     factors = np.tile([field.width / size[0], field.height / size[1]], 2)
     return np.asarray(found.boxes * factors, np.float32)
+
+
+def _middle(pixels: NDArray[np.uint8], side: float) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Return the square in the middle, at most `side` wide, and the x and y of its corner."""
+    length = max(1, round(side))
+    top, left = (max(0, (whole - length) // 2) for whole in pixels.shape[:2])
+    part = pixels[top : top + length, left : left + length]
+    return (left, top), np.ascontiguousarray(part)
 
 
 def _agreed(

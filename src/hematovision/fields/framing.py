@@ -1,0 +1,133 @@
+"""White cells framed by the red cells around them: the input of classifiers with a `Framing`.
+
+Of a field the crop is cut around the box of a cell. A single-cell image is a small field: its red
+cells are measured in the same way, and the cell is the white cell in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hematovision import images
+from hematovision.fields.finding import FieldContext, FieldFinder, Found
+from hematovision.fields.rows import CELL_CLASSES
+from hematovision.images.stain import recoloured
+from hematovision.model.detector import Detector
+from hematovision.model.framing import NOT_FRAMED, Framed, Framing
+from hematovision.model.registry import DEFAULT_DETECTOR
+
+__all__ = ["PBC", "RedCellFramer", "cut_out", "square"]
+
+PBC = Framing(360 / 83)
+"""The framing of classifiers that state none: that of PBC, whose images are 360 pixels wide with
+red cells of 83 pixels, and on which `pbc8` was trained. Colours are as recorded."""
+
+_NEAR = 0.8
+"""A white cell this near to the middle of a single-cell image, in diameters of a red cell, is the
+one that it shows."""
+
+_REACH = 24.0
+"""Width of the middle of an image in which cells are searched, likewise: enough for a hundred red
+cells, so that a whole field takes no longer than a crop."""
+
+
+class RedCellFramer:
+    """Frames single-cell images by the red cells in them: a `Framer`.
+
+    The crop is centred on the white cell nearest to the middle of the image, or on the middle if
+    there is none within 0.8 diameters of a red cell.
+
+    Parameters
+    ----------
+    finder : FieldFinder
+        Finds the red and white cells.
+    """
+
+    def __init__(self, finder: FieldFinder) -> None:
+        self._finder = finder
+
+    @classmethod
+    def load(cls) -> RedCellFramer:
+        """Open the default detector.
+
+        Raises
+        ------
+        BundleError
+            If it is damaged.
+        """
+        return cls(FieldFinder(Detector.load(DEFAULT_DETECTOR)))
+
+    @property
+    def identity(self) -> Mapping[str, str | float]:
+        """Everything the results depend on: the detector."""
+        return self._finder.finder.identity
+
+    def frame(self, pixels: NDArray[np.uint8], framing: Framing, size: int, name: str) -> Framed:
+        """Cut out and recolour the cell in the middle of an image; see `Framer`.
+
+        An image without red cells is returned whole, with a note.
+        """
+        height, width = pixels.shape[:2]
+        found = self._finder.find(pixels, name, reach=_REACH)
+        if not found.context.scale.known:
+            return Framed(images.fit(pixels, size), (0.0, 0.0, width, height), NOT_FRAMED)
+        box = _central(found, width, height)
+        return cut_out(pixels, box, found.context, framing, size)
+
+
+def cut_out(
+    pixels: NDArray[np.uint8],
+    box: NDArray[np.float32],
+    context: FieldContext,
+    framing: Framing,
+    size: int,
+) -> Framed:
+    """Return a cell of a field as a classifier sees it.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (H, W, 3)
+        The field as recorded.
+    box : ndarray of float32, shape (4,)
+        The cell's box in pixels of the field.
+    context : FieldContext
+        The diameter of the field's red cells, and its stain; without one, colours are as recorded.
+    framing : Framing
+    size : int
+        Width and height of the result in pixels.
+    """
+    side = framing.red_cell_diameters * context.scale.diameter
+    cell = images.fit(square(pixels, box, side), size)
+    if framing.stain and context.stain:
+        cell = recoloured(cell, context.stain, framing.stain)
+    return Framed(cell, _place(box, side))
+
+
+def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> NDArray[np.uint8]:
+    """Return the square around a box's centre; border pixels are repeated outside the field."""
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = _place(box, side)
+    rows = np.arange(top, bottom).clip(0, height - 1)
+    columns = np.arange(left, right).clip(0, width - 1)
+    part: NDArray[np.uint8] = pixels[rows][:, columns]
+    return part
+
+
+def _place(box: NDArray[np.float32], side: float) -> tuple[int, int, int, int]:
+    """Return the square around a box's centre, in whole pixels."""
+    length = max(1, round(side))
+    left = int(np.floor((float(box[0]) + float(box[2]) - length) / 2 + 0.5))
+    top = int(np.floor((float(box[1]) + float(box[3]) - length) / 2 + 0.5))
+    return left, top, left + length, top + length
+
+
+def _central(found: Found, width: int, height: int) -> NDArray[np.float32]:
+    """Return the box of the white cell in the middle of an image; without one, the whole image."""
+    whites = found.boxes[found.labels == CELL_CLASSES.index("WBC")]
+    away = np.hypot(*((whites[:, :2] + whites[:, 2:] - (width, height)) / 2).T)
+    if not len(whites) or away.min() > _NEAR * found.context.scale.diameter:
+        return np.array((0, 0, width, height), np.float32)
+    return np.asarray(whites[away.argmin()])
