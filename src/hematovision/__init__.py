@@ -1,7 +1,8 @@
 """HematoVision recognises blood cells in microscope images.
 
->>> from hematovision import Classifier
->>> predictions = Classifier.load("rbc-wbc-platelets").predict(["cell.jpg"])  # doctest: +SKIP
+>>> import hematovision
+>>> classifier = hematovision.load("rbc-wbc-platelets")
+>>> predictions = classifier.predict(["cell.jpg"])  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hematovision.errors import HematoVisionError
     from hematovision.fields.analyzer import FieldAnalyzer
+    from hematovision.fields.opening import load
     from hematovision.model.classifier import Classifier
     from hematovision.model.prediction import Prediction
     from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS, Taxonomy
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PBC8", "RBC_WBC_PLATELETS", "AnalyzeOptions", "AnalyzeResult", "Classifier", "FieldAnalyzer",
     "HematoVisionError", "Prediction", "Taxonomy", "__version__", "adapt", "analyze", "compare",
+    "load",
 ]  # fmt: skip
 
 __version__ = "0.3.0"
@@ -41,6 +44,7 @@ _MODULES = {
     "adapt": "hematovision.workflows.adapt",
     "analyze": "hematovision.workflows.analyze",
     "compare": "hematovision.workflows.compare",
+    "load": "hematovision.fields.opening",
 }
 
 

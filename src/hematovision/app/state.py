@@ -10,6 +10,7 @@ import streamlit as st
 
 from hematovision.app.launch import MAX_IMAGES, MAX_PIXELS, MODELS
 from hematovision.fields.edges import EdgeRule
+from hematovision.fields.opening import load
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.model.classifier import Classifier
 from hematovision.paths import data_folder
@@ -50,7 +51,7 @@ def classifier(model: LibraryModel) -> Classifier:
 
 @st.cache_resource(show_spinner="Opening the model …", max_entries=4)
 def _open(folder: str, changed: int) -> Classifier:  # noqa: ARG001 - part of the cache key
-    return Classifier.load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
+    return load(folder, max_pixels=int(os.environ.get(MAX_PIXELS) or UPLOAD_PIXELS))
 
 
 def analyzer(options: AnalyzeOptions) -> Opened:

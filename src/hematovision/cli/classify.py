@@ -186,7 +186,7 @@ class _Lines:
             # The confidence is meaningless for an out-of-distribution image.
             sure = f"{values['confidence']:.1%}" if label == values["label"] else ""
             accepted = values["decision"] == "accepted"
-            verdict = "accepted" if accepted else f"review: {values['reason']}"
+            verdict = ": ".join(filter(None, (str(values["decision"]), str(values["reason"]))))
             colour = "green" if accepted else "yellow"
         start = f"{label:<{self._width}}  {sure:>6}  "
         echo(start, Styled(f"{verdict:<35}", colour), f"  {values['path']}")

@@ -19,6 +19,7 @@ from typing import Self
 from hematovision import images
 from hematovision.errors import ClusterError, ImageError, TooManyBytesError, UnreadableFileError
 from hematovision.extras import require
+from hematovision.fields.opening import load, open_classifier
 from hematovision.model.bundle import MANIFEST, ONNX, Bundle, read_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.inference import Item, Predictor, ahead, infer
@@ -88,7 +89,7 @@ class PackedClassifier(PackedBundle):
         Raises `BundleError` if this installation's version cannot use it.
         """
         with self.unpacked() as bundle:
-            return Classifier(bundle, workers=1)
+            return open_classifier(bundle, workers=1)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def classify_on_cluster(
     """
     require("ray")
     folder = out if is_uri(out) else os.path.abspath(out)  # noqa: PTH100 - links stay
-    classifier = Classifier.load(model, workers=1)
+    classifier = load(model, workers=1)
     files = list_files(addresses)
     identity = run_identity(classifier.identity, classifier.schema)
     with open_parts(folder, identity, resume=resume) as parts:

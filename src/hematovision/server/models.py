@@ -10,12 +10,14 @@ from typing import Any
 from hematovision import images
 from hematovision.errors import ModelError, RequestError
 from hematovision.fields.analyzer import FieldAnalyzer
+from hematovision.fields.opening import open_classifier
 from hematovision.fields.slides import FileAnalyzer
 from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.detector import Detector
-from hematovision.model.inference import ImageResult, Item, Predictor, predict_image
+from hematovision.model.inference import Item, Predictor, predict_image
 from hematovision.model.manifest import Task
+from hematovision.model.prediction import Prediction
 from hematovision.model.registry import DEFAULT_DETECTOR, find_model
 from hematovision.model.self_test import NOVELTY_TOLERANCE, TOLERANCE, SelfTest, self_test_cell
 
@@ -61,14 +63,18 @@ class LoadedModel:
             if first.error or second.error or first.rows != second.rows:
                 raise self._broken(f"two predictions differ: {first.rows} and {second.rows}")
             return
-        self._check(self._self_test, predict_image(self.predictor, item))
+        found = predict_image(self.predictor, item).prediction
+        if found.error:
+            raise self._broken(f"its bundle.json expects {self._self_test}; received {found.error}")
+        if isinstance(self.predictor, Classifier) and self.predictor.framing is not None:
+            found = self.predictor.self_test()  # the test cell is framed already
+        self._check(self._self_test, found)
 
-    def _check(self, expected: SelfTest, result: ImageResult[Any]) -> None:
-        found = result.prediction
+    def _check(self, expected: SelfTest, found: Prediction | SelfTest) -> None:
         if not expected.agrees(found.probabilities, found.novelty):
-            received = found.error or SelfTest(found.probabilities, found.novelty)
             raise self._broken(
-                f"its bundle.json expects {expected}; received {received}. They may differ by "
+                f"its bundle.json expects {expected}; received "
+                f"{SelfTest(found.probabilities, found.novelty)}. They may differ by "
                 f"{TOLERANCE:g}, novelty by {NOVELTY_TOLERANCE:g} of it"
             )
 
@@ -117,7 +123,7 @@ class Models:
                 )
                 predictor = FileAnalyzer(analyzer)
             else:
-                predictor = Classifier(bundle, workers=1, max_pixels=max_pixels)
+                predictor = open_classifier(bundle, workers=1, max_pixels=max_pixels)
             folder = bundle.folder.resolve().name
             served.append(LoadedModel(folder, predictor, bundle.manifest.self_test))
         models = cls(served)

@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 
 from hematovision import images
 from hematovision.errors import ImageError, OutputError
+from hematovision.fields.opening import load
 from hematovision.files import sha256_bytes
 from hematovision.model.classifier import Classifier
 from hematovision.model.explain import draw_overlay
@@ -117,7 +118,7 @@ def classify(
         check_table(out)
     if resume:
         _check_resumable(out, explain)
-    classifier = Classifier.load(model)
+    classifier = load(model)
     if explain is not None:
         classifier.check_explains()
     inputs = list(map(Path, paths))

@@ -20,6 +20,7 @@ from hematovision.evaluation.comparison import (
     write_comparison,
 )
 from hematovision.extras import require
+from hematovision.fields.opening import load
 from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
@@ -131,7 +132,7 @@ def compare(
     """
     if out is not None:
         require("compare")
-    classifiers = [Classifier.load(first), Classifier.load(second)]
+    classifiers = [load(first), load(second)]
     _check_different(classifiers)
     common = CommonClasses.of(*(classifier.taxonomy for classifier in classifiers))
     data = read_dataset(Path(dataset), common.taxonomy, splits=splits, progress=progress)

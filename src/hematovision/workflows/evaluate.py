@@ -16,6 +16,7 @@ from hematovision.errors import ImageError, ModelError, TaxonomyError
 from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.evaluation.comparison import CommonClasses
 from hematovision.extras import require
+from hematovision.fields.opening import open_classifier
 from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.registry import find_model
@@ -114,7 +115,7 @@ def evaluate(
             "for fields (--format, --annotations, --names, --lab, --known-scale, --detector-only), "
             "or choose a detector."
         )
-    classifier = Classifier(bundle)
+    classifier = open_classifier(bundle)
     found = classes_for(classifier.taxonomy, class_folders(dataset), taxonomy, where=str(dataset))
     data = found.relabel(read_dataset(dataset, found.taxonomy, progress=progress))
     chosen = choose_split(data, split)

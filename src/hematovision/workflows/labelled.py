@@ -57,7 +57,8 @@ def predict_labelled(
     refused: list[ImageError] = []
     colours: list[NDArray[np.float64]] = []
     predictions: list[tuple[Prediction, ...]] = []
-    read = None if len({one.size for one in classifiers}) == 1 else _read_whole
+    inputs = {(one.size, one.framing is None) for one in classifiers}
+    read = None if len(inputs) == 1 else _read_whole
     items = (Item(str(sample.path), sample.path) for sample in data.samples)
     for i, result in enumerate(infer(Together(classifiers, read), items, keep_pixels=True)):
         if result.error is not None:

@@ -13,6 +13,7 @@ from hematovision.data.samples import Dataset, Split
 from hematovision.data.splits import write_splits
 from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.extras import needs_extra
+from hematovision.fields.opening import open_classifier
 from hematovision.files import write_text
 from hematovision.model.bundle import (
     H5,
@@ -23,7 +24,6 @@ from hematovision.model.bundle import (
     stage_bundle,
     with_self_test,
 )
-from hematovision.model.classifier import Classifier
 from hematovision.model.field_score import FieldScore, bundled_field_score
 from hematovision.model.head import Head
 from hematovision.model.manifest import BackboneRef, Manifest
@@ -180,7 +180,7 @@ def write_results(
         data,
         trained.thresholds,
         history=trained.history,
-        explainer=Classifier(bundle),
+        explainer=open_classifier(bundle),
     )
     write_text(
         out / "MODEL_CARD.md", model_card(_card_facts(data, trained, recipe, facts), metrics)

@@ -149,7 +149,9 @@ def _show_buttons(page: _Page) -> None:
     cell = page.cell
     assert cell is not None
     prediction = cell.prediction
-    flagged = f"flagged: {prediction.reason}" if prediction.reason else "accepted"
+    flagged = f"flagged: {prediction.reason}"
+    if prediction.decision == "accepted":
+        flagged = "; ".join(filter(None, ("accepted", prediction.reason)))
     confidence = min(prediction.confidence, 0.99)  # never rounded to 100%
     st.markdown(
         f"**What is the highlighted cell?** Model: {prediction.label} ({confidence:.0%}), {flagged}"

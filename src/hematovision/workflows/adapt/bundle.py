@@ -18,9 +18,9 @@ from hematovision.errors import BundleError
 from hematovision.evaluation import Metrics
 from hematovision.evaluation.metrics import write_json
 from hematovision.extras import needs_extra
+from hematovision.fields.opening import open_classifier
 from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle, finish_bundle, read_bundle
-from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef
 from hematovision.model.prediction import RawPredictions
 from hematovision.model.registry import find_model
@@ -204,7 +204,7 @@ def write_evaluated(
     out, thresholds, parts = bundle.folder, bundle.thresholds, source.parts
     write_splits(data, out / "split.csv")
     facts = _report_facts(f"{lab.name}: {split}", bundle, source, lab, split)
-    explainer = Classifier(bundle)
+    explainer = open_classifier(bundle)
     report = write_evaluation(
         out, metrics, facts, predictions, data, thresholds, explainer=explainer
     )
