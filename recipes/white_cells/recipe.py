@@ -4,9 +4,9 @@
     python -m recipes.white_cells.recipe --data DATA --work runs/recipes [--without LAB ...]
 
 Training starts from ImageNet weights, not from the shipped `hematology` weights, which have seen
-three of the labs: so what is measured with a lab left out holds for the same recipe with all labs, but for the number
-of batches: 700 without a lab, 3,000 with all of them.
-Re-run the command to resume an interrupted run.
+three of the labs: what is measured with a lab left out is then about the same recipe, but for the
+number of batches, 700 without labs and 3,000 with all. Re-run the command to resume an interrupted
+run.
 """
 
 from __future__ import annotations
