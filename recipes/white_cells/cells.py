@@ -113,6 +113,12 @@ class Cells:
         return Stain((values[0], values[1], values[2]), (values[3], values[4], values[5]))
 
 
+def joined(parts: Sequence[Cells]) -> Cells:
+    """Return the cells of several labs as one."""
+    names = vars(parts[0])
+    return Cells(**{name: np.concatenate([vars(one)[name] for one in parts]) for name in names})
+
+
 def prepare(
     data: Path, work: Path, labs: Sequence[str] = (*LABS, *PLATELETS.values())
 ) -> dict[str, Cells]:

@@ -39,12 +39,12 @@ from recipes.white_cells.cells import (
 )
 
 __all__ = [
-    "RARE", "Model", "Predicted", "Seen", "Trust", "fit_trust", "framed", "novelty_of", "of_kinds",
+    "RARE", "VALID", "Model", "Predicted", "Seen", "Trust", "fit_trust", "framed", "novelty_of", "of_kinds",
     "see",
 ]  # fmt: skip
 
-RARE = "rare-kinds"
-"""The cells of the kinds that only pbc has."""
+RARE, VALID = "rare-kinds", "valid"
+"""The names of two sets of cells; see `Model.predicted`."""
 
 _COMMON_KINDS = tuple(WHITE_CELLS.index(name) for name in FIVE_KINDS.classes)
 _RARE_KINDS = tuple(k for k in range(len(WHITE_CELLS.classes)) if k not in _COMMON_KINDS)
@@ -173,21 +173,23 @@ class Model:
         return novelty_of(self.made, self.cells, self.without, self.seed)
 
     def predicted(self, name: str) -> Predicted:
-        """Return the predictions for a lab's cells of the kinds that all labs have, or for `RARE`.
+        """Return the predictions for a lab's cells of the kinds that all labs have.
 
-        The rare kinds are those that only pbc has: its validation cells.
+        Two sets of cells have names, too: `RARE`, the validation cells of the kinds that only pbc
+        has, and `VALID`, the validation cells of the labs that were not left out.
         """
         path = folder_of(self.work, self.without, self.seed) / f"predicted-{name}.npz"
         if not path.exists():
-            pbc = self.cells["pbc"]
-            chosen = (
-                of_kinds(pbc.of("valid"), _RARE_KINDS)
-                if name == RARE
-                else of_kinds(self.cells[name], _COMMON_KINDS)
-            )
-            self._predict(chosen, path)
+            self._predict(self._cells(name), path)
         with np.load(path, allow_pickle=False) as arrays:
             return Predicted(**{part: arrays[part] for part in arrays.files})
+
+    def _cells(self, name: str) -> Cells:
+        if name == RARE:
+            return of_kinds(self.cells["pbc"].of("valid"), _RARE_KINDS)
+        if name == VALID:
+            return joined([self.cells[lab].of("valid") for lab in LABS if lab not in self.without])
+        return of_kinds(self.cells[name], _COMMON_KINDS)
 
     def _predict(self, cells: Cells, path: Path) -> None:
         seen = see(cells, Backbone(self.made.weights))
