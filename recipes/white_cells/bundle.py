@@ -90,10 +90,11 @@ def _temperature(model: Model) -> float:
 
 def dataset(cells: Mapping[str, Cells], folder: Path) -> Dataset:
     """Write the cells of all labs as the model sees them, and return them as a dataset."""
-    samples: list[Sample] = []
-    for lab in LABS:
-        for number in range(len(cells[lab])):
-            samples.append(_sample(cells[lab], lab, number, folder))
+    samples = [
+        _sample(cells[lab], lab, number, folder)
+        for lab in LABS
+        for number in range(len(cells[lab]))
+    ]
     return Dataset(folder, WHITE_CELLS, tuple(sorted(samples, key=lambda sample: sample.path)))
 
 

@@ -39,8 +39,8 @@ from hematovision.safe_xml import parse
 from hematovision.taxonomy import WHITE_CELLS
 
 __all__ = [
-    "DIAMETERS", "LABS", "NO_CLASS", "PLATELETS", "SHARES", "SIDE", "Cells", "Source", "prepare",
-    "sources",
+    "DIAMETERS", "LABS", "NO_CLASS", "PLATELETS", "SHARES", "SIDE", "TASK", "Cells", "Source",
+    "folder_of", "joined", "prepare", "sources",
 ]  # fmt: skip
 
 LABS = ("pbc", "raabin", "bccd", "krd")

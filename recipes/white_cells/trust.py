@@ -36,11 +36,12 @@ from recipes.white_cells.cells import (
     TASK,
     Cells,
     folder_of,
+    joined,
 )
 
 __all__ = [
-    "RARE", "VALID", "Model", "Predicted", "Seen", "Trust", "fit_trust", "framed", "novelty_of", "of_kinds",
-    "see",
+    "RARE", "VALID", "Model", "Predicted", "Seen", "Trust", "fit_trust", "framed", "novelty_of",
+    "of_kinds", "see",
 ]  # fmt: skip
 
 RARE, VALID = "rare-kinds", "valid"
