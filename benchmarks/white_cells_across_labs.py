@@ -79,7 +79,7 @@ def left_out(cells: Mapping[str, Cells], work: Path, lab: str, seed: int) -> Pre
     """Classify the cells of a lab with a model, and thresholds, that have not seen it."""
     pairs = {other: Model(cells, work, (lab, other), 0) for other in LABS if other != lab}
     trust = fit_trust(
-        [model.predicted(other) for other, model in pairs.items()],
+        [model.to_fit(other) for other, model in pairs.items()],
         [model.predicted(RARE) for model in pairs.values() if "pbc" not in model.without],
     )
     found = Model(cells, work, (lab,), seed).predicted(lab)

@@ -74,7 +74,7 @@ def trust_of(model: Model) -> Trust:
     """
     left_out = {lab: Model(model.cells, model.work, (lab,), 0) for lab in LABS}
     trust = fit_trust(
-        [one.predicted(lab) for lab, one in left_out.items()],
+        [one.to_fit(lab) for lab, one in left_out.items()],
         [one.predicted(RARE) for lab, one in left_out.items() if lab != "pbc"],
     )
     before = np.median([_temperature(one) for one in left_out.values()])

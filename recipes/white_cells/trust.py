@@ -185,6 +185,12 @@ class Model:
         with np.load(path, allow_pickle=False) as arrays:
             return Predicted(**{part: arrays[part] for part in arrays.files})
 
+    def to_fit(self, lab: str) -> Predicted:
+        """Return the predictions for a lab's cells that are not in its test split."""
+        found, cells = self.predicted(lab), self._cells(lab)
+        known = cells.splits != "test"
+        return Predicted(found.logits[known], found.novelty[known], found.labels[known])
+
     def _cells(self, name: str) -> Cells:
         if name == RARE:
             return of_kinds(self.cells["pbc"].of("valid"), _RARE_KINDS)
