@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from hematovision.model.framing import Framing
 from PIL import Image
 
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.model.bundle import ONNX, read_bundle, seal_self_test, write_bundle
 from hematovision.model.calibration import Calibration, fit_calibration
+from hematovision.model.framing import Framing
 from hematovision.model.weights import bundled_weights_path
 from hematovision.taxonomy import WHITE_CELLS
 from hematovision.training.inputs import FeatureReader
