@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.framing import NOT_FRAMED, Framing
 from hematovision.model.inference import Item, predict_image
 from hematovision.model.self_test import self_test_cell
+from hematovision.progress import no_progress
 from hematovision.scale.classify import PackedClassifier
 from hematovision.server.models import Models
 from hematovision.workflows.labelled import predict_labelled
@@ -99,6 +101,27 @@ def test_the_map_of_a_framed_image_is_one_of_the_whole_image(classifier, cell):
     side = 3.0 * 83 / 360 * 64  # red cells of PBC are about 83 of 360 pixels wide
     assert np.ptp(rows) == pytest.approx(side, rel=0.2)
     assert np.ptp(columns) == pytest.approx(side, rel=0.2)
+
+
+def test_the_input_for_training_is_the_one_for_predicting(classifier, cell):
+    prepared = classifier.prepare(cell.read_bytes(), "a")
+    raw = classifier.predict_batch(prepared[None])
+    assert tuple(raw.probabilities[0]) == classifier.predict(cell)[0].probabilities
+    assert classifier.input_identity.startswith("3 30 30 250 10 10 150 ")
+    plain = Classifier.load(COLOUR_MODEL)
+    assert plain.input_identity == ""
+    np.testing.assert_array_equal(plain.prepare(cell, "a"), images.load(cell))
+
+
+def test_adapting_reads_images_framed(classifier, cell, monkeypatch, tmp_path):
+    from hematovision.workflows import adapt
+    from hematovision.workflows.adapt.bundle import open_source
+
+    monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path))
+    source = replace(open_source("rbc-wbc-platelets"), classifier=classifier)
+    found = adapt._extract([adapt.View(cell)], source, no_progress)
+    expected = source.backbone.features(classifier.prepare(cell, "a")[None])
+    np.testing.assert_allclose(found.values, expected, atol=1e-4)
 
 
 def test_the_self_test_is_never_framed(folder, classifier):

@@ -57,6 +57,22 @@ def test_a_view_is_the_turned_image_and_has_a_row_of_its_own(image: Path):
     assert found.digests[0] == found.digests[1]
 
 
+def test_images_read_in_another_way_have_a_cache_of_their_own(image: Path):
+    backbone = Counting()
+
+    def load(data, name):
+        return 255 - images.load(data, name=name)
+
+    with open_cache(backbone.sha256) as cache:
+        plain = extract([View(image)], backbone, cache)
+    for computed in (1, 0):
+        with open_cache(backbone.sha256, inputs="inverted") as cache:
+            found = extract([View(image)], backbone, cache, load=load)
+        assert found.computed == computed
+        np.testing.assert_array_equal(found.values, 255 - plain.values)
+        assert found.digests == plain.digests  # those of the file
+
+
 def test_another_backbone_does_not_see_these_features(image: Path):
     with open_cache("ab" * 32) as cache:
         extract([View(image)], Counting(), cache)

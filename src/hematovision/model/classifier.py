@@ -241,6 +241,24 @@ class Classifier:
             source, name=name, max_pixels=self.max_pixels, budget=self._budget, size=self.size
         )
 
+    def prepare(self, source: str | Path | bytes, name: str) -> NDArray[np.uint8]:
+        """Return the model's input for an image file, (size, size, 3): resized or framed.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read.
+        """
+        return self._framed(self.read(source, name), name).pixels
+
+    @property
+    def input_identity(self) -> str:
+        """What `prepare` depends on, as text; empty if images are only resized."""
+        if self.framing is None:
+            return ""
+        framer = dict(self._framer.identity) if self._framer else {}
+        return f"{self.framing.identity} {framer}"
+
     def _read_whole(
         self, source: str | Path | bytes | NDArray[np.uint8], name: str
     ) -> NDArray[np.uint8]:

@@ -1,5 +1,7 @@
 """The feature cache: one SQLite file per backbone, named by the backbone's SHA-256.
 
+Features of images that are framed before they reach the backbone are in a file of their own.
+
 Keys are the SHA-256 of the image file and the view, so renamed, copied or re-split images are
 found. Every row ends with a checksum of its key and values; rows that fail it are computed again.
 The file may be deleted at any time.
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import OutputError
-from hematovision.files import ensure_folder
+from hematovision.files import ensure_folder, sha256_bytes
 from hematovision.model.architecture import FEATURES
 from hematovision.paths import cache_folder
 
@@ -35,11 +37,17 @@ class FeatureCache:
     """Features by image content and view, on disk; safe for threads and processes.
 
     `backbone` is the SHA-256 of the backbone's weights; the file's `folder` is `paths.cache_folder`
-    by default. Raises `OutputError` if the file cannot be created, or is damaged.
+    by default. `inputs` is what the backbone's input depends on, if images are not only resized.
+    Raises `OutputError` if the file cannot be created, or is damaged.
     """
 
     def __init__(
-        self, backbone: str, folder: Path | None = None, *, n_features: int = FEATURES
+        self,
+        backbone: str,
+        folder: Path | None = None,
+        *,
+        n_features: int = FEATURES,
+        inputs: str = "",
     ) -> None:
         self.n_features = n_features
         self._values = 4 * (n_features + EXTRA)  # the features, then colour and field score
@@ -49,7 +57,8 @@ class FeatureCache:
         self._reported_damage = False
         # Change the version if decoding or the field score changes. 2: checksums; declared ranges
         # of 16-bit TIFFs. 3: the field score.
-        self.path = folder / f"features-v3-{backbone[:32]}.sqlite"
+        own = f"-{sha256_bytes(inputs.encode())[:16]}" if inputs else ""
+        self.path = folder / f"features-v3-{backbone[:32]}{own}.sqlite"
         try:
             self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
@@ -133,6 +142,8 @@ def _checksum(key: bytes, values: bytes | memoryview) -> bytes:
     return zlib.crc32(values, zlib.crc32(key)).to_bytes(4, "little")
 
 
-def open_cache(backbone: str, n_features: int = FEATURES) -> closing[FeatureCache]:
-    """Open the cache of a backbone for a ``with`` block."""
-    return closing(FeatureCache(backbone, n_features=n_features))
+def open_cache(
+    backbone: str, n_features: int = FEATURES, inputs: str = ""
+) -> closing[FeatureCache]:
+    """Open the cache of a backbone for a ``with`` block; see `FeatureCache`."""
+    return closing(FeatureCache(backbone, n_features=n_features, inputs=inputs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ from hematovision.progress import Progress, no_progress
 from hematovision.training.feature_cache import EXTRA, FeatureCache
 
 __all__ = [
-    "N_VIEWS", "Extractor", "Features", "View", "extract", "plan_views", "row_keys", "row_of",
-    "rows_of",
+    "N_VIEWS", "Extractor", "Features", "Load", "View", "extract", "plan_views", "row_keys",
+    "row_of", "rows_of",
 ]  # fmt: skip
 
 N_VIEWS = 8
@@ -33,6 +33,10 @@ _BATCH = 64
 
 _FILES = 8
 """Files per thread task; with single files the overhead exceeded the lookups."""
+
+Load: TypeAlias = Callable[[bytes, str], NDArray[np.uint8]]
+"""Decodes the content of a file, with its name for errors, to the image that the backbone sees:
+uint8 (224, 224, 3). Raises `ImageError` if that fails."""
 
 Row = tuple[bytes, NDArray[np.float32]]
 """A cache key and its value: the features, the mean colour and the field score."""
@@ -127,8 +131,14 @@ def row_of(fitted: NDArray[np.uint8], extractor: Extractor) -> NDArray[np.float3
     return np.concatenate([extractor.features(alone)[0], colour, field])
 
 
-def _computed(data: bytes, keys: Sequence[bytes], extractor: Extractor, name: str) -> list[Row]:
-    fitted = images.load(data, name=name)
+def _resized(data: bytes, name: str) -> NDArray[np.uint8]:
+    return images.load(data, name=name)
+
+
+def _computed(
+    data: bytes, keys: Sequence[bytes], extractor: Extractor, name: str, load: Load = _resized
+) -> list[Row]:
+    fitted = load(data, name)
     return [(key, row_of(images.view(fitted, key[-1]), extractor)) for key in keys]
 
 
@@ -137,13 +147,15 @@ def extract(
     extractor: Extractor,
     cache: FeatureCache,
     progress: Progress = no_progress,
+    load: Load = _resized,
 ) -> Features:
     """Return the features of `views`, computing only those that are not in the cache.
 
     Each file is read once and decoded at most once, on one thread per CPU.
 
     `progress` is called with the number of views done. Unreadable images are left out, and listed
-    once each.
+    once each. By default images are resized; another `load` needs a cache of its own (`inputs` of
+    `open_cache`).
     """
     places: dict[Path, list[int]] = {}
     for place, view in enumerate(views):
@@ -153,7 +165,7 @@ def extract(
 
     def read(task: Sequence[tuple[Path, list[int]]]) -> list[_FileRows | ImageError]:
         return [
-            _file_rows(path, [views[place].index for place in wanted], extractor, cache)
+            _file_rows(path, [views[place].index for place in wanted], extractor, cache, load)
             for path, wanted in task
         ]
 
@@ -181,14 +193,14 @@ _FileRows: TypeAlias = tuple[list[Row], list[Row]]
 
 
 def _file_rows(
-    path: Path, indices: Sequence[int], extractor: Extractor, cache: FeatureCache
+    path: Path, indices: Sequence[int], extractor: Extractor, cache: FeatureCache, load: Load
 ) -> _FileRows | ImageError:
     try:
         data = images.read_bytes(path)
         keys = row_keys(data, indices)
         rows = {key: row for key in keys if (row := cache.get(key)) is not None}
         missing = [key for key in dict.fromkeys(keys) if key not in rows]
-        fresh = _computed(data, missing, extractor, str(path)) if missing else []
+        fresh = _computed(data, missing, extractor, str(path), load) if missing else []
     except ImageError as error:
         return error
     rows.update(fresh)

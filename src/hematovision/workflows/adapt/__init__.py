@@ -37,7 +37,6 @@ from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions, boxes_of, score_model, split_counts
 
 with needs_extra("train", "Adapting a model"):
-    from hematovision.model.backbone import Backbone
     from hematovision.training.adapting import (
         FeatureModel,
         adapt_labelled,
@@ -46,7 +45,7 @@ with needs_extra("train", "Adapting a model"):
     )
     from hematovision.training.correction import Examples
     from hematovision.training.feature_cache import open_cache
-    from hematovision.training.features import N_VIEWS, View, extract
+    from hematovision.training.features import N_VIEWS, Features, View, extract
     from hematovision.workflows.adapt.bundle import (
         Lab,
         Source,
@@ -231,7 +230,7 @@ def _adapt_unlabelled(
     source: Source, folder: Path, out: Path, seed: int, progress: Progress
 ) -> AdaptResult:
     paths = _find_unlabelled(folder)
-    found = _read_features(paths, source.backbone, progress)
+    found = _read_features(paths, source, progress)
     if len(found.kept) < _LEAST_UNLABELLED:
         raise DatasetError(
             f"{folder} has {len(found.kept)} readable images; at least {_LEAST_UNLABELLED} are "
@@ -289,12 +288,12 @@ def _check_changes(changes: PredictionChanges) -> None:
 def _adapt_labelled(
     source: Source, data: Dataset, out: Path, seed: int, progress: Progress
 ) -> AdaptResult:
-    found = _read_features([sample.path for sample in data], source.backbone, progress)
+    found = _read_features([sample.path for sample in data], source, progress)
     readable = data.with_samples(data.samples[i] for i in found.kept)
     is_test = np.array([sample.split == "test" for sample in readable], bool)
     training = readable.with_samples(s for s in readable if s.split != "test")
     _check_labelled(training)
-    views = _read_views([sample.path for sample in training], source.backbone, progress)
+    views = _read_views([sample.path for sample in training], source, progress)
     examples = Examples(views, training.labels, tuple(sample.group for sample in training))
     adapted, strength = adapt_labelled(source.model, examples, seed)
     adapted = _accepting(adapted, source.fields(found.fields[~is_test]))
@@ -410,13 +409,12 @@ def _find_unlabelled(folder: Path) -> list[Path]:
     return find_images([folder])
 
 
-def _read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress) -> _LabFeatures:
+def _read_features(paths: Sequence[Path], source: Source, progress: Progress) -> _LabFeatures:
     """Compute the features of image files or read them from the cache.
 
     Raises `DatasetError` if more than half of them cannot be read.
     """
-    with open_cache(backbone.sha256, backbone.n_features) as cache:
-        found = extract([View(path) for path in paths], backbone, cache, progress)
+    found = _extract([View(path) for path in paths], source, progress)
     if len(found.refused) > _MOST_UNREADABLE * len(paths):
         raise DatasetError(
             f"More than half of the images cannot be read ({len(found.refused)} of {len(paths)}). "
@@ -432,17 +430,21 @@ def _read_features(paths: Sequence[Path], backbone: Backbone, progress: Progress
     )
 
 
-def _read_views(
-    paths: Sequence[Path], backbone: Backbone, progress: Progress
-) -> NDArray[np.float32]:
+def _extract(views: Sequence[View], source: Source, progress: Progress) -> Features:
+    """Return the features of images as the model sees them, framed if it frames them."""
+    backbone, classifier = source.backbone, source.classifier
+    with open_cache(backbone.sha256, backbone.n_features, classifier.input_identity) as cache:
+        return extract(views, backbone, cache, progress, classifier.prepare)
+
+
+def _read_views(paths: Sequence[Path], source: Source, progress: Progress) -> NDArray[np.float32]:
     """Compute the features of several views of readable files.
 
     Returns float32 (N, V, 1280), V at most 8; the first is the image itself.
     """
     n_views = max(1, min(N_VIEWS, _MOST_ROWS // len(paths)))
     views = [View(path, index) for path in paths for index in range(n_views)]
-    with open_cache(backbone.sha256, backbone.n_features) as cache:
-        found = extract(views, backbone, cache, progress)
+    found = _extract(views, source, progress)
     return found.values.reshape(len(paths), n_views, -1)
 
 

@@ -21,6 +21,7 @@ from hematovision.extras import needs_extra
 from hematovision.fields.opening import open_classifier
 from hematovision.files import write_text
 from hematovision.model.bundle import ONNX, Bundle, finish_bundle, read_bundle
+from hematovision.model.classifier import Classifier
 from hematovision.model.manifest import BackboneRef
 from hematovision.model.prediction import RawPredictions
 from hematovision.model.registry import find_model
@@ -74,6 +75,7 @@ class Source:
     parts: ClassifierParts
     backbone: Backbone
     model: FeatureModel  # the part that is adapted
+    classifier: Classifier  # the model as it is, which reads images
 
     def fields(self, scores: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return field scores of images, or None if the model has no field score."""
@@ -120,7 +122,7 @@ def open_source(model: str | Path) -> Source:
         _proportions(bundle),
         bundle.manifest.temperature,
     )
-    return Source(bundle, parts, backbone, adaptable)
+    return Source(bundle, parts, backbone, adaptable, open_classifier(bundle))
 
 
 def _proportions(bundle: Bundle) -> NDArray[np.float64]:
