@@ -8,7 +8,7 @@ from discs import BACKGROUND, COLOURS, DiscFinder, _paint
 from hematovision import images
 from hematovision.fields.finding import FieldFinder
 from hematovision.fields.framing import PBC, RedCellFramer, square
-from hematovision.images.stain import Stain
+from hematovision.images.stain import Stain, recoloured
 from hematovision.model.framing import NOT_FRAMED, Framing
 
 FIELD = np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8)
@@ -80,11 +80,11 @@ def test_an_image_without_red_cells_is_used_as_it_is_and_the_note_states_it():
     assert (found.box, found.note) == ((0, 0, 300, 300), NOT_FRAMED)
 
 
-def test_colours_are_those_of_the_reference_stain():
+def test_colours_are_changed_from_the_stain_of_the_image_to_that_of_the_framing():
     image = cell_image((150, 150), [(105, 60), (195, 60), (60, 240)])
-    found = framed(image, Framing(5.0, TARGET), 250)
-    x, y = (round(at - low) for at, low in zip((105, 60), found.box[:2], strict=True))
-    assert found.pixels[y, x] == pytest.approx(TARGET.red_cell, abs=2)
+    own = Stain(tuple(map(float, BACKGROUND)), tuple(map(float, COLOURS[0])))
+    found, plain = framed(image, Framing(5.0, TARGET), 250), framed(image, Framing(5.0), 250)
+    np.testing.assert_array_equal(found.pixels, recoloured(plain.pixels, own, TARGET))
     assert found.pixels[240, 10] == pytest.approx(TARGET.background, abs=2)
 
 

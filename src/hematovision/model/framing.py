@@ -33,7 +33,7 @@ class Framing:
     """
 
     red_cell_diameters: float  # side of the square, in diameters of the median red cell
-    # to which images are recoloured (`stain.recoloured`); None for the colours as recorded
+    # towards which images are recoloured (`stain.recoloured`); None for the colours as recorded
     stain: Stain | None = None
 
     def __post_init__(self) -> None:
