@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from hematovision import images
 from hematovision.fields import CELL_CLASSES
-from hematovision.fields.deciding import square
 from hematovision.fields.finding import FieldFinder, Found
+from hematovision.fields.framing import square
 from hematovision.images.stain import Stain
 from hematovision.model.detector import Detector
 from hematovision.safe_xml import parse

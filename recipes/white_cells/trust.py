@@ -103,7 +103,8 @@ def framed(cells: Cells, number: int) -> NDArray[np.uint8]:
     across = round(FRAMING * SIDE / DIAMETERS)
     start = (SIDE - across) // 2
     cut = np.ascontiguousarray(pixels[start : start + across, start : start + across])
-    return images.fit(recoloured(cut, stain, REFERENCE) if stain else cut)
+    cell = images.fit(cut)
+    return recoloured(cell, stain, REFERENCE) if stain else cell
 
 
 def see(cells: Cells, backbone: Backbone) -> Seen:

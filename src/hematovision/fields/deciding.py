@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.fields.checkpoint import Checkpoint, no_checkpoint
 from hematovision.fields.finding import FieldContext
-from hematovision.fields.framing import PBC, cut_out, square
+from hematovision.fields.framing import PBC, cut_out
 from hematovision.fields.rows import CELL_CLASSES
 from hematovision.images.crops import crop
 from hematovision.model.classifier import Classifier
@@ -20,7 +20,7 @@ from hematovision.taxonomy import RBC_WBC_PLATELETS
 
 __all__ = [
     "DISAGREE", "SEVERAL", "UNCERTAIN_KIND", "CellClassifier", "ClassifiedCell", "combined",
-    "is_doubtful", "square",
+    "is_doubtful",
 ]  # fmt: skip
 
 SEVERAL = "several classes likely"
