@@ -30,13 +30,12 @@ from numpy.typing import NDArray
 
 from hematovision.evaluation import Metrics, evaluate
 from hematovision.model.thresholds import accepts
-from hematovision.taxonomy import FIVE_KINDS, WHITE_CELLS
+from hematovision.taxonomy import WHITE_CELLS
 from recipes.white_cells.cells import LABS, Cells, prepare
-from recipes.white_cells.trust import RARE, Model, Predicted, Trust, fit_trust, of_kinds
+from recipes.white_cells.trust import KINDS, Model, Predicted, Trust, of_kinds, trust_without
 
 _FEW = 20
 _RESAMPLES = 2000
-FIVE = tuple(WHITE_CELLS.index(name) for name in FIVE_KINDS.classes)
 
 
 class Predictions(NamedTuple):
@@ -77,13 +76,9 @@ def main() -> None:
 
 def left_out(cells: Mapping[str, Cells], work: Path, lab: str, seed: int) -> Predictions:
     """Classify the cells of a lab with a model, and thresholds, that have not seen it."""
-    pairs = {other: Model(cells, work, (lab, other), 0) for other in LABS if other != lab}
-    trust = fit_trust(
-        [model.to_fit(other) for other, model in pairs.items()],
-        [model.predicted(RARE) for model in pairs.values() if "pbc" not in model.without],
-    )
+    trust = trust_without(cells, work, lab)
     found = Model(cells, work, (lab,), seed).predicted(lab)
-    return predictions(found, trust, of_kinds(cells[lab], FIVE).groups)
+    return predictions(found, trust, of_kinds(cells[lab], KINDS).groups)
 
 
 def predictions(found: Predicted, trust: Trust, groups: NDArray[np.str_]) -> Predictions:
@@ -147,7 +142,7 @@ def scored(found: Predictions) -> Metrics:
 
 def table(rows: Mapping[str, Predictions], n_seeds: int) -> str:
     """Return the metrics as a Markdown table, one row per laboratory."""
-    names = [WHITE_CELLS.classes[kind] for kind in FIVE]
+    names = [WHITE_CELLS.classes[kind] for kind in KINDS]
     head = "| laboratory | cells | balanced accuracy | recall " + " / ".join(names)
     lines = [f"{head} | accepted right | review | ECE |", "| --- " * 7 + "|"]
     for lab, found in rows.items():

@@ -40,15 +40,17 @@ from recipes.white_cells.cells import (
 )
 
 __all__ = [
-    "RARE", "VALID", "Model", "Predicted", "Seen", "Trust", "fit_trust", "framed", "novelty_of",
-    "of_kinds", "see",
+    "KINDS", "RARE", "VALID", "Model", "Predicted", "Seen", "Trust", "fit_trust", "framed",
+    "novelty_of", "of_kinds", "see", "trust_without",
 ]  # fmt: skip
 
 RARE, VALID = "rare-kinds", "valid"
 """The names of two sets of cells; see `Model.predicted`."""
 
-_COMMON_KINDS = tuple(WHITE_CELLS.index(name) for name in FIVE_KINDS.classes)
-_RARE_KINDS = tuple(k for k in range(len(WHITE_CELLS.classes)) if k not in _COMMON_KINDS)
+KINDS = tuple(WHITE_CELLS.index(name) for name in FIVE_KINDS.classes)
+"""The kinds that all labs have."""
+
+_RARE_KINDS = tuple(k for k in range(len(WHITE_CELLS.classes)) if k not in KINDS)
 
 _PER_KIND = 120
 """Training cells of each kind of each lab to which the novelty score is fitted."""
@@ -197,7 +199,7 @@ class Model:
             return of_kinds(self.cells["pbc"].of("valid"), _RARE_KINDS)
         if name == VALID:
             return joined([self.cells[lab].of("valid") for lab in LABS if lab not in self.without])
-        return of_kinds(self.cells[name], _COMMON_KINDS)
+        return of_kinds(self.cells[name], KINDS)
 
     def _predict(self, cells: Cells, path: Path) -> None:
         seen = see(cells, Backbone(self.made.weights))
@@ -231,6 +233,18 @@ def fit_trust(labs: Sequence[Predicted], rare: Sequence[Predicted]) -> Trust:
     usual = novelty <= highest
     least = _least(p.max(axis=1)[usual], wrong[usual], len(novelty))
     return Trust(calibration, Thresholds(least, highest))
+
+
+def trust_without(cells: Mapping[str, Cells], work: Path, lab: str) -> Trust:
+    """Return the calibration and thresholds for a model that has not seen a lab.
+
+    They are fitted to the other labs, each predicted by a model without it and without `lab`.
+    """
+    pairs = {other: Model(cells, work, (lab, other), 0) for other in LABS if other != lab}
+    return fit_trust(
+        [model.to_fit(other) for other, model in pairs.items()],
+        [model.predicted(RARE) for model in pairs.values() if "pbc" not in model.without],
+    )
 
 
 def _resampled(one: Predicted, count: int, rng: np.random.Generator) -> Predicted:
