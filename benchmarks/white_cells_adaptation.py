@@ -4,8 +4,8 @@
 
 The models are those of `benchmarks/white_cells_across_labs.py`, seed 0, without the laboratory.
 Each is adapted with the product's own code to 30 cells without labels, and to 30 and 100 labelled
-cells; it is tested on the cells of all slides, fields or images that were not sampled from. Raabin's
-basophils come from four dates, so they are sampled from, and not tested.
+cells; it is tested on the cells of all slides, fields or images that were not sampled from.
+Raabin's basophils come from four dates, so they are sampled from, and not tested.
 """
 
 from __future__ import annotations
