@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from hematovision import images
 from hematovision.images.stain import recoloured
@@ -26,7 +27,14 @@ from hematovision.model.thresholds import Thresholds
 from hematovision.synthetic.decoys import render_decoy
 from hematovision.taxonomy import FIVE_KINDS, WHITE_CELLS
 from recipes.hematology_backbone.made import Made
-from recipes.white_cells.batches import AS_RECORDED, FRAMING, REFERENCE, KindBatches, Variation
+from recipes.white_cells.batches import (
+    AS_RECORDED,
+    BLUR,
+    FRAMING,
+    REFERENCE,
+    KindBatches,
+    Variation,
+)
 from recipes.white_cells.cells import (
     DIAMETERS,
     LABS,
@@ -106,7 +114,10 @@ def framed(cells: Cells, number: int) -> NDArray[np.uint8]:
     start = (SIDE - across) // 2
     cut = np.ascontiguousarray(pixels[start : start + across, start : start + across])
     cell = images.fit(cut)
-    return recoloured(cell, stain, REFERENCE) if stain else cell
+    if stain:
+        cell = recoloured(cell, stain, REFERENCE)
+    radius = BLUR * images.SIZE / FRAMING
+    return np.array(Image.fromarray(cell).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def see(cells: Cells, backbone: Backbone) -> Seen:
