@@ -173,7 +173,7 @@ class KindBatches:
         varied = augment(np.asarray(image), self._size, self.how.augmentation, rng)
         low, high = np.log(self.how.blurs)
         across = self.how.framing / self._size  # diameters per pixel
-        radius = BLUR / across * np.exp(rng.uniform(low, high))
+        radius = float(BLUR / across * np.exp(rng.uniform(low, high)))
         blurred = Image.fromarray(varied).filter(ImageFilter.GaussianBlur(radius))
         if self.side != self._size:
             blurred = blurred.resize((self.side, self.side), Image.Resampling.BOX)
