@@ -118,3 +118,17 @@ def test_images_of_pbc_are_seen_in_their_own_framing(real_data, kind):
         assert found.note == ""
         assert found.box[2] - found.box[0] == pytest.approx(360, rel=0.2)
         assert centre(found) == pytest.approx((180, 180), abs=30)
+
+
+@pytest.mark.parametrize("reds", [REDS, []])
+def test_a_blur_is_in_red_cell_diameters_and_hides_fine_texture(reds):
+    image = cell_image(reds=reds)
+    image[140:160:2, 120:180] = 0  # lines a pixel wide
+    sharp, blurred = (framed(image, Framing(3.0, blur=blur)).pixels for blur in (0.0, 0.05))
+
+    def roughness(pixels):
+        return np.abs(np.diff(pixels[30:66, 30:66].astype(float), axis=0)).mean()
+
+    assert blurred.shape == sharp.shape
+    assert roughness(blurred) < 0.8 * roughness(sharp)
+    assert blurred.mean() == pytest.approx(sharp.mean(), abs=1)

@@ -79,7 +79,7 @@ def test_a_newer_schema_asks_for_an_upgrade():
 FRAMING = Framing(3.0, Stain((235.0, 229.0, 225.0), (214.0, 175.0, 172.0)))
 
 
-@pytest.mark.parametrize("framing", [FRAMING, Framing(4.3)])
+@pytest.mark.parametrize("framing", [FRAMING, Framing(4.3), Framing(2.8, blur=0.03)])
 def test_a_framing_is_read_back_and_needs_schema_4(framing):
     framed = replace(MANIFEST, framing=framing)
     root = framed.to_json()
@@ -97,8 +97,9 @@ def test_a_framing_states_the_colours_of_background_and_red_cell():
     assert FRAMING.to_json() == {
         "red_cell_diameters": 3.0,
         "stain": {"background": [235.0, 229.0, 225.0], "red_cell": [214.0, 175.0, 172.0]},
+        "blur": 0.0,
     }
-    assert Framing(3.0).to_json() == {"red_cell_diameters": 3.0, "stain": None}
+    assert Framing(3.0).to_json() == {"red_cell_diameters": 3.0, "stain": None, "blur": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,8 @@ def test_a_framing_states_the_colours_of_background_and_red_cell():
         ("red_cell_diameters", 21, "Received: 21"),
         ("red_cell_diameters", "3", "`framing.red_cell_diameters` must be a number"),
         ("red_cell_diameters", None, "`framing.red_cell_diameters` must be a number"),
+        ("blur", -0.1, "0 <= blur <= 0.5. Received: -0.1"),
+        ("blur", "0.1", "`framing.blur` must be a number"),
         ("stain", [1], "`framing.stain` must be a JSON object"),
         ("stain", {"background": [1, 2, 3]}, "`framing.stain.red_cell` is missing"),
         ("stain", {"background": [1, 2]}, "`framing.stain.background` must be red, green and"),

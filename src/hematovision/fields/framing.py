@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from hematovision import images
 from hematovision.fields.finding import FieldContext, FieldFinder, Found
@@ -68,12 +69,13 @@ class RedCellFramer:
     def frame(self, pixels: NDArray[np.uint8], framing: Framing, size: int, name: str) -> Framed:
         """Cut out and recolour the cell in the middle of an image; see `Framer`.
 
-        An image without red cells is returned whole, with a note.
+        An image without red cells is returned whole, with a note; it is blurred like the others.
         """
         height, width = pixels.shape[:2]
         found = self._finder.find(pixels, name, reach=_REACH)
         if not found.context.scale.known:
-            return Framed(images.fit(pixels, size), (0.0, 0.0, width, height), NOT_FRAMED)
+            whole = _blurred(images.fit(pixels, size), framing)
+            return Framed(whole, (0.0, 0.0, width, height), NOT_FRAMED)
         box = _central(found, width, height)
         return cut_out(pixels, box, found.context, framing, size)
 
@@ -103,7 +105,7 @@ def cut_out(
     cell = images.fit(square(pixels, box, side), size)
     if framing.stain and context.stain:
         cell = recoloured(cell, context.stain, framing.stain)
-    return Framed(cell, _place(box, side))
+    return Framed(_blurred(cell, framing), _place(box, side))
 
 
 def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> NDArray[np.uint8]:
@@ -114,6 +116,13 @@ def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> 
     columns = np.arange(left, right).clip(0, width - 1)
     part: NDArray[np.uint8] = pixels[rows][:, columns]
     return part
+
+
+def _blurred(cell: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
+    radius = framing.blur * cell.shape[0] / framing.red_cell_diameters
+    if radius == 0:
+        return cell
+    return np.array(Image.fromarray(cell).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def _place(box: NDArray[np.float32], side: float) -> tuple[int, int, int, int]:

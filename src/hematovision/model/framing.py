@@ -1,7 +1,8 @@
 """How images become the input of a classifier that is made for one framing and one stain.
 
-A crop of three red cells' width shows a white cell alike in every lab, and red cells and background
-give its colours. `Framing` is stated in ``bundle.json``; a `Framer` measures images and applies it.
+A crop of three red cells' width shows a white cell alike in every lab, red cells and background
+give its colours, and a blur hides texture that only some labs' optics resolve. `Framing` is stated
+in ``bundle.json``; a `Framer` measures images and applies it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ NOT_FRAMED = "no red cells: image used as it is"
 """The note of a prediction for an image in which no red cell was found."""
 
 _NARROWEST, _WIDEST = 1.0, 20.0
+_STRONGEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Framing:
     red_cell_diameters: float  # side of the square, in diameters of the median red cell
     # towards which images are recoloured (`stain.recoloured`); None for the colours as recorded
     stain: Stain | None = None
+    # standard deviation of the Gaussian blur of the crop, in the same diameters
+    blur: float = 0.0
 
     def __post_init__(self) -> None:
         side = self.red_cell_diameters
@@ -43,6 +47,10 @@ class Framing:
                 f"`Framing` must have {_NARROWEST:g} <= red_cell_diameters <= {_WIDEST:g}. "
                 f"Received: {side}."
             )
+        if not 0 <= self.blur <= _STRONGEST:
+            raise BundleError(
+                f"`Framing` must have 0 <= blur <= {_STRONGEST:g}. Received: {self.blur}."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -50,13 +58,13 @@ class Framing:
             "background": list(self.stain.background),
             "red_cell": list(self.stain.red_cell),
         }
-        return {"red_cell_diameters": self.red_cell_diameters, "stain": stain}
+        return {"red_cell_diameters": self.red_cell_diameters, "stain": stain, "blur": self.blur}
 
     @property
     def identity(self) -> str:
         """The values as text: what predictions depend on."""
         colours = (*self.stain.background, *self.stain.red_cell) if self.stain else ()
-        return " ".join(f"{value:.6g}" for value in (self.red_cell_diameters, *colours))
+        return " ".join(f"{value:.6g}" for value in (self.red_cell_diameters, self.blur, *colours))
 
 
 class Framed(NamedTuple):

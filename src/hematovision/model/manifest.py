@@ -397,10 +397,11 @@ def _framing(root: JsonObject, schema: int, task: Task) -> Framing | None:
         raise root.wrong("framing", f"absent from detectors and before schema {_UNFRAMED + 1}")
     value = root.object("framing")
     side = value.number("red_cell_diameters")
+    blur = value.number("blur") if "blur" in value.value else 0.0
     if value.value.get("stain") is None:
-        return Framing(side)
+        return Framing(side, blur=blur)
     stain = value.object("stain")
-    return Framing(side, Stain(_colour(stain, "background"), _colour(stain, "red_cell")))
+    return Framing(side, Stain(_colour(stain, "background"), _colour(stain, "red_cell")), blur)
 
 
 def _colour(value: JsonObject, key: str) -> Colour:
