@@ -116,6 +116,8 @@ def framed(cells: Cells, number: int) -> NDArray[np.uint8]:
     cell = images.fit(cut)
     if stain:
         cell = recoloured(cell, stain, REFERENCE)
+    if not BLUR:
+        return cell
     radius = BLUR * images.SIZE / FRAMING
     return np.array(Image.fromarray(cell).filter(ImageFilter.GaussianBlur(radius)))
 
