@@ -15,8 +15,8 @@ seen the laboratory.
   other laboratories have are scored; immature granulocytes and erythroblasts are only in PBC.
 - Of bccd also the cells on which the published label and a second reader agree are scored
   (`recipes/white_cells/bccd_kinds.csv`).
-- Within the laboratories: the test splits of pbc (`pbc/val`, seven kinds), raabin's slides, bccd
-  and krd, by the model trained on all of them.
+- The results within the laboratories, on test splits, are in the card of `white-cells`
+  (`recipes/white_cells/bundle.py`).
 
 Results are kept below WORK/white-cells: re-run the command to resume.
 """

@@ -422,12 +422,12 @@ WHITE_CELLS = Statements(
         "krd: 70/10/20 by field, kind by kind, seed 0.",
         (
             "Calibration and review thresholds are set on predictions for laboratories that were "
-            "left out: for each of the four, a model trained without it classifies all its cells "
-            "of the five common kinds, those of its test split among them."
+            "left out: for each of the four, a model trained without it classifies its cells of "
+            "the five common kinds that are not in its test split."
         ),
         (
-            "The recipe's settings were chosen by results for single laboratories left out, bccd "
-            "and raabin above all, on cells of all their splits (recipes/white_cells/README.md)."
+            "The recipe's settings were chosen by results for single laboratories left out, on "
+            "cells of all their splits (recipes/white_cells/README.md)."
         ),
         (
             "Training and test come from the same laboratories. For other laboratories expect the "

@@ -69,12 +69,12 @@ _RENDERED, _MADE = 88, 640
 _MAX_ERROR = 0.01
 """Wrong predictions among the accepted ones."""
 
-_MAX_REVIEW = 0.25
+_MAX_REVIEW = 0.4
 
-_NOVELTY_QUANTILE = 0.97
+_NOVELTY_QUANTILE = 0.95
 
 _PER_LAB = 3000
-_RARE_SHARE = 0.1
+_RARE_SHARE = 0.3
 """Cells that calibration and thresholds are fitted to: of each lab, and the share of rare kinds."""
 
 
@@ -228,9 +228,9 @@ def fit_trust(labs: Sequence[Predicted], rare: Sequence[Predicted]) -> Trust:
 
     All labs count alike. The calibration has a temperature and a bias for each kind. Kinds that
     only the training labs have would be predicted too often, so some of their validation cells are
-    added: `rare`, a tenth as many. The largest accepted novelty is the 97th percentile in the labs.
-    The least confidence is the lowest at which at most 1% of the accepted predictions are wrong,
-    unless that sends more than a quarter to review.
+    added: `rare`, three tenths as many. The largest accepted novelty is the 95th percentile in the
+    labs. The least confidence is the lowest at which at most 1% of the accepted predictions are
+    wrong, unless that sends more than two fifths to review.
     """
     rng = np.random.default_rng(0)
     parts = [_resampled(one, _PER_LAB, rng) for one in labs]

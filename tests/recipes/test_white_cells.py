@@ -131,8 +131,8 @@ def test_kinds_that_only_training_labs_have_are_predicted_less_often():
     assert np.mean(trust.probabilities(rare.logits).argmax(1) == rare_kind) > 0.9
 
 
-def test_three_of_a_hundred_cells_may_be_too_novel():
+def test_five_of_a_hundred_cells_may_be_too_novel():
     labs = [predictions(800, wrong=0.0, seed=seed) for seed in range(3)]
     highest = fit_trust(labs, []).thresholds.max_novelty
     novelty = np.concatenate([lab.novelty for lab in labs])
-    assert np.mean(novelty > highest) == pytest.approx(0.03, abs=0.005)
+    assert np.mean(novelty > highest) == pytest.approx(0.05, abs=0.005)

@@ -23,8 +23,8 @@ def test_every_bundled_model_has_a_card():
     assert all(Path(entry.card).read_text(encoding="utf-8").strip() for entry in list_models())
 
 
-def test_the_three_class_and_the_eight_class_model_are_bundled():
-    assert bundled_models() == ("pbc8", "rbc-wbc-platelets")
+def test_three_classifiers_are_bundled():
+    assert bundled_models() == ("pbc8", "rbc-wbc-platelets", "white-cells")
 
 
 def test_bundled_detectors_are_listed_apart(tmp_path, monkeypatch):

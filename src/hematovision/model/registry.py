@@ -22,7 +22,7 @@ DEFAULT_MODEL = "rbc-wbc-platelets"
 DEFAULT_DETECTOR = "blood-fields"
 """The default detector of every entry point."""
 
-DEFAULT_SUBTYPES = "pbc8"
+DEFAULT_SUBTYPES = "white-cells"
 """The default classifier of the white cells that a detector finds."""
 
 MANIFEST = "bundle.json"
