@@ -1,6 +1,7 @@
 """Adapt the kinds of white cells to a laboratory the model was not trained on.
 
-    python -m benchmarks.white_cells_adaptation --data DATA --work runs/recipes [--leave LAB ...]
+    python -m benchmarks.white_cells_adaptation --data DATA --work runs/recipes
+                                                [--leave LAB ...] [--quick]
 
 The models are those of `benchmarks/white_cells_across_labs.py`, seed 0, without the laboratory.
 Each is adapted with the product's own code to 30 cells without labels, and to 30 and 100 labelled
@@ -32,17 +33,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of real images")
     parser.add_argument("--work", type=Path, required=True, help="for cells and models")
     parser.add_argument("--leave", nargs="+", choices=LABS, default=list(LABS))
+    parser.add_argument("--quick", action="store_true", help="as in the other benchmark")
     args = parser.parse_args()
     cells = prepare(args.data, args.work)
-    rows = {lab: adapted(cells, args.work, lab) for lab in args.leave}
+    rows = {lab: adapted(cells, args.work, lab, quick=args.quick) for lab in args.leave}
     print(table(rows))
 
 
-def adapted(cells: Mapping[str, Cells], work: Path, lab: str) -> list[Row]:
+def adapted(cells: Mapping[str, Cells], work: Path, lab: str, *, quick: bool = False) -> list[Row]:
     """Return the metrics of a model without a lab, as it is and adapted to the lab's cells."""
     model = Model(cells, work, (lab,), 0)
     seen = see(of_kinds(cells[lab], KINDS), Backbone(model.made.weights))
-    known = known_model(model, trust_without(cells, work, lab))
+    known = known_model(model, trust_without(cells, work, lab, quick=quick))
     groups = [str(group) for group in seen.groups]
     draws = (
         adaptation_rows(known, seen.features, seen.labels, groups, draw) for draw in range(DRAWS)

@@ -294,7 +294,7 @@ WHITE_CELLS = Statements(
         ),
         (
             "Boxes of pbc and raabin, and the red cells of all images, are those found by the "
-            "detector `blood-fields`, which was trained on images of all four laboratories. The "
+            "detector blood-fields, which was trained on images of all four laboratories. The "
             "diameter is that of the image's median red cell; every image has some."
         ),
         (

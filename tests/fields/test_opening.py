@@ -89,7 +89,7 @@ def test_without_a_framer_whole_images_are_an_error_and_framed_ones_are_predicte
 
 def test_tables_depend_on_framing_and_detector(folder, classifier):
     bare = Classifier.load(folder).identity
-    assert bare["framing"] == "3 30 30 250 10 10 150"
+    assert bare["framing"] == "3 0 30 30 250 10 10 150"
     assert {**classifier.identity, **bare} == dict(classifier.identity)
     assert len(classifier.identity["detector"]) == 64
 
@@ -107,7 +107,7 @@ def test_the_input_for_training_is_the_one_for_predicting(classifier, cell):
     prepared = classifier.prepare(cell.read_bytes(), "a")
     raw = classifier.predict_batch(prepared[None])
     assert tuple(raw.probabilities[0]) == classifier.predict(cell)[0].probabilities
-    assert classifier.input_identity.startswith("3 30 30 250 10 10 150 ")
+    assert classifier.input_identity.startswith("3 0 30 30 250 10 10 150 ")
     plain = Classifier.load(COLOUR_MODEL)
     assert plain.input_identity == ""
     np.testing.assert_array_equal(plain.prepare(cell, "a"), images.load(cell))
@@ -168,7 +168,7 @@ def test_fields_are_framed_by_the_manifest_of_the_classifier(folder, real_data):
     kinds = [cell.subtype for cell in cells if cell.label == "WBC"]
     assert kinds
     assert set(kinds) == {"blue"}
-    assert analyzer.identity["classifier_framing"] == "3 30 30 250 10 10 150"
+    assert analyzer.identity["classifier_framing"] == "3 0 30 30 250 10 10 150"
 
 
 def test_an_earlier_version_rejects_a_framed_bundle(folder):

@@ -23,6 +23,9 @@ def library(tmp_path: Path) -> ModelLibrary:
     return ModelLibrary(tmp_path / "models")
 
 
+BUNDLED = [DEFAULT_MODEL, "pbc8", "white-cells"]
+
+
 def put(library: ModelLibrary, name: str) -> None:
     shutil.copytree(find_model("pbc8"), library.folder / name)
 
@@ -30,8 +33,8 @@ def put(library: ModelLibrary, name: str) -> None:
 def test_bundled_models_come_first_the_default_one_before_the_others(library: ModelLibrary):
     put(library, "mine")
     (library.folder / "unfinished").mkdir()
-    assert [model.name for model in library.models()] == [DEFAULT_MODEL, "pbc8", "mine"]
-    assert [model.is_bundled for model in library.models()] == [True, True, False]
+    assert [model.name for model in library.models()] == [*BUNDLED, "mine"]
+    assert [model.is_bundled for model in library.models()] == [*[True] * len(BUNDLED), False]
     report = library.folder / "mine" / "report.html"
     assert library.find("mine").report == report
     report.unlink()
@@ -67,8 +70,8 @@ def test_a_run_folder_from_elsewhere_follows_the_bundled_models(
     put(library, "mine")
     run = shutil.copytree(find_model("pbc8"), tmp_path / "runs" / "brief")
     models = ModelLibrary(library.folder, [run]).models()
-    assert [model.name for model in models] == [DEFAULT_MODEL, "pbc8", "brief", "mine"]
-    assert models[2].folder == run.resolve()
+    assert [model.name for model in models] == [*BUNDLED, "brief", "mine"]
+    assert models[len(BUNDLED)].folder == run.resolve()
 
 
 def test_a_model_of_the_library_can_be_given(library: ModelLibrary):
@@ -76,14 +79,12 @@ def test_a_model_of_the_library_can_be_given(library: ModelLibrary):
     names = [
         model.name for model in ModelLibrary(library.folder, [library.folder / "mine"]).models()
     ]
-    assert names == [DEFAULT_MODEL, "pbc8", "mine"]
+    assert names == [*BUNDLED, "mine"]
 
 
 def test_a_bundled_model_can_be_given_by_its_name(library: ModelLibrary):
-    assert [model.name for model in ModelLibrary(library.folder, ["pbc8"]).models()] == [
-        DEFAULT_MODEL,
-        "pbc8",
-    ]
+    models = ModelLibrary(library.folder, ["pbc8"]).models()
+    assert [model.name for model in models] == BUNDLED
 
 
 def test_a_folder_that_is_not_a_model_or_has_a_taken_name_is_rejected(
