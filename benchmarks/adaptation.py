@@ -102,7 +102,8 @@ def _row(
         seen = features[sampled][:, None] if views is None else views(sampled)
         examples = Examples(seen, labels[sampled], tuple(fields[sampled].tolist()))
         adapted, strength = adapt_labelled(model, examples, seed)
-    probabilities, novelty = adapted.predict(features[tested])
+    found = adapted.predict(features[tested])
+    probabilities, novelty = found.probabilities, found.novelty
     names = [str(i) for i in range(model.head.n_classes)]
     metrics = evaluate(
         labels[tested],
