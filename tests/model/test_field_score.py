@@ -107,8 +107,12 @@ def some(pattern: str, count: int) -> list[Path]:
     return files[:: len(files) // count][:count]
 
 
+UNFRAMED = [name for name in bundled_models() if Classifier.load(name).framing is None]
+"""Framed models see one cell of a field, and don't recognise fields."""
+
+
 @with_data
-@pytest.mark.parametrize("name", bundled_models())
+@pytest.mark.parametrize("name", UNFRAMED)
 def test_bundled_models_accept_few_real_fields_and_send_no_other_cell_to_review(name):
     classifier = Classifier.load(name)
     assert classifier.thresholds.max_field < 1
