@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from hematovision.images.stain import Stain, recoloured
 from hematovision.taxonomy import WHITE_CELLS
@@ -26,13 +26,7 @@ from hematovision.training.augment import Augmentation, augment
 from recipes.hematology_backbone.examples import Batch
 from recipes.white_cells.cells import DIAMETERS, NO_CLASS, SIDE, Cells
 
-__all__ = ["AS_RECORDED", "BLUR", "FRAMING", "REFERENCE", "KindBatches", "Variation"]
-
-BLUR = 0.0
-"""Standard deviation of a blur of every cell image, in diameters of a red cell. Some labs' images
-show finer texture than others, and their lymphocytes look like other labs' basophils to a model
-that has not seen them. Blurred by 0.035, pbc is predicted better when left out, and krd worse, so
-there is none (README, "Experiments")."""
+__all__ = ["AS_RECORDED", "FRAMING", "REFERENCE", "KindBatches", "Variation"]
 
 FRAMING = 2.8
 """Side of a cell image in diameters of a red cell: the width of the largest white cells."""
@@ -49,9 +43,6 @@ AUGMENTATION = Augmentation(
 AS_RECORDED = Augmentation(1.0, 0, 0, 0, 0, 0, 0)
 """Rotations and flips only."""
 
-_RENDERED = 112
-"""Pixels that cell images are wide before they are blurred and shrunk."""
-
 _MESH = 4  # squares across, each moved by itself, in which a cell is torn
 
 
@@ -67,8 +58,6 @@ class Variation:
         Range of the factor of `framing`, uniform in the logarithm.
     shift : float
         Standard deviation of the cell's place, in diameters.
-    blurs : tuple of float
-        Range of the factor of `BLUR`, likewise.
     reference, exchanged : float
         Probabilities of the reference stain and of another image's; the rest is as recorded.
     outliers : float
@@ -80,7 +69,6 @@ class Variation:
     framing: float = FRAMING
     scales: tuple[float, float] = (0.75, 1.3)
     shift: float = 0.08
-    blurs: tuple[float, float] = (0.7, 1.4)
     reference: float = 0.5
     exchanged: float = 0.3
     outliers: float = 0.15
@@ -113,7 +101,6 @@ class KindBatches:
     platelets: Sequence[Cells] = ()
 
     def __post_init__(self) -> None:
-        self._size = max(_RENDERED, self.side) if BLUR else self.side
         self._names = sorted(self.labs)
         shares = np.array([self.shares[name] for name in self._names])
         self._shares = shares / shares.sum()
@@ -168,19 +155,10 @@ class KindBatches:
         low, high = np.log(self.how.scales)
         across = self.how.framing * np.exp(rng.uniform(low, high)) / magnified * SIDE / DIAMETERS
         x, y = SIDE / 2 + rng.normal(0.0, self.how.shift, 2).clip(-0.2, 0.2) * SIDE / DIAMETERS
-        return _window(pixels, x, y, across, self._size)
+        return _window(pixels, x, y, across, self.side)
 
     def _finished(self, image: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
-        varied = augment(np.asarray(image), self._size, self.how.augmentation, rng)
-        if not BLUR:
-            return varied
-        low, high = np.log(self.how.blurs)
-        across = self.how.framing / self._size  # diameters per pixel
-        radius = float(BLUR / across * np.exp(rng.uniform(low, high)))
-        blurred = Image.fromarray(varied).filter(ImageFilter.GaussianBlur(radius))
-        if self.side != self._size:
-            blurred = blurred.resize((self.side, self.side), Image.Resampling.BOX)
-        return np.array(blurred)
+        return augment(np.asarray(image), self.side, self.how.augmentation, rng)
 
     # --- Images of no class ---
 
@@ -191,9 +169,9 @@ class KindBatches:
 
     def _torn(self, rng: np.random.Generator) -> Image.Image:
         image = self._framed(self._stained(*self._cell(rng), rng), rng)
-        ends = np.linspace(0, self._size, _MESH + 1)
+        ends = np.linspace(0, self.side, _MESH + 1)
         moved = np.zeros((_MESH + 1, _MESH + 1, 2))
-        moved[1:-1, 1:-1] = rng.normal(0.0, 0.1 * self._size, (_MESH - 1, _MESH - 1, 2))
+        moved[1:-1, 1:-1] = rng.normal(0.0, 0.1 * self.side, (_MESH - 1, _MESH - 1, 2))
         mesh = []
         for i in range(_MESH):
             for j in range(_MESH):
@@ -213,7 +191,7 @@ class KindBatches:
                 break
         second = self._framed(self._stained(others, other, rng), rng)
         angle, middle = rng.uniform(0, 2 * np.pi), rng.normal(0.0, 0.08)
-        y, x = np.mgrid[: self._size, : self._size] / self._size - 0.5
+        y, x = np.mgrid[: self.side, : self.side] / self.side - 0.5
         chosen = np.cos(angle) * x + np.sin(angle) * y > middle
         return Image.fromarray(np.where(chosen[..., None], np.asarray(first), np.asarray(second)))
 
@@ -222,7 +200,7 @@ class KindBatches:
         pixels = self._stained(*self._cell(rng), rng)
         across = SIDE / DIAMETERS * rng.uniform(1.0, 1.6)
         x, y = (SIDE / 2 + rng.choice([-1, 1]) * (SIDE - across) / 2 for _ in range(2))
-        return _window(pixels, x, y, across, self._size)
+        return _window(pixels, x, y, across, self.side)
 
     def _platelet(self, rng: np.random.Generator) -> Image.Image:
         cells = self.platelets[int(rng.integers(len(self.platelets)))]

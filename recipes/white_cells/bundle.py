@@ -34,7 +34,7 @@ from hematovision.workflows.run_folder import Recipe, write_model, write_results
 from recipes.bundled_models.facts import WHITE_CELLS as ABOUT
 from recipes.bundled_models.reports import add_report
 from recipes.hematology_backbone.made import LOG
-from recipes.white_cells.batches import BLUR, FRAMING, REFERENCE
+from recipes.white_cells.batches import FRAMING, REFERENCE
 from recipes.white_cells.cells import LABS, TASK, Cells, folder_of, prepare
 from recipes.white_cells.trust import RARE, VALID, Model, Trust, fit_trust, framed
 
@@ -140,7 +140,7 @@ def _write(data: Dataset, trained: TrainedModel, run: Path) -> Path:
 def package(run: Path, folder: Path) -> None:
     """Write the files needed to predict, with the framing, into the package."""
     bundle = read_bundle(run)
-    manifest = replace(bundle.manifest, framing=Framing(FRAMING, REFERENCE, BLUR))
+    manifest = replace(bundle.manifest, framing=Framing(FRAMING, REFERENCE))
     shutil.rmtree(folder, ignore_errors=True)
     kept = {name: (run / name).read_bytes() for name in KEPT}
     seal_self_test(write_bundle(folder, manifest, {ONNX: bundle.read(ONNX), **kept}))

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 from hematovision import images
 from hematovision.images.stain import recoloured
@@ -29,7 +28,6 @@ from hematovision.taxonomy import FIVE_KINDS, WHITE_CELLS
 from recipes.hematology_backbone.made import Made
 from recipes.white_cells.batches import (
     AS_RECORDED,
-    BLUR,
     FRAMING,
     REFERENCE,
     KindBatches,
@@ -114,12 +112,7 @@ def framed(cells: Cells, number: int) -> NDArray[np.uint8]:
     start = (SIDE - across) // 2
     cut = np.ascontiguousarray(pixels[start : start + across, start : start + across])
     cell = images.fit(cut)
-    if stain:
-        cell = recoloured(cell, stain, REFERENCE)
-    if not BLUR:
-        return cell
-    radius = BLUR * images.SIZE / FRAMING
-    return np.array(Image.fromarray(cell).filter(ImageFilter.GaussianBlur(radius)))
+    return recoloured(cell, stain, REFERENCE) if stain else cell
 
 
 def see(cells: Cells, backbone: Backbone) -> Seen:
