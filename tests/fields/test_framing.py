@@ -1,5 +1,7 @@
 """White cells framed by red cells: in fields, and in images of single cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +10,7 @@ from discs import BACKGROUND, COLOURS, DiscFinder, _paint
 from hematovision import images
 from hematovision.fields.finding import FieldFinder
 from hematovision.fields.framing import PBC, RedCellFramer, square
-from hematovision.images.stain import Stain, recoloured
+from hematovision.images.stain import Stain, recoloured, redyed
 from hematovision.model.framing import NOT_FRAMED, Framing
 
 FIELD = np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8)
@@ -86,6 +88,19 @@ def test_colours_are_changed_from_the_stain_of_the_image_to_that_of_the_framing(
     found, plain = framed(image, Framing(5.0, TARGET), 250), framed(image, Framing(5.0), 250)
     np.testing.assert_array_equal(found.pixels, recoloured(plain.pixels, own, TARGET))
     assert found.pixels[240, 10] == pytest.approx(TARGET.background, abs=2)
+
+
+def test_nuclei_are_turned_to_the_colour_of_the_framing():
+    image = cell_image((150, 150), [(105, 60), (195, 60), (60, 240)])
+    framing = Framing(5.0, TARGET, nucleus=(90.0, 60.0, 190.0))
+    plain, turned = (
+        framed(image, f, 250).pixels for f in (replace(framing, nucleus=None), framing)
+    )
+    own = Stain(tuple(map(float, BACKGROUND)), tuple(map(float, COLOURS[0])))
+    expected = redyed(framed(image, Framing(5.0), 250).pixels, own, TARGET, framing.nucleus, 30)
+    np.testing.assert_array_equal(turned, expected)
+    assert np.abs(turned[125, 125].astype(int) - plain[125, 125]).max() > 10  # the nucleus
+    assert turned[240, 10] == pytest.approx(TARGET.background, abs=2)
 
 
 def test_with_two_red_cells_the_scale_is_known_and_colours_are_as_recorded():

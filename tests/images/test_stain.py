@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from discs import BACKGROUND, COLOURS, disc_field
-from hematovision.images.stain import Stain, measure_stain, median_stain, recoloured
+from hematovision.images.stain import Stain, measure_stain, median_stain, recoloured, redyed
 
 OWN = Stain((240.0, 232.0, 236.0), (226.0, 150.0, 156.0))
 TARGET = Stain((235.0, 229.0, 225.0), (214.0, 175.0, 172.0))
@@ -85,3 +85,69 @@ def test_the_median_of_stains_is_taken_value_by_value():
     found = median_stain(stains)
     assert found == Stain((235.0, 229.0, 225.0), (226.0, 160.0, 156.0))
     assert median_stain([]) is None
+
+
+def white_cell(nucleus, cytoplasm, stain, side=80):
+    """A nucleus in a cell, on a background with a red cell in the corner."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    image = np.empty((side, side, 3), np.uint8)
+    image[:] = stain.background
+    image[:12, :12] = stain.red_cell
+    image[np.hypot(x, y) < 30] = cytoplasm
+    image[np.hypot(x, y) < 15] = nucleus
+    return image
+
+
+BLUE, MAGENTA = (70.0, 50.0, 160.0), (150.0, 30.0, 120.0)
+NUCLEUS = (110.0, 50.0, 170.0)
+STAIN = Stain((235.0, 235.0, 235.0), (200.0, 160.0, 165.0))
+
+
+def hue(colour, background=(235, 235, 235)):
+    """The direction of a colour's density."""
+    found = density(np.array(colour, float) + 1, np.array(background) + 1.0)
+    return found / np.linalg.norm(found)
+
+
+@pytest.mark.parametrize("own", [BLUE, MAGENTA])
+def test_nuclei_get_the_hue_of_the_target_and_red_cells_keep_their_colour(own):
+    cell = white_cell(own, (190, 150, 190), STAIN)
+    found = redyed(cell, STAIN, STAIN, NUCLEUS, radius=20)
+    np.testing.assert_allclose(hue(found[40, 40]), hue(NUCLEUS), atol=0.02)
+    assert found[0, 0] == pytest.approx(STAIN.red_cell, abs=1.5)
+    assert found[0, 40] == pytest.approx(STAIN.background, abs=1)
+
+
+def test_a_nucleus_gets_half_way_to_the_density_of_the_target():
+    pale = tuple(float(v) for v in 236 * np.exp(-0.6 * density(np.array(NUCLEUS) + 1, 236)) - 1)
+    found = redyed(white_cell(pale, (200, 180, 200), STAIN), STAIN, STAIN, NUCLEUS, radius=20)
+    shown, wanted = (
+        np.linalg.norm(density(np.array(c, float) + 1, 236.0)) for c in (found[40, 40], NUCLEUS)
+    )
+    assert shown / wanted == pytest.approx(np.sqrt(0.6), abs=0.02)
+
+
+def test_cytoplasm_of_two_stains_becomes_alike():
+    """The same mixture of two dyes, in a lab with blue and in one with magenta nuclei."""
+    red = density(np.array(STAIN.red_cell) + 1, 236.0)
+    found = []
+    for nucleus in (BLUE, MAGENTA):
+        own = density(np.array(nucleus) + 1, 236.0)
+        mixed = 236 * np.exp(-(0.6 * red + 0.1 * own)) - 1
+        cell = white_cell(nucleus, tuple(mixed.round()), STAIN)
+        found.append(redyed(cell, STAIN, STAIN, NUCLEUS, radius=20)[40, 60].astype(int))
+    assert np.abs(found[0] - found[1]).max() < 12
+
+
+def test_without_a_nucleus_nothing_but_the_stain_changes():
+    for middle in (STAIN.red_cell, STAIN.background):
+        cell = white_cell(middle, middle, STAIN)
+        found = redyed(cell, STAIN, TARGET, NUCLEUS, radius=20)
+        np.testing.assert_array_equal(found, recoloured(cell, STAIN, TARGET))
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_an_image_of_one_colour_is_not_changed_to_noise(level):
+    cell = np.full((40, 40, 3), level, np.uint8)
+    found = redyed(cell, STAIN, STAIN, NUCLEUS, radius=10)
+    assert (found == found[0, 0]).all()

@@ -79,7 +79,13 @@ def test_a_newer_schema_asks_for_an_upgrade():
 FRAMING = Framing(3.0, Stain((235.0, 229.0, 225.0), (214.0, 175.0, 172.0)))
 
 
-@pytest.mark.parametrize("framing", [FRAMING, Framing(4.3), Framing(2.8, blur=0.03)])
+NUCLEUS = (110.0, 50.0, 170.0)
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [FRAMING, Framing(4.3), Framing(2.8, blur=0.03), replace(FRAMING, nucleus=NUCLEUS)],
+)
 def test_a_framing_is_read_back_and_needs_schema_4(framing):
     framed = replace(MANIFEST, framing=framing)
     root = framed.to_json()
@@ -98,8 +104,26 @@ def test_a_framing_states_the_colours_of_background_and_red_cell():
         "red_cell_diameters": 3.0,
         "stain": {"background": [235.0, 229.0, 225.0], "red_cell": [214.0, 175.0, 172.0]},
         "blur": 0.0,
+        "nucleus": None,
     }
-    assert Framing(3.0).to_json() == {"red_cell_diameters": 3.0, "stain": None, "blur": 0.0}
+    assert Framing(3.0).to_json() == {
+        "red_cell_diameters": 3.0,
+        "stain": None,
+        "blur": 0.0,
+        "nucleus": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("stain", "nucleus"), [(None, NUCLEUS), (FRAMING.stain, (110.0, 50.0, 256.0))]
+)
+def test_a_nuclear_colour_needs_a_stain_and_values_up_to_255(stain, nucleus):
+    with pytest.raises(BundleError, match=r"three values from 0 to 255, and a stain .* Received"):
+        Framing(3.0, stain, nucleus=nucleus)
+
+
+def test_framings_that_differ_in_the_nucleus_alone_have_different_identities():
+    assert replace(FRAMING, nucleus=NUCLEUS).identity != FRAMING.identity
 
 
 @pytest.mark.parametrize(
@@ -111,6 +135,7 @@ def test_a_framing_states_the_colours_of_background_and_red_cell():
         ("red_cell_diameters", None, "`framing.red_cell_diameters` must be a number"),
         ("blur", -0.1, "0 <= blur <= 0.5. Received: -0.1"),
         ("blur", "0.1", "`framing.blur` must be a number"),
+        ("nucleus", [1, 2], "`framing.nucleus` must be red, green and blue"),
         ("stain", [1], "`framing.stain` must be a JSON object"),
         ("stain", {"background": [1, 2, 3]}, "`framing.stain.red_cell` is missing"),
         ("stain", {"background": [1, 2]}, "`framing.stain.background` must be red, green and"),

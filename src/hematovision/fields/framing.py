@@ -15,12 +15,12 @@ from PIL import Image, ImageFilter
 from hematovision import images
 from hematovision.fields.finding import FieldContext, FieldFinder, Found
 from hematovision.fields.rows import CELL_CLASSES
-from hematovision.images.stain import recoloured
+from hematovision.images.stain import Stain, recoloured, redyed
 from hematovision.model.detector import Detector
 from hematovision.model.framing import NOT_FRAMED, Framed, Framing
 from hematovision.model.registry import DEFAULT_DETECTOR
 
-__all__ = ["PBC", "RedCellFramer", "cut_out", "square"]
+__all__ = ["PBC", "RedCellFramer", "blurred", "cut_out", "square", "stained"]
 
 PBC = Framing(360 / 83)
 """The framing of classifiers that state none: that of PBC, whose images are 360 pixels wide with
@@ -33,6 +33,10 @@ one that it shows."""
 _REACH = 24.0
 """Width of the middle of an image in which cells are searched, likewise: enough for a hundred red
 cells, so that a whole field takes no longer than a crop."""
+
+
+_NUCLEUS = 0.6
+"""How near to the middle of a white cell its nucleus is measured, likewise."""
 
 
 class RedCellFramer:
@@ -74,7 +78,7 @@ class RedCellFramer:
         height, width = pixels.shape[:2]
         found = self._finder.find(pixels, name, reach=_REACH)
         if not found.context.scale.known:
-            whole = _blurred(images.fit(pixels, size), framing)
+            whole = blurred(images.fit(pixels, size), framing)
             return Framed(whole, (0.0, 0.0, width, height), NOT_FRAMED)
         box = _central(found, width, height)
         return cut_out(pixels, box, found.context, framing, size)
@@ -103,9 +107,19 @@ def cut_out(
     """
     side = framing.red_cell_diameters * context.scale.diameter
     cell = images.fit(square(pixels, box, side), size)
-    if framing.stain and context.stain:
-        cell = recoloured(cell, context.stain, framing.stain)
-    return Framed(_blurred(cell, framing), _place(box, side))
+    if context.stain:
+        cell = stained(cell, context.stain, framing)
+    return Framed(blurred(cell, framing), _place(box, side))
+
+
+def stained(cell: NDArray[np.uint8], stain: Stain, framing: Framing) -> NDArray[np.uint8]:
+    """Change the stain of a white cell, (S, S, 3) uint8, cut out as `framing` states."""
+    if framing.stain is None:
+        return cell
+    if framing.nucleus is None:
+        return recoloured(cell, stain, framing.stain)
+    radius = _NUCLEUS * cell.shape[0] / framing.red_cell_diameters
+    return redyed(cell, stain, framing.stain, framing.nucleus, radius)
 
 
 def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> NDArray[np.uint8]:
@@ -118,7 +132,8 @@ def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> 
     return part
 
 
-def _blurred(cell: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
+def blurred(cell: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
+    """Blur a cell, (S, S, 3) uint8, as `framing` states."""
     radius = framing.blur * cell.shape[0] / framing.red_cell_diameters
     if radius == 0:
         return cell

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.errors import BundleError
-from hematovision.images.stain import Stain
+from hematovision.images.stain import Colour, Stain
 
 __all__ = ["NOT_FRAMED", "Framed", "Framer", "Framing"]
 
@@ -39,6 +39,8 @@ class Framing:
     stain: Stain | None = None
     # standard deviation of the Gaussian blur of the crop, in the same diameters
     blur: float = 0.0
+    # to which nuclei are turned (`stain.redyed`); None for their own colour; needs a stain
+    nucleus: Colour | None = None
 
     def __post_init__(self) -> None:
         side = self.red_cell_diameters
@@ -52,19 +54,37 @@ class Framing:
                 f"`Framing` must have 0 <= blur <= {_STRONGEST:g}. Received: {self.blur}."
             )
 
+        colour = self.nucleus
+        if colour is not None and not (self.stain and _is_colour(colour)):
+            raise BundleError(
+                "`Framing` must have a nucleus of three values from 0 to 255, and a stain with it. "
+                f"Received: {colour}, stain {self.stain}."
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         stain = self.stain and {
             "background": list(self.stain.background),
             "red_cell": list(self.stain.red_cell),
         }
-        return {"red_cell_diameters": self.red_cell_diameters, "stain": stain, "blur": self.blur}
+        nucleus = None if self.nucleus is None else list(self.nucleus)
+        return {
+            "red_cell_diameters": self.red_cell_diameters,
+            "stain": stain,
+            "blur": self.blur,
+            "nucleus": nucleus,
+        }
 
     @property
     def identity(self) -> str:
         """The values as text: what predictions depend on."""
         colours = (*self.stain.background, *self.stain.red_cell) if self.stain else ()
-        return " ".join(f"{value:.6g}" for value in (self.red_cell_diameters, self.blur, *colours))
+        values = (self.red_cell_diameters, self.blur, *colours, *(self.nucleus or ()))
+        return " ".join(f"{value:.6g}" for value in values)
+
+
+def _is_colour(colour: Colour) -> bool:
+    return len(colour) == 3 and all(math.isfinite(v) and 0 <= v <= 255 for v in colour)
 
 
 class Framed(NamedTuple):

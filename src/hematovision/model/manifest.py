@@ -398,10 +398,12 @@ def _framing(root: JsonObject, schema: int, task: Task) -> Framing | None:
     value = root.object("framing")
     side = value.number("red_cell_diameters")
     blur = value.number("blur") if "blur" in value.value else 0.0
-    if value.value.get("stain") is None:
-        return Framing(side, blur=blur)
-    stain = value.object("stain")
-    return Framing(side, Stain(_colour(stain, "background"), _colour(stain, "red_cell")), blur)
+    nucleus = _colour(value, "nucleus") if value.value.get("nucleus") is not None else None
+    stain = None
+    if value.value.get("stain") is not None:
+        colours = value.object("stain")
+        stain = Stain(_colour(colours, "background"), _colour(colours, "red_cell"))
+    return Framing(side, stain, blur, nucleus)
 
 
 def _colour(value: JsonObject, key: str) -> Colour:
