@@ -63,6 +63,18 @@ def test_the_cell_stays_darker_than_its_background(cell: np.ndarray):
         assert np.percentile(result, 5) < np.percentile(result, 95)
 
 
+def test_texture_varies_what_is_stained_and_not_the_background(cell: np.ndarray):
+    how = Augmentation(
+        min_crop=1.0, gain=0, mixing=0, tint=0, blur=0, resolution=0, noise=0, texture=0.3
+    )
+    rng = np.random.default_rng(2)
+    images = [augment(cell, 90, how, rng).astype(float) for _ in range(12)]
+    stained = [image[image[..., 1] < 140][:, 1].std() for image in images]
+    assert max(stained) > 10
+    assert min(stained) < 0.5  # some images keep their texture
+    assert all(image[0, 0, 0] == pytest.approx(235, abs=15) for image in images)
+
+
 def test_sharpening_makes_the_edge_of_a_cell_steeper(cell: np.ndarray):
     def steepest(sharpen: float) -> int:
         how = Augmentation(

@@ -40,11 +40,17 @@ class Augmentation:
     jpeg: float = 0.0
     grey: float = 0.0
     sharpen: float = 0.0  # probability of sharpening, which some cameras and analysers apply
+    # standard deviation of the amplitude of a random texture of the dye, relative to its density
+    texture: float = 0.0
 
 
 MILD = Augmentation()
 """For fine-tuning on images of one lab, whose focus varies more than its stain."""
 
+
+_TEXTURED = 0.7
+_GRAIN = (2.3, 7.0)
+"""The share of images with a texture, and its range of sizes in pixels of a cell image of 224."""
 
 # Optical density of each pixel value, finite on black.
 _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1.0) / 256.0)
@@ -93,6 +99,8 @@ def _colour(
     image: NDArray[np.uint8], ranges: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     density = _DENSITY[image]
+    if ranges.texture > 0 and rng.random() < _TEXTURED:
+        density = density * _texture(density.shape[0], ranges.texture, rng)
     mixing = np.eye(3) * np.exp(rng.normal(0.0, ranges.gain)) + rng.normal(
         0.0, ranges.mixing, (3, 3)
     )
@@ -102,6 +110,15 @@ def _colour(
     if rng.random() < ranges.grey:
         changed = np.repeat(changed.mean(axis=-1, keepdims=True), 3, axis=-1)
     return np.asarray(np.clip(changed, 0.0, 255.0), np.float32)
+
+
+def _texture(size: int, spread: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return factors (size, size, 1) of a density, like the texture of resolved chromatin."""
+    side = round(images.SIZE / rng.uniform(*_GRAIN))
+    grain = Image.fromarray(rng.normal(0.0, 1.0, (side, side)).astype(np.float32))
+    fine = np.asarray(grain.resize((size, size), Image.Resampling.BICUBIC))
+    factor = 1.0 + abs(rng.normal(0.0, spread)) * fine / fine.std()
+    return np.asarray(np.clip(factor, 0.5, 1.5)[..., None], np.float32)
 
 
 def _recorded(
