@@ -20,23 +20,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hematovision.fields.framing import blurred, stained
 from hematovision.images.stain import Stain, recoloured
+from hematovision.model.framing import Framing
 from hematovision.taxonomy import WHITE_CELLS
 from hematovision.training.augment import Augmentation, augment
 from recipes.hematology_backbone.examples import Batch
 from recipes.white_cells.cells import DIAMETERS, NO_CLASS, SIDE, Cells
 
-__all__ = ["AS_RECORDED", "FRAMING", "REFERENCE", "KindBatches", "Variation"]
+__all__ = ["AS_RECORDED", "FRAMING", "KindBatches", "Variation"]
 
-FRAMING = 2.8
-"""Side of a cell image in diameters of a red cell: the width of the largest white cells."""
-
-REFERENCE = Stain(background=(235.0, 235.0, 235.0), red_cell=(180.0, 155.0, 180.0))
-"""A stain between those of the labs, with the background to which networks balance white."""
+FRAMING = Framing(
+    red_cell_diameters=2.8,
+    stain=Stain(background=(235.0, 235.0, 235.0), red_cell=(180.0, 155.0, 180.0)),
+    blur=0.02,
+    nucleus=(110.0, 50.0, 170.0),
+)
+"""How the model sees cells. It sees the width of the largest white cells. The stain and the nuclei
+are between those of the labs; the background is the one to which networks balance white. The blur
+hides what only some labs' optics resolve."""
 
 AUGMENTATION = Augmentation(
-    min_crop=1.0, gain=0.25, mixing=0.08, tint=0.06, blur=0.3, resolution=0.3, noise=0.25,
-    jpeg=0.2, grey=0.08, sharpen=0.35,
+    min_crop=1.0, gain=0.15, mixing=0.04, tint=0.04, blur=0.3, resolution=0.3, noise=0.25,
+    jpeg=0.2, grey=0.05, sharpen=0.35, texture=0.15,
 )  # fmt: skip
 """Stain, optics and camera. The place of the cell is varied by `Variation`."""
 
@@ -52,25 +58,25 @@ class Variation:
 
     Parameters
     ----------
-    framing : float
-        Side of a cell image, in diameters of a red cell.
+    framing : Framing
+        How the model sees cells.
     scales : tuple of float
-        Range of the factor of `framing`, uniform in the logarithm.
+        Range of the factor of the framing's width, uniform in the logarithm.
     shift : float
         Standard deviation of the cell's place, in diameters.
     reference, exchanged : float
-        Probabilities of the reference stain and of another image's; the rest is as recorded.
+        Probabilities of the framing's stain and of another image's; the rest is as recorded.
     outliers : float
         Share of images of no class.
     power : float
         Within a lab, each kind is sampled as often as its count to this power.
     """
 
-    framing: float = FRAMING
+    framing: Framing = FRAMING
     scales: tuple[float, float] = (0.75, 1.3)
     shift: float = 0.08
-    reference: float = 0.5
-    exchanged: float = 0.3
+    reference: float = 0.7
+    exchanged: float = 0.2
     outliers: float = 0.15
     power: float = 0.5
     augmentation: Augmentation = AUGMENTATION
@@ -128,8 +134,7 @@ class KindBatches:
             make = self._makers[int(rng.integers(len(self._makers)))]
             return self._finished(make(rng), rng), NO_CLASS
         cells, number = self._cell(rng)
-        pixels = self._stained(cells, number, rng)
-        return self._finished(self._framed(pixels, rng), rng), int(cells.labels[number])
+        return self._finished(self._framed(cells, number, rng), rng), int(cells.labels[number])
 
     def _cell(self, rng: np.random.Generator, kind: str | None = None) -> tuple[Cells, int]:
         while True:
@@ -141,34 +146,39 @@ class KindBatches:
             if len(own):
                 return cells, int(rng.choice(own))
 
-    def _stained(self, cells: Cells, number: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-        pixels, stain = cells.pixels[number], cells.stain(number)
+    def _stained(
+        self, image: Image.Image, stain: Stain | None, rng: np.random.Generator
+    ) -> Image.Image:
         chance = rng.random()
         if stain is None or chance >= self.how.reference + self.how.exchanged:
-            return pixels
+            return image
+        if chance < self.how.reference:
+            return Image.fromarray(stained(np.asarray(image), stain, self.how.framing))
         other = self._stains[int(rng.integers(len(self._stains)))]
-        return recoloured(pixels, stain, REFERENCE if chance < self.how.reference else other)
+        return Image.fromarray(recoloured(np.asarray(image), stain, other))
 
     def _framed(
-        self, pixels: NDArray[np.uint8], rng: np.random.Generator, magnified: float = 1.0
+        self, cells: Cells, number: int, rng: np.random.Generator, magnified: float = 1.0
     ) -> Image.Image:
         low, high = np.log(self.how.scales)
-        across = self.how.framing * np.exp(rng.uniform(low, high)) / magnified * SIDE / DIAMETERS
+        diameters = self.how.framing.red_cell_diameters * np.exp(rng.uniform(low, high))
+        across = diameters / magnified * SIDE / DIAMETERS
         x, y = SIDE / 2 + rng.normal(0.0, self.how.shift, 2).clip(-0.2, 0.2) * SIDE / DIAMETERS
-        return _window(pixels, x, y, across, self.side)
+        image = _window(cells.pixels[number], x, y, across, self.side)
+        return self._stained(image, cells.stain(number), rng)
 
     def _finished(self, image: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
-        return augment(np.asarray(image), self.side, self.how.augmentation, rng)
+        changed = augment(np.asarray(image), self.side, self.how.augmentation, rng)
+        return blurred(changed, self.how.framing)
 
     # --- Images of no class ---
 
     def _wide(self, rng: np.random.Generator) -> Image.Image:
         """Return a lymphocyte with the size of a blast."""
-        pixels = self._stained(*self._cell(rng, "lymphocyte"), rng)
-        return self._framed(pixels, rng, rng.uniform(1.45, 1.9))
+        return self._framed(*self._cell(rng, "lymphocyte"), rng, rng.uniform(1.45, 1.9))
 
     def _torn(self, rng: np.random.Generator) -> Image.Image:
-        image = self._framed(self._stained(*self._cell(rng), rng), rng)
+        image = self._framed(*self._cell(rng), rng)
         ends = np.linspace(0, self.side, _MESH + 1)
         moved = np.zeros((_MESH + 1, _MESH + 1, 2))
         moved[1:-1, 1:-1] = rng.normal(0.0, 0.1 * self.side, (_MESH - 1, _MESH - 1, 2))
@@ -184,12 +194,12 @@ class KindBatches:
     def _halves(self, rng: np.random.Generator) -> Image.Image:
         """Return two cells of different kinds that meet in a line."""
         cells, number = self._cell(rng)
-        first = self._framed(self._stained(cells, number, rng), rng)
+        first = self._framed(cells, number, rng)
         while True:
             others, other = self._cell(rng)
             if others.labels[other] != cells.labels[number]:
                 break
-        second = self._framed(self._stained(others, other, rng), rng)
+        second = self._framed(others, other, rng)
         angle, middle = rng.uniform(0, 2 * np.pi), rng.normal(0.0, 0.08)
         y, x = np.mgrid[: self.side, : self.side] / self.side - 0.5
         chosen = np.cos(angle) * x + np.sin(angle) * y > middle
@@ -197,14 +207,15 @@ class KindBatches:
 
     def _empty(self, rng: np.random.Generator) -> Image.Image:
         """Return a corner next to the cell, with red cells or background."""
-        pixels = self._stained(*self._cell(rng), rng)
+        cells, number = self._cell(rng)
         across = SIDE / DIAMETERS * rng.uniform(1.0, 1.6)
         x, y = (SIDE / 2 + rng.choice([-1, 1]) * (SIDE - across) / 2 for _ in range(2))
-        return _window(pixels, x, y, across, self.side)
+        image = _window(cells.pixels[number], x, y, across, self.side)
+        return self._stained(image, cells.stain(number), rng)
 
     def _platelet(self, rng: np.random.Generator) -> Image.Image:
         cells = self.platelets[int(rng.integers(len(self.platelets)))]
-        return self._framed(self._stained(cells, int(rng.integers(len(cells))), rng), rng)
+        return self._framed(cells, int(rng.integers(len(cells))), rng)
 
 
 _Maker: TypeAlias = Callable[[np.random.Generator], Image.Image]

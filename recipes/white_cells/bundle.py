@@ -24,7 +24,6 @@ from PIL import Image
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.model.bundle import ONNX, read_bundle, seal_self_test, write_bundle
 from hematovision.model.calibration import Calibration, fit_calibration
-from hematovision.model.framing import Framing
 from hematovision.model.weights import bundled_weights_path
 from hematovision.taxonomy import WHITE_CELLS
 from hematovision.training.inputs import FeatureReader
@@ -34,7 +33,7 @@ from hematovision.workflows.run_folder import Recipe, write_model, write_results
 from recipes.bundled_models.facts import WHITE_CELLS as ABOUT
 from recipes.bundled_models.reports import add_report
 from recipes.hematology_backbone.made import LOG
-from recipes.white_cells.batches import FRAMING, REFERENCE
+from recipes.white_cells.batches import FRAMING
 from recipes.white_cells.cells import LABS, TASK, Cells, folder_of, prepare
 from recipes.white_cells.trust import RARE, VALID, Model, Trust, fit_trust, framed
 
@@ -140,7 +139,7 @@ def _write(data: Dataset, trained: TrainedModel, run: Path) -> Path:
 def package(run: Path, folder: Path) -> None:
     """Write the files needed to predict, with the framing, into the package."""
     bundle = read_bundle(run)
-    manifest = replace(bundle.manifest, framing=Framing(FRAMING, REFERENCE))
+    manifest = replace(bundle.manifest, framing=FRAMING)
     shutil.rmtree(folder, ignore_errors=True)
     kept = {name: (run / name).read_bytes() for name in KEPT}
     seal_self_test(write_bundle(folder, manifest, {ONNX: bundle.read(ONNX), **kept}))

@@ -27,7 +27,7 @@ from recipes.white_cells.cells import LABS, PLATELETS, SHARES, TASK, Cells, fold
 
 __all__ = ["STAGE", "make"]
 
-STAGE = Stage(steps=3000, batch_size=32, side=96, learning_rate=3e-4, frozen_blocks=2)
+STAGE = Stage(steps=4000, batch_size=32, side=96, learning_rate=3e-4, frozen_blocks=2)
 STEPS_WITHOUT = 700
 """Batches if labs are left out, for which ten or more models are trained."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.images.stain import recoloured
+from hematovision.fields.framing import blurred, stained
 from hematovision.model.backbone import Backbone
 from hematovision.model.calibration import Calibration, fit_calibration
 from hematovision.model.head import softmax
@@ -29,7 +29,6 @@ from recipes.hematology_backbone.made import Made
 from recipes.white_cells.batches import (
     AS_RECORDED,
     FRAMING,
-    REFERENCE,
     KindBatches,
     Variation,
 )
@@ -108,11 +107,11 @@ class Trust(NamedTuple):
 def framed(cells: Cells, number: int) -> NDArray[np.uint8]:
     """Return a cell as the model's input, (224, 224, 3), as `analyze` frames and recolours it."""
     pixels, stain = cells.pixels[number], cells.stain(number)
-    across = round(FRAMING * SIDE / DIAMETERS)
+    across = round(FRAMING.red_cell_diameters * SIDE / DIAMETERS)
     start = (SIDE - across) // 2
     cut = np.ascontiguousarray(pixels[start : start + across, start : start + across])
     cell = images.fit(cut)
-    return recoloured(cell, stain, REFERENCE) if stain else cell
+    return blurred(stained(cell, stain, FRAMING) if stain else cell, FRAMING)
 
 
 def see(cells: Cells, backbone: Backbone) -> Seen:

@@ -100,7 +100,9 @@ def test_the_readers_kinds_are_counted_for_each_published_kind():
 
 
 def test_the_stated_preparation_of_white_cells_is_that_of_the_recipe():
-    assert f"as wide as {batches.FRAMING} red-cell diameters" in stated("preparation")
+    assert f"as wide as {batches.FRAMING.red_cell_diameters} red-cell diameters" in stated(
+        "preparation"
+    )
     how, text = batches.Variation(), stated("selection")
     for lab in cells.LABS:
         assert (
