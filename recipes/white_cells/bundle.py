@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from hematovision.data.samples import Dataset, Sample, Split
+from hematovision.files import sha256_bytes
 from hematovision.model.bundle import ONNX, read_bundle, seal_self_test, write_bundle
 from hematovision.model.calibration import Calibration, fit_calibration
 from hematovision.model.weights import bundled_weights_path
@@ -56,7 +57,9 @@ def main() -> None:
     cells = prepare(args.data, work)
     model = Model(cells, work, (), 0)
     trust = trust_of(model)
-    data = dataset(cells, work / "white-cells" / "framed")
+    # Images of another framing are another folder's.
+    framing = sha256_bytes(FRAMING.identity.encode())[:8]
+    data = dataset(cells, work / "white-cells" / f"framed-{framing}")
     log = folder_of(work, (), 0) / LOG
     trained = _trained(data, model, trust, log)
     run = _write(data, trained, work / "runs" / WHITE_CELLS.name)

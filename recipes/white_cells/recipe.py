@@ -5,7 +5,7 @@
 
 Training starts from ImageNet weights, not from the shipped `hematology` weights, which have seen
 three of the labs: what is measured with a lab left out is then about the same recipe, but for the
-number of batches, 700 without labs and 3,000 with all. Re-run the command to resume an interrupted
+number of batches, 700 without labs and 4,000 with all. Re-run the command to resume an interrupted
 run.
 """
 
