@@ -10,6 +10,7 @@ For each bundled model, run from its own file, printed in Markdown:
   accuracy on the rest;
 - by kind of non-cell image: images accepted, by novelty alone and in total, with the upper limit of
   the 95% interval of Clopper and Pearson;
+- for a model that frames white cells by their red cells (`white-cells`), these images only;
 - for the model of three classes, single-cell images among other cells (`pbc/val` without
   erythroblasts): a different framing.
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
+import hematovision
 from benchmarks.non_cells import EXTRA, NonCell, Places, make
 from hematovision import images
 from hematovision.data.samples import Dataset, Sample
@@ -46,7 +48,7 @@ from hematovision.training.trainer import train_model
 from recipes.bundled_models.data import cells_dataset
 from recipes.sets import CELL_SETS, LABS, prepare
 
-MODELS = (RBC_WBC_PLATELETS.name, "pbc8")
+MODELS = (RBC_WBC_PLATELETS.name, "pbc8", "white-cells")
 BATCH = 64
 
 
@@ -80,7 +82,7 @@ def main() -> None:
     sets = prepare(args.data, args.work.resolve())
     others = list(make(args.part, Places(args.data, args.work.resolve() / "sets")))
     for name in args.model:
-        classifier = Classifier.load(name)
+        classifier = hematovision.load(name)
         print(f"\n## {name}, {args.part} images\n")
         report(classifier, sets, others, args.per_set)
         if args.left_out and name == RBC_WBC_PLATELETS.name:
@@ -96,8 +98,11 @@ def report(
         f"Accepted: confidence from {thresholds.min_confidence:.3f}, novelty score up to "
         f"{thresholds.max_novelty:.3f}.\n"
     )
-    non_cells = predict(classifier, np.stack([other.pixels for other in others]))
     kinds = np.array([other.kind for other in others])
+    if classifier.framing is not None:
+        print_kinds(predict_framed(classifier, others), kinds, thresholds)
+        return
+    non_cells = predict(classifier, np.stack([other.pixels for other in others]))
     of_three = classifier.taxonomy.name == RBC_WBC_PLATELETS.name
     names = CELL_SETS if of_three else ("pbc-test",)
     rows = [
@@ -254,6 +259,13 @@ def predict(classifier: Classifier, pixels: NDArray[np.uint8]) -> Predictions:
         np.concatenate([part.probabilities for part in parts]),
         np.concatenate([part.novelty for part in parts]),
     )
+
+
+def predict_framed(classifier: Classifier, others: Sequence[NonCell]) -> Predictions:
+    """Run a model that frames whole images."""
+    rows = [classifier.predict_rows(other.pixels, other.source)[0][0] for other in others]
+    probabilities = np.array([row.probabilities for row in rows])
+    return _predictions(probabilities, np.array([row.novelty for row in rows]))
 
 
 def _predictions(probabilities: NDArray[np.floating], novelty: NDArray[np.floating]) -> Predictions:
