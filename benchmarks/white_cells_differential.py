@@ -1,13 +1,13 @@
 """The differential of laboratories left out of training, over simulated patients.
 
     python -m benchmarks.white_cells_differential --work runs/recipes [--lab LAB ...]
-                                                  [--seeds 0 1 2] [--cells 100 200]
+                                                  [--seeds 0 1 2] [--cells 100 200] [--quick]
 
 Reads the predictions of `benchmarks/white_cells_across_labs.py`, WORK/white-cells/across-labs/
-LAB-SEED.npz, and prints tables for each laboratory: slope and intercept of the Deming line, bias
-and limits of agreement, and kappa, for each kind. `hematovision.evaluation.differential` has the
-method, the bars and their source. The seeds of a laboratory are models of the same cells; patients
-are shared out among them.
+LAB-SEED.npz (with `--quick` those in across-labs-quick), and prints tables for each laboratory:
+slope and intercept of the Deming line, bias and limits of agreement, and kappa, for each kind.
+`hematovision.evaluation.differential` has the method, the bars and their source. The seeds of a
+laboratory are models of the same cells; patients are shared out among them.
 
 Three rows per kind: cells sent for review left out of the differential; the same cells classified
 by a person; and, for comparison, a second count without errors of other cells of the patients: its
@@ -71,12 +71,14 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", type=int, default=[100, 200], help="per patient")
     parser.add_argument("--patients", type=int, default=200)
     parser.add_argument("--draws", type=int, default=500, help="studies for the intervals")
+    parser.add_argument("--quick", action="store_true", help="predictions made with --quick")
     args = parser.parse_args()
 
     folder = args.work / "white-cells"
+    predictions = folder / ("across-labs-quick" if args.quick else "across-labs")
     results: dict[str, dict[str, object]] = {}
     for lab in args.lab:
-        cells = read_predictions([folder / "across-labs" / f"{lab}-{s}.npz" for s in args.seeds])
+        cells = read_predictions([predictions / f"{lab}-{s}.npz" for s in args.seeds])
         for n in args.cells:
             study = evaluate_differential(
                 cells, cells_per_patient=n, patients=args.patients, draws=args.draws

@@ -89,6 +89,12 @@ def test_kinds_with_too_few_cells_are_listed(monkeypatch, tmp_path, capsys):
     assert "| basophil |" not in out
 
 
+def test_predictions_made_with_quick_are_read_from_their_own_folder(monkeypatch, tmp_path, capsys):
+    write(tmp_path / "white-cells" / "across-labs-quick" / "krd-0.npz")
+    run(monkeypatch, tmp_path, "--lab", "krd", "--seeds", "0", "--quick")
+    assert "**krd**" in capsys.readouterr().out
+
+
 def test_a_missing_file_is_named(monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match=r"There is no .*krd-7\.npz.*white_cells_across_labs"):
         run(monkeypatch, tmp_path, "--lab", "krd", "--seeds", "7")
