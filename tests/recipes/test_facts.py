@@ -103,6 +103,7 @@ def test_the_stated_preparation_of_white_cells_is_that_of_the_recipe():
     assert f"as wide as {batches.FRAMING.red_cell_diameters} red-cell diameters" in stated(
         "preparation"
     )
+    assert f"blurred by {batches.FRAMING.blur} red-cell diameters" in stated("preparation")
     how, text = batches.Variation(), stated("selection")
     for lab in cells.LABS:
         assert (
