@@ -12,8 +12,11 @@ from hematovision import images
 from hematovision.data.folders import read_dataset
 from hematovision.errors import DatasetError, OutputError
 from hematovision.files import sha256_bytes
+from hematovision.model.bundle import read_bundle
+from hematovision.model.registry import find_model
 from hematovision.retraining.dataset import COLUMNS, Exported, export_reviewed
 from hematovision.review.records import ModelRef, RecordedPrediction, Reviewed
+from hematovision.workflows.adapt import adapt
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MODEL = ModelRef("mine", "ab" * 32, ("RBC", "WBC", "Platelets"))
@@ -139,3 +142,23 @@ def test_times_are_compared_across_time_zones(tmp_path):
     late = replace(decided(1, "WBC"), at=(NOON + timedelta(minutes=1)).astimezone())
     exported = export_reviewed([late, early], tmp_path / "cells")
     assert dict(exported.counts) == {"WBC": 1}
+
+
+def test_a_model_of_white_cells_is_adapted_to_reviewed_images(real_data, tmp_path):
+    """Images are framed by their red cells in adapting, as when they were classified."""
+    with (real_data / "raabin" / "index.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["kind"] != "basophil"]
+    cells = []
+    for kind in ("eosinophil", "lymphocyte", "neutrophil"):
+        for row in [row for row in rows if row["kind"] == kind][:60:10]:
+            png = images.encode_png(images.read(real_data / "raabin" / row["image"]))
+            cell = decided(len(cells), kind, number=len(cells))
+            prediction = replace(cell.prediction, image=sha256_bytes(png))
+            cells.append(replace(cell, prediction=prediction, png=png))
+    exported = export_reviewed(cells, tmp_path / "cells")
+    assert exported.n == 18
+    adapted = adapt("white-cells", exported.folder, out=tmp_path / "adapted")
+    before, after = (read_bundle(find_model(name)) for name in ("white-cells", adapted.folder))
+    assert after.manifest.framing == before.manifest.framing is not None
+    assert adapted.metrics.n == 18
+    assert adapted.metrics.accuracy >= adapted.before.accuracy
