@@ -49,6 +49,9 @@ AUGMENTATION = Augmentation(
 AS_RECORDED = Augmentation(1.0, 0, 0, 0, 0, 0, 0)
 """Rotations and flips only."""
 
+_TURN = 1.0
+"""How far nuclei are turned in training. In prediction it is half."""
+
 _MESH = 4  # squares across, each moved by itself, in which a cell is torn
 
 
@@ -153,7 +156,7 @@ class KindBatches:
         if stain is None or chance >= self.how.reference + self.how.exchanged:
             return image
         if chance < self.how.reference:
-            return Image.fromarray(stained(np.asarray(image), stain, self.how.framing))
+            return Image.fromarray(stained(np.asarray(image), stain, self.how.framing, _TURN))
         other = self._stains[int(rng.integers(len(self._stains)))]
         return Image.fromarray(recoloured(np.asarray(image), stain, other))
 

@@ -112,10 +112,21 @@ def hue(colour, background=(235, 235, 235)):
 @pytest.mark.parametrize("own", [BLUE, MAGENTA])
 def test_nuclei_get_the_hue_of_the_target_and_red_cells_keep_their_colour(own):
     cell = white_cell(own, (190, 150, 190), STAIN)
-    found = redyed(cell, STAIN, STAIN, NUCLEUS, radius=20)
+    found = redyed(cell, STAIN, STAIN, NUCLEUS, radius=20, turn=1.0)
     np.testing.assert_allclose(hue(found[40, 40]), hue(NUCLEUS), atol=0.02)
     assert found[0, 0] == pytest.approx(STAIN.red_cell, abs=1.5)
     assert found[0, 40] == pytest.approx(STAIN.background, abs=1)
+
+
+@pytest.mark.parametrize("own", [BLUE, MAGENTA])
+def test_nuclei_are_turned_half_way_by_default_and_not_at_all_on_request(own):
+    cell = white_cell(own, (190, 150, 190), STAIN)
+    half, none = (
+        redyed(cell, STAIN, STAIN, NUCLEUS, radius=20, **how) for how in ({}, {"turn": 0.0})
+    )
+    between = (hue(own) + hue(NUCLEUS)) / np.linalg.norm(hue(own) + hue(NUCLEUS))
+    np.testing.assert_allclose(hue(half[40, 40]), between, atol=0.02)
+    np.testing.assert_allclose(hue(none[40, 40]), hue(own), atol=0.02)
 
 
 def test_a_nucleus_gets_half_way_to_the_density_of_the_target():
@@ -135,7 +146,7 @@ def test_cytoplasm_of_two_stains_becomes_alike():
         own = density(np.array(nucleus) + 1, 236.0)
         mixed = 236 * np.exp(-(0.6 * red + 0.1 * own)) - 1
         cell = white_cell(nucleus, tuple(mixed.round()), STAIN)
-        found.append(redyed(cell, STAIN, STAIN, NUCLEUS, radius=20)[40, 60].astype(int))
+        found.append(redyed(cell, STAIN, STAIN, NUCLEUS, 20, turn=1.0)[40, 60].astype(int))
     assert np.abs(found[0] - found[1]).max() < 12
 
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from hematovision.fields.finding import FieldContext
+from hematovision.fields.framing import cut_out
+from hematovision.fields.scale import Scale
 from hematovision.taxonomy import WHITE_CELLS
 from recipes.white_cells.batches import FRAMING, KindBatches, Variation
-from recipes.white_cells.cells import LABS, NO_CLASS, SHARES, SIDE, Cells, sources
+from recipes.white_cells.cells import DIAMETERS, LABS, NO_CLASS, SHARES, SIDE, Cells, sources
 from recipes.white_cells.trust import Predicted, fit_trust, framed
 
 BACKGROUND, RED = (240, 230, 220), (200, 160, 150)
@@ -63,8 +66,12 @@ def test_a_cell_is_framed_and_recoloured_as_in_prediction():
     image = framed(cells, 0)
     assert image.shape == (224, 224, 3)
     assert image[0, 0].tolist() == list(FRAMING.stain.background)
-    own, goal = (np.log(236 / (np.array(c) + 1.0)) for c in (image[112, 112], FRAMING.nucleus))
-    assert own / np.linalg.norm(own) == pytest.approx(goal / np.linalg.norm(goal), abs=0.03)
+    context = FieldContext(
+        (240, 230, 220), Scale(SIDE / DIAMETERS, "red cells"), stain=cells.stain(0)
+    )
+    whole = np.array([0, 0, SIDE, SIDE], np.float32)
+    expected = cut_out(cells.pixels[0], whole, context, FRAMING, 224)
+    np.testing.assert_array_equal(image, expected.pixels)
 
 
 def test_cells_without_a_stain_keep_their_colours():

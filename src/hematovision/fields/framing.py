@@ -112,14 +112,19 @@ def cut_out(
     return Framed(blurred(cell, framing), _place(box, side))
 
 
-def stained(cell: NDArray[np.uint8], stain: Stain, framing: Framing) -> NDArray[np.uint8]:
-    """Change the stain of a white cell, (S, S, 3) uint8, cut out as `framing` states."""
+def stained(
+    cell: NDArray[np.uint8], stain: Stain, framing: Framing, turn: float = 0.5
+) -> NDArray[np.uint8]:
+    """Change the stain of a white cell, (S, S, 3) uint8, cut out as `framing` states.
+
+    `turn` is how far nuclei are turned, 0 to 1; see `stain.redyed`.
+    """
     if framing.stain is None:
         return cell
     if framing.nucleus is None:
         return recoloured(cell, stain, framing.stain)
     radius = _NUCLEUS * cell.shape[0] / framing.red_cell_diameters
-    return redyed(cell, stain, framing.stain, framing.nucleus, radius)
+    return redyed(cell, stain, framing.stain, framing.nucleus, radius, turn)
 
 
 def square(pixels: NDArray[np.uint8], box: NDArray[np.float32], side: float) -> NDArray[np.uint8]:

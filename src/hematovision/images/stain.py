@@ -124,14 +124,19 @@ def recoloured(pixels: NDArray[np.uint8], stain: Stain, target: Stain) -> NDArra
 
 
 def redyed(
-    cell: NDArray[np.uint8], stain: Stain, target: Stain, nucleus: Colour, radius: float
+    cell: NDArray[np.uint8],
+    stain: Stain,
+    target: Stain,
+    nucleus: Colour,
+    radius: float,
+    turn: float = 0.5,
 ) -> NDArray[np.uint8]:
     """Change the stain of a white cell as `recoloured` does, then the dye of its nucleus.
 
     In optical density the colours of an image are sums of its dyes' (Ruifrok and Johnston 2001).
     The red cells show one dye, the nucleus the other. A linear map keeps the colour of the median
-    red cell, turns the nucleus to the hue of `nucleus`, and changes its density by the square root
-    of their ratio.
+    red cell, turns the nucleus towards the hue of `nucleus`, and changes its density by the square
+    root of their ratio.
 
     Parameters
     ----------
@@ -144,13 +149,16 @@ def redyed(
         The nuclear colour that belongs to `target`.
     radius : float
         How near to the middle the nucleus is measured, in pixels.
+    turn : float
+        How far the nucleus is turned: 0 keeps its hue, 1 gives it that of `nucleus`. Nuclei differ
+        within a lab as well, so half of the difference is ascribed to the stain.
     """
     changed = recoloured(cell, stain, target)
     median = recoloured(_pixel(stain.red_cell), stain, target)
     red, goal = (_density(one, target)[0, 0] for one in (median, _pixel(nucleus)))
     density = _density(changed, target)
     own = _nuclear(density, radius)
-    map_ = _between(red, own, goal)
+    map_ = _between(red, own, goal, turn)
     if map_ is None:
         return changed
     values = np.exp(density @ -map_.T)
@@ -181,22 +189,27 @@ def _nuclear(density: NDArray[np.float32], radius: float) -> NDArray[np.float32]
 
 
 def _between(
-    red: NDArray[np.float32], own: NDArray[np.float32], goal: NDArray[np.float32]
+    red: NDArray[np.float32], own: NDArray[np.float32], goal: NDArray[np.float32], turn: float
 ) -> NDArray[np.float32] | None:
-    """Return the map, (3, 3), that keeps `red` and turns `own` to `goal`; None if there is none."""
-    lengths = [float(np.linalg.norm(one)) for one in (red, own, goal)]
-    if min(lengths) < _LEAST_DENSITY:
+    """Return the map, (3, 3), that keeps `red` and turns `own` towards `goal`; None without one."""
+    densities = [float(np.linalg.norm(one)) for one in (red, own, goal)]
+    if min(densities) < _LEAST_DENSITY:
         return None
-    across = [
-        np.cross(red, one) / (lengths[0] * n) for one, n in ((own, lengths[1]), (goal, lengths[2]))
-    ]
-    sines = [float(np.linalg.norm(one)) for one in across]
-    if min(sines) < math.sin(_LEAST_ANGLE):
+    eosin, hue, wanted = (one / n for one, n in zip((red, own, goal), densities, strict=True))
+    hues = hue, _unit((1.0 - turn) * hue + turn * wanted)
+    across = [np.cross(eosin, one) for one in hues]
+    if min(float(np.linalg.norm(one)) for one in across) < math.sin(_LEAST_ANGLE):
         return None
-    wanted = goal * (lengths[1] / lengths[2]) ** _SHARE
-    begin = np.stack([red, own, across[0] / sines[0]], axis=1)
-    end = np.stack([red, wanted, across[1] / sines[1]], axis=1)
+    amounts = 1.0, (densities[2] / densities[1]) ** _SHARE
+    begin, end = (
+        np.stack([eosin, amount * one, _unit(third)], axis=1)
+        for amount, one, third in zip(amounts, hues, across, strict=True)
+    )
     return np.asarray(end @ np.linalg.inv(begin), np.float32)
+
+
+def _unit(vector: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _table(begin: float, red: float, end: float, goal: float) -> NDArray[np.uint8]:
