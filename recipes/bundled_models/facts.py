@@ -302,8 +302,8 @@ WHITE_CELLS = Statements(
             "red cell: in each channel, half of the difference in the logarithm of the optical "
             "density. The nucleus of each cell was then turned towards one hue, by a linear map of "
             "optical densities that keeps the red cells (in training all the way, else half-way), "
-            "and the image was blurred by 0.02 red-cell diameters. The stain of four images could not be measured; they keep their "
-            "colours."
+            "and the image was blurred by 0.02 red-cell diameters. The stain of four images could "
+            "not be measured; they keep their colours."
         ),
     ),
     selection=(

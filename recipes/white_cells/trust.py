@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from hematovision import images
 from hematovision.fields.framing import blurred, stained
 from hematovision.model.backbone import Backbone
-from hematovision.model.calibration import Calibration, fit_calibration
+from hematovision.model.calibration import Calibration
 from hematovision.model.head import softmax
 from hematovision.model.novelty import Novelty, fit_novelty
 from hematovision.model.thresholds import Thresholds
@@ -71,7 +72,7 @@ _MAX_REVIEW = 0.4
 _NOVELTY_QUANTILE = 0.95
 
 _PER_LAB = 3000
-_RARE_SHARE = 0.3
+_RARE_SHARE = 0.1
 """Cells that calibration and thresholds are fitted to: of each lab, and the share of rare kinds."""
 
 
@@ -218,17 +219,18 @@ class Model:
 def fit_trust(labs: Sequence[Predicted], rare: Sequence[Predicted]) -> Trust:
     """Fit calibration and thresholds to the predictions for labs that were left out.
 
-    All labs count alike. The calibration has a temperature and a bias for each kind. Kinds that
-    only the training labs have would be predicted too often, so some of their validation cells are
-    added: `rare`, three tenths as many. The largest accepted novelty is the 95th percentile in the
-    labs. The least confidence is the lowest at which at most 1% of the accepted predictions are
-    wrong, unless that sends more than two fifths to review.
+    All labs count alike. The calibration has a temperature, and a bias against the kinds that only
+    the training labs have, which would be predicted too often: some of their validation cells are
+    added, `rare`, a tenth as many. A bias for each kind would fit the labs it is fitted to, and no
+    other: what one lab has too many of, another has too few of. The largest accepted novelty is the
+    95th percentile in the labs. The least confidence is the lowest at which at most 1% of the
+    accepted predictions are wrong, unless that sends more than two fifths to review.
     """
     rng = np.random.default_rng(0)
     parts = [_resampled(one, _PER_LAB, rng) for one in labs]
     each = int(_RARE_SHARE * _PER_LAB * len(labs) / max(1, len(rare)))
     known = parts + [_resampled(one, each, rng) for one in rare]
-    calibration = fit_calibration(
+    calibration = _calibration(
         np.concatenate([one.logits for one in known]), np.concatenate([one.labels for one in known])
     )
     novelty = np.concatenate([one.novelty for one in parts])
@@ -238,6 +240,22 @@ def fit_trust(labs: Sequence[Predicted], rare: Sequence[Predicted]) -> Trust:
     usual = novelty <= highest
     least = _least(p.max(axis=1)[usual], wrong[usual], len(novelty))
     return Trust(calibration, Thresholds(least, highest))
+
+
+def _calibration(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Calibration:
+    """Fit a temperature, and a bias that the rare kinds share, by maximum likelihood.
+
+    The bias has a normal prior with mean 0 and standard deviation 1, as in `fit_calibration`.
+    """
+    is_rare = np.isin(np.arange(logits.shape[1]), _RARE_KINDS).astype(float)
+
+    def loss(point: NDArray[np.float64]) -> float:
+        p = softmax(logits * np.exp(point[0]) + point[1] * is_rare)
+        likely = np.log(p[np.arange(len(labels)), labels] + 1e-12).sum()
+        return float(point[1] ** 2 / 2 - likely) / len(labels)
+
+    scale, bias = minimize(loss, np.zeros(2), method="Nelder-Mead").x
+    return Calibration(float(np.exp(-scale)), bias * (is_rare - is_rare.mean()))
 
 
 def trust_without(

@@ -138,6 +138,16 @@ def test_kinds_that_only_training_labs_have_are_predicted_less_often():
     assert np.mean(trust.probabilities(rare.logits).argmax(1) == rare_kind) > 0.9
 
 
+def test_a_surplus_of_one_common_kind_in_some_labs_is_not_held_against_it_in_others():
+    labs = [predictions(800, wrong=0.0, seed=seed) for seed in range(3)]
+    for lab in labs:
+        taken = np.flatnonzero(lab.labels == 1)[:60]
+        lab.logits[taken, 6] = lab.logits[taken].max(axis=1) + 0.5  # eosinophils, for neutrophils
+    bias = fit_trust(labs, []).calibration.bias
+    assert bias[[0, 1, 4, 5, 6]] == pytest.approx(bias[0])
+    assert abs(bias).max() < 10
+
+
 def test_five_of_a_hundred_cells_may_be_too_novel():
     labs = [predictions(800, wrong=0.0, seed=seed) for seed in range(3)]
     highest = fit_trust(labs, []).thresholds.max_novelty
