@@ -34,7 +34,6 @@ _REACH = 24.0
 """Width of the middle of an image in which cells are searched, likewise: enough for a hundred red
 cells, so that a whole field takes no longer than a crop."""
 
-
 _NUCLEUS = 0.6
 """How near to the middle of a white cell its nucleus is measured, likewise."""
 

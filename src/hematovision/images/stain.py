@@ -45,6 +45,8 @@ _SAMPLED = 24.0
 _LEAST_ANGLE = math.radians(6)
 """Nuclei and red cells whose densities point nearer to each other have one colour."""
 
+_TINY = 1e-6
+
 
 @dataclass(frozen=True)
 class Stain:
@@ -133,16 +135,15 @@ def redyed(
 ) -> NDArray[np.uint8]:
     """Change the stain of a white cell as `recoloured` does, then the dye of its nucleus.
 
-    In optical density the colours of an image are sums of its dyes' (Ruifrok and Johnston 2001).
-    The red cells show one dye, the nucleus the other. A linear map keeps the colour of the median
-    red cell, turns the nucleus towards the hue of `nucleus`, and changes its density by the square
-    root of their ratio.
+    Optical densities are sums of those of the dyes (Ruifrok and Johnston 2001). Red cells show one
+    dye, the nucleus the other. A linear map keeps the colour of the median red cell, turns the
+    nucleus towards the hue of `nucleus`, and multiplies its density by the root of their ratio.
 
     Parameters
     ----------
     cell : ndarray of uint8, shape (S, S, 3)
         A white cell in the middle. Its nucleus is the median of the darkest 30% near the middle.
-        If that has the hue of red cells, the map is left out.
+        The map is left out if that has the hue of red cells, before or after, or no density.
     stain, target : Stain
         Of the image, and the one wanted.
     nucleus : tuple of float
@@ -150,8 +151,8 @@ def redyed(
     radius : float
         How near to the middle the nucleus is measured, in pixels.
     turn : float
-        How far the nucleus is turned: 0 keeps its hue, 1 gives it that of `nucleus`. Nuclei differ
-        within a lab as well, so half of the difference is ascribed to the stain.
+        How far the nucleus is turned: 0 keeps its hue, 1 gives it that of `nucleus`. By default
+        half-way: nuclei differ within a lab as well.
     """
     changed = recoloured(cell, stain, target)
     median = recoloured(_pixel(stain.red_cell), stain, target)
@@ -209,7 +210,8 @@ def _between(
 
 
 def _unit(vector: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.asarray(vector / np.linalg.norm(vector))
+    """Return the direction of a vector; zeros have none and stay zeros."""
+    return np.asarray(vector / np.maximum(np.linalg.norm(vector), _TINY))
 
 
 def _table(begin: float, red: float, end: float, goal: float) -> NDArray[np.uint8]:

@@ -1,8 +1,8 @@
 """How images become the input of a classifier that is made for one framing and one stain.
 
-A crop of three red cells' width shows a white cell alike in every lab, red cells and background
-give its colours, and a blur hides texture that only some labs' optics resolve. `Framing` is stated
-in ``bundle.json``; a `Framer` measures images and applies it.
+A crop of three red cells' width shows a white cell alike in every lab. Its colours are adjusted by
+the red cells, the background and its own nucleus, and a blur hides texture that only some labs'
+optics resolve. `Framing` is stated in ``bundle.json``; a `Framer` measures images and applies it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class Framing:
             raise BundleError(
                 f"`Framing` must have 0 <= blur <= {_STRONGEST:g}. Received: {self.blur}."
             )
-
         colour = self.nucleus
         if colour is not None and not (self.stain and _is_colour(colour)):
             raise BundleError(
