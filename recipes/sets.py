@@ -35,6 +35,9 @@ LABS = {
 }
 """The laboratories and the sets whose images come from each."""
 
+OF_THREE = dict.fromkeys(PBC8.classes, "WBC") | {"erythroblast": "RBC", "platelet": "Platelets"}
+"""The class in `RBC_WBC_PLATELETS` of each of PBC's single cells."""
+
 SOURCES = {
     "bccd": Path("bccd"),
     "bccd-cbc": Path("bccd"),

@@ -72,6 +72,15 @@ def test_only_the_three_words_suggest_the_three_classes():
         assert suggested_taxonomy([*words, finer]) is None
 
 
+def test_only_classes_that_hide_nucleated_red_cells_have_a_note():
+    assert RBC_WBC_PLATELETS.note == "nucleated red cells count as RBC"
+    assert Taxonomy("own", ("white", "red"), {"red": ("NRBC", "erythroblast")}).note.endswith(
+        "count as red"
+    )
+    for without in (PBC8, WHITE_CELLS, FIVE_KINDS, Taxonomy("own", ("NRBC", "other"))):
+        assert without.note == ""
+
+
 def test_the_eight_of_pbc_are_recognised_only_by_their_names():
     assert names_pbc8(PBC8.classes)
     assert suggested_taxonomy(PBC8.classes) is RBC_WBC_PLATELETS

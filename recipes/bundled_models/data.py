@@ -9,7 +9,7 @@ import numpy as np
 
 from hematovision.data.samples import Dataset, Sample
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
-from recipes.sets import LABS
+from recipes.sets import LABS, OF_THREE
 
 __all__ = ["cells_dataset", "pbc8_dataset"]
 
@@ -25,8 +25,8 @@ def cells_dataset(
     """Return the cells of RBC, WBC and platelets.
 
     They are the crops of all labs but `without`, with at most 1,500 red cells of each set in the
-    training split, and 120 single-cell images of each class of `pbc` (without erythroblasts: red
-    cells by lineage, with a nucleus like white cells). The other splits are whole, so that
+    training split, and 120 single-cell images of each class of `pbc` (nucleated
+    red cells are red cells). The other splits are whole, so that
     calibration gives red cells the share they have in blood.
     """
     rng = np.random.default_rng(seed)
@@ -59,8 +59,6 @@ def _wide(samples: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
     for label in PBC8.classes:
         for split, most in _WIDE.items():
             own = [s for s in samples if s.split == split and s.label == label]
-            of_three = "Platelets" if label == "platelet" else "WBC"
-            if label != "erythroblast":
-                chosen = [own[i] for i in rng.permutation(len(own))[:most]]
-                kept += [replace(s, label=of_three) for s in chosen]
+            chosen = [own[i] for i in rng.permutation(len(own))[:most]]
+            kept += [replace(s, label=OF_THREE[label]) for s in chosen]
     return kept

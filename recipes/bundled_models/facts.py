@@ -109,16 +109,17 @@ CELLS = Statements(
             "complete."
         ),
         (
-            "All of PBC's single cells in its training split except erythroblasts; for novelty and "
-            "calibration 120 of each class (100 and 20), so that this framing is covered too."
+            "All of PBC's single cells in its training split; for novelty and calibration 120 of "
+            "each of its eight classes (100 and 20), so that this framing is covered too."
         ),
         "Which images of Raabin-WBC and PBC are in TXL-PBC was its authors' choice.",
     ),
     definitions=(
         (
             "RBC, WBC, Platelets: the names of the sets' boxes, in any spelling. PBC's single "
-            "platelets are Platelets, its other single cells WBC; its erythroblasts are left out "
-            "(red cells by lineage, with a nucleus like white cells)."
+            "platelets are Platelets, its erythroblasts RBC (nucleated red cells are red cells by "
+            "lineage, though their nucleus resembles that of white cells), its other single cells "
+            "WBC."
         ),
         "A cell cut by the field's border counts like any other.",
     ),

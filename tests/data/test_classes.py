@@ -6,6 +6,7 @@ from hematovision.data.classes import choose_classes, choose_taxonomy
 from hematovision.errors import TaxonomyError
 from hematovision.taxonomy import PBC8, RBC_WBC_PLATELETS
 
+NUCLEATED = "nucleated red cells count as RBC"
 KAGGLE = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 
 
@@ -37,13 +38,17 @@ def test_names_are_kept(names):
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (("RBC", "WBC", "Platelets"), "Classes: RBC, WBC, Platelets (folder names)"),
-        (("RBC", "WBC"), "Classes: RBC, WBC, Platelets (folder names; no images of Platelets)"),
+        (("RBC", "WBC", "Platelets"), f"Classes: RBC, WBC, Platelets (folder names; {NUCLEATED})"),
+        (
+            ("RBC", "WBC"),
+            (f"Classes: RBC, WBC, Platelets (folder names; no images of Platelets; {NUCLEATED})"),
+        ),
         (
             ("red cells", "leukocytes", "plt"),
             (
                 "Classes: RBC (red cells), WBC (leukocytes), Platelets (plt): spellings of RBC, "
-                "WBC and Platelets. To keep the names as they are: --taxonomy folders"
+                f"WBC and Platelets; {NUCLEATED}. To keep the names as they are: "
+                "--taxonomy folders"
             ),
         ),
     ],
@@ -62,8 +67,8 @@ def test_only_exactly_the_eight_pbc_names_are_mapped_to_three(change):
     assert len(choice.spellings["WBC"]) == 6
     assert f"RBC ({change('erythroblast')}), WBC ({change('basophil')}, " in choice.sentence
     assert choice.sentence.endswith(
-        f"Platelets ({change('platelet')}): mapped from the eight PBC classes. To keep the names "
-        "as they are: --taxonomy folders"
+        f"Platelets ({change('platelet')}): mapped from the eight PBC classes; {NUCLEATED}. "
+        "To keep the names as they are: --taxonomy folders"
     )
 
 
@@ -79,7 +84,7 @@ def test_a_requested_mapping_is_reported():
     assert choice.taxonomy is RBC_WBC_PLATELETS
     assert choice.sentence == (
         "Classes: RBC (erythroblast), WBC (NEUTROPHIL), Platelets: mapped by the taxonomy "
-        "rbc-wbc-platelets; no images of Platelets"
+        f"rbc-wbc-platelets; no images of Platelets; {NUCLEATED}"
     )
     assert choose("eos", "baso", asked="pbc8").taxonomy is PBC8
     given = choose("erythroblast", "NEUTROPHIL", asked=RBC_WBC_PLATELETS)

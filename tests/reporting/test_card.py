@@ -50,6 +50,11 @@ def card():
     )
 
 
+def test_card_has_a_note_about_the_classes(card, metrics):
+    text = model_card(replace(card, note="nucleated red cells count as RBC"), metrics)
+    assert "Classes: RBC, WBC, Platelets (nucleated red cells count as RBC)." in text
+
+
 def test_card_has_all_sections(card, metrics):
     text = model_card(card, metrics)
     for words in (

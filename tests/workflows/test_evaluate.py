@@ -138,7 +138,9 @@ def test_a_model_of_eight_classes_is_evaluated_on_three_folders(eight: Path, tmp
         added = sum(prediction.probabilities[i] for i in white)
         assert float(row["p_WBC"]) == pytest.approx(added, abs=1e-4)
         assert row["decision"] == prediction.decision
-    assert log.notes[0] == "Classes: RBC, WBC, Platelets (folder names)"
+    assert log.notes[0] == (
+        "Classes: RBC, WBC, Platelets (folder names; nucleated red cells count as RBC)"
+    )
     assert "WBC (basophil, eosinophil, ig, lymphocyte, monocyte, neutrophil)" in log.notes[1]
     assert "summed for this dataset" in result.report.read_text()
 
@@ -150,7 +152,8 @@ def test_a_model_of_three_classes_is_evaluated_on_the_eight_folders(
     (note,) = log.notes
     assert note == (
         "Classes: RBC (erythroblast), WBC (basophil, eosinophil, ig, lymphocyte, monocyte, "
-        "neutrophil), Platelets (platelet): mapped by the taxonomy rbc-wbc-platelets"
+        "neutrophil), Platelets (platelet): mapped by the taxonomy rbc-wbc-platelets; nucleated "
+        "red cells count as RBC"
     )
     same = evaluate(
         "rbc-wbc-platelets", move_classes(eight, EIGHT), split="all", out=tmp_path / "b"

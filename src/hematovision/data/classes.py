@@ -50,23 +50,25 @@ class ClassChoice:
             for label, names in self.spellings.items()
         )
         missing = ", ".join(label for label, names in self.spellings.items() if not names)
-        return f"Classes: {classes}{self._reason(f'; no images of {missing}' if missing else '')}"
+        further = [f"no images of {missing}"] if missing else []
+        further += [self.taxonomy.note] if self.taxonomy.note else []
+        return f"Classes: {classes}{self._reason(''.join(f'; {one}' for one in further))}"
 
-    def _reason(self, missing: str) -> str:
+    def _reason(self, further: str) -> str:
         renamed = any(set(names) - {label} for label, names in self.spellings.items())
         match self.how:
             case "names" | "words" | "given" if not renamed:
-                return f" ({self.what}{missing})"
+                return f" ({self.what}{further})"
             case "names":
                 return f": {self.what}; case and separators make no difference"
             case "words":
-                return f": spellings of RBC, WBC and Platelets{missing}. {_KEEP}"
+                return f": spellings of RBC, WBC and Platelets{further}. {_KEEP}"
             case "pbc8":
-                return f": mapped from the eight PBC classes. {_KEEP}"
+                return f": mapped from the eight PBC classes{further}. {_KEEP}"
             case "requested" | "given":
                 known = self.taxonomy.name in TAXONOMIES
                 to = f"by the taxonomy {self.taxonomy.name}" if known else "to the classes given"
-                return f": mapped {to}{missing}"
+                return f": mapped {to}{further}"
 
 
 def choose_classes(

@@ -148,6 +148,7 @@ class CardFacts:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     refused: int | None = None  # images that could not be read; None if not counted
     limitations: tuple[str, ...] = LIMITATIONS
+    note: str = ""  # about the classes, from `Taxonomy.note`
 
 
 def model_card(facts: CardFacts, metrics: Metrics) -> str:
@@ -272,11 +273,15 @@ def _heading(facts: CardFacts, metrics: Metrics) -> str:
         f"# {_plain(facts.name)}",
         f"> {' '.join(notices)}",
         PURPOSE,
-        "Classes: " + ", ".join(map(_plain, metrics.classes)) + ".",
+        f"Classes: {', '.join(map(_plain, metrics.classes))}{_in_brackets(facts.note)}.",
         f"Architecture: {_plain(facts.architecture)}",
         f"Weights: {_plain(facts.weights)}",
     ]
     return "\n\n".join(lines)
+
+
+def _in_brackets(note: str) -> str:
+    return f" ({_plain(note)})" if note else ""
 
 
 def _data(facts: CardFacts) -> str:

@@ -237,6 +237,7 @@ def _card_facts(
         about=recipe.about,
         groups={split: [sample.group for sample in data.subset(split)] for split in data.splits},
         refused=len(trained.refused),
+        note=data.taxonomy.note,
     )
 
 

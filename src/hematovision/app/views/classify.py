@@ -77,8 +77,10 @@ def _inputs() -> tuple[LibraryModel, list[tuple[str, BinaryIO]]]:
 
 
 def _show_welcome(model: LibraryModel) -> None:
+    taxonomy = state.classifier(model).taxonomy
+    note = f" ({taxonomy.note})" if taxonomy.note else ""
     st.markdown(
-        f"**{model.name}** distinguishes {_listed(state.classifier(model).classes)}. "
+        f"**{model.name}** distinguishes {_listed(taxonomy.classes)}{note}. "
         "Each image should show one cell, cropped from a smear."
     )
     if st.button("Try it with synthetic cells", icon=":material/science:"):

@@ -229,6 +229,7 @@ def write_evaluated(
         about=replace(NOT_RECORDED, sources=(before, *NOT_RECORDED.sources)),
         groups={name: [sample.group for sample in data.subset(name)] for name in data.splits},
         refused=lab.refused,
+        note=data.taxonomy.note,
     )
     write_text(out / "MODEL_CARD.md", model_card(card, metrics))
     finish_bundle(bundle)
