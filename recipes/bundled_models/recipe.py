@@ -37,6 +37,7 @@ from recipes.bundled_models.data import cells_dataset, pbc8_dataset
 from recipes.bundled_models.facts import CELLS, PBC8
 from recipes.bundled_models.reports import add_report
 from recipes.hematology_backbone.made import HERE, LOG, PBC8_LOG, Made, shipped
+from recipes.hematology_backbone.nucleated import with_nucleated
 from recipes.hematology_backbone.pbc8 import make_pbc8
 from recipes.sets import prepare
 
@@ -60,7 +61,8 @@ def main() -> None:
 
     sets = prepare(args.data, args.work)
     if "cells" in args.only:
-        _make(cells_dataset(sets), CELLS, args.work, shipped(), "cells", HERE / LOG)
+        made = with_nucleated(shipped(), sets, args.data, args.work)
+        _make(cells_dataset(sets), CELLS, args.work, made, "cells", HERE / LOG)
     if "pbc8" in args.only:
         fine = make_pbc8(sets["pbc"], args.data, args.work)
         _make(pbc8_dataset(sets), PBC8, args.work, fine, "pbc8", HERE / PBC8_LOG)

