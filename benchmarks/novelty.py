@@ -11,8 +11,8 @@ For each bundled model, run from its own file, printed in Markdown:
 - by kind of non-cell image: images accepted, by novelty alone and in total, with the upper limit of
   the 95% interval of Clopper and Pearson;
 - for a model that frames white cells by their red cells (`white-cells`), these images only;
-- for the model of three classes, single-cell images among other cells (`pbc/val` without
-  erythroblasts): a different framing.
+- for the model of three classes, the single-cell images among other cells of `pbc/val`, whose
+  erythroblasts are RBC: a different framing.
 
 With `--left-out`, head, novelty and thresholds are also trained without each laboratory, on the
 model's backbone, and that laboratory's cells are classified. The backbone itself may have been
@@ -46,7 +46,7 @@ from hematovision.training.inputs import FeatureReader
 from hematovision.training.recipe import HeadTraining
 from hematovision.training.trainer import train_model
 from recipes.bundled_models.data import cells_dataset
-from recipes.sets import CELL_SETS, LABS, prepare
+from recipes.sets import CELL_SETS, LABS, OF_THREE, prepare
 
 MODELS = (RBC_WBC_PLATELETS.name, "pbc8", "white-cells")
 BATCH = 64
@@ -111,7 +111,7 @@ def report(
     print_cells(rows)
     print_kinds(non_cells, kinds, thresholds)
     if of_three:
-        print_wide(classifier, sets["pbc-test"], most)
+        print_wide(classifier, sets["pbc-test"], len(sets["pbc-test"]))
 
 
 @dataclass(frozen=True)
@@ -177,13 +177,14 @@ def print_kinds(non_cells: Predictions, kinds: NDArray[np.str_], thresholds: Thr
 
 
 def print_wide(classifier: Classifier, data: Dataset, most: int) -> None:
-    """Print the results on single-cell images among other cells."""
-    samples = [s for s in some(data, most) if s.label != "erythroblast"]
-    names = ["Platelets" if s.label == "platelet" else "WBC" for s in samples]
-    labels = np.array([classifier.classes.index(name) for name in names])
+    """Print the results on single-cell images among other cells, in the three classes."""
+    samples = some(data, most)
+    labels = np.array([classifier.classes.index(OF_THREE[s.label]) for s in samples])
     wide = predict(classifier, load(samples))
     accepted, right = wide.accepted(classifier.thresholds), wide.label == labels
-    print(f"\nSingle-cell images among other cells: {len(samples)}, accuracy {right.mean():.1%}, "
+    recalls = [right[labels == number].mean() for number in range(len(classifier.classes))]
+    print(f"\nSingle-cell images among other cells: {len(samples)}, balanced accuracy "
+          f"{np.mean(recalls):.1%} ({', '.join(f'{r:.1%}' for r in recalls)}), "
           f"review {1 - accepted.mean():.1%}, "
           f"accuracy on the rest {right[accepted].mean():.1%}.")  # fmt: skip
 
