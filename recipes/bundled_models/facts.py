@@ -109,8 +109,10 @@ CELLS = Statements(
             "complete."
         ),
         (
-            "All of PBC's single cells in its training split; for novelty and calibration 120 of "
-            "each of its eight classes (100 and 20), so that this framing is covered too."
+            "All of PBC's single cells in its training split. The backbone was trained without its "
+            "erythroblasts; the head was trained further with them, on the finished backbone. For "
+            "novelty and calibration 120 of each of the eight classes (100 and 20), so that this "
+            "framing is covered too."
         ),
         "Which images of Raabin-WBC and PBC are in TXL-PBC was its authors' choice.",
     ),

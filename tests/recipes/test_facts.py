@@ -58,7 +58,7 @@ def test_the_stated_selection_is_that_of_the_recipe():
     stated = " ".join(CELLS.selection)
     assert f"at most {data._MOST_RED:,} red cells" in stated
     train, valid = data._WIDE["train"], data._WIDE["valid"]
-    assert f"{train + valid} of each class" in stated
+    assert f"{train + valid} of each of the eight classes" in stated
     assert f"({train} and {valid})" in stated
 
 
