@@ -105,6 +105,37 @@ def test_only_white_cells_have_a_kind():
     assert kinds.seen == [(1, 32, 32, 3)]
 
 
+NUCLEATED = (0.0, 0.97, 0.03)
+
+
+@pytest.mark.parametrize("opinion", [(0.999, 0.001, 0.0), (0.6, 0.4, 0.0)])
+def test_a_nucleated_red_cell_is_an_erythroblast_though_the_crop_classifier_calls_it_red(opinion):
+    kinds = Fixed(NUCLEATED, classes=("neutrophil", "erythroblast", "ig"))
+    cell = decided((0.02, 0.95, 0.01), Fixed(opinion), kinds)
+    assert (cell.label, cell.subtype, cell.reasons) == (WHITE, "erythroblast", ())
+    assert cell.confidence > 0.9
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        Fixed((0.97, 0.03), ("neutrophil", "erythroblast")),
+        Fixed((0.2, 0.8), ("neutrophil", "erythroblast")),
+    ],
+)
+def test_without_an_accepted_erythroblast_a_red_opinion_still_disagrees(kinds):
+    cell = decided((0.02, 0.95, 0.01), Fixed((0.999, 0.001, 0.0)), kinds)
+    assert cell.label == RED
+    assert DISAGREE in cell.reasons
+    assert cell.subtype == ""
+
+
+def test_a_red_cell_of_the_detector_has_no_kind():
+    kinds = Fixed(NUCLEATED, classes=("neutrophil", "erythroblast", "ig"))
+    cell = decided((0.5, 0.4, 0.1), Fixed((1.0, 0.0, 0.0)), kinds)
+    assert (cell.label, cell.subtype, kinds.seen) == (RED, "", [])
+
+
 def test_an_uncertain_kind_goes_to_review():
     kinds = Fixed((0.6, 0.4), ("neutrophil", "lymphocyte"))
     assert decided((0.02, 0.95, 0.0), None, kinds).reasons == (UNCERTAIN_KIND,)

@@ -84,7 +84,9 @@ class CellClassifier:
         """Decide the class of each cell.
 
         The kind of a white cell is uncertain if its classifier does not accept its own prediction,
-        or predicts a class that is no white cell, such as a platelet.
+        or predicts a class that is no white cell, such as a platelet. To the detector a nucleated
+        red cell is a white cell, to the crop classifier a red one: if the kind is accepted as one,
+        they agree, and the cell stays with the white cells, under that kind.
 
         Parameters
         ----------
@@ -104,10 +106,15 @@ class CellClassifier:
         ]
         if self._subtypes is None:
             return cells
-        whites = [place for place, cell in enumerate(cells) if cell.label == _WHITE]
+        scores, labels = found
+        whites = [i for i, cell in enumerate(cells) if _WHITE in (cell.label, int(labels[i]))]
         kinds = self._kinds(self._subtypes, pixels, boxes[whites], context)
-        for place, kind in zip(whites, kinds, strict=True):
-            cells[place] = _with_kind(cells[place], *kind)
+        for place, (kind, certainty, accepted) in zip(whites, kinds, strict=True):
+            is_red = accepted and _is_red(kind) and labels[place] == _WHITE
+            if is_red and cells[place].label in (_RED, _WHITE):
+                cells[place] = self._cell(scores[place], _WHITE, None)
+            if cells[place].label == _WHITE:
+                cells[place] = _with_kind(cells[place], kind, certainty, accepted)
         return cells
 
     def _cell(
@@ -172,6 +179,11 @@ class CellClassifier:
                 best = int(row.argmax())
                 decision = decide(float(row[best]), float(novelty), subtypes.thresholds)
                 yield subtypes.classes[best], float(row[best]), decision.decision == "accepted"
+
+
+def _is_red(kind: str) -> bool:
+    """Return whether a kind of nucleated cell is a red cell by lineage."""
+    return RBC_WBC_PLATELETS.find(kind) == "RBC"
 
 
 def _batches(places: Sequence[int]) -> Iterator[Sequence[int]]:
