@@ -25,8 +25,8 @@ def cells_dataset(
     """Return the cells of RBC, WBC and platelets.
 
     They are the crops of all labs but `without`, with at most 1,500 red cells of each set in the
-    training split, and 120 single-cell images of each class of `pbc` (nucleated
-    red cells are red cells). The other splits are whole, so that
+    training split, and 120 single-cell images of each class of `pbc` (nucleated red
+    cells are red cells). The other splits are whole, so that
     calibration gives red cells the share they have in blood.
     """
     rng = np.random.default_rng(seed)
