@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from hematovision.data.formats.writing import Header
 from hematovision.data.formats.yolo import Yolo
 from hematovision.errors import AnnotationError, DatasetError
 
@@ -87,6 +89,12 @@ def test_a_hostile_yaml_is_an_error(source: Path, yaml: str, problem: str):
     (source / "data.yaml").write_text(yaml)
     with pytest.raises(AnnotationError, match=problem):
         read(source)
+
+
+def test_class_names_with_any_character_are_written_and_read_back(tmp_path: Path):
+    names = [f"a {chr(code)} b" for code in (*range(0x3000), *range(0xD7F0, 0x10000), 0x1F9E0)]
+    Yolo().open_writer(tmp_path, Header(tuple(names))).close()
+    assert yaml.safe_load((tmp_path / "data.yaml").read_bytes())["names"] == names
 
 
 def test_lists_of_names_that_differ_are_a_problem(source: Path):

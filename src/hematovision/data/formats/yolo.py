@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -62,6 +63,8 @@ _TOLERANCE = 0.05
 _POLYGONS = "polygons or rotated boxes"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
+# A JSON string may hold them as they are, one of YAML may not.
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _YAML_KEYS: Mapping[str, Split] = {
     "train": "train", "val": "valid", "valid": "valid", "test": "test",
@@ -157,6 +160,7 @@ class _Writer:
         # A JSON list is YAML too, and quotes names such as `no` that YAML would take for values.
         classes = self._header.classes
         names = json.dumps(list(classes), ensure_ascii=False)
+        names = _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", names)
         return f"{comment}{''.join(paths)}nc: {len(classes)}\nnames: {names}\n"
 
 
