@@ -19,14 +19,12 @@ import datetime as dt
 import errno
 import http.client
 import json
-import logging
 import shlex
 import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +32,6 @@ from typing import Any, BinaryIO
 from hematovision.archives import unpack
 from hematovision.data.public_sets import PublicSet, get_set
 from hematovision.errors import DownloadError
-from hematovision.extras import needs_extra, require
 from hematovision.files import ensure_folder, sha256_file, write_text
 from hematovision.progress import Progress, no_progress
 
@@ -118,14 +115,10 @@ def download(
     DownloadError
         If the name is unknown, or the archive can't be downloaded, has the wrong hash (it is then
         moved aside), or can't be unpacked safely.
-    MissingExtraError
-        If pooch is not installed.
     OutputError
         If `dest` can't be written.
     """
     wanted = get_set(name)
-    if not wanted.kaggle:
-        require("data download")
     ensure_folder(dest)
     if wanted.kaggle:
         return _from_kaggle(wanted, dest)
@@ -154,36 +147,16 @@ def download(
 
 
 def _fetch(wanted: PublicSet, archive: Path, address: str, progress: Progress) -> None:
-    with needs_extra("data", "Downloading a public dataset"):
-        import pooch
     if not address.startswith(("https://", "http://")):
         raise DownloadError(f"The address must be http or https. Received: {address!r}")
-    downloader = ResumingDownloader(archive.with_name(archive.name + ".part"), progress)
+    download_file = ResumingDownloader(archive.with_name(archive.name + ".part"), progress)
     try:
-        with _quiet(pooch.get_logger()):
-            pooch.retrieve(
-                address,
-                known_hash=None,  # `_verify` moves a wrong archive aside instead of deleting it
-                fname=archive.name,
-                path=archive.parent,
-                downloader=downloader,
-            )
+        download_file(address, archive)
     except DownloadError as error:
         raise DownloadError(
             f"{error} Run the same command again later, or download {address} yourself (see "
             f"{wanted.home}) and put the file at {archive}; then run the same command again."
         ) from error
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep pooch from writing to the terminal."""
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _verify(wanted: PublicSet, archive: Path, known: _Record | None) -> tuple[str, str]:
@@ -293,7 +266,7 @@ class _Version:
 
 
 class ResumingDownloader:
-    """A downloader for pooch that resumes after a broken connection.
+    """Downloads a file; resumes after a broken connection.
 
     The incomplete file is kept in `part`, with its version in a JSON file next to it. The next
     attempt, in this call or in a later run, requests only the rest (``Range`` with ``If-Range``,
@@ -314,20 +287,12 @@ class ResumingDownloader:
         self.attempts = attempts
         self.pause = pause
 
-    def __call__(
-        self,
-        url: str,
-        output_file: str,
-        pooch: object = None,  # noqa: ARG002  # the protocol of pooch's downloaders
-        check_only: bool = False,  # noqa: FBT001, FBT002
-    ) -> bool | None:
-        """Download `url` to `output_file`.
+    def __call__(self, url: str, target: Path) -> None:
+        """Download `url` to `target`, which is on the same disk as `part`.
 
         Raises `DownloadError` if the server can't be reached, responds with an error or keeps
         disconnecting, or the disk is full. The incomplete file is kept.
         """
-        if check_only:
-            return True
         for attempt in range(1, self.attempts + 1):
             try:
                 self._attempt(url)
@@ -343,9 +308,8 @@ class ResumingDownloader:
                 time.sleep(self.pause * 2 ** (attempt - 1))
         else:
             raise DownloadError(self._broken(url, OSError("the server rejects the range")))
-        self.part.replace(output_file)
+        self.part.replace(target)
         self.notes.unlink(missing_ok=True)
-        return None
 
     def _attempt(self, url: str) -> None:
         offset = self.part.stat().st_size if self.part.exists() else 0
