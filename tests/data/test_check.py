@@ -22,7 +22,6 @@ from hematovision.data.check import (
 )
 from hematovision.data.samples import Dataset, Sample, Split
 from hematovision.data.screening import unsupported_warnings
-from hematovision.errors import MissingExtraError
 from hematovision.synthetic import render_cell
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
@@ -235,12 +234,6 @@ def test_progress_covers_reading_and_searching(build) -> None:
 def test_an_empty_dataset_reports_only_empty_classes(tmp_path: Path) -> None:
     report = check_dataset(Dataset(tmp_path, RBC_WBC_PLATELETS, ()))
     assert report.kinds == {"small-class": 3}
-
-
-def test_the_missing_library_is_named(build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "imagehash", None)
-    with pytest.raises(MissingExtraError):
-        build.add("a.png").check()
 
 
 def test_a_folder_that_could_not_be_listed_is_a_finding(build) -> None:

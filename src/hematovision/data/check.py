@@ -37,7 +37,6 @@ from hematovision.data.duplicates import (
 from hematovision.data.folders import find_split
 from hematovision.data.samples import Dataset, Sample
 from hematovision.errors import ImageError
-from hematovision.extras import require
 from hematovision.files import sha256_file
 from hematovision.images import is_image_name, iter_images, unsupported_format
 from hematovision.paths import escape_name
@@ -141,10 +140,7 @@ def check_dataset(
 
     Every image is decoded once; 10,000 images of 360 x 363 pixels take about two minutes on two
     cores. `unlistable` are the folders that `read_dataset` could not list, with reasons.
-
-    Raises `MissingExtraError` if imagehash is not installed.
     """
-    require("data check")
     prints = fingerprint_all([sample.path for sample in dataset], progress)
     exact, near = _duplicate_positions(prints, progress)
     findings = [
