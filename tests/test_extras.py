@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import shlex
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
-from hematovision import extras
+from hematovision import extras, images
 from hematovision.cli.program import program
 from hematovision.errors import MissingExtraError
 from hematovision.extras import NEEDS, needs_extra, require
+from hematovision.synthetic import render_cell
 
 # Neither the model nor the dataset exist: whoever looks at them first complains about them.
 COMMANDS = {
@@ -36,7 +38,6 @@ COMMANDS = {
     "export litert": (["export", "no-model", "--to", "litert", "--out", "OUT"], ["keras"]),
     "export onnx": (["export", "rbc-wbc-platelets", "--to", "onnx", "--out", "OUT"], ["onnx"]),
     "features": (["features", "no-data"], ["onnx", "h5py"]),
-    "data download": (["data", "download", "bccd", "OUT"], ["pooch"]),
     "classify to Parquet": (["classify", "no-image", "--out", "OUT.parquet"], ["pyarrow"]),
     "classify on Ray": (
         ["classify", "no-image", "--model", "no-model", "--out", "OUT", "--engine", "ray"],
@@ -72,17 +73,6 @@ def test_a_command_without_its_extra_fails_before_it_works(
     assert f"needs the module '{module}', which is not installed" in done.stderr
     assert "no-" not in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_dataset_is_not_read_before_its_check_can_be_made(without, tmp_path, monkeypatch):
-    for label in ("RBC", "WBC"):
-        (tmp_path / label).mkdir()
-        (tmp_path / label / "a.png").write_bytes(b"")
-    without("imagehash")
-    monkeypatch.setattr("hematovision.data.duplicates.fingerprint", pytest.fail)
-    done = CliRunner().invoke(program, ["data", "check", str(tmp_path)])
-    assert done.exit_code == 1
-    assert "needs the module 'imagehash'" in done.stderr
 
 
 def test_a_comparison_without_files_needs_no_extra(without):
@@ -126,6 +116,29 @@ def test_every_needed_module_comes_with_the_extra_that_is_named():
         for module in need.modules:
             distributions = {name.lower().replace("_", "-") for name in providers[module]}
             assert distributions & brought(need.extra), (module, need.extra)
+
+
+CORE_ONLY = """
+import importlib.metadata, re, sys
+from pathlib import Path
+core = {"hematovision", *re.findall(r"(?m)^([a-z0-9.-]+)==", Path(sys.argv[1]).read_text())}
+for module, names in importlib.metadata.packages_distributions().items():
+    if not any(re.sub("[-_.]+", "-", name).lower() in core for name in names):
+        sys.modules[module] = None  # importing it fails
+from hematovision.cli.program import program
+sys.exit(program(["data", "check", sys.argv[2]], standalone_mode=False))
+"""
+
+
+def test_the_core_alone_finds_near_duplicates(tmp_path):
+    core = Path(__file__).resolve().parent.parent / "requirements" / "core.txt"
+    cell = render_cell("neutrophil", 3, size=96)
+    images.write(tmp_path / "WBC" / "a.png", cell)
+    images.write(tmp_path / "RBC" / "turned.png", images.view(cell, 1))
+    command = [sys.executable, "-c", CORE_ONLY, str(core), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "near duplicate" in done.stdout.casefold().replace("-", " ")
 
 
 REQUIRES = [
