@@ -74,8 +74,12 @@ test-install: $(VENV)/ready-dev ## tests that install: requirement files, packag
 test-slow: $(VENV)/ready-dev ## tests that take minutes
 	$(PYTEST) -m slow
 
+.PHONY: docs
+docs: $(VENV)/ready-docs ## build the documentation site into site/; warnings and broken links fail
+	$(PY) -m website
+
 .PHONY: check
-check: static ## style, types, layers, spelling and the project's own rules
+check: static docs ## style, types, layers, spelling, the project's own rules, the site
 	$(PY) -m pytest -q tests/test_house.py
 
 # Checks without a test run; `test` runs tests/test_house.py with all other tests.
@@ -150,7 +154,7 @@ pins: ## compile the requirement files from pyproject.toml
 .PHONY: clean
 clean: ## remove everything these targets made, including .venv
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage \
-	  build dist
+	  build dist site
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment -----------------------------------------------------------------------------

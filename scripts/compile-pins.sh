@@ -24,7 +24,7 @@ compile() {
 
 # dev.txt is the superset; the others take its versions, so that all of them fit into one environment.
 # shellcheck disable=SC2086
-compile dev.txt pyproject.toml --all-extras --group dev --group build ${PINS:-}
+compile dev.txt pyproject.toml --all-extras --group dev --group build --group docs ${PINS:-}
 compile app.txt pyproject.toml --extra train --extra app -c requirements/dev.txt
 compile eval.txt pyproject.toml --extra eval -c requirements/dev.txt
 compile formats.txt pyproject.toml --extra formats -c requirements/dev.txt
@@ -33,4 +33,5 @@ compile scale.txt pyproject.toml --extra scale -c requirements/dev.txt
 compile slides.txt pyproject.toml --extra slides -c requirements/dev.txt
 compile train.txt pyproject.toml --extra train -c requirements/dev.txt
 compile core.txt pyproject.toml -c requirements/dev.txt
+compile docs.txt pyproject.toml --group docs -c requirements/dev.txt
 compile build.txt --group build -c requirements/dev.txt

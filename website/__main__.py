@@ -1,0 +1,28 @@
+"""``python -m website``: build the documentation site."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from website.building import SiteError, build
+from website.sources import BrokenLinkError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    """Build the site into a folder; print what is wrong, and exit with code 1, if it is broken."""
+    parser = argparse.ArgumentParser(prog="python -m website", description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "site", help="folder to write")
+    options = parser.parse_args()
+    try:
+        pages = build(ROOT, options.out)
+    except (SiteError, BrokenLinkError) as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"{pages} pages in {options.out}; no warnings, no broken links\n")
+
+
+if __name__ == "__main__":
+    main()
