@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ __all__ = [
 ]  # fmt: skip
 
 __version__ = "0.3.0"
+
+# A program that uses the package decides what happens to its log messages.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # The module of each public name. They are imported on first use, so that `hematovision --help` does
 # not wait for NumPy and ONNX Runtime.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import logging
 import os
 import re
 import secrets
@@ -24,6 +25,8 @@ __all__ = [
     "try_hold", "try_hold_at", "write_bytes", "write_new", "write_text", "writing",
 ]  # fmt: skip
 
+
+_LOG = logging.getLogger(__name__)
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -138,6 +141,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with writing(path):
             stream.close()
             temporary.replace(path)
+        _LOG.debug("Wrote %s.", path)
     finally:
         # After a failed write, closing fails too.
         with suppress(OSError):

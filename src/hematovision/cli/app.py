@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from hematovision.cli.log import notice
 from hematovision.cli.serve import AllowedHostOption, ModelsOption
-from hematovision.cli.terminal import echo
 from hematovision.limits import UPLOAD_PIXELS
 from hematovision.listening import LOCAL
 
@@ -64,6 +64,6 @@ def app(
     )
 
     def ready() -> None:
-        echo(f"HematoVision: {settings.url} (Ctrl-C stops it)", err=True)
+        notice(f"HematoVision: {settings.url} (Ctrl-C stops it)")
 
     raise typer.Exit(launch(settings, environment, ready=ready))

@@ -16,6 +16,7 @@ from hematovision.cli.engines import (
     refuse_cluster_options,
 )
 from hematovision.cli.interrupted import explain_resume
+from hematovision.cli.log import notice
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
 from hematovision.model.registry import DEFAULT_MODEL
@@ -121,7 +122,7 @@ def _show_summary(
     if out is not None:
         echo(f"{_counted(summary)}. Table: {out}")
     elif summary.n > 1:
-        echo(_counted(summary), err=True)
+        notice(_counted(summary))
     if explain is not None:
         echo(f"{counted(summary.explained, 'overlay')} in {explain}", err=out is None)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hematovision.cli.command import Command
+from hematovision.cli.log import notice
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import FINDINGS, Styled, echo, show_list, show_next, show_table
 from hematovision.errors import DatasetError
@@ -56,7 +58,7 @@ SeedOption = Annotated[
 ]
 
 
-@group.command("import")
+@group.command("import", cls=Command)
 def import_(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder to import.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset.")],
@@ -143,7 +145,7 @@ def import_(
     show_next("train", report.dest, "--out", "RUN")
 
 
-@group.command("convert")
+@group.command("convert", cls=Command)
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder to convert.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new folder.")],
@@ -190,7 +192,7 @@ def convert(
         raise typer.Exit(FINDINGS)
 
 
-@group.command("check")
+@group.command("check", cls=Command)
 def check(
     dataset: DatasetArgument,
     *,
@@ -269,7 +271,7 @@ _FieldsOption = Annotated[
 ]
 
 
-@group.command("synthesize")
+@group.command("synthesize", cls=Command)
 def synthesize(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
     *,
@@ -293,7 +295,7 @@ def synthesize(
     show_next("train", dest, "--out", "RUN")
 
 
-@group.command("phantom", hidden=True)
+@group.command("phantom", cls=Command, hidden=True)
 def phantom(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],
     *,
@@ -303,11 +305,11 @@ def phantom(
     fields: _FieldsOption = None,
 ) -> None:
     """Create a dataset of synthetic cell images; the old name of ``synthesize``."""
-    echo("data phantom is now data synthesize; the old name will be removed in 0.4", err=True)
+    notice("data phantom is now data synthesize; the old name will be removed in 0.4")
     synthesize(dest, images=images, seed=seed, taxonomy=taxonomy, fields=fields)
 
 
-@group.command("download")
+@group.command("download", cls=Command)
 def download(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A public dataset, such as bccd.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.")],

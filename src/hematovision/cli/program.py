@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 from hematovision import __version__
 from hematovision.cli import analyze, classify, datasets, engines, evaluate, serve, train
 from hematovision.cli import app as app_command
+from hematovision.cli.command import Command, common_options
 from hematovision.cli.terminal import echo, open_standard_streams, reported
 
 __all__ = ["main", "program"]
@@ -17,6 +19,10 @@ __all__ = ["main", "program"]
 
 class _Program(TyperGroup):
     """A command group that reports exceptions instead of raising them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += common_options()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with reported(debug=False):
@@ -36,7 +42,11 @@ program = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # Every option has an environment variable, such as HEMATOVISION_ANALYZE_EDGES.
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "HEMATOVISION",
+    },
 )
 
 
@@ -70,7 +80,13 @@ def _options(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            allow_from_autoenv=False,
+            help="Show the version.",
+        ),
     ] = False,
     debug: Annotated[
         bool,
@@ -86,19 +102,23 @@ def _options(
     """
 
 
-program.command("demo")(train.demo)
 program.add_typer(datasets.group, name="data")
-program.command("train")(train.train)
-program.command("features")(engines.features)
-program.command("evaluate")(evaluate.evaluate)
-program.command("analyze")(analyze.analyze)
-program.command("classify")(classify.classify)
-program.command("adapt")(train.adapt)
-program.command("compare")(evaluate.compare)
-program.command("export")(train.export)
-program.command("models")(classify.models)
-program.command("app")(app_command.app)
-program.command("serve")(serve.serve)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": train.demo,
+    "train": train.train,
+    "features": engines.features,
+    "evaluate": evaluate.evaluate,
+    "analyze": analyze.analyze,
+    "classify": classify.classify,
+    "adapt": train.adapt,
+    "compare": evaluate.compare,
+    "export": train.export,
+    "models": classify.models,
+    "app": app_command.app,
+    "serve": serve.serve,
+}
+for _name, _function in _COMMANDS.items():
+    program.command(_name, cls=Command)(_function)
 
 
 def main() -> None:

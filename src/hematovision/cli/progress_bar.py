@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hematovision.cli.log import is_quiet
 from hematovision.cli.terminal import echo
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress
@@ -62,9 +63,10 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
 
     Nothing is written to stdout.
 
-    With `hidden` nothing is shown, for commands that print their results one by one.
+    With `hidden` nothing is shown, for commands that print their results one by one; nor if only
+    errors are shown.
     """
-    if hidden:
+    if hidden or is_quiet():
         yield no_progress
         return
     if not sys.stderr.isatty():

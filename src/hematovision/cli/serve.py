@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hematovision.cli.terminal import echo
+from hematovision.cli.log import notice
 from hematovision.extras import needs_extra, require
 from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, url_of
@@ -96,7 +96,7 @@ def serve(
     except ValueError as error:
         raise typer.BadParameter(_with_option_names(str(error))) from error
     where = f"{url_of(address, port)} (documentation: /docs). Press Ctrl-C to stop."
-    if not run(settings, port=port, announce=lambda: echo(where, err=True)):
+    if not run(settings, port=port, announce=lambda: notice(where)):
         # A decoder hangs in native code; a normal interpreter exit could crash.
         sys.stdout.flush()
         sys.stderr.flush()

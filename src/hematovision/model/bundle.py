@@ -6,6 +6,7 @@ unfinished run. Every file is hashed before use, and the hashed bytes are the on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ __all__ = [
     "Bundle", "check_task", "finish_bundle", "library_versions", "read_bundle", "seal",
     "seal_self_test", "stage_bundle", "with_self_test", "write_bundle",
 ]  # fmt: skip
+
+_LOG = logging.getLogger(__name__)
 
 ONNX = "hematovision_model.onnx"
 H5 = "hematovision_model.h5"
@@ -279,6 +282,7 @@ def _write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     parse_manifest(text.encode("utf-8"))  # It must be readable.
     sync(folder)
     sync(write_text(folder / MANIFEST, text))
+    _LOG.info("Wrote %s, %d files, into %s.", manifest.name, len(manifest.files), folder)
     return Bundle(folder, manifest)
 
 

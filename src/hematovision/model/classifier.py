@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
@@ -34,6 +35,8 @@ from hematovision.rows import Schema
 from hematovision.taxonomy import Taxonomy
 
 __all__ = ["Classifier"]
+
+_LOG = logging.getLogger(__name__)
 
 _SCORES = ("novelty", "field")  # optional outputs, one number per image
 _ATTENTION = "attention"  # models written before 0.2 lack this output
@@ -114,6 +117,7 @@ class Classifier:
         self.scores_novelty, self.scores_fields = (name in self._scores for name in _SCORES)
         self._outputs = ("probabilities", *self._scores)
         self._given = ports.outputs
+        _LOG.info("Classifier %s: %s, SHA-256 %s.", bundle.name, name, bundle.manifest.files[ONNX])
 
     @classmethod
     def load(

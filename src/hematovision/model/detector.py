@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = ["PADDING", "CellFinder", "Detections", "Detector"]
 PADDING = 128
 """Grey of the pixels to the right of and below an image whose sides are not multiples of
 `Detector.multiple`, as in training. The network's own padding is the same grey."""
+
+_LOG = logging.getLogger(__name__)
 
 _LEAST = 1e-6
 """Heat is at least this, and at most 1 less it, so that its logit is finite."""
@@ -158,6 +161,7 @@ class Detector:
         self.thresholds = detection.thresholds
         self._least = np.array([detection.thresholds[c] for c in self.classes], np.float32)
         self._calibration = np.array([detection.calibration[c] for c in self.classes], np.float32)
+        _LOG.info("Detector %s: %s, SHA-256 %s.", bundle.name, name, bundle.manifest.files[ONNX])
 
     @classmethod
     def load(cls, name_or_path: str | Path = DEFAULT_DETECTOR) -> Detector:

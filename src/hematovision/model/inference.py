@@ -7,6 +7,7 @@ the threads of its queue.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ __all__ = [
     "LOOK_AHEAD", "ImageResult", "Item", "Predictor", "Source", "SourcePredictor", "Together",
     "ahead", "infer", "predict_image",
 ]  # fmt: skip
+
+_LOG = logging.getLogger(__name__)
 
 LOOK_AHEAD = 4
 """Images in flight per thread: enough to hide a slow read, few enough to bound memory."""
@@ -245,6 +248,7 @@ def ahead(
     `items` are consumed lazily on the caller's thread and may be endless; at most `LOOK_AHEAD`
     times `threads` are in memory. Errors of `work` are raised here, at the item's position.
     """
+    _LOG.info("Images are read and processed on %d threads.", threads)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
     waiting: deque[Future[_Made]] = deque()
     try:

@@ -148,6 +148,7 @@ def _on_device(
         return _on_device(model, options, providers[-1:])
     if providers[0][0] not in session.get_providers():
         _log_cpu("ONNX Runtime cannot load its libraries")
+    _LOG.debug("ONNX Runtime %s uses %s.", onnxruntime.__version__, session.get_providers()[0])
     opened: Session = session
     return opened
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -53,6 +54,8 @@ __all__ = [
 
 VERSION_TABLE = "hematovision_version"
 """Name of Alembic's table; not the default, so that other programs can share the database."""
+
+_LOG = logging.getLogger(__name__)
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -347,6 +350,7 @@ class Database:
         except BaseException:
             database.close()
             raise
+        _LOG.info("Records: %s.", database.name)
         return database
 
     def _make_private(self) -> None:

@@ -49,6 +49,10 @@ class LoadedModel:
 
         Raises `ModelError` if they differ (`SelfTest.agrees`).
         """
+        self._warm_up()
+        _LOG.info("Self-test of %s: passed.", self.name)
+
+    def _warm_up(self) -> None:
         if isinstance(self.predictor, FileAnalyzer):
             self._check_detector(self.predictor)
             return

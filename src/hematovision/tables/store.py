@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -40,6 +41,8 @@ __all__ = [
 
 COMMIT_SECONDS = 2.0
 """Seconds between commits. A commit takes about 35 ms on a hard disk, less than 2% of this."""
+
+_LOG = logging.getLogger(__name__)
 
 _VERSION = {"application_id": 0x48765273, "user_version": 1}
 _TABLES = (
@@ -326,6 +329,8 @@ def open_store(
                 _prepare(db, path, run_identity(identity, schema))
                 _adopt_journal(db, table, schema)
             store = Store(path, db, images, schema, stamp or _stamp_of)
+            if resume:
+                _LOG.info("%d of %d images are in %s.", store.before, len(images), path)
             try:
                 yield store
             except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ __all__ = [
     "N_VIEWS", "Extractor", "Features", "Load", "View", "extract", "plan_views", "row_keys",
     "row_of", "rows_of",
 ]  # fmt: skip
+
+_LOG = logging.getLogger(__name__)
 
 N_VIEWS = 8
 """The rotations and flips of a square, which need no interpolation."""
@@ -185,7 +188,11 @@ def extract(
     finally:
         cache.put(fresh)  # also after Ctrl-C
     progress(collector.done, len(views), "features")
-    return collector.features()
+    features = collector.features()
+    n = len(features.kept)
+    cached = n - features.computed
+    _LOG.info("Features of %d images and views; %d were cached in %s.", n, cached, cache.path)
+    return features
 
 
 _FileRows: TypeAlias = tuple[list[Row], list[Row]]

@@ -5,6 +5,7 @@ Nothing is fitted to the test split; only its features are computed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from hematovision.model.novelty import Novelty, fit_novelty
 from hematovision.model.thresholds import Thresholds, fit_thresholds
 from hematovision.model.weights import Weights
 from hematovision.paths import name_bytes
+from hematovision.plurals import counted
 from hematovision.progress import Progress
+from hematovision.stages import stage
 from hematovision.training.inputs import (
     DatasetFeatures,
     FeatureReader,
@@ -29,6 +32,8 @@ from hematovision.training.keras_import import import_keras, require_keras
 from hematovision.training.recipe import Epoch, FineTuning, HeadTraining, TrainedHead
 
 __all__ = ["TrainedModel", "train_model"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ def train_model(
     """
     require_keras()
     progress = reader.progress
-    dataset = reader.read(weights, more_views=trained is None)
+    with stage(_LOG, "Reading the features of %s", counted(len(reader.dataset), "image")):
+        dataset = reader.read(weights, more_views=trained is None)
     splits, n_classes = dataset.splits, len(reader.dataset.taxonomy.classes)
     _check(splits, reader.refused)
     with ThreadPoolExecutor(1) as pool:
@@ -110,7 +116,8 @@ def _train_head(
 
     valid = dataset.splits["valid"]
     rows, labels = dataset.features, dataset.labels
-    return train_head(rows, labels, valid.features, valid.labels, n_classes, options, progress)
+    with stage(_LOG, "Training the head on %s", counted(len(rows), "row")):
+        return train_head(rows, labels, valid.features, valid.labels, n_classes, options, progress)
 
 
 def _fine_tune(
@@ -122,9 +129,10 @@ def _fine_tune(
 ) -> tuple[Weights, TrainedHead]:
     from hematovision.training.fitting import fine_tune
 
-    tuned = fine_tune(
-        splits["train"], splits["valid"], first.head, weights, options, progress=progress
-    )
+    with stage(_LOG, "Fine-tuning the backbone"):
+        tuned = fine_tune(
+            splits["train"], splits["valid"], first.head, weights, options, progress=progress
+        )
     done = len(first.history)
     later = tuple({**row, "epoch": row["epoch"] + done} for row in tuned.history)
     return tuned.weights, TrainedHead(tuned.head, first.history + later, tuned.interrupted)

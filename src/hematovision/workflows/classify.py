@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,8 +21,10 @@ from hematovision.model.explain import draw_overlay
 from hematovision.model.inference import ImageResult, Item, Predictor, infer
 from hematovision.model.prediction import Prediction
 from hematovision.model.registry import DEFAULT_MODEL
+from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.rows import ERROR, Row, Schema, Value
+from hematovision.stages import stage
 from hematovision.tables.sinks import Table, check_table, open_table
 from hematovision.tables.store import RunImages, RunItem, Store, can_resume, open_store, store_path
 from hematovision.workflows.outputs import claimed_folder
@@ -29,6 +32,8 @@ from hematovision.workflows.outputs import claimed_folder
 __all__ = [
     "ClassifySummary", "Overlays", "classify", "open_overlays", "overlay_names", "predict_table",
 ]  # fmt: skip
+
+_LOG = logging.getLogger(__name__)
 
 _ROWS_PER_STEP = 10_000
 """Rows written between two progress updates, in well under a second."""
@@ -181,8 +186,9 @@ def predict_table(
             count(values)
         return 0
     with open_store(out, predictor.identity, predictor.schema, images, resume=resume) as store:
-        for rows in predict(store.todo(), store.left):
-            store.add(rows)
+        with stage(_LOG, "Classifying %s", counted(store.left, "image")):
+            for rows in predict(store.todo(), store.left):
+                store.add(rows)
         if store.changed or not out.exists():
             _write_table(out, store, predictor.schema, len(images), count, progress)
         else:
@@ -214,7 +220,8 @@ def _write_table(
     count: Callable[[_Values], None],
     progress: Progress,
 ) -> None:
-    with store.finishing(), open_table(out, schema) as table:
+    writing = stage(_LOG, "Writing the rows of %s into %s", counted(total, "image"), out)
+    with store.finishing(), writing, open_table(out, schema) as table:
         for n, values in enumerate(store.rows(), 1):
             count(values)
             table.write(values)

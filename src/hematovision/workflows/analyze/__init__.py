@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,8 +26,10 @@ from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.detector import Detector
 from hematovision.model.inference import Predictor
 from hematovision.paths import valid_value
+from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.fields import CropReader, write_report
+from hematovision.stages import stage
 from hematovision.tables.store import RunImages, RunItem, open_store, store_path
 from hematovision.workflows.analyze.engine import Engine, LocalEngine
 from hematovision.workflows.analyze.options import AnalyzeOptions, TableFormat
@@ -39,6 +42,8 @@ __all__ = [
     "RESULTS", "SUMMARY", "AnalyzeOptions", "AnalyzeResult", "Opened", "TableFormat", "analyze",
     "open_analyzer", "run_analysis",
 ]  # fmt: skip
+
+_LOG = logging.getLogger(__name__)
 
 RESULTS = "analysis"
 """The name of the results in the folder of an analysis, without the suffix of their store."""
@@ -217,8 +222,10 @@ def run_analysis(
             stamp=engine.stamp,
         ) as store,
     ):
-        engine.fill(analyzer, store, progress)
-        with store.finishing():
+        what = counted(store.left, "image or region", "images and regions")
+        with stage(_LOG, "Analysing %s", what):
+            engine.fill(analyzer, store, progress)
+        with store.finishing(), stage(_LOG, "Writing the results into %s", out):
             results = Results(found, store.rows_of)
             written = _write(out, _sample(paths, out), opened, results, options, engine, progress)
         return replace(written, items=len(found), before=store.before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -11,7 +12,7 @@ from typing import Protocol
 from hematovision import images
 from hematovision.errors import DatasetError
 from hematovision.fields.checkpoint import Demand
-from hematovision.fields.rows import AnalysisRow
+from hematovision.fields.rows import AnalysisRow, FieldRow
 from hematovision.fields.slides import find_regions, with_checkpoint
 from hematovision.model.inference import Item, Predictor, Source, ahead, predict_image
 from hematovision.paths import shown
@@ -20,6 +21,8 @@ from hematovision.regions import Region
 from hematovision.tables.store import RunItem, Store, file_stamp
 
 __all__ = ["ANALYSING", "ANALYSING_REGIONS", "Engine", "LocalEngine"]
+
+_LOG = logging.getLogger(__name__)
 
 ANALYSING, ANALYSING_REGIONS = "Analysing fields", "Analysing regions"
 """The names of the step, for `Progress`."""
@@ -100,4 +103,26 @@ class LocalEngine:
         with closing(made) as results:
             for done, rows in enumerate(results, 1):
                 store.add(row.values() for row in rows)
+                _log_fields(rows)
                 progress(done, total, self._step)
+
+
+def _log_fields(rows: Sequence[AnalysisRow]) -> None:
+    """Log how the scale of each field was found, and what it counts."""
+    for row in rows:
+        field = row.of
+        if not isinstance(field, FieldRow):
+            continue
+        name = f"{field.image} {field.region}".rstrip()
+        if field.error:
+            _LOG.info("%s: refused: %s", name, field.error)
+        else:
+            _LOG.info(
+                "%s: red cells are %s pixels wide (scale from %s); %s RBC, %s WBC, %s Platelets.",
+                name,
+                field.rbc_diameter_px,
+                field.scale_source,
+                field.rbc,
+                field.wbc,
+                field.platelets,
+            )
