@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Batch:
     def __init__(self, number: int, model: ModelRef) -> None:
         self.number, self.model = number, model
         self.images: list[BatchImage] = []
-        self._images: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the batch
+        self._images: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the batch
 
     def close(self) -> None:
         """Delete the images."""
