@@ -322,6 +322,7 @@ BANNED = {
 ALLOWED = {
     "CHANGELOG.md": ("phantom", "answers", "**Learn**", "/learn", "learn/", "*Learn*"),
     "docs/decisions/0008-reviews-in-a-database.md": ("`answer`",),
+    "docs/deprecation.md": ("phantom", "answers"),
     "src/hematovision/app/main.py": ("learn",),
     "src/hematovision/cli/datasets.py": ("phantom",),
     "src/hematovision/data/synthesize.py": ("PHANTOM",),

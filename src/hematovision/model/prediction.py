@@ -170,7 +170,7 @@ class Prediction:
     def row(self) -> dict[str, Value]:
         """Return `values()`; deprecated."""
         warnings.warn(
-            "Prediction.row() is deprecated; use Prediction.values()",
+            "Prediction.row() is deprecated and will be removed in 0.4; use Prediction.values()",
             DeprecationWarning,
             stacklevel=2,
         )

@@ -254,7 +254,9 @@ class Metrics:
         labels = ("model", "label", "decision")
         self._predictions = [
             self._counter("predictions", "Predictions, by model, label and decision.", *labels),
-            self._counter("answers", "Deprecated: use hematovision_predictions.", *labels),
+            self._counter(
+                "answers", "Deprecated, removed in 0.4: use hematovision_predictions.", *labels
+            ),
         ]
         self._refused = self._counter("refused", "Rejected requests, by reason.", "reason")
         self._dropped = self._counter(
