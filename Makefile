@@ -38,6 +38,9 @@ KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869
 # tests/conftest.py puts the longest files first.
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# Where tests of PostgreSQL or of Unix signals can't run: make COV= test
+COV ?= --cov
+
 ##@ Use
 .PHONY: help
 help: ## list the targets
@@ -64,7 +67,7 @@ serve: $(VENV)/ready-serve ## the HTTP server on port 8000
 ##@ Work on it
 .PHONY: test
 test: static ## all that check does, then the tests, with coverage
-	$(PYTEST) -m "not slow and not install" --cov --durations=20
+	$(PYTEST) -m "not slow and not install" $(COV) --durations=20
 
 .PHONY: test-install
 test-install: $(VENV)/ready-dev ## tests that install: requirement files, package, container
@@ -79,10 +82,10 @@ docs: $(VENV)/ready-docs ## build the documentation site into site/; warnings an
 	$(PY) -m website
 
 .PHONY: check
-check: static docs ## style, types, layers, spelling, the project's own rules, the site
-	$(PY) -m pytest -q tests/test_house.py
+check: static docs ## style, types, layers, spelling, workflows, the project's own rules, the site
+	$(PY) -m pytest -q tests/test_house.py tests/test_project.py
 
-# Checks without a test run; `test` runs tests/test_house.py with all other tests.
+# Checks without a test run; `test` runs those two files with all other tests.
 .PHONY: static
 static: $(VENV)/ready-dev
 	$(PY) -m ruff check .
@@ -95,6 +98,20 @@ static: $(VENV)/ready-dev
 format: $(VENV)/ready-dev ## format the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+.PHONY: hooks
+hooks: $(VENV)/ready-dev ## check every commit with pre-commit, before it is made
+	$(BIN)/pre-commit install
+
+.PHONY: dist
+dist: $(VENV)/ready-dev ## build the sdist and, from it, the wheel, into an empty dist/; check both
+	rm -rf dist
+	$(PY) -m build --no-isolation
+	$(PY) -m twine check --strict dist/*
+
+.PHONY: release-check
+release-check: ## check version, changelog and models: make release-check TAG=v0.3.0
+	"$(PYTHON)" scripts/release.py check "$(TAG)"
 
 .PHONY: bench
 bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of docs/results.md (hours)
