@@ -1,6 +1,7 @@
 """`evaluate` is correct, complete, and independent of the order of the images."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -303,3 +304,50 @@ def test_broken_file_is_a_bundle_error(tmp_path, content):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(BundleError, match=r"nowhere\.json"):
         read_metrics(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (["n"], "300", "`n` must be an integer. Received: '300'"),
+        (["n"], True, "`n` must be an integer. Received: True"),
+        (["accuracy"], "high", "`accuracy` must be a number. Received: 'high'"),
+        (["log_loss"], math.nan, "`log_loss` must be a finite number. Received: nan"),
+        (["classes", 1], 2, "`classes.1` must be text. Received: 2"),
+        (["per_class", "RBC", "support"], 1.5, "`per_class.RBC.support` must be a"),
+        (["per_class", "RBC", "predicted"], 1, "`per_class.RBC.predicted` is unknown"),
+        (["per_class", "RBC", "f1"], ..., "`per_class.RBC.f1` is missing"),
+        (["intervals", "accuracy"], [0.5], "`intervals.accuracy.1` is missing"),
+        (["reliability"], {}, "`reliability` must be a list. Received: {}"),
+        (["schema_version"], 2, "`schema_version` must be 1. Received: 2"),
+        (["schema_version"], ..., "`schema_version` must be 1. Received: None"),
+    ],
+)
+def test_an_error_names_the_file_the_field_and_the_command(tmp_path, metrics, keys, value, message):
+    path = write_metrics(tmp_path / "metrics.json", metrics)
+    root = place = json.loads(path.read_text(encoding="utf-8"))
+    for key in keys[:-1]:
+        place = place[key]
+    if value is ...:
+        del place[keys[-1]]
+    else:
+        place[keys[-1]] = value
+    path.write_text(json.dumps(root))
+    with pytest.raises(BundleError) as caught:
+        read_metrics(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path} has no metrics of schema version 1: {message}")
+    assert text.endswith(" Write it again with `hematovision evaluate`.")
+
+
+def test_another_version_is_named_before_all_that_differs_in_it(metrics):
+    value = {**metrics.to_json(), "schema_version": 2, "n": None, "new": 1}
+    with pytest.raises(BundleError, match=r"version 1: `schema_version` must be 1\. Received: 2\."):
+        Metrics.from_json(value)
+
+
+def test_deep_nesting_is_an_error(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text('{"n":' * 100_000)
+    with pytest.raises(BundleError, match=r"Cannot read metrics from .*metrics\.json"):
+        read_metrics(path)

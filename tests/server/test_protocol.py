@@ -107,9 +107,9 @@ FILE = {"name": "files", "datatype": "BYTES", "shape": [1]}
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ([], "the body"),
-        ({"inputs": []}, "inputs"),
-        ({"inputs": [{**FILE, "shape": ["1"], "data": [""]}]}, "inputs.0.shape.0"),
+        ([], "The document must be a JSON object"),
+        ({"inputs": []}, "`inputs` must be"),
+        ({"inputs": [{**FILE, "shape": ["1"], "data": [""]}]}, "`inputs.0.shape.0` must be"),
         ({"inputs": [FILE]}, "either data or binary_data_size"),
         ({"inputs": [{**FILE, "data": ["?"]}]}, "base64"),
         ({"inputs": [{**FILE, "data": [7]}]}, "base64"),

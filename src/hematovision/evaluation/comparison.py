@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hematovision.errors import TaxonomyError
 from hematovision.evaluation.metrics import (
     SCORES,
+    STRICT,
     IntervalDetails,
     Metrics,
     Predictions,
@@ -129,7 +130,9 @@ class Comparison:
     interval_method: str
     interval_details: IntervalDetails
     warnings: tuple[str, ...] = ()
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
+
+    __pydantic_config__ = STRICT
 
     def to_json(self) -> dict[str, Any]:
         """Return values for JSON: tuples become lists, undefined values None."""
@@ -264,7 +267,8 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
 
 def read_comparison(path: Path) -> Comparison:
     """Read ``compare.json``; BundleError if it is missing or invalid."""
-    return Comparison.from_json(read_json(path, "hematovision compare"))
+    command = "hematovision compare"
+    return rebuilt(Comparison, read_json(path, command), f"{path} has no comparison", command)
 
 
 def _common_name(name: str, base: Taxonomy, other: Taxonomy) -> str | None:

@@ -28,6 +28,7 @@ from hematovision.server.problems import described, headers_of, problem_body, st
 from hematovision.server.protocol import protocol_routes
 from hematovision.server.requests import RequestGuard
 from hematovision.server.settings import Settings
+from hematovision.validation import explained
 
 __all__ = ["ProblemBody", "create_app"]
 
@@ -111,10 +112,8 @@ def _add_problems(app: FastAPI, engine: Engine) -> None:
         return _response(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
     async def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
         request.state.problem = "broken"
-        return _response(request, 422, f"{place}: {first['msg']}", {})
+        return _response(request, 422, explained(error.errors()[0]), {})
 
     async def failed(request: Request, _: Exception) -> JSONResponse:
         return _response(request, 500, "Internal server error; see the server log.", {})

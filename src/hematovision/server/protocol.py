@@ -30,6 +30,7 @@ from hematovision.model.inference import ImageResult, Item, predict_image
 from hematovision.server.engine import Engine
 from hematovision.server.models import LoadedModel
 from hematovision.server.problems import kind_of
+from hematovision.validation import explained
 
 __all__ = [
     "FILES", "IMAGES", "InferRequest", "ModelMetadata", "Port", "RequestedOutput", "ServerMetadata",
@@ -276,9 +277,7 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     try:
         return InferRequest.model_validate_json(head), body[length:]
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the body"
-        raise _malformed(f"{place}: {first['msg']}") from error
+        raise _malformed(explained(error.errors(include_url=False)[0])[:-1]) from error
 
 
 def read_images(tensor: Tensor, tail: bytes, most: int) -> list[bytes] | NDArray[np.uint8]:

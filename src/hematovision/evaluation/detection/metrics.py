@@ -23,7 +23,7 @@ from hematovision.evaluation.detection.matching import (
     match_centres,
     match_counts,
 )
-from hematovision.evaluation.metrics import plain, read_json, rebuilt, write_json
+from hematovision.evaluation.metrics import STRICT, plain, read_json, rebuilt, write_json
 from hematovision.intervals import (
     DRAWS,
     LEVEL,
@@ -166,7 +166,9 @@ class DetectionMetrics:
     warnings: tuple[str, ...] = ()
     matching: str = MATCHING
     task: Literal["detection"] = "detection"
-    schema_version: int = field(default=1, kw_only=True)
+    schema_version: Literal[1] = field(default=1, kw_only=True)
+
+    __pydantic_config__ = STRICT
 
 
 def evaluate_fields(
