@@ -39,6 +39,7 @@ HEAVY = (
     "tensorflow",
     "keras",
     "pandas",
+    "pydantic",
     "PIL",
     "rich",
     "hematovision.images",
