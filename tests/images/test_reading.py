@@ -9,7 +9,7 @@ import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from hematovision import images
-from hematovision.errors import ImageError, UnreadableFileError
-from hematovision.images import reading
+from hematovision.errors import ImageError, NotAnImageError, UnreadableFileError
+from hematovision.images import decoding, reading
 from image_files import (
     all_kinds,
     bmp,
@@ -142,6 +142,37 @@ class TestDepth:
                 kinds.append(tiff(deep, photometric="rgb", byteorder=order, **extra, **packing))
         for data in kinds:
             np.testing.assert_array_equal(images.read(data), expected)
+
+    @pytest.mark.parametrize("other", ["none", "plain tuples", "modes of another name"])
+    def test_16_bit_colour_is_refused_if_pillow_keeps_only_its_high_byte(self, monkeypatch, other):
+        opened = decoding._open
+
+        def open_with_other_tiles(encoded, page=0):
+            image = opened(encoded, page)
+            if encoded.bits == 8 or image.mode == "I;16":
+                return image
+            if other == "none":
+                del image.tile
+            elif other == "plain tuples":
+                image.tile = [tuple(tile) for tile in image.tile]
+            else:
+                image.tile = [tile._replace(args="RGB;16") for tile in image.tile]
+            return image
+
+        deep = noise(20, 30, 3, dtype=np.uint16)
+        monkeypatch.setattr(decoding, "_open", open_with_other_tiles)
+        for data in (cv2_png(deep), tiff(deep, photometric="rgb")):
+            with pytest.raises(NotAnImageError, match=r"cannot read all 16 bits .*8-bit PNG"):
+                images.read(data)
+        grey = noise(20, 30, dtype=np.uint16)
+        assert (images.read(tiff(grey))[..., 0] == by_range(grey)).all()
+        shallow = noise(20, 30, 3)
+        assert (images.read(cv2_png(shallow))[..., ::-1] == shallow).all()
+
+    def test_pillow_may_have_no_block_size(self, monkeypatch):
+        monkeypatch.delenv("PILLOW_BLOCK_SIZE", raising=False)
+        monkeypatch.setattr(Image, "core", SimpleNamespace())
+        decoding._use_large_blocks.__wrapped__()
 
     def test_16_bit_alpha_is_blended_with_white_before_rounding(self):
         deep = noise(20, 30, 4, dtype=np.uint16)

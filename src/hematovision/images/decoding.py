@@ -10,6 +10,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -51,6 +52,12 @@ _MOST_CAMERA_BITS = 14  # of cameras that store samples in 16 bits
 
 # Changes any block decoded from it; no byte is 0xFF, which begins a JPEG's marker.
 _NOISE = bytes((151 * i + i * i // 7) % 255 for i in range(256))
+_DEEP_MODES = frozenset(
+    {
+        "LA;16B",
+        *(f"{mode};16{order}" for mode in ("RGB", "RGBA", "RGBX", "RGBa") for order in "BLN"),
+    }
+)
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -121,11 +128,26 @@ def _use_large_blocks() -> None:
     2.7 GB for images of 64 megapixels, read one at a time; now 1.0 GB.
     """
     if _BLOCK_VARIABLE not in os.environ:
-        importlib.import_module("PIL.Image").core.set_block_size(_BLOCK)
+        with suppress(AttributeError):  # not part of Pillow's public API; only memory depends on it
+            importlib.import_module("PIL.Image").core.set_block_size(_BLOCK)
+
+
+def _raw_mode(image: Any) -> str | None:
+    """Return how Pillow's decoder interprets the bytes of an image; None if that is unknown.
+
+    ``tile`` is described for authors of Pillow's plug-ins, not for users: another version may have
+    other modes, or none.
+    """
+    try:
+        arguments = [tile.args for tile in image.tile]
+    except AttributeError:
+        return None
+    modes = {one if isinstance(one, str) else one[0] for one in arguments}
+    return modes.pop() if len(modes) == 1 else None
 
 
 def _set_raw_mode(image: Any, raw_mode: str) -> None:
-    """Set the raw mode in which Pillow's decoder interprets its bytes."""
+    """Set how Pillow's decoder interprets the bytes of an image that has a `_raw_mode`."""
     image.tile = [
         tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *tile.args[1:]))
         for tile in image.tile
@@ -154,9 +176,10 @@ def _shallow(encoded: EncodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 
 def _loaded(encoded: EncodedImage) -> Any:
     image = _open(encoded)
-    if encoded.format == "JPEG" and image.mode == "CMYK" and not encoded.inverted:
-        _set_raw_mode(image, "CMYK")  # Pillow assumes that every CMYK JPEG is inverted
     image.load()
+    if encoded.format == "JPEG" and image.mode == "CMYK" and not encoded.inverted:
+        # Pillow assumes that every CMYK JPEG is inverted.
+        return importlib.import_module("PIL.ImageChops").invert(image)
     return image
 
 
@@ -207,7 +230,7 @@ def _array(image: Any, mode: str = "") -> NDArray[Any]:
 
 def _deep(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
     """Decode 16-bit samples without losing bits, and scale them by their range."""
-    samples = [_deep_samples(encoded, page) for page in range(encoded.planes)]
+    samples = [_deep_samples(encoded, source, page) for page in range(encoded.planes)]
     joined = samples[0] if len(samples) == 1 else np.concatenate(samples, axis=2)
     colours = joined[..., : joined.shape[2] - (joined.shape[2] + 1) % 2]
     white = _white(colours, encoded, source)
@@ -248,17 +271,18 @@ def _in_range(alpha: NDArray[np.uint16], white: int) -> NDArray[Any]:
     return (alpha.astype(np.uint64) * white + _LARGEST // 2) // _LARGEST
 
 
-def _deep_samples(encoded: EncodedImage, page: int) -> NDArray[np.uint16]:
+def _deep_samples(encoded: EncodedImage, source: Source, page: int) -> NDArray[np.uint16]:
     """Decode 16-bit samples (H, W, 1 to 4), although Pillow keeps only the high byte of colours.
 
     Pillow's raw modes for either byte order read the high or the low byte, so two passes yield
     both. Grey with alpha has no such modes, but is read as RGBA: both have four bytes per pixel.
     """
     image = _open(encoded, page)
-    args = image.tile[0].args
-    raw_mode = args if isinstance(args, str) else args[0]
     if image.mode.startswith("I;16"):
         return _array(image).astype(np.uint16)[..., None]
+    raw_mode = _raw_mode(image)
+    if raw_mode not in _DEEP_MODES:
+        raise source.unsupported("this version of Pillow cannot read all 16 bits of its colours")
     if raw_mode == "LA;16B":
         _set_raw_mode(image, "RGBA")
         pairs = _array(image)
