@@ -5,6 +5,10 @@ import os
 import re
 from pathlib import Path
 
+import platformdirs
+import platformdirs.macos
+import platformdirs.unix
+import platformdirs.windows
 import pytest
 
 from hematovision import paths
@@ -136,16 +140,35 @@ def test_names_reserved_by_windows_are_recognised_with_any_suffix_and_case():
     )
 
 
+PLATFORMS = {
+    "linux": platformdirs.unix.Unix,
+    "darwin": platformdirs.macos.MacOS,
+    "win32": platformdirs.windows.Windows,
+}
+
+
 @pytest.fixture
-def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def on_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Choose a platform, with `tmp_path` as the home folder and none of the variables."""
     own, xdg = ("HEMATOVISION_HOME", "HEMATOVISION_CACHE"), ("XDG_DATA_HOME", "XDG_CACHE_HOME")
-    for name in (*own, *xdg, "LOCALAPPDATA"):
+    for name in (*own, *xdg):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", "C:/Local")
+
+    def choose(platform: str) -> None:
+        if os.name == "nt" and platform != "win32":
+            pytest.skip("Windows has other paths")
+        if platform == "darwin":
+            monkeypatch.setattr(paths.sys, "platform", platform)
+        monkeypatch.setattr(platformdirs, "PlatformDirs", PLATFORMS[platform])
+
+    return choose
 
 
-@pytest.mark.usefixtures("no_variables")
-def test_data_and_cache_folders_follow_the_variables_of_hematovision(monkeypatch, tmp_path):
+def test_data_and_cache_folders_follow_the_variables_of_hematovision(
+    on_platform, monkeypatch, tmp_path
+):
     monkeypatch.setenv("HEMATOVISION_HOME", str(tmp_path / "mine"))
     monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path / "fast"))
     assert paths.data_folder() == tmp_path / "mine"
@@ -153,7 +176,7 @@ def test_data_and_cache_folders_follow_the_variables_of_hematovision(monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("no_variables")
+# The folders of version 0.2, which must still be found.
 @pytest.mark.parametrize(
     ("platform", "data", "cache"),
     [
@@ -163,24 +186,39 @@ def test_data_and_cache_folders_follow_the_variables_of_hematovision(monkeypatch
             "Library/Application Support/hematovision",
             "Library/Caches/hematovision",
         ),
-        ("win32", "AppData/Local/hematovision", "AppData/Local/hematovision"),
     ],
 )
-def test_default_folders_are_those_of_the_platform(monkeypatch, tmp_path, platform, data, cache):
-    monkeypatch.setattr(paths.sys, "platform", platform)
+def test_default_folders_are_those_of_the_platform(on_platform, tmp_path, platform, data, cache):
+    on_platform(platform)
     assert paths.data_folder() == tmp_path / data
     assert paths.cache_folder() == tmp_path / cache
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("no_variables")
-@pytest.mark.parametrize(
-    ("platform", "data", "cache"),
-    [("linux", "XDG_DATA_HOME", "XDG_CACHE_HOME"), ("win32", "LOCALAPPDATA", "LOCALAPPDATA")],
-)
-def test_default_folders_follow_the_variables_of_the_platform(
-    monkeypatch, tmp_path, platform, data, cache
-):
-    monkeypatch.setattr(paths.sys, "platform", platform)
-    for variable, found in ((data, paths.data_folder), (cache, paths.cache_folder)):
+def test_records_and_caches_share_one_folder_on_windows(on_platform):
+    on_platform("win32")
+    for folder in (paths.data_folder(), paths.cache_folder()):
+        assert folder.as_posix().replace("\\", "/") == "C:/Local/hematovision"
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_default_folders_follow_the_variables_of_xdg(on_platform, monkeypatch, tmp_path, platform):
+    on_platform(platform)
+    for variable, found in (
+        ("XDG_DATA_HOME", paths.data_folder),
+        ("XDG_CACHE_HOME", paths.cache_folder),
+    ):
         monkeypatch.setenv(variable, str(tmp_path / variable))
         assert found() == tmp_path / variable / "hematovision"
+
+
+def test_records_of_version_02_are_found_on_macos_although_xdg_is_set(
+    on_platform, monkeypatch, tmp_path
+):
+    on_platform("darwin")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    old = tmp_path / "Library" / "Application Support" / "hematovision"
+    old.mkdir(parents=True)
+    assert paths.data_folder() == old
+    (tmp_path / "xdg" / "hematovision").mkdir(parents=True)
+    assert paths.data_folder() == tmp_path / "xdg" / "hematovision"

@@ -191,31 +191,35 @@ def _escaped(found: re.Match[str]) -> str:
 def data_folder() -> Path:
     r"""Return the folder of the user's records: ``HEMATOVISION_HOME``, or the platform's default.
 
-    The defaults are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Application
-    Support/hematovision`` on macOS, and ``hematovision`` in ``XDG_DATA_HOME`` or
-    ``~/.local/share`` elsewhere. Nothing is created.
+    The defaults are those of platformdirs: ``%LOCALAPPDATA%\hematovision`` on Windows,
+    ``~/Library/Application Support/hematovision`` on macOS, and ``~/.local/share/hematovision``
+    elsewhere; on macOS and elsewhere ``hematovision`` in ``XDG_DATA_HOME`` if that is set. Nothing
+    is created.
     """
-    return _folder("HEMATOVISION_HOME", "Application Support", ("XDG_DATA_HOME", ".local/share"))
+    return _folder("HEMATOVISION_HOME", "user_data_path", "Application Support")
 
 
 def cache_folder() -> Path:
     r"""Return the folder of caches: ``HEMATOVISION_CACHE``, or the platform's default.
 
-    The defaults are ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Caches/hematovision``
-    on macOS, and ``hematovision`` in ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere. Nothing is
-    created.
+    The defaults are those of platformdirs: ``%LOCALAPPDATA%\hematovision`` on Windows,
+    ``~/Library/Caches/hematovision`` on macOS, and ``~/.cache/hematovision`` elsewhere; on macOS
+    and elsewhere ``hematovision`` in ``XDG_CACHE_HOME`` if that is set. Nothing is created.
     """
-    return _folder("HEMATOVISION_CACHE", "Caches", ("XDG_CACHE_HOME", ".cache"))
+    return _folder("HEMATOVISION_CACHE", "user_cache_path", "Caches")
 
 
-def _folder(variable: str, library: str, xdg: tuple[str, str]) -> Path:
-    """Return the folder in `variable`, or the platform's: in `library` on macOS, else in `xdg`."""
+def _folder(variable: str, kind: str, library: str) -> Path:
+    """Return the folder in `variable`, or platformdirs' of a `kind`.
+
+    Version 0.2 did not use the variables of XDG on macOS: a folder that it made in `library` is
+    found there.
+    """
     if chosen := os.environ.get(variable):
         return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / library
-    else:
-        base = Path(os.environ.get(xdg[0]) or Path.home() / xdg[1])
-    return base / "hematovision"
+    import platformdirs  # not at the top: commands that print their help import this module
+
+    folders = platformdirs.PlatformDirs("hematovision", appauthor=False, opinion=False)
+    found: Path = getattr(folders, kind)
+    old = Path.home() / "Library" / library / "hematovision"
+    return old if sys.platform == "darwin" and old.is_dir() and not found.exists() else found
