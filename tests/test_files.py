@@ -3,7 +3,12 @@
 import errno
 import json
 import os
+import subprocess
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,12 +16,10 @@ import pytest
 from hematovision import files
 from hematovision.errors import OutputError
 from hematovision.files import (
-    delete_held,
     delete_leftovers,
-    hold,
+    hold_lock,
     is_held,
-    try_hold,
-    try_hold_at,
+    wait_for_lock,
     write_new,
 )
 
@@ -203,40 +206,114 @@ def test_a_copy_is_made_into_new_folders_and_a_failure_names_both_places(tmp_pat
         files.copy_file(tmp_path / "missing.bin", tmp_path / "c.bin")
 
 
-def test_a_file_is_held_until_it_is_closed_and_checking_does_not_hold_it(tmp_path):
-    path = tmp_path / "file"
-    assert not is_held(path)
-    with path.open("ab", buffering=0) as stream:
-        assert not is_held(path)
-        hold(stream)
-        assert is_held(path)
-        stream.write(b"still written")
-        assert path.read_bytes() == b"still written"
-    assert not is_held(path)
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hematovision.files import hold_lock
+with hold_lock(Path(sys.argv[1]), "taken"):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
 
 
-def test_only_one_process_gets_a_free_lock(tmp_path):
-    path = tmp_path / "file"
-    with path.open("ab") as first, path.open("ab") as second:
-        assert try_hold(first)
-        assert is_held(path)
-        assert not try_hold(second)
-        first.close()
-        assert try_hold(second)
+@pytest.fixture
+def holder(tmp_path: Path):
+    """Another process that holds ``a.lock``."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "a.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
 
 
-def test_a_file_deleted_before_it_is_locked_is_not_held(tmp_path):
-    path = tmp_path / "file"
-    with path.open("ab") as first, path.open("ab") as second:
-        assert try_hold_at(path, first)
-        assert not try_hold_at(path, second)
-        delete_held(path, first)
-        assert not path.exists()
-        first.close()
-        assert not try_hold_at(path, second)
-        with path.open("ab") as third:
-            assert not try_hold_at(path, second)
-            assert try_hold_at(path, third)
+class TestLock:
+    def test_it_is_held_during_the_block_and_then_deleted(self, tmp_path: Path):
+        lock = tmp_path / "a.lock"
+        assert not is_held(lock)
+        with hold_lock(lock, "taken"):
+            assert is_held(lock)
+            with pytest.raises(OutputError, match=r"^taken$"), hold_lock(lock, "taken"):
+                pytest.fail("entered")
+            assert is_held(lock)
+        assert not is_held(lock)
+        assert names(tmp_path) == []
+
+    def test_it_is_held_by_another_process_until_that_ends(self, tmp_path: Path, holder):
+        lock = tmp_path / "a.lock"
+        assert is_held(lock)
+        with pytest.raises(OutputError, match=r"^taken$"), hold_lock(lock, "taken"):
+            pytest.fail("entered")
+        threading.Timer(0.3, holder.stdin.close).start()
+        with wait_for_lock(lock):
+            assert holder.poll() is not None or holder.wait(10) == 0
+            assert is_held(lock)
+
+    def test_that_of_a_killed_process_is_free_and_deleted_by_a_check(self, tmp_path: Path, holder):
+        holder.kill()
+        holder.wait()
+        assert names(tmp_path) == ["a.lock"]
+        assert not is_held(tmp_path / "a.lock")
+        assert names(tmp_path) == []
+
+    def test_it_is_held_by_one_of_many_threads_though_each_deletes_it(self, tmp_path: Path):
+        inside, counts = [], []
+
+        def work(number: int) -> None:
+            for _ in range(20):
+                with suppress(OutputError), hold_lock(tmp_path / "a.lock", "taken"):
+                    inside.append(number)
+                    time.sleep(0.001)
+                    counts.append(len(inside))
+                    inside.remove(number)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+        assert len(counts) >= 20
+        assert set(counts) == {1}
+
+    def test_checks_at_the_same_time_do_not_see_each_other(self, tmp_path: Path):
+        lock = tmp_path / "a.lock"
+
+        def check(_: int) -> bool:
+            lock.touch()
+            return is_held(lock)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert not any(pool.map(check, range(40)))
+
+    @posix
+    @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+    def test_without_locks_in_the_file_system_the_error_names_the_file(
+        self, tmp_path: Path, monkeypatch, code: int
+    ):
+        def refuse(*arguments: object) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr("fcntl.flock", refuse)
+        message = rf"Cannot write .*a\.lock: {os.strerror(code)}"
+        with pytest.raises(OutputError, match=message), hold_lock(tmp_path / "a.lock", "taken"):
+            pytest.fail("entered")
+
+    @posix
+    @pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
+    def test_a_link_is_rejected_and_its_target_kept(self, tmp_path: Path, make: str):
+        target = files.write_text(tmp_path / "precious.txt", "precious")
+        getattr(tmp_path / "a.lock", make)(target)
+        with (
+            pytest.raises(OutputError, match=r"a\.lock is a link.*Delete it"),
+            hold_lock(tmp_path / "a.lock", "taken"),
+        ):
+            pytest.fail("entered")
+        assert target.read_text() == "precious"
+
+    @posix
+    def test_a_pipe_is_rejected_at_once(self, tmp_path: Path):
+        os.mkfifo(tmp_path / "a.lock")
+        with (
+            pytest.raises(OutputError, match="is not a regular file"),
+            wait_for_lock(tmp_path / "a.lock"),
+        ):
+            pytest.fail("entered")
 
 
 def test_only_temporary_files_of_the_same_name_are_leftovers(tmp_path: Path):

@@ -15,14 +15,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from hematovision.errors import OutputError
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 __all__ = [
-    "copy_file", "delete_all_leftovers", "delete_held", "delete_leftovers", "ensure_folder", "hold",
-    "hold_lock", "is_held", "open_own", "replacing", "sha256_bytes", "sha256_file", "sync",
-    "try_hold", "try_hold_at", "write_bytes", "write_new", "write_text", "writing",
+    "copy_file", "delete_all_leftovers", "delete_leftovers", "ensure_folder", "hold_lock",
+    "is_held", "open_own", "replacing", "sha256_bytes", "sha256_file", "sync", "wait_for_lock",
+    "write_bytes", "write_new", "write_text", "writing",
 ]  # fmt: skip
 
 
@@ -31,6 +34,9 @@ _LOG = logging.getLogger(__name__)
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}")
+
+_CHECK_SECONDS = 0.2  # a check of a lock holds it for a few microseconds
+_POLL_SECONDS = 0.01
 
 _LONGEST_NAME = 240  # bytes; allows for a temporary suffix within the usual limit of 255
 
@@ -185,17 +191,28 @@ def open_own(path: Path) -> io.FileIO:
     another file.
     """
     never = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, no waiting
-    with writing(path):
-        linked = path.is_symlink()
-    if linked:
-        raise _not_own(path, "is a link")
+    _check_own(path)
     with writing(path):
         stream = io.FileIO(path, "a+", opener=lambda n, flags: os.open(n, flags | never, 0o666))
-    status = os.fstat(stream.fileno())
-    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
-        return stream
-    stream.close()
-    raise _not_own(path, "is a link" if stat.S_ISREG(status.st_mode) else "is not a regular file")
+    try:
+        _check_status(path, os.fstat(stream.fileno()))
+    except OutputError:
+        stream.close()
+        raise
+    return stream
+
+
+def _check_own(path: Path) -> None:
+    """Raise an `OutputError` if something other than our own file is at `path`."""
+    with writing(path), suppress(FileNotFoundError):
+        _check_status(path, path.lstat())
+
+
+def _check_status(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
+        raise _not_own(path, "is not a regular file")
+    if stat.S_ISLNK(status.st_mode) or status.st_nlink > 1:
+        raise _not_own(path, "is a link")
 
 
 def _not_own(path: Path, what: str) -> OutputError:
@@ -245,94 +262,68 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-if sys.platform == "win32":  # pragma: no cover - another system
-    import msvcrt
+@contextmanager
+def hold_lock(lock: Path, taken: str) -> Iterator[None]:
+    """Hold a lock file during the block; an `OutputError` of text `taken` if it is held already.
 
-    _PLACE = 2**30  # Windows forbids reading locked bytes: lock a byte beyond the content
-
-    def _lock(stream: BinaryIO) -> None:
-        stream.seek(_PLACE)
-        msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
-
-    def _try(stream: BinaryIO) -> None:
-        stream.seek(_PLACE)
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-
-    _try_alone = _try
-
-else:
-    import fcntl
-
-    def _lock(stream: BinaryIO) -> None:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-
-    def _try(stream: BinaryIO) -> None:
-        # A shared lock: two processes that check at once do not mistake each other for the holder.
-        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-    def _try_alone(stream: BinaryIO) -> None:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def hold(stream: BinaryIO) -> None:
-    """Lock an open file until it is closed or this process ends; wait for the current holder."""
-    _lock(stream)
-
-
-def try_hold(stream: BinaryIO) -> bool:
-    """Like `hold`, but return False at once if another process holds the lock."""
-    try:
-        _try_alone(stream)
-    except (BlockingIOError, PermissionError):  # the latter on Windows
-        return False
-    return True
-
-
-def try_hold_at(path: Path, stream: BinaryIO) -> bool:
-    """Like `try_hold`, but also return False if `path` no longer refers to the open file.
-
-    For a file that its holder deletes at the end (`delete_held`): a process that opened it earlier
-    would otherwise lock a deleted file.
+    The system releases the lock of a process that ends in any way, also if it is killed. The file
+    of a killed process stays; others are deleted at the end of the block. An `OutputError` is
+    raised too if the file cannot be created, is a link, or its file system has no locks (NFS
+    without a lock server).
     """
-    if not try_hold(stream):
-        return False
-    try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def delete_held(path: Path, stream: BinaryIO) -> None:
-    """Delete a file while holding its lock, so that no other process can lock it first."""
-    try:
-        path.unlink(missing_ok=True)
-    except PermissionError:  # Windows cannot delete an open file
-        stream.close()
-        path.unlink(missing_ok=True)
-
-
-def is_held(path: Path) -> bool:
-    """Return whether a running process holds the lock on a file; False if the file is missing."""
-    try:
-        with path.open("rb") as stream:
-            _try(stream)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    with _holding(lock, wait=False) as held:
+        if not held:
+            raise OutputError(taken)
+        yield
 
 
 @contextmanager
-def hold_lock(lock: Path, taken: str) -> Iterator[None]:
-    """Hold a lock file during the block; an `OutputError` of text `taken` if it is held already."""
-    with open_own(lock) as stream:
-        with writing(lock):  # Some network file systems have no locks.
-            held = try_hold_at(lock, stream)
-        if not held:
-            raise OutputError(taken)
-        try:
-            yield
-        finally:
+def wait_for_lock(lock: Path) -> Iterator[None]:
+    """Like `hold_lock`, but wait for the process that holds the lock."""
+    with _holding(lock, wait=True):
+        yield
+
+
+def is_held(lock: Path) -> bool:
+    """Return whether a running process holds a lock file; False if the file is missing.
+
+    The lock file of a process that was killed is deleted.
+    """
+    if not lock.exists():
+        return False
+    try:
+        with _holding(lock, wait=False, seconds=_CHECK_SECONDS) as free:
+            return not free
+    except OutputError:
+        return True
+
+
+@contextmanager
+def _holding(lock: Path, *, wait: bool, seconds: float = 0) -> Iterator[bool]:
+    """Hold a lock file during the block, if it is or becomes free; yield whether it is held."""
+    from filelock import FileLock, Timeout
+
+    _check_own(lock)
+    # Without `fallback_to_soft`, filelock never uses the mere existence of a file as a lock: that
+    # of a killed process would stay. Without `thread_local`, the block may end in another thread.
+    own = FileLock(lock, thread_local=False, fallback_to_soft=False, poll_interval=_POLL_SECONDS)
+    with writing(lock), suppress(Timeout):
+        own.acquire(timeout=-1 if wait else seconds)
+    try:
+        yield own.is_locked
+    finally:
+        if own.is_locked:
             with writing(lock):
-                delete_held(lock, stream)
+                _release(own, lock)
+
+
+def _release(own: BaseFileLock, lock: Path) -> None:
+    """Delete a lock file and release it, in this order: no other process can lock it in between."""
+    try:
+        lock.unlink(missing_ok=True)
+    except PermissionError:  # Windows cannot delete an open file
+        own.release()
+        with suppress(PermissionError):  # another process opened it
+            lock.unlink(missing_ok=True)
+    finally:
+        own.release()

@@ -25,6 +25,7 @@ from hematovision.retraining.run import (
     append_event,
     events_file,
     first_event,
+    lock_file,
     read_retraining,
     retrainings,
     start_retraining,
@@ -164,7 +165,7 @@ def test_a_stopped_training_leaves_nothing(cells: Path, tmp_path):
     assert retraining.state == "running"
     stopped = retraining.stop()
     assert (stopped.state, stopped.error) == ("stopped", "")
-    assert not is_held(stopped.events)
+    assert not is_held(lock_file(stopped.events))
     assert not retraining.folder.exists()
     assert not work_folder(retraining.folder).exists()
     assert retraining.stop() == stopped

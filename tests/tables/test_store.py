@@ -520,21 +520,12 @@ def test_an_interrupted_table_is_not_taken_for_finished(tmp_path: Path):
         assert opened.changed, "the table may be that of one image"
 
 
-def test_a_lock_that_is_deleted_while_it_is_opened_is_not_used(tmp_path: Path, monkeypatch):
-    def hold_late(stream):
-        (tmp_path / "t.csv.resume-running").unlink()
-        return True
-
-    monkeypatch.setattr("hematovision.files.try_hold", hold_late)
-    with pytest.raises(OutputError, match="Another process"), open_dots(tmp_path / "t.csv"):
-        pass
-
-
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
 def test_if_files_cannot_be_locked_the_error_names_the_lock(tmp_path: Path, monkeypatch):
-    def refuse(stream):
+    def refuse(stream, flags):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("hematovision.files.try_hold", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with (
         pytest.raises(OutputError, match=r"Cannot write .*resume-running: No locks available"),
         open_dots(tmp_path / "t.csv", resume=True),

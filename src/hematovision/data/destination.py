@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hematovision.errors import DatasetError
-from hematovision.files import ensure_folder, hold, is_held, writing
+from hematovision.files import ensure_folder, is_held, wait_for_lock, writing
 from hematovision.paths import is_reserved
 
 __all__ = ["appearing", "check_free", "check_outside", "safe_folder", "safe_name", "unique_names"]
@@ -55,16 +55,10 @@ def appearing(dest: Path) -> Iterator[Path]:
     _remove_leftovers(dest)
     folder = dest.with_name(f".{dest.name}{_MARK}{secrets.token_hex(4)}")
     ensure_folder(folder)
-    lock = folder / _LOCK
     try:
-        with writing(lock):
-            stream = lock.open("wb")
-        with stream:
-            with writing(lock):
-                hold(stream)
+        with wait_for_lock(folder / _LOCK):
             yield folder
         with writing(dest):
-            lock.unlink()
             if dest.exists():
                 dest.rmdir()  # renaming onto an empty folder fails on Windows
             folder.rename(dest)

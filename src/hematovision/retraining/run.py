@@ -26,8 +26,8 @@ from hematovision.files import ensure_folder, is_held, open_own, write_bytes, wr
 
 __all__ = [
     "Epoch", "EventLog", "Kind", "ModelComparison", "Retraining", "Scores", "State", "Step",
-    "append_event", "events_file", "first_event", "read_events", "read_retraining", "retrainings",
-    "start_retraining", "work_folder",
+    "append_event", "events_file", "first_event", "lock_file", "read_events", "read_retraining",
+    "retrainings", "start_retraining", "work_folder",
 ]  # fmt: skip
 
 Kind: TypeAlias = Literal["train", "adapt"]
@@ -37,7 +37,7 @@ Epoch: TypeAlias = Mapping[str, float]
 
 _EVENTS = ".events.jsonl"
 _LOG = ".log"
-_STARTING = timedelta(seconds=30)  # for a new process to lock its event file
+_STARTING = timedelta(seconds=30)  # for a new process to hold its lock
 _STOPPING = 10.0  # seconds for a process to end
 _PROGRESS_INTERVAL = 0.2  # seconds between two progress events of a step
 _MAX_LOG = 300  # characters of the log in an error message
@@ -192,9 +192,9 @@ class Retraining:
         now = self.refresh()
         if now.state != "running":
             return now
-        if now.pid is not None and is_held(self.events):
+        if now.pid is not None and is_held(lock_file(self.events)):
             os.kill(now.pid, signal.SIGTERM)
-            _wait(lambda: not is_held(self.events))
+            _wait(lambda: not is_held(lock_file(self.events)))
         if self.refresh().state in {"done", "stopped"}:
             return self.refresh()
         append_event(self.events, "stopped")
@@ -262,7 +262,7 @@ def read_retraining(events: Path) -> Retraining:
     try:
         read = list(read_events(events))
         while not any(event["event"] in _END_STATES for event in read):
-            if is_held(events):
+            if is_held(lock_file(events)):
                 return _retraining(events, read, "running")
             # The process may have started or ended between reading and checking the lock.
             before, read = read, list(read_events(events))
@@ -285,6 +285,11 @@ def retrainings(folder: Path) -> list[Retraining]:
 def events_file(out: Path) -> Path:
     """Return the event file of a run folder."""
     return _sibling(out, _EVENTS)
+
+
+def lock_file(events: Path) -> Path:
+    """Return the lock file that the training process of an event file holds while it runs."""
+    return events.with_name(f"{events.name}.lock")
 
 
 def work_folder(out: Path) -> Path:

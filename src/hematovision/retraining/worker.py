@@ -18,13 +18,20 @@ from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset, Split
 from hematovision.data.splits import SPLIT_FILE
 from hematovision.errors import HematoVisionError
-from hematovision.files import ensure_folder, hold, open_own, writing
+from hematovision.files import ensure_folder, open_own, wait_for_lock, writing
 from hematovision.model.bundle import Bundle, read_bundle
 from hematovision.model.registry import find_model
 from hematovision.paths import from_csv_cell
 from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
-from hematovision.retraining.run import EventLog, ModelComparison, Scores, read_events, work_folder
+from hematovision.retraining.run import (
+    EventLog,
+    ModelComparison,
+    Scores,
+    lock_file,
+    read_events,
+    work_folder,
+)
 from hematovision.taxonomy import TAXONOMIES
 
 if TYPE_CHECKING:
@@ -46,8 +53,7 @@ _BY_CONTENT = re.compile(r"[0-9a-f]{16}\.png")
 def main(arguments: Sequence[str]) -> int:
     """Run the training requested in an event file; return the exit code."""
     events = Path(arguments[0])
-    with open_own(events) as stream:
-        hold(stream)
+    with wait_for_lock(lock_file(events)), open_own(events) as stream:
         read = list(read_events(events))
         if any(event["event"] == "stopped" for event in read):
             return 0

@@ -13,14 +13,14 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hematovision.errors import OutputError
 from hematovision.extras import needs_extra
-from hematovision.files import ensure_folder, open_own, sha256_bytes, try_hold, writing
+from hematovision.files import ensure_folder, hold_lock, sha256_bytes, writing
 from hematovision.paths import name_bytes, unescape_name
 from hematovision.rows import ERROR, Schema, Value
 from hematovision.scale.addresses import ImageFile, filesystem, is_uri
@@ -209,9 +209,7 @@ def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Par
     identity, it cannot be written, or another process is writing to it.
     """
     parts = Parts(folder)
-    with ExitStack() as stack:
-        if not is_uri(folder):
-            _hold(stack, ensure_folder(Path(folder)))
+    with _held(folder):
         if not resume and not parts.is_empty():
             raise OutputError(
                 f"The folder {folder} is not empty; it was not changed. Add --resume to "
@@ -222,15 +220,14 @@ def open_parts(folder: str, identity: Identity, *, resume: bool) -> Iterator[Par
         yield parts
 
 
-def _hold(stack: ExitStack, folder: Path) -> None:
-    stream: Any = stack.enter_context(open_own(folder / _LOCK))
-    with writing(folder / _LOCK):  # some network file systems have no locks
-        held = try_hold(stream)
-    if not held:
-        raise OutputError(
-            f"Another process is writing the table {folder}. Wait until it has finished, or choose "
-            "another folder with --out."
-        )
+def _held(folder: str) -> AbstractContextManager[None]:
+    if is_uri(folder):
+        return nullcontext()
+    return hold_lock(
+        ensure_folder(Path(folder)) / _LOCK,
+        f"Another process is writing the table {folder}. Wait until it has finished, or choose "
+        "another folder with --out.",
+    )
 
 
 def _number(name: str) -> int:
