@@ -17,7 +17,7 @@ from website.cli_pages import cli_pages
 from website.links import problems
 from website.model_pages import model_pages
 from website.notebooks import notebook_pages
-from website.sources import page_sources, rewritten
+from website.sources import page_sources, repository_address, rewritten
 
 __all__ = ["SiteError", "build", "collect", "navigation"]
 
@@ -165,6 +165,8 @@ def build(root: Path, site: Path) -> int:
     pages = {name: _title(text) for name, text in files.items() if name.endswith(".md")}
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     config["nav"] = navigation(config["nav"], pages)
+    if address := repository_address(root):
+        config["repo_url"] = address
     config["plugins"][1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(root / "src")]
     (work / "mkdocs.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     _run_zensical(work)

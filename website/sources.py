@@ -8,12 +8,23 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["BrokenLinkError", "page_sources", "repository_address", "rewritten", "split_code"]
+__all__ = [
+    "GENERATED",
+    "BrokenLinkError",
+    "page_sources",
+    "repository_address",
+    "rewritten",
+    "split_code",
+]
 
 # The end of a link: its text may begin in another line.
 _LINK = re.compile(r"(\]\()([^()\s]+)(?=\))")
 _SPAN = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
 _FENCE = re.compile(r"^(```|~~~)")
+
+
+GENERATED = ("docs/api/", "docs/cli/", "docs/models/", "docs/recipes/")
+"""Folders of generated pages, which pages in ``docs/`` link to; the built site is checked."""
 
 
 class BrokenLinkError(Exception):
@@ -120,6 +131,8 @@ def _moved(link: str, source: str, page: str, pages: Mapping[str, str], root: Pa
     """Give the link from a page of the site to what a file of the repository links to."""
     path, mark, anchor = link.partition("#")
     found = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+    if found.startswith(GENERATED):
+        return link
     if not (root / found).exists():
         raise BrokenLinkError(f"{source}: there is no {found} (link {link!r})")
     moved = pages.get(found)

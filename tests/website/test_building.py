@@ -84,6 +84,7 @@ def test_a_broken_page_fails_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
 ):
     small(monkeypatch, index=f"# Home\n\n{text}\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n', encoding="utf-8")
     with pytest.raises(SiteError, match=problem):
         build(tmp_path, tmp_path / "site")
     assert not (tmp_path / "site").exists()

@@ -51,6 +51,7 @@ def test_files_of_the_repository_become_pages(root: Path):
         ("docs/decisions/0001-one.md", "../fields.md", "../fields.md"),
         ("docs/fields.md", "https://example.org/a.md", "https://example.org/a.md"),
         ("docs/fields.md", "#scale", "#scale"),
+        ("docs/fields.md", "models/index.md", "models/index.md"),
     ],
 )
 def test_links_lead_to_the_same_things(root: Path, source: str, link: str, expected: str):
