@@ -10,7 +10,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hematovision.images.formats import EncodedImage, Source
 
-__all__ = ["decode"]
+__all__ = ["decode", "decode_pillow"]
 
 _PLUGINS = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -39,6 +39,12 @@ _DECODER_ERRORS = (
     OSError, ValueError, struct.error, zlib.error, EOFError, LookupError, TypeError,
     AttributeError, ArithmeticError, AssertionError, RuntimeError,
 )  # fmt: skip
+
+# Of Pillow, with samples of 8 bits or fewer and a defined white.
+_EIGHT_BIT_MODES = frozenset(
+    ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV")
+)
+_ORIENTATION = 0x0112  # the EXIF tag
 
 _BROKEN_HEADER = ("Invalid", "Malformed", "no marker found")
 
@@ -69,11 +75,45 @@ def decode(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
     """
     if encoded.pixels is not None:
         return np.require(encoded.pixels, requirements=["C", "W"])
-    try:
+    with _decoder_errors(source):
         if encoded.bits == 16:
             pixels = _deep(encoded, source)
         else:
             pixels = _on_white(*_shallow(encoded), associated=encoded.associated)
+    upright = np.require(_upright(pixels, encoded.orientation), requirements=["C", "W"])
+    return np.subtract(255, upright, out=upright) if encoded.negative else upright
+
+
+def decode_pillow(image: Any, source: Source) -> NDArray[np.uint8]:
+    """Convert a Pillow image as `decode` converts a file: upright RGB uint8 (H, W, 3) on white.
+
+    Of an animation or stack it is the current frame. `source` has the name and the limits; its
+    bytes are not used. Raises `TooManyPixelsError` before decoding if a limit is exceeded, and
+    otherwise the errors of `decode`.
+    """
+    source.check_size(*image.size)
+    with _decoder_errors(source):
+        image.load()
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        if image.mode.startswith("I;16"):
+            pixels = _deep_pillow(image, source)
+        elif image.mode in _EIGHT_BIT_MODES:
+            pixels = _on_white(*_separated(image), associated=False)
+        else:
+            raise source.unsupported(
+                f"it is a Pillow image of mode {image.mode!r}, whose black and white levels are "
+                "undefined",
+                "Scale its values to 0 to 255, and convert it to mode 'RGB'.",
+            )
+    upright = _upright(pixels, orientation if orientation in range(1, 9) else 1)
+    return np.require(upright, requirements=["C", "W"])
+
+
+@contextmanager
+def _decoder_errors(source: Source) -> Iterator[None]:
+    """Turn the errors of Pillow's decoders into those of `decode`."""
+    try:
+        yield
     except SyntaxError as error:  # an unsupported variant, or an invalid header
         if any(word in str(error) for word in _BROKEN_HEADER):
             raise source.damaged(f"its header cannot be read ({_line(error)})") from error
@@ -82,8 +122,6 @@ def decode(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
         if "truncated" in str(error):
             raise source.damaged("its pixel data ends early") from error
         raise source.damaged(f"its pixels cannot be decoded ({_line(error)})") from error
-    upright = np.require(_upright(pixels, encoded.orientation), requirements=["C", "W"])
-    return np.subtract(255, upright, out=upright) if encoded.negative else upright
 
 
 def _line(error: Exception) -> str:
@@ -163,15 +201,21 @@ def _shallow(encoded: EncodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8
         samples = np.stack(greys, axis=2)
         return samples[..., :3], samples[..., 3] if encoded.planes > 3 else None
     image = _whole(encoded) if encoded.open_ended else _loaded(encoded)
-    if image.has_transparency_data:
-        rgba = _array(image.convert("LA") if image.mode == "La" else image, "RGBA")
-        colours, alpha = rgba[..., :3], rgba[..., 3]
+    colours, alpha = _separated(image)
+    if alpha is not None:
         # Screenshots are often BMPs whose unused fourth byte is declared as alpha and is 0.
         return colours, None if encoded.format == "BMP" and not alpha.any() else alpha
-    colours = _array(image, "RGB")
     levels = 2**encoded.bits - 1
     key = [(value & levels) * 255 // levels for value in encoded.transparent]
     return colours, _keyed(colours, key)
+
+
+def _separated(image: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return the colours (H, W, 3) and the alpha (H, W), if any, of an 8-bit Pillow image."""
+    if not image.has_transparency_data:
+        return _array(image, "RGB"), None
+    rgba = _array(image.convert("LA") if image.mode == "La" else image, "RGBA")
+    return rgba[..., :3], rgba[..., 3]
 
 
 def _loaded(encoded: EncodedImage) -> Any:
@@ -233,7 +277,7 @@ def _deep(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
     samples = [_deep_samples(encoded, source, page) for page in range(encoded.planes)]
     joined = samples[0] if len(samples) == 1 else np.concatenate(samples, axis=2)
     colours = joined[..., : joined.shape[2] - (joined.shape[2] + 1) % 2]
-    white = _white(colours, encoded, source)
+    white = _white(colours, encoded.white, source)
     has_alpha = joined.shape[2] % 2 == 0
     key = list(encoded.transparent)
     alpha = _in_range(joined[..., -1], white) if has_alpha else _keyed(colours, key)
@@ -242,13 +286,21 @@ def _deep(encoded: EncodedImage, source: Source) -> NDArray[np.uint8]:
     return _on_white(colours, alpha, associated=encoded.associated, largest=white)
 
 
-def _white(colours: NDArray[np.uint16], encoded: EncodedImage, source: Source) -> int:
+def _deep_pillow(image: Any, source: Source) -> NDArray[np.uint8]:
+    """Scale a 16-bit grey Pillow image by the range of 16 bits."""
+    greys = _array(image).astype(np.uint16)[..., None]
+    key = image.info.get("transparency")
+    alpha = _keyed(greys, [key] if isinstance(key, int) else [])
+    return _on_white(greys, alpha, associated=False, largest=_white(greys, 0, source))
+
+
+def _white(colours: NDArray[np.uint16], declared: int, source: Source) -> int:
     """Return the value of white: the declared value, or the largest 16-bit number.
 
     Samples that use fewer than 15 bits need a declared range: cameras of 10 to 14 bits leave the
     rest empty, and a guess per image would map equal greys to different numbers.
     """
-    brightest, declared = int(colours.max()), encoded.white
+    brightest = int(colours.max())
     is_range = declared > brightest or declared == 2 ** max(8, brightest.bit_length()) - 1
     if declared and is_range:  # otherwise it is a statistic of the image, or wrong
         return declared

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,15 @@ from hematovision.errors import (
     UnreadableFileError,
 )
 from hematovision.images import formats
-from hematovision.images.decoding import decode
+from hematovision.images.decoding import decode, decode_pillow
 from hematovision.images.formats.source import SLIDE_ADVICE
 from hematovision.images.geometry import SIZE, fit
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
-__all__ = ["PixelBudget", "load", "opened", "read", "read_bytes"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["PixelBudget", "from_pillow", "load", "opened", "read", "read_bytes"]
 
 _SMALL = 2**20  # pixels
 _HEAVY = 2**23  # bytes of a file that are not kept while it waits for other images
@@ -109,6 +113,25 @@ def read(
     label = _label(source, name)
     with _within_memory(label):
         return decode(*_described(source, label, max_pixels, max_bytes))
+
+
+def from_pillow(
+    image: Image, *, name: str = "<image>", max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Convert a Pillow image to upright RGB, uint8 (H, W, 3), by the rules of `read`.
+
+    The EXIF orientation is applied, transparent pixels are blended with white, and 16-bit greys are
+    scaled by the range of 16 bits. Modes without a defined white (``I``, ``F``, ``LAB``) are
+    rejected. `name` is the image's name in errors, `max_pixels` the limit on width times height.
+
+    Raises
+    ------
+    ImageError
+        As of `read`.
+    """
+    with _within_memory(name):
+        content = formats.Source(b"", name, min(max_pixels, _PILLOW_PIXELS))
+        return decode_pillow(image, content)
 
 
 def _described(
