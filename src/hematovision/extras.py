@@ -59,6 +59,8 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "features": Need("train", "Computing features", ("onnx", "h5py")),
         "data.yaml": Need("data", "Reading data.yaml", ("yaml",)),
         "slides": Need("slides", "Reading a whole slide", ("openslide",)),
+        "data frame": Need("notebook", "A data frame", ("pandas",)),
+        "plot": Need("notebook", "Plotting figures", ("matplotlib",)),
         "parquet": Need("data", "Writing Parquet", ("pyarrow",)),
         "ray": Need("scale", "The engine 'ray'", ("ray", "fsspec", "pyarrow")),
         "app": Need("app", "The web app", ("streamlit", "sqlalchemy", "alembic")),

@@ -1,25 +1,22 @@
 """The figures of reports and run folders, as SVG or PNG.
 
-Figures are made without pyplot and its global state. Colours are those of Okabe & Ito 2008 ("Color
-Universal Design"), distinguishable with any colour vision; no meaning depends on colour alone.
-Text in SVG stays text, so the reader's fonts can show class names in any script.
+`hematovision.figures` has their style and colours; no meaning depends on colour alone. Text in SVG
+stays text, so the reader's fonts can show class names in any script.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from hematovision.evaluation.calibration import CoveragePoint, ReliabilityBin
 from hematovision.evaluation.metrics import ClassScores, Metrics
 from hematovision.evaluation.uncertainty import Difference
-from hematovision.extras import needs_extra
+from hematovision.figures import BLUE, GREEN, GREY, INK, ORANGE, Drawing, save
 from hematovision.files import write_bytes, write_text
 from hematovision.intervals import wilson
 from hematovision.reporting.learning_curve import MeasuredPoint, curve_rows
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "CONFUSION", "CURVES", "PNG_DPI", "TABLE", "Drawing", "best_epoch", "class_scores_figure",
+    "CONFUSION", "CURVES", "PNG_DPI", "TABLE", "best_epoch", "class_scores_figure",
     "confusion_figure", "curves_figure", "differences_figure", "known_quantities",
     "learning_curve_figure", "png", "reliability_figure", "risk_coverage_figure", "svg",
     "write_figure_files",
@@ -48,39 +45,7 @@ TABLE = "classification_report.csv"
 PNG_DPI = 200
 """Sharp in print at column width."""
 
-BLUE, ORANGE, GREEN, INK, GREY = "#0072B2", "#D55E00", "#009E73", "#1f2933", "#6b7680"
-
 _UNKNOWN = (math.nan, math.nan)
-
-_STYLE: Any = {  # matplotlib types every key by name
-    "axes.edgecolor": GREY,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "font.size": 10,
-    "grid.color": "#e4e8eb",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "hematovision",  # makes the bytes reproducible
-    "text.color": INK,
-    "text.parse_math": False,  # a class may be called "$"
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-
-
-class Drawing(NamedTuple):
-    """A figure for ``svg(*drawing)`` and ``png(*drawing)``."""
-
-    size: tuple[float, float]  # width and height in inches
-    draw: Callable[[Figure], None]  # plots on a figure of that size
 
 
 def svg(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
@@ -317,17 +282,7 @@ def learning_curve_figure(curve: Sequence[MeasuredPoint]) -> Drawing:
 
 
 def _saved(size: tuple[float, float], draw: Callable[[Figure], None], **how: Any) -> bytes:
-    with needs_extra("train", "Plotting figures"):
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # The reader's fonts show glyphs that matplotlib's font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        figure.savefig(buffer, **how)
-    return buffer.getvalue()
+    return save(Drawing(size, draw), **how)
 
 
 def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:

@@ -15,8 +15,9 @@ from hematovision.evaluation.detection import (
 )
 from hematovision.evaluation.detection.curves import RECALLS
 from hematovision.fields.rows import CELL_CLASSES
+from hematovision.figures import BLUE, GREEN, GREY, ORANGE, Drawing
 from hematovision.files import write_bytes, write_text
-from hematovision.reporting.plots import BLUE, GREEN, GREY, ORANGE, Drawing, png, svg
+from hematovision.reporting.plots import png, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
