@@ -59,7 +59,7 @@ def main() -> None:
         for group, members in groups.items():
             _row(group, [decided[path] for path in members])
         for group, arrays in _synthetic().items():
-            _row(group, [(p.decision, p.reason) for p in classifier.predict_images(arrays)])
+            _row(group, [(p.decision, p.reason) for p in classifier.predict(arrays)])
 
 
 def _synthetic() -> dict[str, list[NDArray[np.uint8]]]:

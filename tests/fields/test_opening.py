@@ -50,7 +50,7 @@ def test_images_are_framed_and_recoloured_whatever_they_are_given_as(classifier,
     for source in (pixels, cell.read_bytes(), str(cell)):
         found = predict_image(classifier, Item(str(cell), source)).prediction
         assert found.probabilities == expected.probabilities
-    (found,) = classifier.predict_images([pixels])
+    (found,) = classifier.predict([pixels])
     assert found.probabilities == expected.probabilities
     assert hematovision.load is load
 
@@ -128,7 +128,7 @@ def test_the_self_test_is_never_framed(folder, classifier):
     expected = read_bundle(folder).manifest.self_test
     found = classifier.self_test()
     assert expected.agrees(found.probabilities, found.novelty)
-    (framed,) = classifier.predict_images([self_test_cell()])
+    (framed,) = classifier.predict([self_test_cell()])
     assert framed.label == "blue" or framed.reason == NOT_FRAMED
 
 

@@ -133,13 +133,22 @@ def test_one_path_alone_and_no_paths(colours, files):
 
 def test_images_in_memory_are_classified_like_files(colours, files):
     arrays = [images.read(path) for path in (files[0], files[2])]
-    found = colours.predict_images(arrays)
+    found = colours.predict(arrays)
     assert [p.path for p in found] == ["image 0", "image 1"]
     from_files = colours.predict([files[0], files[2]])
-    named = colours.predict_images(arrays, names=map(str, (files[0], files[2])))
-    assert named == from_files
-    assert colours.predict_images([]) == []
-    with pytest.raises(ValueError, match=r"shape|uint8"):
+    assert [p.probabilities for p in found] == [p.probabilities for p in from_files]
+
+
+def test_the_method_of_0_1_for_images_in_memory_still_works(colours, files):
+    arrays = [images.read(path) for path in (files[0], files[2])]
+    with pytest.warns(DeprecationWarning, match=r"use Classifier\.predict\(\)"):
+        named = colours.predict_images(arrays, names=map(str, (files[0], files[2])))
+    assert isinstance(named, list)
+    assert named == colours.predict([files[0], files[2]])
+    with (
+        pytest.warns(DeprecationWarning, match="predict_images"),
+        pytest.raises(ValueError, match=r"shape|uint8"),
+    ):
         colours.predict_images([np.zeros((5, 5))])
 
 
@@ -258,7 +267,7 @@ def test_a_bug_in_reading_is_not_reported_as_a_bad_image(colours, files, monkeyp
 def test_a_nan_score_is_sent_for_review(colours, monkeypatch):
     nan = [np.array([[0.9, 0.05, 0.05]], np.float32), np.array([np.nan], np.float32)]
     monkeypatch.setattr(module, "run_one", lambda *_: nan)
-    prediction = colours.predict_images([plain(1, 2, 3)])[0]
+    prediction = colours.predict([plain(1, 2, 3)])[0]
     assert prediction.decision == "review"
     assert prediction.reason == "unlike the training images"
 

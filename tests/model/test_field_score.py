@@ -86,7 +86,7 @@ def scoring(tmp_path, manifest, scoring_bytes) -> Classifier:
 def test_a_classifier_sends_a_field_to_review(scoring, synthetic):
     raw = scoring.predict_batch(synthetic[0])
     assert raw.field is not None
-    for score, prediction in zip(raw.field, scoring.predict_images(synthetic[0]), strict=True):
+    for score, prediction in zip(raw.field, scoring.predict(synthetic[0]), strict=True):
         expected = ("review", SEVERAL_CELLS) if score > 0.5 else ("accepted", "")
         assert (prediction.decision, prediction.reason) == expected
         assert prediction.field_score == pytest.approx(score, abs=1e-6)

@@ -136,6 +136,6 @@ def test_only_this_module_calls_a_predictor_on_an_image():
     package = Path(hematovision.__file__).parent
     call = re.compile(r"\.(predict_rows|predict_batch|predict_images|attention)\(")
     found = [p.name for p in sorted(package.rglob("*.py")) if call.search(p.read_text("utf-8"))]
-    # All are part of a predictor: one classifies cells of a field, one passes on ordinary images,
-    # and one runs its self-test.
-    assert found == ["deciding.py", "slides.py", "classifier.py", "inference.py"]
+    # All are part of a predictor: two pass on images, one classifies cells of a field, and one runs
+    # its self-test.
+    assert found == ["analyzer.py", "deciding.py", "slides.py", "classifier.py", "inference.py"]

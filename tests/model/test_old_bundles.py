@@ -31,7 +31,7 @@ def test_a_bundle_of_0_2_predicts_what_0_2_predicted(classifier: Classifier, rec
     assert classifier.bundle.manifest.temperature == 1.2
     assert classifier.thresholds == classifier.bundle.thresholds
     for prediction, expected in zip(
-        classifier.predict_images(cells()), recorded["predictions"], strict=True
+        classifier.predict(cells()), recorded["predictions"], strict=True
     ):
         found = prediction.values()
         assert found.keys() == expected.keys()
@@ -63,10 +63,10 @@ def test_sealing_an_old_bundle_gives_it_the_contract_of_schema_3(name: str, tmp_
     folder.mkdir()
     for path in (DATA / name).iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    before = Classifier.load(folder).predict_images(cells())
+    before = Classifier.load(folder).predict(cells())
     seal_self_test(read_bundle(folder))
     root = json.loads((folder / MANIFEST).read_text())
     assert root["schema_version"] == 3
     assert root["outputs"]["probabilities"] == [3]
     assert root["backbone"]["architecture"] == "mobilenetv2"
-    assert Classifier.load(folder).predict_images(cells()) == before
+    assert Classifier.load(folder).predict(cells()) == before

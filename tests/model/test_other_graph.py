@@ -50,7 +50,7 @@ def test_tables_have_an_empty_novelty_and_can_be_resumed(classifier, red, tmp_pa
 
 
 def test_low_confidence_is_still_reviewed(classifier):
-    (prediction,) = classifier.predict_images([np.full((9, 9, 3), (101, 100, 100), np.uint8)])
+    (prediction,) = classifier.predict([np.full((9, 9, 3), (101, 100, 100), np.uint8)])
     assert (prediction.decision, prediction.reason) == ("review", "low confidence")
 
 

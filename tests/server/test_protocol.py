@@ -34,7 +34,7 @@ def values(response):
 
 @pytest.fixture(scope="module")
 def expected(cell):
-    return Classifier.load("rbc-wbc-platelets").predict_images([images.read(cell)])[0]
+    return Classifier.load("rbc-wbc-platelets").predict([images.read(cell)])[0]
 
 
 def test_the_server_and_its_models_describe_themselves(client):

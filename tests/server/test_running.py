@@ -32,7 +32,7 @@ def address():
 
 @pytest.fixture(scope="module")
 def expected(cell):
-    return Classifier.load(NAME).predict_images([images.read(cell)])[0]
+    return Classifier.load(NAME).predict([images.read(cell)])[0]
 
 
 def overload(address: str, cell: bytes, seconds: float, callers: int) -> tuple[Counter, set]:

@@ -275,4 +275,4 @@ def test_an_image_unlike_the_training_images_is_not_captioned_with_a_class(
 ):
     decision = "review" if reason else "accepted"
     one = Prediction("x", ("WBC", "b"), "WBC", (0.97, 0.03), 0.97, 2.0, decision, reason)
-    assert module._caption(one) == expected
+    assert one.caption == expected

@@ -8,13 +8,13 @@ from hematovision import images
 from hematovision.fields.framing import RedCellFramer
 from hematovision.model.bundle import Bundle, read_bundle
 from hematovision.model.classifier import Classifier
-from hematovision.model.registry import find_model
+from hematovision.model.registry import DEFAULT_MODEL, find_model
 
 __all__ = ["load", "open_classifier"]
 
 
 def load(
-    name_or_path: str | Path,
+    name_or_path: str | Path = DEFAULT_MODEL,
     *,
     workers: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
@@ -24,7 +24,7 @@ def load(
     Parameters
     ----------
     name_or_path : str or Path
-        See `find_model`.
+        A bundled model's name, a run folder, or a file in one; by default the default model.
     workers : int, optional
         How many images are read and run at once; by default as many as there are usable CPUs.
     max_pixels : int
@@ -35,13 +35,16 @@ def load(
     ModelNotFoundError
         If there is no such model.
     BundleError
-        If it is a detector, or is incomplete, altered or of a newer schema.
+        If it is a detector (use `FieldAnalyzer.load`), or is incomplete, altered or of a newer
+        schema.
 
     Examples
     --------
     >>> import hematovision
-    >>> hematovision.load("rbc-wbc-platelets").classes
-    ('RBC', 'WBC', 'Platelets')
+    >>> hematovision.load()
+    Classifier('rbc-wbc-platelets': RBC, WBC, Platelets)
+    >>> hematovision.load("pbc8").classes[:3]
+    ('basophil', 'eosinophil', 'erythroblast')
     """
     bundle = read_bundle(find_model(name_or_path))
     return open_classifier(bundle, workers=workers, max_pixels=max_pixels)

@@ -30,7 +30,7 @@ from hematovision.model.manifest import (
     is_safe_name,
     parse_manifest,
 )
-from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL, MANIFEST
+from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL, MANIFEST, bundled_detectors
 from hematovision.model.self_test import run_detector_self_test, run_self_test
 from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
@@ -149,10 +149,12 @@ def check_task(bundle: Bundle, task: Task) -> None:
     if bundle.manifest.task == task:
         return
     if task == "classification":
+        name = bundle.name if bundle.name in bundled_detectors() else str(bundle.folder)
         raise BundleError(
             f"{bundle.folder} is a detector: it finds the cells of fields. Use it with "
-            "`hematovision analyze --detector`. To classify cell images, choose a classifier, for "
-            f"instance {DEFAULT_MODEL}."
+            f"`hematovision analyze --detector`; in Python, hematovision.FieldAnalyzer.load("
+            f"{name!r}). To classify cell images, choose a classifier, for instance "
+            f"{DEFAULT_MODEL}."
         )
     raise BundleError(
         f"{bundle.folder} is a classifier of cell images ({', '.join(bundle.taxonomy.classes)}); a "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import BundleError
+from hematovision.errors import BundleError, ImageError
 from hematovision.images.geometry import check_rgb
 from hematovision.model.bundle import ONNX, Bundle, check_task, read_bundle
 from hematovision.model.explain import both_ways, placed
+from hematovision.model.explanation import Explanation
 from hematovision.model.framing import Framed, Framer
-from hematovision.model.inference import ImageResult, Item, infer
+from hematovision.model.inference import ImageResult, Item, ahead, infer
+from hematovision.model.inputs import ImageInputs, items
 from hematovision.model.prediction import Prediction, RawPredictions, prediction_schema
-from hematovision.model.registry import find_model
+from hematovision.model.predictions import Predictions
+from hematovision.model.registry import DEFAULT_MODEL, find_model
 from hematovision.model.self_test import SelfTest, self_test_cell
 from hematovision.model.session import (
     check_outputs,
@@ -31,6 +36,7 @@ from hematovision.model.session import (
     usable_cpus,
 )
 from hematovision.model.thresholds import Thresholds, decide
+from hematovision.regions import Region
 from hematovision.rows import Schema
 from hematovision.taxonomy import Taxonomy
 
@@ -81,9 +87,14 @@ class Classifier:
 
     Examples
     --------
-    >>> classifier = Classifier.load("rbc-wbc-platelets")  # doctest: +SKIP
-    >>> for prediction in classifier.stream(["a.jpg", "b.jpg"]):  # doctest: +SKIP
-    ...     print(prediction.path, prediction.label, prediction.decision)
+    >>> import hematovision
+    >>> classifier = hematovision.load("rbc-wbc-platelets")
+    >>> classifier
+    Classifier('rbc-wbc-platelets': RBC, WBC, Platelets)
+    >>> classifier.predict("cell.png")
+    Predictions: 1 image: 1 WBC
+      path      label  confidence  decision  reason
+      cell.png  WBC        100.0%  accepted
     """
 
     def __init__(
@@ -122,12 +133,14 @@ class Classifier:
     @classmethod
     def load(
         cls,
-        name_or_path: str | Path,
+        name_or_path: str | Path = DEFAULT_MODEL,
         *,
         workers: int | None = None,
         max_pixels: int = images.MAX_PIXELS,
     ) -> Classifier:
         """Open a bundled model or a run folder, without a framer; see `find_model`.
+
+        `hematovision.load` opens any classifier, also one with a framing.
 
         Raises
         ------
@@ -138,6 +151,9 @@ class Classifier:
         """
         bundle = read_bundle(find_model(name_or_path))
         return cls(bundle, workers=workers, max_pixels=max_pixels)
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.bundle.name!r}: {', '.join(self.classes)})"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -177,44 +193,153 @@ class Classifier:
         identity |= {"framing": self.framing.identity} if self.framing else {}
         return identity | dict(self._framer.identity if self._framer else {})
 
-    def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
-        """Classify image files.
+    def predict(self, images: ImageInputs) -> Predictions:
+        """Classify images.
 
         Parameters
         ----------
-        paths : path or iterable of paths
-            Image files. Unreadable files get the decision ``"refused"``; the rest are processed
-            normally.
+        images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
+            Files; folders, searched at any depth; globs such as ``"cells/*.png"``; the bytes of
+            files; RGB arrays (H, W, 3), or (N, H, W, 3) for N images; Pillow images. Unreadable
+            files get the decision ``"refused"``; the rest are processed normally.
+
+        Returns
+        -------
+        Predictions
+            One per image, in order. ``path`` is the path; ``image 0``, ``image 1``, ... by position
+            without one. Images that were given in memory stay there for `Predictions.plot`; for
+            more than fit, use `stream`.
 
         Raises
         ------
+        TypeError
+            If an input is none of these; the message names the right call.
+        DatasetError
+            If a folder has no images, or no file matches a glob.
         ModelError
             If the model itself fails.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> classifier = hematovision.load()
+        >>> classifier.predict("cell.png")[0].label
+        'WBC'
+        >>> classifier.predict(["cell.png", "cells/Test/RBC"]).labels
+        ('WBC', 'RBC', 'RBC')
         """
-        return list(self.stream([paths] if isinstance(paths, str | Path) else paths))
+        return Predictions(self.stream(images), self.classes)
 
-    def stream(self, paths: Iterable[str | Path]) -> Generator[Prediction, None, None]:
-        """Classify image files one by one, with only a few in memory; see `predict`.
+    def stream(self, images: ImageInputs) -> Generator[Prediction, None, None]:
+        """Classify images one by one, with only a few in memory; see `predict`.
 
-        `paths` is consumed lazily and may be endless.
+        `images` are consumed lazily and may be endless.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> for prediction in hematovision.load().stream("cells/Test/RBC"):
+        ...     print(prediction.path, prediction.label)
+        cells/Test/RBC/cell0.png RBC
+        cells/Test/RBC/cell1.png RBC
         """
-        for result in infer(self, (Item(str(path), path) for path in paths)):
-            yield result.prediction
+        return self._stream(items(images, max_pixels=self.max_pixels))
 
-    def explain(
-        self, paths: Iterable[str | Path]
-    ) -> Generator[ImageResult[Prediction], None, None]:
-        """Classify image files as `stream` does, with explanation maps (`ImageResult.attention`).
+    def _stream(self, given: Iterable[Item]) -> Generator[Prediction, None, None]:
+        with closing(infer(self, given)) as results:
+            for result in results:
+                yield _with_source(result)
 
-        `explain.draw_overlay` draws a map.
+    def predict_proba(self, images: ImageInputs) -> NDArray[np.float64]:
+        """Return the calibrated probabilities of N images, float64 (N, C); see `predict`.
+
+        Columns are in the order of `classes`.
+
+        Raises
+        ------
+        ImageError
+            Of the first image that cannot be read.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> hematovision.load().predict_proba(["cell.png", "cell.png"]).round(2)
+        array([[0., 1., 0.],
+               [0., 1., 0.]])
+        """
+        rows = []
+        with closing(infer(self, items(images, max_pixels=self.max_pixels))) as results:
+            for result in results:
+                if result.error is not None:
+                    raise result.error
+                rows.append(result.prediction.probabilities)
+        return np.array(rows, np.float64).reshape(len(rows), len(self.classes))
+
+    def embed(self, images: ImageInputs) -> NDArray[np.float32]:
+        """Return the features of N images, float32 (N, 1280): the backbone's output.
+
+        For nearest neighbours, clusters, or another head.
+
+        Parameters
+        ----------
+        images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
+            See `predict`.
+
+        Raises
+        ------
+        BundleError
+            If the model has no output ``features``.
+        ImageError
+            Of the first image that cannot be read.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> hematovision.load().embed("cells/Test").shape
+        (6, 1280)
+        """
+        self._check_output("features")
+        given = items(images, max_pixels=self.max_pixels)
+        with closing(ahead(self._embed_one, given, self.threads)) as found:
+            rows = list(found)
+        return np.array(rows, np.float32).reshape(len(rows), *self._given["features"])
+
+    def _embed_one(self, item: Item) -> NDArray[np.float32]:
+        name, source = item
+        if isinstance(source, ImageError):
+            raise source
+        if isinstance(source, Region):
+            raise TypeError(f"`images`: only a detector reads regions. Received: {source}")
+        pixels = self.prepare(source, name)
+        (features,) = run_one(self._session, ["features"], pixels[None])
+        return np.asarray(features[0], np.float32)
+
+    def explain(self, images: ImageInputs) -> Generator[Explanation, None, None]:
+        """Classify images as `stream` does, with maps of the evidence for the predicted class.
+
+        Parameters
+        ----------
+        images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
+            See `predict`.
 
         Raises
         ------
         BundleError
             Immediately, if the model has none: see `explains`.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> for explanation in hematovision.load().explain("cell.png"):
+        ...     explanation.plot().savefig("evidence.png")
         """
         self.check_explains()
-        return infer(self, (Item(str(path), path) for path in paths), explain=True)
+        return self._explain(items(images, max_pixels=self.max_pixels))
+
+    def _explain(self, given: Iterable[Item]) -> Generator[Explanation, None, None]:
+        with closing(infer(self, given, explain=True)) as results:
+            for result in results:
+                yield Explanation(_with_source(result), result.attention)
 
     def check_explains(self) -> None:
         """Raise a `BundleError` unless the model can return explanation maps."""
@@ -245,8 +370,10 @@ class Classifier:
             source, name=name, max_pixels=self.max_pixels, budget=self._budget, size=self.size
         )
 
-    def prepare(self, source: str | Path | bytes, name: str) -> NDArray[np.uint8]:
-        """Return the model's input for an image file, (size, size, 3): resized or framed.
+    def prepare(
+        self, source: str | Path | bytes | NDArray[np.uint8], name: str
+    ) -> NDArray[np.uint8]:
+        """Return the model's input for an image, (size, size, 3): resized or framed.
 
         Raises
         ------
@@ -322,24 +449,16 @@ class Classifier:
     def predict_images(
         self, arrays: Iterable[NDArray[np.uint8]], names: Iterable[str] | None = None
     ) -> list[Prediction]:
-        """Classify images in memory.
-
-        Parameters
-        ----------
-        arrays : iterable of ndarray of uint8, shape (H, W, 3)
-            RGB images of any size, for instance from `images.read`.
-        names : iterable of str, optional
-            The ``path`` of each; by default ``"image 0"``, ``"image 1"``, ...
-
-        Raises
-        ------
-        ValueError
-            If an array is not uint8 (H, W, 3).
-        """
+        """Classify arrays; deprecated, use `predict`."""
+        warnings.warn(
+            "Classifier.predict_images() is deprecated; use Classifier.predict()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         given = list(arrays)
         labels = [f"image {i}" for i in range(len(given))] if names is None else list(names)
-        items = [Item(*pair) for pair in zip(labels, given, strict=True)]
-        return [result.prediction for result in infer(self, items, threads=self.workers)]
+        pairs = zip(labels, given, strict=True)
+        return [result.prediction for result in infer(self, (Item(*pair) for pair in pairs))]
 
     def predict_batch(self, batch: NDArray[np.uint8]) -> RawPredictions:
         """Classify images of the model's input size, without decisions.
@@ -376,12 +495,15 @@ class Classifier:
         return self._output("features", batch)
 
     def _output(self, name: str, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._check_output(name)
+        return run_each(self._session, [name], batch, self.workers)[0]
+
+    def _check_output(self, name: str) -> None:
         if name not in self._given:
             raise BundleError(
                 f"{self.bundle.folder}: the model has no output {name!r}. Its outputs: "
                 f"{', '.join(self._given)}."
             )
-        return run_each(self._session, [name], batch, self.workers)[0]
 
     def attention(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the explanation maps of a batch, float32 (N, K, K); see `predict_batch`.
@@ -432,6 +554,11 @@ class Classifier:
             reason="; ".join(filter(None, (reason, note))),
             field_score=scores.get("field"),
         )
+
+
+def _with_source(result: ImageResult[Prediction]) -> Prediction:
+    """Return the prediction with its image, for `Prediction.plot`."""
+    return replace(result.prediction, source=result.source)
 
 
 def _seen_both_ways(

@@ -6,13 +6,21 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision import figures, images
+from hematovision.errors import ImageError
+from hematovision.model.inference import Source
 from hematovision.model.thresholds import is_out_of_distribution
+from hematovision.paths import shown
 from hematovision.rows import ERROR, Column, Schema, Value
+
+if TYPE_CHECKING:
+    from hematovision.figures import Figure
 
 __all__ = [
     "NOT_READ", "NOT_RECOGNISED", "Prediction", "RawPredictions", "headline", "prediction_schema",
@@ -101,6 +109,20 @@ class Prediction:
     field_score : float or None
         Probability that the image shows a whole field; not part of the row. None if the image
         could not be read, the prediction was restored from a row, or the model has no field score.
+    source : path, bytes, ndarray or None
+        Where `plot` reads the image; not part of the row. None for the file at `path`.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> prediction = hematovision.load().predict("cell.png")[0]
+    >>> prediction
+    Prediction('cell.png': WBC 100.0%, accepted)
+    >>> prediction.label, prediction.decision, round(prediction.confidence, 2)
+    ('WBC', 'accepted', 1.0)
+    >>> list(prediction.values())[:4]
+    ['path', 'label', 'confidence', 'decision']
+    >>> prediction.plot().savefig("prediction.png")
     """
 
     path: str
@@ -113,6 +135,13 @@ class Prediction:
     reason: str = ""
     error: str | None = None
     field_score: float | None = field(default=None, compare=False)
+    source: Source | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        if self.label is None:
+            return f"Prediction({self.path!r}: refused: {self.error})"
+        decision = f"{self.decision}: {self.reason}" if self.reason else self.decision
+        return f"Prediction({self.path!r}: {self.label} {self.confidence:.1%}, {decision})"
 
     @classmethod
     def refused(cls, path: str, classes: tuple[str, ...], reason: str) -> Prediction:
@@ -147,6 +176,49 @@ class Prediction:
     def headline(self) -> str:
         """The image's title; see `headline`."""
         return headline(self.label, self.reason)
+
+    @property
+    def caption(self) -> str:
+        """The headline, the confidence if it is a class, and the decision if it is review."""
+        is_label = self.headline == self.label
+        confidence = f"  {self.confidence:.1%}" if is_label else ""
+        verdict = f", {self.decision}" if self.decision == "review" else ""
+        return f"{self.headline}{confidence}{verdict}"
+
+    def image(self) -> NDArray[np.uint8]:
+        """Read the image: RGB uint8 (H, W, 3).
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read, or was in memory and is not kept.
+        """
+        source = self.path if self.source is None else self.source
+        if isinstance(source, np.ndarray):
+            return source
+        if isinstance(source, str | Path | bytes):
+            return images.read(source, name=self.path)
+        raise source if isinstance(source, ImageError) else ImageError(self.path, "not an image")
+
+    def panel(self) -> figures.Panel:
+        """Return the image with its caption for `figures.image_grid`."""
+        try:
+            pixels = None if self.label is None else self.image()
+        except ImageError:  # changed since it was classified
+            pixels = None
+        return figures.Panel(
+            pixels, self.caption, shown(self.path), is_flagged=self.decision != "accepted"
+        )
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of the image with its label, confidence and decision.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        return figures.show(figures.image_grid([self.panel()]))
 
     @property
     def schema(self) -> Schema:

@@ -297,7 +297,7 @@ class Overlays:
             return
         try:
             image = images.read(result.prediction.path)
-            overlay = draw_overlay(image, result.attention, _caption(result.prediction))
+            overlay = draw_overlay(image, result.attention, result.prediction.caption)
         except (ImageError, MemoryError):  # readable a moment ago; its row stays
             return
         images.write(self._folder / name, overlay)
@@ -343,11 +343,3 @@ def _short(stem: str) -> str:
     while len(os.fsencode(cut)) > _LONGEST_STEM:
         cut = cut[:-1]
     return stem if cut == stem else f"{cut}~{sha256_bytes(os.fsencode(stem))[:8]}"
-
-
-def _caption(prediction: Prediction) -> str:
-    """Return the headline, the confidence if it is a class, and the decision if it is review."""
-    is_label = prediction.headline == prediction.label
-    confidence = f"  {prediction.confidence:.1%}" if is_label else ""
-    verdict = f", {prediction.decision}" if prediction.decision == "review" else ""
-    return f"{prediction.headline}{confidence}{verdict}"
