@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.errors import BundleError
+from hematovision.errors import BundleError, NotAnImageError
 from hematovision.fields import quality
+from hematovision.fields.analysis import FieldAnalyses, FieldAnalysis
 from hematovision.fields.aperture import visible_part
 from hematovision.fields.checkpoint import CheckedFinder, Checkpoint, no_checkpoint
 from hematovision.fields.deciding import CellClassifier, ClassifiedCell
@@ -32,14 +34,18 @@ from hematovision.fields.rows import (
     CellRow,
     FieldRow,
     join_flags,
+    split,
 )
 from hematovision.fields.scale import Scale, given_scale
 from hematovision.fields.tiles import FieldImage, detect
 from hematovision.images.geometry import check_rgb
 from hematovision.model.classifier import Classifier
 from hematovision.model.detector import CellFinder, Detections, Detector
+from hematovision.model.inference import Item, infer
+from hematovision.model.inputs import ImageInputs, items
 from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL, DEFAULT_SUBTYPES
 from hematovision.model.session import reading_threads
+from hematovision.regions import Region as SlideRegion
 from hematovision.rows import Schema
 
 __all__ = ["FieldAnalyzer", "Region"]
@@ -120,10 +126,12 @@ class FieldAnalyzer:
 
     Examples
     --------
-    >>> from hematovision.model.inference import Item, infer
-    >>> analyzer = FieldAnalyzer.load()  # doctest: +SKIP
-    >>> for result in infer(analyzer, [Item("field.jpg", "field.jpg")]):  # doctest: +SKIP
-    ...     cells, fields = split(result.rows)
+    >>> import hematovision
+    >>> analyzer = hematovision.FieldAnalyzer.load()
+    >>> analyzer
+    FieldAnalyzer('blood-fields', white cells by 'white-cells')
+    >>> analyzer.predict("field.png")[0]
+    FieldAnalysis('field.png': 33 RBC, 1 WBC, 2 Platelets)
     """
 
     schema: Schema = ANALYSIS_SCHEMA
@@ -193,6 +201,12 @@ class FieldAnalyzer:
             If a model is missing, damaged or of the wrong task.
         ValueError
             If the scale or the edge rule is invalid.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> hematovision.FieldAnalyzer.load("blood-fields", None, edges="all")
+        FieldAnalyzer('blood-fields')
         """
         scale = given_scale(rbc_diameter=rbc_diameter, um_per_px=um_per_px)
         names = [DEFAULT_MODEL, *([] if classifier in (None, "none") else [str(classifier)])]
@@ -210,6 +224,68 @@ class FieldAnalyzer:
             max_pixels=max_pixels,
             max_scaled_pixels=max_scaled_pixels,
         )
+
+    def __repr__(self) -> str:
+        name = getattr(getattr(self.finder, "bundle", None), "name", type(self.finder).__name__)
+        white = f", white cells by {self.subtypes.bundle.name!r}" if self.subtypes else ""
+        return f"FieldAnalyzer({name!r}{white})"
+
+    def predict(self, images: ImageInputs) -> FieldAnalyses:
+        """Find, classify and count the cells of fields.
+
+        Parameters
+        ----------
+        images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
+            As of `Classifier.predict`. A file that cannot be read has a `FieldRow` with an
+            ``error``; the rest are processed normally. For whole slides, see `analyze`.
+
+        Returns
+        -------
+        FieldAnalyses
+            One `FieldAnalysis` per image, in order. Images that were given in memory stay there for
+            `FieldAnalysis.plot`; for more than fit, use `stream`.
+
+        Raises
+        ------
+        TypeError
+            If an input is none of these; the message names the right call.
+        DatasetError
+            If a folder has no images, or no file matches a glob.
+        ModelError
+            If a model itself fails.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> analyses = hematovision.FieldAnalyzer.load().predict(["field.png", "fields"])
+        >>> [one.counts["RBC"] for one in analyses]
+        [33, 33, 28]
+        """
+        return FieldAnalyses(self.stream(images), self._subtypes)
+
+    def stream(self, images: ImageInputs) -> Generator[FieldAnalysis, None, None]:
+        """Analyse fields one by one, with only a few in memory; see `predict`.
+
+        `images` are consumed lazily and may be endless.
+
+        Examples
+        --------
+        >>> import hematovision
+        >>> for analysis in hematovision.FieldAnalyzer.load().stream("field.png"):
+        ...     print(analysis.field.image, analysis.counts["WBC"])
+        field.png 1
+        """
+        return self._stream(items(images, max_pixels=self.max_pixels))
+
+    def _stream(self, given: Iterable[Item]) -> Generator[FieldAnalysis, None, None]:
+        with closing(infer(self, given)) as results:
+            for result in results:
+                cells, (field,) = split(result.rows)
+                yield FieldAnalysis(field, tuple(cells), self._subtypes, result.source)
+
+    @property
+    def _subtypes(self) -> tuple[str, ...]:
+        return () if self.subtypes is None else self.subtypes.classes
 
     def configured(
         self, *, scale: Scale | None, edges: EdgeRule, checkpoint: Checkpoint
@@ -296,6 +372,27 @@ class FieldAnalyzer:
             checkpoint=self._checkpoint,
         ) as pixels:
             return pixels, self._analyze(pixels, name, images.um_per_px(source))
+
+    def predict_source(
+        self, source: str | Path | SlideRegion | bytes | NDArray[np.uint8], name: str
+    ) -> tuple[NDArray[np.uint8], list[AnalysisRow]]:
+        """Analyse a file with its metadata, or an array; see `SourcePredictor`.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read, or is a region: `slides.FileAnalyzer` analyses slides.
+        """
+        if isinstance(source, SlideRegion):
+            raise NotAnImageError(name, "regions are for slides. Use `hematovision analyze`.")
+        if isinstance(source, np.ndarray):
+            pixels = self.read(source, name)
+            return pixels, self.predict_rows(pixels, name)[0]
+        return self.predict_file(source, name)
+
+    def unreadable_region(self, region: SlideRegion, name: str, reason: str) -> AnalysisRow:
+        """Return the row of a region, none of which can be read."""
+        return AnalysisRow(FieldRow.unreadable(name, reason, region.box))
 
     def _analyze(
         self, pixels: NDArray[np.uint8], name: str, metadata: float | None
