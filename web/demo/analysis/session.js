@@ -1,0 +1,48 @@
+/** ONNX graphs, run by ONNX Runtime Web on one thread. */
+
+import * as ort from "../vendor/ort.mjs";
+
+/** Where ONNX Runtime is. */
+const WASM = new URL("../vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href;
+
+/** An opened graph. */
+export class Graph {
+  /** @param {ort.InferenceSession} session */
+  constructor(session) {
+    this.session = session;
+  }
+
+  /**
+   * Open a graph.
+   *
+   * @param {Uint8Array} model
+   * @param {{ path: string, data: Uint8Array }[]} externalData files that the model names
+   */
+  static async open(model, externalData = []) {
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmPaths = { wasm: WASM };
+    const session = await ort.InferenceSession.create(model, {
+      executionProviders: ["wasm"],
+      graphOptimizationLevel: "all",
+      enableMemPattern: false,
+      externalData,
+    });
+    return new Graph(session);
+  }
+
+  /**
+   * Run one image.
+   *
+   * @param {Uint8Array} data
+   * @param {number[]} dims
+   * @param {string[]} outputs
+   * @returns {Promise<Record<string, Float32Array>>}
+   */
+  async run(data, dims, outputs) {
+    const images = new ort.Tensor("uint8", data, dims);
+    const found = await this.session.run({ images }, outputs);
+    return Object.fromEntries(
+      outputs.map((name) => [name, /** @type {Float32Array} */ (found[name].data)]),
+    );
+  }
+}
