@@ -21,12 +21,18 @@ export function blank(width, height) {
  */
 export function cropped(image, left, top, width, height) {
   const part = blank(width, height);
+  const isInside = left >= 0 && left + width <= image.width;
   const columns = Array.from({ length: width }, (_, x) => {
     return 3 * Math.min(Math.max(left + x, 0), image.width - 1);
   });
   let to = 0;
   for (let y = 0; y < height; y++) {
     const row = 3 * image.width * Math.min(Math.max(top + y, 0), image.height - 1);
+    if (isInside) {
+      const from = row + 3 * left;
+      part.data.set(image.data.subarray(from, from + 3 * width), 3 * width * y);
+      continue;
+    }
     for (const column of columns) {
       const from = row + column;
       part.data[to++] = image.data[from];

@@ -52,6 +52,22 @@ export function percentile(sorted, percent, narrow = false) {
 }
 
 /**
+ * Sort bytes by counting them.
+ *
+ * @param {Uint8Array} values
+ * @param {number} [first] of those that are wanted
+ * @param {number} [step] from one to the next
+ */
+export function sortedBytes(values, first = 0, step = 1) {
+  const counts = new Uint32Array(256);
+  for (let i = first; i < values.length; i += step) counts[values[i]]++;
+  const sorted = new Uint8Array(counts.reduce((sum, n) => sum + n, 0));
+  let to = 0;
+  counts.forEach((n, value) => sorted.fill(value, to, (to += n)));
+  return sorted;
+}
+
+/**
  * The median of numbers, in float64 or, with `narrow`, float32; NaN if there are none.
  *
  * @param {Iterable<number>} values

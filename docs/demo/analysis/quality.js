@@ -1,7 +1,7 @@
 /** Quality of a field: what limits its use (`fields.quality`). */
 
 import { middleOf } from "./edges.js";
-import { clamp, f32, median, percentile } from "./numbers.js";
+import { clamp, f32, median, percentile, sortedBytes } from "./numbers.js";
 import { overlapping } from "./suppression.js";
 import { WHITE } from "./tiles.js";
 
@@ -45,9 +45,8 @@ export function measure(view, raw, reds, seen) {
 function saturationOf({ data }) {
   let count = 0;
   for (let i = 0; i < data.length; i += 3) {
-    const [red, green, blue] = [data[i], data[i + 1], data[i + 2]];
-    const isBlack = Math.max(red, green, blue) < BLACK;
-    count += Number(isBlack || Math.min(red, green, blue) >= FULL);
+    const isBlack = Math.max(data[i], data[i + 1], data[i + 2]) < BLACK;
+    count += Number(isBlack || Math.min(data[i], data[i + 1], data[i + 2]) >= FULL);
   }
   return count / (data.length / 3);
 }
@@ -55,17 +54,16 @@ function saturationOf({ data }) {
 /** The steepest gradients of green in units of its contrast. @param {Pixels} view */
 function focusOf({ data, width, height }) {
   if (Math.min(width, height) < 8) return null;
-  const green = data.filter((_, i) => i % 3 === 1);
-  const sorted = Uint8Array.from(green).sort();
+  const sorted = sortedBytes(data, 1, 3);
   const [low, high] = [percentile(sorted, 2), percentile(sorted, 98)];
   if (high - low < 8) return null;
   const slopes = new Float32Array((width - 2) * (height - 2));
   let to = 0;
   for (let y = 1; y < height - 1; y++) {
     for (let x = 1; x < width - 1; x++) {
-      const at = y * width + x;
-      const across = green[at + 1] - green[at - 1];
-      const down = green[at + width] - green[at - width];
+      const at = 3 * (y * width + x) + 1;
+      const across = data[at + 3] - data[at - 3];
+      const down = data[at + 3 * width] - data[at - 3 * width];
       slopes[to++] = across * across + down * down;
     }
   }

@@ -37,14 +37,17 @@ export function fit(image, size) {
 function acrossRows(narrow, row, size, across, total) {
   const result = blank(size, size);
   const half = Math.floor(total / 2);
-  for (let i = 0; i < size * size * 3; i++) {
-    const [channel, x, y] = [i % 3, Math.floor(i / 3) % size, Math.floor(i / (3 * size))];
-    let sum = half;
-    for (let k = 0; k < across.most; k++) {
-      const at = x * across.most + k;
-      sum += across.weights[at] * narrow[y * row + 3 * across.pixels[at] + channel];
+  let to = 0;
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      for (let channel = 0; channel < 3; channel++) {
+        let sum = half;
+        for (let at = x * across.most; at < (x + 1) * across.most; at++) {
+          sum += across.weights[at] * narrow[y * row + 3 * across.pixels[at] + channel];
+        }
+        result.data[to++] = Math.floor(sum / total);
+      }
     }
-    result.data[i] = Math.floor(sum / total);
   }
   return result;
 }

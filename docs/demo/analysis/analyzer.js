@@ -187,8 +187,9 @@ function sampled({ data, width, height }) {
   for (let y = 0; y < height; y += step) {
     for (let x = 0; x < width; x += step) {
       const from = 3 * (y * width + x);
-      part.set(data.subarray(from, from + 3), to);
-      to += 3;
+      part[to++] = data[from];
+      part[to++] = data[from + 1];
+      part[to++] = data[from + 2];
     }
   }
   return { data: part, width: columns, height: rows };

@@ -1,13 +1,23 @@
 /** ONNX graphs, run by ONNX Runtime Web on one thread. */
 
-import * as ort from "../vendor/ort.mjs";
+/** @import { InferenceSession } from "onnxruntime-web/wasm" */
 
-/** Where ONNX Runtime is. */
-const WASM = new URL("../vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href;
+/** @type {typeof import("onnxruntime-web/wasm")} */
+const ort = await import(new URL("../vendor/ort.mjs", import.meta.url).href);
+
+/**
+ * Set the WebAssembly program that runs the graphs, once, before the first one is opened.
+ *
+ * @param {Uint8Array<ArrayBuffer>} program
+ */
+export function useRuntime(program) {
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmBinary = program.buffer;
+}
 
 /** An opened graph. */
 export class Graph {
-  /** @param {ort.InferenceSession} session */
+  /** @param {InferenceSession} session */
   constructor(session) {
     this.session = session;
   }
@@ -19,8 +29,6 @@ export class Graph {
    * @param {{ path: string, data: Uint8Array }[]} externalData files that the model names
    */
   static async open(model, externalData = []) {
-    ort.env.wasm.numThreads = 1;
-    ort.env.wasm.wasmPaths = { wasm: WASM };
     const session = await ort.InferenceSession.create(model, {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all",

@@ -1,7 +1,7 @@
 /** The circle of an eyepiece: photographs by phone show the field in a dark surround. */
 
 import { Circle } from "./edges.js";
-import { clamp, f32, median, percentile } from "./numbers.js";
+import { clamp, f32, median, percentile, sortedBytes } from "./numbers.js";
 import { cropped } from "./pixels.js";
 import { thumbnail } from "./resample.js";
 
@@ -63,7 +63,7 @@ function darkPart({ data, width, height }) {
     const [red, green, blue] = [data[3 * i], data[3 * i + 1], data[3 * i + 2]];
     grey[i] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
   }
-  const limit = f32(f32(DARK) * percentile(Uint8Array.from(grey).sort(), 90, true));
+  const limit = f32(f32(DARK) * percentile(sortedBytes(grey), 90, true));
   return { is: grey.map((value) => Number(value < limit)), width, height };
 }
 

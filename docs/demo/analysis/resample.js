@@ -39,10 +39,23 @@ export function resized(image, size, filter, box = [0, 0, image.width, image.hei
     return cropped(image, x0, y0, ...size);
   }
   const down = taps(image.height, y0, y1, size[1], filter);
+  const across = taps(image.width, x0, x1, size[0], filter);
+  if (isDownFirst(image, size)) {
+    return resizedAcross(resizedDown(image, down, 0), across, 0, size[1]);
+  }
   const first = down.start[0];
   const last = down.start[size[1] - 1] + down.count[size[1] - 1];
-  const across = taps(image.width, x0, x1, size[0], filter);
   return resizedDown(resizedAcross(image, across, first, last), down, first);
+}
+
+/**
+ * Whether columns are resized before rows, as Pillow does with tall images: both orders round.
+ *
+ * @param {Pixels} image
+ * @param {Size} size
+ */
+function isDownFirst(image, [width, height]) {
+  return height < image.height && image.height - height > 2 * (image.width - width);
 }
 
 /**
@@ -159,7 +172,9 @@ function resizedDown(image, down, first) {
  * @param {number} count
  */
 function sumInto(result, to, data, from, step, weights, first, count) {
-  let [red, green, blue] = [HALF, HALF, HALF];
+  let red = HALF;
+  let green = HALF;
+  let blue = HALF;
   for (let k = 0; k < count; k++, from += step) {
     const weight = weights[first + k];
     red += data[from] * weight;
