@@ -77,6 +77,13 @@ test-install: $(VENV)/ready-dev ## tests that install: requirement files, packag
 test-slow: $(VENV)/ready-dev ## tests that take minutes
 	$(PYTEST) -m slow
 
+.PHONY: browser-demo
+browser-demo: $(VENV)/ready-project web/node_modules/.package-lock.json ## the demo in the browser, into docs/demo/; needs npm
+	$(PY) web/build.py
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci
+
 .PHONY: docs
 docs: $(VENV)/ready-docs ## build the documentation site into site/; warnings and broken links fail
 	$(PY) -m website
@@ -171,7 +178,8 @@ pins: ## compile the requirement files from pyproject.toml
 .PHONY: clean
 clean: ## remove everything these targets made, including .venv
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage \
-	  build dist site
+	  build dist site web/node_modules docs/demo/assets.js docs/demo/fields docs/demo/models \
+	  docs/demo/vendor
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment -----------------------------------------------------------------------------

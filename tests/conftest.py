@@ -8,7 +8,7 @@ import pytest
 
 # A file runs in one process: a long one that is started last keeps the other process waiting.
 LONGEST = (
-    "app/test_journey.py", "app/test_pages.py", "workflows/test_train.py",
+    "browser/test_page.py", "app/test_journey.py", "app/test_pages.py", "workflows/test_train.py",
     "test_from_the_brief.py", "training/test_fitting.py", "workflows/test_outputs.py",
     "training/test_keras_files.py", "retraining/test_run.py", "training/test_trainer.py",
     "training/test_backbones.py", "workflows/test_backbones.py", "tables/test_store.py",

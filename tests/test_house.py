@@ -19,7 +19,8 @@ MAX_LINES = {"src": 600, "benchmarks": 600, "recipes": 600, "website": 600, "tes
 
 # A bracket around one letter keeps a pattern from finding itself here.
 FORBIDDEN = {
-    "the host of a package index": r"[p]ypi\.org|[p]ythonhosted\.org|[c]onda\.anaconda",
+    "the host of a package index": r"[p]ypi\.org|[p]ythonhosted\.org|[c]onda\.anaconda"
+    r"|[n]pmjs\.(org|com)",
     "an option that names a package index": r"--(extra-)?[i]ndex-url|--[f]ind-links",
     "a path of one machine": r"(?<![\w.~])/(home/\w|Users/\w|root/|work/|opt/\w)|[A-Z]:\\[U]sers",
     "a key or a token": r"\b(gh[pousr]|github_pat|hf)_\w{20,}|[B]EGIN .*PRIVATE KEY",
@@ -30,6 +31,7 @@ TEXT = {
     ".csv",
     ".html",
     ".j2",
+    ".js",
     ".json",
     ".log",
     ".md",

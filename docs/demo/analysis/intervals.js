@@ -43,7 +43,7 @@ export function garwood(count) {
   const width = 2 * Math.sqrt(Z_SQUARED * (count + 1)) + 2 * Z_SQUARED;
   const factorials = logFactorials(count);
   /** @param {number} mean @param {number} terms */
-  const atMost = (mean, terms) => {
+  const upTo = (mean, terms) => {
     let sum = 0;
     for (let j = 0; j < terms; j++) {
       sum += Math.exp(j * Math.log(Math.max(mean, TINY)) - mean - factorials[j]);
@@ -51,8 +51,8 @@ export function garwood(count) {
     return sum;
   };
   const lowest = Math.max(0, count - width);
-  const low = count ? bisect(count, lowest, (mean) => 1 - atMost(mean, count) < HALF) : 0;
-  const high = bisect(count, count + 1 + width, (mean) => atMost(mean, count + 1) < HALF);
+  const low = count ? bisect(count, lowest, (mean) => 1 - upTo(mean, count) < HALF) : 0;
+  const high = bisect(count, count + 1 + width, (mean) => upTo(mean, count + 1) < HALF);
   return [low, high];
 }
 

@@ -12,7 +12,7 @@ import { showCounts, showField } from "./results.js";
 /** @import { Models } from "../analysis/worker.js" */
 /** @import { Field } from "./results.js" */
 
-const assets = /** @type {{ ASSETS?: Assets & { samples: string[] } }} */ (globalThis).ASSETS;
+const assets = await listed();
 
 /** @type {{ fields: Field[], shown: number, chosen: CellRow | null, models: Models | null }} */
 const state = { fields: [], shown: 0, chosen: null, models: null };
@@ -182,6 +182,13 @@ async function keep() {
   } catch (error) {
     console.warn("This page does not work without a network:", error);
   }
+}
+
+/** What the build added to the page: nothing if it was not built. */
+async function listed() {
+  const address = new URL("../assets.js", import.meta.url).href; // a classic script, for workers
+  await import(address).catch(() => {});
+  return /** @type {{ ASSETS?: Assets & { samples: string[] } }} */ (globalThis).ASSETS;
 }
 
 listen();

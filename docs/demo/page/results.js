@@ -75,7 +75,7 @@ function tableRow([name, ...texts]) {
  *
  * @param {Field} field
  * @param {ImageBitmap} bitmap
- * @param {boolean} shows whether outlines are drawn
+ * @param {boolean} shows whether outlines are shown
  * @param {CellRow | null} chosen
  * @param {(cell: CellRow) => void} choose
  */
