@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Neither this process nor those that the tests start read settings of the developer.
+os.environ["HEMATOVISION_CONFIG"] = os.devnull
+
 # A file runs in one process: a long one that is started last keeps the other process waiting.
 LONGEST = (
     "browser/test_page.py", "app/test_journey.py", "app/test_pages.py", "workflows/test_train.py",

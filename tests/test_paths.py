@@ -3,6 +3,7 @@ r"""Every file name has a written form that leads back to it, and none steers a 
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -173,6 +174,16 @@ def test_data_and_cache_folders_follow_the_variables_of_hematovision(
     monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path / "fast"))
     assert paths.data_folder() == tmp_path / "mine"
     assert paths.cache_folder() == tmp_path / "fast"
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_are_in_the_users_folder_of_the_platform(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    found = paths.config_folder()
+    assert found.name == "hematovision"
+    assert found.is_absolute()
+    if sys.platform.startswith("linux"):
+        assert found == tmp_path / "hematovision"
     assert not list(tmp_path.iterdir())
 
 

@@ -27,6 +27,7 @@
     ├── ClusterError               a cluster did not finish its work; finished parts are kept
     ├── ListeningError             a server cannot listen on an address
     ├── OutputError                a result cannot be written
+    ├── ConfigurationError         an invalid settings file of the CLI; names file and line
     └── MissingExtraError          an optional dependency is missing; names the extra to install
 
 Every message states what was received, what is expected, and what to do next.
@@ -37,12 +38,12 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
-    "AnnotationError", "BundleError", "ClusterError", "DatabaseError", "DatasetError",
-    "DownloadError", "EmptyImageError", "HematoVisionError", "ImageError", "ListeningError",
-    "MissingExtraError", "ModelError", "ModelNotFoundError", "NotAnImageError", "OutputError",
-    "RequestError", "ReviewConflictError", "ReviewError", "SplitError", "TaxonomyError",
-    "TooManyBytesError", "TooManyPixelsError", "TrainingError", "TruncatedImageError",
-    "UnreadableFileError", "WeightsError",
+    "AnnotationError", "BundleError", "ClusterError", "ConfigurationError", "DatabaseError",
+    "DatasetError", "DownloadError", "EmptyImageError", "HematoVisionError", "ImageError",
+    "ListeningError", "MissingExtraError", "ModelError", "ModelNotFoundError", "NotAnImageError",
+    "OutputError", "RequestError", "ReviewConflictError", "ReviewError", "SplitError",
+    "TaxonomyError", "TooManyBytesError", "TooManyPixelsError", "TrainingError",
+    "TruncatedImageError", "UnreadableFileError", "WeightsError",
 ]  # fmt: skip
 
 
@@ -183,6 +184,10 @@ class ListeningError(HematoVisionError):
 
 class OutputError(HematoVisionError):
     """A result cannot be written."""
+
+
+class ConfigurationError(HematoVisionError):
+    """A settings file of the CLI cannot be used; the message names the file and the line."""
 
 
 class MissingExtraError(HematoVisionError):

@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "cache_folder", "csv_cell", "csv_text", "data_folder", "escape_name", "from_csv_cell",
-    "is_reserved", "name_bytes", "shown", "unescape_name", "valid_text", "valid_value",
+    "cache_folder", "config_folder", "csv_cell", "csv_text", "data_folder", "escape_name",
+    "from_csv_cell", "is_reserved", "name_bytes", "shown", "unescape_name", "valid_text",
+    "valid_value",
 ]  # fmt: skip
 
 _PORTS = (f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))
@@ -207,6 +208,18 @@ def cache_folder() -> Path:
     and elsewhere ``hematovision`` in ``XDG_CACHE_HOME`` if that is set. Nothing is created.
     """
     return _folder("HEMATOVISION_CACHE", "user_cache_path", "Caches")
+
+
+def config_folder() -> Path:
+    r"""Return the folder of the user's settings.
+
+    It is ``%LOCALAPPDATA%\hematovision`` on Windows, ``~/Library/Application
+    Support/hematovision`` on macOS, and ``hematovision`` in ``XDG_CONFIG_HOME`` or ``~/.config``
+    elsewhere. Nothing is created.
+    """
+    import platformdirs  # not at the top: commands that print their help import this module
+
+    return platformdirs.user_config_path("hematovision", appauthor=False)
 
 
 def _folder(variable: str, kind: str, library: str) -> Path:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
+from cli.settings_files import Folders, folders_of
 from colour_squares import COLOUR_MODEL, COLOURS, write_square
 from hematovision import images
 from hematovision.cli.program import program
@@ -60,3 +62,28 @@ def colours(tmp_path: Path) -> Path:
                 image[..., channel] = 150 + 10 * i
                 images.write(tmp_path / "colours" / split / name / f"{i}.png", image)
     return tmp_path / "colours"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
+    """A home, a project and a folder of fields, in which the program runs."""
+    return folders_of(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def options(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, object]]:
+    """Run ``analyze`` up to its work; return the options that it has then."""
+    seen: list[dict[str, object]] = []
+
+    def analyze(**values: object) -> None:
+        seen.append(values)
+        raise typer.Exit(0)
+
+    monkeypatch.setattr("hematovision.cli.analyze._options", analyze)
+
+    def call(*arguments: object) -> dict[str, object]:
+        result = run("analyze", "fields", "--out", "results", *arguments)
+        assert result.exit_code == 0, result.output
+        return {**seen.pop(), "stderr": result.stderr, "stdout": result.stdout}
+
+    return call

@@ -30,6 +30,7 @@ COMMANDS = [
     ["classify"],
     ["export"],
     ["models"],
+    ["config"],
     ["app"],
     ["serve"],
 ]

@@ -11,7 +11,9 @@ from typer.core import TyperGroup
 from hematovision import __version__
 from hematovision.cli import analyze, classify, datasets, engines, evaluate, serve, train
 from hematovision.cli import app as app_command
-from hematovision.cli.command import Command, common_options
+from hematovision.cli import config as config_command
+from hematovision.cli.command import Command, common_options, configure
+from hematovision.cli.settings import prepare
 from hematovision.cli.terminal import echo, open_standard_streams, reported
 
 __all__ = ["main", "program"]
@@ -23,6 +25,7 @@ class _Program(TyperGroup):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += common_options()
+        prepare(self)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with reported(debug=False):
@@ -32,6 +35,13 @@ class _Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with reported(debug=bool(ctx.params.get("debug"))):
             return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        found = super().resolve_command(ctx, args)
+        # A damaged file must not prevent help, or finding the file.
+        if found[0] != "config" and not set(ctx.help_option_names).intersection(args):
+            configure(ctx)
+        return found
 
 
 # Plain help: rendering with rich would double the time of `hematovision --help`.
@@ -114,6 +124,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "compare": evaluate.compare,
     "export": train.export,
     "models": classify.models,
+    "config": config_command.config,
     "app": app_command.app,
     "serve": serve.serve,
 }

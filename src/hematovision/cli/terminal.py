@@ -20,7 +20,13 @@ from pathlib import Path
 
 import typer
 
-from hematovision.errors import AnnotationError, DownloadError, HematoVisionError, ImageError
+from hematovision.errors import (
+    AnnotationError,
+    ConfigurationError,
+    DownloadError,
+    HematoVisionError,
+    ImageError,
+)
 from hematovision.paths import shown
 
 __all__ = [
@@ -144,7 +150,8 @@ def reported(*, debug: bool) -> Iterator[None]:
         raise
     except HematoVisionError as error:
         _report(error, debug=debug)
-        raise typer.Exit(FAILED) from error
+        code = USAGE if isinstance(error, ConfigurationError) else FAILED
+        raise typer.Exit(code) from error
     except (KeyboardInterrupt, ImportError) as error:
         if not _is_interrupt(error):
             raise _bug() from error
