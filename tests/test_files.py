@@ -307,6 +307,11 @@ class TestLock:
         assert target.read_text() == "precious"
 
     @posix
+    def test_one_that_cannot_be_checked_counts_as_held(self, tmp_path: Path):
+        os.mkfifo(tmp_path / "a.lock")
+        assert is_held(tmp_path / "a.lock")
+
+    @posix
     def test_a_pipe_is_rejected_at_once(self, tmp_path: Path):
         os.mkfifo(tmp_path / "a.lock")
         with (
