@@ -351,3 +351,12 @@ def test_deep_nesting_is_an_error(tmp_path):
     path.write_text('{"n":' * 100_000)
     with pytest.raises(BundleError, match=r"Cannot read metrics from .*metrics\.json"):
         read_metrics(path)
+
+
+def test_a_lab_whose_name_is_not_utf_8_is_read_as_0_2_wrote_it(tmp_path):
+    labs = ["caf\udce9", "x"]
+    metrics = evaluate([0, 1], np.eye(2), ("a", "b"), accepted=[True, True], labs=labs)
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(metrics.to_json()))
+    assert "\\udce9" in path.read_text()
+    assert set(read_metrics(path).per_lab) == {"caf\\xe9", "x"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -32,6 +33,7 @@ from hematovision.validation import explained
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from pydantic import TypeAdapter
 
 __all__ = [
     "SCORES", "STRICT", "ClassScores", "IntervalDetails", "LabScores", "Metrics", "Predictions",
@@ -379,11 +381,12 @@ def rebuilt(kind: type[T], value: Mapping[str, Any], otherwise: str, written_by:
     match; the message starts with `otherwise` and names the field and the command `written_by`.
     """
     # Imported here: it takes a tenth of a second, and predicting does not need it.
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        text = json.dumps({"schema_version": None, **value})
-        return TypeAdapter(kind).validate_json(text)  # in Python, strict tuples can't be lists
+        # As JSON: from Python's values, strict tuples can't be lists.
+        text = json.dumps(valid_value({"schema_version": None, **value}))
+        found: T = _checker(kind).validate_json(text)  # type: ignore[arg-type]  # it has a hash
     except ValidationError as error:
         # Another version explains all other errors.
         first = min(error.errors(), key=lambda one: one["loc"] != ("schema_version",))
@@ -391,6 +394,15 @@ def rebuilt(kind: type[T], value: Mapping[str, Any], otherwise: str, written_by:
             f"{otherwise} of schema version 1: {explained(first)} Write it again with "
             f"`{written_by}`."
         ) from error
+    return found
+
+
+@lru_cache(maxsize=4)  # kinds of files
+def _checker(kind: type[Any]) -> TypeAdapter[Any]:
+    """Return pydantic's checks of a dataclass, which take 10 ms to prepare."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> Path:
