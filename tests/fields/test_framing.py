@@ -67,6 +67,13 @@ def test_of_two_white_cells_the_nearer_one_is_seen():
     assert centre(found) == pytest.approx((125, 150), abs=2)
 
 
+@pytest.mark.parametrize(
+    ("white", "several"), [((125, 150), False), ((240, 270), True), (None, False)]
+)
+def test_white_cells_outside_the_middle_only_make_an_image_a_field(white, several):
+    assert framed(cell_image(white, REDS[:3])).several is several
+
+
 def test_the_input_is_the_same_at_any_resolution():
     image = cell_image()
     double = np.asarray(Image.fromarray(image).resize((600, 600), Image.Resampling.BICUBIC))
@@ -120,8 +127,10 @@ def test_of_a_large_field_only_the_middle_is_searched():
     assert finder.pixels < 3 * (24 * 36) ** 2  # at the detector's scale it has 18 million
 
 
-def test_identity_is_that_of_the_detector():
-    assert RedCellFramer(FieldFinder(DiscFinder())).identity == DiscFinder.identity
+def test_identity_includes_that_of_the_detector():
+    identity = RedCellFramer(FieldFinder(DiscFinder())).identity
+    assert DiscFinder.identity.items() < identity.items()
+    assert identity["framer"] == 2
 
 
 @pytest.mark.parametrize("kind", ["neutrophil", "lymphocyte", "eosinophil"])

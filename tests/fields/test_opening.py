@@ -21,6 +21,7 @@ from hematovision.model.classifier import Classifier
 from hematovision.model.framing import NOT_FRAMED, Framing
 from hematovision.model.inference import Item, predict_image
 from hematovision.model.self_test import self_test_cell
+from hematovision.model.thresholds import SEVERAL_CELLS
 from hematovision.progress import no_progress
 from hematovision.scale.classify import PackedClassifier
 from hematovision.server.models import Models
@@ -72,6 +73,13 @@ def test_the_note_follows_reasons_for_review(classifier, tmp_path):
     (found,) = classifier.predict(grey)
     assert found.decision == "review"
     assert found.reason == f"low confidence; {NOT_FRAMED}"
+
+
+def test_a_field_without_a_white_cell_in_its_middle_is_sent_for_review(real_data):
+    paths = [real_data / "bccd" / "JPEGImages" / f"BloodImage_0000{i}.jpg" for i in (1, 2, 3)]
+    found = load("white-cells").predict(paths)
+    assert [p.decision for p in found] == ["review"] * 3
+    assert all(SEVERAL_CELLS in p.reason for p in found)
 
 
 def test_a_bundle_without_a_framing_is_opened_without_a_detector():

@@ -7,6 +7,7 @@ import pytest
 
 from hematovision.errors import ModelError
 from hematovision.model.thresholds import (
+    SEVERAL_CELLS,
     Thresholds,
     accepts,
     decide,
@@ -98,6 +99,12 @@ def test_a_field_is_sent_to_review(field, expected):
     scores = None if field is None else np.array([field])
     accepted = accepts(np.array([[0.95, 0.05]]), np.array([1.0]), thresholds, scores)
     assert accepted[0] == (expected[0] == "accepted")
+
+
+def test_an_image_of_several_cells_is_sent_to_review_whatever_its_scores():
+    limits = Thresholds(0.8, 2.0)
+    assert decide(0.99, 1.0, limits, several=True) == ("review", SEVERAL_CELLS)
+    assert decide(0.99, 1.0, limits, several=False) == ("accepted", "")
 
 
 def test_the_reasons_are_in_one_order():

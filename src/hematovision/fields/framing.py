@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from hematovision import images
-from hematovision.fields.finding import FieldContext, FieldFinder, Found
+from hematovision.fields.finding import FieldContext, FieldFinder
 from hematovision.fields.rows import CELL_CLASSES
 from hematovision.images.stain import Stain, recoloured, redyed
 from hematovision.model.detector import Detector
@@ -25,6 +25,9 @@ __all__ = ["PBC", "RedCellFramer", "blurred", "cut_out", "square", "stained"]
 PBC = Framing(360 / 83)
 """The framing of classifiers that state none: that of PBC, whose images are 360 pixels wide with
 red cells of 83 pixels, and on which `pbc8` was trained. Colours are as recorded."""
+
+_VERSION = 2.0
+"""Raised when the same image and detector yield another crop or flag."""
 
 _NEAR = 0.8
 """A white cell this near to the middle of a single-cell image, in diameters of a red cell, is the
@@ -42,7 +45,8 @@ class RedCellFramer:
     """Frames single-cell images by the red cells in them: a `Framer`.
 
     The crop is centred on the white cell nearest to the middle of the image, or on the middle if
-    there is none within 0.8 diameters of a red cell.
+    there is none within 0.8 diameters of a red cell. If there are white cells elsewhere only, the
+    image is a whole field, and is sent for review (`Framed.several`).
 
     Parameters
     ----------
@@ -66,8 +70,8 @@ class RedCellFramer:
 
     @property
     def identity(self) -> Mapping[str, str | float]:
-        """Everything the results depend on: the detector."""
-        return self._finder.finder.identity
+        """Everything the results depend on: the detector, and the version of this class."""
+        return {**self._finder.finder.identity, "framer": _VERSION}
 
     def frame(self, pixels: NDArray[np.uint8], framing: Framing, size: int, name: str) -> Framed:
         """Cut out and recolour the cell in the middle of an image; see `Framer`.
@@ -79,8 +83,11 @@ class RedCellFramer:
         if not found.context.scale.known:
             whole = blurred(images.fit(pixels, size), framing)
             return Framed(whole, (0.0, 0.0, width, height), NOT_FRAMED)
-        box = _central(found, width, height)
-        return cut_out(pixels, box, found.context, framing, size)
+        whites = found.boxes[found.labels == CELL_CLASSES.index("WBC")]
+        box = _central(whites, found.context.scale.diameter, width, height)
+        middle = np.array((0, 0, width, height), np.float32) if box is None else box
+        framed = cut_out(pixels, middle, found.context, framing, size)
+        return framed._replace(several=box is None and len(whites) > 0)
 
 
 def cut_out(
@@ -152,10 +159,11 @@ def _place(box: NDArray[np.float32], side: float) -> tuple[int, int, int, int]:
     return left, top, left + length, top + length
 
 
-def _central(found: Found, width: int, height: int) -> NDArray[np.float32]:
-    """Return the box of the white cell in the middle of an image; without one, the whole image."""
-    whites = found.boxes[found.labels == CELL_CLASSES.index("WBC")]
+def _central(
+    whites: NDArray[np.float32], diameter: float, width: int, height: int
+) -> NDArray[np.float32] | None:
+    """Return which of the boxes, shape (N, 4), is in the middle of an image; None if none is."""
     away = np.hypot(*((whites[:, :2] + whites[:, 2:] - (width, height)) / 2).T)
-    if not len(whites) or away.min() > _NEAR * found.context.scale.diameter:
-        return np.array((0, 0, width, height), np.float32)
+    if not len(whites) or away.min() > _NEAR * diameter:
+        return None
     return np.asarray(whites[away.argmin()])

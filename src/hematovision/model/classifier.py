@@ -440,7 +440,7 @@ class Classifier:
             attention = None
         numbers = (float(score[0]) for score in scores)
         found = dict(zip(self._scores, numbers, strict=True))
-        return self._prediction(name, one[0], found, framed.note), attention
+        return self._prediction(name, one[0], found, framed), attention
 
     def unreadable(self, name: str, reason: str) -> Prediction:
         """Return the row of an image that could not be read."""
@@ -537,12 +537,14 @@ class Classifier:
         path: str,
         probabilities: NDArray[np.float32],
         scores: Mapping[str, float],
-        note: str,
+        framed: Framed,
     ) -> Prediction:
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         novelty = scores.get("novelty")
-        decision, reason = decide(confidence, novelty, self.thresholds, scores.get("field"))
+        decision, reason = decide(
+            confidence, novelty, self.thresholds, scores.get("field"), several=framed.several
+        )
         return Prediction(
             path=path,
             classes=self.classes,
@@ -551,7 +553,7 @@ class Classifier:
             confidence=confidence,
             novelty=novelty,
             decision=decision,
-            reason="; ".join(filter(None, (reason, note))),
+            reason="; ".join(filter(None, (reason, framed.note))),
             field_score=scores.get("field"),
         )
 

@@ -93,6 +93,7 @@ class Framed(NamedTuple):
     # what it shows, (x_min, y_min, x_max, y_max) in pixels of the image; may reach beyond it
     box: tuple[float, float, float, float]
     note: str = ""  # what limits the use of the prediction, for its reason
+    several: bool = False  # whether the image shows several cells, and none in its middle
 
 
 class Framer(Protocol):

@@ -62,18 +62,24 @@ class Decision(NamedTuple):
 
 
 def decide(
-    confidence: float, novelty: float | None, thresholds: Thresholds, field: float | None = None
+    confidence: float,
+    novelty: float | None,
+    thresholds: Thresholds,
+    field: float | None = None,
+    *,
+    several: bool = False,
 ) -> Decision:
     """Decide whether a prediction is accepted or needs review.
 
     `confidence` is the largest probability; `novelty` and `field` are None without a novelty score
-    or a field score. Returns ``("accepted", "")`` or ``("review", reason)``; several reasons are
-    joined by ``"; "``. NaN is never accepted.
+    or a field score; `several` states that the image shows several cells. Returns
+    ``("accepted", "")`` or ``("review", reason)``; several reasons are joined by ``"; "``. NaN is
+    never accepted.
     """
     passes = {
         LOW_CONFIDENCE: confidence >= thresholds.min_confidence,
         UNLIKE_TRAINING: novelty is None or novelty <= thresholds.max_novelty,
-        SEVERAL_CELLS: field is None or field <= thresholds.max_field,
+        SEVERAL_CELLS: not several and (field is None or field <= thresholds.max_field),
     }
     reason = "; ".join(text for text, passed in passes.items() if not passed)
     return Decision("review", reason) if reason else Decision("accepted", "")
