@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "requirements" / "core.txt"
 MAX_WHEEL_BYTES = 33 * 2**20
+MAX_SDIST_BYTES = 36 * 2**20
+MAX_TEST_DATA_BYTES = 2**20
 
 pytestmark = pytest.mark.install
 
@@ -23,6 +28,13 @@ from hematovision import Classifier
 prediction = Classifier.load("rbc-wbc-platelets").predict(sys.argv[1])[0]
 heavy = [n for n in ("tensorflow", "keras", "onnx", "pandas", "matplotlib") if n in sys.modules]
 print(json.dumps([prediction.label, prediction.decision, prediction.error, heavy]))
+"""
+
+TYPED = """
+from hematovision import Classifier
+
+def labels(paths: list[str]) -> list[str]:
+    return [one.label or "refused" for one in Classifier.load("pbc8").predict(paths)]
 """
 
 
@@ -42,11 +54,22 @@ def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built with the pinned tools of this environment."""
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel built from it, with pinned tools."""
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
-    (found,) = folder.glob("*.whl")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    (found,) = dist.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def sdist(dist: Path) -> Path:
+    (found,) = dist.glob("*.tar.gz")
     return found
 
 
@@ -100,6 +123,52 @@ def test_the_wheel_is_small_and_holds_the_models_and_their_licence(wheel: Path):
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert "hematovision/py.typed" in names
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
+        "hematovision"
+    }
+
+
+def test_the_wheel_of_the_repository_is_the_wheel_of_the_sdist(wheel: Path, tmp_path: Path):
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT)
+    (direct,) = tmp_path.glob("*.whl")
+    contents = [
+        {entry.filename: entry.CRC for entry in zipfile.ZipFile(path).infolist()}
+        for path in (direct, wheel)
+    ]
+    assert contents[0] == contents[1]
+
+
+def test_the_sdist_holds_what_its_tests_need_and_nothing_large_but_the_models(sdist: Path):
+    assert sdist.stat().st_size < MAX_SDIST_BYTES
+    with tarfile.open(sdist) as archive:
+        sizes = {file.name.partition("/")[2]: file.size for file in archive if file.isfile()}
+    for name in ("LICENSE", "NOTICE", "Makefile", "requirements/dev.txt", "tests/conftest.py"):
+        assert name in sizes
+    assert sum(size for name, size in sizes.items() if "/data/" in name) < MAX_TEST_DATA_BYTES
+    models = "src/hematovision/models/"
+    large = {name for name, size in sizes.items() if size > 2**21 and not name.startswith(models)}
+    assert large == set()
+    assert not {name for name in sizes if name.startswith((".git/", ".venv", "runs/", "site/"))}
+
+
+def test_the_metadata_passes_and_its_links_lead_somewhere(dist: Path, wheel: Path):
+    run(sys.executable, "-m", "twine", "check", "--strict", *dist.iterdir())
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(archive.read(name).decode())
+    assert metadata["Author"] == metadata["Maintainer"] == "The HematoVision developers"
+    assert len(metadata.get_all("Project-URL")) == 5
+    links = re.findall(r"\]\(([^)]+)\)", metadata.get_payload())
+    relative = [link for link in links if not link.startswith(("https://", "#"))]
+    assert len(links) > 20
+    assert relative == []
+    places = {
+        link.partition("/v")[2].partition("/")[2].partition("#")[0]
+        for link in links
+        if f"/v{metadata['Version']}/" in link
+    }
+    assert "docs/images/report.png" in places
+    assert [place for place in places if not (ROOT / place).exists()] == []
 
 
 def test_the_core_alone_classifies_without_tensorflow(installed: Path, cell: Path, tmp_path: Path):
@@ -113,6 +182,25 @@ def test_the_command_line_classifies_too(installed: Path, cell: Path, tmp_path: 
     table = tmp_path / "predictions.csv"
     run(installed / "hematovision", "classify", cell, "--out", table, cwd=tmp_path)
     assert table.read_text(encoding="utf-8").splitlines()[1].startswith(f"{cell},WBC,")
+
+
+def check_types(script: str, installed: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check a script as a user of the installed package does, with this environment's mypy."""
+    path = folder / "script.py"
+    path.write_text(script, encoding="utf-8")
+    where = ["--python-executable", installed / "python", "--cache-dir", folder / "cache"]
+    mypy = [sys.executable, "-m", "mypy", "--strict", *where, path]
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(mypy, capture_output=True, text=True, cwd=folder, env=outside)
+
+
+def test_a_strict_type_checker_reads_the_types_of_the_package(installed: Path, tmp_path: Path):
+    done = check_types(TYPED, installed, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wrong = TYPED.replace("one.label", "one.confidence")
+    done = check_types(wrong, installed, tmp_path)
+    assert done.returncode == 1
+    assert "List comprehension has incompatible type" in done.stdout
 
 
 def test_a_command_that_needs_more_names_an_installation_that_works(
