@@ -66,7 +66,7 @@ serve: $(VENV)/ready-serve ## the HTTP server on port 8000
 
 ##@ Work on it
 .PHONY: test
-test: static ## all that check does, then the tests, with coverage
+test: style ## style, layers, spelling, then types and all other tests, with coverage
 	$(PYTEST) -m "not slow and not install" $(COV) --durations=20
 
 .PHONY: test-install
@@ -89,15 +89,15 @@ docs: $(VENV)/ready-docs ## build the documentation site into site/; warnings an
 	$(PY) -m website
 
 .PHONY: check
-check: static docs ## style, types, layers, spelling, workflows, the project's own rules, the site
+check: style docs ## style, types, layers, spelling, workflows, the project's own rules, the site
+	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_house.py tests/test_project.py
 
-# Checks without a test run; `test` runs those two files with all other tests.
-.PHONY: static
-static: $(VENV)/ready-dev
+# Quick checks. mypy takes a minute in one process; `test` runs it next to the other tests.
+.PHONY: style
+style: $(VENV)/ready-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 

@@ -1,6 +1,8 @@
-"""The program in a process of its own that trains as quickly as the tests do."""
+"""Processes of their own that train as quickly as the tests do."""
 
+import os
 import sys
+from pathlib import Path
 
 _PROGRAM = """
 from hematovision.cli import main
@@ -11,3 +13,9 @@ main()
 """
 
 QUICK_PROGRAM = (sys.executable, "-c", _PROGRAM)
+
+
+def quick_path() -> str:
+    """`PYTHONPATH` for processes that start others: `quick_site` before what it is now."""
+    paths = [str(Path(__file__).with_name("quick_site")), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(filter(None, paths))

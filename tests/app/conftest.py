@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("streamlit", reason="the app needs the extra 'app'")
 
 from app_process import app_command, free_port, wait_for
+from quick_program import quick_path
 
 
 @pytest.fixture
@@ -31,7 +32,11 @@ def server(server_home: Path) -> Iterator[str]:
     """The address of a running app, shared by the tests of a module."""
     port = free_port()
     log = server_home.parent / "server.log"
-    environment = {**os.environ, "HEMATOVISION_HOME": str(server_home)}
+    environment = {
+        **os.environ,
+        "HEMATOVISION_HOME": str(server_home),
+        "PYTHONPATH": quick_path(),
+    }
     environment.pop("HEMATOVISION_DATABASE_URL", None)
     with log.open("w") as stream:
         process = subprocess.Popen(

@@ -32,6 +32,7 @@ from hematovision.retraining.run import (
     work_folder,
 )
 from hematovision.retraining.worker import _overlap_note, compare_models
+from quick_program import quick_path
 
 MODEL = "rbc-wbc-platelets"
 
@@ -40,6 +41,7 @@ MODEL = "rbc-wbc-platelets"
 def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEMATOVISION_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PYTHONPATH", quick_path())
         yield
 
 
