@@ -223,6 +223,14 @@ def test_default_folders_follow_the_variables_of_xdg(on_platform, monkeypatch, t
         assert found() == tmp_path / variable / "hematovision"
 
 
+def test_with_the_variables_of_xdg_a_home_folder_is_not_needed(on_platform, monkeypatch, tmp_path):
+    on_platform("linux")
+    monkeypatch.setattr(Path, "home", lambda: pytest.fail("no home"))
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert paths.cache_folder() == tmp_path / "hematovision"
+
+
 def test_records_of_version_02_are_found_on_macos_although_xdg_is_set(
     on_platform, monkeypatch, tmp_path
 ):

@@ -234,5 +234,7 @@ def _folder(variable: str, kind: str, library: str) -> Path:
 
     folders = platformdirs.PlatformDirs("hematovision", appauthor=False, opinion=False)
     found: Path = getattr(folders, kind)
-    old = Path.home() / "Library" / library / "hematovision"
-    return old if sys.platform == "darwin" and old.is_dir() and not found.exists() else found
+    if sys.platform == "darwin" and not found.exists():
+        old = Path.home() / "Library" / library / "hematovision"
+        return old if old.is_dir() else found
+    return found
