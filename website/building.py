@@ -132,7 +132,7 @@ def navigation(nav: list[Any], pages: Mapping[str, str]) -> list[Any]:
 
 def _label(title: str) -> str:
     """Shorten the title of a page for the navigation."""
-    return title.removeprefix("hematovision ")
+    return title.removeprefix("hematovision ").replace("`", "")
 
 
 def build(root: Path, site: Path) -> int:
@@ -165,8 +165,10 @@ def build(root: Path, site: Path) -> int:
     pages = {name: _title(text) for name, text in files.items() if name.endswith(".md")}
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     config["nav"] = navigation(config["nav"], pages)
-    if address := repository_address(root):
-        config["repo_url"] = address
+    if address := repository_address(
+        root
+    ):  # as `repo_url` the theme would ask GitHub for its stars
+        config["copyright"] += f' <a href="{address}">Source code</a>'
     config["plugins"][1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(root / "src")]
     (work / "mkdocs.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     _run_zensical(work)

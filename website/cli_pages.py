@@ -56,7 +56,7 @@ def cli_pages() -> dict[str, str]:
     """
     (_, root, context), *rest = commands()
     rows = [
-        f"| [`{NAME} {words}`]({_file(words)}) | {_paragraphs(command.help)[0].strip()} |"
+        f"| [`{words}`]({_file(words)}) | {_paragraphs(command.help)[0].strip()} |"
         for words, command, _ in rest
     ]
     index = ["# Command line", "", *_paragraphs(root.help), *_columns("command", "what it does")]

@@ -21,6 +21,7 @@ __all__ = [
 _LINK = re.compile(r"(\]\()([^()\s]+)(?=\))")
 _SPAN = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
 _FENCE = re.compile(r"^(```|~~~)")
+_ITEM = re.compile(r"([-*+]|\d+\.) ")
 
 
 GENERATED = ("docs/api/", "docs/cli/", "docs/models/", "docs/recipes/")
@@ -124,7 +125,21 @@ def rewritten(text: str, source: str, page: str, pages: Mapping[str, str], root:
         spans = [match.span() for match in _SPAN.finditer(line)]
         return _LINK.sub(lambda match: one(match, spans), line)
 
-    return "".join(line if code else prose(line) for code, line in split_code(text))
+    return "".join(line if code else prose(line) for code, line in split_code(_spaced(text)))
+
+
+def _spaced(text: str) -> str:
+    """Put an empty line between a paragraph and a list, which Python-Markdown needs."""
+    spaced, in_list, after_text = [], False, False
+    for code, line in split_code(text):
+        item = not code and bool(_ITEM.match(line))
+        if item and after_text and not in_list:
+            spaced.append("\n")
+        if not code:
+            in_list = item or (in_list and (line.startswith(" ") or not line.strip()))
+        after_text = not code and bool(line.strip()) and not line.startswith("#")
+        spaced.append(line)
+    return "".join(spaced)
 
 
 def _moved(link: str, source: str, page: str, pages: Mapping[str, str], root: Path) -> str:

@@ -14,14 +14,6 @@ from website.sources import page_sources, rewritten
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole site: building it raises an error for a warning or a broken link."""
-    folder = tmp_path_factory.mktemp("site")
-    assert build(ROOT, folder) > 60
-    return folder
-
-
 def page(site: Path, name: str) -> str:
     return (site / name / "index.html").read_text(encoding="utf-8")
 

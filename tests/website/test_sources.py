@@ -84,3 +84,8 @@ def test_code_is_fenced_or_indented_after_a_gap():
     )
     found = [line.strip() for code, line in split_code(page) if code and line.strip()]
     assert found == ["command", "code", "code", "```sh", "x", "```"]
+
+
+def test_a_list_right_after_a_paragraph_stays_a_list(root: Path):
+    text = "Added\n- one\n  more\n- two\n\n1. three\n\n    - code\n"
+    assert moved(root, text, "CHANGELOG.md") == text.replace("Added\n", "Added\n\n")
