@@ -50,7 +50,7 @@ def collect(root: Path) -> dict[str, str | bytes | Path]:
     }
     files |= {f"assets/{path.name}": path for path in sorted(ASSETS.iterdir())}
     for source, page in pages.items():
-        if source != "README.md" and (root / source).is_file():
+        if source.endswith(".md") and source != "README.md":
             text = (root / source).read_text(encoding="utf-8")
             files[page] = rewritten(text, source, page, pages, root)
     files |= {**cli_pages(), **api_pages(root), **model_pages(root)}

@@ -43,9 +43,9 @@ def page_sources(root: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Path in the repository to path in the site, both with ``/``: all of ``docs/``, the files
-        in the root, and the README of each recipe. The home page takes the place of the README,
-        and a generated index that of the folder of decisions.
+        Path in the repository to path in the site, both with ``/``: all of ``docs/`` with its
+        notebooks, the files in the root, and the README of each recipe. The home page takes the
+        place of the README, and a generated index that of the folder of decisions.
     """
     docs = (path.relative_to(root) for path in sorted((root / "docs").rglob("*.md")))
     pages = {path.as_posix(): path.relative_to("docs").as_posix() for path in docs}
@@ -53,6 +53,8 @@ def page_sources(root: Path) -> dict[str, str]:
         pages[path.name] = f"project/{path.stem.lower().replace('_', '-')}.md"
     for path in sorted(root.glob("recipes/*/README.md")):
         pages[path.relative_to(root).as_posix()] = f"recipes/{path.parent.name}.md"
+    for path in sorted((root / "docs" / "notebooks").glob("*.ipynb")):
+        pages[path.relative_to(root).as_posix()] = f"notebooks/{path.stem}.md"
     return {**pages, "README.md": "index.md", "docs/decisions": "decisions/index.md"}
 
 
