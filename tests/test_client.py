@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from colour_squares import COLOUR_MODEL
 from hematovision import images
@@ -65,7 +66,18 @@ def test_predictions_are_those_of_the_library(client, cells, tmp_path):
             assert one.novelty == pytest.approx(other.novelty, abs=1e-6)
     assert found[18].error == wanted[18].error
     assert "No such file" in found[19].error
-    assert "not a file" in found[20].error
+    assert found[20].path == str(cut), "the folder has this file alone"
+
+
+def test_arrays_and_pillow_images_are_sent_without_loss(client, cells):
+    pixels = images.read(cells[0])
+    by_array, by_image = client.classify([pixels, Image.fromarray(pixels)])
+    assert (by_array.path, by_image.path) == ("image 0", "image 1")
+    assert by_array.probabilities == by_image.probabilities
+    (expected,) = client.classify(cells[0])
+    assert by_array.probabilities == expected.probabilities
+    with pytest.raises(TypeError, match="Multiply by 255"):
+        client.classify(pixels / 255)
 
 
 def test_a_single_path_or_its_bytes_are_accepted(client, cells):

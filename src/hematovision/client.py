@@ -1,12 +1,4 @@
-"""A Python client for the HTTP server; needs only the core dependencies.
-
->>> from hematovision.client import Client
->>> client = Client("http://127.0.0.1:8000")  # doctest: +SKIP
->>> for prediction in client.classify(["a.jpg", "b.jpg"]):  # doctest: +SKIP
-...     print(prediction.path, prediction.label, prediction.decision)
->>> for found in client.analyze(["field.jpg"]):  # doctest: +SKIP
-...     print(found.field.rbc, [cell.subtype for cell in found.cells if cell.label == "WBC"])
-"""
+"""A Python client for the HTTP server; needs only the core dependencies."""
 
 from __future__ import annotations
 
@@ -15,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.message import Message
 from http.client import HTTPException
@@ -23,14 +15,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import numpy as np
+
 from hematovision.errors import ImageError, RequestError, UnreadableFileError
+from hematovision.fields.analysis import FieldAnalyses, FieldAnalysis
 from hematovision.fields.edges import EdgeRule
 from hematovision.fields.rows import CellRow, FieldRow
+from hematovision.images import encode_png
 from hematovision.model.inference import Item
+from hematovision.model.inputs import ImageInputs, items
 from hematovision.model.prediction import Prediction
+from hematovision.model.predictions import Predictions
 from hematovision.plurals import counted
 
-__all__ = ["KINDS", "Client", "FieldResult", "ServedModel"]
+__all__ = ["KINDS", "Client", "ServedModel"]
 
 KINDS: Mapping[int, str] = {
     400: "malformed",
@@ -69,6 +67,15 @@ class ServedModel:
         Whether the model can return explanation maps.
     task : str
         ``"classification"``, or ``"detection"`` for `Client.analyze`.
+
+    Examples
+    --------
+    Here `url` is the address of a server.
+
+    >>> import hematovision
+    >>> model = hematovision.Client(url).models()[0]
+    >>> model.name, model.classes, model.task
+    ('rbc-wbc-platelets', ('RBC', 'WBC', 'Platelets'), 'classification')
     """
 
     name: str
@@ -76,22 +83,6 @@ class ServedModel:
     classes: tuple[str, ...]
     explains: bool
     task: str = "classification"
-
-
-@dataclass(frozen=True)
-class FieldResult:
-    """The analysis of one field.
-
-    Parameters
-    ----------
-    field : FieldRow
-        Size, scale, counts and quality; ``error`` if the file could not be read.
-    cells : tuple of CellRow
-        The cells, with boxes in pixels of the image as displayed.
-    """
-
-    field: FieldRow
-    cells: tuple[CellRow, ...] = ()
 
 
 class Client:
@@ -113,6 +104,19 @@ class Client:
     ------
     ValueError
         If `url` is not an HTTP address, or the key is not valid in a header.
+
+    Examples
+    --------
+    Here `url` is the address of a server, such as ``"http://127.0.0.1:8000"``.
+
+    >>> import hematovision
+    >>> client = hematovision.Client(url)
+    >>> client.ready()
+    True
+    >>> client.classify(["cell.png", "cells/Test/RBC/cell0.png"]).labels
+    ('WBC', 'RBC')
+    >>> client.analyze("field.png").counts
+    {'RBC': 35, 'WBC': 1, 'Platelets': 3}
     """
 
     def __init__(
@@ -126,6 +130,9 @@ class Client:
         self.retries = retries
         self._headers = {} if api_key is None else {"Authorization": _bearer(api_key)}
         self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"
 
     def ready(self) -> bool:
         """Return whether the server is reachable and accepts requests."""
@@ -145,22 +152,20 @@ class Client:
         """
         return [_served_model(one) for one in _objects(self._request("/v1/models"), "models")]
 
-    def classify(
-        self, images: str | Path | bytes | Iterable[str | Path | bytes], model: str | None = None
-    ) -> list[Prediction]:
+    def classify(self, images: ImageInputs, model: str | None = None) -> Predictions:
         """Classify images on the server; the results are those of `Classifier.predict`.
 
         Parameters
         ----------
-        images : path, bytes, or iterable of them
-            Image files, or their contents. An unreadable file gets the decision ``"refused"``;
+        images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
+            As of `Classifier.predict`. An unreadable file gets the decision ``"refused"``;
             the rest are processed normally. File names are not sent.
         model : str, optional
             One of `models`; by default the first.
 
         Returns
         -------
-        list of Prediction
+        Predictions
             In the order of `images`; ``path`` is the path as given, or ``"image 0"`` for bytes.
 
         Raises
@@ -168,24 +173,24 @@ class Client:
         RequestError
             If a request fails: see `KINDS`.
         """
-        given = [images] if isinstance(images, str | Path | bytes) else images
-        return [one for batch in _batches(given) for one in self._classify(batch, model)]
+        found = [one for batch in _batches(images) for one in self._classify(batch, model)]
+        return Predictions(found, found[0].classes if found else self._classes(model))
 
     def analyze(
         self,
-        images: str | Path | bytes | Iterable[str | Path | bytes],
+        images: ImageInputs,
         model: str | None = None,
         *,
         edges: EdgeRule = "two",
         rbc_diameter: float | None = None,
         um_per_px: float | None = None,
-    ) -> list[FieldResult]:
+    ) -> FieldAnalyses:
         """Find, classify and count the cells of fields on the server.
 
         Parameters
         ----------
-        images : path, bytes, or iterable of them
-            Image files, or their contents. An unreadable file has a `FieldRow` with an ``error``;
+        images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
+            As of `Classifier.predict`. An unreadable file has a `FieldRow` with an ``error``;
             the rest are processed normally. File names are not sent.
         model : str, optional
             A detector of `models`; by default the first.
@@ -196,7 +201,7 @@ class Client:
 
         Returns
         -------
-        list of FieldResult
+        FieldAnalyses
             In the order of `images`; ``image`` is the path as given, or ``"image 0"`` for bytes.
 
         Raises
@@ -207,21 +212,20 @@ class Client:
         options = {"model": model, "rbc_diameter": rbc_diameter, "um_per_px": um_per_px}
         query = {"lenient": "true", "edges": edges}
         query |= {name: str(value) for name, value in options.items() if value is not None}
-        given = [images] if isinstance(images, str | Path | bytes) else images
-        batches = _batches(given, _FIELDS)
-        return [one for batch in batches for one in self._analyze(batch, query)]
+        batches = _batches(images, _FIELDS)
+        return FieldAnalyses(one for batch in batches for one in self._analyze(batch, query))
 
-    def _analyze(self, batch: list[Item], query: Mapping[str, str]) -> list[FieldResult]:
+    def _analyze(self, batch: list[Item], query: Mapping[str, str]) -> list[FieldAnalysis]:
         sent = [one.source for one in batch if isinstance(one.source, bytes)]
         found = iter(self._fields(sent, query) if sent else ())
         return [
-            FieldResult(FieldRow.unreadable(name, source.reason))
+            FieldAnalysis(FieldRow.unreadable(name, source.reason))
             if isinstance(source, ImageError)
             else _renamed(next(found), name)
             for name, source in batch
         ]
 
-    def _fields(self, contents: list[bytes], query: Mapping[str, str]) -> list[FieldResult]:
+    def _fields(self, contents: list[bytes], query: Mapping[str, str]) -> list[FieldAnalysis]:
         body, kind = _form(contents)
         response = self._request(f"/v1/analyze?{urlencode(query)}", body, kind)
         try:
@@ -234,7 +238,7 @@ class Client:
         by_image: dict[str, list[CellRow]] = {row.image: [] for row in fields}
         for cell in cells:
             by_image.setdefault(cell.image, []).append(cell)
-        return [FieldResult(row, tuple(by_image[row.image])) for row in fields]
+        return [FieldAnalysis(row, tuple(by_image[row.image])) for row in fields]
 
     def _classify(self, batch: list[Item], model: str | None) -> list[Prediction]:
         sent = [one.source for one in batch if isinstance(one.source, bytes)]
@@ -309,12 +313,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow no redirect: the response becomes an `HTTPError`."""
 
 
-def _batches(images: Iterable[str | Path | bytes], most: int = _BATCH) -> Iterator[list[Item]]:
+def _batches(images: ImageInputs, most: int = _BATCH) -> Iterator[list[Item]]:
     """Read images lazily, and group them by request."""
     batch: list[Item] = []
     size = 0
-    for i, image in enumerate(images):
-        item = _read(image, i)
+    for item in map(_read, items(images)):
         length = len(item.source) if isinstance(item.source, bytes) else 0
         if batch and (len(batch) == most or size + length > _BATCH_BYTES):
             yield batch
@@ -325,15 +328,19 @@ def _batches(images: Iterable[str | Path | bytes], most: int = _BATCH) -> Iterat
         yield batch
 
 
-def _renamed(found: FieldResult, name: str) -> FieldResult:
+def _renamed(found: FieldAnalysis, name: str) -> FieldAnalysis:
     cells = tuple(replace(cell, image=name) for cell in found.cells)
-    return FieldResult(replace(found.field, image=name), cells)
+    return FieldAnalysis(replace(found.field, image=name), cells)
 
 
-def _read(image: str | Path | bytes, number: int) -> Item:
-    if isinstance(image, bytes):
-        return Item(f"image {number}", image)
-    path, name = Path(image), str(image)
+def _read(item: Item) -> Item:
+    """Read a file, or encode an array as PNG."""
+    name, source = item
+    if isinstance(source, np.ndarray):
+        return Item(name, encode_png(source))
+    if not isinstance(source, str | Path):
+        return item
+    path = Path(source)
     try:
         if path.exists() and not path.is_file():
             return Item(name, ImageError(name, "it is not a file. Give the path of an image file."))

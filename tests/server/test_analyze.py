@@ -8,8 +8,9 @@ import pytest
 
 from colour_squares import COLOUR_MODEL
 from hematovision import images
-from hematovision.client import Client, FieldResult
+from hematovision.client import Client
 from hematovision.errors import ModelError, RequestError
+from hematovision.fields.analysis import FieldAnalysis
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.rows import CELL_SCHEMA, FIELD_SCHEMA, split
 from hematovision.model.self_test import SelfTest
@@ -166,5 +167,5 @@ class TestClient:
 
     def test_nothing_is_sent_without_a_readable_file(self, remote, tmp_path: Path):
         (found,) = remote.analyze(tmp_path / "gone.png")
-        assert isinstance(found, FieldResult)
+        assert isinstance(found, FieldAnalysis)
         assert found.field.error
