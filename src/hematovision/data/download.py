@@ -62,6 +62,15 @@ class Downloaded:
         (the first download of a dataset without a published hash).
     fetched : bool
         Whether anything was downloaded.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> found = hematovision.download("cbc", "downloads", address=mirror)
+    >>> found
+    Downloaded('cbc', 'downloads/cbc')
+    >>> found.verified_against, found.public_set.licence
+    ('nothing', 'MIT')
     """
 
     public_set: PublicSet
@@ -69,6 +78,9 @@ class Downloaded:
     sha256: str | None
     verified_against: str
     fetched: bool
+
+    def __repr__(self) -> str:
+        return f"Downloaded({self.public_set.name!r}, {self.folder.as_posix()!r})"
 
     @property
     def next_command(self) -> str:
@@ -89,7 +101,7 @@ class _Record:
 
 def download(
     name: str,
-    dest: Path,
+    dest: str | Path,
     *,
     progress: Progress = no_progress,
     address: str | None = None,
@@ -103,7 +115,7 @@ def download(
     ----------
     name : str
         A key of `SETS`.
-    dest : Path
+    dest : str or Path
         Output folder, which may be shared by several datasets.
     progress : Progress, optional
         Receives bytes, then files unpacked.
@@ -117,8 +129,20 @@ def download(
         moved aside), or can't be unpacked safely.
     OutputError
         If `dest` can't be written.
+
+    Examples
+    --------
+    Here `mirror` is the address of a copy of the archive.
+
+    >>> import hematovision
+    >>> found = hematovision.download("cbc", "public", address=mirror)
+    >>> found.folder.as_posix(), found.fetched
+    ('public/cbc', True)
+    >>> hematovision.download("cbc", "public").fetched
+    False
     """
     wanted = get_set(name)
+    dest = Path(dest)
     ensure_folder(dest)
     if wanted.kaggle:
         return _from_kaggle(wanted, dest)

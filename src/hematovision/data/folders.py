@@ -67,10 +67,10 @@ def find_split(spelling: str) -> Split | None:
 
 
 def read_dataset(
-    root: Path,
+    root: str | Path,
     taxonomy: Taxonomy | str | None = None,
     *,
-    splits: Path | None = None,
+    splits: str | Path | None = None,
     progress: Progress = no_progress,
     on_unlistable: OnUnlistable | None = None,
 ) -> Dataset:
@@ -78,13 +78,13 @@ def read_dataset(
 
     Parameters
     ----------
-    root : Path
+    root : str or Path
         The folder; the module's docstring describes the layouts.
     taxonomy : Taxonomy or str, optional
         The classes: a taxonomy, its name, or ``"folders"`` to keep the folder names. By default the
         folder names, unless they are all spellings of RBC, WBC and Platelets or the eight of PBC;
         see `choose_classes`. A class may have no images.
-    splits : Path, optional
+    splits : str or Path, optional
         A ``split.csv`` to use instead of the dataset's own, such as that of a run folder.
     progress : Progress
         Receives a note on the choice of classes.
@@ -110,8 +110,14 @@ def read_dataset(
         If a folder is not a class of the requested taxonomy, or only one class would be left.
     AnnotationError
         If ``cells.csv`` or ``split.csv`` can't be read.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.read_dataset("cells")
+    Dataset('cells', 30 images: 10 RBC, 10 WBC, 10 Platelets; train, valid, test)
     """
-    base = _unwrap(_existing(root))
+    base = _unwrap(_existing(Path(root)))
     found = sorted(_find(base, on_unlistable or _fail), key=lambda image: image.relative)
     if not found:
         raise DatasetError(
@@ -124,7 +130,7 @@ def read_dataset(
     taxonomy = choice.taxonomy
     labels = {spelling: taxonomy.resolve(spelling) for spelling in spellings}
     cells = _cells(base)
-    listed = _splits(splits or base / SPLIT_FILE)
+    listed = _splits(Path(splits or base / SPLIT_FILE))
     samples = []
     for image in found:
         sample = _sample(base, image, labels[image.spelling], cells.get(image.relative))

@@ -89,6 +89,13 @@ class ImportReport:
         replaced by boxes.
     options : mapping
         The arguments of the import: split, groups, annotations, seed...
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> report = hematovision.import_dataset("annotated", "crops-again", split="none")
+    >>> report.fields, report.total == sum(report.by_class.values())
+    (2, True)
     """
 
     dest: Path
@@ -103,6 +110,10 @@ class ImportReport:
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     options: Mapping[str, object]
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{n:,} {label}" for label, n in self.by_class.items())
+        return f"ImportReport({str(self.dest)!r}, {counted(self.total, 'image')}: {found})"
 
     @property
     def total(self) -> int:
@@ -156,11 +167,11 @@ def _plain(value: object) -> object:
 
 
 def import_dataset(
-    source: Path,
-    dest: Path,
+    source: str | Path,
+    dest: str | Path,
     *,
     format: str | None = None,  # noqa: A002  # the word of the command line
-    annotations: Path | None = None,
+    annotations: str | Path | None = None,
     names: Sequence[str] | None = None,
     split: str | None = None,
     groups: str | None = None,
@@ -177,13 +188,13 @@ def import_dataset(
 
     Parameters
     ----------
-    source : Path
+    source : str or Path
         The folder to import; `hematovision.data.formats` describes the layouts.
-    dest : Path
+    dest : str or Path
         A folder that does not exist, or is empty.
     format : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio", "folders"}, optional
         Format of `source`; detected by default.
-    annotations : Path, optional
+    annotations : str or Path, optional
         Folder or file (csv, coco, labelstudio: one file) with the boxes, if outside `source`.
     names : sequence of str, optional
         The names of classes 0, 1, 2, ... (yolo).
@@ -215,8 +226,18 @@ def import_dataset(
         class, or the field.
     OutputError
         If `dest` can't be written.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> report = hematovision.import_dataset("annotated", "crops", lab="mine")
+    >>> report.fields, report.format, report.lab
+    (2, 'csv', 'mine')
+    >>> hematovision.read_dataset("crops").taxonomy.classes
+    ('RBC', 'WBC', 'Platelets')
     """
     source, dest = Path(source), Path(dest)
+    annotations = None if annotations is None else Path(annotations)
     _check(source, dest, annotations)
     form = format or detect_format(source)
     _check_format(form, annotations, names)

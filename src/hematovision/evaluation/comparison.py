@@ -89,6 +89,11 @@ class SubgroupComparison:
 class Comparison:
     """The contents of ``compare.json``; fractions in [0, 1], differences in [-1, 1].
 
+    >>> import hematovision
+    >>> comparison = hematovision.compare("rbc-wbc-platelets", "pbc8", "cells").comparison
+    >>> comparison.classes, comparison.first.n
+    (('RBC', 'WBC', 'Platelets'), 6)
+
     Parameters
     ----------
     n : int

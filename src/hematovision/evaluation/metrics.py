@@ -26,6 +26,7 @@ from hematovision.evaluation.calibration import (
 )
 from hematovision.evaluation.uncertainty import Uncertainty
 from hematovision.files import write_text
+from hematovision.frames import plain_frame
 from hematovision.intervals import DRAWS, LEVEL, Interval
 from hematovision.paths import valid_value
 from hematovision.plurals import counted
@@ -34,6 +35,8 @@ from hematovision.validation import explained
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from pydantic import TypeAdapter
+
+    from hematovision.frames import DataFrame
 
 __all__ = [
     "SCORES", "STRICT", "ClassScores", "IntervalDetails", "LabScores", "Metrics", "Predictions",
@@ -152,6 +155,17 @@ class Metrics:
         Caveats.
     schema_version : int
         Increases when the meaning of a key changes.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> metrics = hematovision.evaluate("rbc-wbc-platelets", "cells", out="metrics").metrics
+    >>> metrics
+    Metrics(6 images: accuracy 100.0%, balanced accuracy 100.0%)
+    >>> metrics.per_class["WBC"].recall
+    1.0
+    >>> metrics.to_pandas().loc["RBC", ["precision", "recall", "support"]].tolist()
+    [1.0, 1.0, 2.0]
     """
 
     n: int
@@ -178,6 +192,34 @@ class Metrics:
     schema_version: Literal[1] = 1
 
     __pydantic_config__ = STRICT
+
+    def __repr__(self) -> str:
+        return f"Metrics({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """The number of images, the accuracy and the balanced accuracy, in words."""
+        scores = f"accuracy {self.accuracy:.1%}, balanced accuracy {self.balanced_accuracy:.1%}"
+        return f"{counted(self.n, 'image')}: {scores}"
+
+    def to_pandas(self) -> DataFrame:
+        """Return a data frame with a row per class: precision, recall, f1, support.
+
+        Undefined scores are NaN.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        names = ("precision", "recall", "f1", "support")
+        return plain_frame(
+            (
+                {"class": label, **{name: getattr(row, name) for name in names}}
+                for label, row in self.per_class.items()
+            ),
+            index="class",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return values for JSON: tuples become lists, undefined values None."""

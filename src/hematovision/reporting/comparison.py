@@ -21,7 +21,7 @@ from hematovision.reporting.report import GALLERY, ReportFacts, render_page
 from hematovision.reporting.wording import p_value, points, points_interval
 
 __all__ = [
-    "Differing", "PairExample", "is_shown", "render_comparison", "verdict",
+    "Differing", "PairExample", "difference_rows", "is_shown", "render_comparison", "verdict",
     "write_comparison_report",
 ]  # fmt: skip
 
@@ -82,7 +82,7 @@ def render_comparison(comparison: Comparison, facts: ReportFacts, differing: Dif
         verdict=verdict(comparison),
         shown=is_shown(comparison),
         score_names=SCORES,
-        figures={"differences": svg_uri(plots.svg(*plots.differences_figure(_rows(comparison))))},
+        figures={"differences": _differences(comparison)},
         galleries=_galleries(comparison, differing),
     )
 
@@ -161,7 +161,11 @@ def _excludes_zero(ends: Interval | None) -> bool:
     return ends is not None and not ends[0] <= 0.0 <= ends[1]
 
 
-def _rows(comparison: Comparison) -> dict[str, Difference]:
+def _differences(comparison: Comparison) -> str:
+    return svg_uri(plots.svg(*plots.differences_figure(difference_rows(comparison))))
+
+
+def difference_rows(comparison: Comparison) -> dict[str, Difference]:
     """Return the rows of the figure: overall scores, then the recall of each class."""
     overall = ("accuracy", "balanced_accuracy", "macro_f1")
     return {

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFUSION", "CURVES", "PNG_DPI", "TABLE", "best_epoch", "class_scores_figure",
     "confusion_figure", "curves_figure", "differences_figure", "known_quantities",
-    "learning_curve_figure", "png", "reliability_figure", "risk_coverage_figure", "svg",
-    "write_figure_files",
+    "learning_curve_figure", "metrics_figure", "png", "reliability_figure",
+    "risk_coverage_figure", "svg", "write_figure_files",
 ]  # fmt: skip
 
 History: TypeAlias = Sequence[Mapping[str, float]]
@@ -67,13 +67,18 @@ def write_figure_files(folder: Path, metrics: Metrics, history: History = ()) ->
     be written.
     """
     write_text(folder / TABLE, classification_report(metrics))
-    title = f"Confusion matrix, {metrics.n:,} images"
-    drawings = {CONFUSION: confusion_figure(metrics.confusion_matrix, metrics.classes, title)}
+    drawings = {CONFUSION: metrics_figure(metrics)}
     if quantities := known_quantities(history):
         drawings[CURVES] = curves_figure(history, *quantities)
     for name, drawing in drawings.items():
         write_text(folder / f"{name}.svg", svg(*drawing))
         write_bytes(folder / f"{name}.png", png(*drawing))
+
+
+def metrics_figure(metrics: Metrics) -> Drawing:
+    """Plot the confusion matrix of metrics; see `confusion_figure`."""
+    title = f"Confusion matrix, {metrics.n:,} images"
+    return confusion_figure(metrics.confusion_matrix, metrics.classes, title)
 
 
 def confusion_figure(

@@ -63,6 +63,12 @@ class ClassifySummary:
         Number of overlays written.
     before : int
         How many of the images an earlier run had classified.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.classify(["cells/Test", "cell.png"])
+    ClassifySummary(7 images: 2 RBC, 3 WBC, 2 Platelets)
     """
 
     n: int
@@ -72,27 +78,33 @@ class ClassifySummary:
     explained: int = 0
     before: int = 0
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{n:,} {label}" for label, n in self.counts.items())
+        review = f"; {self.review:,} to review" if self.review else ""
+        refused = f"; {len(self.refused):,} refused" if self.refused else ""
+        return f"ClassifySummary({counted(self.n, 'image')}: {found}{review}{refused})"
+
 
 def classify(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     *,
     model: str | Path = DEFAULT_MODEL,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     also: Callable[[Classifier], Table] | None = None,
-    explain: Path | None = None,
+    explain: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> ClassifySummary:
     """Classify image files into a table with one row each, in constant memory.
 
     Parameters
     ----------
-    paths : iterable of paths
+    paths : path or iterable of paths
         Files and folders; folders are searched at any depth. A missing or unreadable file is
         listed in the summary; the rest are processed normally.
     model : str or Path
         A bundled model's name or a run folder.
-    out : Path, optional
+    out : str or Path, optional
         The table to write: ``.csv``, ``.jsonl`` or ``.parquet``. It is written after the last
         image; until then the rows are in a store next to it (`store.store_path`).
     resume : bool
@@ -103,7 +115,7 @@ def classify(
     also : callable, optional
         Takes the classifier and returns a second table. Each row is written to it as soon as it is
         computed; rows of an earlier run are not repeated.
-    explain : Path, optional
+    explain : str or Path, optional
         A new folder for Grad-CAM overlays, one PNG per classified image, outside all folders of
         `paths`. Subfolders of the images' common folder are kept. Cannot be resumed.
     progress : Progress, optional
@@ -118,7 +130,15 @@ def classify(
         If the table or an overlay cannot be written, the overlay folder is not empty, or another
         process writes the same table or folder. With `resume`, also if there is nothing to resume,
         the store is damaged or of another model, or `explain` is given.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> summary = hematovision.classify("cells/Test", out="predictions.csv")
+    >>> summary.counts["WBC"], summary.review
+    (2, 0)
     """
+    out, explain = (None if given is None else Path(given) for given in (out, explain))
     if out is not None:
         check_table(out)
     if resume:
@@ -126,7 +146,7 @@ def classify(
     classifier = load(model)
     if explain is not None:
         classifier.check_explains()
-    inputs = list(map(Path, paths))
+    inputs = list(map(Path, [paths] if isinstance(paths, str | Path) else paths))
     counts = _Counts(classifier.classes)
     with (
         closing(RunImages(images.iter_images(inputs))) as found,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +22,9 @@ from hematovision.evaluation.comparison import (
 )
 from hematovision.extras import require
 from hematovision.fields.opening import load
+from hematovision.figures import show
 from hematovision.files import write_text
+from hematovision.frames import plain_frame
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.thresholds import accepts
@@ -31,13 +34,19 @@ from hematovision.progress import Progress, no_progress
 from hematovision.reporting.comparison import (
     Differing,
     PairExample,
+    difference_rows,
     verdict,
     write_comparison_report,
 )
+from hematovision.reporting.plots import differences_figure
 from hematovision.reporting.report import GALLERY, ReportFacts
 from hematovision.workflows.labelled import Part, choose_split, predict_labelled
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions
+
+if TYPE_CHECKING:
+    from hematovision.figures import Figure
+    from hematovision.frames import DataFrame
 
 __all__ = [
     "CompareResult", "DifferingImage", "compare", "differing_table", "find_differing", "gallery",
@@ -75,6 +84,16 @@ class CompareResult:
         Omitted images, and caveats.
     report : Path or None
         ``compare.html``, if `out` was given.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> result = hematovision.compare("rbc-wbc-platelets", "pbc8", "cells")
+    >>> result.comparison.n, result.comparison.models
+    (6, ('rbc-wbc-platelets', 'pbc8'))
+    >>> list(result.to_pandas().columns)
+    ['first', 'second', 'difference', 'low', 'high']
+    >>> result.plot().savefig("differences.png")
     """
 
     comparison: Comparison
@@ -84,15 +103,50 @@ class CompareResult:
     notes: tuple[str, ...]
     report: Path | None = None
 
+    def __repr__(self) -> str:
+        first, second = self.comparison.models
+        images = counted(self.comparison.n, "image")
+        return f"CompareResult({first!r} and {second!r}, {images}: {self.verdict})"
+
+    def to_pandas(self) -> DataFrame:
+        """Return a data frame with a row per score: both models, the difference and its limits.
+
+        The difference is second minus first, with the ends of its 95% interval.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        one, two = self.comparison.first, self.comparison.second
+        return plain_frame(
+            (
+                {
+                    "score": name,
+                    "first": getattr(one, name),
+                    "second": getattr(two, name),
+                    "difference": row.value,
+                    "low": row.interval and row.interval[0],
+                    "high": row.interval and row.interval[1],
+                }
+                for name, row in self.comparison.differences.items()
+            ),
+            index="score",
+        )
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of the differences with their 95% intervals."""
+        return show(differences_figure(difference_rows(self.comparison)))
+
 
 def compare(
     first: str | Path,
     second: str | Path,
-    dataset: Path,
+    dataset: str | Path,
     *,
     split: Part = "test",
-    splits: Path | None = None,
-    out: Path | None = None,
+    splits: str | Path | None = None,
+    out: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> CompareResult:
     """Compare two models on the same labelled images.
@@ -102,13 +156,13 @@ def compare(
     first, second : str or Path
         Bundled models' names or run folders. Differences are second minus first. Models with
         different classes are compared on the classes that both can predict; see `CommonClasses`.
-    dataset : Path
+    dataset : str or Path
         Folders named after classes of the coarser model.
     split : {"train", "valid", "test", "all"}
         Datasets without splits are used whole.
-    splits : Path, optional
+    splits : str or Path, optional
         A ``split.csv``, such as that of a run folder; by default the dataset's own splits.
-    out : Path, optional
+    out : str or Path, optional
         A new or empty folder for ``compare.json``, ``differences.csv`` and ``compare.html``.
     progress : Progress
 
@@ -126,12 +180,14 @@ def compare(
 
     Examples
     --------
-    >>> from hematovision import compare
-    >>> result = compare("rbc-wbc-platelets", "runs/mine", "cells")  # doctest: +SKIP
-    >>> print(result.verdict)  # doctest: +SKIP
+    >>> import hematovision
+    >>> result = hematovision.compare("rbc-wbc-platelets", "pbc8", "cells", out="comparison")
+    >>> result.report.name
+    'compare.html'
     """
     if out is not None:
         require("compare")
+    splits = None if splits is None else Path(splits)
     classifiers = [load(first), load(second)]
     _check_different(classifiers)
     common = CommonClasses.of(*(classifier.taxonomy for classifier in classifiers))

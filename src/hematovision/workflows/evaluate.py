@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from hematovision.evaluation import Metrics, TrainingSplit
 from hematovision.evaluation.comparison import CommonClasses
 from hematovision.extras import require
 from hematovision.fields.opening import open_classifier
+from hematovision.figures import show
 from hematovision.model.bundle import read_bundle
 from hematovision.model.classifier import Classifier
 from hematovision.model.registry import find_model
 from hematovision.paths import shown
 from hematovision.progress import Progress, no_progress, notify
+from hematovision.reporting.plots import metrics_figure
 from hematovision.reporting.report import ReportFacts
 from hematovision.taxonomy import FOLDERS, TAXONOMIES, Taxonomy
 from hematovision.workflows.detection import (
@@ -39,6 +42,10 @@ from hematovision.workflows.scoring import (
     write_evaluation,
 )
 
+if TYPE_CHECKING:
+    from hematovision.figures import Figure
+    from hematovision.frames import DataFrame
+
 __all__ = ["DatasetClasses", "EvaluateResult", "classes_for", "evaluate"]
 
 _BASELINE_IMAGES = 2000
@@ -47,19 +54,39 @@ _BASELINE_IMAGES = 2000
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """The folder of an evaluation, the report in it, the metrics, and unreadable images."""
+    """The folder of an evaluation, the report in it, the metrics, and unreadable images.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> result = hematovision.evaluate("rbc-wbc-platelets", "cells", out="evaluation")
+    >>> result
+    EvaluateResult('evaluation', 6 images: accuracy 100.0%, balanced accuracy 100.0%)
+    >>> result.plot().savefig("confusion.png")
+    """
 
     folder: Path
     report: Path
     metrics: Metrics
     refused: tuple[ImageError, ...]
 
+    def __repr__(self) -> str:
+        return f"EvaluateResult({str(self.folder)!r}, {self.metrics.summary})"
+
+    def to_pandas(self) -> DataFrame:
+        """Return the scores of each class; see `Metrics.to_pandas`."""
+        return self.metrics.to_pandas()
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of the confusion matrix."""
+        return show(metrics_figure(self.metrics))
+
 
 def evaluate(
     model: str | Path,
-    dataset: Path,
+    dataset: str | Path,
     *,
-    out: Path,
+    out: str | Path,
     split: Part = "test",
     taxonomy: str | None = None,
     fields: DetectionOptions | None = None,
@@ -71,10 +98,10 @@ def evaluate(
     ----------
     model : str or Path
         A bundled model's name or a run folder.
-    dataset : Path
+    dataset : str or Path
         Of a classifier, folders named after classes of the model, or coarser classes; see
         `classes_for`. Of a detector, annotated fields; see `evaluate_detector`.
-    out : Path
+    out : str or Path
         The folder to create; must be new or empty.
     split : {"train", "valid", "test", "all"}
         Datasets without splits are evaluated whole.
@@ -98,8 +125,16 @@ def evaluate(
         Immediately, if matplotlib or Jinja2 is not installed.
     ModelError
         If `taxonomy` is given for a detector, or `fields` for a classifier.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> result = hematovision.evaluate("rbc-wbc-platelets", "cells", out="results", split="all")
+    >>> result.metrics.n
+    30
     """
     require("evaluate")
+    dataset, out = Path(dataset), Path(out)
     bundle = read_bundle(find_model(model))
     if bundle.manifest.task == "detection":
         if taxonomy is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
@@ -13,8 +14,10 @@ from hematovision.data.splits import complete_splits
 from hematovision.errors import ImageError
 from hematovision.evaluation import Metrics
 from hematovision.extras import needs_extra, require
+from hematovision.figures import show
 from hematovision.model.registry import DEFAULT_BACKBONE
 from hematovision.progress import Progress, no_progress, notify
+from hematovision.reporting.plots import metrics_figure
 from hematovision.taxonomy import PBC8, names_pbc8
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.run_folder import Recipe, evaluated_split, write_model, write_results
@@ -25,6 +28,10 @@ with needs_extra("train", "Training"):
     from hematovision.training.pretrained import load_weights
     from hematovision.training.recipe import FineTuning, HeadTraining
     from hematovision.training.trainer import TrainedModel, train_model
+
+if TYPE_CHECKING:
+    from hematovision.figures import Figure
+    from hematovision.frames import DataFrame
 
 __all__ = ["TrainOptions", "TrainResult", "train"]
 
@@ -49,6 +56,12 @@ class TrainOptions:
         Whether to measure accuracy against the number of training images.
     backbone : str
         One of `registry.BACKBONES`; the hematology weights exist only for MobileNetV2.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.TrainOptions(epochs=30, fine_tune=True).patience
+    5
     """
 
     taxonomy: str | None = None
@@ -82,6 +95,15 @@ class TrainResult:
         How the dataset was read, and warnings about it.
     curve : tuple of CurvePoint
         The learning curve, if requested; also in ``learning_curve.csv``.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> options = hematovision.TrainOptions(epochs=1)
+    >>> result = hematovision.train("cells", "runs/second", options)
+    >>> result.metrics.n, len(result.to_pandas())
+    (6, 3)
+    >>> result.plot().savefig("confusion.png")
     """
 
     folder: Path
@@ -92,10 +114,21 @@ class TrainResult:
     notes: tuple[str, ...]
     curve: tuple[CurvePoint, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"TrainResult({str(self.folder)!r}, {self.metrics.summary})"
+
+    def to_pandas(self) -> DataFrame:
+        """Return the scores of each class; see `Metrics.to_pandas`."""
+        return self.metrics.to_pandas()
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of the confusion matrix."""
+        return show(metrics_figure(self.metrics))
+
 
 def train(
-    dataset: Path,
-    out: Path,
+    dataset: str | Path,
+    out: str | Path,
     options: TrainOptions = TrainOptions(),  # frozen
     *,
     progress: Progress = no_progress,
@@ -104,9 +137,9 @@ def train(
 
     Parameters
     ----------
-    dataset : Path
+    dataset : str or Path
         Class folders, with or without Train, Valid and Test.
-    out : Path
+    out : str or Path
         The run folder to create; must be new or empty.
     options : TrainOptions
     progress : Progress
@@ -123,8 +156,17 @@ def train(
         If `out` is in use or cannot be written.
     MissingExtraError
         Immediately, if the extra ``train`` is not installed.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> options = hematovision.TrainOptions(epochs=2)
+    >>> result = hematovision.train("cells", "runs/first", options)
+    >>> hematovision.load("runs/first").classes
+    ('RBC', 'WBC', 'Platelets')
     """
     require("train")
+    dataset, out = Path(dataset), Path(out)
     with claimed_folder(out, inputs=[dataset]):
         return _train(dataset, out, options, progress)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from hematovision.evaluation.detection.matching import (
     match_counts,
 )
 from hematovision.evaluation.metrics import STRICT, plain, read_json, rebuilt, write_json
+from hematovision.frames import plain_frame
 from hematovision.intervals import (
     DRAWS,
     LEVEL,
@@ -34,6 +35,9 @@ from hematovision.intervals import (
     wilson,
 )
 from hematovision.plurals import counted
+
+if TYPE_CHECKING:
+    from hematovision.frames import DataFrame
 
 __all__ = [
     "MATCHING", "NONE", "ClassDetection", "DetectionIntervals", "DetectionMetrics",
@@ -146,6 +150,14 @@ class DetectionMetrics:
     """The content of a detector's ``metrics.json``.
 
     `n` to `intervals` are those of `DetectionScores` on all fields.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> options = hematovision.DetectionOptions(baselines=False)
+    >>> result = hematovision.evaluate("blood-fields", "annotated", out="scores", fields=options)
+    >>> result.metrics.n, result.metrics.mean_f1 > 0.5
+    (2, True)
     """
 
     n: int
@@ -169,6 +181,33 @@ class DetectionMetrics:
     schema_version: Literal[1] = field(default=1, kw_only=True)
 
     __pydantic_config__ = STRICT
+
+    def __repr__(self) -> str:
+        return f"DetectionMetrics({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """The number of fields, the mean average precision and the mean F1, in words."""
+        scores = (("mAP at IoU 0.5", self.map50), ("F1", self.mean_f1))
+        known = [f"{name} {value:.3f}" for name, value in scores if value is not None]
+        return f"{counted(self.n, 'field')}: {', '.join(known) or 'no annotated cells'}"
+
+    def to_pandas(self) -> DataFrame:
+        """Return a data frame with a row per class: cells, average precision, recall, F1, ...
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        names = ("annotated", "found", "matched", "ap50", "ap50_95", "precision", "recall", "f1")
+        return plain_frame(
+            (
+                {"class": label, **{name: getattr(row, name) for name in names}}
+                for label, row in self.per_class.items()
+            ),
+            index="class",
+        )
 
 
 def evaluate_fields(

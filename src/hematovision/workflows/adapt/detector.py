@@ -82,6 +82,13 @@ class AdaptDetectorResult:
         Fields that could not be read.
     notes : tuple of str
         Caveats.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> result = hematovision.adapt("blood-fields", "lab", out="runs/detector")
+    >>> result.n, list(result.changes.classes)
+    (5, ['RBC', 'WBC', 'Platelets'])
     """
 
     folder: Path
@@ -90,6 +97,10 @@ class AdaptDetectorResult:
     changes: DetectorChanges
     refused: tuple[ImageError, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        result = "nothing changed" if self.changes.unchanged else "adapted"
+        return f"AdaptDetectorResult({str(self.folder)!r}, {counted(self.n, 'field')}: {result})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +143,14 @@ class _Fields:
 
 @dataclass(frozen=True)
 class FieldSource:
-    """How to read annotated fields, as in `read_labelled_fields`."""
+    """How to read annotated fields, as in `read_labelled_fields`.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.FieldSource(format="yolo", names=("RBC", "WBC", "Platelets")).lab is None
+    True
+    """
 
     format: str | None = None
     annotations: Path | None = None

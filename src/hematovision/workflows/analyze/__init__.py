@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,11 @@ from hematovision.errors import ImageError
 from hematovision.extras import require
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.counts import Tally, white_kinds
-from hematovision.fields.rows import AnalysisRow, FieldRow
+from hematovision.fields.rows import CELL_SCHEMA, FIELD_SCHEMA, AnalysisRow, FieldRow
 from hematovision.fields.slides import FileAnalyzer
 from hematovision.fields.summary import ModelUsed, Summary
 from hematovision.files import write_text
+from hematovision.frames import data_frame
 from hematovision.images.boxes import Box
 from hematovision.model.bundle import ONNX, Bundle
 from hematovision.model.detector import Detector
@@ -30,6 +32,7 @@ from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.fields import CropReader, write_report
 from hematovision.stages import stage
+from hematovision.tables.reading import read_table
 from hematovision.tables.store import RunImages, RunItem, open_store, store_path
 from hematovision.workflows.analyze.engine import Engine, LocalEngine
 from hematovision.workflows.analyze.options import AnalyzeOptions, TableFormat
@@ -37,6 +40,9 @@ from hematovision.workflows.analyze.pixels import read_crops
 from hematovision.workflows.analyze.results import Results
 from hematovision.workflows.analyze.writing import remove_outputs, write_overlays, write_tables
 from hematovision.workflows.outputs import resumable_folder
+
+if TYPE_CHECKING:
+    from hematovision.frames import DataFrame
 
 __all__ = [
     "RESULTS", "SUMMARY", "AnalyzeOptions", "AnalyzeResult", "Opened", "TableFormat", "analyze",
@@ -82,6 +88,17 @@ class AnalyzeResult:
         Number of images and regions that were analysed.
     before : int
         How many of these an earlier run had analysed.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> result = hematovision.analyze("fields", "counts")
+    >>> result
+    AnalyzeResult('counts': 2 fields: 64 RBC, 2 WBC, 6 Platelets; 1 to review)
+    >>> result.summary.counts.cells["RBC"].n
+    64
+    >>> result.to_pandas("fields")["rbc"].tolist()
+    [35, 29]
     """
 
     folder: Path
@@ -91,6 +108,36 @@ class AnalyzeResult:
     overlays: int = 0
     items: int = 0
     before: int = 0
+
+    def __repr__(self) -> str:
+        counts = self.summary.counts
+        found = ", ".join(f"{one.n:,} {label}" for label, one in counts.cells.items())
+        review = sum(one.review for one in counts.cells.values())
+        more = f"; {review:,} to review" if review else ""
+        fields = counted(counts.fields.n, "field")
+        return f"AnalyzeResult({str(self.folder)!r}: {fields}: {found}{more})"
+
+    def to_pandas(self, table: Literal["cells", "fields"] = "cells") -> DataFrame:
+        """Read a table of the output folder as a data frame.
+
+        Parameters
+        ----------
+        table : {"cells", "fields"}
+            Whether a row is a cell or an image.
+
+        Raises
+        ------
+        ValueError
+            If `table` is neither.
+        OutputError
+            If the table is no longer there.
+        MissingExtraError
+            If pandas is not installed.
+        """
+        schema = {"cells": CELL_SCHEMA, "fields": FIELD_SCHEMA}.get(table)
+        if schema is None:
+            raise ValueError(f"`table` must be 'cells' or 'fields'. Received: {table!r}")
+        return data_frame(schema, read_table(self.folder, table, schema))
 
 
 def analyze(
@@ -148,10 +195,13 @@ def analyze(
 
     Examples
     --------
-    >>> from hematovision import AnalyzeOptions, analyze
-    >>> result = analyze("fields/", "results", AnalyzeOptions(overlays=True))  # doctest: +SKIP
-    >>> result.summary.counts.cells["RBC"].n  # doctest: +SKIP
-    1234
+    >>> import hematovision
+    >>> options = hematovision.AnalyzeOptions(overlays=True, exports=("coco",))
+    >>> result = hematovision.analyze("field.png", "analysis", options)
+    >>> result
+    AnalyzeResult('analysis': 1 field: 35 RBC, 1 WBC, 3 Platelets)
+    >>> sorted(path.name for path in result.folder.iterdir() if path.suffix != ".resume")
+    ['cells.csv', 'coco', 'fields.csv', 'overlays', 'report.html', 'summary.json']
     """
     options = options or AnalyzeOptions()
     _check_outputs(options)

@@ -57,6 +57,13 @@ class AnalyzeOptions:
     ------
     ValueError
         If a value is out of range, or two exclude each other.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> options = hematovision.AnalyzeOptions(edges="all", um_per_px=0.1)
+    >>> options.settings()
+    {'edges': 'all', 'um_per_px': 0.1}
     """
 
     detector: str | Path = DEFAULT_DETECTOR

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hematovision.data.labelled_fields import LabelledFields, read_labelled_fields
 from hematovision.errors import AnnotationError, ImageError
@@ -15,6 +16,7 @@ from hematovision.evaluation.detection import DetectionMetrics, write_detection_
 from hematovision.evaluation.detection.baselines import Baselines
 from hematovision.extras import require
 from hematovision.fields.rows import CELL_CLASSES
+from hematovision.figures import show
 from hematovision.model.bundle import read_bundle
 from hematovision.model.registry import DEFAULT_MODEL, find_model
 from hematovision.paths import shown
@@ -28,6 +30,7 @@ from hematovision.reporting.detection import (
     write_field_table,
     write_figures,
 )
+from hematovision.reporting.detection.figures import precision_figure
 from hematovision.reporting.report import ReportFacts
 from hematovision.workflows.detection.finding import (
     FieldOutcome,
@@ -37,6 +40,10 @@ from hematovision.workflows.detection.finding import (
 )
 from hematovision.workflows.labelled import Part, choose_split
 from hematovision.workflows.outputs import claimed_folder
+
+if TYPE_CHECKING:
+    from hematovision.figures import Figure
+    from hematovision.frames import DataFrame
 
 __all__ = ["DetectionOptions", "DetectionResult", "evaluate_detector"]
 
@@ -49,7 +56,14 @@ _CAVEAT = (
 
 @dataclass(frozen=True)
 class DetectionOptions:
-    """How to read annotated fields, and what to evaluate."""
+    """How to read annotated fields, and what to evaluate.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.DetectionOptions(format="csv", baselines=False).known_scale
+    False
+    """
 
     # as in `read_labelled_fields`
     format: str | None = None
@@ -63,12 +77,33 @@ class DetectionOptions:
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """The folder of an evaluation, the report in it, the metrics, and unreadable fields."""
+    """The folder of an evaluation, the report in it, the metrics, and unreadable fields.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> options = hematovision.DetectionOptions(baselines=False)
+    >>> result = hematovision.evaluate("blood-fields", "annotated", out="found", fields=options)
+    >>> result.metrics.n, list(result.to_pandas().index)
+    (2, ['RBC', 'WBC', 'Platelets'])
+    >>> result.plot().savefig("precision.png")
+    """
 
     folder: Path
     report: Path
     metrics: DetectionMetrics
     refused: tuple[ImageError | AnnotationError, ...]
+
+    def __repr__(self) -> str:
+        return f"DetectionResult({str(self.folder)!r}, {self.metrics.summary})"
+
+    def to_pandas(self) -> DataFrame:
+        """Return the scores of each class; see `DetectionMetrics.to_pandas`."""
+        return self.metrics.to_pandas()
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of precision against recall, at an overlap of 0.5."""
+        return show(precision_figure(self.metrics.per_class))
 
 
 def evaluate_detector(
