@@ -48,7 +48,17 @@ __all__ = [
 
 
 class HematoVisionError(Exception):
-    """Base class of every error that HematoVision raises."""
+    """Base class of every error that HematoVision raises.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> try:
+    ...     hematovision.load("no-such-model")
+    ... except hematovision.HematoVisionError as error:
+    ...     print(type(error).__name__)
+    ModelNotFoundError
+    """
 
 
 class ImageError(HematoVisionError):
@@ -60,6 +70,15 @@ class ImageError(HematoVisionError):
         The file, or the name given for bytes in memory.
     reason : str
         What is wrong with it and what to do, without the file's name.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> try:
+    ...     hematovision.load().predict_proba("nowhere.png")
+    ... except hematovision.ImageError as error:
+    ...     print(error.path, "-", error.reason)
+    nowhere.png - the file does not exist. Check the path.
     """
 
     def __init__(self, path: str | Path, reason: str) -> None:
@@ -72,84 +91,237 @@ class ImageError(HematoVisionError):
 
 
 class UnreadableFileError(ImageError):
-    """The file is missing, a folder, a broken link, or not readable."""
+    """The file is missing, a folder, a broken link, or not readable.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.load().predict_proba("nowhere.png")
+    Traceback (most recent call last):
+    hematovision.errors.UnreadableFileError: nowhere.png: the file does not exist. Check the path.
+    """
 
 
 class EmptyImageError(ImageError):
-    """The file has no bytes."""
+    """The file has no bytes.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.load().predict_proba(b"")
+    Traceback (most recent call last):
+    hematovision.errors.EmptyImageError: image 0: the file is empty (0 bytes). Copy it again ...
+    """
 
 
 class NotAnImageError(ImageError):
-    """The content is not an image of an accepted format, whatever its name."""
+    """The content is not an image of an accepted format, whatever its name.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.load().predict_proba(b"text")
+    Traceback (most recent call last):
+    hematovision.errors.NotAnImageError: image 0: its content is not an image ...
+    """
 
 
 class TruncatedImageError(ImageError):
-    """The image's data end early or fail the format's own checks."""
+    """The image's data end early or fail the format's own checks.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> from pathlib import Path
+    >>> hematovision.load().predict_proba(Path("cell.png").read_bytes()[:1000])
+    Traceback (most recent call last):
+    hematovision.errors.TruncatedImageError: image 0: ...
+    """
 
 
 class TooManyPixelsError(ImageError):
     """The image's pixels, sides or proportions exceed the limits, or it does not fit in memory.
 
     The limits are checked against the header, before decoding.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.load(max_pixels=1000).predict_proba("cell.png")
+    Traceback (most recent call last):
+    hematovision.errors.TooManyPixelsError: cell.png: it declares 200 x 200 = 40,000 pixels; the ...
     """
 
 
 class TooManyBytesError(ImageError):
-    """The file is larger than the limit; it was not read."""
+    """The file is larger than the limit; it was not read.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> error = hematovision.TooManyBytesError("cell.png", "the file has 9 GB; ...")
+    >>> error.path, isinstance(error, hematovision.ImageError)
+    ('cell.png', True)
+    """
 
 
 class DatasetError(HematoVisionError):
-    """A folder cannot be used as a dataset."""
+    """A folder cannot be used as a dataset.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.read_dataset("nowhere")
+    Traceback (most recent call last):
+    hematovision.errors.DatasetError: ...
+    """
 
 
 class TaxonomyError(DatasetError):
-    """A class name or taxonomy is unknown."""
+    """A class name or taxonomy is unknown.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.PBC8.resolve("pollen")
+    Traceback (most recent call last):
+    hematovision.errors.TaxonomyError: 'pollen' is not a class of taxonomy 'pbc8'. ...
+    """
 
 
 class AnnotationError(DatasetError):
-    """An annotation file is invalid."""
+    """An annotation file is invalid.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> from pathlib import Path
+    >>> Path("split.csv").write_text("no,such,columns")
+    15
+    >>> hematovision.read_dataset("cells", splits="split.csv")
+    Traceback (most recent call last):
+    hematovision.errors.AnnotationError: split.csv...
+    """
 
 
 class SplitError(DatasetError):
-    """The requested split is impossible."""
+    """The requested split is impossible.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.import_dataset("annotated", "never", split="90/90")
+    Traceback (most recent call last):
+    hematovision.errors.SplitError: ...
+    """
 
 
 class DownloadError(DatasetError):
-    """A public dataset was not fetched, or differs from what was published."""
+    """A public dataset was not fetched, or differs from what was published.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.download("no-such-set", "public")
+    Traceback (most recent call last):
+    hematovision.errors.DownloadError: There is no public dataset 'no-such-set'. ...
+    """
 
 
 class ModelError(HematoVisionError):
-    """A model cannot be used."""
+    """A model cannot be used.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.compare("pbc8", "pbc8", "cells")
+    Traceback (most recent call last):
+    hematovision.errors.ModelError: Both models are the same: ...
+    """
 
 
 class ModelNotFoundError(ModelError):
-    """The name is neither a run folder nor a bundled model."""
+    """The name is neither a run folder nor a bundled model.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.load("no-such-model")
+    Traceback (most recent call last):
+    hematovision.errors.ModelNotFoundError: There is no model 'no-such-model': ...
+    """
 
 
 class BundleError(ModelError):
-    """A bundle is incomplete, altered, or of an unsupported schema."""
+    """A bundle is incomplete, altered, or of an unsupported schema.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.load("blood-fields")
+    Traceback (most recent call last):
+    hematovision.errors.BundleError: ... hematovision.FieldAnalyzer.load('blood-fields'). ...
+    """
 
 
 class WeightsError(ModelError):
-    """Backbone weights are missing or do not fit the backbone."""
+    """Backbone weights are missing or do not fit the backbone.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> options = hematovision.TrainOptions(weights="no-such-file.h5")
+    >>> hematovision.train("cells", "runs/never", options)
+    Traceback (most recent call last):
+    hematovision.errors.WeightsError: ...
+    """
 
 
 class TrainingError(HematoVisionError):
-    """Training cannot start, or did not produce a usable model."""
+    """Training cannot start, or did not produce a usable model.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.train("cells", "runs/never", hematovision.TrainOptions(epochs=0))
+    Traceback (most recent call last):
+    hematovision.errors.TrainingError: ...
+    """
 
 
 class ReviewError(HematoVisionError):
-    """A request about reviews cannot be fulfilled."""
+    """A request about reviews cannot be fulfilled.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> issubclass(hematovision.ReviewError, hematovision.HematoVisionError)
+    True
+    """
 
 
 class ReviewConflictError(ReviewError):
-    """Another reviewer has claimed or decided the cell; nothing was changed."""
+    """Another reviewer has claimed or decided the cell; nothing was changed.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> raise hematovision.ReviewConflictError("The cell was decided by another reviewer.")
+    Traceback (most recent call last):
+    hematovision.errors.ReviewConflictError: The cell was decided by another reviewer.
+    """
 
 
 class DatabaseError(ReviewError):
     """The review database cannot be opened, migrated or reached.
 
     The message names the database, never a password.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> issubclass(hematovision.DatabaseError, hematovision.ReviewError)
+    True
     """
 
 
@@ -163,6 +335,15 @@ class RequestError(HematoVisionError):
         ``"failed"``.
     message : str
         What was received, what is expected, and what to do next.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> try:
+    ...     hematovision.Client(url).classify("cell.png", model="no-such-model")
+    ... except hematovision.RequestError as error:
+    ...     print(error.kind)
+    unknown model
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -175,19 +356,49 @@ class ClusterError(HematoVisionError):
     """A cluster cannot be reached, or did not finish its work in time.
 
     Finished parts are kept; run the same command with ``--resume`` to complete the rest.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> error = hematovision.ClusterError("No response from the cluster within 60 seconds.")
+    >>> isinstance(error, hematovision.HematoVisionError)
+    True
     """
 
 
 class ListeningError(HematoVisionError):
-    """A server cannot listen on this address or port, or accept this host name."""
+    """A server cannot listen on this address or port, or accept this host name.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> error = hematovision.ListeningError("Port 8000 is in use.")
+    >>> isinstance(error, hematovision.HematoVisionError)
+    True
+    """
 
 
 class OutputError(HematoVisionError):
-    """A result cannot be written."""
+    """A result cannot be written.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> hematovision.classify("cell.png", out="predictions.docx")
+    Traceback (most recent call last):
+    hematovision.errors.OutputError: The name of the table predictions.docx must end in one of ...
+    """
 
 
 class ConfigurationError(HematoVisionError):
-    """A settings file of the CLI cannot be used; the message names the file and the line."""
+    """A settings file of the CLI cannot be used; the message names the file and the line.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> issubclass(hematovision.ConfigurationError, hematovision.HematoVisionError)
+    True
+    """
 
 
 class MissingExtraError(HematoVisionError):
@@ -201,6 +412,14 @@ class MissingExtraError(HematoVisionError):
         The module that was not found.
     message : str
         What needs it, and the command that installs it.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> from hematovision.extras import missing_extra
+    >>> error = missing_extra("notebook", "pandas", "A data frame")
+    >>> error.extra, error.module
+    ('notebook', 'pandas')
     """
 
     def __init__(self, extra: str, module: str, message: str) -> None:

@@ -78,6 +78,15 @@ class Taxonomy:
     TaxonomyError
         If there are fewer than two classes, a name is repeated or not printable, or a spelling is
         ambiguous.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> mine = hematovision.Taxonomy("mine", ("blast", "other"), {"blast": ("blast cell",)})
+    >>> mine.find("Blast cells"), mine.find("platelet")
+    ('blast', None)
+    >>> hematovision.RBC_WBC_PLATELETS
+    Taxonomy('rbc-wbc-platelets': RBC, WBC, Platelets)
     """
 
     name: str
@@ -107,6 +116,9 @@ class Taxonomy:
             by_spelling.setdefault(key + "s", label)
         object.__setattr__(self, "_by_spelling", by_spelling)
 
+    def __repr__(self) -> str:
+        return f"Taxonomy({self.name!r}: {', '.join(self.classes)})"
+
     def find(self, spelling: str) -> str | None:
         """Return the class that `spelling` means, or None."""
         return self._by_spelling.get(normalise(spelling))
@@ -115,7 +127,8 @@ class Taxonomy:
     def note(self) -> str:
         """What the class names alone do not show, in words; empty for most taxonomies.
 
-        >>> RBC_WBC_PLATELETS.note
+        >>> import hematovision
+        >>> hematovision.RBC_WBC_PLATELETS.note
         'nucleated red cells count as RBC'
         """
         label = self.find("erythroblast")

@@ -55,12 +55,12 @@ class FieldAnalysis:
     >>> import hematovision
     >>> analysis = hematovision.FieldAnalyzer.load().predict("field.png")[0]
     >>> analysis
-    FieldAnalysis('field.png': 33 RBC, 1 WBC, 2 Platelets)
+    FieldAnalysis('field.png': 35 RBC, 1 WBC, 3 Platelets)
     >>> analysis.counts["RBC"], analysis.field.scale_source
-    (33, 'red cells')
+    (35, 'red cells')
     >>> analysis.boxes.shape == (len(analysis.cells), 4)
     True
-    >>> analysis.to_pandas().groupby("label").size()["WBC"]
+    >>> analysis.to_pandas()["label"].tolist().count("WBC")
     1
     >>> analysis.plot().savefig("cells.png")
     """
@@ -168,13 +168,16 @@ class FieldAnalyses(Sequence[FieldAnalysis]):
     >>> import hematovision
     >>> analyses = hematovision.FieldAnalyzer.load().predict("fields")
     >>> analyses
-    FieldAnalyses: 2 fields: 61 RBC, 2 WBC, 3 Platelets
+    FieldAnalyses: 2 fields: 64 RBC, 2 WBC, 6 Platelets; 1 to review
+      image         RBC  WBC  Platelets  review  flags
+      fields/a.png   35    1          3       0
+      fields/b.png   29    1          3       1
     >>> analyses.counts["RBC"] == sum(one.counts["RBC"] for one in analyses)
     True
     >>> analyses.differential.n
     2
-    >>> list(analyses.to_pandas("fields")["rbc"])
-    [33, 28]
+    >>> analyses.to_pandas("fields")["rbc"].tolist()
+    [35, 29]
     """
 
     def __init__(self, analyses: Iterable[FieldAnalysis], subtypes: tuple[str, ...] = ()) -> None:

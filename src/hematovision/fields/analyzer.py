@@ -131,7 +131,7 @@ class FieldAnalyzer:
     >>> analyzer
     FieldAnalyzer('blood-fields', white cells by 'white-cells')
     >>> analyzer.predict("field.png")[0]
-    FieldAnalysis('field.png': 33 RBC, 1 WBC, 2 Platelets)
+    FieldAnalysis('field.png': 35 RBC, 1 WBC, 3 Platelets)
     """
 
     schema: Schema = ANALYSIS_SCHEMA
@@ -259,7 +259,7 @@ class FieldAnalyzer:
         >>> import hematovision
         >>> analyses = hematovision.FieldAnalyzer.load().predict(["field.png", "fields"])
         >>> [one.counts["RBC"] for one in analyses]
-        [33, 33, 28]
+        [35, 35, 29]
         """
         return FieldAnalyses(self.stream(images), self._subtypes)
 

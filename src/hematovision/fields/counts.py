@@ -64,7 +64,18 @@ class NucleatedRedCells:
 
 @dataclass(frozen=True)
 class Differential:
-    """The differential; `classes` are in order, `UNCLASSIFIED` last."""
+    """The differential; `classes` are in order, `UNCLASSIFIED` last.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> analysis = hematovision.FieldAnalyzer.load().predict("field.png")[0]
+    >>> found = analysis.differential
+    >>> found.n, sum(one.n for one in found.classes.values())
+    (1, 1)
+    >>> found.classes["neutrophil"].fraction is None  # below 50 white cells
+    True
+    """
 
     n: int  # white cells, without nucleated red cells
     classes: Mapping[str, ClassCount]
@@ -120,7 +131,17 @@ class FieldCounts:
 
 @dataclass(frozen=True)
 class Counts:
-    """All counts of a sample."""
+    """All counts of a sample.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> counts = hematovision.FieldAnalyzer.load().predict("fields").statistics
+    >>> counts.fields.read, counts.cells["RBC"].n, counts.cells["RBC"].mean
+    (2, 64, 32.0)
+    >>> round(counts.platelets.per_1000_rbc, 1)
+    93.8
+    """
 
     fields: FieldCounts
     cells: Mapping[str, LabelCount]  # by label

@@ -93,7 +93,16 @@ The columns of the other kind are empty.
 
 @dataclass(frozen=True, slots=True)
 class CellRow:
-    """One cell of a field."""
+    """One cell of a field.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> analysis = hematovision.FieldAnalyzer.load().predict("field.png")[0]
+    >>> (cell,) = [one for one in analysis.cells if one.label == "WBC"]
+    >>> cell.decision, cell.counted, cell.x_max > cell.x_min
+    ('accepted', True, True)
+    """
 
     schema: ClassVar[Schema] = CELL_SCHEMA
 
@@ -136,7 +145,15 @@ class CellRow:
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field, or one region of a slide; an unreadable image has one with an error."""
+    """One field, or one region of a slide; an unreadable image has one with an error.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> field = hematovision.FieldAnalyzer.load().predict("field.png")[0].field
+    >>> field.width, field.height, field.rbc, field.problems
+    (640, 480, 35, ())
+    """
 
     schema: ClassVar[Schema] = FIELD_SCHEMA
 

@@ -94,7 +94,7 @@ class Classifier:
     >>> classifier.predict("cell.png")
     Predictions: 1 image: 1 WBC
       path      label  confidence  decision  reason
-      cell.png  WBC        100.0%  accepted
+      cell.png  WBC         99.7%  accepted
     """
 
     def __init__(
@@ -451,7 +451,8 @@ class Classifier:
     ) -> list[Prediction]:
         """Classify arrays; deprecated, use `predict`."""
         warnings.warn(
-            "Classifier.predict_images() is deprecated; use Classifier.predict()",
+            "Classifier.predict_images() is deprecated and will be removed in 0.4; use "
+            "Classifier.predict()",
             DeprecationWarning,
             stacklevel=2,
         )

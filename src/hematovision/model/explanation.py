@@ -34,7 +34,7 @@ class Explanation:
     >>> import hematovision
     >>> explanation = next(hematovision.load().explain("cell.png"))
     >>> explanation
-    Explanation('cell.png': WBC 100.0%, accepted)
+    Explanation('cell.png': WBC 99.7%, accepted)
     >>> explanation.attention.shape, explanation.overlay().shape
     ((16, 16), (256, 256, 3))
     >>> explanation.plot().savefig("explanation.png")

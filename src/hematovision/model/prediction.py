@@ -117,7 +117,7 @@ class Prediction:
     >>> import hematovision
     >>> prediction = hematovision.load().predict("cell.png")[0]
     >>> prediction
-    Prediction('cell.png': WBC 100.0%, accepted)
+    Prediction('cell.png': WBC 99.7%, accepted)
     >>> prediction.label, prediction.decision, round(prediction.confidence, 2)
     ('WBC', 'accepted', 1.0)
     >>> list(prediction.values())[:4]

@@ -40,15 +40,16 @@ class Predictions(Sequence[Prediction]):
     --------
     >>> import hematovision
     >>> predictions = hematovision.load().predict("cells/Test")
-    >>> predictions
-    Predictions: 6 images: 2 RBC, 2 WBC, 2 Platelets
-      path                            label      confidence  decision  reason
-      cells/Test/Platelets/cell0.png  Platelets      100.0%  accepted
+    >>> predictions[4:]
+    Predictions: 2 images: 2 WBC
+      path                      label  confidence  decision  reason
+      cells/Test/WBC/cell0.png  WBC         99.7%  accepted
+      cells/Test/WBC/cell1.png  WBC         98.2%  accepted
     >>> predictions.probabilities.shape
     (6, 3)
     >>> predictions.counts["WBC"]
     2
-    >>> predictions.to_pandas()[["label", "decision"]].value_counts().max()
+    >>> predictions.to_pandas()["label"].tolist().count("WBC")
     2
     >>> predictions[:2].plot().savefig("cells.png")
     """
