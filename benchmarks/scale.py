@@ -49,7 +49,7 @@ from hematovision.scale.cluster import Cluster
 seen = []
 classify_on_cluster(
     [sys.argv[1]], out=sys.argv[2], cluster=Cluster(local_cpus=int(sys.argv[3])),
-    progress=lambda done, total, what: seen.append((time.perf_counter(), done)),
+    progress=lambda done, total, what, unit: seen.append((time.perf_counter(), done)),
 )
 (first, some), (last, all_) = seen[0], seen[-1]
 print((all_ - some) / max(last - first, 1e-9))

@@ -115,9 +115,9 @@ def _package(run: Path, folder: Path, *, shared: bool) -> None:
     add_report(folder)
 
 
-def _report(done: int, total: int, what: str, /) -> None:
+def _report(done: int, total: int, what: str, unit: str = "", /) -> None:
     if done % 1024 == 0 or done == total:
-        print(what, done, "of", total, flush=True)
+        print(what, done, "of", total, unit, flush=True)
 
 
 if __name__ == "__main__":

@@ -155,9 +155,9 @@ def _curve(log: Path) -> tuple[Epoch, ...]:
     return tuple({"epoch": i, "loss": loss} for i, loss in enumerate(losses, start=1))
 
 
-def _report(done: int, total: int, what: str, /) -> None:
+def _report(done: int, total: int, what: str, unit: str = "", /) -> None:
     if done % 1024 == 0 or done == total:
-        print(what, done, "of", total, flush=True)
+        print(what, done, "of", total, unit, flush=True)
 
 
 if __name__ == "__main__":

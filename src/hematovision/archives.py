@@ -209,7 +209,7 @@ def _write(
                 if left < 0:
                     _refuse(archive, f"unpacks to more than {_allowed(archive)} bytes")
                 stream.write(block)
-        progress(done, len(wanted), "Unpacking")
+        progress(done, len(wanted), "Unpacking", "files")
 
 
 def _refuse(archive: Path, what: str) -> NoReturn:

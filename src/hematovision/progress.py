@@ -9,9 +9,13 @@ __all__ = ["EpochProgress", "NoteProgress", "Progress", "no_progress", "notify"]
 
 
 class Progress(Protocol):
-    """Called with the number of items done, their total, and the name of the step."""
+    """Called with the number of items done, their total, the name of the step, and the items' unit.
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
+    Units are plural nouns: ``images``, ``fields``, ``batches``, ``bytes``, ... A `total` of 0 is
+    unknown.
+    """
+
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
         """Report the progress."""
 
 
@@ -19,7 +23,7 @@ class Progress(Protocol):
 class EpochProgress(Protocol):
     """A `Progress` that is also called after each epoch of training."""
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
         """Report the progress."""
 
     def epoch(self, metrics: Mapping[str, float], what: str, /) -> None:
@@ -30,7 +34,7 @@ class EpochProgress(Protocol):
 class NoteProgress(Protocol):
     """A `Progress` that also shows notes and warnings to the user."""
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
         """Report the progress."""
 
     def note(self, sentence: str, /) -> None:
@@ -43,5 +47,5 @@ def notify(progress: Progress, sentence: str) -> None:
         progress.note(sentence)
 
 
-def no_progress(done: int, total: int, what: str, /) -> None:
+def no_progress(done: int, total: int, what: str, unit: str = "", /) -> None:
     """Ignore the progress."""

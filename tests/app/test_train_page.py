@@ -41,7 +41,7 @@ def training(home: Path, monkeypatch: pytest.MonkeyPatch):
         model="rbc-wbc-platelets",
         started=datetime.now(UTC),
         state="running",
-        progress=Step(3, 10, "head"),
+        progress=Step(3, 10, "head", "batches"),
         epochs=EPOCHS,
     )
 
@@ -73,6 +73,8 @@ def test_a_running_training_shows_progress_and_curves_and_can_be_stopped(
     monkeypatch.setattr(Retraining, "stop", lambda self: stopped.append(self))
     at = training()
     assert "Training **mine**" in texts(at)
+    (bar,) = at.get("progress")
+    assert bar.proto.text == "head: 3 of 10 batches"
     assert (
         "Epoch 3: loss 0.3333, validation loss 0.4000, accuracy 80.0%, validation accuracy 40.0%"
     ) in texts(at)

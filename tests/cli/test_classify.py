@@ -159,7 +159,7 @@ def test_resuming_reports_what_was_classified_before(
 def test_stopping_a_table_prints_how_to_resume(
     run, colour_model, cell_images: Path, tmp_path: Path, monkeypatch
 ):
-    def stop(done, total, what):
+    def stop(done, total, what, unit):
         if done == 2:
             raise KeyboardInterrupt
 

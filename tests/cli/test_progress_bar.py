@@ -1,8 +1,10 @@
 """Progress is shown in terminals, logged elsewhere, and never on stdout."""
 
+import ast
 import io
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,27 +60,28 @@ def test_a_total_may_become_known_later(monkeypatch):
 def test_no_terminal_is_too_narrow_for_one_line(clock, monkeypatch, columns):
     terminal = open_terminal(monkeypatch, columns)
     with progress_bar() as progress:
-        progress(0, 20_000, "Classifying")
+        progress(0, 20_000, "Classifying", "images")
         clock[0] = 10.0
-        progress(2_100, 20_000, "Classifying")
+        progress(2_100, 20_000, "Classifying", "images")
     lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", terminal.getvalue()).splitlines()
     lines_shown = [line for line in lines if line.strip()]
     assert all(line.startswith(("\rClassif", "Classif")) for line in lines_shown)
     assert all(len(line.strip("\r")) <= columns for line in lines_shown)
-    if columns >= 60:
-        assert "Classifying 2,100 of 20,000, 210 images/s, 1:26 left" in lines_shown[-1]
+    if columns >= 80:
+        assert "Classifying 2,100 of 20,000 images, 210 images/s, 1:26 left" in lines_shown[-1]
 
 
 def test_the_rate_is_that_of_the_last_half_minute(clock):
-    rate = module._Rate("classifying")
-    assert rate.sentence(1, 20_000) == "Classifying 1 of 20,000"
+    rate = module._Rate("classifying", "images")
+    assert rate.sentence(1, 20_000) == "Classifying 1 of 20,000 images"
     for second in range(1, 101):
         clock[0] = float(second)
         done = min(second, 50) * 10 + max(0, second - 50) * 100
         line = rate.sentence(done, 20_000)
-    assert line == "Classifying 5,500 of 20,000, 100 images/s, 2:25 left"
+    assert line == "Classifying 5,500 of 20,000 images, 100 images/s, 2:25 left"
     clock[0] = 245.2
-    assert rate.sentence(20_000, 20_000) == "Classifying 20,000 of 20,000, 82 images/s, took 4:06"
+    line = "Classifying 20,000 of 20,000 images, 82 images/s, took 4:06"
+    assert rate.sentence(20_000, 20_000) == line
 
 
 def test_slow_work_and_work_without_a_total_have_a_rate_too(clock):
@@ -177,7 +180,43 @@ def test_in_a_terminal_epochs_stay_above_the_bars(monkeypatch):
 
 def test_batches_are_called_batches(clock, capsys):
     with progress_bar() as progress:
-        progress(0, 100, "head")
+        progress(0, 100, "head", "batches")
         clock[0] = 20.0
-        progress(50, 100, "head")
-    assert capsys.readouterr().err == "Training the head 50 of 100, 2.5 batches/s, 0:20 left\n"
+        progress(50, 100, "head", "batches")
+    line = "Training the head 50 of 100 batches, 2.5 batches/s, 0:20 left\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_unit_that_ends_the_title_is_not_repeated(clock):
+    rate = module._Rate("Analysing fields", "fields")
+    rate.sentence(0, 1_200)
+    clock[0] = 4.0
+    assert rate.sentence(312, 1_200) == "Analysing fields 312 of 1,200, 78 fields/s, 0:12 left"
+
+
+def test_bytes_are_shown_in_megabytes(clock):
+    known, unknown = module._Rate("Downloading", "bytes"), module._Rate("Downloading", "bytes")
+    assert known.sentence(0, 340_000_000) == "Downloading 0.0 of 340.0 MB"
+    unknown.sentence(0, 0)
+    clock[0] = 10.0
+    line = "Downloading 31.5 of 340.0 MB, 3.1 MB/s, 1:39 left"
+    assert known.sentence(31_460_000, 340_000_000) == line
+    assert unknown.sentence(1_234_000_000, 0) == "Downloading 1,234.0 MB, 123 MB/s"
+
+
+def test_every_step_of_the_package_has_a_unit():
+    missing, found = [], set()
+    for path in sorted(Path(module.__file__).parents[1].rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or len(node.args) < 3:
+                continue
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name in ("progress", "_progress"):
+                is_complete = len(node.args) == 4 or isinstance(node.args[-1], ast.Starred)
+                missing += [] if is_complete else [f"{path.name}:{node.lineno}"]
+                found |= {one.value for one in node.args[3:] if isinstance(one, ast.Constant)}
+    assert not missing
+    assert found == {
+        "batches", "bytes", "cells", "fields", "files", "folds", "heads", "images", "rows",
+        "settings",
+    }  # fmt: skip

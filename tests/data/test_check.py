@@ -227,8 +227,8 @@ def test_progress_covers_reading_and_searching(build) -> None:
     calls = []
     dataset = Dataset(build.root, RBC_WBC_PLATELETS, tuple(build.samples))
     check_dataset(dataset, lambda *what: calls.append(what))
-    assert (2, 2, "Reading images") in calls
-    assert calls[-1] == (2, 2, "Looking for near duplicates")
+    assert (2, 2, "Reading images", "images") in calls
+    assert calls[-1] == (2, 2, "Looking for near duplicates", "images")
 
 
 def test_an_empty_dataset_reports_only_empty_classes(tmp_path: Path) -> None:

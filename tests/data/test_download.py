@@ -133,8 +133,8 @@ def test_a_set_is_fetched_checked_and_unpacked(server: Server, tmp_path: Path) -
     assert (got.fetched, got.verified_against) == (True, "nothing")
     assert got.sha256 == sha256(server.content)
     size = len(server.content)
-    assert (size, size, "Downloading") in calls
-    assert calls[-1] == (2, 2, "Unpacking")
+    assert (size, size, "Downloading", "bytes") in calls
+    assert calls[-1] == (2, 2, "Unpacking", "files")
     assert sorted(path.name for path in (tmp_path / "sets").iterdir()) == sorted(
         ["small", "set.zip", RECORD_FILE, NOTICE_FILE]
     )

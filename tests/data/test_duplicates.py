@@ -132,13 +132,13 @@ def test_unreadable_files_keep_their_place_and_reason(tmp_path, cells) -> None:
     ((position, error),) = prints.unreadable
     assert position == 1
     assert isinstance(error, NotAnImageError)
-    assert calls == [(n, 3, "Reading images") for n in (1, 2, 3)]
+    assert calls == [(n, 3, "Reading images", "images") for n in (1, 2, 3)]
 
 
 def test_the_search_reports_its_progress(cells) -> None:
     calls: list[tuple[int, int, str]] = []
     near_duplicates(prints_of(*cells[:3]), lambda *what: calls.append(what))
-    assert calls == [(3, 3, "Looking for near duplicates")]
+    assert calls == [(3, 3, "Looking for near duplicates", "images")]
 
 
 def test_view_orders_are_those_of_images_view() -> None:

@@ -166,7 +166,7 @@ class Notes:
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
         pass
 
     def note(self, sentence: str, /) -> None:

@@ -199,8 +199,8 @@ def test_yolo_and_csv_give_the_same_cells(tmp_path: Path, draw):
 def test_progress_counts_the_fields(voc: Path, tmp_path: Path):
     calls: list[tuple[int, int, str]] = []
     import_dataset(voc, tmp_path / "cells", format="voc", progress=lambda *call: calls.append(call))
-    assert calls[0] == (0, 10, "cropping cells")
-    assert calls[-1] == (10, 10, "cropping cells")
+    assert calls[0] == (0, 10, "cropping cells", "fields")
+    assert calls[-1] == (10, 10, "cropping cells", "fields")
 
 
 def test_an_empty_destination_is_filled(voc: Path, tmp_path: Path):
@@ -258,7 +258,7 @@ def test_a_disk_that_fails_leaves_nothing(voc: Path, tmp_path: Path, monkeypatch
 
 
 def test_an_interrupt_leaves_nothing(voc: Path, tmp_path: Path):
-    def interrupt(done: int, total: int, what: str) -> None:
+    def interrupt(done: int, total: int, what: str, unit: str = "") -> None:
         if done == 3:
             raise KeyboardInterrupt
 
@@ -272,7 +272,7 @@ import os, signal, sys
 from pathlib import Path
 from hematovision.data.importing import import_dataset
 
-def kill(done, total, what):
+def kill(done, total, what, unit):
     if done == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -25,12 +25,13 @@ def test_progress_is_written_at_intervals_and_at_the_end(tmp_path):
     with path.open("ab", buffering=0) as stream:
         log = EventLog(stream)
         for done in range(1, 1001):
-            log(done, 1000, "features")
+            log(done, 1000, "features", "images")
         log(1, 5, "head")
     written = [(one["what"], one["done"]) for one in named(path, "progress")]
     assert written[0] == ("features", 1)
     assert written[-2:] == [("features", 1000), ("head", 1)]
     assert len(written) < 100
+    assert {one["unit"] for one in named(path, "progress")} == {"images", ""}
 
 
 def test_epochs_are_numbered_across_stages(tmp_path):

@@ -234,7 +234,7 @@ def test_the_newest_events_are_used(tmp_path):
     )
     failed = read_retraining(path)
     assert (failed.state, failed.error) == ("failed", "The disk is full.")
-    assert tuple(failed.progress) == (3, 9, "features")
+    assert tuple(failed.progress) == (3, 9, "features", "")  # an event of 0.2 has no unit
     assert failed.not_compared == "other classes"
     assert failed.stop() == failed
 

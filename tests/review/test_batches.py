@@ -139,7 +139,7 @@ def test_progress_has_the_number_of_images_in_archives(
         synthetic(3),
         records,
         name="mine",
-        progress=lambda done, total, what: seen.append((done, total)),
+        progress=lambda done, total, what, unit: seen.append((done, total)),
     )
     assert seen == [(1, 3), (2, 3), (3, 3)]
 

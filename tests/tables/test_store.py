@@ -42,7 +42,7 @@ class StoppedError(Exception):
 
 
 def stop_at(number: int):
-    def progress(done, total, what):
+    def progress(done, total, what, unit):
         if what == "Classifying" and done == number:
             raise StoppedError
 
@@ -193,7 +193,7 @@ def test_a_resumed_table_is_that_of_an_uninterrupted_run(
     assert [error.path for error in found.refused] == [str(squares / "3b.png")]
     # The broken file is the fifth in order, and is tried again.
     left = 9 - number + (number >= 5)
-    assert steps == [(done, left, "Classifying") for done in range(1, left + 1)]
+    assert steps == [(done, left, "Classifying", "images") for done in range(1, left + 1)]
     assert found.before == number
 
 
@@ -410,7 +410,7 @@ def test_rows_that_are_damaged_during_a_run_are_an_error(
 ):
     out = tmp_path / "t.csv"
 
-    def damage(done, total, what):
+    def damage(done, total, what, unit):
         if done == 9:
             change(out, "UPDATE results SET checksum = 0")
 
@@ -561,7 +561,7 @@ def test_rows_are_committed_every_two_seconds(squares: Path, tmp_path: Path, mon
     monkeypatch.setattr(store.Store, "commit", noted)
     monkeypatch.setattr(store.time, "monotonic", lambda: now[0])
 
-    def second(done, total, what):
+    def second(done, total, what, unit):
         now[0] += 0.5
 
     run(squares, tmp_path / "t.csv", progress=second)
@@ -607,7 +607,7 @@ def test_writing_a_long_table_is_reported(squares: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr("hematovision.workflows.classify._ROWS_PER_STEP", 4)
     steps = []
     run(squares, tmp_path / "t.csv", progress=lambda *step: steps.append(step))
-    assert steps[9:] == [(4, 9, "Writing the table"), (8, 9, "Writing the table")]
+    assert steps[9:] == [(4, 9, "Writing the table", "rows"), (8, 9, "Writing the table", "rows")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other links")

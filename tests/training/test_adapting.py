@@ -110,12 +110,12 @@ def test_out_of_fold_predictions_do_not_depend_on_their_own_labels(model):
 def test_out_of_fold_predictions_estimate_the_accuracy_of_the_adapted_model(model):
     calls = []
     predicted = out_of_fold_predictions(
-        model, examples(), progress=lambda done, total, what: calls.append((done, total, what))
+        model, examples(), progress=lambda *step: calls.append(step)
     )
     labels = examples().labels
     assert (predicted.probabilities.argmax(axis=1) == labels).mean() > 0.95
     assert (predicted.novelty > 0).all()
-    assert calls[-1] == (5, 5, "cross-validation")
+    assert calls[-1] == (5, 5, "cross-validation", "folds")
 
 
 def test_one_group_is_not_enough(model):

@@ -35,7 +35,7 @@ def test_the_curve_rises_with_the_number_of_images(monkeypatch):
     assert [len(point.balanced_accuracy) for point in curve] == [2, 2]
     assert min(curve[1].balanced_accuracy) > max(curve[0].balanced_accuracy) + 0.1
     assert curve[0].balanced_accuracy[0] != curve[0].balanced_accuracy[1]
-    assert calls == [(i, 4, "learning curve") for i in (1, 2, 3, 4)]
+    assert calls == [(i, 4, "learning curve", "heads") for i in (1, 2, 3, 4)]
 
 
 def test_the_shares_double():

@@ -151,7 +151,7 @@ def test_many_images_keep_their_order_across_batches(tmp_path: Path):
             [View(p) for p in paths], Counting(), cache, lambda *step: calls.append(step)
         )
     assert found.values[:, 0].tolist() == list(range(70))
-    assert calls[-1] == (70, 70, "features")
+    assert calls[-1] == (70, 70, "features", "images")
 
 
 def test_no_images_give_no_rows():

@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far():
     x, y = separable(200, 0)
     calls = []
 
-    def press(done: int, total: int, what: str) -> None:
+    def press(done: int, total: int, what: str, unit: str = "") -> None:
         calls.append(what)
         if len(calls) == 2:  # called once per epoch, as all 7 batches run at once
             raise KeyboardInterrupt
@@ -140,7 +140,7 @@ def tune(train: Dataset, valid: Dataset, head: Head, weights: BackboneWeights) -
     """Fine-tune until Ctrl-C is pressed in the first batch of the third epoch."""
     steps = -(-len(train) // QUICK.batch_size)
 
-    def press(done: int, total: int, what: str) -> None:
+    def press(done: int, total: int, what: str, unit: str = "") -> None:
         if done == 2 * steps + 1:
             raise KeyboardInterrupt
 

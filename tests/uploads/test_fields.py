@@ -48,7 +48,7 @@ def test_progress_is_reported_for_each_field():
         total=2,
         progress=lambda *step: steps.append(step),
     )
-    assert steps == [(1, 2, "Analysing fields"), (2, 2, "Analysing fields")]
+    assert steps == [(1, 2, "Analysing fields", "fields"), (2, 2, "Analysing fields", "fields")]
 
 
 def test_the_archive_has_the_tables_of_the_command(tmp_path):

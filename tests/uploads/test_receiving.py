@@ -368,11 +368,11 @@ def test_progress_has_the_total_before_anything_is_unpacked(classifier, red):
         classifier, receive(uploads), total=total, progress=lambda *args: seen.append(args)
     )
     assert len(list(results)) == total == 4
-    assert seen == [(done, 4, "Classifying") for done in range(1, 5)]
+    assert seen == [(done, 4, "Classifying", "images") for done in range(1, 5)]
 
 
 def test_without_a_total_progress_counts_the_images_so_far(classifier, red):
     seen = []
     uploads = receive([("a.png", red)] * 2)
     list(predict_uploads(classifier, uploads, progress=lambda *args: seen.append(args)))
-    assert seen == [(1, 1, "Classifying"), (2, 2, "Classifying")]
+    assert seen == [(1, 1, "Classifying", "images"), (2, 2, "Classifying", "images")]

@@ -34,7 +34,7 @@ class Recorder:
         self.notes: list[str] = []
         self.events: list[str] = []
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
         self.events.append(what)
 
     def note(self, sentence: str, /) -> None:

@@ -51,7 +51,7 @@ class StoppedError(Exception):
 
 
 def stop_at(number: int, name: str = "Analysing fields"):
-    def progress(done, total, what):
+    def progress(done, total, what, unit):
         if what == name and done == number:
             raise StoppedError
 
@@ -134,13 +134,13 @@ def test_an_interrupted_run_is_continued(fields: Path, tmp_path: Path, number):
         out,
         AnalyzeOptions(overlays=True),
         resume=True,
-        progress=lambda done, total, what: seen.append((done, total, what)),
+        progress=lambda *step: seen.append(step),
     )
     assert outputs(out) == outputs(whole)
     assert (summary.before, summary.items) == (number, 5)
     left = 5 - number + (number > 3)
     assert [step for step in seen if step[2] == "Analysing fields"] == [
-        (done, left, "Analysing fields") for done in range(1, left + 1)
+        (done, left, "Analysing fields", "fields") for done in range(1, left + 1)
     ]
 
 

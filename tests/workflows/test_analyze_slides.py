@@ -91,7 +91,7 @@ def test_a_run_is_resumed_at_any_region(folder: Path, tmp_path: Path, finder, st
     analyze(folder, tmp_path / "whole")
     everything, finder.pixels = finder.pixels, 0
 
-    def interrupt(done, total, what):
+    def interrupt(done, total, what, unit):
         if done == stop:
             raise StoppedError
 
@@ -146,7 +146,7 @@ def test_other_parts_of_a_slide_are_not_mixed(folder: Path, tmp_path: Path):
 def test_progress_counts_regions(folder: Path, tmp_path: Path):
     steps = []
     analyze(folder, tmp_path / "out", progress=lambda *step: steps.append(step))
-    assert steps[:8] == [(done, 8, "Analysing regions") for done in range(1, 9)]
+    assert steps[:8] == [(done, 8, "Analysing regions", "regions") for done in range(1, 9)]
 
 
 def test_crops_of_a_slide_are_read_around_their_boxes(folder: Path, tmp_path: Path):
@@ -182,7 +182,7 @@ def test_a_stopped_run_does_not_wait_for_the_rest_of_a_large_field(
             time.sleep(0.4)
         return candidates(pixels)
 
-    def stop(done: int, total: int, what: str) -> None:
+    def stop(done: int, total: int, what: str, unit: str = "") -> None:
         if what == "Analysing fields":
             assert begun.wait(20)
             raise StoppedError

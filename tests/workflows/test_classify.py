@@ -81,7 +81,7 @@ def test_predictions_to_review_are_counted(colour_model, cells: Path):
 def test_progress_counts_every_image(colour_model, cells: Path):
     steps = []
     classify([cells], model=colour_model, progress=lambda *arguments: steps.append(arguments))
-    assert steps == [(done, 4, "Classifying") for done in range(1, 5)]
+    assert steps == [(done, 4, "Classifying", "images") for done in range(1, 5)]
 
 
 def test_a_second_table_takes_the_same_rows(colour_model, cells: Path, tmp_path: Path):
@@ -115,7 +115,7 @@ def test_each_classified_image_gets_an_overlay(explaining_model, cells: Path, tm
     assert summary.explained == 3
     assert len(summary.refused) == 1
     assert images.read(folder / "red.png").shape[1] == 256, "40 pixels are enlarged to be seen"
-    assert steps[-1] == (4, 4, "Classifying")
+    assert steps[-1] == (4, 4, "Classifying", "images")
     plain = classify([cells], model=explaining_model, out=tmp_path / "plain.csv")
     assert plain.explained == 0
     assert out.read_bytes() == (tmp_path / "plain.csv").read_bytes(), "the table is the same"

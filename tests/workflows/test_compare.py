@@ -69,7 +69,7 @@ def test_both_models_predict_the_same_images_and_unreadable_ones_are_listed(colo
     assert found.differences["accuracy"].value == pytest.approx(1 / 13)
     assert result.verdict.startswith("No significant difference")
     assert [Path(error.path).name for error in result.refused] == ["broken.png"]
-    assert calls[-1] == (14, 14, "comparing")
+    assert calls[-1] == (14, 14, "comparing", "images")
     assert result.report is None
 
 

@@ -55,7 +55,7 @@ def test_progress_counts_every_image(squares):
     predict_labelled(
         [Classifier.load(COLOUR_MODEL)], squares, lambda *args: seen.append(args), "comparing"
     )
-    assert seen == [(i, 19, "comparing") for i in range(1, 20)]
+    assert seen == [(i, 19, "comparing", "images") for i in range(1, 20)]
 
 
 def test_no_readable_image_is_an_error(squares):

@@ -27,25 +27,9 @@ LOG_SECONDS = 10.0
 RATE_SECONDS = 30
 """Window over which the rate is measured, in seconds."""
 
-_UNITS = {
-    **dict.fromkeys(
-        (
-            "classifying",
-            "comparing",
-            "computing features",
-            "copying images",
-            "decoys",
-            "features",
-            "drawing overlays",
-            "reading images",
-            "rendering synthetic cells",
-        ),
-        "images",
-    ),
-    **dict.fromkeys(("fine-tuning", "head"), "batches"),
-    **dict.fromkeys(("analysing fields", "writing the tables"), "fields"),
-    "analysing regions": "regions",
-}
+_MEGA = 1_000_000
+
+_ABBREVIATED = {"bytes": " MB"}
 
 _TITLES = {"head": "training the head"}
 
@@ -94,9 +78,9 @@ class _Bars:
         self._bars = bars
         self._tasks: dict[str, tuple[TaskID, _Rate]] = {}
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total or None), _Rate(what)
+            self._tasks[what] = self._bars.add_task(what, total=total or None), _Rate(what, unit)
         task, rate = self._tasks[what]
         text = shown(rate.sentence(done, total))
         self._bars.update(task, completed=done, total=total or None, description=text)
@@ -117,8 +101,8 @@ class _LogLines:
         self._last = time.monotonic()
         self._rates: dict[str, _Rate] = {}
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
-        sentence = self._rates.setdefault(what, _Rate(what)).sentence(done, total)
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
+        sentence = self._rates.setdefault(what, _Rate(what, unit)).sentence(done, total)
         if time.monotonic() - self._last >= LOG_SECONDS:
             self._last = time.monotonic()
             echo(sentence, err=True)
@@ -135,31 +119,38 @@ class _LogLines:
 class _Rate:
     """The rate of a task over the last half minute, and its remaining time."""
 
-    def __init__(self, what: str) -> None:
-        self._title = _title(what)
-        unit = _UNITS.get(what.lower(), "")
-        self._unit = f" {unit}/s" if unit else "/s"
+    def __init__(self, what: str, unit: str = "") -> None:
+        self._title, self._unit = _title(what), _ABBREVIATED.get(unit, f" {unit}" if unit else "")
+        self._size, self._digits = (_MEGA, 1) if unit == "bytes" else (1, 0)
         self._marks = deque[tuple[float, int]](maxlen=RATE_SECONDS)
         self._first = (0.0, 0)
 
     def sentence(self, done: int, total: int) -> str:
-        """Return ``Classifying 1,234 of 20,000, 210 images/s, 1:30 left``."""
+        """Return ``Classifying 1,234 of 20,000 images, 210 images/s, 1:30 left``."""
         now = time.monotonic()
         if not self._marks:
             self._first = (now, done)
         if not self._marks or now - self._marks[-1][0] >= 1:
             self._marks.append((now, done))
-        pieces = [f"{self._title} {done:,}" + (f" of {total:,}" if total else "")]
+        pieces = [self._amount(done, total)]
         ended = bool(total) and done >= total
         start, before = self._first if ended else self._marks[0]
         if now - start >= 1 and done > before:
             rate = (done - before) / (now - start)
-            pieces.append(f"{rate:,.0f}{self._unit}" if rate >= 10 else f"{rate:.1f}{self._unit}")
+            speed = rate / self._size
+            pieces.append(f"{speed:,.{0 if speed >= 10 else 1}f}{self._unit}/s")
             if ended:
                 pieces.append(f"took {_clock(now - start)}")
             elif total:
                 pieces.append(f"{_clock((total - done) / rate)} left")
         return ", ".join(pieces)
+
+    def _amount(self, done: int, total: int) -> str:
+        """Return ``Classifying 1,234 of 20,000 images``; a unit in the title is not repeated."""
+        amounts = [done / self._size, *([total / self._size] if total else [])]
+        numbers = " of ".join(f"{amount:,.{self._digits}f}" for amount in amounts)
+        named = self._title.endswith(self._unit)
+        return f"{self._title} {numbers}{'' if named else self._unit}"
 
 
 def _title(what: str) -> str:

@@ -84,13 +84,13 @@ def crop_fields(
 
     with closing(map_in_threads(work, fields, stems)) as results:
         for done, (field, written) in enumerate(zip(fields, results, strict=True)):
-            progress(done, len(fields), _WHAT)
+            progress(done, len(fields), _WHAT, "fields")
             cells += written.cells
             left_out += written.left_out
             problems += written.problems
             for note in written.notes:
                 notes[note].append(field.name)
-    progress(len(fields), len(fields), _WHAT)
+    progress(len(fields), len(fields), _WHAT, "fields")
     if not cells:
         raise DatasetError(
             f"No cell images could be made from {counted(len(fields), 'field')}. "
@@ -194,14 +194,14 @@ def copy_images(
     known = {cell.file: cell for cell in read_cells(path)} if path.is_file() else {}
     cells = []
     for done, (sample, file) in enumerate(_targets(dataset)):
-        progress(done, len(dataset), "copying images")
+        progress(done, len(dataset), "copying images", "images")
         copy_file(sample.path, folder / file)
         origin = escape_name(sample.path.relative_to(source).as_posix())
         cell = known.get(dataset.relative(sample)) or Cell("", origin, "", lab, None, "")
         cells.append(
             replace(cell, file=file, label=sample.label, split=sample.split, group=sample.group)
         )
-    progress(len(dataset), len(dataset), "copying images")
+    progress(len(dataset), len(dataset), "copying images", "images")
     return Written(tuple(sorted(cells, key=lambda cell: cell.file)))
 
 

@@ -188,13 +188,13 @@ def _convert(
     notes: defaultdict[str, list[str]] = defaultdict(list)
     with closing(map_in_threads(work, fields, stems)) as results:
         for done, result in enumerate(results):
-            progress(done, len(fields), _WHAT)
+            progress(done, len(fields), _WHAT, "fields")
             problems += result.problems
             for note in result.notes:
                 notes[note].append(result.name)
             if result.field is not None:
                 written.append(result.field)
-    progress(len(fields), len(fields), _WHAT)
+    progress(len(fields), len(fields), _WHAT, "fields")
     if not written:
         raise DatasetError(f"No field could be converted. {' '.join(problems[:3])}")
     return written, problems, join_notes(notes)

@@ -362,7 +362,7 @@ class ResumingDownloader:
         while block := response.read(_BLOCK):
             stream.write(block)
             done += len(block)
-            self.progress(done, total or 0, "Downloading")
+            self.progress(done, total or 0, "Downloading", "bytes")
         if total is not None and done < total:
             raise ConnectionError(f"the connection was closed after {done} of {total} bytes")
 

@@ -162,7 +162,7 @@ def fingerprint_all(paths: Sequence[Path], progress: Progress = no_progress) -> 
             unreadable.append((position, outcome))
         else:
             found.append((position, outcome))
-        progress(position + 1, len(paths), "Reading images")
+        progress(position + 1, len(paths), "Reading images", "images")
     return Fingerprints(
         positions=np.array([position for position, _ in found], dtype=np.int64),
         pixels_sha256=tuple(one.pixels_sha256 for _, one in found),
@@ -216,7 +216,8 @@ def near_duplicates(
         candidates = _close_hashes(hashes, start)
         candidates = _close_coarsely(coarse, candidates)
         found += _same_images(thumbnails, candidates)
-        progress(min(start + _ROWS, len(chosen)), len(chosen), "Looking for near duplicates")
+        done = min(start + _ROWS, len(chosen))
+        progress(done, len(chosen), "Looking for near duplicates", "images")
     named = (
         Pair(int(chosen[p.first]), int(chosen[p.second]), p.view, p.correlation, p.detail)
         for p in found

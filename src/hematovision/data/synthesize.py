@@ -79,7 +79,7 @@ def write_synthetic_cells(
     for done, (image, cell) in enumerate(islice(rendered, images), start=1):
         write_bytes(dest / cell.file, _png(image))
         cells.append(cell)
-        progress(done, images, "rendering synthetic cells")
+        progress(done, images, "rendering synthetic cells", "cells")
     if keep is not None:
         keep.close()
     write_cells(dest / CELLS_FILE, sorted(cells, key=lambda cell: cell.file))

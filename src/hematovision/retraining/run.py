@@ -92,13 +92,13 @@ class EventLog:
         """Append an event."""
         self._stream.write(_line(event, values))
 
-    def __call__(self, done: int, total: int, what: str, /) -> None:
+    def __call__(self, done: int, total: int, what: str, unit: str = "", /) -> None:
         """Append progress at most five times a second, and at the end of a step."""
         now = time.monotonic()
         if done < total and now - self._written.get(what, -_PROGRESS_INTERVAL) < _PROGRESS_INTERVAL:
             return
         self._written[what] = now
-        self.write("progress", done=done, total=total, what=what)
+        self.write("progress", done=done, total=total, what=what, unit=unit)
 
     def epoch(self, metrics: Mapping[str, float], what: str, /) -> None:
         """Append a finished epoch; epochs are numbered across stages."""
@@ -150,6 +150,7 @@ class Step(NamedTuple):
     done: int = 0
     total: int = 0
     what: str = ""
+    unit: str = ""
 
 
 _NOT_STARTED = Step()
@@ -297,6 +298,11 @@ def work_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.training")
 
 
+def _step(event: Mapping[str, Any]) -> Step:
+    """Return the step of an event; those of earlier versions have no unit."""
+    return Step(event["done"], event["total"], event["what"], event.get("unit", ""))
+
+
 def _retraining(
     events: Path, read: Sequence[dict[str, Any]], state: State | None = None
 ) -> Retraining:
@@ -316,7 +322,7 @@ def _retraining(
         model=started["model"],
         started=at,
         state=state,
-        progress=Step(*(progress[key] for key in Step._fields)) if progress else _NOT_STARTED,
+        progress=_step(progress) if progress else _NOT_STARTED,
         epochs=tuple(event["figures"] for event in read if event["event"] == "epoch"),
         notes=tuple(event["sentence"] for event in read if event["event"] == "note"),
         error=error,

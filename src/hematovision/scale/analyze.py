@@ -161,7 +161,7 @@ class RayEngine:
                 for item, rows in zip(task.item.items, task.result, strict=True):
                     store.add(rows, item)
                 done += len(task.result)
-                progress(done, total, ANALYSING)
+                progress(done, total, ANALYSING, "fields")
         if lost:
             raise ClusterError(
                 f"{len(lost)} of {len(shards)} shards were repeatedly lost with their workers; the "

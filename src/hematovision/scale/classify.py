@@ -174,7 +174,7 @@ def _run(
             continue
         parts.append(task.result)
         n += len(task.item.files)
-        progress(n, total, "Classifying")
+        progress(n, total, "Classifying", "images")
     if lost:
         raise ClusterError(
             f"{len(lost)} of {len(shards)} shards were repeatedly lost with their workers; the "

@@ -121,7 +121,7 @@ def _compute(
         cache.put(zip(done.result.keys, done.result.values, strict=True))
         refused += [ImageError(*pair) for pair in done.result.refused]
         computed += len(done.result.keys)
-        progress(computed, total, "Computing features")
+        progress(computed, total, "Computing features", "images")
     if lost:
         raise ClusterError(
             f"{len(lost)} tasks were repeatedly lost with their workers; the last error was "
@@ -168,7 +168,7 @@ def _unknown(
             refused.append(found)
         elif found.views:
             wanted.append(found)
-        progress(done, len(files), "Searching the cache")
+        progress(done, len(files), "Searching the cache", "files")
     return wanted, refused
 
 

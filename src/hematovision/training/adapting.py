@@ -165,7 +165,7 @@ def out_of_fold_predictions(
         predicted = adapt_labelled(model, inside, seed).model.predict(outside.features[:, 0])
         probabilities[folds == fold] = predicted.probabilities
         novelty[folds == fold] = predicted.novelty
-        progress(fold + 1, int(folds.max()) + 1, "cross-validation")
+        progress(fold + 1, int(folds.max()) + 1, "cross-validation", "folds")
     return RawPredictions(probabilities, novelty)
 
 

@@ -62,7 +62,8 @@ def learning_curve(
             rows = np.flatnonzero(rank < size[train.labels])
             seeded = replace(options, seed=options.seed + order)
             scores.append(_score(train, rows, valid, evaluated, n_classes, seeded))
-            progress(len(points) * ORDERS + order + 1, len(sizes) * ORDERS, "learning curve")
+            done, total = len(points) * ORDERS + order + 1, len(sizes) * ORDERS
+            progress(done, total, "learning curve", "heads")
         points.append(CurvePoint(int(size.sum()), tuple(scores), tuple(size.tolist())))
     return tuple(points)
 

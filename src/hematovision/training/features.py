@@ -184,10 +184,10 @@ def extract(
                     cache.put(fresh)
                     fresh = []
                 if collector.report_due():
-                    progress(collector.done, len(views), "features")
+                    progress(collector.done, len(views), "features", "images")
     finally:
         cache.put(fresh)  # also after Ctrl-C
-    progress(collector.done, len(views), "features")
+    progress(collector.done, len(views), "features", "images")
     features = collector.features()
     n = len(features.kept)
     cached = n - features.computed

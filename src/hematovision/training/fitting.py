@@ -328,7 +328,7 @@ class _Log(keras.callbacks.Callback):  # type: ignore[misc]
         steps = self._steps = self.params["steps"] or 1
         # With several steps per execution, `batch` may exceed the number of steps.
         done = self._epoch * steps + min(batch + 1, steps)
-        self._progress(done, self._total * steps, self._what)
+        self._progress(done, self._total * steps, self._what, "batches")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
@@ -338,4 +338,4 @@ class _Log(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: object = None) -> None:  # noqa: ARG002
         whole = self._total * self._steps
-        self._progress(whole, whole, self._what)
+        self._progress(whole, whole, self._what, "batches")

@@ -99,7 +99,7 @@ def analyze_uploads(
         for done, one in enumerate(results, 1):
             tally.add(one.field, one.cells)
             found.append(one)
-            progress(done, max(done, total), "Analysing fields")
+            progress(done, max(done, total), "Analysing fields", "fields")
     summary = Summary(
         sample=found[0].field.image if len(found) == 1 else f"{len(found)} uploads",
         detector=opened.detector,

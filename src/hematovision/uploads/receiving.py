@@ -104,7 +104,7 @@ def predict_uploads(
     is called after each item. Raises `ModelError` if the model itself fails.
     """
     for done, result in enumerate(infer(predictor, items), 1):
-        progress(done, max(done, total), "Classifying")
+        progress(done, max(done, total), "Classifying", "images")
         yield result
 
 

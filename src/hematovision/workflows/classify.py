@@ -199,7 +199,7 @@ def predict_table(
             for done, result in enumerate(results, 1):
                 yield [row.values() for row in result.rows]
                 each(result)
-                progress(done, total, "Classifying")
+                progress(done, total, "Classifying", "images")
 
     if out is None:
         for values in chain.from_iterable(predict(images, len(images))):
@@ -246,7 +246,7 @@ def _write_table(
             count(values)
             table.write(values)
             if n % _ROWS_PER_STEP == 0:
-                progress(n, total, "Writing the table")
+                progress(n, total, "Writing the table", "rows")
 
 
 class _Counts:

@@ -67,7 +67,7 @@ def predict_labelled(
             kept.append(i)
             colours.append(images.mean_colours(result.pixels[None])[0])
             predictions.append(result.rows)
-        progress(i + 1, len(data), what)
+        progress(i + 1, len(data), what, "images")
     if not kept:
         raise DatasetError(
             f"None of the {len(data)} images can be read. The first: {refused[0]}. "

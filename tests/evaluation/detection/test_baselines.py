@@ -55,7 +55,7 @@ def test_fitting_helps_and_is_reproducible(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(baselines, "_GRID", {"stain": (0.4, 0.8), "margin": (0.1, 0.3)})
     fields = [synthetic(seed, rbc=10, lymphocyte=1) for seed in range(3)]
     reported: list[tuple[int, int]] = []
-    fitted = Watershed.fit(fields, lambda done, total, what: reported.append((done, total)))
+    fitted = Watershed.fit(fields, lambda done, total, what, unit: reported.append((done, total)))
     assert reported[-1] == (6, 6)
     assert fitted == Watershed.fit(fields)
 

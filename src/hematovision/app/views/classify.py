@@ -111,7 +111,7 @@ def _classify(model: LibraryModel, uploads: Sequence[tuple[str, BinaryIO | bytes
     bar = st.progress(0.0, "Reading the images …")
     redrawn = 0.0
 
-    def progress(done: int, total: int, what: str, /) -> None:  # noqa: ARG001
+    def progress(done: int, total: int, what: str, unit: str = "", /) -> None:  # noqa: ARG001
         nonlocal redrawn
         if (now := time.monotonic()) - redrawn > _REDRAW:
             redrawn = now

@@ -100,7 +100,7 @@ def _analyse(options: AnalyzeOptions, uploads: Sequence[tuple[str, BinaryIO | by
     bar = st.progress(0.0, "Opening the models …")
     redrawn = 0.0
 
-    def progress(done: int, total: int, what: str, /) -> None:  # noqa: ARG001
+    def progress(done: int, total: int, what: str, unit: str = "", /) -> None:  # noqa: ARG001
         nonlocal redrawn
         if (now := time.monotonic()) - redrawn > _REDRAW:
             redrawn = now

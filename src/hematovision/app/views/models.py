@@ -143,8 +143,8 @@ def _compare(first: LibraryModel, second: LibraryModel, dataset: Path) -> Compar
     text = "Both models predict …"
     bar = st.progress(0.0, text)
 
-    def progress(done: int, total: int, _: str, /) -> None:
-        bar.progress(min(done / max(total, 1), 1.0), text)
+    def progress(done: int, total: int, _: str, unit: str = "", /) -> None:
+        bar.progress(min(done / max(total, 1), 1.0), f"{text} {done:,} of {total:,} {unit}")
 
     out = data_folder() / "comparisons" / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"
     try:

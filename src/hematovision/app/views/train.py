@@ -151,8 +151,9 @@ def _show_running() -> None:
     if retraining is None or retraining.state != "running":
         st.rerun()  # the whole page, to show the new model
     st.write(f"Training **{retraining.folder.name}**.")
-    done, total, what = retraining.progress
-    st.progress(min(done / total, 1.0) if total else 0.0, what or "Starting …")
+    done, total, what, unit = retraining.progress
+    text = f"{what}: {done:,} of {total:,} {unit}" if what else "Starting …"
+    st.progress(min(done / total, 1.0) if total else 0.0, text)
     if retraining.epochs:
         st.caption(_epoch_text(retraining.epochs[-1]))
     _show_notes(retraining)

@@ -137,13 +137,13 @@ class Watershed:
         tries += [(name, value) for name, values in _GRID.items() for value in values]
         best, score = cls(), -1.0
         for done, (name, value) in enumerate(tries):
-            progress(done, total, "fitting the baseline")
+            progress(done, total, "fitting the baseline", "settings")
             tried = replace(best, **{name: value})
             if score < 0 or tried != best:
                 found = [tried._find(view) for view in views[tried.width]]
                 reached = _mean_f1([a.with_found(b) for a, b in zip(some, found, strict=True)])
                 best, score = (tried, reached) if reached > score else (best, score)
-        progress(total, total, "fitting the baseline")
+        progress(total, total, "fitting the baseline", "settings")
         return best
 
     def _nucleated(self, nuclei: _Mask) -> tuple[_Mask, _Mask]:

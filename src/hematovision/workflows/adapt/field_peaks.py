@@ -123,7 +123,7 @@ def look(
             refused.append(error)
         else:
             seen.append(_look(analyzer, finder, loaded, field.group))
-        progress(number, len(fields), what)
+        progress(number, len(fields), what, "fields")
     return seen, refused
 
 

@@ -318,7 +318,7 @@ def _write(
         counts=tally.counts(rbc_count=options.rbc_count, wbc_count=options.wbc_count),
         settings=options.settings(),
     )
-    progress(len(items), len(items), "Writing the report")
+    progress(len(items), len(items), "Writing the report", "fields")
     write_report(
         out,
         summary,

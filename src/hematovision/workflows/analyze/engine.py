@@ -54,7 +54,7 @@ class LocalEngine:
     """Analyses files on this machine, on the threads of the analyzer."""
 
     def __init__(self) -> None:
-        self._step = ANALYSING
+        self._step = (ANALYSING, "fields")
 
     def items(self, paths: Iterable[str], level: int = 0, region: str = "") -> Iterator[RunItem]:
         """Yield the images at `paths`, which are files and folders, and the regions of slides.
@@ -71,7 +71,7 @@ class LocalEngine:
         found = images.iter_images(given)
         for one in find_regions(found, level=level, area=region):
             if isinstance(one, Region):
-                self._step = ANALYSING_REGIONS
+                self._step = (ANALYSING_REGIONS, "regions")
                 yield RunItem(one.path, one.box)
             else:
                 yield RunItem(one)
@@ -104,7 +104,7 @@ class LocalEngine:
             for done, rows in enumerate(results, 1):
                 store.add(row.values() for row in rows)
                 _log_fields(rows)
-                progress(done, total, self._step)
+                progress(done, total, *self._step)
 
 
 def _log_fields(rows: Sequence[AnalysisRow]) -> None:

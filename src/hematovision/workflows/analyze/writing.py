@@ -83,7 +83,7 @@ def write_tables(
             begun = [export for export in exports if _begin(export, image, source)]
             for field, found in image.parts():
                 count(field, _written(found, cells, begun))
-            progress(done, len(names), "Writing the tables")
+            progress(done, len(names), "Writing the tables", "fields")
 
 
 def _export(
@@ -143,7 +143,7 @@ def write_overlays(
     with closing(ahead(work, named, usable_cpus())) as overlays:
         for done, is_new in enumerate(overlays, 1):
             written += is_new
-            progress(done, len(paths), "Drawing overlays")
+            progress(done, len(paths), "Drawing overlays", "images")
     return written
 
 

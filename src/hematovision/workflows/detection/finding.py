@@ -188,7 +188,7 @@ def find_cells(
                 outcomes.append(result)
             else:
                 refused.append(result)
-            progress(done, len(data), "evaluating fields")
+            progress(done, len(data), "evaluating fields", "fields")
     if not outcomes:
         raise DatasetError(f"None of the {len(data)} fields can be read. The first: {refused[0]}")
     return outcomes, tuple(refused)
