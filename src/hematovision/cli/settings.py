@@ -59,7 +59,7 @@ SECTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
 FOUND = frozenset(
     {
         "backbone", "baselines", "batch-size", "browser", "classifier", "detector", "edges",
-        "epochs", "export", "fine-tune", "fine-tune-blocks", "format", "images", "learning-curve",
+        "epochs", "export", "fine-tune", "fine-tune-blocks", "format", "learning-curve",
         "level", "model", "overlays", "patience", "port", "rbc-diameter", "seed", "split",
         "subtypes", "taxonomy", "threads", "um-per-px",
     }

@@ -6,6 +6,7 @@ The first event is the request; the worker appends the others. See `run.start_re
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
 import shutil
@@ -255,4 +256,5 @@ def _identity(file: str) -> str:
 if __name__ == "__main__":  # pragma: no cover - run as a process
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
+    logging.basicConfig(format="%(message)s")  # warnings, into the training's log file
     sys.exit(main(sys.argv[1:]))
