@@ -21,8 +21,9 @@ async function install() {
 }
 
 async function activate() {
-  const isOld = (/** @type {string} */ name) => name.startsWith(PREFIX) && ![CACHE, MODELS].includes(name);
-  const names = (await caches.keys()).filter(isOld);
+  const names = (await caches.keys()).filter((name) => {
+    return name.startsWith(PREFIX) && name !== CACHE && name !== MODELS;
+  });
   await Promise.all(names.map((name) => caches.delete(name)));
   await /** @type {any} */ (self).clients.claim();
 }

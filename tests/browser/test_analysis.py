@@ -2,6 +2,7 @@
 
 import io
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,8 @@ def changed(kind: str) -> NDArray[np.uint8]:
         return (np.array(field) * 0.4).astype(np.uint8)
     if kind == "enlarged":
         return np.array(field.resize((1600, 1200), Image.Resampling.BICUBIC))
+    if kind == "tall":
+        return render_field(12, size=(1500, 420), lab="synthetic-d").image
     if kind == "reduced":
         return np.array(field.resize((256, 192), Image.Resampling.BOX))
     pixels = render_field(9, size=(900, 1200), lab="synthetic-a").image
@@ -95,7 +98,7 @@ def changed(kind: str) -> NDArray[np.uint8]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["blurred", "dark", "enlarged", "reduced", "through an eyepiece"])
+@pytest.mark.parametrize("kind", ["blurred", "dark", "enlarged", "reduced", "tall", "eyepiece"])
 def test_unusual_fields_give_the_same_cells_too(analysis: Page, kind: str):
     assert check(analysis, changed(kind)) > 20
 
@@ -119,3 +122,11 @@ def test_a_jpeg_gives_the_same_cells(analysis: Page):
     found = analyze(analysis, stream.getvalue(), "field.png")
     assert differences(cells, found["cells"]) == []
     assert len(cells) > 5
+
+
+def test_a_real_field_gives_the_same_cells(analysis: Page, real_data: Path):
+    content = (real_data / "bccd" / "JPEGImages" / "BloodImage_00010.jpg").read_bytes()
+    cells, _ = in_python(images.read(content))
+    found = analyze(analysis, content, "field.png")
+    assert differences(cells, found["cells"]) == []
+    assert len(cells) > 15

@@ -12,14 +12,16 @@ from playwright.sync_api import Page
 from browser_demo import call
 from hematovision import images
 from hematovision.fields.aperture import find_circle
-from hematovision.fields.rows import CELL_SCHEMA, CellRow
+from hematovision.fields.counts import Tally
+from hematovision.fields.rows import CELL_SCHEMA, CellRow, FieldRow
+from hematovision.fields.summary import ModelUsed, Summary
 from hematovision.images.stain import Stain, measure_stain, recoloured, redyed
 from hematovision.intervals import clopper_pearson, garwood
 from hematovision.model.preprocessing import white_point
 from hematovision.model.suppression import suppressed
 from hematovision.synthetic import render_cell, render_field
 from hematovision.tables.sinks import csv_table
-from hematovision.taxonomy import RBC_WBC_PLATELETS
+from hematovision.taxonomy import RBC_WBC_PLATELETS, WHITE_CELLS
 
 CLASSES = ("RBC", "WBC", "Platelets")
 STAIN = Stain((244.0, 231.0, 205.0), (190.0, 141.0, 150.0))
@@ -220,3 +222,36 @@ def test_the_table_is_that_of_the_program(analysis: Page):
         table.write(row.values())
     found = call(analysis, "table", "m.csv(v[0])", [cell.values(), other.values()])
     assert found == stream.getvalue().decode()
+
+
+def row(label: str, kind: str = "", decision: str = "accepted", *, counted: bool = True) -> CellRow:
+    return CellRow(
+        "a.png", 0.0, 0.0, 9.0, 9.0, label, 0.9, decision, "", kind, 0.9 if kind else None,
+        0.3, 0.3, 0.4, on_edge=not counted, counted=counted,
+    )  # fmt: skip
+
+
+def test_the_differential_and_its_limits_are_those_of_the_program(analysis: Page):
+    rows = [row("WBC", "neutrophil") for _ in range(40)]
+    rows += [row("WBC", "lymphocyte") for _ in range(20)]
+    rows += [row("WBC", "monocyte", "review"), row("WBC", "erythroblast"), row("WBC")]
+    rows += [row("WBC", "neutrophil", counted=False), *[row("RBC")] * 300, *[row("Platelets")] * 21]
+    tally = Tally(WHITE_CELLS.classes)
+    tally.add(FieldRow("a.png", "", 640, 480, flags="blurred", scale_source="none"), rows)
+    expected = tally.counts()
+    field = {"flags": ["blurred"], "scale_source": "none"}
+    analyses = [{"field": field, "cells": [one.values() for one in rows]}]
+    found = call(
+        analysis, "counts", "m.count(v[0], v[1], v[2])",
+        analyses, WHITE_CELLS.classes, RBC_WBC_PLATELETS.to_json(),
+    )  # fmt: skip
+    assert {name: one["n"] for name, one in found["classes"].items()} == {
+        name: one.n for name, one in expected.differential.classes.items()
+    }
+    for name, one in expected.differential.classes.items():
+        assert found["classes"][name]["interval"] == pytest.approx(one.interval, abs=1e-9)
+    assert (found["white"], found["nucleated"], found["notCounted"]) == (62, 1, 1)
+    assert found["platelets"] == pytest.approx(70)
+    assert found["plateletsInterval"] == pytest.approx(expected.platelets.interval, abs=1e-6)
+    used = ModelUsed("model", "")
+    assert found["notes"] == list(Summary("a", used, used, expected).notes)

@@ -18,7 +18,7 @@ from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.counts import Counts, Tally
 from hematovision.fields.rows import CellRow, split
 from hematovision.synthetic import render_field
-from web.build import ROOT, SAMPLES
+from web.build import PAGES, ROOT, SAMPLES
 
 CONTRAST = (ROOT / "tests" / "app" / "contrast.js").read_text()
 
@@ -132,6 +132,18 @@ def test_files_that_cannot_be_analysed_are_named_and_the_others_counted(page: Pa
     assert "5100 x 5000 pixels; the limit is 25 million" in errors[1]
     expect(page.locator(".flags")).to_have_text("Check: no red cells found")
     expect(page.locator("#notes")).to_contain_text("No cells were found.")
+
+
+def test_pages_that_were_not_built_state_what_to_run(browser: Browser, tmp_path: Path):
+    added = shutil.ignore_patterns("vendor", "models", "fields", "assets.js")
+    shutil.copytree(PAGES, tmp_path / "demo", ignore=added)
+    page = browser.new_page()
+    with served(tmp_path / "demo") as address:
+        page.goto(address)
+        file = {"name": "a.png", "mimeType": "image/png", "buffer": b""}
+        page.set_input_files("#files", file)
+        expect(page.locator(".error")).to_contain_text("Build the demo: make browser-demo")
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

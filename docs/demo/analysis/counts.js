@@ -43,7 +43,9 @@ const ERYTHROBLAST = "erythroblast";
 export function count(analyses, subtypes, taxonomy) {
   const rows = analyses.flatMap((one) => one.cells);
   const counted = rows.filter((row) => row.counted);
-  const cells = Object.fromEntries(CELL_CLASSES.map((label) => [label, labelCount(counted, label)]));
+  const cells = Object.fromEntries(
+    CELL_CLASSES.map((label) => [label, labelCount(counted, label)]),
+  );
   const kinds = counted.map((row) => kindOf(row, taxonomy)).filter((kind) => kind !== "");
   const nucleated = kinds.filter((kind) => kind === ERYTHROBLAST).length;
   const white = kinds.length - nucleated;
@@ -52,15 +54,16 @@ export function count(analyses, subtypes, taxonomy) {
     names.map((name) => [name, classCount(kinds.filter((kind) => kind === name).length, white)]),
   );
   const [red, platelets] = [cells.RBC.n, cells.Platelets.n];
-  const [low, high] = garwood(platelets);
+  const per1000 = (/** @type {number} */ value) => (1000 * value) / red;
+  const [low, high] = garwood(platelets).map(per1000);
   const found = {
     cells,
     notCounted: rows.length - counted.length,
     white,
     classes,
     nucleated,
-    platelets: red ? (1000 * platelets) / red : null,
-    plateletsInterval: red ? /** @type {Interval} */ ([(1000 * low) / red, (1000 * high) / red]) : null,
+    platelets: red ? per1000(platelets) : null,
+    plateletsInterval: red ? /** @type {Interval} */ ([low, high]) : null,
   };
   return { ...found, notes: notesOf(found, analyses) };
 }
@@ -109,11 +112,13 @@ function notesOf(counts, analyses) {
   const unscaled = analyses.filter((one) => one.field.scale_source === "none").length;
   const notes = [];
   if (flagged) {
-    const share = `${counted(flagged, "field")} of ${analyses.length}`;
-    notes.push(`Quality: ${share} flagged. Cells in flagged fields count, but may be missed or confused.`);
+    const share = `${counted(flagged, "field")} of ${analyses.length} flagged`;
+    const effect = "Cells in flagged fields count, but may be missed or confused.";
+    notes.push(`Quality: ${share}. ${effect}`);
   }
   if (unscaled) {
-    notes.push(`No scale was found in ${counted(unscaled, "field")}, so cells there may be missed.`);
+    const where = counted(unscaled, "field");
+    notes.push(`No scale was found in ${where}, so cells there may be missed.`);
   }
   const total = CELL_CLASSES.reduce((sum, label) => sum + counts.cells[label].n, 0);
   return total ? [...notes, ...cellNotes(counts)] : [...notes, "No cells were found."];
@@ -129,7 +134,11 @@ function cellNotes({ cells, classes, white, nucleated }) {
     notes.push(`${counted(white, "white cell")}: percentages are given from ${FEWEST_WHITE} on.`);
   }
   const open = classes[UNCLASSIFIED].n;
-  if (open) notes.push(`${counted(open, "white cell")} of ${white} unclassified: for review.`);
+  if (open) {
+    const until = "Until a person decides, the percentages of all other classes are too low.";
+    const text = `${counted(open, "white cell")} of ${white} unclassified: for review.`;
+    notes.push(white < FEWEST_WHITE ? text : `${text} ${until}`);
+  }
   if (cells.RBC.n < FEWEST_RED) {
     const red = `${counted(cells.RBC.n, "red cell")} counted, fewer than 1,000`;
     notes.push(`Platelets per 1,000 red cells are uncertain: ${red}.`);

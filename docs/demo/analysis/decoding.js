@@ -42,8 +42,8 @@ async function opened(file) {
     });
   } catch {
     throw new FieldError(
-      "This is not an image that the browser can read, or it is damaged. Choose a PNG, JPEG, WebP, " +
-        "BMP or GIF file. For TIFF, DICOM and slides, use the program.",
+      "This is not an image that the browser can read, or it is damaged. Choose a PNG, JPEG, " +
+        "WebP, BMP or GIF file. For TIFF, DICOM and slides, use the program.",
     );
   }
 }

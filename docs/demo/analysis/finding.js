@@ -14,7 +14,7 @@ import { detect, FieldImage } from "./tiles.js";
 /** @import { Stain } from "./stain.js" */
 /** @import { Progress } from "./analyzer.js" */
 
-const REDONE = 0.08; // relative difference of the red cells and the scale from which on it is redone
+const REDONE = 0.08; // relative difference of red cells and scale above which it is redone
 const COPY = 512; // pixels of the longer side of the copy in which the background is measured
 const BACKGROUND = 97; // percentile
 

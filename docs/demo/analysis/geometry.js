@@ -21,7 +21,8 @@ export function fit(image, size) {
     for (let k = 0; k < down.most; k++) {
       const weight = down.weights[y * down.most + k];
       const from = down.pixels[y * down.most + k] * row;
-      if (weight) for (let x = 0; x < row; x++) narrow[y * row + x] += weight * image.data[from + x];
+      if (!weight) continue;
+      for (let x = 0; x < row; x++) narrow[y * row + x] += weight * image.data[from + x];
     }
   }
   return acrossRows(narrow, row, size, across, down.total * across.total);

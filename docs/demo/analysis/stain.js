@@ -205,7 +205,9 @@ const columns = (a, b, c) => CHANNELS.map((i) => [a[i], b[i], c[i]]);
 
 /** @param {Matrix} a @param {Matrix} b @returns {Matrix} */
 function product(a, b) {
-  return a.map((row) => CHANNELS.map((j) => row.reduce((sum, value, k) => sum + value * b[k][j], 0)));
+  return a.map((row) => {
+    return CHANNELS.map((j) => row.reduce((sum, value, k) => sum + value * b[k][j], 0));
+  });
 }
 
 /** @param {Matrix} matrix @returns {Matrix} */

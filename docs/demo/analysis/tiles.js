@@ -52,7 +52,8 @@ export class FieldImage {
     const [across, down] = [this.width / size[0], this.height / size[1]];
     if ((x1 - x0) * (y1 - y0) * across * down > AT_ONCE && y1 - y0 > 1) {
       const middle = Math.floor((y0 + y1) / 2);
-      return stacked(this.window(size, [x0, y0, x1, middle]), this.window(size, [x0, middle, x1, y1]));
+      const upper = this.window(size, [x0, y0, x1, middle]);
+      return stacked(upper, this.window(size, [x0, middle, x1, y1]));
     }
     return this.#masked(this.#scaled(box, across, down), [x0, y0], across, down);
   }

@@ -70,7 +70,8 @@ self.addEventListener("message", async ({ data }) => {
     else await analyze(request);
   } catch (error) {
     if (request.kind === "open") opening = null;
-    send({ kind: "failed", id: request.kind === "open" ? null : request.id, message: messageOf(error) });
+    const id = request.kind === "open" ? null : request.id;
+    send({ kind: "failed", id, message: messageOf(error) });
   }
 });
 

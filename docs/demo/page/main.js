@@ -56,7 +56,7 @@ async function add(items) {
 /** @param {{ file: Blob, name: string }} item */
 async function analyze({ file, name }) {
   try {
-    if (!assets) throw new Error("The models are not here: build the demo with `make browser-demo`.");
+    if (!assets) throw new Error("The models are not here. Build the demo: make browser-demo");
     engine ??= new Engine(assets, showProgress);
     showProgress("Loading the models", 0);
     state.models = await engine.open();
@@ -78,7 +78,8 @@ async function show(index) {
   if (index !== state.shown) state.chosen = null;
   state.shown = index;
   const { subtypes, taxonomy } = state.models;
-  showCounts(count(state.fields.map((one) => one.analysis), subtypes, taxonomy), state.fields.length);
+  const analyses = state.fields.map((one) => one.analysis);
+  showCounts(count(analyses, subtypes, taxonomy), analyses.length);
   byId("field-title").textContent = state.fields.length > 1 ? "Fields" : "Field";
   byId("fields").replaceChildren(...(state.fields.length > 1 ? state.fields.map(fieldButton) : []));
   const bitmap = await createImageBitmap(field.file, { colorSpaceConversion: "none" });
@@ -98,7 +99,8 @@ function fieldButton({ name }, index) {
 
 /** Mark a cell in the field, or unmark it. @param {CellRow} cell */
 async function choose(cell) {
-  const place = [...document.querySelectorAll(".cell")].indexOf(/** @type {Element} */ (document.activeElement));
+  const focused = /** @type {Element} */ (document.activeElement);
+  const place = [...document.querySelectorAll(".cell")].indexOf(focused);
   state.chosen = state.chosen === cell ? null : cell;
   await show(state.shown);
   const button = document.querySelectorAll(".cell")[place];

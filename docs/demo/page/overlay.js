@@ -84,7 +84,8 @@ function styleOf({ width, height }, known) {
 
 /** @param {CanvasRenderingContext2D} context @param {CellRow} cell @param {Style} style */
 function outline(context, cell, { scale, line }) {
-  const [a, b] = [cell.x_max - cell.x_min, cell.y_max - cell.y_min].map((side) => (side * scale) / 2);
+  const a = ((cell.x_max - cell.x_min) * scale) / 2;
+  const b = ((cell.y_max - cell.y_min) * scale) / 2;
   const [x, y] = [cell.x_min * scale + a, cell.y_min * scale + b];
   context.save();
   context.globalAlpha = cell.counted ? 1 : FAINT;

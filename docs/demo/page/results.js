@@ -58,7 +58,8 @@ function kindRows({ classes, white, nucleated }) {
     const shares = hasShares ? [percent(one.fraction), interval(one.interval)] : [];
     return tableRow([name, one.n.toLocaleString("en"), ...shares]);
   });
-  const red = nucleated ? [tableRow(["nucleated red cells", String(nucleated), ...(hasShares ? ["", ""] : [])])] : [];
+  const empty = hasShares ? ["", ""] : [];
+  const red = nucleated ? [tableRow(["nucleated red cells", String(nucleated), ...empty])] : [];
   const caption = element("caption", "note", "Differential of the counted white cells");
   return [caption, element("thead", "", head), element("tbody", "", ...rows, ...red)];
 }
@@ -83,13 +84,15 @@ export function showField({ name, analysis, seconds }, bitmap, shows, chosen, ch
   const { field, cells } = analysis;
   const canvas = /** @type {HTMLCanvasElement} */ (byId("canvas"));
   drawField(canvas, bitmap, analysis, shows, chosen);
-  const n = (/** @type {string} */ label) => cells.filter((c) => c.counted && c.label === label).length;
+  const own = cells.filter((cell) => cell.counted);
+  const n = (/** @type {string} */ label) => own.filter((cell) => cell.label === label).length;
   const counts = `${n("RBC")} red, ${n("WBC")} white, ${counted(n("Platelets"), "platelet")}`;
   canvas.setAttribute("aria-label", `${name} with its cells: ${counts}`);
-  const scale = field.rbc_diameter_px ? `red cells ${field.rbc_diameter_px.toFixed(1)} pixels wide; ` : "";
+  const width = field.rbc_diameter_px;
+  const scale = width ? `red cells ${width.toFixed(1)} pixels wide; ` : "";
   const text = `${name}: ${counts}; ${scale}analysed in ${seconds.toFixed(1)} s`;
-  const flags = field.flags.length ? [element("div", "flags", `Check: ${field.flags.join("; ")}`)] : [];
-  byId("caption").replaceChildren(text, ...flags);
+  const flags = element("div", "flags", `Check: ${field.flags.join("; ")}`);
+  byId("caption").replaceChildren(text, ...(field.flags.length ? [flags] : []));
   byId("legend").replaceChildren(...legend(cells));
   const review = cells.filter((cell) => cell.decision === "review");
   const whites = cells.filter((cell) => cell.label === "WBC" && cell.decision !== "review");
@@ -140,8 +143,9 @@ function description(cell) {
   const title = cell.subtype ? `${cell.label}: ${cell.subtype}` : cell.label;
   const sure = percent(cell.subtype_confidence ?? cell.confidence);
   const [sign, word] = cell.decision === "review" ? ["?", "review"] : ["✓", "accepted"];
-  const lines = [element("b", "", title), `${sure} `, element("span", `chip ${word}`, `${sign} ${word}`)];
+  const chip = element("span", `chip ${word}`, `${sign} ${word}`);
   const edge = cell.counted ? "" : "at the edge, not counted";
   const why = [cell.reason, edge].filter(Boolean).join("; ");
-  return element("span", "", ...lines, ...(why ? [element("span", "note", element("br"), why)] : []));
+  const note = why ? [element("span", "note", element("br"), why)] : [];
+  return element("span", "", element("b", "", title), `${sure} `, chip, ...note);
 }

@@ -23,4 +23,6 @@ export function interval(ends) {
 }
 
 /** A number with few digits. @param {number} value */
-export const short = (value) => (value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString("en"));
+export function short(value) {
+  return value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString("en");
+}
