@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
+TYPES = {".js": "text/javascript", ".wasm": "application/wasm"}
 
 _OPEN = """async () => {
   const load = (name) => import(new URL(`analysis/${name}.js`, location.href).href);

@@ -29,7 +29,7 @@ RUNTIME = Path(__file__).parent / "node_modules" / "onnxruntime-web" / "dist"
 USED = ("blood-fields", "rbc-wbc-platelets", "white-cells")
 """The models of ``hematovision analyze``."""
 
-SAMPLES = ((5, "synthetic-a"), (14, "synthetic-b"), (8, "synthetic-d"))
+SAMPLES = ((5, "synthetic-a"), (10, "synthetic-b"), (2, "synthetic-d"))
 """Seed and lab of the synthetic fields."""
 
 _ADDED = ("vendor", "models", "fields", "assets.js")
@@ -79,7 +79,7 @@ def build(out: Path) -> dict[str, int]:
 
 def _add_runtime(folder: Path) -> None:
     folder.mkdir(parents=True)
-    shutil.copyfile(RUNTIME / "ort.wasm.bundle.min.mjs", folder / "ort.mjs")
+    shutil.copyfile(RUNTIME / "ort.wasm.bundle.min.mjs", folder / "ort.js")
     shutil.copy(RUNTIME / "ort-wasm-simd-threaded.wasm", folder)
     installed = find_spec("onnxruntime")
     notices = Path(

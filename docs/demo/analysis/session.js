@@ -3,7 +3,7 @@
 /** @import { InferenceSession } from "onnxruntime-web/wasm" */
 
 /** @type {typeof import("onnxruntime-web/wasm")} */
-const ort = await import(new URL("../vendor/ort.mjs", import.meta.url).href);
+const ort = await import(new URL("../vendor/ort.js", import.meta.url).href);
 
 /**
  * Set the WebAssembly program that runs the graphs, once, before the first one is opened.
