@@ -1,6 +1,7 @@
 """What all tests share: the real images, where they are at hand."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,13 @@ LONGEST = (
     "training/test_trainer.py", "training/test_backbones.py", "workflows/test_backbones.py",
     "tables/test_store.py", "workflows/test_adapt.py", "workflows/test_full_disk.py",
 )  # fmt: skip
+
+REGISTRIES = {
+    "hematovision.data.formats": "FORMATS",
+    "hematovision.evaluation.metric": "METRICS",
+    "hematovision.model.registry": "BACKBONES",
+    "hematovision.workflows.exporters": "EXPORTERS",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +53,15 @@ def _few_decoys() -> Iterator[None]:
         patch.setattr("hematovision.training.inputs.RENDERED_DECOYS", 22)
         patch.setattr("hematovision.training.inputs.SPOILT_DECOYS", 12)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_registered() -> Iterator[None]:
+    """Remove what a test registered from outside, so that no other test finds it."""
+    yield
+    for name, attribute in REGISTRIES.items():
+        if name in sys.modules:
+            getattr(sys.modules[name], attribute).clear()
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from PIL import Image
 
 from hematovision import images
 from hematovision.data.cells import read_cells
-from hematovision.data.formats import read_fields
 from hematovision.data.formats.annotations import AnnotatedField
+from hematovision.data.formats.reading import read_fields
 from hematovision.errors import AnnotationError
 from hematovision.images.boxes import clip_box
 from hematovision.model.preprocessing import rebalanced, white_point

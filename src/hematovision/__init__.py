@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hematovision.errors import ModelNotFoundError as ModelNotFoundError
     from hematovision.errors import NotAnImageError as NotAnImageError
     from hematovision.errors import OutputError as OutputError
+    from hematovision.errors import PluginError as PluginError
     from hematovision.errors import RequestError as RequestError
     from hematovision.errors import ReviewConflictError as ReviewConflictError
     from hematovision.errors import ReviewError as ReviewError
@@ -57,6 +58,10 @@ if TYPE_CHECKING:
     from hematovision.evaluation.comparison import Comparison as Comparison
     from hematovision.evaluation.detection.metrics import DetectionMetrics as DetectionMetrics
     from hematovision.evaluation.metrics import Metrics as Metrics
+    from hematovision.extend import register_backbone as register_backbone
+    from hematovision.extend import register_exporter as register_exporter
+    from hematovision.extend import register_format as register_format
+    from hematovision.extend import register_metric as register_metric
     from hematovision.fields.analysis import FieldAnalyses as FieldAnalyses
     from hematovision.fields.analysis import FieldAnalysis as FieldAnalysis
     from hematovision.fields.analyzer import FieldAnalyzer as FieldAnalyzer
@@ -123,6 +128,7 @@ _PUBLIC = {
         "ModelNotFoundError",
         "NotAnImageError",
         "OutputError",
+        "PluginError",
         "RequestError",
         "ReviewConflictError",
         "ReviewError",
@@ -138,6 +144,7 @@ _PUBLIC = {
     "evaluation.comparison": ("Comparison",),
     "evaluation.detection.metrics": ("DetectionMetrics",),
     "evaluation.metrics": ("Metrics",),
+    "extend": ("register_backbone", "register_exporter", "register_format", "register_metric"),
     "fields.analysis": ("FieldAnalyses", "FieldAnalysis"),
     "fields.analyzer": ("FieldAnalyzer",),
     "fields.counts": ("Counts", "Differential"),

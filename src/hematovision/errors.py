@@ -19,6 +19,7 @@
     │   ├── ModelNotFoundError     neither a run folder nor a bundled name
     │   ├── BundleError            the folder does not contain a usable bundle
     │   └── WeightsError           backbone weights are missing or of another architecture
+    ├── PluginError                something added from outside is broken; names its distribution
     ├── TrainingError              training cannot start or did not produce a usable model
     ├── ReviewError                a request about reviews cannot be fulfilled
     │   ├── ReviewConflictError    another reviewer has claimed or decided the cell
@@ -41,8 +42,8 @@ __all__ = [
     "AnnotationError", "BundleError", "ClusterError", "ConfigurationError", "DatabaseError",
     "DatasetError", "DownloadError", "EmptyImageError", "HematoVisionError", "ImageError",
     "ListeningError", "MissingExtraError", "ModelError", "ModelNotFoundError", "NotAnImageError",
-    "OutputError", "RequestError", "ReviewConflictError", "ReviewError", "SplitError",
-    "TaxonomyError", "TooManyBytesError", "TooManyPixelsError", "TrainingError",
+    "OutputError", "PluginError", "RequestError", "ReviewConflictError", "ReviewError",
+    "SplitError", "TaxonomyError", "TooManyBytesError", "TooManyPixelsError", "TrainingError",
     "TruncatedImageError", "UnreadableFileError", "WeightsError",
 ]  # fmt: skip
 
@@ -274,6 +275,26 @@ class WeightsError(ModelError):
     >>> hematovision.train("cells", "runs/never", options)
     Traceback (most recent call last):
     hematovision.errors.WeightsError: ...
+    """
+
+
+class PluginError(HematoVisionError):
+    """A backbone, format, metric or exporter added from outside is broken.
+
+    It can't be imported, is of another type, failed, or returned something unusable. The message
+    names the distribution and the entry point.
+
+    Examples
+    --------
+    >>> import hematovision
+    >>> from hematovision.extend import AnnotationFormat
+    >>> class Broken(AnnotationFormat):
+    ...     def read(self, source, annotations=None, names=None):
+    ...         return []
+    >>> hematovision.register_format("broken", Broken, replace=True)
+    >>> hematovision.import_dataset("cells", "runs/never", format="broken")
+    Traceback (most recent call last):
+    hematovision.errors.PluginError: ...'broken' (registered by a call) returned list...
     """
 
 

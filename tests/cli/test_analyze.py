@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hematovision.cli import analyze as command
-from hematovision.data.formats.export import EXPORTS
+from hematovision.data.formats import FORMATS
 from hematovision.workflows import analyze as workflow
 from square_finder import opened_finder, write_field
 
@@ -102,7 +101,7 @@ def test_options_reach_the_analysis(run, fields: Path, tmp_path: Path, opened):
         (["--edges", "left"], "'left' is not one of"),
         (["--region", "1,2,3"], "--region: a region must be x,y,width,height"),
         (["--level", "-1"], "greater than or equal to 0"),
-        (["--export", "word"], "--export must be among coco"),
+        (["--export", "word"], "'word' is not one of 'voc', 'yolo', 'csv'"),
         (["--format", "xlsx"], "'xlsx' is not one of"),
         (["--ray-address", "head:10001"], "this option needs --engine ray"),
         (["--detector", ""], "an argument is empty"),
@@ -152,5 +151,9 @@ def test_ctrl_c_explains_how_to_resume(run, fields: Path, tmp_path: Path, monkey
     monkeypatch.undo()
 
 
-def test_every_export_can_be_chosen():
-    assert set(command.EXPORTS) == set(EXPORTS)
+def test_the_exports_are_the_registered_formats(run, fields: Path, tmp_path: Path):
+    result = run("analyze", fields, "--out", tmp_path / "out", "--export", "nonsense")
+    assert result.exit_code == 2
+    assert f"'nonsense' is not one of {', '.join(map(repr, FORMATS))}" in " ".join(
+        result.stderr.replace("│", " ").split()
+    )

@@ -42,7 +42,7 @@ def test_the_verdict_comes_first_then_both_models_side_by_side(run, faked):
     lines = output.stdout.splitlines()
     assert lines[0].startswith("The second model (new) is better by 8.0 points of accuracy (95%")
     rows = {line.split("  ")[0].strip(): line.split() for line in lines if line.strip()}
-    assert rows["accuracy"][1:4] == ["92.0%", "100%", "+8.0"]
+    assert rows["Accuracy"][1:4] == ["92.0%", "100%", "+8.0"]
     assert rows["RBC"][1:5] == ["50", "0", "4", "+8.0"]
     assert rows["Basel"][1:5] == ["30", "0", "8", "+26.7"]
     text = "\n".join(lines)

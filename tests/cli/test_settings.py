@@ -168,9 +168,9 @@ def error_of(run, *arguments: object) -> str:
         ("[analyze]\noverlays = 1", "[analyze] overlays must be true or false. Received: 1."),
         (
             '[analyze]\nexport = "coco"',
-            "[analyze] export must be a list of text in quotes. Received: 'coco'.",
+            "'labelstudio'. Received: 'coco'. Did you mean 'coco'?",
         ),
-        ("[analyze]\nexport = [1]", "[analyze] export must be a list of text in quotes"),
+        ("[analyze]\nexport = [1]", "[analyze] export must be a list of some of 'voc', 'yolo'"),
         ("[analyze]\nclassifier = 3", "[analyze] classifier must be text in quotes. Received: 3"),
         ("[train]\ntaxonomy = ''", "[train] taxonomy must be text in quotes. Received: ''."),
         ('[data.synthesize]\nimages = "many"', "line 2: [data.synthesize] images must be a whole"),
@@ -319,7 +319,6 @@ def test_no_other_option_has_a_variable(run, monkeypatch):
     ("text", "variables", "origin"),
     [
         ("[analyze]\nrbc-diameter = -3", {}, "(--rbc-diameter is set in {path}, line 2.)"),
-        ('[analyze]\nexport = ["cocoa"]', {}, "(--export is set in {path}, line 2.)"),
         (
             "",
             {"HEMATOVISION_ANALYZE_EDGES": "tow"},
@@ -367,3 +366,12 @@ def test_settings_of_a_group_of_commands(folders, run, monkeypatch):
     folders.write("[data.synthesize]\nimages = 7\nseed = 5")
     run("data", "synthesize", "new", "--seed", 6)
     assert seen == [(7, 6)]
+
+
+def test_a_name_that_does_not_exist_lists_those_that_do(folders, run):
+    folders.write('[analyze]\nexport = ["cocoa"]')
+    result = run("analyze", "fields", "--out", "results")
+    assert result.exit_code == 2
+    text = " ".join(result.stderr.split())
+    assert "line 2: [analyze] export must be a list of some of 'voc', 'yolo', 'csv'," in text
+    assert "Received: ['cocoa']. Did you mean 'coco'?" in text

@@ -11,7 +11,8 @@ from PIL import Image
 
 from hematovision import images
 from hematovision.data.converting import convert_dataset
-from hematovision.data.formats import FORMATS, read_fields
+from hematovision.data.formats import FORMATS
+from hematovision.data.formats.reading import read_fields
 from hematovision.data.importing import import_dataset
 from hematovision.errors import DatasetError
 

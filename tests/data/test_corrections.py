@@ -7,8 +7,8 @@ import geojson
 import pytest
 
 from hematovision.data.converting import convert_dataset
-from hematovision.data.formats import read_fields
 from hematovision.data.formats.export import open_export
+from hematovision.data.formats.reading import read_fields
 from hematovision.data.importing import import_dataset
 from hematovision.data.labelled_fields import read_labelled_fields
 

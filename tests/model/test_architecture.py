@@ -57,7 +57,7 @@ def test_only_strided_layers_are_padded_on_one_side():
 
 
 def test_the_layers_are_those_that_keras_builds(keras_mobilenet):
-    from hematovision.training.keras_model import network_of
+    from hematovision.training.keras_backbone import network_of
 
     def unnamed(layers: tuple[Layer, ...]) -> list[tuple[object, ...]]:
         places = {layer.name: place for place, layer in enumerate(layers)}

@@ -43,6 +43,8 @@ def test_a_network_computes_what_its_layers_state():
         ("relu6", [1.5, 0.0]),
         ("hard_sigmoid", [0.75, 2.6 / 6]),
         ("hard_swish", [1.5 * 0.75, -0.4 * 2.6 / 6]),
+        ("sigmoid", [1 / (1 + np.exp(-1.5)), 1 / (1 + np.exp(0.4))]),
+        ("swish", [1.5 / (1 + np.exp(-1.5)), -0.4 / (1 + np.exp(0.4))]),
         ("pool", [1.5, -0.4]),
     ],
 )
@@ -52,6 +54,32 @@ def test_activations(op, expected):
     image = np.full((1, 224, 224, 3), (255, 51, 102), np.uint8)
     features = open_session(graph).run(["features"], {"images": image})[0]
     np.testing.assert_allclose(features, [expected], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        # A window of 3 x 3 places with stride 2; at the border the added places do not count.
+        (Layer("last", "max_pool", ("conv",), size=3, stride=2, pads=(1, 1, 1, 1)), [1.5, -0.4]),
+        (Layer("last", "average_pool", ("conv",), size=3, stride=2, pads=(1,) * 4), [1.5, -0.4]),
+        # 49 of 64 places keep their values, the others are 0.
+        (Layer("last", "pad", ("conv",), pads=(0, 0, 1, 1)), [1.5 * 49 / 64, -0.4 * 49 / 64]),
+        (Layer("last", "concat", ("conv", "scaled")), [1.5, -0.4, 2.0, -1.8]),
+    ],
+)
+def test_windows_zeros_and_joined_channels(layer: Layer, expected):
+    made = network(CONV, SCALED, layer)
+    assert made.features == len(expected)
+    image = np.full((1, 224, 224, 3), (255, 51, 102), np.uint8)
+    graph = backbone_graph(made, white_balance=False)
+    # The shape that a graph declares is that of a backbone; the features do not depend on it.
+    features = open_session(graph).run(["features"], {"images": image})[0]
+    np.testing.assert_allclose(features, [expected], atol=1e-5)
+
+
+def test_two_layers_of_one_name_are_an_error():
+    with pytest.raises(WeightsError, match="'conv' is not connected"):
+        network(CONV, Layer("conv", "relu", ("conv",)))
 
 
 def test_it_is_read_back_from_its_description_and_arrays_in_onnx_layout():

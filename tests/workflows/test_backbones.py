@@ -32,10 +32,10 @@ def weights(tmp_path_factory) -> Path:
     """Weights of a random network whose features differ from image to image."""
     import keras
 
-    from hematovision.training.keras_model import application
+    from hematovision.training.keras_backbone import built_backbone
 
     keras.utils.set_random_seed(0)
-    model = application(BACKBONE)
+    model = built_backbone(BACKBONE)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign(layer.moving_variance * 0.01)

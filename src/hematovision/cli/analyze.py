@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hematovision.cli.datasets import FORMATS
 from hematovision.cli.engines import EngineOption, RayAddressOption, refuse_cluster_options
 from hematovision.cli.interrupted import explain_resume
+from hematovision.cli.names import NameOf
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import FINDINGS, Styled, echo, exit_if_refused, show_list, show_table
 from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_SUBTYPES
@@ -20,10 +22,7 @@ if TYPE_CHECKING:
     from hematovision.workflows.analyze import AnalyzeOptions, AnalyzeResult
     from hematovision.workflows.analyze.engine import Engine
 
-__all__ = ["EXPORTS", "analyze"]
-
-EXPORTS = ("coco", "yolo", "voc", "geojson", "labelstudio")
-"""The choices of ``--export``: those of `data.formats.export`, which is slow to import."""
+__all__ = ["analyze"]
 
 
 def analyze(
@@ -75,8 +74,8 @@ def analyze(
     export: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FORMAT",
-            help=f"Also write the cells for other programs: {', '.join(EXPORTS)}; repeatable.",
+            parser=NameOf(FORMATS),
+            help="Also write the cells for other programs; repeatable.",
             show_default=False,
         ),
     ] = None,

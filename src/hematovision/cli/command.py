@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from hematovision.cli.files import files_in_use
 from hematovision.cli.log import LEVELS, logged, notice
+from hematovision.cli.names import list_names
 from hematovision.cli.settings import Setting, default_map, read_settings, variable
 
 __all__ = ["Command", "common_options", "configure"]
@@ -95,10 +96,11 @@ def configure(context: typer.Context) -> None:
 
 
 class Command(TyperCommand):
-    """A command that takes the common options, and shows log messages while it runs."""
+    """A command that takes the common options, lists names, and logs while it runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        list_names(self.params)
         self.params += common_options()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

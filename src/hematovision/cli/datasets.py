@@ -11,6 +11,7 @@ import typer
 
 from hematovision.cli.command import Command
 from hematovision.cli.log import notice
+from hematovision.cli.names import NameOf
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import FINDINGS, Styled, echo, show_list, show_next, show_table
 from hematovision.errors import DatasetError
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from hematovision.progress import Progress
 
 __all__ = [
-    "DatasetArgument", "SeedOption", "TaxonomyOption", "check", "convert", "download", "group",
-    "import_", "phantom", "synthesize",
+    "FORMATS", "DatasetArgument", "SeedOption", "TaxonomyOption", "check", "convert", "download",
+    "group", "import_", "phantom", "synthesize",
 ]  # fmt: skip
+
+FORMATS = "hematovision.data.formats:FORMATS"
+"""The registry of annotation formats, for `NameOf`."""
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -64,9 +68,10 @@ def import_(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new dataset.")],
     *,
     format_: Annotated[
-        Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio", "folders"] | None,
+        str | None,
         typer.Option(
             "--format",
+            parser=NameOf(FORMATS, "folders"),
             help="Format of SOURCE: boxes (Pascal VOC, YOLO, CSV, COCO, GeoJSON of QuPath, Label "
             "Studio) or class folders. Detected by default.",
         ),
@@ -150,13 +155,12 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder to convert.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The new folder.")],
     *,
-    to: Annotated[
-        Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio"],
-        typer.Option("--to", help="The format to write."),
-    ],
+    to: Annotated[str, typer.Option("--to", parser=NameOf(FORMATS), help="The format to write.")],
     from_: Annotated[
-        Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio"] | None,
-        typer.Option("--from", help="The format of SOURCE; detected by default."),
+        str | None,
+        typer.Option(
+            "--from", parser=NameOf(FORMATS), help="The format of SOURCE; detected by default."
+        ),
     ] = None,
     annotations: Annotated[
         Path | None,

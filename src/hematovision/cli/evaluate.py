@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hematovision.cli.datasets import DatasetArgument
+from hematovision.cli.datasets import FORMATS, DatasetArgument
+from hematovision.cli.names import NameOf
 from hematovision.cli.progress_bar import progress_bar
-from hematovision.cli.terminal import Styled, echo, exit_if_refused, show_table
+from hematovision.cli.terminal import FINDINGS, Styled, echo, exit_if_refused, show_table
 from hematovision.plurals import counted
 
 if TYPE_CHECKING:
@@ -29,14 +30,6 @@ _BASELINES = {
     "mean_colour": "mean colour",
 }
 
-_SCORES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro-F1",
-    "review_rate": "sent for review",
-    "accuracy_accepted": "accuracy, accepted",
-}
-
 
 _MODEL = "A run folder, or a bundled model's name."
 
@@ -44,8 +37,12 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 
 
 FormatOption = Annotated[
-    Literal["voc", "yolo", "csv", "coco", "geojson", "labelstudio"] | None,
-    typer.Option("--format", help="Fields: format of the boxes; detected by default."),
+    str | None,
+    typer.Option(
+        "--format",
+        parser=NameOf(FORMATS),
+        help="Fields: format of the boxes; detected by default.",
+    ),
 ]
 BoxesOption = Annotated[
     Path | None,
@@ -141,6 +138,8 @@ def evaluate(
         show_metrics(result.metrics)
     echo(f"Report: {result.report}")
     exit_if_refused(result.refused)
+    if not isinstance(result, DetectionResult):
+        _exit_if_broken(result.metrics)
 
 
 def compare(
@@ -173,11 +172,18 @@ def compare(
     if result.report is not None:
         echo(f"Report: {result.report}")
     exit_if_refused(result.refused)
+    _exit_if_broken(result.comparison.first)
+
+
+def _exit_if_broken(metrics: Metrics) -> None:
+    """Raise `typer.Exit(FINDINGS)` if a metric from outside failed; its error is a caveat."""
+    if any(score.error for score in metrics.added.values()):
+        raise typer.Exit(FINDINGS)
 
 
 def show_metrics(metrics: Metrics) -> None:
     """Show the classes, the overall scores with their baselines, and caveats."""
-    from hematovision.reporting.wording import interval, percent
+    from hematovision.reporting.wording import interval, percent, score, score_interval
 
     show_table(
         ("class", "images", "errors", "precision", "recall", "95% interval"),
@@ -212,6 +218,11 @@ def show_metrics(metrics: Metrics) -> None:
         f"{percent(metrics.balanced_accuracy)} (95% interval {ends}). "
         f"{percent(metrics.review_rate)} sent for review{rest}."
     )
+    for added in metrics.added.values():
+        if not added.error:
+            ends = score_interval(added.interval, fraction=added.percent)
+            value = score(added.value, fraction=added.percent)
+            echo(f"{added.title}: {value} (95% interval {ends}).")
     show_notes(metrics.warnings)
 
 
@@ -258,21 +269,22 @@ def _show_detection(metrics: DetectionMetrics) -> None:
 
 def _show_comparison(comparison: Comparison, verdict: str) -> None:
     """Show the verdict, then both models side by side."""
-    from hematovision.reporting.wording import p_value, percent, points, points_interval
+    from hematovision.reporting.comparison import score_rows
+    from hematovision.reporting.wording import difference, difference_interval, p_value, score
 
-    first, second = comparison.models
+    names = comparison.models
     echo(Styled(verdict, bold=True))
     show_table(
-        ("", f"first: {first}", f"second: {second}", "difference, points", "95% interval"),
+        ("", f"first: {names[0]}", f"second: {names[1]}", "difference", "95% interval"),
         (
             (
-                name,
-                percent(getattr(comparison.first, key)),
-                percent(getattr(comparison.second, key)),
-                points(comparison.differences[key].value),
-                points_interval(comparison.differences[key].interval),
+                title,
+                score(first.value, fraction=first.percent),
+                score(second.value, fraction=second.percent),
+                difference(between.value, fraction=first.percent),
+                difference_interval(between.interval, fraction=first.percent),
             )
-            for key, name in _SCORES.items()
+            for title, first, second, between in score_rows(comparison)
         ),
     )
     _show_subgroups("class", comparison.per_class)

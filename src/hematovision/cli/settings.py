@@ -21,6 +21,7 @@ import typer
 from typer.core import TyperGroup, TyperOption
 
 from hematovision.cli.files import NAME, VARIABLE, SettingsFile
+from hematovision.cli.names import choices_of
 from hematovision.errors import ConfigurationError
 from hematovision.paths import config_folder
 
@@ -304,15 +305,15 @@ def _has_type(kind: Any, value: Any) -> bool:
 
 def _invalid(name: str, option: TyperOption, value: Any) -> str:
     shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
-    near = get_close_matches(str(value), map(str, option.type_descriptor.choices or ()), n=1)
+    near = get_close_matches(str(value), map(str, choices_of(option)), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{name} must be {_expected(option)}. Received: {shown}.{hint}"
 
 
 def _expected(option: TyperOption) -> str:
     kind = _item_type(option)
-    if option.type_descriptor.choices:
-        return f"one of {', '.join(map(repr, option.type_descriptor.choices))}"
+    if choices := ", ".join(map(repr, choices_of(option))):
+        return f"a list of some of {choices}" if option.multiple else f"one of {choices}"
     names = {bool: "true or false", int: "a whole number", float: "a number"}
     text = names.get(kind, "text in quotes")
     if option.min is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +20,10 @@ from hematovision.cli.evaluate import (
     show_notes,
     split_names,
 )
+from hematovision.cli.names import NameOf
 from hematovision.cli.progress_bar import progress_bar
 from hematovision.cli.terminal import echo, exit_if_refused, show_next, show_table
-from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE
+from hematovision.model.registry import DEFAULT_BACKBONE
 from hematovision.plurals import counted
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def train(
     backbone: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
-            help=f"The network to train on: {' or '.join(BACKBONES)}.",
+            parser=NameOf("hematovision.model.registry:BACKBONES"),
+            help="The network to train on.",
         ),
     ] = DEFAULT_BACKBONE,
     learning_curve: Annotated[
@@ -111,11 +112,6 @@ def train(
     model so far.
     """
     blocks = _blocks(fine_tune_blocks)
-    if backbone not in BACKBONES:
-        known = ", ".join(BACKBONES)
-        raise typer.BadParameter(
-            f"Must be one of {known}. Received: {backbone}", param_hint="--backbone"
-        )
     _hush_tensorflow()
     from hematovision.workflows.train import TrainOptions
     from hematovision.workflows.train import train as run
@@ -209,7 +205,12 @@ def adapt(
 def export(
     model: ModelArgument,
     *,
-    to: Annotated[Literal["h5", "keras", "onnx", "litert"], typer.Option(help="File format.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            parser=NameOf("hematovision.workflows.exporters:EXPORTERS"), help="File format."
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(

@@ -18,7 +18,7 @@ from hematovision.data.destination import (
     safe_name,
     unique_names,
 )
-from hematovision.data.formats import FORMATS, detect_format, read_fields
+from hematovision.data.formats import FORMATS
 from hematovision.data.formats.annotations import (
     AnnotatedField,
     AnnotationFormat,
@@ -26,7 +26,8 @@ from hematovision.data.formats.annotations import (
     split_of,
 )
 from hematovision.data.formats.layout import without_wrapper
-from hematovision.data.formats.writing import BoxToWrite, FieldToWrite, Header
+from hematovision.data.formats.reading import detect_format, read_fields
+from hematovision.data.formats.writing import BoxToWrite, FieldToWrite, Header, open_writer
 from hematovision.data.frames import find_frame
 from hematovision.data.source_splits import SourceSplit, SplitLists, find_source_split, parse_split
 from hematovision.errors import AnnotationError, DatasetError, ImageError
@@ -102,10 +103,10 @@ def convert_dataset(
         The folder to convert.
     dest : Path
         A folder that does not exist, or is empty.
-    to : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio"}
-        The format to write.
-    format : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio"}, optional
-        Format of `source`; detected by default.
+    to : str
+        The format to write, one of `hematovision.data.formats.FORMATS`.
+    format : str, optional
+        Format of `source`, one of the same; detected by default.
     annotations : Path, optional
         Folder or file with the boxes, if outside `source`.
     names : sequence of str, optional
@@ -118,24 +119,24 @@ def convert_dataset(
         raise DatasetError(f"The source {source} is not a folder. Pass the folder to convert.")
     check_free(dest)
     check_outside(dest, source)
-    from_ = _format(format or detect_format(source))
-    target = _format(to)
-    found = read_fields(source.resolve(), from_.name, annotations, names)
+    form = format or detect_format(source)
+    own, target = _format(form), _format(to)
+    found = read_fields(source.resolve(), form, annotations, names)
     if found.whole:
         raise DatasetError(
             f"The tables in {source} have labels but no boxes, so there is nothing to convert. Use "
             "`hematovision data import` for images of single cells."
         )
-    fields, split_problems, split_notes = _with_splits(found, source.resolve(), from_)
+    fields, split_problems, split_notes = _with_splits(found, source.resolve(), own)
     with appearing(dest) as folder:
         written, problems, notes = _convert(fields, folder, target, progress)
         classes = _classes(found, written, target)
-        _write(target, folder, written, classes)
+        _write(to, folder, written, classes)
         report = ConvertReport(
             dest=dest,
             source=source,
-            from_format=from_.name,
-            to_format=target.name,
+            from_format=form,
+            to_format=to,
             fields=len(written),
             boxes=sum(len(one.boxes) for one in written),
             splits=Counter(one.field.split or "all" for one in written),
@@ -242,17 +243,16 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
     return _Converted(field.name, converted, tuple(problems), tuple(sorted(notes)))
 
 
-def _write(
-    target: AnnotationFormat, folder: Path, fields: Sequence[_Written], classes: Sequence[str]
-) -> None:
+def _write(to: str, folder: Path, fields: Sequence[_Written], classes: Sequence[str]) -> None:
     subtypes = sorted({box.subtype for one in fields for box in one.boxes if box.subtype})
-    writer = target.open_writer(folder, Header(tuple(classes), tuple(subtypes)))
+    writer = open_writer(to, folder, Header(tuple(classes), tuple(subtypes)))
     try:
-        for one in fields:
-            writer.field(one.field)
-            for box in one.boxes:
-                writer.box(box)
-        writer.close()
+        with FORMATS.calling(to):
+            for one in fields:
+                writer.field(one.field)
+                for box in one.boxes:
+                    writer.box(box)
+            writer.close()
     except BaseException:
         writer.discard()
         raise

@@ -20,9 +20,10 @@ from hematovision.data.cells import CELLS_FILE, write_cells
 from hematovision.data.classes import choose_classes
 from hematovision.data.destination import appearing, check_free, check_outside, safe_folder
 from hematovision.data.folders import read_dataset
-from hematovision.data.formats import FORMATS, detect_format, read_fields
+from hematovision.data.formats import FORMATS
 from hematovision.data.formats.annotations import Annotations
 from hematovision.data.formats.layout import without_wrapper
+from hematovision.data.formats.reading import detect_format, read_fields
 from hematovision.data.groups import read_groups, with_groups
 from hematovision.data.samples import Dataset, Sample
 from hematovision.data.screening import copy_warnings, unsupported_warnings
@@ -192,8 +193,9 @@ def import_dataset(
         The folder to import; `hematovision.data.formats` describes the layouts.
     dest : str or Path
         A folder that does not exist, or is empty.
-    format : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio", "folders"}, optional
-        Format of `source`; detected by default.
+    format : str, optional
+        Format of `source`, one of `hematovision.data.formats.FORMATS`, or ``folders``; detected by
+        default.
     annotations : str or Path, optional
         Folder or file (csv, coco, labelstudio: one file) with the boxes, if outside `source`.
     names : sequence of str, optional

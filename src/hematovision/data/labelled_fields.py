@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hematovision import images
-from hematovision.data.formats import FORMATS, detect_format, read_fields
+from hematovision.data.formats import FORMATS
 from hematovision.data.formats.annotations import AnnotatedField, Annotations, some
 from hematovision.data.formats.layout import without_wrapper
+from hematovision.data.formats.reading import detect_format, read_fields
 from hematovision.data.frames import find_frame
 from hematovision.data.samples import SPLITS, Split
 from hematovision.data.source_splits import locate, parse_split
@@ -146,8 +147,8 @@ def read_labelled_fields(
     ----------
     source : Path
         The folder; `hematovision.data.formats` describes the layouts.
-    format : {"voc", "yolo", "csv", "coco", "geojson", "labelstudio"}, optional
-        Detected by default.
+    format : str, optional
+        One of `hematovision.data.formats.FORMATS`; detected by default.
     annotations : Path, optional
         Folder or file with the boxes, if outside `source`.
     names : sequence of str, optional

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hematovision.errors import TaxonomyError
+from hematovision.evaluation.metric import METRICS, difference
 from hematovision.evaluation.metrics import (
-    SCORES,
     STRICT,
     IntervalDetails,
     Metrics,
-    Predictions,
     evaluate,
     plain,
     read_json,
     rebuilt,
     write_json,
 )
+from hematovision.evaluation.outcomes import Outcomes
 from hematovision.evaluation.uncertainty import Difference, PairedScores
 from hematovision.intervals import DRAWS, LEVEL, McNemar, mcnemar
 from hematovision.plurals import counted
@@ -105,7 +105,7 @@ class Comparison:
     first, second : Metrics
         Each on these images and classes, as in ``metrics.json``.
     differences : dict of str to Difference
-        The second model minus the first, for `SCORES`. Their intervals are the primary result;
+        The second model minus the first, for all `METRICS`. Their intervals are the primary result;
         they are computed by group if fields or patients are known.
     mcnemar : McNemar
         Treats images as independent; p is too small for grouped images.
@@ -233,7 +233,7 @@ def compare_predictions(
     compare. Raises `ValueError` if shapes or values do not fit together.
     """
     one, two = (
-        Predictions.checked(labels, model.probabilities, classes, model.accepted, groups, labs)
+        Outcomes.checked(labels, model.probabilities, classes, model.accepted, groups, labs)
         for model in (first, second)
     )
     score = partial(evaluate, labels, classes=classes, groups=groups, labs=labs, seed=seed)
@@ -250,7 +250,7 @@ def compare_predictions(
         models=(first.name, second.name),
         first=metrics[0],
         second=metrics[1],
-        differences={name: getattr(doubt, name)() for name in SCORES},
+        differences={name: difference(name, one, two, doubt) for name in METRICS},
         agreement=agreement,
         mcnemar=mcnemar(agreement.only_first, agreement.only_second),
         differing=int((one.predicted != two.predicted).sum()),
@@ -285,16 +285,13 @@ def _common_name(name: str, base: Taxonomy, other: Taxonomy) -> str | None:
     return meaning[0] if len(meaning) == 1 else None
 
 
-def _paired(
-    one: Predictions, two: Predictions, seed: int, of: NDArray[np.bool_] | None = None
-) -> PairedScores:
-    chosen = np.ones(len(one.labels), np.bool_) if of is None else of
+def _paired(one: Outcomes, two: Outcomes, seed: int) -> PairedScores:
     return PairedScores(
-        one.labels[chosen],
-        np.stack([one.predicted, two.predicted])[:, chosen],
-        np.stack([one.accepted, two.accepted])[:, chosen],
+        one.labels,
+        np.stack([one.predicted, two.predicted]),
+        np.stack([one.accepted, two.accepted]),
         len(one.classes),
-        None if one.groups is None else one.groups[chosen],
+        one.groups,
         seed,
     )
 
@@ -314,11 +311,11 @@ def _subgroup(
     )
 
 
-def _per_lab(one: Predictions, two: Predictions, seed: int) -> dict[str, SubgroupComparison] | None:
+def _per_lab(one: Outcomes, two: Outcomes, seed: int) -> dict[str, SubgroupComparison] | None:
     if one.labs is None:
         return None
-    labs = np.array(one.labs)
-    subsets = {lab: _paired(one, two, seed, labs == lab) for lab in sorted(set(one.labs))}
+    masks = {str(lab): one.labs == lab for lab in np.unique(one.labs)}
+    subsets = {lab: _paired(one.take(of), two.take(of), seed) for lab, of in masks.items()}
     return {lab: _subgroup(doubt, doubt.accuracy()) for lab, doubt in subsets.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hematovision.errors import BundleError, DatasetError
+from hematovision.errors import BundleError
 from hematovision.evaluation import scores
 from hematovision.evaluation.baselines import Baseline, TrainingSplit, baselines
 from hematovision.evaluation.calibration import (
@@ -24,6 +24,8 @@ from hematovision.evaluation.calibration import (
     reliability,
     risk_coverage,
 )
+from hematovision.evaluation.metric import METRICS, Score, added_metrics, measure
+from hematovision.evaluation.outcomes import Outcomes
 from hematovision.evaluation.uncertainty import Uncertainty
 from hematovision.files import write_text
 from hematovision.frames import plain_frame
@@ -39,9 +41,9 @@ if TYPE_CHECKING:
     from hematovision.frames import DataFrame
 
 __all__ = [
-    "SCORES", "STRICT", "ClassScores", "IntervalDetails", "LabScores", "Metrics", "Predictions",
-    "evaluate", "most_confident_errors", "plain", "read_json", "read_metrics", "rebuilt",
-    "write_json", "write_metrics",
+    "STRICT", "ClassScores", "IntervalDetails", "LabScores", "Metrics", "evaluate",
+    "most_confident_errors", "plain", "read_json", "read_metrics", "rebuilt", "write_json",
+    "write_metrics",
 ]  # fmt: skip
 
 FEW = 30
@@ -50,9 +52,6 @@ FEW = 30
 FEW_GROUPS = 10
 """With fewer groups a cluster bootstrap is too narrow (Cameron, Gelbach & Miller 2008, Rev. Econ.
 Stat. 90:414-427)."""
-
-SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "review_rate", "accuracy_accepted")
-"""Scores that have an interval and, in comparisons, a difference."""
 
 METHODS = {
     "wilson": (
@@ -68,8 +67,6 @@ METHODS = {
 Intervals = dict[str, Interval | None]
 T = TypeVar("T")
 
-_UNKNOWN_LAB = "unknown"
-_SUM_TOLERANCE = 1e-3  # a softmax over a thousand classes in float32 is within 1e-4
 _KEYS = {"predicted": "answered"}  # fields with another name in metrics.json, since 0.1
 
 STRICT = MappingProxyType(
@@ -142,7 +139,7 @@ class Metrics:
     review_rate, accuracy_accepted : float
         Fraction of images sent for review, and accuracy on the rest.
     intervals : dict
-        95% intervals of `SCORES`.
+        95% intervals of the built-in metrics (`METRICS`).
     interval_method : str
         ``"wilson"`` or ``"cluster_bootstrap"``; see `interval_details`.
     averages : dict
@@ -155,6 +152,8 @@ class Metrics:
         Caveats.
     schema_version : int
         Increases when the meaning of a key changes.
+    added : dict of str to Score
+        The metrics from outside, by name.
 
     Examples
     --------
@@ -190,6 +189,7 @@ class Metrics:
     per_lab: dict[str, LabScores] | None
     warnings: tuple[str, ...] = ()
     schema_version: Literal[1] = 1
+    added: dict[str, Score] = field(default_factory=dict)
 
     __pydantic_config__ = STRICT
 
@@ -235,78 +235,6 @@ class Metrics:
             If `value` is not metrics of this schema version.
         """
         return rebuilt(cls, value, "These are not metrics", "hematovision evaluate")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Validated predictions and labels; create with `checked`."""
-
-    labels: NDArray[np.int64]  # shape (N,)
-    probabilities: NDArray[np.float64]  # shape (N, C)
-    classes: tuple[str, ...]  # the C class names
-    accepted: NDArray[np.bool_]  # shape (N,)
-    groups: NDArray[np.int64] | None  # shape (N,): group numbers
-    labs: tuple[str, ...] | None  # None if no lab is known
-
-    @classmethod
-    def checked(
-        cls,
-        labels: ArrayLike,
-        probabilities: ArrayLike,
-        classes: Sequence[str],
-        accepted: ArrayLike,
-        groups: Sequence[str] | None,
-        labs: Sequence[str | None] | None,
-    ) -> Predictions:
-        """Check the arguments of `evaluate`; see there."""
-        truth, table = np.asarray(labels), np.asarray(probabilities, np.float64)
-        taken = np.asarray(accepted, np.bool_)
-        if truth.size == 0:
-            raise DatasetError(
-                "There are no images to evaluate: the split is empty. Choose another with --split."
-            )
-        _check_labels(truth, len(classes))
-        _check_probabilities(table, (len(truth), len(classes)))
-        for name, value in (("accepted", taken), ("groups", groups), ("labs", labs)):
-            if value is not None and len(value) != len(truth):
-                raise ValueError(
-                    f"`{name}` must have one entry per image, {len(truth)} in total. "
-                    f"Received: {len(value)}"
-                )
-        ids = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-        known = labs is not None and any(lab is not None for lab in labs)
-        named = tuple(lab or _UNKNOWN_LAB for lab in labs) if labs is not None and known else None
-        return cls(truth.astype(np.int64), table, tuple(classes), taken, ids, named)
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """Predicted class indices, shape (N,)."""
-        indices: NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return indices
-
-    def rows(self, name: str, value: ArrayLike | None) -> NDArray[np.float64] | None:
-        """Check that an optional table has one row per image; raise `ValueError` if not."""
-        if value is None:
-            return None
-        table = np.asarray(value, np.float64)
-        if table.ndim != 2 or len(table) != len(self.labels):
-            raise ValueError(
-                f"`{name}` must have one row per image, {len(self.labels)} in total. "
-                f"Received: shape {table.shape}"
-            )
-        return table
-
-    def uncertainty(self, seed: int, of: NDArray[np.bool_] | None = None) -> Uncertainty:
-        """Return the scores' intervals, over all images or the subset `of`."""
-        chosen = np.ones(len(self.labels), np.bool_) if of is None else of
-        return Uncertainty(
-            self.labels[chosen],
-            self.predicted[chosen],
-            self.accepted[chosen],
-            len(self.classes),
-            None if self.groups is None else self.groups[chosen],
-            seed,
-        )
 
 
 def evaluate(
@@ -360,7 +288,7 @@ def evaluate(
     ValueError
         If shapes or values are inconsistent.
     """
-    checked = Predictions.checked(labels, probabilities, classes, accepted, groups, labs)
+    checked = Outcomes.checked(labels, probabilities, classes, accepted, groups, labs)
     fitted = baselines(
         checked.labels,
         len(checked.classes),
@@ -369,11 +297,12 @@ def evaluate(
         colours=checked.rows("colours", colours),
     )
     doubt = checked.uncertainty(seed)
+    added = {name: measure(name, checked, doubt) for name in added_metrics()}
     per_class = _per_class(doubt, checked.classes)
     return Metrics(
         n=len(checked.labels),
         classes=checked.classes,
-        **_scored(doubt),
+        **_scored(checked, doubt),
         **_calibration(checked),
         interval_method=doubt.method,
         interval_details=IntervalDetails(LEVEL, DRAWS, seed, doubt.n_groups, METHODS[doubt.method]),
@@ -382,7 +311,8 @@ def evaluate(
         confusion_matrix=tuple(map(tuple, doubt.confusion.tolist())),
         baselines=fitted,
         per_lab=_per_lab(checked, seed),
-        warnings=_warnings(per_class, doubt),
+        warnings=(*_warnings(per_class, doubt), *(s.error for s in added.values() if s.error)),
+        added=added,
     )
 
 
@@ -469,46 +399,17 @@ def read_json(path: Path, written_by: str) -> dict[str, Any]:
     return value
 
 
-def _check_labels(labels: NDArray[Any], n_classes: int) -> None:
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            "`labels` must be class indices of shape (N,). "
-            f"Received: shape {labels.shape}, dtype {labels.dtype}"
-        )
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(
-            f"`labels` must be in 0 .. {n_classes - 1}. Received: {labels.min()} .. {labels.max()}"
-        )
-
-
-def _check_probabilities(table: NDArray[np.float64], shape: tuple[int, int]) -> None:
-    if table.shape != shape:
-        raise ValueError(f"`probabilities` must have shape {shape}. Received: {table.shape}")
-    off = np.abs(table.sum(axis=1) - 1.0)
-    valid = (off < _SUM_TOLERANCE) & (table >= 0.0).all(axis=1)  # False for NaN
-    if not valid.all():
-        row = int(np.flatnonzero(~valid)[0])
-        raise ValueError(
-            f"`probabilities` must be at least 0 and sum to 1 in each row. Received in row {row}: "
-            f"{table[row].tolist()}"
-        )
-
-
-def _scored(doubt: Uncertainty) -> dict[str, Any]:
+def _scored(checked: Outcomes, doubt: Uncertainty) -> dict[str, Any]:
     """Return the scores common to `Metrics` and `LabScores`, with their intervals."""
-    n, correct = int(doubt.confusion.sum()), int(np.trace(doubt.confusion))
+    measured = {name: measure(name, checked, doubt) for name in METRICS.builtin}
     return {
-        "errors": n - correct,
-        "accuracy": correct / n,
-        "balanced_accuracy": float(scores.balanced_accuracy(doubt.confusion)),
-        "macro_f1": float(scores.macro_f1(doubt.confusion)),
-        "review_rate": (n - doubt.accepted) / n,
-        "accuracy_accepted": doubt.accepted_correct / doubt.accepted if doubt.accepted else None,
-        "intervals": {name: getattr(doubt, name)() for name in SCORES},
+        "errors": int((checked.predicted != checked.labels).sum()),
+        **{name: score.value for name, score in measured.items()},
+        "intervals": {name: score.interval for name, score in measured.items()},
     }
 
 
-def _calibration(checked: Predictions) -> dict[str, Any]:
+def _calibration(checked: Outcomes) -> dict[str, Any]:
     confidence, correct = checked.probabilities.max(axis=1), checked.predicted == checked.labels
     bins = reliability(confidence, correct)
     return {
@@ -556,13 +457,12 @@ def _averages(per_class: dict[str, ClassScores]) -> dict[str, dict[str, float | 
     }
 
 
-def _per_lab(checked: Predictions, seed: int) -> dict[str, LabScores] | None:
+def _per_lab(checked: Outcomes, seed: int) -> dict[str, LabScores] | None:
     if checked.labs is None:
         return None
-    labs = np.array(checked.labs)
-    subsets = {lab: labs == lab for lab in sorted(set(checked.labs))}
+    subsets = {str(lab): checked.take(checked.labs == lab) for lab in np.unique(checked.labs)}
     return {
-        lab: LabScores(n=int(of.sum()), **_scored(checked.uncertainty(seed, of)))
+        lab: LabScores(n=len(of.labels), **_scored(of, of.uncertainty(seed)))
         for lab, of in subsets.items()
     }
 

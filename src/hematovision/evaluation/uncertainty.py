@@ -23,7 +23,10 @@ from hematovision.intervals import (
     wilson,
 )
 
-__all__ = ["Difference", "IntervalMethod", "PairedMethod", "PairedScores", "Uncertainty"]
+__all__ = [
+    "Difference", "IntervalMethod", "PairedMethod", "PairedScores", "Uncertainty",
+    "bootstrap_interval", "known_groups",
+]  # fmt: skip
 
 IntervalMethod: TypeAlias = Literal["wilson", "cluster_bootstrap"]
 PairedMethod: TypeAlias = Literal["tango", "cluster_bootstrap"]
@@ -69,10 +72,11 @@ class Uncertainty:
         groups: Ints | None = None,
         seed: int = 0,
     ) -> None:
+        self.seed = seed
         self.confusion = scores.confusion_matrix(labels, predicted, n_classes)
         self.accepted = int(accepted.sum())
         self.accepted_correct = int((accepted & (labels == predicted)).sum())
-        ids = _known_groups(groups, len(labels))
+        ids = known_groups(groups, len(labels))
         self.n_groups = None if ids is None else int(ids.max()) + 1
         self.method: IntervalMethod = "wilson" if ids is None else "cluster_bootstrap"
         cells = n_classes**2
@@ -147,7 +151,7 @@ class Uncertainty:
 
 @dataclass(frozen=True)
 class Difference:
-    """The second model's score minus the first's, in [-1, 1], and its 95% interval.
+    """The second model's score minus the first's, in [-1, 1] for fractions, and its 95% interval.
 
     Either is None if it is undefined or cannot be estimated from these images.
     """
@@ -186,10 +190,11 @@ class PairedScores:
         seed: int = 0,
     ) -> None:
         self.labels, self.correct, self.accepted = labels, predicted == labels, accepted
+        self.seed = seed
         self.confusions = np.stack(
             [scores.confusion_matrix(labels, row, n_classes) for row in predicted]
         )
-        ids = _known_groups(groups, len(labels))
+        ids = known_groups(groups, len(labels))
         self.n_groups = None if ids is None else int(ids.max()) + 1
         self.method: PairedMethod = "tango" if ids is None else "cluster_bootstrap"
         samples = _resample_pairs(labels, predicted, accepted, n_classes, ids, seed)
@@ -236,7 +241,7 @@ class PairedScores:
         """Return the difference in the mean F1 of the classes present or predicted."""
         value = float(_second_minus_first(scores.macro_f1(self.confusions)))
         sampled = _second_minus_first(scores.macro_f1(self._confusions))
-        return Difference(value, _bootstrap_interval(sampled))
+        return Difference(value, bootstrap_interval(sampled))
 
     def accuracy_accepted(self) -> Difference:
         """Return the difference in the accuracy of the accepted predictions."""
@@ -247,7 +252,7 @@ class PairedScores:
         n, hits = self._accepted[..., 0], self._accepted[..., 1]
         sampled = np.divide(hits, n, out=_nan_like(n), where=n > 0)
         value = float(_second_minus_first(correct / accepted))
-        return Difference(value, _bootstrap_interval(_second_minus_first(sampled)))
+        return Difference(value, bootstrap_interval(_second_minus_first(sampled)))
 
     def _proportion(self, holds: Bools, sampled: Floats) -> Difference:
         if not holds.shape[1]:
@@ -281,13 +286,13 @@ def _second_minus_first(pair: Floats) -> Floats:
     return np.asarray(pair[1] - pair[0], np.float64)
 
 
-def _bootstrap_interval(samples: Floats) -> Interval | None:
+def bootstrap_interval(samples: Floats) -> Interval | None:
     """Return the percentile interval, or None if all samples are equal."""
     ends = percentile_interval(samples)
     return ends if ends is not None and np.nanmin(samples) < np.nanmax(samples) else None
 
 
-def _known_groups(groups: Ints | None, n: int) -> Ints | None:
+def known_groups(groups: Ints | None, n: int) -> Ints | None:
     """Renumber the groups of n images from 0 without gaps; None if every image has its own."""
     if groups is None:
         return None

@@ -23,7 +23,7 @@ from hematovision.model.head import Head
 from hematovision.model.network import INPUT, INPUT_SIZE, REDUCTION, Layer, Network, kernel_axes
 from hematovision.model.novelty import Novelty
 from hematovision.model.preprocessing import DARKEST_WHITE, PATCHES, WHITE, shrinking
-from hematovision.model.registry import BACKBONES
+from hematovision.model.registry import backbone_title
 from hematovision.model.weights import BackboneWeights, Weights, layout, to_keras_layout
 
 with needs_extra("train", "Reading an ONNX model"):
@@ -56,7 +56,7 @@ def backbone_graph(
     _add_backbone(graph, weights, white_balance=white_balance)
     graph.output("features", weights.features)
     graph.output("feature_map", *_map_shape(weights), weights.features)
-    doc = f"{BACKBONES[weights.architecture].name} without its top, from RGB uint8 images."
+    doc = f"{backbone_title(weights.architecture)} without its top, from RGB uint8 images."
     return graph.to_bytes("mobilenet_v2", doc, _description(weights))
 
 
@@ -99,7 +99,7 @@ def classifier_graph(
     graph.output("features", weights.features)
     graph.output("feature_map", *_map_shape(weights), weights.features)
     graph.output("attention", *_map_shape(weights))
-    doc = f"Blood cells with {BACKBONES[weights.architecture].name}, from RGB uint8 images."
+    doc = f"Blood cells with {backbone_title(weights.architecture)}, from RGB uint8 images."
     return graph.to_bytes("hematovision", doc, _description(weights))
 
 
@@ -259,8 +259,10 @@ _OPERATORS = {
     "hard_swish": "HardSwish",
     "add": "Add",
     "multiply": "Mul",
+    "sigmoid": "Sigmoid",
     "pool": "GlobalAveragePool",
 }
+_WINDOWS = {"max_pool": "MaxPool", "average_pool": "AveragePool"}
 
 
 def _add_layer(graph: GraphBuilder, layer: Layer, inputs: list[str], channels: int) -> None:
@@ -286,6 +288,18 @@ def _add_layer(graph: GraphBuilder, layer: Layer, inputs: list[str], channels: i
         )
     elif layer.op == "relu6":
         graph.add("Clip", *inputs, "relu6/min", "relu6/max", output=layer.name)
+    elif layer.op in _WINDOWS:
+        sides = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2}
+        graph.add(_WINDOWS[layer.op], *inputs, output=layer.name, **sides, pads=list(layer.pads))
+    elif layer.op == "pad":
+        top, left, bottom, right = layer.pads
+        pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+        graph.add("Pad", *inputs, graph.constant(f"{layer.name}/pads", pads), output=layer.name)
+    elif layer.op == "concat":
+        graph.add("Concat", *inputs, output=layer.name, axis=1)
+    elif layer.op == "swish":
+        share = graph.add("Sigmoid", *inputs, output=f"{layer.name}/sigmoid")
+        graph.add("Mul", *inputs, share, output=layer.name)
     elif layer.op == "hard_sigmoid":
         graph.add("HardSigmoid", *inputs, output=layer.name, alpha=1 / 6, beta=0.5)
     elif layer.op == "rescale":

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hematovision.errors import WeightsError
 from hematovision.files import sha256_bytes
 
-__all__ = ["INPUT", "INPUT_SIZE", "REDUCTION", "Layer", "Network", "kernel_axes"]
+__all__ = ["INPUT", "INPUT_SIZE", "REDUCTION", "Layer", "Network", "Op", "kernel_axes"]
 
 INPUT = "input"
 """The name that layers use for the scaled images."""
@@ -38,14 +38,20 @@ Op = Literal[
     "relu6",
     "hard_sigmoid",
     "hard_swish",
+    "sigmoid",
+    "swish",
     "rescale",
     "add",
     "multiply",
+    "concat",
+    "pad",
+    "max_pool",
+    "average_pool",
     "pool",
 ]
 
 _WEIGHTS = {"conv": (1, 2), "depthwise": (1, 2), "norm": (4,)}
-_INPUTS = {"add": 2, "multiply": 2}
+_INPUTS = {"add": (2, 2), "multiply": (2, 2), "concat": (2, 1_000)}  # fewest and most; else one
 
 
 @dataclass(frozen=True)
@@ -54,15 +60,16 @@ class Layer:
 
     name: str
     # ``"norm"`` is batch normalisation in inference mode, ``"rescale"`` is ``x * scale +
-    # offset``, ``"pool"`` the mean over all places
+    # offset``, ``"concat"`` joins channels, ``"pad"`` adds zeros, ``"pool"`` is the mean over all
+    # places, and ``"average_pool"`` the mean over a window, without what was added around the image
     op: Op
     inputs: tuple[str, ...]  # names of earlier layers, or `INPUT`
     # names of its weights: kernel and, if any, bias; or gamma, beta, mean and variance
     weights: tuple[str, ...] = ()
-    # of a convolution's kernel, in both directions
+    # of a convolution's kernel or a window, in both directions
     size: int = 1
     stride: int = 1
-    # zeros added by a convolution (top, left, bottom, right)
+    # what is added around the image (top, left, bottom, right): zeros, or nothing by a window
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     epsilon: float = 0.0  # added to each variance of a batch normalisation
     # of a rescaling
@@ -100,8 +107,9 @@ class Network:
         for layer in self.layers:
             if (
                 layer.op not in get_args(Op)
+                or layer.name in known
                 or not known.issuperset(layer.inputs)
-                or len(layer.inputs) != _INPUTS.get(layer.op, 1)
+                or not _fits(layer)
                 or len(layer.weights) not in _WEIGHTS.get(layer.op, (0,))
             ):
                 raise WeightsError(f"The network's layer {layer.name!r} is not connected: {layer}")
@@ -122,9 +130,20 @@ class Network:
 
     @property
     def features(self) -> int:
-        """The length of a feature vector: the channels of the last convolution."""
-        kernels = [layer.weights[0] for layer in self.layers if layer.op == "conv"]
-        return int(self.arrays[kernels[-1]].shape[-1])
+        """The length of a feature vector: the channels of the last layer."""
+        return self.channels[self.layers[-1].name]
+
+    @cached_property
+    def channels(self) -> Mapping[str, int]:
+        """The number of channels of each layer's output, by name."""
+        found = {INPUT: 3}
+        for layer in self.layers:
+            inputs = [found[name] for name in layer.inputs]
+            if layer.op == "conv":
+                found[layer.name] = int(self.arrays[layer.weights[0]].shape[-1])
+            else:
+                found[layer.name] = sum(inputs) if layer.op == "concat" else inputs[0]
+        return found
 
     @cached_property
     def sha256(self) -> str:
@@ -157,6 +176,11 @@ class Network:
             return cls(str(root["architecture"]), layers, turned)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise WeightsError(f"The network's description is damaged: {error}.") from error
+
+
+def _fits(layer: Layer) -> bool:
+    fewest, most = _INPUTS.get(layer.op, (1, 1))
+    return fewest <= len(layer.inputs) <= most
 
 
 def _frozen(value: Any) -> Any:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 from hematovision.errors import ModelNotFoundError
+from hematovision.plugins import Registry
 
 __all__ = [
     "BACKBONES", "DEFAULT_BACKBONE", "DEFAULT_DETECTOR", "DEFAULT_MODEL", "DEFAULT_SUBTYPES",
-    "MANIFEST", "KerasApplication", "bundled_detectors", "bundled_models", "find_model",
+    "MANIFEST", "KerasBackbone", "backbone_title", "bundled_detectors", "bundled_models",
+    "find_model",
 ]  # fmt: skip
 
 DEFAULT_MODEL = "rbc-wbc-platelets"
@@ -30,27 +32,55 @@ MANIFEST = "bundle.json"
 
 
 @dataclass(frozen=True)
-class KerasApplication:
-    """How to build a backbone for inputs in [-1, 1] with Keras."""
+class KerasBackbone:
+    """How to build a backbone with Keras.
 
-    name: str  # of the function in ``keras.applications``
-    imagenet: str  # file of ImageNet weights that Keras downloads
-    options: Mapping[str, object] = field(default_factory=dict)  # further arguments of the function
+    Parameters
+    ----------
+    build : callable
+        Takes one of `weights`, or None for random ones. Returns a functional ``keras.Model`` with
+        one input, images (224, 224, 3) scaled to [-1, 1], and one output, the feature map
+        (7, 7, D). `training.keras_model.network_of` lists the layers that it may have.
+    weights : tuple of str
+        The names of ``--weights`` that `build` accepts.
+    download : str
+        The file that Keras downloads for ``"imagenet"``, for the message without a network.
+    """
+
+    build: Callable[[str | None], Any]
+    weights: tuple[str, ...] = ("imagenet",)
+    download: str = ""
 
 
-_NO_SCALING = MappingProxyType({"include_preprocessing": False})
+def _accepted(thing: object) -> KerasBackbone:
+    if isinstance(thing, KerasBackbone):
+        return thing
+    if callable(thing):
+        return KerasBackbone(thing)
+    raise TypeError(
+        "it must be a KerasBackbone, or a function that takes the name of the weights and returns "
+        f"a keras.Model. Received: {thing!r}"
+    )
 
-BACKBONES: Mapping[str, KerasApplication] = MappingProxyType(
+
+BACKBONES: Registry[KerasBackbone] = Registry(
+    "backbone",
+    "hematovision.backbones",
     {
-        "mobilenetv2": KerasApplication(
-            "MobileNetV2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-        ),
-        "mobilenetv3-small": KerasApplication(
-            "MobileNetV3Small", "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5", _NO_SCALING
-        ),
-    }
+        "mobilenetv2": "hematovision.training.applications:MOBILENET_V2",
+        "mobilenetv3-small": "hematovision.training.applications:MOBILENET_V3_SMALL",
+    },
+    _accepted,
 )
-"""The backbones of ``hematovision train --backbone``; add an entry to support another."""
+"""The backbones of ``hematovision train --backbone``: a `KerasBackbone` by name."""
+
+_TITLES = {"mobilenetv2": "MobileNetV2", "mobilenetv3-small": "MobileNetV3Small"}
+
+
+def backbone_title(name: str) -> str:
+    """Return the name of a backbone in texts; one from outside need not be installed."""
+    return _TITLES.get(name, name)
+
 
 DEFAULT_BACKBONE = "mobilenetv2"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hematovision.evaluation.comparison import Comparison
+from hematovision.evaluation.metric import METRICS, Score, metric_title
+from hematovision.evaluation.metrics import Metrics
 from hematovision.evaluation.uncertainty import Difference
 from hematovision.files import write_text
 from hematovision.intervals import Interval
@@ -21,19 +23,11 @@ from hematovision.reporting.report import GALLERY, ReportFacts, render_page
 from hematovision.reporting.wording import p_value, points, points_interval
 
 __all__ = [
-    "Differing", "PairExample", "difference_rows", "is_shown", "render_comparison", "verdict",
-    "write_comparison_report",
+    "Differing", "PairExample", "ScoreRow", "difference_rows", "is_shown", "render_comparison",
+    "score_rows", "verdict", "write_comparison_report",
 ]  # fmt: skip
 
 ALPHA = 0.05
-
-SCORES: Mapping[str, str] = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro-F1",
-    "review_rate": "Sent for review",
-    "accuracy_accepted": "Accuracy on the rest",
-}
 
 _ORDER = ("first", "second")
 
@@ -49,6 +43,15 @@ class PairExample:
     decision: tuple[str, str]
     name: str
     out_of_distribution: tuple[bool, bool] = (False, False)
+
+
+class ScoreRow(NamedTuple):
+    """A metric of two models."""
+
+    title: str
+    first: Score
+    second: Score
+    difference: Difference
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,34 @@ def render_comparison(comparison: Comparison, facts: ReportFacts, differing: Dif
         c=comparison,
         verdict=verdict(comparison),
         shown=is_shown(comparison),
-        score_names=SCORES,
+        scores=score_rows(comparison),
         figures={"differences": _differences(comparison)},
         galleries=_galleries(comparison, differing),
     )
+
+
+def score_rows(comparison: Comparison) -> list[ScoreRow]:
+    """Return the rows of the table of scores: built-in metrics, then those from outside."""
+    return [
+        ScoreRow(_title(one), one, two, comparison.differences[name])
+        for name, one, two in _scores(comparison)
+    ]
+
+
+def _scores(comparison: Comparison) -> Iterator[tuple[str, Score, Score]]:
+    for name in METRICS.builtin:
+        yield name, _builtin_score(name, comparison.first), _builtin_score(name, comparison.second)
+    for name, score in comparison.first.added.items():
+        yield name, score, comparison.second.added[name]
+
+
+def _builtin_score(name: str, of: Metrics) -> Score:
+    interval = of.intervals.get(name)
+    return Score(getattr(of, name), interval, metric_title(name), percent=True)
+
+
+def _title(score: Score) -> str:
+    return score.title if score.higher_is_better else f"{score.title} (lower is better)"
 
 
 def is_shown(comparison: Comparison) -> bool:
@@ -169,7 +196,7 @@ def difference_rows(comparison: Comparison) -> dict[str, Difference]:
     """Return the rows of the figure: overall scores, then the recall of each class."""
     overall = ("accuracy", "balanced_accuracy", "macro_f1")
     return {
-        **{SCORES[key]: comparison.differences[key] for key in overall},
+        **{metric_title(key): comparison.differences[key] for key in overall},
         **{f"Recall: {name}": row.difference for name, row in comparison.per_class.items()},
     }
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from hematovision.intervals import Interval
 
 __all__ = [
-    "NOT_A_DEVICE", "SYNTHETIC", "are_synthetic", "interval", "number", "p_value", "percent",
-    "points", "points_interval", "split_name",
+    "NOT_A_DEVICE", "SYNTHETIC", "are_synthetic", "difference", "difference_interval", "interval",
+    "number", "p_value", "percent", "points", "points_interval", "score", "score_interval",
+    "split_name",
 ]  # fmt: skip
 
 NOT_A_DEVICE = "For research and teaching. Not a medical device."
@@ -70,6 +71,30 @@ def points_interval(ends: Interval | None) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Format a number with `digits` decimals."""
     return _MISSING if value is None else f"{value:.{digits}f}"
+
+
+def score(value: float | None, *, fraction: bool) -> str:
+    """Format the value of a metric: a fraction as a percentage, others with three decimals."""
+    return percent(value) if fraction else number(value)
+
+
+def score_interval(ends: Interval | None, *, fraction: bool) -> str:
+    """Format the interval of a metric, for instance ``98.8 to 99.9%`` or ``0.812 to 0.897``."""
+    if fraction or ends is None:
+        return interval(ends)
+    return f"{number(ends[0])} to {number(ends[1])}"
+
+
+def difference(value: float | None, *, fraction: bool) -> str:
+    """Format a difference of metrics: of fractions in points, for instance ``+1.2``."""
+    if fraction or value is None:
+        return points(value)
+    return f"{value:+.3f}"
+
+
+def difference_interval(ends: Interval | None, *, fraction: bool) -> str:
+    """Format the interval of a difference of metrics."""
+    return points_interval(ends) if fraction else score_interval(ends, fraction=False)
 
 
 def p_value(p: float) -> str:

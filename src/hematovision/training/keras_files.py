@@ -18,28 +18,28 @@ with needs_extra("train", "Writing Keras files"):
     import keras
     from absl import logging as absl_logging
 
-__all__ = ["FORMATS", "keras_bytes"]
+__all__ = ["keras_bytes", "saved"]
 
-FORMATS = {"h5": ".h5", "keras": ".keras", "litert": ".tflite"}
-"""Formats of `keras_bytes` and their file extensions."""
+_SUFFIXES = {"h5": ".h5", "keras": ".keras", "litert": ".tflite"}
 
 
 def keras_bytes(
     weights: Weights, head: Head, *formats: str, white_balance: bool = True
 ) -> dict[str, bytes]:
-    """Write the classifier in some of `FORMATS`.
+    """Write the classifier as Keras files of some formats, ``h5`` or ``keras``.
 
-    The calibration is already in the head's last layer. ``h5`` and ``keras`` open in plain Keras
-    without custom objects; ``litert`` needs the TensorFlow backend. `white_balance` is False for
-    models of the first version. Returns the content of each file by its format.
+    The calibration is already in the head's last layer. Both formats open in plain Keras
+    without custom objects. `white_balance` is False for models of the first version. Returns the
+    content of each file by its format.
     """
     model = classifier_model(weights, head, white_balance=white_balance)
-    return {kind: _written(model, kind) for kind in formats}
+    return {kind: saved(model, kind) for kind in formats}
 
 
-def _written(model: Any, kind: str) -> bytes:
+def saved(model: Any, kind: str) -> bytes:
+    """Return the file of a Keras model: ``h5``, ``keras``, or ``litert`` (TensorFlow backend)."""
     with tempfile.TemporaryDirectory(prefix="hematovision-") as folder:
-        path = Path(folder) / f"model{FORMATS[kind]}"
+        path = Path(folder) / f"model{_SUFFIXES[kind]}"
         with _quiet():
             if kind == "litert":
                 model.export(path, format="litert", verbose=False)

@@ -10,61 +10,79 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hematovision.errors import WeightsError
+from hematovision.errors import HematoVisionError, WeightsError
 from hematovision.extras import needs_extra
 from hematovision.images import SIZE
 from hematovision.model.architecture import weight_specs
+from hematovision.model.bundle import MAX_MODEL_BYTES
 from hematovision.model.network import Network
-from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE
+from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE, backbone_title
 from hematovision.model.weights import BUNDLED_WEIGHTS, BackboneWeights, Weights, bundled_weights
 from hematovision.training.keras_import import import_keras
 
 with needs_extra("train", "Reading Keras weights"):
     import h5py
 
-__all__ = ["imagenet_weights", "keras_home", "load_weights", "read_weights_file"]
+__all__ = ["keras_home", "load_weights", "named_weights", "read_weights_file"]
+
+_HEAD = 2**22  # bytes of a model that are left for the head and the novelty score
 
 
 def load_weights(name_or_file: str, backbone: str = DEFAULT_BACKBONE) -> Weights:
     """Return the backbone that ``--backbone`` and ``--weights`` name.
 
-    `name_or_file` is ``"hematology"`` (packaged, of MobileNetV2), ``"imagenet"`` (Keras' download)
-    or the path of a file that `read_weights_file` reads. `backbone` is one of `registry.BACKBONES`.
-    Raises `WeightsError` if there are no such weights, or they do not fit.
+    `name_or_file` is ``"hematology"`` (packaged, of MobileNetV2), one of `KerasBackbone.weights`
+    (``"imagenet"``: Keras' download), or the path of a file that `read_weights_file` reads.
+    `backbone` is one of `registry.BACKBONES`. Raises `WeightsError` if there are no such weights,
+    or they do not fit, and `PluginError` if a backbone from outside fails.
     """
     if backbone not in BACKBONES:
         raise WeightsError(
             f"`backbone` must be one of {', '.join(BACKBONES)}. Received: {backbone}"
         )
+    known = BACKBONES[backbone].weights
     if name_or_file == BUNDLED_WEIGHTS:
         if backbone != DEFAULT_BACKBONE:
             raise WeightsError(
                 f"The {BUNDLED_WEIGHTS} weights exist only for {DEFAULT_BACKBONE}. For {backbone}, "
-                "use --weights imagenet or a Keras file."
+                f"use --weights {', '.join(known)} or a Keras file."
             )
         return bundled_weights()
-    if name_or_file == "imagenet":
-        return imagenet_weights(backbone)
-    return read_weights_file(Path(name_or_file), backbone)
+    if name_or_file in known:
+        return _small_enough(named_weights(name_or_file, backbone))
+    return _small_enough(read_weights_file(Path(name_or_file), backbone))
 
 
-def imagenet_weights(backbone: str = DEFAULT_BACKBONE) -> Weights:
-    """Return ImageNet weights from Keras, downloaded on first use.
+def _small_enough(weights: Weights) -> Weights:
+    """Return the weights if a bundle can hold them, next to the head; WeightsError if not."""
+    size, most = sum(array.nbytes for array in weights.arrays.values()), MAX_MODEL_BYTES - _HEAD
+    if size > most:
+        raise WeightsError(
+            f"The backbone {weights.architecture} has {size / 2**20:.0f} MiB of weights; a model "
+            f"may have {most / 2**20:.0f}. Choose a smaller backbone."
+        )
+    return weights
+
+
+def named_weights(name: str, backbone: str = DEFAULT_BACKBONE) -> Weights:
+    """Return weights that a backbone has by name: ImageNet's, which Keras downloads on first use.
 
     Raises `WeightsError` if the download fails; the message names the folder for the file.
     """
     import_keras()
-    from hematovision.training.keras_model import application
+    from hematovision.training.keras_backbone import built_backbone
 
     try:
-        model = application(backbone, "imagenet")
+        model = built_backbone(backbone, name)
+    except HematoVisionError:
+        raise
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         folder = keras_home() / "models"
         hint = f", or use --weights {BUNDLED_WEIGHTS}, which is packaged"
         raise WeightsError(
             "The ImageNet weights are not on this computer and could not be downloaded. Put the "
-            f"file {BACKBONES[backbone].imagenet} into {folder}"
+            f"file {BACKBONES[backbone].download} into {folder}"
             f"{hint if backbone == DEFAULT_BACKBONE else ''}."
         ) from error
     return _from_backbone(model, backbone)
@@ -85,10 +103,11 @@ def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
     this backbone (MobileNetV2 at width 1.0).
     """
     if not path.is_file():
-        bundled = f"{BUNDLED_WEIGHTS!r}, nor " if backbone == DEFAULT_BACKBONE else ""
+        bundled = (BUNDLED_WEIGHTS,) if backbone == DEFAULT_BACKBONE else ()
+        names = (*bundled, *BACKBONES[backbone].weights)
         raise WeightsError(
-            f"There are no weights {str(path)!r}: neither {bundled}'imagenet' nor a file. Check "
-            "the path."
+            f"There are no weights {str(path)!r}: neither {', nor '.join(map(repr, names))} nor a "
+            "file. Check the path."
         )
     if path.suffix == ".weights" and backbone == DEFAULT_BACKBONE:
         return BackboneWeights.load(path)
@@ -101,7 +120,7 @@ def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        title = BACKBONES[backbone].name
+        title = backbone_title(backbone)
         raise WeightsError(
             f"{path} cannot be read as Keras weights ({error}). Use a .h5, .keras or .weights.h5 "
             f"file of a {title}."
@@ -109,7 +128,8 @@ def read_weights_file(path: Path, backbone: str = DEFAULT_BACKBONE) -> Weights:
 
 
 def _from_backbone(model: Any, backbone: str = DEFAULT_BACKBONE, side: int = SIZE) -> Weights:
-    from hematovision.training.keras_model import backbone_weights, network_of
+    from hematovision.training.keras_backbone import network_of
+    from hematovision.training.keras_model import backbone_weights
 
     if backbone == DEFAULT_BACKBONE:
         return backbone_weights(model, side)
@@ -118,7 +138,7 @@ def _from_backbone(model: Any, backbone: str = DEFAULT_BACKBONE, side: int = SIZ
 
 def _filled(backbone: str, model: Any) -> Weights:
     """Return a backbone with the weights of a model's layers of the same names."""
-    from hematovision.training.keras_model import application
+    from hematovision.training.keras_backbone import built_backbone
 
     nested = [model, *(layer for layer in model.layers if hasattr(layer, "layers"))]
     arrays = {
@@ -127,7 +147,7 @@ def _filled(backbone: str, model: Any) -> Weights:
         for layer in candidate.layers
         for variable in layer.weights
     }
-    network = _from_backbone(application(backbone), backbone)
+    network = _from_backbone(built_backbone(backbone), backbone)
     return replace(cast("Network", network), arrays=arrays)
 
 
@@ -145,14 +165,14 @@ def _from_model(model: Any) -> Weights:
 
 
 def _from_h5(path: Path, backbone: str) -> Weights:
-    from hematovision.training.keras_model import application
+    from hematovision.training.keras_backbone import built_backbone
 
     with h5py.File(path, "r") as file:
         unnamed = "layers" in file
         if not unnamed and backbone == DEFAULT_BACKBONE:
             return BackboneWeights(*_named_arrays(file, {spec.name for spec in weight_specs()}))
     import_keras()
-    model = application(backbone)
+    model = built_backbone(backbone)
     if unnamed:
         # Weights-only files of Keras 3 identify layers by position, not name.
         model.load_weights(path)

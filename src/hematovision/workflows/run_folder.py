@@ -28,7 +28,7 @@ from hematovision.model.field_score import FieldScore, bundled_field_score
 from hematovision.model.head import Head
 from hematovision.model.manifest import BackboneRef, Manifest
 from hematovision.model.novelty import Novelty
-from hematovision.model.registry import BACKBONES
+from hematovision.model.registry import backbone_title
 from hematovision.model.weights import Weights
 from hematovision.paths import csv_text, shown
 from hematovision.reporting.card import (
@@ -218,7 +218,7 @@ def _card_facts(
     return CardFacts(
         name=facts.model,
         architecture=_ARCHITECTURE.format(
-            backbone=BACKBONES[trained.weights.architecture].name,
+            backbone=backbone_title(trained.weights.architecture),
             n=len(data.taxonomy.classes),
             side=trained.weights.side,
         ),

@@ -1,19 +1,23 @@
 """Detecting the format of a folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hematovision.data.converting import convert_dataset
-from hematovision.data.formats import FORMATS, detect_format
+from hematovision.data.formats import FORMATS
 from hematovision.data.formats.annotations import (
     AnnotatedField,
     AnnotationFormat,
     Annotations,
     NamedBox,
 )
+from hematovision.data.formats.export import open_export
+from hematovision.data.formats.reading import detect_format
 from hematovision.data.importing import import_dataset
-from hematovision.errors import DatasetError, TaxonomyError
+from hematovision.errors import DatasetError, OutputError, PluginError, TaxonomyError
+from hematovision.workflows.analyze import AnalyzeOptions
 
 
 def lay(root: Path, draw, *files: str) -> Path:
@@ -89,7 +93,6 @@ def test_the_formats_of_real_datasets_are_detected(real_data: Path):
 class OneLine(AnnotationFormat):
     """One text file with the boxes of one field: image, class and corners."""
 
-    name = "one-line"
     one_file = True
 
     def recognise(self, folders):
@@ -122,10 +125,8 @@ class OneLineWriter:
         self.lines.clear()
 
 
-def test_a_registered_format_is_detected_imported_converted_and_written(
-    tmp_path: Path, draw, monkeypatch
-):
-    monkeypatch.setitem(FORMATS, "one-line", OneLine())
+def test_a_registered_format_is_detected_imported_converted_and_written(tmp_path: Path, draw):
+    FORMATS.register("one-line", OneLine)
     source = draw(tmp_path / "set", "a.png")
     (source / "all.boxes").write_text("a.png WBC 10 10 30 40")
     assert detect_format(source) == "one-line"
@@ -137,3 +138,97 @@ def test_a_registered_format_is_detected_imported_converted_and_written(
     back = convert_dataset(tmp_path / "voc", tmp_path / "back", to="one-line")
     assert back.boxes == 1
     assert "a.png WBC (10.0, 10.0, 30.0, 40.0)" in (tmp_path / "back" / "all.boxes").read_text()
+
+
+def reading(fields):
+    """A format that returns these fields, whatever the folder."""
+
+    class Returning(AnnotationFormat):
+        def read(self, source, annotations=None, names=None):
+            return fields() if callable(fields) else fields
+
+    return Returning
+
+
+BOX = NamedBox("WBC", (1, 1, 9, 9), "here")
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ([1], "returned list instead of Annotations"),
+        (Annotations((("a.png", ()),)), "not an AnnotatedField"),
+        (Annotations((AnnotatedField("a.png", "a", ()),)), "not an AnnotatedField with the path"),
+        (Annotations((AnnotatedField(Path("a.png"), "a", ((1, 2, 3, 4),)),)), "not a NamedBox"),
+        (
+            Annotations((AnnotatedField(Path("a.png"), "a", (replace(BOX, box=(1, 2, "3", 4)),)),)),
+            "not a NamedBox with a label and four numbers",
+        ),
+        (Annotations((AnnotatedField(Path("a.png"), "a", (BOX,)),) * 2), "of one name: a"),
+        (lambda: 1 / 0, "failed: ZeroDivisionError"),
+    ],
+)
+def test_what_a_format_from_outside_returns_is_checked(tmp_path: Path, draw, returned, message):
+    FORMATS.register("odd", reading(returned))
+    expected = r"annotation format 'odd' \(registered by a call\) .*" + message
+    with pytest.raises(PluginError, match=expected):
+        import_dataset(draw(tmp_path / "set", "a.png"), tmp_path / "cells", format="odd")
+    assert not (tmp_path / "cells").exists()
+
+
+def test_a_thing_that_is_no_format_is_rejected():
+    with pytest.raises(TypeError, match="must be a subclass of AnnotationFormat"):
+        FORMATS.register("odd", object())
+
+
+def test_a_format_that_is_only_read_or_only_written_is_named(tmp_path: Path, draw):
+    class Written(AnnotationFormat):
+        def open_writer(self, folder, header):
+            return OneLineWriter(folder / "all.boxes")
+
+    image = draw(tmp_path / "set", "a.png") / "a.png"
+    found = Annotations((AnnotatedField(image, "a", (replace(BOX, box=(1, 1, 9, 9)),)),))
+    FORMATS.register("in", reading(found))
+    FORMATS.register("out", Written)
+    with pytest.raises(OutputError, match="'in' can be read, but not written"):
+        convert_dataset(tmp_path / "set", tmp_path / "new", to="in", format="in")
+    with pytest.raises(DatasetError, match="'out' can be written, but not read"):
+        convert_dataset(tmp_path / "set", tmp_path / "new", to="in", format="out")
+    with pytest.raises(ValueError, match="'in' can be read, but not written"):
+        AnalyzeOptions(exports=("in",))
+    assert AnalyzeOptions(exports=("out",)).exports == ("out",)
+    assert convert_dataset(tmp_path / "set", tmp_path / "new", to="out", format="in").boxes == 1
+
+
+def test_a_format_that_fails_while_writing_is_named_and_leaves_nothing(tmp_path: Path, draw):
+    class Broken(OneLineWriter):
+        def close(self):
+            raise RuntimeError("no licence")
+
+    class Format(OneLine):
+        def open_writer(self, folder, header):
+            return Broken(folder / "all.boxes")
+
+    image = draw(tmp_path / "set", "a.png") / "a.png"
+    FORMATS.register("broken", Format)
+    FORMATS.register("in", reading(Annotations((AnnotatedField(image, "a", (BOX,)),))))
+    with pytest.raises(PluginError, match=r"'broken' .* failed: RuntimeError: no licence"):
+        convert_dataset(tmp_path / "set", tmp_path / "new", to="broken", format="in")
+    assert not (tmp_path / "new").exists()
+    with (
+        pytest.raises(PluginError, match=r"'broken' .* failed: RuntimeError: no licence"),
+        open_export("broken", tmp_path / "export") as export,
+    ):
+        export.field("a.png", 80, 60)
+
+
+def test_a_format_that_fails_to_recognise_is_logged_and_the_others_are_detected(
+    tmp_path: Path, draw, caplog
+):
+    class Broken(OneLine):
+        def recognise(self, folders):
+            raise RuntimeError("no licence")
+
+    FORMATS.register("broken", Broken)
+    assert detect_format(lay(tmp_path / "set", draw, "a.png", "a.xml")) == "voc"
+    assert "annotation format 'broken' (registered by a call) failed: RuntimeError" in caplog.text

@@ -7,8 +7,8 @@ import geojson
 import pytest
 
 from annotation_files import boxes, write_json
-from hematovision.data.formats import detect_format
 from hematovision.data.formats.geojson import GeoJson
+from hematovision.data.formats.reading import detect_format
 from hematovision.errors import DatasetError
 
 read = GeoJson().read

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from annotation_files import boxes, write_json
-from hematovision.data.formats import detect_format
 from hematovision.data.formats.label_studio import LabelStudio
+from hematovision.data.formats.reading import detect_format
 from hematovision.errors import AnnotationError, DatasetError
 
 read = LabelStudio().read

@@ -68,9 +68,12 @@ class Annotations:
 
 
 class AnnotationFormat(Protocol):
-    """How one format stores annotated fields; `hematovision.data.formats.FORMATS` lists them."""
+    """How one format stores annotated fields; `hematovision.data.formats.FORMATS` lists them.
 
-    name: str  # the word on the command line
+    A subclass overrides `read`, or `open_writer`, or both; and `recognise`, so that the format is
+    detected.
+    """
+
     image_folder: str = "images"  # where `open_writer` expects the images
     split_lists: Path | None = None  # folder with a list of fields per split
     split_folders: bool = False  # whether images are stored in one folder per split
@@ -81,11 +84,13 @@ class AnnotationFormat(Protocol):
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:
         """Return a file typical of the format from any of `folders`, or None."""
+        del folders
+        return None
 
     def read(
         self, source: Path, annotations: Path | None = None, names: Sequence[str] | None = None
-    ) -> Annotations:
-        """Read the annotated fields of `source`.
+    ) -> Annotations | None:
+        """Read the annotated fields of `source`; None if the format can only be written.
 
         `annotations` is the folder or file with the boxes, if elsewhere; `names` are the names of
         classes 0, 1, 2, ..., if the format numbers them. Unreadable files and boxes are problems.
@@ -97,13 +102,17 @@ class AnnotationFormat(Protocol):
         DatasetError
             If there are no annotation files or no images.
         """
+        del source, annotations, names
+        return None
 
-    def open_writer(self, folder: Path, header: Header) -> FieldWriter:
-        """Write annotation files to `folder`, field by field.
+    def open_writer(self, folder: Path, header: Header) -> FieldWriter | None:
+        """Write annotation files to `folder`, field by field; None if it can only be read.
 
         Every label must be in ``header.classes``. Files appear when they are complete. Writing
         raises `OutputError` if a file can't be written.
         """
+        del folder, header
+        return None
 
 
 class FieldImages:

@@ -63,7 +63,6 @@ _Id: TypeAlias = int | str
 class Coco(AnnotationFormat):
     """COCO object detection files; the module's docstring describes the layouts."""
 
-    name = "coco"
     split_folders = True
     declares_classes = True
     one_file = True

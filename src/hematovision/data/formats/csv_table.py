@@ -87,7 +87,6 @@ _WRITTEN = ("image", "width", "height", "label", "xmin", "ymin", "xmax", "ymax",
 class CsvTable(AnnotationFormat):
     """Tables of boxes; the module's docstring describes the layouts."""
 
-    name = "csv"
     one_file = True
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:

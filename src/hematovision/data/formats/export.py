@@ -16,17 +16,20 @@ from urllib.parse import quote
 
 from hematovision.data.destination import unique_names
 from hematovision.data.formats import FORMATS
-from hematovision.data.formats.writing import BoxToWrite, FieldToWrite, FieldWriter, Header
+from hematovision.data.formats.writing import (
+    BoxToWrite,
+    FieldToWrite,
+    FieldWriter,
+    Header,
+    open_writer,
+)
 from hematovision.data.lookup import without_suffix
 from hematovision.errors import OutputError
 from hematovision.images.boxes import Box, intersect_box, round_box, show_box
 from hematovision.rows import ERROR, Value
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
-__all__ = ["DIGITS", "EXPORTS", "Export", "open_export"]
-
-EXPORTS = ("coco", "yolo", "voc", "geojson", "labelstudio")
-"""The formats of exports, keys of `FORMATS`."""
+__all__ = ["DIGITS", "Export", "open_export"]
 
 DIGITS = 3
 """Decimals of coordinates in pixels; confidences have six, as in ``cells.csv``."""
@@ -52,8 +55,8 @@ def open_export(
 
     Parameters
     ----------
-    name : {"coco", "yolo", "voc", "geojson", "labelstudio"}
-        The format.
+    name : str
+        One of `FORMATS`.
     folder : Path
         Where to write; created if missing.
     images : iterable of str
@@ -69,7 +72,7 @@ def open_export(
     Raises
     ------
     OutputError
-        If there is no such format, or the folder can't be written.
+        If there is no such format, it can only be read, or the folder can't be written.
 
     Examples
     --------
@@ -77,21 +80,21 @@ def open_export(
     ...     export.field("fields/1.png", 640, 480)
     ...     export.cell(row.values())
     """
-    if name not in EXPORTS:
-        raise OutputError(f"The export must be one of {', '.join(EXPORTS)}. Received: {name!r}.")
-    format_ = FORMATS[name]
+    if name not in FORMATS:
+        raise OutputError(f"The export must be one of {', '.join(FORMATS)}. Received: {name!r}.")
     header = Header(tuple(classes), tuple(subtypes), model or "HematoVision", images_inside=False)
     names = _Names(list(images))
-    return Export(format_.open_writer(folder, header), names, classes, clip=format_.fractions)
+    return Export(name, open_writer(name, folder, header), names, classes)
 
 
 class Export:
     """An open export: `field` for each image, then `cell` for each of its cells."""
 
     def __init__(
-        self, writer: FieldWriter, names: _Names, classes: Sequence[str], *, clip: bool
+        self, format_: str, writer: FieldWriter, names: _Names, classes: Sequence[str]
     ) -> None:
-        self._writer, self._names, self._classes, self._clip = writer, names, classes, clip
+        self._format, self._writer, self._names, self._classes = format_, writer, names, classes
+        self._clip = FORMATS[format_].fractions
         self._image: str | None = None
         self._size = (0, 0)
         self._done: set[str] = set()
@@ -118,7 +121,8 @@ class Export:
         self._done.add(image)
         self._image, self._size = image, (width, height)
         file, stem, url = self._names.of(image)
-        self._writer.field(FieldToWrite(file, stem, self._size, url=url))
+        with FORMATS.calling(self._format):
+            self._writer.field(FieldToWrite(file, stem, self._size, url=url))
 
     def cell(self, values: Mapping[str, Value]) -> None:
         """Add a cell of the current field.
@@ -148,13 +152,15 @@ class Export:
         details = {name: _short(value) for name, value in values.items() if name not in _OWN}
         subtype = str(values.get("subtype") or "")
         label = str(values["label"])
-        self._writer.box(BoxToWrite(label, inside if self._clip else box, subtype, details))
+        with FORMATS.calling(self._format):
+            self._writer.box(BoxToWrite(label, inside if self._clip else box, subtype, details))
         self.cells += 1
 
     def close(self) -> None:
         """Complete the files."""
         try:
-            self._writer.close()
+            with FORMATS.calling(self._format):
+                self._writer.close()
         except BaseException:
             self._writer.discard()
             raise

@@ -78,7 +78,6 @@ _NOTES = (_DERIVED, _OUTLINE, _IGNORED, _PREDICTED)
 class GeoJson(AnnotationFormat):
     """GeoJSON files of QuPath; the module's docstring describes the layouts."""
 
-    name = "geojson"
     split_folders = True
 
     def recognise(self, folders: Sequence[Path]) -> Path | None:

@@ -79,7 +79,6 @@ _SHAPE = "that are not upright rectangles; their bounding boxes were used"
 class LabelStudio(AnnotationFormat):
     """Tasks of Label Studio; the module's docstring describes the layouts."""
 
-    name = "labelstudio"
     split_folders = True
     one_file = True
 

@@ -59,7 +59,6 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 class Voc(AnnotationFormat):
     """Pascal VOC files; the module's docstring describes the layouts."""
 
-    name = "voc"
     image_folder = "JPEGImages"
     split_lists: Path = Path("ImageSets") / "Main"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from hematovision.data.formats import FORMATS
 from hematovision.data.samples import Split
 from hematovision.errors import OutputError
 from hematovision.files import replacing, writing
@@ -18,6 +19,7 @@ from hematovision.rows import Value
 __all__ = [
     "BoxToWrite", "FieldFiles", "FieldToWrite", "FieldWriter", "Header", "TextFile",
     "class_colours",
+    "open_writer",
 ]  # fmt: skip
 
 # After Okabe & Ito, "Color Universal Design": distinguishable with any colour vision. The overlays
@@ -96,6 +98,17 @@ class FieldWriter(Protocol):
 
     def discard(self) -> None:
         """Give up incomplete files after an error; complete ones stay."""
+
+
+def open_writer(name: str, folder: Path, header: Header) -> FieldWriter:
+    """Open the writer of the named format; OutputError if the format can only be read."""
+    with FORMATS.calling(name):
+        writer = FORMATS[name].open_writer(folder, header)
+    if writer is None:
+        raise OutputError(
+            f"The {FORMATS.kind} {name!r} can be read, but not written. Choose another format."
+        )
+    return writer
 
 
 class TextFile:

@@ -79,7 +79,6 @@ _MOST_CLASSES = 10_000
 class Yolo(AnnotationFormat):
     """YOLO label files; the module's docstring describes the layouts."""
 
-    name = "yolo"
     split_folders = True
     declares_classes = True
     numbers_classes = True

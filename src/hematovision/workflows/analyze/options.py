@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from hematovision.data.formats import FORMATS, is_written
 from hematovision.fields.edges import EdgeRule
 from hematovision.fields.scale import given_scale
 from hematovision.fields.summary import Setting
@@ -40,7 +41,7 @@ class AnalyzeOptions:
     format : {"csv", "parquet", "jsonl"}
         Of the tables ``cells`` and ``fields``.
     exports : tuple of str
-        Formats for other programs, from `data.formats.export.EXPORTS`.
+        Formats for other programs, from `data.formats.FORMATS`.
     overlays : bool
         Whether to draw the cells on each image.
     region : str
@@ -114,13 +115,11 @@ class AnalyzeOptions:
 
 
 def _check_exports(names: Sequence[str]) -> None:
-    if not names:
-        return
-    from hematovision.data.formats.export import EXPORTS  # 60 ms, which most analyses save
-
     for name in names:
-        if name not in EXPORTS:
-            raise ValueError(f"`exports` must be among {', '.join(EXPORTS)}. Received: {name!r}")
+        if name not in FORMATS:
+            raise ValueError(f"`exports` must be among {', '.join(FORMATS)}. Received: {name!r}")
+        if not is_written(name):
+            raise ValueError(f"`exports`: the format {name!r} can be read, but not written.")
 
 
 def _check(name: str, value: float | None, most: float, unit: str) -> None:

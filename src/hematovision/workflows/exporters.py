@@ -1,0 +1,50 @@
+"""The file formats of ``hematovision export`` by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hematovision.plugins import Registry
+
+if TYPE_CHECKING:
+    from hematovision.workflows.export import ModelToExport
+
+__all__ = ["EXPORTERS", "Exporter"]
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Exports a model as one file.
+
+    Parameters
+    ----------
+    suffix : str
+        The ending of the file, such as ``".onnx"``.
+    content : callable
+        Takes a `ModelToExport` and returns the content of the file, as bytes.
+    """
+
+    suffix: str
+    content: Callable[[ModelToExport], bytes]
+
+
+def _accepted(thing: object) -> Exporter:
+    if not isinstance(thing, Exporter):
+        raise TypeError(f"it must be an Exporter(suffix, content). Received: {thing!r}")
+    return thing
+
+
+EXPORTERS: Registry[Exporter] = Registry(
+    "exporter",
+    "hematovision.exporters",
+    {
+        "h5": "hematovision.workflows.export:KERAS_H5",
+        "keras": "hematovision.workflows.export:KERAS_ZIP",
+        "onnx": "hematovision.workflows.export:ONNX_GRAPH",
+        "litert": "hematovision.workflows.export:LITERT",
+    },
+    _accepted,
+)
+"""The formats of ``hematovision export --to``: an `Exporter` by name."""
