@@ -216,7 +216,13 @@ def test_secrets_are_not_accepted_and_not_shown(folders, run, key):
 NOT_ALLOWED = sorted(
     (section, key) for section, keys in SECTIONS.items() for key in keys if key not in FOUND
 )
-VALUES = {"engine": '"ray"', "allowed-host": '["x"]', "queue": "9", "deadline": "9.0"}
+VALUES = {
+    "images": "9",
+    "engine": '"ray"',
+    "allowed-host": '["x"]',
+    "queue": "9",
+    "deadline": "9.0",
+}
 NUMBERS = {"max-bytes", "max-pixels", "max-images", "max-upload", "max-connections"}
 
 
@@ -229,7 +235,7 @@ def test_a_file_that_was_found_opens_no_address_cluster_folder_or_limit(
     text = f"[{section.replace(' ', '.')}]\n{key} = {value}"
     path = folders.write(text)
     message = error_of(run)
-    assert f"{path}, line 2: [{section}] {key} is not allowed here" in message
+    assert f"{path}, line 2: {text.splitlines()[0]} {key} is not allowed here" in message
     assert str(folders.user) in message
     # The same file is fine if the user names it.
     monkeypatch.setenv("HEMATOVISION_CONFIG", str(path))
@@ -239,7 +245,7 @@ def test_a_file_that_was_found_opens_no_address_cluster_folder_or_limit(
 def test_these_options_need_the_users_own_file():
     assert {key for _, key in NOT_ALLOWED} == {
         "address", "allowed-host", "base-path", "deadline", "engine", "header-timeout", "home",
-        "max-bytes", "max-connections", "max-images", "max-pixels", "max-upload", "queue",
+        "images", "max-bytes", "max-connections", "max-images", "max-pixels", "max-upload", "queue",
         "ray-address", "weights",
     }  # fmt: skip
 
@@ -363,7 +369,7 @@ def test_settings_of_a_group_of_commands(folders, run, monkeypatch):
         "hematovision.data.synthesize.write_synthetic_cells",
         lambda dest, images, seed, **_: seen.append((images, seed)) or [][0],
     )
-    folders.write("[data.synthesize]\nimages = 7\nseed = 5")
+    folders.write_own("[data.synthesize]\nimages = 7\nseed = 5")
     run("data", "synthesize", "new", "--seed", 6)
     assert seen == [(7, 6)]
 
