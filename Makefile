@@ -13,6 +13,9 @@ BIN := $(VENV)/bin
 endif
 PY := $(BIN)/python
 PIP := $(PY) -m pip --disable-pip-version-check
+PIP_INSTALL := $(PIP) install --quiet --require-hashes --no-compile
+# pip compiles one module after the other; this uses every processor. Some templates do not compile.
+COMPILE := $(PY) -m compileall -qq -j 0 $(VENV) || true
 
 # The first interpreter that fits; name another with `make PYTHON=/path/to/python ...`.
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -200,7 +203,8 @@ $(VENV)/ready-python:
 
 $(VENV)/ready-train: requirements/train.txt requirements/build.txt $(VENV)/ready-python
 	@echo "Installing the packages for training; the first time takes a few minutes."
-	$(PIP) install --quiet --require-hashes -r requirements/train.txt -r requirements/build.txt
+	$(PIP_INSTALL) -r requirements/train.txt -r requirements/build.txt
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/ready-project: pyproject.toml $(VENV)/ready-train
@@ -208,5 +212,6 @@ $(VENV)/ready-project: pyproject.toml $(VENV)/ready-train
 	@touch $@
 
 $(VENV)/ready-%: requirements/%.txt $(VENV)/ready-project
-	$(PIP) install --quiet --require-hashes -r $<
+	$(PIP_INSTALL) -r $<
+	@$(COMPILE)
 	@touch $@
