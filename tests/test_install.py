@@ -188,7 +188,8 @@ def check_types(script: str, installed: Path, folder: Path) -> subprocess.Comple
     """Check a script as a user of the installed package does, with this environment's mypy."""
     path = folder / "script.py"
     path.write_text(script, encoding="utf-8")
-    where = ["--python-executable", installed / "python", "--cache-dir", folder / "cache"]
+    python = installed / ("python.exe" if os.name == "nt" else "python")
+    where = ["--python-executable", python, "--cache-dir", folder / "cache"]
     mypy = [sys.executable, "-m", "mypy", "--strict", *where, path]
     outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(mypy, capture_output=True, text=True, cwd=folder, env=outside)
