@@ -308,8 +308,7 @@ class Classifier:
         name, source = item
         if isinstance(source, ImageError):
             raise source
-        if isinstance(source, Region):
-            raise TypeError(f"`images`: only a detector reads regions. Received: {source}")
+        assert not isinstance(source, Region)  # inputs have none
         pixels = self.prepare(source, name)
         (features,) = run_one(self._session, ["features"], pixels[None])
         return np.asarray(features[0], np.float32)
