@@ -71,7 +71,7 @@ def execute(path: Path) -> Any:
 
     notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3")
+    client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", coalesce_streams=True)
     client.execute(env={**os.environ, "PATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times

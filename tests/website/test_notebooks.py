@@ -8,6 +8,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from quick_program import quick_path
 from website.notebooks import execute, notebook_pages
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
@@ -33,7 +34,8 @@ def test_there_are_two():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_what_is_stored(path: Path):
+def test_a_notebook_runs_and_shows_what_is_stored(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONPATH", quick_path())  # trains with few decoys
     found = outputs(execute(path))
     assert found == outputs(stored(path))
     assert any("# RBC" in text for text in found)
