@@ -268,7 +268,6 @@ class TestLock:
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(4)))
-        assert len(counts) >= 20
         assert set(counts) == {1}
 
     def test_checks_at_the_same_time_do_not_see_each_other(self, tmp_path: Path):

@@ -28,6 +28,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     """The folder in which all steps were taken, and what each printed."""
     folder = tmp_path_factory.mktemp("tutorial")
     environment = {**os.environ, "COLUMNS": "130", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Messages then name the program without its folder.
+    programs = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join((programs, environment["PATH"]))
     environment["XDG_CACHE_HOME"] = str(folder / "cache")
     printed = []
     for language, code, _ in STEPS:

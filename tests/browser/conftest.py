@@ -35,7 +35,7 @@ def address(demo: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no test can run an event loop
 def browser(demo: Path) -> Iterator[Browser]:
     expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
@@ -44,7 +44,7 @@ def browser(demo: Path) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def analysis(browser: Browser, address: str) -> Page:
     """A page in which the models are open; see `browser_demo.analyze` and `call`."""
     page = browser.new_context().new_page()

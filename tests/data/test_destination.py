@@ -70,7 +70,6 @@ def age(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "name", "nth"),
     [
-        ("Path", "open", 1),  # before its lock is there
         ("run", "_import_folders", 1),  # before the first image
         ("Path", "mkdir", 4),  # between images
         ("run", "write_cells", 1),  # before cells.csv

@@ -98,6 +98,8 @@ def export(model: str | Path, to: str, out: Path | None = None) -> Path:
     if to not in EXPORTERS:
         raise OutputError(f"`to` must be one of {', '.join(EXPORTERS)}. Received: {to!r}")
     exporter = EXPORTERS[to]
+    if to in EXPORTERS.builtin and exporter is not ONNX_GRAPH:
+        require("export")
     path = out or Path(f"hematovision_model{exporter.suffix}")
     with writing(path):
         is_there = path.exists()
