@@ -26,10 +26,10 @@ IMPORT = """
 import os, signal, sys
 from pathlib import Path
 from hematovision.data import importing as run
-from hematovision.data import destination as appearing
+from hematovision.data import destination
 
 target, name, nth = sys.argv[3], sys.argv[4], int(sys.argv[5])
-owner = Path if target == "Path" else run
+owner = {"Path": Path, "run": run, "destination": destination}[target]
 original = getattr(owner, name)
 calls = 0
 
@@ -70,6 +70,7 @@ def age(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "name", "nth"),
     [
+        ("destination", "wait_for_lock", 1),  # before its lock is there
         ("run", "_import_folders", 1),  # before the first image
         ("Path", "mkdir", 4),  # between images
         ("run", "write_cells", 1),  # before cells.csv
