@@ -148,7 +148,24 @@ def test_the_sdist_holds_what_its_tests_need_and_nothing_large_but_the_models(sd
     models = "src/hematovision/models/"
     large = {name for name, size in sizes.items() if size > 2**21 and not name.startswith(models)}
     assert large == set()
-    assert not {name for name in sizes if name.startswith((".git/", ".venv", "runs/", "site/"))}
+
+
+def test_the_sdist_holds_the_files_that_git_holds_wherever_it_is_built(tmp_path: Path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: git cannot list its files")
+    clone = tmp_path / "site" / "build" / "project"
+    run("git", "clone", "--quiet", "--depth", "1", ROOT.as_uri(), clone)
+    for generated in ("web/node_modules/a/b.js", "docs/demo/models/m.onnx", "runs/1/x", ".env"):
+        file = clone / generated
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("generated")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, clone)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {one.name.partition("/")[2] for one in archive if one.isfile()}
+    held = run("git", "-C", clone, "ls-files").stdout.splitlines()
+    left_out = (".github/", ".ci/", ".pre-commit-config.yaml")
+    assert names - {"PKG-INFO"} == {name for name in held if not name.startswith(left_out)}
 
 
 def test_the_metadata_passes_and_its_links_lead_somewhere(dist: Path, wheel: Path):
