@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--detectors", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print("| lab | detector | F1 RBC / WBC / platelets | count error a field | diameter |")
+    print("| lab | detector | F1 RBC / WBC / platelets | count error per field | diameter |")
     print("|---|---|---|---|---|")
     for lab, name in SETS.items():
         folder = bundle_in(args.detectors, f"without-{lab}")

@@ -76,7 +76,7 @@ def table_of(runs: dict[int, list[Measured]]) -> str:
                 f"{max(run.peak_mb for run in found):.0f} MB",
             ]
         )
-    heads = ["fields", "whole process, median of the runs", "fields a second", "peak memory"]
+    heads = ["fields", "whole process, median of the runs", "fields per second", "peak memory"]
     return f"{markdown_table(heads, rows)}\n\n{describe()}."
 
 

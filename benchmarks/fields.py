@@ -142,7 +142,7 @@ def official(args: argparse.Namespace) -> tuple[str, Any]:
     area = simple["area"].counts["RBC"].mean_absolute_error
     rows.append(["baseline: stained area", metrics.n, *"----", f"{area:.2f} / - / -"])
     heads = ["", "fields", "mAP@0.5", "mAP@0.5:0.95", "F1 RBC / WBC / platelets", "recall",
-             "count error a field"]  # fmt: skip
+             "count error per field"]  # fmt: skip
     return markdown_table(heads, rows), results
 
 
@@ -187,7 +187,7 @@ def left_out(args: argparse.Namespace) -> tuple[str, Any]:
         assert watershed is not None
         rows.append(lab_row(f"{lab}: baseline watershed", watershed))
     heads = ["left out", "fields", *(f"F1 {name}" for name in CELL_CLASSES),
-             "F1 RBC, not at the border", "recall RBC / WBC / platelets", "count error a field",
+             "F1 RBC, not at the border", "recall RBC / WBC / platelets", "count error per field",
              "bias"]  # fmt: skip
     return markdown_table(heads, rows), results
 
@@ -287,7 +287,7 @@ def sizes(args: argparse.Namespace) -> tuple[str, Any]:
     changes = {f"x {factor:g}": resizing(factor) for factor in FACTORS}
     expected = {f"x {factor:g}": factor for factor in FACTORS} | {"unchanged": 1.0}
     rows = changed_fields(args, changes, expected)
-    heads = ["size", "fields", "change RBC / WBC / platelets", "mean change of RBC a field",
+    heads = ["size", "fields", "change RBC / WBC / platelets", "mean change of RBC per field",
              "scale within 10%: of the unchanged field's", "of the annotated one"]  # fmt: skip
     table = []
     for name in expected:
@@ -309,7 +309,7 @@ def stains(args: argparse.Namespace) -> tuple[str, Any]:
     changes |= {f"blur {sigma:g} of a red cell": blurring(sigma) for sigma in BLURS}
     rows = changed_fields(args, changes, {})
     heads = ["change", "fields", "newly flagged", "the rest: change RBC / WBC / platelets",
-             "the rest: mean change of RBC a field"]  # fmt: skip
+             "the rest: mean change of RBC per field"]  # fmt: skip
     table = []
     for name in changes:
         own = [row for row in rows if row.change == name]

@@ -155,7 +155,7 @@ def table(rows: Mapping[str, Predictions], n_seeds: int) -> str:
     """Return the metrics as a Markdown table, one row per laboratory."""
     names = [WHITE_CELLS.classes[kind] for kind in KINDS]
     head = "| laboratory | cells | balanced accuracy | recall " + " / ".join(names)
-    lines = [f"{head} | accepted right | review | ECE |", "| --- " * 7 + "|"]
+    lines = [f"{head} | accuracy on the rest | review | ECE |", "| --- " * 7 + "|"]
     for lab, found in rows.items():
         scores, mean = scored(found), balanced(found, n_seeds)
         recalls = " / ".join(
