@@ -158,7 +158,7 @@ class Client:
         Parameters
         ----------
         images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
-            As of `Classifier.predict`. An unreadable file gets the decision ``"refused"``;
+            As for `Classifier.predict`. An unreadable file gets the decision ``"refused"``;
             the rest are processed normally. File names are not sent.
         model : str, optional
             One of `models`; by default the first.
@@ -190,7 +190,7 @@ class Client:
         Parameters
         ----------
         images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
-            As of `Classifier.predict`. An unreadable file has a `FieldRow` with an ``error``;
+            As for `Classifier.predict`. An unreadable file has a `FieldRow` with an ``error``;
             the rest are processed normally. File names are not sent.
         model : str, optional
             A detector of `models`; by default the first.
@@ -232,7 +232,7 @@ class Client:
             fields = [FieldRow.from_values(row) for row in _objects(response, "fields")]
             cells = [CellRow.from_values(row) for row in _objects(response, "cells")]
         except (KeyError, TypeError, ValueError) as error:
-            raise _unexpected(f"a row is no field or cell: {error}") from error
+            raise _unexpected(f"a row is neither a field nor a cell: {error}") from error
         if [row.image for row in fields] != [str(i) for i in range(len(contents))]:
             raise _unexpected(f"{counted(len(fields), 'field')} for {len(contents)}")
         by_image: dict[str, list[CellRow]] = {row.image: [] for row in fields}

@@ -218,7 +218,7 @@ class SplitError(DatasetError):
 
 
 class DownloadError(DatasetError):
-    """A public dataset was not fetched, or differs from what was published.
+    """A public dataset could not be downloaded, or differs from what was published.
 
     Examples
     --------
@@ -279,7 +279,7 @@ class WeightsError(ModelError):
 
 
 class PluginError(HematoVisionError):
-    """A backbone, format, metric or exporter added from outside is broken.
+    """An added backbone, format, metric or exporter is broken.
 
     It can't be imported, is of another type, failed, or returned something unusable. The message
     names the distribution and the entry point.
@@ -347,7 +347,7 @@ class DatabaseError(ReviewError):
 
 
 class RequestError(HematoVisionError):
-    """The HTTP server rejects a request.
+    """A request to the HTTP server failed or was rejected.
 
     Parameters
     ----------

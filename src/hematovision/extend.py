@@ -46,7 +46,7 @@ def register_backbone(
         A function that takes ``"imagenet"``, or None for random weights, and returns a
         ``keras.Model`` from images (224, 224, 3), scaled to [-1, 1], to a feature map (7, 7, D).
     replace : bool
-        Whether to replace what has this name, if it is not built in.
+        Whether to replace an extension that has this name.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def register_format(
     format_ : AnnotationFormat
         An instance or a subclass of `extend.AnnotationFormat`.
     replace : bool
-        Whether to replace what has this name, if it is not built in.
+        Whether to replace an extension that has this name.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def register_metric(
         A function that takes `extend.Outcomes` and returns one number, or None where the metric
         is undefined.
     replace : bool
-        Whether to replace what has this name, if it is not built in.
+        Whether to replace an extension that has this name.
 
     Raises
     ------
@@ -145,10 +145,10 @@ def register_exporter(name: str, exporter: Exporter, *, replace: bool = False) -
     name : str
         The name for ``--to``.
     exporter : Exporter
-        The ending of the file, and a function that takes an `extend.ModelToExport` and returns the
+        The suffix of the file, and a function that takes an `extend.ModelToExport` and returns the
         content of the file.
     replace : bool
-        Whether to replace what has this name, if it is not built in.
+        Whether to replace an extension that has this name.
 
     Raises
     ------

@@ -140,7 +140,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 
 @contextmanager
 def _styled() -> Iterator[None]:
-    """Apply the style in the block; characters that matplotlib's font lacks are no warnings."""
+    """Apply the style in the block; characters that matplotlib's font lacks cause no warnings."""
     with needs_extra("notebook", "Plotting figures"):
         import matplotlib as mpl
     with mpl.rc_context(_STYLE), warnings.catch_warnings():

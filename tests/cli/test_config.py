@@ -144,7 +144,7 @@ def test_the_variable_names_the_only_file(folders, run, monkeypatch):
     monkeypatch.setenv(files.VARIABLE, str(other))
     result = run("models")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"{other} is no file. HEMATOVISION_CONFIG must name a settings file" in result.stderr
+    assert f"{other} is not a file. HEMATOVISION_CONFIG must name a settings file" in result.stderr
     other.write_text("[analyze]\nlevel = 3")
     assert "level = 3" in run("config").stdout
     assert paths(run) == [("used", str(other))]
@@ -170,7 +170,7 @@ def test_a_folder_or_a_pipe_of_that_name_is_no_file(folders, run):
         (b"[analyze]\nlevel 3", "is not valid TOML: Expected '=' after a key in a key/value pair"),
         (b"x = " + b"[" * 10_000, "is not valid TOML: too many levels."),
         (b"[analyze]\n# caf\xe9", "is not encoded in UTF-8 (byte 16). Save it as UTF-8."),
-        (b"#" * (MAX_BYTES + 1), "has more than 1,048,576 bytes: it is no settings file."),
+        (b"#" * (MAX_BYTES + 1), "has more than 1,048,576 bytes: it is not a settings file."),
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(folders, run, content, message):

@@ -75,23 +75,24 @@ def analyze(
         list[str] | None,
         typer.Option(
             parser=NameOf(FORMATS),
-            help="Also write the cells for other programs; repeatable.",
+            help="Also export the cells for other programs; repeatable.",
             show_default=False,
         ),
     ] = None,
     overlays: Annotated[
-        bool, typer.Option("--overlays", help="Draw the cells on each image.")
+        bool, typer.Option("--overlays", help="Also write each image with its cells outlined.")
     ] = False,
     rbc_count: Annotated[
         float | None,
         typer.Option(
-            metavar="10^12/L", help="The analyser's red cells, for an estimate of platelets."
+            metavar="10^12/L", help="An analyser's red cell count, to estimate the platelet count."
         ),
     ] = None,
     wbc_count: Annotated[
         float | None,
         typer.Option(
-            metavar="10^9/L", help="The analyser's white cells, for absolute numbers of each kind."
+            metavar="10^9/L",
+            help="An analyser's white cell count, for absolute counts of each kind.",
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the name of the option

@@ -29,18 +29,18 @@ def app(
         typer.Option(metavar="FOLDER", help="Folder for records and models."),
     ] = None,
     max_upload: Annotated[
-        int, typer.Option(min=1, metavar="MB", help="Largest file to upload.")
+        int, typer.Option(min=1, metavar="MB", help="Largest file to upload, in megabytes.")
     ] = 200,
     max_images: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Most images per upload.")
+        int, typer.Option(min=1, metavar="N", help="Maximum number of images per upload.")
     ] = 2000,
     max_pixels: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Largest image, width times height.")
+        int, typer.Option(min=1, metavar="N", help="Largest image, in pixels (width times height).")
     ] = UPLOAD_PIXELS,
     base_path: Annotated[
         str, typer.Option(metavar="PATH", help="URL path prefix behind a reverse proxy.")
     ] = "",
-    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    browser: Annotated[bool, typer.Option(help="Open the app in a browser.")] = True,
 ) -> None:
     """Open the web app: classify, review, train.
 

@@ -51,7 +51,7 @@ def common_options() -> list[Any]:
                 expose_value=False,
                 show_default=False,
                 show_envvar=False,
-                help="Show what is done, with which models and settings; -vv shows more.",
+                help="Show the steps, models and settings; -vv shows more.",
             ),
         ] = 0,
         quiet: Annotated[

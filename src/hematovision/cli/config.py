@@ -51,7 +51,7 @@ def config(
     context: typer.Context,
     *,
     path: Annotated[
-        bool, typer.Option("--path", help="List the settings files that are looked for.")
+        bool, typer.Option("--path", help="List the settings files that are searched.")
     ] = False,
 ) -> None:
     """Show the settings that differ from the defaults, and their origin.

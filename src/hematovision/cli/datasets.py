@@ -286,7 +286,7 @@ def synthesize(
 ) -> None:
     """Create a dataset of synthetic cell images.
 
-    The images are rendered; use them for trying things out.
+    The images are rendered. Use them to try things out.
     """
     from hematovision.data.synthesize import write_synthetic_cells
 

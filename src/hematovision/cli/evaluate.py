@@ -93,9 +93,7 @@ def evaluate(
     lab: LabOption = None,
     known_scale: Annotated[
         bool,
-        typer.Option(
-            "--known-scale", help="Fields: use the scale of the annotated red cells, don't find it."
-        ),
+        typer.Option("--known-scale", help="Fields: use the scale of the annotated red cells."),
     ] = False,
     detector_only: Annotated[
         bool,
@@ -103,9 +101,7 @@ def evaluate(
             "--detector-only", help="Fields: leave out the classifier that checks doubtful cells."
         ),
     ] = False,
-    baselines: Annotated[
-        bool, typer.Option(help="Fields: also evaluate two simple methods.")
-    ] = True,
+    baselines: Annotated[bool, typer.Option(help="Fields: also evaluate two baselines.")] = True,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="New folder for the metrics and the report.")
     ],
@@ -144,7 +140,7 @@ def evaluate(
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
-    second: Annotated[str, typer.Argument(metavar="MODEL", help=f"The other model. {_MODEL}")],
+    second: Annotated[str, typer.Argument(metavar="MODEL", help=f"The second model. {_MODEL}")],
     dataset: DatasetArgument,
     *,
     split: Annotated[

@@ -130,7 +130,8 @@ def _read(place: Place) -> SettingsFile:
         # never end.
         if not path.exists() or path.is_fifo() or path.is_dir():
             raise ConfigurationError(
-                f"{path} is no file. {VARIABLE} must name a settings file; create it, or unset it."
+                f"{path} is not a file. {VARIABLE} must name a settings file; create the file, "
+                "or unset the variable."
             )
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -138,7 +139,7 @@ def _read(place: Place) -> SettingsFile:
         raise ConfigurationError(f"Cannot read {path}: {error.strerror or error}.") from error
     if len(data) > MAX_BYTES:
         raise ConfigurationError(
-            f"{path} has more than {MAX_BYTES:,} bytes: it is no settings file. Rename it."
+            f"{path} has more than {MAX_BYTES:,} bytes: it is not a settings file. Rename it."
         )
     try:
         text = data.decode("utf-8")

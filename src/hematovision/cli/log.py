@@ -52,7 +52,7 @@ def is_quiet() -> bool:
 
 
 def notice(text: str) -> None:
-    """Print a line that is no result on stderr, unless only errors are shown."""
+    """Print a line that is not a result on stderr, unless only errors are shown."""
     if not is_quiet():
         echo(text, err=True)
 

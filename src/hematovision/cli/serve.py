@@ -53,7 +53,7 @@ def serve(
     threads: Annotated[
         int, typer.Option(min=0, help="Images processed at once; 0: number of CPUs plus one.")
     ] = 0,
-    queue: Annotated[int, typer.Option(min=1, help="Most images that may wait.")] = 64,
+    queue: Annotated[int, typer.Option(min=1, help="Maximum number of queued images.")] = 64,
     deadline: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Request timeout.")
     ] = 10.0,
@@ -61,13 +61,18 @@ def serve(
         int, typer.Option(min=1, max=MAX_BYTES, help="Largest request body, in bytes.")
     ] = 2**25,
     max_pixels: Annotated[
-        int, typer.Option(min=224**2, max=MAX_PIXELS, help="Largest image, width times height.")
+        int,
+        typer.Option(
+            min=224**2, max=MAX_PIXELS, help="Largest image, in pixels (width times height)."
+        ),
     ] = UPLOAD_PIXELS,
     header_timeout: Annotated[
         float,
-        typer.Option(min=0.1, metavar="SECONDS", help="Timeout for a request's header."),
+        typer.Option(min=0.1, metavar="SECONDS", help="Timeout for the header of a request."),
     ] = 10.0,
-    max_connections: Annotated[int, typer.Option(min=1, help="Maximum open connections.")] = 1000,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="Maximum number of open connections.")
+    ] = 1000,
 ) -> None:
     """Serve predictions over HTTP.
 

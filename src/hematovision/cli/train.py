@@ -170,7 +170,7 @@ def adapt(
     from several fields. Classes without images are kept.
 
     A detector needs 5 to 20 fields with a box around every cell. Its calibration, thresholds and
-    scale are fitted, and kept where that doesn't improve results on fields held out.
+    scale are fitted, unless that doesn't improve results on held-out fields.
     """
     _hush_tensorflow()
     from hematovision.workflows.adapt import AdaptDetectorResult, FieldSource

@@ -153,7 +153,7 @@ class Metrics:
     schema_version : int
         Increases when the meaning of a key changes.
     added : dict of str to Score
-        The metrics from outside, by name.
+        The added metrics, by name.
 
     Examples
     --------

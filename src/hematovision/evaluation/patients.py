@@ -1,6 +1,6 @@
 """The differentials of simulated patients: normal ones and pathological extremes.
 
-All percentages are per 100 white cells. Nucleated red cells are no white cells; theirs are in
+All percentages are per 100 white cells. Nucleated red cells are not white cells; theirs are in
 addition to the 100.
 """
 

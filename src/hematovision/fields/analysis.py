@@ -75,7 +75,7 @@ class FieldAnalysis:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counted cells by label, those for review included; 0 if it could not be read."""
+        """The counted cells by label, including those for review; 0 if it could not be read."""
         return _counts([self.field])
 
     @property
@@ -154,7 +154,7 @@ class FieldAnalysis:
 
 
 class FieldAnalyses(Sequence[FieldAnalysis]):
-    """The analyses of N images, in their order; a slice is `FieldAnalyses` too.
+    """The analyses of N images, in order; a slice is also `FieldAnalyses`.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ class FieldAnalyses(Sequence[FieldAnalysis]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counted cells of all images by label, those for review included."""
+        """The counted cells of all images by label, including those for review."""
         return _counts(self.fields)
 
     @property

@@ -99,7 +99,7 @@ class FieldAnalyzer:
     finder : CellFinder
         The detector.
     crops : Classifier, optional
-        A second opinion on the class of doubtful cells, white cells and platelets.
+        Checks the class of doubtful cells, white cells and platelets.
     subtypes : Classifier, optional
         Classifies white cells.
     scale : Scale, optional
@@ -189,7 +189,7 @@ class FieldAnalyzer:
         rbc_diameter : float, optional
             Diameter of a red cell in pixels, instead of measuring it in each field.
         um_per_px : float, optional
-            Micrometres per pixel, likewise: a red cell is 7.2 um wide.
+            Micrometres per pixel, instead of measuring it; a red cell is 7.2 um wide.
         edges : {"two", "inside", "all"}
             Which cells at the border count.
         workers, max_pixels, max_scaled_pixels
@@ -242,13 +242,13 @@ class FieldAnalyzer:
         Returns
         -------
         FieldAnalyses
-            One `FieldAnalysis` per image, in order. Images that were given in memory stay there for
-            `FieldAnalysis.plot`; for more than fit, use `stream`.
+            One `FieldAnalysis` per image, in order. Images passed in memory are kept for
+            `FieldAnalysis.plot`; if they don't fit into memory, use `stream`.
 
         Raises
         ------
         TypeError
-            If an input is none of these; the message names the right call.
+            If an input is none of these; the message states what to pass.
         DatasetError
             If a folder has no images, or no file matches a glob.
         ModelError
@@ -423,7 +423,7 @@ class FieldAnalyzer:
     def grid(self, context: FieldContext) -> int:
         """Return the grid, in pixels as passed, on which the regions of a slide start and end.
 
-        Regions on the grid sample the pixels that they share alike, and find the same cells there.
+        Regions on the grid sample their common pixels in the same way, and find the same cells.
         """
         scaled = self.finder.multiple * context.scale.diameter / self.finder.red_cell_px
         return max(1, round(scaled))

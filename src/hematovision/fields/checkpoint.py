@@ -43,11 +43,11 @@ class Demand:
         self.end()
 
     def end(self) -> None:
-        """State that nobody waits any more."""
+        """State that results are no longer needed."""
         self._ended = True
 
     def check(self) -> None:
-        """Raise a `CancelledError` if nobody waits any more: a `Checkpoint`."""
+        """Raise a `CancelledError` if results are no longer needed: a `Checkpoint`."""
         if self._ended:
             raise CancelledError
 

@@ -168,7 +168,7 @@ def count_differential(
     """Count the differential.
 
     Fractions are of all white cells, unclassified ones too, with exact limits (Clopper & Pearson
-    1934; the table of Rümke 1979). Nucleated red cells are no white cells; their number per 100
+    1934; the table of Rümke 1979). Nucleated red cells are not white cells; their number per 100
     white cells has Poisson limits (Garwood 1936). An analyser that counts nuclei counts them as
     white cells; from `CORRECTED_FROM` per 100 white cells, its count is corrected:
     ``WBC x 100 / (100 + nRBC)`` (Bain, Bates & Laffan 2017, "Dacie and Lewis Practical

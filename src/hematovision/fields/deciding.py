@@ -54,8 +54,7 @@ class CellClassifier:
     Parameters
     ----------
     crops : Classifier or None
-        Of the classes `CELL_CLASSES`: a second opinion on doubtful cells, white cells and
-        platelets.
+        With the classes `CELL_CLASSES`. Checks doubtful cells, white cells and platelets.
     subtypes : Classifier or None
         Classifies white cells.
     min_confidence : float
@@ -84,9 +83,9 @@ class CellClassifier:
         """Decide the class of each cell.
 
         The kind of a white cell is uncertain if its classifier does not accept its own prediction,
-        or predicts a class that is no white cell, such as a platelet. To the detector a nucleated
-        red cell is a white cell, to the crop classifier a red one: if the kind is accepted as one,
-        they agree, and the cell stays with the white cells, under that kind.
+        or predicts a class that is not a white cell, such as a platelet. A nucleated red cell is a
+        white cell for the detector and a red cell for the crop classifier. If it is accepted as an
+        erythroblast, the two agree, and the cell stays among the white cells, with that kind.
 
         Parameters
         ----------

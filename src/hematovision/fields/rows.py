@@ -24,7 +24,7 @@ CELL_CLASSES = ("RBC", "WBC", "Platelets")
 """The classes of cells in a field, in the order of the columns."""
 
 SKIPPED = "background skipped"
-"""The flag of a region of a slide that shows no cells and was not analysed; it is no problem."""
+"""The flag of a region of a slide that shows no cells and was not analysed; it is not a problem."""
 
 NO_RED_CELLS, TOO_FEW_CELLS = "no red cells found", "too few cells"
 

@@ -146,7 +146,7 @@ _SOME, _ENOUGH = 3, 12  # red cells after which no further window is tried, or m
 _SURE = 0.5  # confidence of the cells that are measured
 _STEP = 2.0  # between scales that are tried: the detector finds cells 0.65 to 1.5 times their width
 _USUAL = 0.2  # a red cell in units of the field's shorter side, the first scale that is tried
-_WIDEST = 0.6  # in the same units: wider ones are no evidence, as noise has been taken for one
+_WIDEST = 0.6  # in the same units: wider ones are ignored: noise has been taken for one
 _SETTLED = 0.06  # relative change of the diameter below which the search ends
 _ROUNDS = 4
 # A scale is certain, and no other is tried, with at least this many red cells if the cells found

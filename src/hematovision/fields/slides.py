@@ -7,7 +7,7 @@
 A slide is cut into regions on a grid. Background and scale are measured once per slide, on samples
 that depend on the slide alone; so each region yields the same rows whether the run was interrupted
 or not. A region is read with a margin and owns the cells with their centre in it. All regions start
-and end on a grid of the detector's, so that two of them see the same pixels in their margins alike,
+and end on a grid of the detector's, so that two of them see the same pixels in their common margin,
 and no cell is found twice or lost between them.
 """
 
@@ -204,7 +204,7 @@ class FileAnalyzer:
     Raises
     ------
     ValueError
-        If `level` is negative or `area` is no rectangle.
+        If `level` is negative or `area` is not a rectangle.
 
     Examples
     --------

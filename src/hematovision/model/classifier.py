@@ -207,13 +207,13 @@ class Classifier:
         -------
         Predictions
             One per image, in order. ``path`` is the path; ``image 0``, ``image 1``, ... by position
-            without one. Images that were given in memory stay there for `Predictions.plot`; for
-            more than fit, use `stream`.
+            without one. Images passed in memory are kept for `Predictions.plot`; if they don't
+            fit into memory, use `stream`.
 
         Raises
         ------
         TypeError
-            If an input is none of these; the message names the right call.
+            If an input is none of these; the message states what to pass.
         DatasetError
             If a folder has no images, or no file matches a glob.
         ModelError
@@ -407,8 +407,8 @@ class Classifier:
             return Framed(pixels, (0, 0, width, height))
         if self._framer is None:
             raise BundleError(
-                f"{self.bundle.folder}: this model frames images by the red cells in them, and was "
-                "opened without what measures them. Open it with `hematovision.load`."
+                f"{self.bundle.folder}: this model crops images in units of red cells, and was "
+                "opened without the detector that measures them. Open it with `hematovision.load`."
             )
         with self._budget.taken(height * width):
             return self._framer.frame(pixels, self.framing, self.size, name)

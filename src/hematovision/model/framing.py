@@ -1,8 +1,8 @@
 """How images become the input of a classifier that is made for one framing and one stain.
 
-A crop of three red cells' width shows a white cell alike in every lab. Its colours are adjusted by
-the red cells, the background and its own nucleus, and a blur hides texture that only some labs'
-optics resolve. `Framing` is stated in ``bundle.json``; a `Framer` measures images and applies it.
+A crop three red cells wide shows a white cell at the same scale in every lab. Its colours are
+adjusted by the red cells, the background and its own nucleus, and a blur hides texture that only
+some labs' optics resolve. `Framing` is in ``bundle.json``; a `Framer` applies it to images.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def _predict(
     if isinstance(predictor, SourcePredictor):
         return *predictor.predict_source(source, name), None
     if isinstance(source, Region):
-        raise NotAnImageError(name, "only the cells of fields are found by region. Use analyze.")
+        raise NotAnImageError(name, "regions are for whole fields. Use `hematovision analyze`.")
     pixels = predictor.read(source, name)
     rows, attention = predictor.predict_rows(pixels, name, explain=explain)
     return pixels, rows, attention

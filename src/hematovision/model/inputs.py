@@ -43,7 +43,7 @@ def items(images: ImageInputs, *, max_pixels: int = image_files.MAX_PIXELS) -> I
     """Return the images of an input as items, lazily.
 
     Folders are searched at any depth, as by ``hematovision classify``. A string with ``*``, ``?``
-    or ``[`` that is no existing file is a glob; ``**`` stands for any folders. An array (N, H, W,
+    or ``[`` that is not an existing file is a glob; ``**`` matches any folders. An array (N, H, W,
     3) is N images. Pillow images are converted by `images.from_pillow`.
 
     Items have the path as their name; ``image 0``, ``image 1``, ... by position without one.
@@ -130,7 +130,7 @@ def _files(given: str | os.PathLike[str]) -> Iterator[_Named]:
         if not paths:
             raise DatasetError(
                 f"No file matches the pattern {given!r} (in {Path.cwd()}). Check its folder and "
-                "suffix; `**` stands for any folders."
+                "suffix; `**` matches any folders."
             )
     for found in image_files.iter_images(paths):
         yield os.fspath(given) if found is path else str(found), found
@@ -176,7 +176,7 @@ def _wrong(given: Any, received: str = "Received") -> TypeError:
 
 
 def _advice(given: Any) -> str:
-    """Return the right call for an object that is no input, or an empty text."""
+    """Return what to pass instead of an object that is not an input, or an empty text."""
     if isinstance(given, Mapping):
         return " Pass its values: list(images.values())."
     if hasattr(given, "samples") and hasattr(given, "taxonomy"):

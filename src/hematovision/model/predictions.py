@@ -25,9 +25,9 @@ _PLOTTED = 25
 
 
 class Predictions(Sequence[Prediction]):
-    """The predictions for N images, in their order; a slice is `Predictions` too.
+    """The predictions for N images, in order; a slice is also `Predictions`.
 
-    It equals a list of the same predictions.
+    It compares equal to a list of the same predictions.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Predictions(Sequence[Prediction]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of images of each class, those for review included; 0 where there are none."""
+        """The number of images of each class, including those for review."""
         found = Counter(one.label for one in self._rows)
         return {name: found[name] for name in self.classes}
 

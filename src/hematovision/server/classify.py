@@ -118,7 +118,7 @@ def classify_routes(engine: Engine, problems: dict[int | str, dict[str, Any]]) -
 async def read_items(request: Request, engine: Engine) -> list[Item]:
     """Read the parts named ``files`` into memory.
 
-    Raises `RequestError` if the body is no form, or has no files or too many.
+    Raises `RequestError` if the body is not a form, or has no files or too many.
     """
     kind = request.headers.get("Content-Type", "")
     if not kind.lower().startswith("multipart/form-data"):

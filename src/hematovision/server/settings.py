@@ -96,7 +96,7 @@ def _check_key(key: str) -> None:
     """Reject a blank key, or one that is not valid in a header; never print it."""
     if not key.strip():
         raise ValueError(
-            "`api_key` must not be empty, since an empty key would accept everybody. Received: "
+            "`api_key` must not be empty, since an empty key would accept everyone. Received: "
             f"{len(key)} blank characters. Set a key, or unset it to run without one"
         )
     if key != key.strip() or not key.isprintable():

@@ -159,7 +159,7 @@ def _from_model(model: Any) -> Weights:
             sides = [layer.kernel.shape[1] for layer in model.layers if layer.name == SHRINK_LAYER]
             return _from_backbone(candidate, side=next(iter(sides), SIZE))
     raise WeightsError(
-        "The model has no layer 'Conv_1_bn', so it is not a MobileNetV2 of Keras. Give one made by "
+        "The model has no layer 'Conv_1_bn', so it is not a MobileNetV2 of Keras. Use one made by "
         "keras.applications.MobileNetV2."
     )
 
