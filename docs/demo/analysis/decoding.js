@@ -43,7 +43,7 @@ async function opened(file) {
   } catch {
     throw new FieldError(
       "This is not an image that the browser can read, or it is damaged. Choose a PNG, JPEG, " +
-        "WebP, BMP or GIF file. For TIFF, DICOM and slides, use the program.",
+        "WebP, BMP or GIF file. For TIFF, DICOM and slides, use hematovision analyze.",
     );
   }
 }
@@ -53,7 +53,7 @@ function checkSize(width, height) {
   if (width * height > MOST_PIXELS) {
     throw new FieldError(
       `The image has ${width} x ${height} pixels; the limit is ${MOST_PIXELS / 1e6} million. ` +
-        "Crop it, or use the program.",
+        "Crop it, or use hematovision analyze.",
     );
   }
   if (Math.max(width, height) > MOST_ASPECT * Math.min(width, height)) {
@@ -69,7 +69,7 @@ function read(bitmap) {
   const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-  if (!context) throw new FieldError("The browser has no memory for an image of this size.");
+  if (!context) throw new FieldError("The browser has too little memory for this image.");
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);

@@ -115,7 +115,7 @@ function scaledSize(detector, field, width) {
   throw new FieldError(
     `Its red cells are ${width.toFixed(0)} pixels wide, so its ${field.width} x ${field.height} ` +
       `pixels become ${size[0]} x ${size[1]} at the detector's scale; the limit is ` +
-      `${MOST_PIXELS / 1e6} million. Crop it, or use the program.`,
+      `${MOST_PIXELS / 1e6} million. Crop it, or use hematovision analyze.`,
   );
 }
 

@@ -25,7 +25,7 @@ export class Engine {
     this.next = 0;
     this.worker.addEventListener("message", ({ data }) => this.#receive(data));
     this.worker.addEventListener("error", () => {
-      this.#fail(null, "The program of this page could not be loaded. Reload the page.");
+      this.#fail(null, "A part of this page could not be loaded. Reload the page.");
     });
   }
 

@@ -25,7 +25,7 @@ export function showCounts(counts, fields) {
   if (fields > 1) entries.unshift(metric("Fields", fields, "summed"));
   byId("metrics").replaceChildren(...entries);
   const { notCounted } = counts;
-  const edge = `At the right and lower edge, ${counted(notCounted, "cell")} not counted.`;
+  const edge = `${counted(notCounted, "cell")} at the right or lower edge: not counted.`;
   const notes = [...plateletNotes(counts), ...counts.notes, ...(notCounted ? [edge] : [])];
   byId("notes").replaceChildren(...notes.map((note) => element("li", "", note)));
   byId("kinds").replaceChildren(...kindRows(counts));
@@ -97,8 +97,8 @@ export function showField({ name, analysis, seconds }, bitmap, shows, chosen, ch
   const review = cells.filter((cell) => cell.decision === "review");
   const whites = cells.filter((cell) => cell.label === "WBC" && cell.decision !== "review");
   byId("review-note").textContent = review.length
-    ? `${counted(review.length, "cell")} of this field, dashed in it. A person should check them.`
-    : "No cell of this field needs review.";
+    ? `${counted(review.length, "cell")} with a dashed outline. A person should check them.`
+    : "No cells in this field need review.";
   showCells("review", review, bitmap, chosen, choose);
   showCells("whites", whites, bitmap, chosen, choose);
 }
