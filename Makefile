@@ -67,7 +67,7 @@ app: $(VENV)/ready-app ## the web app: classify, review, train
 serve: $(VENV)/ready-serve ## the HTTP server on port 8000
 	$(PY) -m hematovision serve
 
-##@ Work on it
+##@ Develop
 .PHONY: test
 test: style ## style, layers, spelling, then types and all other tests, with coverage
 	$(PYTEST) -m "not slow and not install" $(COV) --durations=20
@@ -81,7 +81,7 @@ test-slow: $(VENV)/ready-dev ## tests that take minutes
 	$(PYTEST) -m slow
 
 .PHONY: browser-demo
-browser-demo: $(VENV)/ready-project web/node_modules/.package-lock.json ## the demo in the browser, into docs/demo/; needs npm
+browser-demo: $(VENV)/ready-project web/node_modules/.package-lock.json ## build the browser demo into docs/demo/; needs npm
 	$(PY) web/build.py
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
@@ -134,7 +134,7 @@ bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of doc
 	$(PY) -m benchmarks.resume
 
 .PHONY: cross-lab
-cross-lab: $(VENV)/ready-dev ## evaluate the models' recipes in labs they have never seen (hours)
+cross-lab: $(VENV)/ready-dev ## evaluate the recipes in labs left out of training (hours)
 	$(PIP) install --quiet --no-deps --require-hashes -r recipes/hematology_backbone/requirements.txt
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(KEEP_MEMORY) $(PY) -m benchmarks.cross_lab --data "$(DATA)" --work runs/recipes
@@ -152,7 +152,7 @@ pbc8-backbone: $(VENV)/ready-dev ## train the weights of pbc8 from the shipped o
 	$(KEEP_MEMORY) $(PY) -m recipes.hematology_backbone.pbc8 --data "$(DATA)" --work runs/recipes
 
 .PHONY: field-score
-field-score: $(VENV)/ready-dev ## train the network that notices whole fields (then run bundled-models)
+field-score: $(VENV)/ready-dev ## train the network of the field score (then run bundled-models)
 	$(PIP) install --quiet -r recipes/hematology_backbone/torch.txt
 	$(PY) -m recipes.whole_fields.recipe --data "$(DATA)" --work runs/recipes
 
