@@ -29,16 +29,15 @@ def model_pages(root: Path) -> dict[str, str]:
     index = [
         "# Bundled models",
         "",
-        "These models come with the package and need no download. Each card follows the CLAIM",
-        "checklist on data, ground truth, partitions and failures; `hematovision models` prints",
-        "where the cards are installed.",
+        "These models come with the package and need no download. The cards describe their data,",
+        "ground truth, splits and failures, after the CLAIM checklist; `hematovision models` prints",
+        "the paths of the installed cards.",
         "",
         "| model | task | classes |",
         "|---|---|---|",
         *rows,
         "",
-        "They were made by the [recipes](../recipes/index.md), and evaluated in the",
-        "[results](../results.md).",
+        "The [recipes](../recipes/index.md) train them; the [results](../results.md) evaluate them.",
         "",
     ]
     cards = {

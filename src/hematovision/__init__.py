@@ -1,4 +1,4 @@
-"""HematoVision recognises blood cells in microscope images.
+"""HematoVision finds, classifies and counts blood cells in microscope images.
 
 >>> import hematovision
 >>> hematovision.load().predict("cell.png")
