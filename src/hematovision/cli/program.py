@@ -105,7 +105,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Classify blood cells in microscope images. For research and teaching.
+    """Find, classify and count blood cells in microscope images. For research and teaching.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings (each is listed),
     130 stopped by Ctrl-C, 141 output pipe closed.
