@@ -1,4 +1,4 @@
-"""The red cell as ruler: found at any scale, the same every time, or stated as unknown."""
+"""The scale from red cells: found at any scale, the same every time, or stated as unknown."""
 
 import numpy as np
 import pytest

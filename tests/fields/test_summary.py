@@ -75,12 +75,12 @@ def test_unreadable_images_are_listed():
 
 def test_caveats_name_what_limits_the_counts():
     text = " ".join(summary((FIELD, [cell()] * 60 + WHITE[1:])).notes)
-    assert "49 white cells: percentages are given from 50 on." in text
-    assert "5 white cells of 49 unclassified: for review." in text
+    assert "Only 49 white cells: percentages need at least 50." in text
+    assert "Unclassified white cells: 5 of 49, for review." in text
     assert "too low" not in text
     assert "60 red cells counted, fewer than 1,000" in text
     text = " ".join(summary((FIELD, WHITE)).notes)
-    assert "5 white cells of 50 unclassified: for review. Until a person decides, the" in text
+    assert "Unclassified white cells: 5 of 50, for review. Until a person decides, the" in text
     flagged = replace(FIELD, flags="blurred", scale_source="none")
     text = " ".join(summary((flagged, [cell("WBC", "ig")])).notes)
     assert "1 field of 1 flagged" in text

@@ -113,7 +113,7 @@ function notesOf(counts, analyses) {
   const notes = [];
   if (flagged) {
     const share = `${counted(flagged, "field")} of ${analyses.length} flagged`;
-    const effect = "Cells in flagged fields count, but may be missed or confused.";
+    const effect = "Cells in flagged fields are counted, but some may be missed or misclassified.";
     notes.push(`Quality: ${share}. ${effect}`);
   }
   if (unscaled) {
@@ -131,12 +131,13 @@ function cellNotes({ cells, classes, white, nucleated }) {
     const others = nucleated ? `, but ${counted(nucleated, "nucleated red cell")}` : "";
     notes.push(`No white cells were found${others}.`);
   } else if (white < FEWEST_WHITE) {
-    notes.push(`${counted(white, "white cell")}: percentages are given from ${FEWEST_WHITE} on.`);
+    notes.push(`Only ${counted(white, "white cell")}: percentages need at least ${FEWEST_WHITE}.`);
   }
   const open = classes[UNCLASSIFIED].n;
   if (open) {
     const until = "Until a person decides, the percentages of all other classes are too low.";
-    const text = `${counted(open, "white cell")} of ${white} unclassified: for review.`;
+    const share = `${open.toLocaleString("en")} of ${white.toLocaleString("en")}`;
+    const text = `Unclassified white cells: ${share}, for review.`;
     notes.push(white < FEWEST_WHITE ? text : `${text} ${until}`);
   }
   if (cells.RBC.n < FEWEST_RED) {

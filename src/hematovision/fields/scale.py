@@ -1,8 +1,8 @@
-"""The scale of a field, measured with its red cells: the ruler that every field holds.
+"""The scale of a field, measured on its red cells.
 
-A red cell is about 7.2 um wide whatever the lab, the optics or the camera. The detector is trained
+A red cell is about 7.2 um wide, whatever the lab, the optics or the camera. The detector is trained
 to find red cells of one width only, and nothing at a scale that is far off. So the search tries
-scales, on a window of the field; where red cells appear, their detected width gives the scale.
+scales on a window of the field; where red cells are found, their width gives the scale.
 """
 
 from __future__ import annotations

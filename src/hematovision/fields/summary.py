@@ -108,7 +108,7 @@ def _field_notes(summary: Summary) -> tuple[str, ...]:
         if fields.unreadable
         else "",
         f"Quality: {counted(fields.flagged, 'field')} of {fields.read:,} flagged. Cells in flagged "
-        "fields count, but may be missed or confused."
+        "fields are counted, but some may be missed or misclassified."
         if fields.flagged
         else "",
         f"No scale was found in {counted(unscaled, 'field')}, so cells there may be missed."
@@ -142,7 +142,7 @@ def _differential_notes(found: Differential, *, has_classifier: bool) -> tuple[s
     if not has_classifier:
         return ("White cells were not classified: no classifier was used.",)
     return (
-        f"{counted(found.n, 'white cell')}: percentages are given from {FEWEST_WHITE} on."
+        f"Only {counted(found.n, 'white cell')}: percentages need at least {FEWEST_WHITE}."
         if found.n < FEWEST_WHITE
         else "",
         _unclassified_note(unclassified, found.n),
@@ -158,5 +158,5 @@ def _unclassified_note(unclassified: int, n: int) -> str:
     if not unclassified:
         return ""
     until = "Until a person decides, the percentages of all other classes are too low."
-    text = f"{counted(unclassified, 'white cell')} of {n:,} unclassified: for review."
+    text = f"Unclassified white cells: {unclassified:,} of {n:,}, for review."
     return text if n < FEWEST_WHITE else f"{text} {until}"

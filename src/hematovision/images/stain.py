@@ -1,9 +1,9 @@
 """The stain of a field, measured on its background, red cells and nuclei, and changed to another.
 
 Labs differ in dye, buffer, lamp, filter and camera. Every field shows its background and red cells,
-whose haemoglobin takes up eosin alike in nearly all patients. Matching these two colours makes
-fields of different labs comparable: the red cell is the colour chart. The other dye, azure with
-methylene blue, is measured on a white cell's own nucleus.
+whose haemoglobin takes up the same amount of eosin in nearly all patients. Matching these two
+colours makes fields of different labs comparable. The other dye, azure with methylene blue, is
+measured on a white cell's own nucleus.
 """
 
 from __future__ import annotations
