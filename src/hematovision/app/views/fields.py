@@ -41,8 +41,8 @@ def show() -> None:
     st.title("Count whole fields")
     if result is None:
         st.markdown(
-            "Finds every red cell, white cell and platelet of microscope fields, classifies the "
-            "white cells and counts. The red cells give the scale."
+            "Finds every red cell, white cell and platelet in microscope fields, classifies the "
+            "white cells, and counts all cells. The red cells give the scale."
         )
         options, uploads = _inputs()
         if st.button("Try it with a synthetic field", icon=":material/science:"):
