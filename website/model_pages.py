@@ -30,14 +30,15 @@ def model_pages(root: Path) -> dict[str, str]:
         "# Bundled models",
         "",
         "These models come with the package and need no download. The cards describe their data,",
-        "ground truth, splits and failures, after the CLAIM checklist; `hematovision models` prints",
-        "the paths of the installed cards.",
+        "ground truth, splits and failures, after the CLAIM checklist; `hematovision models`",
+        "prints the paths of the installed cards.",
         "",
         "| model | task | classes |",
         "|---|---|---|",
         *rows,
         "",
-        "The [recipes](../recipes/index.md) train them; the [results](../results.md) evaluate them.",
+        "They are trained by the [recipes](../recipes/index.md), and evaluated in the",
+        "[results](../results.md).",
         "",
     ]
     cards = {
