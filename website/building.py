@@ -109,7 +109,7 @@ def navigation(nav: list[Any], pages: Mapping[str, str]) -> list[Any]:
         return [
             page
             if page.endswith("/index.md")
-            else {pages[page].removeprefix("hematovision "): page}
+            else {_label(pages[page]): page}
             for page in inside
         ]
 

@@ -90,6 +90,13 @@ def test_folders_of_the_navigation_become_their_pages():
     ]
 
 
+def test_titles_in_the_navigation_have_no_backticks():
+    titles = {"recipes/index.md": "Recipes", "recipes/b.md": "The `hematology` weights"}
+    assert navigation([{"Recipes": "recipes/"}], titles) == [
+        {"Recipes": ["recipes/index.md", {"The hematology weights": "recipes/b.md"}]}
+    ]
+
+
 def test_a_page_that_is_missing_in_the_navigation_fails_the_build():
     with pytest.raises(SiteError, match=r"new\.md is missing\n  gone\.md does not exist"):
         navigation([{"Home": "index.md"}, {"Old": "gone.md"}], {"index.md": "", "new.md": ""})
