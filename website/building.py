@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -17,12 +18,13 @@ from website.cli_pages import cli_pages
 from website.links import problems
 from website.model_pages import model_pages
 from website.notebooks import notebook_pages
-from website.sources import page_sources, repository_address, rewritten
+from website.sources import page_sources, repository_address, rewritten, site_address
 
 __all__ = ["SiteError", "build", "collect", "navigation"]
 
 ASSETS = Path(__file__).parent / "assets"
 CONFIG = Path(__file__).parent / "mkdocs.yml"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 class SiteError(Exception):
@@ -107,10 +109,7 @@ def navigation(nav: list[Any], pages: Mapping[str, str]) -> list[Any]:
         inside = [page for page in pages if page.startswith(value)]
         listed.update(inside)
         return [
-            page
-            if page.endswith("/index.md")
-            else {_label(pages[page]): page}
-            for page in inside
+            page if page.endswith("/index.md") else {_label(pages[page]): page} for page in inside
         ]
 
     def item_of(item: Any) -> list[Any]:
@@ -163,20 +162,27 @@ def build(root: Path, site: Path) -> int:
     for name, content in files.items():
         _write(work / "docs" / name, content)
     pages = {name: _title(text) for name, text in files.items() if name.endswith(".md")}
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    config["nav"] = navigation(config["nav"], pages)
-    if address := repository_address(
-        root
-    ):  # as `repo_url` the theme would ask GitHub for its stars
-        config["copyright"] += f' <a href="{address}">Source code</a>'
-    config["plugins"][1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(root / "src")]
+    config = _config(root, pages)
     (work / "mkdocs.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     _run_zensical(work)
-    if found := problems(work / "site"):
+    if found := problems(work / "site", urlsplit(config["site_url"]).path or "/"):
         raise SiteError("\n".join(found))
     shutil.rmtree(site, ignore_errors=True)
     shutil.copytree(work / "site", site)
     return len(pages)
+
+
+def _config(root: Path, pages: Mapping[str, str]) -> dict[str, Any]:
+    """Give the settings for Zensical: those of ``mkdocs.yml``, and what the repository states."""
+    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    config["site_url"] = site_address(root)  # the page for missing addresses has absolute links
+    config["theme"]["custom_dir"] = str(TEMPLATES)
+    config["nav"] = navigation(config["nav"], pages)
+    # As `repo_url` the theme would ask GitHub for its stars.
+    if address := repository_address(root):
+        config["copyright"] += f' <a href="{address}">Source code</a>'
+    config["plugins"][1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(root / "src")]
+    return config
 
 
 def _write(path: Path, content: str | bytes | Path) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 __all__ = ["problems"]
 
-_HERE = "http://site.invalid/"
+_HERE = "http://site.invalid"
 _LOADED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "object": "data"}
 
 
@@ -35,13 +35,15 @@ class _Page(HTMLParser):
             self.loaded.append(found[_LOADED[tag]])
 
 
-def problems(site: Path) -> list[str]:
+def problems(site: Path, base: str = "/") -> list[str]:
     """Find what is broken in a built site.
 
     Parameters
     ----------
     site
         Folder with the pages, as a web server would serve them.
+    base
+        Path on the web server that the folder is served at, with ``/`` at both ends.
 
     Returns
     -------
@@ -58,20 +60,22 @@ def problems(site: Path) -> list[str]:
         f"{path.relative_to(site).as_posix()}: {problem}"
         for path, page in pages.items()
         for link, loaded in [*((x, False) for x in page.links), *((x, True) for x in page.loaded)]
-        if (problem := _problem(site, path, link, pages, loaded=loaded))
+        if (problem := _problem(site, base, path, link, pages, loaded=loaded))
     ]
 
 
 def _problem(
-    site: Path, path: Path, link: str, pages: dict[Path, _Page], *, loaded: bool
+    site: Path, base: str, path: Path, link: str, pages: dict[Path, _Page], *, loaded: bool
 ) -> str | None:
     """Describe what is wrong with a link; None if nothing is."""
-    parts = urlsplit(urljoin(_HERE + path.relative_to(site).as_posix(), link))
+    parts = urlsplit(urljoin(_HERE + base + path.relative_to(site).as_posix(), link))
     if parts.scheme not in ("http", "https"):
         return None
     if parts.netloc != urlsplit(_HERE).netloc:
         return f"loaded from another host: {link}" if loaded else None
-    target = site / unquote(parts.path).lstrip("/")
+    if not parts.path.startswith(base):
+        return f"outside the site: {link}"
+    target = site / unquote(parts.path.removeprefix(base)).lstrip("/")
     target = target / "index.html" if target.is_dir() else target
     if not target.is_file():
         return f"no such page or file: {link}"

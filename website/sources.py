@@ -14,6 +14,7 @@ __all__ = [
     "page_sources",
     "repository_address",
     "rewritten",
+    "site_address",
     "split_code",
 ]
 
@@ -60,9 +61,18 @@ def page_sources(root: Path) -> dict[str, str]:
 
 def repository_address(root: Path) -> str:
     """Give the address of the repository, as ``pyproject.toml`` states it, or an empty string."""
+    urls = _addresses(root)
+    return (urls.get("repository") or urls.get("source") or "").rstrip("/")
+
+
+def site_address(root: Path) -> str:
+    """Give the address of the published site, as ``pyproject.toml`` states it, or empty."""
+    return _addresses(root).get("documentation", "")
+
+
+def _addresses(root: Path) -> dict[str, str]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    urls = {name.lower(): url for name, url in project.get("urls", {}).items()}
-    return str(urls.get("repository") or urls.get("source") or "").rstrip("/")
+    return {name.lower(): url for name, url in project.get("urls", {}).items()}
 
 
 def split_code(text: str) -> Iterator[tuple[bool, str]]:

@@ -55,6 +55,13 @@ def test_links_of_the_readme_lead_to_pages_and_anchors(site: Path):
         assert anchor in identifiers(page(site, name)), f"{name}#{anchor}"
 
 
+def test_the_page_for_missing_addresses_leads_into_the_published_site(site: Path):
+    text = (site / "404.html").read_text(encoding="utf-8")
+    assert "<h1>Page not found</h1>" in text
+    assert '<a href="/hematovision/tutorial/">tutorial</a>' in text
+    assert '<link rel="stylesheet" href="/hematovision/assets/style.css">' in text
+
+
 def small(monkeypatch: pytest.MonkeyPatch, **pages: str) -> None:
     """Let the site consist of a few pages."""
     files = {f"{name}.md": text for name, text in pages.items()}

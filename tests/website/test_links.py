@@ -49,3 +49,12 @@ def test_nothing_is_loaded_from_another_host(tmp_path: Path):
         "index.html: loaded from another host: https://fonts.example.org/a.css",
         "index.html: loaded from another host: //cdn.example.org/a.js",
     ]
+
+
+def test_absolute_links_begin_at_the_folder_of_the_site_on_its_server(tmp_path: Path):
+    (tmp_path / "style.css").write_bytes(b"")
+    page = '<link href="/blood/style.css"><a href="/blood/gone/">1</a><a href="/style.css">2</a>'
+    assert problems(site(tmp_path, home=page), "/blood/") == [
+        "index.html: no such page or file: /blood/gone/",
+        "index.html: outside the site: /style.css",
+    ]
