@@ -22,6 +22,9 @@ def main() -> None:
     except (SiteError, BrokenLinkError) as error:
         sys.exit(str(error))
     sys.stdout.write(f"{pages} pages in {options.out}; no warnings, no broken links\n")
+    sys.stdout.write(f"See them: python -m http.server -b 127.0.0.1 -d {options.out}\n")
+    if not (options.out / "demo" / "assets.js").is_file():
+        sys.stdout.write("The demo in the browser has no models: run `make browser-demo` first.\n")
 
 
 if __name__ == "__main__":

@@ -127,22 +127,40 @@ def test_files_that_cannot_be_analysed_are_named_and_the_others_counted(page: Pa
         ],
     )
     expect(page.locator("#caption")).to_contain_text("blank.png: 0 red, 0 white, 0 platelets")
-    errors = page.locator(".error").all_inner_texts()
+    errors = page.locator("#errors .error").all_inner_texts()
     assert [text.partition(":")[0] for text in errors] == ["notes.txt", "huge.png"]
     assert "5100 x 5000 pixels; the limit is 25 million" in errors[1]
     expect(page.locator(".flags")).to_have_text("Check: no red cells found")
     expect(page.locator("#notes")).to_contain_text("No cells were found.")
 
 
-def test_pages_that_were_not_built_state_what_to_run(browser: Browser, tmp_path: Path):
+@pytest.fixture
+def unbuilt(tmp_path: Path) -> Path:
+    """The folder of the demo, as it is without `make browser-demo`."""
     added = shutil.ignore_patterns("vendor", "models", "fields", "assets.js")
     shutil.copytree(PAGES, tmp_path / "demo", ignore=added)
+    return tmp_path / "demo"
+
+
+def test_a_page_that_was_not_built_states_that_models_are_missing_and_what_to_run(
+    browser: Browser, unbuilt: Path
+):
     page = browser.new_page()
-    with served(tmp_path / "demo") as address:
+    with served(unbuilt) as address:
         page.goto(address)
-        file = {"name": "a.png", "mimeType": "image/png", "buffer": b""}
-        page.set_input_files("#files", file)
-        expect(page.locator(".error")).to_contain_text("Build the demo: make browser-demo")
+        missing = page.get_by_role("region", name="The models are missing")
+        expect(missing).to_contain_text("make browser-demo")
+        expect(page.locator("#choose")).to_be_hidden()
+        expect(page.locator("#not-started")).to_have_count(0)
+    page.close()
+
+
+def test_a_page_opened_as_a_file_states_that_it_needs_a_web_server(browser: Browser, unbuilt: Path):
+    page = browser.new_page()
+    page.goto((unbuilt / "index.html").as_uri())
+    expect(page.locator("#not-started")).to_be_visible()
+    expect(page.locator("#not-started")).to_contain_text("a web server")
+    expect(page.locator("#choose")).to_be_hidden()
     page.close()
 
 

@@ -56,7 +56,6 @@ async function add(items) {
 /** @param {{ file: Blob, name: string }} item */
 async function analyze({ file, name }) {
   try {
-    if (!assets) throw new Error("The models are not here. Build the demo: make browser-demo");
     engine ??= new Engine(assets, showProgress);
     showProgress("Loading the models", 0);
     state.models = await engine.open();
@@ -126,7 +125,6 @@ function clear() {
 
 /** State what the first field costs, or that the page works without a network. */
 function showOffline() {
-  if (!assets) return;
   const large = Object.entries(assets.files).filter(([path]) => isLarge(path));
   const size = Math.round(large.reduce((sum, [, bytes]) => sum + bytes, 0) / 1e6);
   const isKept = "caches" in globalThis && navigator.serviceWorker?.controller;
@@ -158,7 +156,7 @@ function listen() {
 }
 
 function offerSamples() {
-  const buttons = (assets?.samples ?? []).map((path, index) => {
+  const buttons = assets.samples.map((path, index) => {
     const name = `synthetic field ${index + 1}.png`;
     const button = element("button", "", `Synthetic field ${index + 1}`);
     button.type = "button";
@@ -177,7 +175,7 @@ function offerSamples() {
 
 /** Keep the page for use without a network. */
 async function keep() {
-  if (!assets || !("serviceWorker" in navigator)) return;
+  if (!("serviceWorker" in navigator)) return;
   navigator.serviceWorker.addEventListener("controllerchange", showOffline);
   try {
     await navigator.serviceWorker.register("service-worker.js");
@@ -186,11 +184,15 @@ async function keep() {
   }
 }
 
-/** What the build added to the page: nothing if it was not built. */
+/** What the build added to the page. If it was not built, the page states that, and ends here. */
 async function listed() {
   const address = new URL("../assets.js", import.meta.url).href; // a classic script, for workers
   await import(address).catch(() => {});
-  return /** @type {{ ASSETS?: Assets & { samples: string[] } }} */ (globalThis).ASSETS;
+  const { ASSETS } = /** @type {{ ASSETS?: Assets & { samples: string[] } }} */ (globalThis);
+  byId("not-started").remove();
+  byId(ASSETS ? "choose" : "not-built").hidden = false;
+  if (!ASSETS) throw new Error("The models are missing: run make browser-demo.");
+  return ASSETS;
 }
 
 listen();
