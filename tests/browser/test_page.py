@@ -106,7 +106,7 @@ def test_it_works_offline_once_a_field_was_counted(browser: Browser, demo: Path)
     with served(demo) as address:
         page.goto(address)
         try_field(page, 1)
-        expect(page.locator("#offline")).to_contain_text("works without a network")
+        expect(page.locator("#offline")).to_contain_text("works offline")
         before = metrics(page)
     page.reload()  # the server has ended
     try_field(page, 1)

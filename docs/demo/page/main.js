@@ -129,8 +129,8 @@ function showOffline() {
   const size = Math.round(large.reduce((sum, [, bytes]) => sum + bytes, 0) / 1e6);
   const isKept = "caches" in globalThis && navigator.serviceWorker?.controller;
   byId("offline").textContent = state.models
-    ? isKept ? "The models are loaded: this page works without a network." : ""
-    : `The first field loads ${size} MB of models, once; then the page works without a network.`;
+    ? isKept ? "The models are loaded. This page now works offline." : ""
+    : `The first field downloads ${size} MB of models once. After that, this page works offline.`;
 }
 
 /** @param {DataTransfer | null} data */
@@ -165,7 +165,7 @@ function offerSamples() {
         const response = await fetch(path);
         add([{ file: await response.blob(), name }]);
       } catch {
-        showError(name, new Error("There is no connection, and it was not loaded before."));
+        showError(name, new Error("There is no connection, and this field was not loaded before."));
       }
     });
     return button;
