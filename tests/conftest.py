@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from empty_files import leave_figures_empty, leave_keras_files_empty
+
 # Neither this process nor those that the tests start read settings of the developer.
 os.environ["HEMATOVISION_CONFIG"] = os.devnull
 
@@ -67,5 +69,11 @@ def _nothing_registered() -> Iterator[None]:
 
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the figures of reports empty; to draw them takes two seconds."""
-    monkeypatch.setattr("hematovision.reporting.plots._saved", lambda *_, **__: b"<svg/>")
+    """Leave the figures of reports empty."""
+    leave_figures_empty(monkeypatch)
+
+
+@pytest.fixture
+def without_keras_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no models for Keras into run folders."""
+    leave_keras_files_empty(monkeypatch)

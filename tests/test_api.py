@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import hematovision
+from empty_files import leave_figures_empty, leave_keras_files_empty
 from example_folder import mirror_of, write_examples
 from hematovision import errors
 from server.conftest import running
@@ -35,6 +36,8 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object
     ):
         patch.setenv("HEMATOVISION_CACHE", str(folder / "cache"))
         patch.setenv("no_proxy", "127.0.0.1")
+        leave_figures_empty(patch)
+        leave_keras_files_empty(patch)
         os.chdir(folder)
         try:
             yield {"mirror": mirror, "url": url}

@@ -1,5 +1,6 @@
 """Apps with separate data folders."""
 
+import functools
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,17 @@ pytest.importorskip("streamlit", reason="the app needs the extra 'app'")
 
 from app_process import app_command, free_port, wait_for
 from quick_program import quick_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_scanned_once() -> Iterator[None]:
+    """Let Streamlit read the metadata of all packages once, not for every page: 1.4 s each."""
+    from streamlit.components.v2 import manifest_scanner
+
+    scan = functools.cache(manifest_scanner.scan_component_manifests)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture

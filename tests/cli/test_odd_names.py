@@ -102,7 +102,7 @@ def test_an_evaluation_names_every_file(run, dataset, colour_model, tmp_path):
     json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures", "without_keras_files")
 def test_training_keeps_every_file_in_its_split(run, dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("HEMATOVISION_CACHE", str(tmp_path / "cache"))
     result = run("train", dataset, "--out", tmp_path / "run", "--epochs", 1)

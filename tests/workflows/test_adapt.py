@@ -28,7 +28,7 @@ from hematovision.workflows.adapt import AdaptResult, adapt
 from hematovision.workflows.adapt.bundle import open_source
 
 MODEL = "rbc-wbc-platelets"
-pytestmark = pytest.mark.usefixtures("without_figures")
+pytestmark = pytest.mark.usefixtures("without_figures", "without_keras_files")
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,8 @@ def trained(dataset: Path, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _figures_only_once(without_figures: None) -> None:
-    """Draw the figures of `trained` only."""
+def _whole_run_folder_only_once(without_figures: None, without_keras_files: None) -> None:
+    """Make the figures and the Keras files of `trained` only."""
 
 
 def test_the_run_folder_has_every_file_under_a_hash(trained):
@@ -244,6 +244,7 @@ def test_fine_tuning_and_the_learning_curve_are_in_the_bundle(
     dataset: Path, tmp_path: Path, monkeypatch
 ):
     monkeypatch.setattr("hematovision.training.curve.ORDERS", 1)
+    monkeypatch.setattr("hematovision.training.curve.FRACTIONS", (1 / 2, 1.0))
     partial = tmp_path / "partial"
     for split, n in (("Train", 4), ("Valid", 2)):
         for folder in (dataset / split).iterdir():
