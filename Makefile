@@ -40,7 +40,9 @@ KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869
 
 # tests/conftest.py puts the longest files first.
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-COV :=
+
+# Where tests of PostgreSQL or of Unix signals can't run: make COV= test
+COV ?= --cov
 
 ##@ Use
 .PHONY: help
@@ -67,12 +69,8 @@ serve: $(VENV)/ready-serve ## the HTTP server on port 8000
 
 ##@ Develop
 .PHONY: test
-test: style ## style, layers, spelling, then types and all other tests
-	$(PYTEST) -m "not slow and not install" --durations=20 $(COV)
-
-.PHONY: coverage
-coverage: COV := --cov
-coverage: test ## the same with the coverage of the package, at least 98%; takes longer
+test: style ## style, layers, spelling, then types and all other tests, with coverage
+	$(PYTEST) -m "not slow and not install" $(COV) --durations=20
 
 .PHONY: test-install
 test-install: $(VENV)/ready-dev ## tests that install: requirement files, package, container
