@@ -718,3 +718,5 @@ def test_a_pillow_without_its_own_libtiff_is_accepted(monkeypatch):
     assert tags._library.__wrapped__() is None
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
     assert tags._library.__wrapped__() is None
+    monkeypatch.setitem(sys.modules, "PIL._imaging", None)
+    assert tags._library.__wrapped__() is None

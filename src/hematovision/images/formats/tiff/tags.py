@@ -349,7 +349,7 @@ def can_decode(compression: int) -> bool:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """Find libtiff and silence it; None if it is built into Pillow (Windows).
+    """Find libtiff in Pillow and silence it; None if Pillow doesn't show it (Windows).
 
     libtiff would print errors to standard error without the image's name. Pillow, its only user,
     raises exceptions anyway.
@@ -362,6 +362,6 @@ def _library() -> ctypes.CDLL | None:
             handler(None)
         library.TIFFIsCODECConfigured.argtypes = [ctypes.c_uint16]
         library.TIFFIsCODECConfigured.restype = ctypes.c_int
-    except (AttributeError, OSError):
+    except (ImportError, AttributeError, OSError):  # where it is, is not part of Pillow's API
         return None
     return library
