@@ -121,7 +121,8 @@ def _row(kind: str, name: str, text: str) -> list[str]:
                 text += " **Required.**" if note == "required" else f" ({_cell(note)})"
     else:
         text = _cell(text)
-    return [f"`{name}`".replace("|", "\\|"), text, default.replace("|", "\\|"), variables]
+    # Python-Markdown keeps a pipe in code within its cell, and shows a backslash before it.
+    return [f"`{name}`", text, default, variables]
 
 
 def _cell(text: str) -> str:
