@@ -98,7 +98,7 @@ def test_options_reach_the_analysis(run, fields: Path, tmp_path: Path, opened):
         (["--rbc-diameter", "-1"], "--rbc-diameter must be a number above 0"),
         (["--um-per-px", "nan"], "--um-per-px must be a number above 0"),
         (["--rbc-count", "4800"], r"10^12/L, such as 4.8. Received: 4800"),
-        (["--edges", "left"], "'left' is not one of"),
+        (["--edges", "left"], "Invalid value for '--edges': 'left' is not one of 'two'"),
         (["--region", "1,2,3"], "--region: a region must be x,y,width,height"),
         (["--level", "-1"], "greater than or equal to 0"),
         (["--export", "word"], "'word' is not one of 'voc', 'yolo', 'csv'"),

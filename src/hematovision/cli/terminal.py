@@ -191,7 +191,8 @@ def _escaped_usage_errors() -> Iterator[None]:
         yield
     except typer.TyperException as error:
         if type(error).__name__ != "NoArgsIsHelpError":  # its message is the multi-line help
-            error.message = shown(error.message)
+            # Typer reports a value that is not among the choices with a prefix of pydantic.
+            error.message = shown(error.message).removeprefix("Value error, ")
         raise
 
 
