@@ -184,6 +184,12 @@ def test_a_model_that_does_not_exist_is_an_error_never_a_prediction(run, cell_im
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: There is no model 'no-such-model'")
     assert "Traceback" not in result.stderr
+    assert "Did you mean" not in result.stderr
+
+
+def test_a_mistyped_model_gets_the_nearest_name(run, cell_images: Path):
+    result = run("classify", cell_images, "--model", "white-cell")
+    assert "no folder. Did you mean 'white-cells'? Bundled models: " in result.stderr
 
 
 def test_a_folder_without_images_is_an_error(run, colour_model, tmp_path: Path):

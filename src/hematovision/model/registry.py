@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,14 @@ def find_model(name_or_path: str | Path) -> Path:
     if os.path.isdir(folder):  # noqa: PTH112
         found = (
             f"The folder {folder} has no {MANIFEST}: training did not finish, or this is not a run "
-            "folder"
+            "folder."
         )
     else:
-        found = f"There is no model {str(name_or_path)!r}: no bundled name and no folder"
+        name = str(name_or_path)
+        near = get_close_matches(name, bundled, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        found = f"There is no model {name!r}: no bundled name and no folder.{hint}"
     raise ModelNotFoundError(
-        f"{found}. Bundled models: {names}. Or train one: "
+        f"{found} Bundled models: {names}. Or train one: "
         "hematovision train DATASET --out RUN, then use RUN."
     )
