@@ -171,7 +171,7 @@ def test_a_detector_given_to_classify_is_rejected(detector):
 
 
 def test_a_classifier_given_as_detector_is_rejected():
-    with pytest.raises(BundleError, match=r"is a classifier.*blood-fields.*--classifier"):
+    with pytest.raises(BundleError, match=r"^pbc8 is a classifier.*blood-fields.*--classifier"):
         Detector.load("pbc8")
 
 

@@ -30,7 +30,14 @@ from hematovision.model.manifest import (
     is_safe_name,
     parse_manifest,
 )
-from hematovision.model.registry import DEFAULT_DETECTOR, DEFAULT_MODEL, MANIFEST, bundled_detectors
+from hematovision.model.registry import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MODEL,
+    MANIFEST,
+    bundled_detectors,
+    bundled_models,
+    find_model,
+)
 from hematovision.model.self_test import run_detector_self_test, run_self_test
 from hematovision.model.thresholds import Thresholds
 from hematovision.model.weights import MAX_WEIGHTS_BYTES, bundled_weights_path
@@ -148,16 +155,18 @@ def check_task(bundle: Bundle, task: Task) -> None:
     """Raise a `BundleError` unless the model is made for `task`."""
     if bundle.manifest.task == task:
         return
+    names = (*bundled_models(), *bundled_detectors())
+    is_bundled = bundle.name in names and find_model(bundle.name) == bundle.folder
+    name = bundle.name if is_bundled else str(bundle.folder)
     if task == "classification":
-        name = bundle.name if bundle.name in bundled_detectors() else str(bundle.folder)
         raise BundleError(
-            f"{bundle.folder} is a detector: it finds the cells of fields. Use it with "
+            f"{name} is a detector: it finds the cells of fields. Use it with "
             f"`hematovision analyze --detector`; in Python, hematovision.FieldAnalyzer.load("
             f"{name!r}). To classify cell images, choose a classifier, for instance "
             f"{DEFAULT_MODEL}."
         )
     raise BundleError(
-        f"{bundle.folder} is a classifier of cell images ({', '.join(bundle.taxonomy.classes)}); a "
+        f"{name} is a classifier of cell images ({', '.join(bundle.taxonomy.classes)}); a "
         f"detector is needed to find the cells of fields, for instance {DEFAULT_DETECTOR}. Pass "
         "the classifier as --classifier to classify the white cells that a detector finds."
     )
