@@ -96,12 +96,13 @@ def _classify_here(
     paths: list[Path], *, model: str, out: Path | None, resume: bool, explain: Path | None
 ) -> ClassifySummary:
     from hematovision.tables import sinks as tables
-    from hematovision.workflows.classify import classify as run
 
     if out is not None and out.suffix.lower() not in tables.SUFFIXES:
         raise typer.BadParameter(
             f"{out} must end in one of {', '.join(tables.SUFFIXES)}.", param_hint="--out"
         )
+    from hematovision.workflows.classify import classify as run
+
     with explain_resume(None if explain else out), progress_bar(hidden=out is None) as progress:
         return run(
             paths,
