@@ -228,7 +228,7 @@ def test_an_explanation_is_shown_next_to_its_image(classifier, folder, found):
     assert isinstance(one, Explanation)
     assert repr(one).startswith(f"Explanation({str(folder / 'a.png')!r}: red")
     assert one.overlay().shape == (256, 256, 3)
-    assert len(one.plot().axes) == 2
+    assert [panel.get_title() for panel in one.plot().axes][1] == "evidence for red"
     assert other.attention is None
     with pytest.raises(NotAnImageError):
         other.plot()

@@ -70,5 +70,5 @@ class Explanation:
             If matplotlib is not installed.
         """
         image = self.prediction.panel()
-        overlay = figures.Panel(self.overlay(), "evidence for this class")
+        overlay = figures.Panel(self.overlay(), f"evidence for {self.prediction.label}")
         return figures.show(figures.image_grid([image, overlay]))
