@@ -65,6 +65,11 @@ def test_plain_keras_gives_the_probabilities_of_onnx_runtime(
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=1e-4)
 
 
+def test_a_conversion_to_litert_prints_nothing(weights, head, capfd):
+    keras_bytes(weights, head, "litert")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_litert_gives_the_same_probabilities(files, weights, head, dataset):
     import tensorflow as tf
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,8 @@ def saved(model: Any, kind: str) -> bytes:
         path = Path(folder) / f"model{_SUFFIXES[kind]}"
         with _quiet():
             if kind == "litert":
-                model.export(path, format="litert", verbose=False)
+                with _stderr_hidden():
+                    model.export(path, format="litert", verbose=False)
             else:
                 keras.saving.save_model(model, path)
         return path.read_bytes()
@@ -58,3 +60,19 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         absl_logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def _stderr_hidden() -> Iterator[None]:
+    """Hide what the converter's C++ code logs to stderr at every conversion; it has no log level.
+
+    What fails raises an exception of Python.
+    """
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
