@@ -23,7 +23,8 @@ def test_decoys_are_computed_once(
     calls = []
     first = decoy_features(train, weights, lambda *step: calls.append(step))
     assert first.shape == (22 + 12, 1280)
-    assert calls == [(32, 34, "decoys", "images"), (34, 34, "decoys", "images")]
+    stage = "features of images without cells"
+    assert calls == [(32, 34, stage, "images"), (34, 34, stage, "images")]
     monkeypatch.setattr(inputs, "render_decoy", lambda number: pytest.fail("rendered again"))
     again = decoy_features(train, weights, lambda *step: calls.append(step))
     np.testing.assert_array_equal(again, first)

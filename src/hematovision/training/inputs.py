@@ -139,7 +139,7 @@ def decoy_features(
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
             rows |= _computed(batch, backbone, cache)
-            progress(start + len(batch), len(missing), "decoys", "images")
+            progress(start + len(batch), len(missing), "features of images without cells", "images")
     return np.stack([row[:-EXTRA] for row in rows.values() if row is not None])
 
 
