@@ -79,6 +79,8 @@ def test_uploaded_fields_are_counted_and_shown():
     assert "lymphocyte" in at.dataframe[0].value.to_string()
     assert list(at.dataframe[0].value) == ["class", "cells"]  # too few for percentages
     assert len(at.dataframe[1].value) == 12
+    # Streamlit takes a text without tags for the name of a file, and warns if there is one.
+    assert [one.value for one in at.html if not str(one.value).startswith("<")] == []
 
 
 def test_a_synthetic_field_can_be_tried():

@@ -192,7 +192,7 @@ def _show_fields(result: UploadedFields) -> None:
 
 def _show_field(one: UploadedField) -> None:
     field = one.field
-    st.html(text_html(field.image))
+    st.html(f"<div>{text_html(field.image)}</div>")  # a bare name could be that of a file
     if field.error:
         st.error(f"Could not be read: {field.error}", icon=":material/block:")
         return
