@@ -134,12 +134,14 @@ def show_curves(epochs: Sequence[Mapping[str, float]], *, columns: bool = False)
 
 
 def _curves_chart(epochs: Sequence[Mapping[str, float]], metric: str) -> Any:
+    colours = {"training": "#0072B2", "validation": "#D55E00"}
     rows = [
         {"epoch": int(epoch["epoch"]), "split": split, metric: epoch[key]}
         for epoch in epochs
         for split, key in (("training", metric), ("validation", f"val_{metric}"))
         if key in epoch
     ]
+    shown = [split for split in colours if any(row["split"] == split for row in rows)]
     return (
         alt.Chart(pd.DataFrame(rows, columns=["epoch", "split", metric]))
         .mark_line(point=True)
@@ -148,7 +150,7 @@ def _curves_chart(epochs: Sequence[Mapping[str, float]], metric: str) -> Any:
             y=alt.Y(f"{metric}:Q", scale=alt.Scale(zero=False), title=metric),
             color=alt.Color(
                 "split:N",
-                scale=alt.Scale(domain=["training", "validation"], range=["#0072B2", "#D55E00"]),
+                scale=alt.Scale(domain=shown, range=[colours[split] for split in shown]),
                 legend=alt.Legend(orient="bottom", title=None),
             ),
             strokeDash=alt.StrokeDash("split:N", legend=None),
