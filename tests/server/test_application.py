@@ -144,6 +144,13 @@ def test_the_page_lists_every_path_and_loads_nothing(client):
     assert "<script" not in page
 
 
+def test_the_address_of_the_server_leads_to_the_page(client):
+    response = client.get("/", follow_redirects=True)
+    assert (response.url.path, response.status_code) == ("/docs", 200)
+    assert "in parts named <code>files</code>" in response.text
+    assert "`" not in response.text
+
+
 def test_requests_predictions_and_seconds_are_counted(client, cell):
     client.post("/v1/classify", files=[("files", ("secret-name", cell)), ("files", ("b", b""))])
     client.get("/v2/models/pbc8")

@@ -100,7 +100,8 @@ def serve(
         )
     except ValueError as error:
         raise typer.BadParameter(_with_option_names(str(error))) from error
-    where = f"{url_of(address, port)} (documentation: /docs). Press Ctrl-C to stop."
+    url = url_of(address, port)
+    where = f"{url} (documentation: {url}/docs). Press Ctrl-C to stop."
     if not run(settings, port=port, announce=lambda: notice(where)):
         # A decoder hangs in native code; a normal interpreter exit could crash.
         sys.stdout.flush()

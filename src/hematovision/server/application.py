@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import escape
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -34,8 +35,10 @@ __all__ = ["ProblemBody", "create_app"]
 
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}}
-code{{background:#eee;padding:.1em .3em}}dt{{float:left;clear:left;width:4rem}}</style>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;
+color-scheme:light dark}}h2{{font-size:1.2rem;margin-top:2rem}}
+code{{background:light-dark(#eee,#333);padding:.1em .3em}}
+dl{{display:grid;grid-template-columns:3rem 1fr}}dd{{margin:0}}</style>
 <h1>{title}</h1><p>Machine-readable: <a href="openapi.json">openapi.json</a>.</p>
 """
 
@@ -93,6 +96,10 @@ def _add_pages(app: FastAPI, engine: Engine) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(_documentation(app.openapi()))
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("docs")
 
 
 def _add_problems(app: FastAPI, engine: Engine) -> None:
@@ -158,17 +165,22 @@ def _documentation(schema: dict[str, Any]) -> str:
 
 def _entry(path: str, method: str, about: dict[str, Any]) -> str:
     statuses = "".join(
-        f"<dt>{escape(status)}</dt><dd>{escape(response['description'])}</dd>"
+        f"<dt>{escape(status)}</dt><dd>{_text(response['description'])}</dd>"
         for status, response in about["responses"].items()
     )
     named = "".join(
         f"<li><code>{escape(one['name'])}</code> ({escape(one['in'])}) "
-        f"{escape(one.get('description', ''))}</li>"
+        f"{_text(one.get('description', ''))}</li>"
         for one in about.get("parameters", [])
     )
     kinds = ", ".join(about.get("requestBody", {}).get("content", {}))
     body = f"<p>Body: <code>{escape(kinds)}</code></p>" if kinds else ""
     return (
         f"<h2><code>{method.upper()} {escape(path)}</code></h2>"
-        f"<p>{escape(about.get('description', ''))}</p><ul>{named}</ul>{body}<dl>{statuses}</dl>\n"
+        f"<p>{_text(about.get('description', ''))}</p><ul>{named}</ul>{body}<dl>{statuses}</dl>\n"
     )
+
+
+def _text(text: str) -> str:
+    """Return a description as HTML; text in backticks becomes code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
