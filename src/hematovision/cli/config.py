@@ -54,9 +54,10 @@ def config(
         bool, typer.Option("--path", help="List the settings files that are searched.")
     ] = False,
 ) -> None:
-    """Show the settings that differ from the defaults, and their origin.
+    """Show the settings that differ from the defaults.
 
-    Settings come from environment variables and from files called hematovision.toml.
+    Settings come from environment variables and from files called hematovision.toml; the origin of
+    each is shown.
     """
     if path:
         _show_places()

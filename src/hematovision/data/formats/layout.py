@@ -67,7 +67,7 @@ def list_files(
     if not any(files.values()):
         raise DatasetError(
             f"No {kind} files in {', '.join(str(place.boxes) for place in places)}. Expected "
-            f"{expected}. Choose another folder with --annotations, or another --format."
+            f"{expected}. Choose another folder with --annotations, or another format."
         )
     return files
 
@@ -130,7 +130,7 @@ class SharedFiles:
         if not places:
             raise DatasetError(
                 f"No {self.kind} files in {annotations or source}. Expected {self.expected}. "
-                "Choose another file with --annotations, or another --format."
+                "Choose another file with --annotations, or another format."
             )
         return places
 
