@@ -60,9 +60,11 @@ class ServedModel:
     Parameters
     ----------
     name : str
+        The name to pass as `model`.
     hash : str
         SHA-256 of the ONNX file.
     classes : tuple of str
+        In the order of the probabilities.
     explains : bool
         Whether the model can return explanation maps.
     task : str

@@ -25,6 +25,7 @@ class Explanation:
     Parameters
     ----------
     prediction : Prediction
+        The prediction for the image.
     attention : ndarray of float32, shape (K, K), or None
         Grad-CAM of the predicted class, in logits, for the image stretched to a square; row 0,
         column 0 is its upper left corner. None if the image could not be read.

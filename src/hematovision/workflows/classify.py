@@ -119,6 +119,7 @@ def classify(
         A new folder for Grad-CAM overlays, one PNG per classified image, outside all folders of
         `paths`. Subfolders of the images' common folder are kept. Cannot be resumed.
     progress : Progress, optional
+        Called as ``progress(done, total, step, unit)``.
 
     Raises
     ------

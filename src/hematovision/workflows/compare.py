@@ -74,6 +74,7 @@ class CompareResult:
     Parameters
     ----------
     comparison : Comparison
+        The metrics of both models and their differences.
     verdict : str
         Which model is better, in one sentence.
     differing : tuple of DifferingImage
@@ -165,6 +166,7 @@ def compare(
     out : str or Path, optional
         A new or empty folder for ``compare.json``, ``differences.csv`` and ``compare.html``.
     progress : Progress
+        Called as ``progress(done, total, step, unit)``.
 
     Raises
     ------

@@ -111,6 +111,7 @@ def evaluate(
     fields : DetectionOptions, optional
         How to read annotated fields, and what to evaluate. Not for classifiers.
     progress : Progress
+        Called as ``progress(done, total, step, unit)``.
 
     Raises
     ------

@@ -85,6 +85,7 @@ class TrainResult:
     folder : Path
         The run folder, which is a bundle.
     report : Path
+        ``report.html``.
     metrics : Metrics
         Of the test split, or of the validation split if there is none (with a warning).
     interrupted : bool
@@ -142,7 +143,9 @@ def train(
     out : str or Path
         The run folder to create; must be new or empty.
     options : TrainOptions
+        Classes, weights, epochs and more.
     progress : Progress
+        Called as ``progress(done, total, step, unit)``.
 
     Raises
     ------

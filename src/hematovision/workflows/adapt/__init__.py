@@ -112,6 +112,7 @@ class AdaptResult:
     folder : Path
         The run folder, which is a bundle.
     report : Path
+        ``report.html``.
     n : int
         Number of images the model was adapted to.
     before, metrics : Metrics or None
@@ -178,6 +179,7 @@ def adapt(
     seed : int
         Breaks ties between the folds of the cross-validation.
     progress : Progress
+        Called as ``progress(done, total, step, unit)``.
 
     Raises
     ------

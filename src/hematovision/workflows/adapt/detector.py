@@ -74,6 +74,7 @@ class AdaptDetectorResult:
     folder : Path
         The run folder: a bundle for ``analyze --detector``.
     report : Path
+        ``report.html``.
     n : int
         Number of annotated fields.
     changes : DetectorChanges

@@ -174,6 +174,7 @@ def analyze(
     engine : Engine, optional
         Where to analyse; by default on this machine.
     progress : Progress, optional
+        Called as ``progress(done, total, step, unit)``.
 
     Returns
     -------
