@@ -49,35 +49,35 @@ COV ?= --cov
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	  /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: $(VENV)/ready-project ## the full pipeline on synthetic cells: import, train, evaluate, classify
+demo: $(VENV)/ready-project ## run the full pipeline on synthetic cells: import, train, evaluate, classify
 	$(PY) -m hematovision demo
 
 .PHONY: install
-install: $(VENV)/ready-app $(VENV)/ready-serve $(VENV)/ready-scale $(VENV)/ready-formats $(VENV)/ready-eval $(VENV)/ready-slides ## everything a user needs
+install: $(VENV)/ready-app $(VENV)/ready-serve $(VENV)/ready-scale $(VENV)/ready-formats $(VENV)/ready-eval $(VENV)/ready-slides ## install everything a user needs
 	@printf '%s\n' 'Done. Activate it: . $(BIN)/activate   (Windows: $(VENV)\Scripts\activate)'
 
 .PHONY: app
-app: $(VENV)/ready-app ## the web app: classify, review, train
+app: $(VENV)/ready-app ## start the web app: classify, review, train
 	$(PY) -m hematovision app
 
 .PHONY: serve
-serve: $(VENV)/ready-serve ## the HTTP server on port 8000
+serve: $(VENV)/ready-serve ## start the HTTP server on port 8000
 	$(PY) -m hematovision serve
 
 ##@ Develop
 .PHONY: test
-test: style ## style, layers, spelling, then types and all other tests, with coverage
+test: style ## check style, layers and spelling, then types and all other tests, with coverage
 	$(PYTEST) -m "not slow and not install" $(COV) --durations=20
 
 .PHONY: test-install
-test-install: $(VENV)/ready-dev ## tests that install: requirement files, package, container
+test-install: $(VENV)/ready-dev ## run the tests that install: requirement files, package, container
 	$(PYTEST) -m "install and not slow"
 
 .PHONY: test-slow
-test-slow: $(VENV)/ready-dev ## tests that take minutes
+test-slow: $(VENV)/ready-dev ## run the tests that take minutes
 	$(PYTEST) -m slow
 
 .PHONY: browser-demo
@@ -92,7 +92,7 @@ docs: $(VENV)/ready-docs ## build the documentation site into site/; warnings an
 	$(PY) -m website
 
 .PHONY: check
-check: style docs ## style, types, layers, spelling, workflows, the project's own rules, the site
+check: style docs ## check style, types, layers, spelling, workflows, the project's own rules, the site
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_house.py tests/test_project.py
 
@@ -114,7 +114,7 @@ hooks: $(VENV)/ready-dev ## check every commit with pre-commit, before it is mad
 	$(BIN)/pre-commit install
 
 .PHONY: dist
-dist: $(VENV)/ready-dev ## build the sdist and, from it, the wheel, into an empty dist/; check both
+dist: $(VENV)/ready-dev ## build the sdist and the wheel into dist/, and check both
 	rm -rf dist
 	$(PY) -m build --no-isolation
 	$(PY) -m twine check --strict dist/*
