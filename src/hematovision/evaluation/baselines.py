@@ -191,7 +191,7 @@ def _box_size(
     if not known.any() or not shown.any():
         return None
     rule = SizeRule.fit(fitted[known], train.labels[known])
-    words = "thresholds on the size of the cell's box, without a pixel"
+    words = "thresholds on the size of the cell's box, ignoring the pixels"
     return _score(words, "train", labels[shown], rule.predict(evaluated[shown]), n_classes)
 
 
