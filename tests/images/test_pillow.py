@@ -7,7 +7,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from hematovision import images
-from hematovision.errors import NotAnImageError, TooManyPixelsError, TruncatedImageError
+from hematovision.errors import (
+    NotAnImageError,
+    TooManyPixelsError,
+    TruncatedImageError,
+    UnreadableFileError,
+)
 from image_files import all_kinds, cv2_png, jpeg, noise, save, scene
 
 # Pillow keeps only the high byte of deep colours, so it cannot round them as `read` does.
@@ -61,6 +66,27 @@ def test_twelve_bit_greys_without_a_range_are_rejected():
     dark = Image.fromarray(np.array([[0, 4095]], np.uint16))
     with pytest.raises(NotAnImageError, match="none is above 4,095"):
         images.from_pillow(dark, name="dark")
+
+
+def _closed(*, loaded: bool, explicitly: bool) -> Image.Image:
+    with Image.open(io.BytesIO(save(scene(), "PNG"))) as image:
+        if loaded:
+            image.load()
+    if explicitly:
+        image.close()
+    return image
+
+
+@pytest.mark.parametrize(("loaded", "explicitly"), [(False, False), (False, True), (True, True)])
+def test_a_closed_image_is_called_closed(*, loaded: bool, explicitly: bool):
+    closed = _closed(loaded=loaded, explicitly=explicitly)
+    with pytest.raises(UnreadableFileError, match=r"c1: the Pillow image is closed\. Pass it"):
+        images.from_pillow(closed, name="c1")
+
+
+def test_an_image_that_was_decoded_before_its_block_ended_is_used():
+    found = images.from_pillow(_closed(loaded=True, explicitly=False))
+    np.testing.assert_array_equal(found, scene())
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "LAB"])

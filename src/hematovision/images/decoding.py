@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hematovision.errors import UnreadableFileError
 from hematovision.images.formats import EncodedImage, Source
 
 __all__ = ["decode", "decode_pillow"]
@@ -93,7 +94,7 @@ def decode_pillow(image: Any, source: Source) -> NDArray[np.uint8]:
     """
     source.check_size(*image.size)
     with _decoder_errors(source):
-        image.load()
+        _load_pillow(image, source)
         orientation = image.getexif().get(_ORIENTATION, 1)
         if image.mode.startswith("I;16"):
             pixels = _deep_pillow(image, source)
@@ -107,6 +108,22 @@ def decode_pillow(image: Any, source: Source) -> NDArray[np.uint8]:
             )
     upright = _upright(pixels, orientation if orientation in range(1, 9) else 1)
     return np.require(upright, requirements=["C", "W"])
+
+
+def _load_pillow(image: Any, source: Source) -> None:
+    """Decode an image that was only opened; `UnreadableFileError` if it was closed since."""
+    try:
+        image.load()
+    except (ValueError, AssertionError) as error:
+        # Pillow has no method for this; an image that its `with` block closed fails an assertion.
+        lost = isinstance(error, AssertionError) and getattr(image, "fp", None) is None
+        if lost or "closed" in str(error):
+            raise UnreadableFileError(
+                source.name,
+                "the Pillow image is closed. Pass it before its `with` block ends, or pass the "
+                "path of the file.",
+            ) from error
+        raise
 
 
 @contextmanager
