@@ -51,6 +51,18 @@ def test_the_bundled_models_are_in_the_package():
     assert all((registry._home() / name / "bundle.json").is_file() for name in bundled_models())
 
 
+@pytest.mark.parametrize("name", ["pbc_8", "pbc"])
+def test_a_misspelt_name_gets_a_proposal(home, name: str):
+    with pytest.raises(ModelNotFoundError, match=r"no folder\. Did you mean 'pbc8'\? Bundled"):
+        find_model(name)
+
+
+@pytest.mark.parametrize("given", [None, 3, b"pbc8", ["pbc8"]])
+def test_what_is_no_name_and_no_path_is_a_type_error(home, given: object):
+    with pytest.raises(TypeError, match=r"must be the name of a bundled model.* Received: "):
+        find_model(given)
+
+
 def test_a_run_folder_is_found_by_path_text_or_its_manifest(home, tmp_path):
     folder = run(tmp_path / "runs" / "first")
     assert find_model(folder) == folder

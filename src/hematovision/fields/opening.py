@@ -24,7 +24,7 @@ def load(
     Parameters
     ----------
     name_or_path : str or Path
-        A bundled model's name, a run folder, or a file in one; by default the default model.
+        A bundled model's name, a run folder, or its ``bundle.json``; by default the default model.
     workers : int, optional
         How many images are read and run at once; by default as many as there are usable CPUs.
     max_pixels : int

@@ -117,8 +117,14 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a model.
 
     A string that names a bundled model takes precedence over a folder of that name; pass
-    ``./name`` or a `Path` for the folder. Raises `ModelNotFoundError` if there is no such model.
+    ``./name`` or a `Path` for the folder. Raises `ModelNotFoundError` if there is no such model,
+    and `TypeError` if `name_or_path` is neither text nor a path.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(
+            "A model must be the name of a bundled model, such as 'white-cells', or the path of a "
+            f"run folder. Received: {name_or_path!r}"
+        )
     bundled = (*bundled_models(), *bundled_detectors())
     if isinstance(name_or_path, str) and name_or_path in bundled:
         return _home() / name_or_path
