@@ -230,6 +230,8 @@ def test_an_explanation_is_shown_next_to_its_image(classifier, folder, found):
     assert one.overlay().shape == (256, 256, 3)
     assert [panel.get_title() for panel in one.plot().axes][1] == "evidence for red"
     assert other.attention is None
+    assert one in {one, other}
+    assert one != next(classifier.explain(folder / "a.png")), "arrays are not compared"
     with pytest.raises(NotAnImageError):
         other.plot()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """A prediction, and where in the image the model found evidence for its class.
 
