@@ -16,6 +16,12 @@ from hematovision.model.inference import Item
 from hematovision.model.inputs import items
 from hematovision.taxonomy import RBC_WBC_PLATELETS
 
+
+class BytesPath:
+    def __fspath__(self) -> bytes:
+        return b"cells/a.png"
+
+
 RED = np.full((9, 9, 3), (250, 0, 0), np.uint8)
 
 
@@ -60,6 +66,7 @@ ALL = ["cells/a.png", "cells/more/b.png", "cells/more/c[1].png"]
         (["cells", RED, "cells/more/*"], [*ALL, "image 3", *ALL[1:]]),
         ({"cells/a.png"}, ["cells/a.png"]),
         (np.array(["cells/a.png", "b.png"]), ["cells/a.png", "b.png"]),
+        (BytesPath(), ["cells/a.png"]),
         ((name for name in ALL), ALL),
     ],
 )
@@ -94,6 +101,17 @@ def test_a_pillow_image_that_cannot_be_read_becomes_an_error():
     assert isinstance(good.source, np.ndarray)
 
 
+def test_an_array_has_the_limits_of_a_file():
+    wide, large, good = items(
+        [np.zeros((1, 101, 3), np.uint8), np.zeros((11, 11, 3), np.uint8), RED], max_pixels=120
+    )
+    assert isinstance(wide.source, TooManyPixelsError)
+    assert "one side may be at most 100 times the other" in str(wide.source)
+    assert isinstance(large.source, TooManyPixelsError)
+    assert good.source is RED
+    assert "image 1: it declares 11 x 11 = 121 pixels; the limit is 120" in str(large.source)
+
+
 def test_a_generator_is_read_as_it_is_needed():
     taken = []
 
@@ -125,9 +143,14 @@ SAMPLE = Sample(Path("a.png"), "RBC")
     ("given", "received"),
     [
         (5, r"must be a path, a folder, a glob, .* Received: int\."),
-        (None, r"Received: NoneType\."),
+        (None, r"Received: NoneType\. OpenCV returns None for a file that it can't read"),
         ([RED, 5], r"Received in the iterable: int\."),
-        ([["a.png"]], r"Received in the iterable: list\."),
+        ([["a.png"]], r"Received in the iterable: list\. Pass one flat list"),
+        (RED.tolist(), r"Received in the iterable: list\. .* numpy\.array\(image, 'uint8'\)"),
+        (memoryview(RED), r"Received: memoryview\. .* numpy\.asarray\(image\)"),
+        (np.array("a.png"), r"Received: ndarray\. .* images\.ravel\(\)\.tolist\(\)"),
+        (np.array([["a.png"]]), r"Received: ndarray\. .* images\.ravel\(\)\.tolist\(\)"),
+        (np.array([RED, RED], object), r"Received: ndarray\. .* images\.astype\('uint8'\)"),
         ({"a": RED}, r"Received: dict\. Pass its values: list\(images\.values\(\)\)\."),
         (io.BytesIO(b"x"), r"Received: BytesIO\. Pass the content of an open file: file\.read\(\)"),
         (SAMPLE, r"Received: Sample\. Pass its path"),
@@ -144,13 +167,19 @@ SAMPLE = Sample(Path("a.png"), "RBC")
             r"uint8 of shape \(H, W, 3\), .* float64 of shape \(9, 9, 3\)\. Multiply by 255",
         ),
         (RED.astype(np.float32), r"float32 .* image\.round\(\)\.clip\(0, 255\)"),
+        (np.full((9, 9, 3), np.nan), r"float64 .* Scale to 0 to 255 .* not finite"),
+        (RED / 127.5 - 1, r"float64 .* Scale to 0 to 255 .* negative"),
         (RED.astype(np.uint16), r"uint16 .*\(image / 65535 \* 255\)"),
         (RED.astype(np.int64), r"int64 .* image\.astype\('uint8'\)"),
         (RED > 9, r"bool .* Multiply by 255"),
         (RED[..., 0], r"of shape \(9, 9\)\. .*np\.stack\(\[image\] \* 3, axis=-1\)"),
         (RED.transpose(2, 0, 1), r"of shape \(3, 9, 9\)\. .*image\.transpose\(1, 2, 0\)"),
         (np.stack([RED.transpose(2, 0, 1)] * 2), r"image\.transpose\(0, 2, 3, 1\)"),
+        (RED[..., :1], r"of shape \(9, 9, 1\)\. .*np\.repeat\(image, 3, axis=-1\)"),
         (np.zeros((9, 9, 4), np.uint8), r"PIL\.Image\.fromarray\(image\)"),
+        (np.zeros((2, 9, 9, 4), np.uint8), r"\[PIL\.Image\.fromarray\(one\) for one in images\]"),
+        (np.array(3), r"of shape \(\)\. Pass each image by itself, with three channels"),
+        (np.arange(9), r"of shape \(9,\)\. Pass each image by itself, with three channels"),
         (np.zeros((0, 9, 3), np.uint8), r"It has no pixels"),
         (np.zeros((9, 9, 5), np.uint8), r"three channels last"),
     ],
@@ -167,6 +196,11 @@ def test_a_wrong_type_names_what_is_accepted_what_came_and_the_right_call(
     [
         lambda: (255 * (RED / 255)).round().astype("uint8"),
         lambda: np.stack([RED[..., 0]] * 3, axis=-1),
+        lambda: np.repeat(RED[..., :1], 3, axis=-1),
+        lambda: [Image.fromarray(one) for one in np.zeros((1, 9, 9, 4), np.uint8)],
+        lambda: np.array(b"x").ravel().tolist(),
+        lambda: np.array([RED], object).astype("uint8"),
+        lambda: np.asarray(memoryview(RED)),
         lambda: RED.transpose(2, 0, 1).transpose(1, 2, 0),
         lambda: Image.fromarray(np.dstack([RED, RED[..., :1]])),
     ],

@@ -27,7 +27,7 @@ from hematovision.limits import MAX_BYTES, MAX_PIXELS
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["PixelBudget", "from_pillow", "load", "opened", "read", "read_bytes"]
+__all__ = ["PixelBudget", "check_size", "from_pillow", "load", "opened", "read", "read_bytes"]
 
 _SMALL = 2**20  # pixels
 _HEAVY = 2**23  # bytes of a file that are not kept while it waits for other images
@@ -130,8 +130,26 @@ def from_pillow(
         As of `read`.
     """
     with _within_memory(name):
-        content = formats.Source(b"", name, min(max_pixels, _PILLOW_PIXELS))
-        return decode_pillow(image, content)
+        return decode_pillow(image, _in_memory(name, max_pixels))
+
+
+def check_size(
+    pixels: NDArray[np.uint8], *, name: str = "<array>", max_pixels: int = MAX_PIXELS
+) -> None:
+    """Check that an array (H, W, 3) is within the limits of `read`.
+
+    Raises
+    ------
+    TooManyPixelsError
+        If it exceeds `max_pixels`, `MAX_SIDE` or `MAX_ASPECT`.
+    """
+    height, width = pixels.shape[:2]
+    _in_memory(name, max_pixels).check_size(width, height)
+
+
+def _in_memory(name: str, max_pixels: int) -> formats.Source:
+    """Return the name and the limits of an image that was not read from a file."""
+    return formats.Source(b"", name, min(max_pixels, _PILLOW_PIXELS))
 
 
 def _described(

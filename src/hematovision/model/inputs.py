@@ -36,6 +36,7 @@ _EXPECTED = (
     "`images` must be a path, a folder, a glob, the bytes of an image file, an RGB array of uint8, "
     "a Pillow image, or an iterable of these"
 )
+_BY_ITSELF = "Pass each image by itself, with three channels last."
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -53,7 +54,8 @@ def items(images: ImageInputs, *, max_pixels: int = image_files.MAX_PIXELS) -> I
     images : path, bytes, ndarray of uint8, Pillow image, or iterable of these
         A missing or unreadable file is an item too: reading it reports the problem.
     max_pixels : int
-        Pillow images with more pixels (width times height) become items with an error.
+        Arrays and Pillow images with more pixels (width times height), or beyond another limit of
+        `images.read`, become items with an error.
 
     Raises
     ------
@@ -75,18 +77,20 @@ def items(images: ImageInputs, *, max_pixels: int = image_files.MAX_PIXELS) -> I
 def _numbered(found: Iterable[_Named], max_pixels: int) -> Iterator[Item]:
     for number, (name, given) in enumerate(found):
         label = name or f"image {number}"
-        if isinstance(given, PIL.Image.Image):
-            yield Item(label, _converted(given, label, max_pixels))
-        else:
-            yield Item(label, given)
+        yield Item(label, _converted(given, label, max_pixels))
 
 
-def _converted(image: PIL.Image.Image, name: str, max_pixels: int) -> Source:
-    # On the caller's thread: Pillow's images are not thread-safe.
+def _converted(given: _Given, name: str, max_pixels: int) -> Source:
+    """Return the source of an item; if its size or mode is not accepted, the error."""
     try:
-        return image_files.from_pillow(image, name=name, max_pixels=max_pixels)
+        if isinstance(given, PIL.Image.Image):
+            # On the caller's thread: Pillow's images are not thread-safe.
+            return image_files.from_pillow(given, name=name, max_pixels=max_pixels)
+        if isinstance(given, np.ndarray):
+            image_files.check_size(given, name=name, max_pixels=max_pixels)
     except ImageError as error:
         return error
+    return given
 
 
 def _sources(given: Any) -> Iterable[_Named]:
@@ -102,17 +106,18 @@ def _each(given: Iterable[Any]) -> Iterator[_Named]:
     for element in given:
         found = _one(element)
         if found is None:
-            raise _wrong(element, "Received in the iterable")
+            raise _wrong(element, "Received in the iterable", _nested_advice(element))
         yield from found
 
 
 def _one(given: Any) -> Iterable[_Named] | None:
     """Return the images of one input; None if it is none, or an iterable of inputs."""
     if isinstance(given, str | os.PathLike):
-        if not os.fspath(given):
+        path = os.fsdecode(given)
+        if not path:
             raise ValueError("`images`: a path must not be empty. For the current folder, pass '.'")
-        return _files(given)
-    if isinstance(given, bytes | bytearray | memoryview):
+        return _files(path, is_text=isinstance(given, str))
+    if isinstance(given, bytes | bytearray) or (isinstance(given, memoryview) and given.ndim == 1):
         return [("", bytes(given))]
     if isinstance(given, PIL.Image.Image):
         return [(str(getattr(given, "filename", "") or ""), given)]
@@ -121,11 +126,11 @@ def _one(given: Any) -> Iterable[_Named] | None:
     return None
 
 
-def _files(given: str | os.PathLike[str]) -> Iterator[_Named]:
-    """Yield a file, or the files of a folder or of a glob."""
+def _files(given: str, *, is_text: bool) -> Iterator[_Named]:
+    """Yield a file, or the files of a folder or, if the path was given as text, of a glob."""
     path = Path(given)
     paths: Iterable[Path] = [path]
-    if isinstance(given, str) and _GLOB.search(given) and not os.path.lexists(given):
+    if is_text and _GLOB.search(given) and not os.path.lexists(given):
         paths = [Path(name) for name in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207
         if not paths:
             raise DatasetError(
@@ -133,7 +138,7 @@ def _files(given: str | os.PathLike[str]) -> Iterator[_Named]:
                 "suffix; `**` matches any folders."
             )
     for found in image_files.iter_images(paths):
-        yield os.fspath(given) if found is path else str(found), found
+        yield given if found is path else str(found), found
 
 
 def _arrays(given: NDArray[Any]) -> list[_Named]:
@@ -151,32 +156,58 @@ def _array_advice(given: NDArray[Any]) -> str:
     """Return how to convert an array."""
     if not given.size:
         return "It has no pixels."
+    if not 2 <= given.ndim <= 4:
+        return _BY_ITSELF
+    if given.dtype != np.uint8:
+        return _dtype_advice(given)
+    if given.ndim == 2:
+        return "For a grey image, repeat the channel: np.stack([image] * 3, axis=-1)."
+    if given.shape[-1] == 1:
+        return "For a grey image, repeat the channel: np.repeat(image, 3, axis=-1)."
+    if given.shape[-1] == 4:
+        many = given.ndim == 4
+        call = f"PIL.Image.fromarray({'one' if many else 'image'})"
+        call = f"[{call} for one in images]" if many else call
+        return f"For RGBA, pass {call}: transparent pixels become white."
+    if given.ndim in (3, 4) and given.shape[-3] == 3:
+        axes = "1, 2, 0" if given.ndim == 3 else "0, 2, 3, 1"
+        return f"Channels come last: image.transpose({axes})."
+    return _BY_ITSELF
+
+
+def _dtype_advice(given: NDArray[Any]) -> str:
+    """Return how to convert an array to uint8."""
     if given.dtype.kind == "f":
-        if np.nanmax(given) <= 1:
+        if not np.isfinite(given).all() or given.min() < 0:
+            return "Scale to 0 to 255 and convert to uint8: some values are negative or not finite."
+        if given.max() <= 1:
             return "Multiply by 255 and convert to uint8: (255 * image).round().astype('uint8')."
         return "Convert to uint8: image.round().clip(0, 255).astype('uint8')."
     if given.dtype == np.uint16:
         return "Scale 16 bits to 8: (image / 65535 * 255).round().astype('uint8')."
     if given.dtype == np.bool_:
         return "Multiply by 255 and convert to uint8: (255 * image).astype('uint8')."
-    if given.dtype != np.uint8:
-        return "If its values are 0 to 255, convert to uint8: image.astype('uint8')."
-    if given.ndim == 2:
-        return "For a grey image, repeat the channel: np.stack([image] * 3, axis=-1)."
-    if given.shape[-1] == 4:
-        return "For RGBA, pass PIL.Image.fromarray(image), which is blended with white."
-    if given.ndim in (3, 4) and given.shape[-3] == 3:
-        axes = "1, 2, 0" if given.ndim == 3 else "0, 2, 3, 1"
-        return f"Channels come last: image.transpose({axes})."
-    return "Pass each image by itself, with three channels last."
+    return "If its values are 0 to 255, convert to uint8: image.astype('uint8')."
 
 
-def _wrong(given: Any, received: str = "Received") -> TypeError:
-    return TypeError(f"{_EXPECTED}. {received}: {type(given).__name__}.{_advice(given)}")
+def _wrong(given: Any, received: str = "Received", advice: str = "") -> TypeError:
+    return TypeError(f"{_EXPECTED}. {received}: {type(given).__name__}.{_advice(given) or advice}")
+
+
+def _nested_advice(given: Any) -> str:
+    """Return the right call for an iterable in an iterable, or an empty text."""
+    if not isinstance(given, list | tuple):
+        return ""
+    return (
+        " Pass one flat list; an image as lists of numbers is converted by "
+        "numpy.array(image, 'uint8')."
+    )
 
 
 def _advice(given: Any) -> str:
     """Return what to pass instead of an object that is not an input, or an empty text."""
+    if given is None:
+        return " OpenCV returns None for a file that it can't read: pass the path itself."
     if isinstance(given, Mapping):
         return " Pass its values: list(images.values())."
     if hasattr(given, "samples") and hasattr(given, "taxonomy"):
@@ -188,6 +219,13 @@ def _advice(given: Any) -> str:
         return " Pass its path: image.path."
     if hasattr(given, "read"):
         return " Pass the content of an open file: file.read()."
+    if isinstance(given, np.ndarray) and given.ndim != 1:  # of text or objects
+        return (
+            " Pass a list of the images, images.ravel().tolist(); if its objects are the values of "
+            "pixels, images.astype('uint8')."
+        )
+    if isinstance(given, memoryview):
+        return " Convert it to a NumPy array: numpy.asarray(image)."
     if hasattr(given, "__array__") and getattr(given, "ndim", 0) > 1:
         return " Convert it to a NumPy array: numpy.asarray(image). Of a table, pass one column."
     return ""
