@@ -164,6 +164,15 @@ def test_a_folder_or_a_pipe_of_that_name_is_no_file(folders, run):
 
 
 @pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbf[train]\nepochs = 7", b"[train]\r\nepochs = 7\r\n"]
+)
+def test_files_of_windows_editors_are_read(folders, run, content: bytes):
+    path = folders.user
+    path.write_bytes(content)
+    assert run("config").stdout.splitlines()[1] == f"{'epochs = 7':<40} # {path}, line 2"
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"[analyze\n", "is not valid TOML: Expected ']' at the end of a table declaration (at "),

@@ -189,6 +189,14 @@ def test_the_environment_sets_them_and_the_command_line_wins(
     assert ("SHA-256" in classify(run, cell_images, *options).stderr) is shown
 
 
+@pytest.mark.parametrize("value", ["lots", "-1", "-5"])
+def test_a_variable_that_is_no_level_is_named(run, monkeypatch, value: str):
+    monkeypatch.setenv("HEMATOVISION_VERBOSE", value)
+    result = run("models")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--verbose is set by the environment variable HEMATOVISION_VERBOSE." in result.stderr
+
+
 def test_a_resumed_run_logs_what_was_done_before(run, cell_images, tmp_path):
     out = str(tmp_path / "t.csv")
     assert classify(run, cell_images, "--out", out, "--resume").exit_code == 0

@@ -165,6 +165,11 @@ def error_of(run, *arguments: object) -> str:
             "line 2: [serve] port must be a whole number from 1 to 65,535. Received: 65536.",
         ),
         ('[analyze]\num-per-px = "0.1"', "[analyze] um-per-px must be a number. Received: '0.1'."),
+        ("[analyze]\num-per-px = nan", "[analyze] um-per-px must be a number. Received: nan."),
+        (
+            "[analyze]\nrbc-diameter = inf",
+            "[analyze] rbc-diameter must be a number. Received: inf.",
+        ),
         ("[analyze]\noverlays = 1", "[analyze] overlays must be true or false. Received: 1."),
         (
             '[analyze]\nexport = "coco"',

@@ -16,7 +16,7 @@ from hematovision.cli.log import LEVELS, logged, notice
 from hematovision.cli.names import list_names
 from hematovision.cli.settings import Setting, default_map, read_settings, variable
 
-__all__ = ["Command", "common_options", "configure"]
+__all__ = ["Command", "common_options", "configure", "with_origins"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ def common_options() -> list[Any]:
                 "--verbose",
                 "-v",
                 count=True,
+                min=0,
                 callback=_collect,
                 expose_value=False,
                 show_default=False,
@@ -105,12 +106,12 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; errors state where a value comes from."""
-        with _with_origins(ctx):
+        with with_origins(ctx):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with _with_origins(ctx), logged(_verbosity(ctx), bare=ctx.info_name in _SERVERS):
+        with with_origins(ctx), logged(_verbosity(ctx), bare=ctx.info_name in _SERVERS):
             _announce(ctx, _drop_contradictions(ctx))
             return super().invoke(ctx)
 
@@ -166,7 +167,7 @@ def _announce(context: Any, dropped: set[str]) -> None:
 
 
 @contextmanager
-def _with_origins(context: Any) -> Iterator[None]:
+def with_origins(context: Any) -> Iterator[None]:
     """Add to a usage error where the options come from that it mentions."""
     try:
         yield

@@ -142,7 +142,7 @@ def _read(place: Place) -> SettingsFile:
             f"{path} has more than {MAX_BYTES:,} bytes: it is not a settings file. Rename it."
         )
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors on Windows may begin with a mark
         return SettingsFile(place, text, tomllib.loads(text))
     except UnicodeDecodeError as error:
         raise ConfigurationError(

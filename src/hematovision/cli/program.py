@@ -12,7 +12,7 @@ from hematovision import __version__
 from hematovision.cli import analyze, classify, datasets, engines, evaluate, serve, train
 from hematovision.cli import app as app_command
 from hematovision.cli import config as config_command
-from hematovision.cli.command import Command, common_options, configure
+from hematovision.cli.command import Command, common_options, configure, with_origins
 from hematovision.cli.settings import prepare
 from hematovision.cli.terminal import echo, open_standard_streams, reported
 
@@ -28,7 +28,7 @@ class _Program(TyperGroup):
         prepare(self)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with reported(debug=False):
+        with reported(debug=False), with_origins(ctx):
             _refuse_empty(args)
             return super().parse_args(ctx, args)
 

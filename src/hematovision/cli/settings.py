@@ -8,6 +8,7 @@ what is read, written, sent or opened to the network.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -299,7 +300,7 @@ def _has_type(kind: Any, value: Any) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     if kind is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and math.isfinite(value)
     return isinstance(value, int) if kind is int else isinstance(value, str) and bool(value)
 
 
