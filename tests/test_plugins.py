@@ -57,25 +57,28 @@ def test_a_registered_thing_is_found_and_listed_after_the_built_in_ones(constant
     assert list(constants) == ["tau", "e"]
 
 
-@pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "é"])
-def test_a_name_must_be_a_word_for_the_command_line(constants, name: str):
+@pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "é", None, 3])
+def test_a_name_must_be_a_word_for_the_command_line(constants, name: object):
     with pytest.raises(ValueError, match="name of a constant must have letters"):
         constants.register(name, 1.0)
 
 
 def test_a_name_can_be_registered_again_only_on_request(constants):
     constants.register("pi", 3.0)
-    with pytest.raises(ValueError, match=r"'pi' already: registered by a call.*replace=True"):
+    with pytest.raises(
+        ValueError, match=r"'pi' exists already: registered by a call.*replace=True"
+    ):
         constants.register("pi", 3.14)
     constants.register("pi", 3.14, replace=True)
     assert constants["pi"] == 3.14
-    with pytest.raises(ValueError, match=r"'tau' already: a part of HematoVision\. Choose another"):
+    with pytest.raises(ValueError, match=r"'tau' exists already: a part of HematoVision\. Cho"):
         constants.register("tau", 6.0, replace=True)
 
 
 def test_a_thing_of_another_type_is_rejected_at_once(constants):
-    with pytest.raises(TypeError, match="must be a number"):
+    with pytest.raises(TypeError, match="The constant 'pi' can't be used: it must be a number"):
         constants.register("pi", "3.14")
+    assert "pi" not in constants
 
 
 def test_an_installed_thing_is_imported_when_it_is_looked_up_and_not_before(constants, install):
@@ -113,7 +116,7 @@ def test_a_name_of_two_distributions_is_an_error_that_names_both(constants, inst
     with pytest.raises(PluginError, match=r"outside_a 1\.0.*outside_b 1\.0|outside_b.*outside_a"):
         constants["same"]
     assert constants["a"] == 1.0
-    with pytest.raises(ValueError, match=r"'same' already: .*outside_a 1\.0"):
+    with pytest.raises(ValueError, match=r"'same' exists already: .*outside_a 1\.0"):
         constants.register("same", 3.0)
     constants.register("same", 3.0, replace=True)
     assert constants["same"] == 3.0
@@ -125,6 +128,32 @@ def test_an_installed_thing_does_not_replace_a_built_in_one(constants, install, 
         assert list(constants) == ["tau", "e"]
     assert "'tau' of entry point 'tau' = 'outside_tau:tau' of outside_tau 1.0" in caplog.text
     assert constants["tau"] > 6
+
+
+def test_a_reserved_name_cannot_be_taken(install, caplog):
+    constants = Registry("constant", "hematovision.constants", {}, number, {"none": "no constant"})
+    install("outside_none", "x = 1.0", none="outside_none:x", one="outside_none:x")
+    with caplog.at_level(logging.WARNING, "hematovision.plugins"):
+        assert list(constants) == ["one"]
+    assert "of outside_none 1.0 is not used: this name is no constant." in caplog.text
+    assert "none" not in constants
+    assert constants.get("none") is None
+    with pytest.raises(ValueError, match="'none' exists already: no constant"):
+        constants.register("none", 1.0, replace=True)
+
+
+def test_a_class_from_outside_that_cannot_be_made_is_named(install):
+    def made(thing: object) -> object:
+        return thing() if isinstance(thing, type) else thing
+
+    classes = Registry("class", "hematovision.constants", {}, made)
+    code = "class Bad:\n    def __init__(self): raise RuntimeError('no licence')\n"
+    install("outside_bad", code, bad="outside_bad:Bad")
+    with pytest.raises(
+        PluginError, match=r"outside_bad 1\.0\) failed: RuntimeError: no lic"
+    ) as info:
+        classes["bad"]
+    assert isinstance(info.value.__cause__, RuntimeError)
 
 
 def test_damaged_entry_points_do_not_break_the_built_in_things(constants, monkeypatch, caplog):

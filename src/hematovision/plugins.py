@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from hematovision.errors import HematoVisionError, PluginError
@@ -43,6 +44,8 @@ class Registry(Mapping[str, T]):
     accept : callable
         Checks a thing and returns it, converted if needed. Raises `TypeError` with the expected
         type.
+    reserved : mapping
+        Further names that nothing from outside may have, and what they mean.
 
     Raises
     ------
@@ -54,10 +57,15 @@ class Registry(Mapping[str, T]):
     """
 
     def __init__(
-        self, kind: str, group: str, builtin: Mapping[str, str], accept: Callable[[object], T]
+        self,
+        kind: str,
+        group: str,
+        builtin: Mapping[str, str],
+        accept: Callable[[object], T],
+        reserved: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.kind, self.group = kind, group
-        self._builtin, self._accept = dict(builtin), accept
+        self._builtin, self._accept, self._reserved = dict(builtin), accept, dict(reserved)
         self._registered: dict[str, T] = {}
 
     @property
@@ -85,19 +93,22 @@ class Registry(Mapping[str, T]):
         TypeError
             If the thing is of another type.
         """
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(
                 f"The name of a {self.kind} must have letters, digits, '-', '_' and '.', and start "
                 f"with a letter or digit. Received: {name!r}"
             )
-        taken = name in self._builtin or (not replace and name in self)
-        if taken:
-            hint = "" if name in self._builtin else ", or pass replace=True"
+        is_ours = name in self._builtin or name in self._reserved
+        if is_ours or (not replace and name in self):
+            hint = "" if is_ours else ", or pass replace=True"
             raise ValueError(
-                f"There is a {self.kind} {name!r} already: {self.owner(name)}. Choose another "
+                f"The {self.kind} {name!r} exists already: {self.owner(name)}. Choose another "
                 f"name{hint}."
             )
-        self._registered[name] = self._accept(thing)
+        try:
+            self._registered[name] = self._accept(thing)
+        except TypeError as error:
+            raise TypeError(f"The {self.kind} {name!r} can't be used: {error}") from error
 
     def clear(self) -> None:
         """Remove everything that `register` added."""
@@ -107,21 +118,24 @@ class Registry(Mapping[str, T]):
         """Return where a thing comes from: its distribution and entry point, for instance."""
         if name in self._builtin:
             return "a part of HematoVision"
+        if name in self._reserved:
+            return self._reserved[name]
         if name in self._registered:
             return "registered by a call"
-        return " and ".join(map(_described, self._installed().get(name, ())))
+        return " and ".join(map(_described, self._installed(name)))
 
     def names(self) -> tuple[str, ...]:
         """Return all names: built-in ones in their order, then the others, sorted."""
-        installed = self._installed()
-        for name in self._builtin.keys() & installed.keys():
+        installed, ours = self._entry_points(), self._builtin.keys() | self._reserved.keys()
+        for name in ours & installed.keys():
             _LOG.warning(
-                "The %s %r of %s is not used: this name is built in.",
+                "The %s %r of %s is not used: this name is %s.",
                 self.kind,
                 name,
                 " and ".join(map(_described, installed[name])),
+                self.owner(name),
             )
-        others = (self._registered.keys() | installed.keys()) - self._builtin.keys()
+        others = (self._registered.keys() | installed.keys()) - ours
         return (*self._builtin, *sorted(others))
 
     @contextmanager
@@ -151,7 +165,7 @@ class Registry(Mapping[str, T]):
             return self._accept(_attribute(self._builtin[name]))
         if name in self._registered:
             return self._registered[name]
-        entries = self._installed().get(name, [])
+        entries = self._installed(name)
         if len(entries) > 1:
             raise self.broken(name, "is there twice. Uninstall one of the two distributions.")
         if not entries:
@@ -159,7 +173,7 @@ class Registry(Mapping[str, T]):
         return self._loaded(name, entries[0])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._builtin or name in self._registered or name in self._installed()
+        return name in self._builtin or name in self._registered or bool(self._installed(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
@@ -176,12 +190,17 @@ class Registry(Mapping[str, T]):
                 f"can't be imported: {type(error).__name__}: {error}. Install what it needs, or "
                 "uninstall its distribution.",
             ) from error
-        try:
-            return self._accept(thing)
-        except TypeError as error:
-            raise self.broken(name, f"can't be used: {error}") from error
+        with self.calling(name):  # accepting a class makes an instance of it
+            try:
+                return self._accept(thing)
+            except TypeError as error:
+                raise self.broken(name, f"can't be used: {error}") from error
 
-    def _installed(self) -> dict[str, list[EntryPoint]]:
+    def _installed(self, name: object) -> list[EntryPoint]:
+        """Return the entry points of one name, which is no built-in one."""
+        return [] if name in self._reserved else self._entry_points().get(str(name), [])
+
+    def _entry_points(self) -> dict[str, list[EntryPoint]]:
         from importlib.metadata import entry_points  # slow to import, and seldom needed
 
         found: dict[str, list[EntryPoint]] = {}

@@ -12,7 +12,12 @@ from hematovision.model.graph import classifier_graph, read_classifier_graph
 from hematovision.model.head import Head
 from hematovision.model.network import Network
 from hematovision.model.novelty import Novelty
-from hematovision.model.registry import BACKBONES, DEFAULT_BACKBONE, backbone_title
+from hematovision.model.registry import (
+    BACKBONES,
+    DEFAULT_BACKBONE,
+    KerasBackbone,
+    backbone_title,
+)
 from hematovision.model.session import open_session
 from hematovision.model.weights import bundled_weights_path
 from hematovision.training.keras_backbone import built_backbone, network_of
@@ -262,6 +267,14 @@ def test_a_backbone_that_is_no_backbone_is_an_error(build, message: str):
     BACKBONES.register("odd", build)
     with pytest.raises(PluginError, match=r"backbone 'odd' \(registered by a call\) .*" + message):
         load_weights("imagenet", "odd")
+
+
+@pytest.mark.parametrize(
+    "thing", ["mobilenetv3", KerasBackbone(None), KerasBackbone(len, weights="mine")]
+)
+def test_a_thing_that_builds_no_backbone_is_rejected(thing: object):
+    with pytest.raises(TypeError, match=r"'odd' can't be used: .* and with a tuple of names"):
+        BACKBONES.register("odd", thing)
 
 
 def test_a_sequential_model_is_a_backbone():

@@ -60,6 +60,11 @@ def test_an_unknown_format_lists_those_that_exist(tmp_path: Path):
         export(COLOUR_MODEL, "zip", tmp_path / "model.zip")
 
 
-def test_a_thing_that_is_no_exporter_is_rejected():
-    with pytest.raises(TypeError, match=r"must be an Exporter\(suffix, content\)"):
-        EXPORTERS.register("odd", lambda model: b"x")
+@pytest.mark.parametrize(
+    "thing", [len, Exporter("x", len), Exporter(None, len), Exporter(".x", None)]
+)
+def test_a_thing_that_is_no_exporter_is_rejected(thing: object):
+    with pytest.raises(
+        TypeError, match=r"must be an Exporter\(suffix, content\): an ending such as"
+    ):
+        EXPORTERS.register("odd", thing)

@@ -246,16 +246,16 @@ def _convert_field(field: AnnotatedField, stem: str, folder: Path, *, clip: bool
 def _write(to: str, folder: Path, fields: Sequence[_Written], classes: Sequence[str]) -> None:
     subtypes = sorted({box.subtype for one in fields for box in one.boxes if box.subtype})
     writer = open_writer(to, folder, Header(tuple(classes), tuple(subtypes)))
-    try:
-        with FORMATS.calling(to):
+    with FORMATS.calling(to):
+        try:
             for one in fields:
                 writer.field(one.field)
                 for box in one.boxes:
                     writer.box(box)
             writer.close()
-    except BaseException:
-        writer.discard()
-        raise
+        except BaseException:
+            writer.discard()
+            raise
 
 
 def _stems(fields: Sequence[AnnotatedField], *, by_split: bool) -> list[str]:

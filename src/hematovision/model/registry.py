@@ -54,13 +54,17 @@ class KerasBackbone:
 
 
 def _accepted(thing: object) -> KerasBackbone:
-    if isinstance(thing, KerasBackbone):
-        return thing
-    if callable(thing):
-        return KerasBackbone(thing)
+    backbone = KerasBackbone(thing) if callable(thing) else thing
+    if (
+        isinstance(backbone, KerasBackbone)
+        and callable(backbone.build)
+        and isinstance(backbone.weights, tuple)
+        and all(isinstance(name, str) for name in backbone.weights)
+    ):
+        return backbone
     raise TypeError(
-        "it must be a KerasBackbone, or a function that takes the name of the weights and returns "
-        f"a keras.Model. Received: {thing!r}"
+        "it must be a function that takes the name of the weights and returns a keras.Model, or a "
+        f"KerasBackbone with one, and with a tuple of names. Received: {thing!r}"
     )
 
 

@@ -31,9 +31,17 @@ class Exporter:
 
 
 def _accepted(thing: object) -> Exporter:
-    if not isinstance(thing, Exporter):
-        raise TypeError(f"it must be an Exporter(suffix, content). Received: {thing!r}")
-    return thing
+    if (
+        isinstance(thing, Exporter)
+        and isinstance(thing.suffix, str)
+        and thing.suffix.startswith(".")
+        and callable(thing.content)
+    ):
+        return thing
+    raise TypeError(
+        "it must be an Exporter(suffix, content): an ending such as '.onnx', and a function. "
+        f"Received: {thing!r}"
+    )
 
 
 EXPORTERS: Registry[Exporter] = Registry(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,19 +152,29 @@ def reading(fields):
 
 
 BOX = NamedBox("WBC", (1, 1, 9, 9), "here")
+FIELD = AnnotatedField(Path("a.png"), "a", (BOX,))
 
 
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
         ([1], "returned list instead of Annotations"),
-        (Annotations((("a.png", ()),)), "not an AnnotatedField"),
-        (Annotations((AnnotatedField("a.png", "a", ()),)), "not an AnnotatedField with the path"),
-        (Annotations((AnnotatedField(Path("a.png"), "a", ((1, 2, 3, 4),)),)), "not a NamedBox"),
+        (Annotations((("a.png", ()),)), "whose fields are not a tuple of AnnotatedField"),
+        (Annotations(None), "whose fields are not a tuple"),
+        (Annotations(iter([FIELD])), "whose fields are not a tuple"),
+        (Annotations((FIELD,), problems="unreadable"), "whose problems are not a tuple of texts"),
+        (Annotations((FIELD,), notes=(1,)), "whose notes are not a tuple of texts"),
+        (Annotations((replace(FIELD, image="a.png"),)), "without the path of its image"),
+        (Annotations((replace(FIELD, name=None),)), "without the path of its image and a name"),
+        (Annotations((replace(FIELD, boxes=((1, 2, 3, 4),)),)), "boxes are not a tuple of NamedB"),
+        (Annotations((replace(FIELD, boxes=None),)), "boxes are not a tuple of NamedBox"),
+        (Annotations((replace(FIELD, boxes=iter([BOX])),)), "boxes are not a tuple of NamedBox"),
         (
-            Annotations((AnnotatedField(Path("a.png"), "a", (replace(BOX, box=(1, 2, "3", 4)),)),)),
-            "not a NamedBox with a label and four numbers",
+            Annotations((replace(FIELD, boxes=(BOX, replace(BOX, box=(1, 2, "3", 4)))),)),
+            r"box of a\.png without a label and four numbers: .*box=\(1, 2, '3', 4\)",
         ),
+        (Annotations((replace(FIELD, boxes=(replace(BOX, box=5),)),)), "box of a.png without"),
+        (Annotations((replace(FIELD, boxes=(replace(BOX, label=5),)),)), "box of a.png without"),
         (Annotations((AnnotatedField(Path("a.png"), "a", (BOX,)),) * 2), "of one name: a"),
         (lambda: 1 / 0, "failed: ZeroDivisionError"),
     ],
@@ -179,6 +190,11 @@ def test_what_a_format_from_outside_returns_is_checked(tmp_path: Path, draw, ret
 def test_a_thing_that_is_no_format_is_rejected():
     with pytest.raises(TypeError, match="must be a subclass of AnnotationFormat"):
         FORMATS.register("odd", object())
+
+
+def test_a_format_may_not_be_called_like_the_choice_of_class_folders():
+    with pytest.raises(ValueError, match="'folders' exists already: the name for class folders"):
+        FORMATS.register("folders", OneLine, replace=True)
 
 
 def test_a_format_that_is_only_read_or_only_written_is_named(tmp_path: Path, draw):
@@ -220,6 +236,37 @@ def test_a_format_that_fails_while_writing_is_named_and_leaves_nothing(tmp_path:
         open_export("broken", tmp_path / "export") as export,
     ):
         export.field("a.png", 80, 60)
+
+
+@pytest.mark.parametrize(("writer", "lacks"), [(3, "field"), (SimpleNamespace(field=len), "box")])
+def test_what_a_format_from_outside_returns_as_its_writer_is_checked(
+    tmp_path: Path, writer: object, lacks: str
+):
+    class Format(OneLine):
+        def open_writer(self, folder, header):
+            return writer
+
+    FORMATS.register("odd", Format)
+    with pytest.raises(PluginError, match=rf"'odd' .* returned a writer without `{lacks}`: "):
+        open_export("odd", tmp_path / "export")
+
+
+def test_a_writer_that_fails_to_discard_its_files_is_named(tmp_path: Path, draw):
+    class Stuck(OneLineWriter):
+        def discard(self):
+            raise RuntimeError("no such file")
+
+    class Format(OneLine):
+        def open_writer(self, folder, header):
+            return Stuck(folder / "all.boxes")
+
+    FORMATS.register("stuck", Format)
+    failed = r"'stuck' .* failed: RuntimeError: no such file"
+    with (
+        pytest.raises(PluginError, match=failed),
+        open_export("stuck", tmp_path / "export") as export,
+    ):
+        export.field("a.png", 0, 0)
 
 
 def test_a_format_that_fails_to_recognise_is_logged_and_the_others_are_detected(

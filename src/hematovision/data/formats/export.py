@@ -158,16 +158,17 @@ class Export:
 
     def close(self) -> None:
         """Complete the files."""
-        try:
-            with FORMATS.calling(self._format):
+        with FORMATS.calling(self._format):
+            try:
                 self._writer.close()
-        except BaseException:
-            self._writer.discard()
-            raise
+            except BaseException:
+                self._writer.discard()
+                raise
 
     def discard(self) -> None:
         """Give up incomplete files."""
-        self._writer.discard()
+        with FORMATS.calling(self._format):
+            self._writer.discard()
 
     def __enter__(self) -> Export:
         return self

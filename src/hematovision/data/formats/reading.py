@@ -50,27 +50,41 @@ def _problem(found: Annotations) -> str:
     value: Any = found  # what is declared may differ from what is returned
     if not isinstance(value, Annotations):
         return f"{type(value).__name__} instead of Annotations"
-    fields: tuple[Any, ...] = value.fields
-    for field in fields:
-        if not isinstance(field, AnnotatedField) or not isinstance(field.image, Path):
-            return f"a field that is not an AnnotatedField with the path of its image: {field!r}"
-        for box in field.boxes:
-            if not _is_box(box):
-                return (
-                    f"a box of {field.image} that is not a NamedBox with a label and four "
-                    f"numbers: {box!r}"
-                )
-    names = Counter(field.name for field in fields)
+    for name in ("problems", "notes", "classes"):
+        if not _is_tuple_of(str, getattr(value, name)):
+            return f"Annotations whose {name} are not a tuple of texts"
+    if not _is_tuple_of(AnnotatedField, value.fields):
+        return "Annotations whose fields are not a tuple of AnnotatedField"
+    if problem := next(filter(None, map(_field_problem, value.fields)), ""):
+        return problem
+    names = Counter(field.name for field in value.fields)
     twice = [name for name, n in names.items() if n > 1]
     return f"several fields of one name: {some(twice)}" if twice else ""
 
 
+def _field_problem(field: Any) -> str:
+    if not isinstance(field.image, Path) or not isinstance(field.name, str) or not field.name:
+        return f"a field without the path of its image and a name: {field!r}"
+    if not _is_tuple_of(NamedBox, field.boxes):
+        return f"a field whose boxes are not a tuple of NamedBox: {field!r}"
+    wrong = next((box for box in field.boxes if not _is_box(box)), None)
+    if wrong is None:
+        return ""
+    return f"a box of {field.image} without a label and four numbers: {wrong!r}"
+
+
+def _is_tuple_of(kind: type, value: Any) -> bool:
+    """Return whether a value is a tuple or list of a kind; an iterator could be read only once."""
+    return isinstance(value, tuple | list) and all(isinstance(one, kind) for one in value)
+
+
 def _is_box(box: Any) -> bool:
+    sides = box.box
     return (
-        isinstance(box, NamedBox)
-        and isinstance(box.label, str)
-        and len(box.box) == 4
-        and all(isinstance(side, int | float | np.number) for side in box.box)
+        isinstance(box.label, str)
+        and isinstance(sides, tuple | list)
+        and len(sides) == 4
+        and all(isinstance(side, int | float | np.number) for side in sides)
     )
 
 

@@ -101,13 +101,21 @@ class FieldWriter(Protocol):
 
 
 def open_writer(name: str, folder: Path, header: Header) -> FieldWriter:
-    """Open the writer of the named format; OutputError if the format can only be read."""
+    """Open the writer of the named format.
+
+    Raises `OutputError` if the format can only be read, and `PluginError` if one from outside fails
+    or returns something else.
+    """
+    format_ = FORMATS[name]
     with FORMATS.calling(name):
-        writer = FORMATS[name].open_writer(folder, header)
+        writer = format_.open_writer(folder, header)
     if writer is None:
         raise OutputError(
             f"The {FORMATS.kind} {name!r} can be read, but not written. Choose another format."
         )
+    for method in ("field", "box", "close", "discard"):
+        if not callable(getattr(writer, method, None)):
+            raise FORMATS.broken(name, f"returned a writer without `{method}`: {writer!r}.")
     return writer
 
 
