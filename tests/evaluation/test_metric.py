@@ -89,6 +89,8 @@ def test_without_a_metric_from_outside_nothing_is_added():
         (lambda of: np.zeros(3), r"Received: an array of shape \(3,\)"),
         (lambda of: "good", "Received: 'good'"),
         (lambda of: 1j, "Received: 1j"),
+        (lambda of: [[1], [1, 2]], r"Received: \[\[1\], \[1, 2\]\]"),
+        (lambda of: 10**400, r"Received: 1000+\.\.\.0+\."),
         (lambda of: of.no_such_thing, "failed: AttributeError"),
     ],
 )
@@ -103,6 +105,30 @@ def test_a_broken_metric_is_a_warning_and_the_other_results_stay(score, received
     text = r"The metric 'broken' \(registered by a call\) .*" + received
     assert re.search(text, found.warnings[-1])
     json.dumps(found.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["labels", "probabilities", "accepted", "predicted", "confusion"])
+def test_a_metric_cannot_change_what_the_others_are_computed_from(name: str):
+    def changing(of) -> float:
+        getattr(of, name)[:] = 0
+        return 1.0
+
+    METRICS.register("changing", changing)
+    labels, table = predictions(30)
+    before = table.copy()
+    found = evaluated(labels, table)
+    assert (found.accuracy, np.sum(found.confusion_matrix)) == (0.8, 30)
+    assert "failed: ValueError: assignment destination is read-only" in found.warnings[-1]
+    np.testing.assert_array_equal(table, before)
+    table[0] = 1 / 3  # the caller's arrays can still be changed
+
+
+@pytest.mark.parametrize("thing", [None, "kappa", Metric(None), Metric(kappa, title=3)])
+def test_a_thing_that_is_no_metric_is_rejected(thing: object):
+    with pytest.raises(
+        TypeError, match=r"metric 'odd' can't be used: it must be a function of Out"
+    ):
+        METRICS.register("odd", thing)
 
 
 def test_an_undefined_metric_has_no_value_and_no_interval():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +70,10 @@ class Score:
 
 
 def _accepted(thing: object) -> Metric:
-    if isinstance(thing, Metric):
-        return thing
-    if callable(thing):
-        return Metric(thing)
-    raise TypeError(f"it must be a Metric, or a function of Outcomes. Received: {thing!r}")
+    metric = Metric(thing) if callable(thing) else thing
+    if isinstance(metric, Metric) and callable(metric.score) and isinstance(metric.title, str):
+        return metric
+    raise TypeError(f"it must be a function of Outcomes, or a Metric with one. Received: {thing!r}")
 
 
 _HERE = "hematovision.evaluation.metric"
@@ -148,16 +148,24 @@ def _number(name: str, metric: Metric, of: Outcomes) -> float | None:
     """Return a metric of predictions; PluginError if it is not one finite number."""
     with METRICS.calling(name):
         value: Any = metric.score(of)
-    if value is None:
-        return None
-    is_number = np.ndim(value) == 0 and np.issubdtype(np.asarray(value).dtype, np.number)
-    if is_number and np.isrealobj(value) and np.isfinite(value):
-        return float(value)
-    found = f"an array of shape {np.shape(value)}" if np.ndim(value) else repr(value)
+    if value is None or (number := _finite(value)) is not None:
+        return None if value is None else number
+    shape = getattr(value, "shape", ())
+    found = f"an array of shape {shape}" if shape else reprlib.repr(value)
     raise METRICS.broken(
         name,
         f"must return one finite number, or None where it is undefined. Received: {found}.",
     )
+
+
+def _finite(value: Any) -> float | None:
+    """Return a finite number as float, None for anything else."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    is_number = array.ndim == 0 and np.issubdtype(array.dtype, np.number) and np.isrealobj(array)
+    return float(array) if is_number and np.isfinite(array) else None
 
 
 def _samples(of: Outcomes, doubt: Uncertainty | PairedScores) -> Iterator[NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,13 +16,18 @@ from hematovision.evaluation.uncertainty import Uncertainty
 
 __all__ = ["Outcomes"]
 
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
 _UNKNOWN_LAB = "unknown"
 _SUM_TOLERANCE = 1e-3  # a softmax over a thousand classes in float32 is within 1e-4
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Validated predictions and labels of N images; create with `checked`."""
+    """Validated predictions and labels of N images; create with `checked`.
+
+    Its arrays can't be written to, so that no metric changes what another one is computed from.
+    """
 
     labels: NDArray[np.int64]  # shape (N,)
     probabilities: NDArray[np.float64]  # shape (N, C)
@@ -59,18 +64,25 @@ class Outcomes:
         ids = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
         known = labs is not None and any(lab is not None for lab in labs)
         named = np.array([lab or _UNKNOWN_LAB for lab in labs or ()]) if known else None
-        return cls(truth.astype(np.int64), table, tuple(classes), taken, ids, named)
+        return cls(
+            _read_only(truth.astype(np.int64)),
+            _read_only(table),
+            tuple(classes),
+            _read_only(taken),
+            None if ids is None else _read_only(ids),
+            None if named is None else _read_only(named),
+        )
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """Predicted class indices, shape (N,)."""
         indices: NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return indices
+        return _read_only(indices)
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
         """The confusion matrix, shape (C, C), with true classes in rows."""
-        return scores.confusion_matrix(self.labels, self.predicted, len(self.classes))
+        return _read_only(scores.confusion_matrix(self.labels, self.predicted, len(self.classes)))
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Outcomes:
         """Return the chosen images, by position or as a mask; an image may be chosen repeatedly."""
@@ -100,6 +112,13 @@ class Outcomes:
         return Uncertainty(
             self.labels, self.predicted, self.accepted, len(self.classes), self.groups, seed
         )
+
+
+def _read_only(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Return a view that can't be written to; the array itself may be the caller's."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _check_labels(labels: NDArray[Any], n_classes: int) -> None:
