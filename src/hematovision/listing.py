@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from hematovision.paths import shown
 
-__all__ = ["html_table", "text_table"]
+__all__ = ["Listing"]
 
 _SHOWN = 10  # rows; of more, the first and the last half
 _WIDEST = 44  # characters of a cell
@@ -16,57 +16,54 @@ _WIDEST = 44  # characters of a cell
 _One = TypeVar("_One")
 
 
-def text_table(
-    title: str,
-    columns: Sequence[str],
-    items: Sequence[_One],
-    cells: Callable[[_One], Sequence[str]],
-) -> str:
-    """Return a table of items with a title, of at most ten rows; numbers are aligned to the right.
+class Listing(NamedTuple, Generic[_One]):
+    """Items as a table of at most ten rows, with a title.
 
     Examples
     --------
-    >>> print(text_table("2 cells", ("label", "n"), ["RBC", "WBC"], lambda x: (x, "12")))
+    >>> listing = Listing("2 cells", ("label", "n"), ["RBC", "WBC"], lambda x: (x, "12"))
+    >>> print(listing.text())
     2 cells
       label   n
       RBC    12
       WBC    12
-    """
-    rows = [tuple(columns), *(_row(one, cells, columns) for one in _some(items))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = [
-        len(rows) > 1 and all(_is_number(row[i]) for row in rows[1:]) for i in range(len(columns))
-    ]
-    lines = [
-        "  ".join(
-            text.rjust(width) if is_number else text.ljust(width)
-            for text, width, is_number in zip(row, widths, right, strict=True)
-        )
-        for row in rows
-    ]
-    table = [f"  {line}".rstrip() for line in lines] if items else []
-    return "\n".join([title, *table])
-
-
-def html_table(
-    title: str,
-    columns: Sequence[str],
-    items: Sequence[_One],
-    cells: Callable[[_One], Sequence[str]],
-) -> str:
-    """Return the table of `text_table` as HTML.
-
-    Examples
-    --------
-    >>> html_table("1 cell", ["label"], ["<b>"], lambda x: [x])
+    >>> Listing("1 cell", ["label"], ["<b>"], lambda x: [x]).html()
     '<p>1 cell</p><table><tr><th>label</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
     """
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    rows = (_row(one, cells, columns) for one in _some(items))
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows
-    )
-    return f"<p>{escape(title)}</p><table><tr>{head}</tr>{body}</table>"
+
+    title: str
+    columns: Sequence[str]
+    items: Sequence[_One]
+    cells: Callable[[_One], Sequence[str]]  # the texts of an item
+
+    def text(self) -> str:
+        """Return the table for a console; numbers are aligned to the right."""
+        rows = [tuple(self.columns), *self._rows()]
+        columns = [_padded(column) for column in zip(*rows, strict=True)]
+        lines = (f"  {'  '.join(row)}".rstrip() for row in zip(*columns, strict=True))
+        return "\n".join([self.title, *(lines if self.items else [])])
+
+    def html(self) -> str:
+        """Return the table for a notebook."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>"
+            for row in self._rows()
+        )
+        return f"<p>{escape(self.title)}</p><table><tr>{head}</tr>{body}</table>"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        left_out = ("...", *[""] * (len(self.columns) - 1))
+        return [
+            left_out if one is None else _shortened(self.cells(one)) for one in _some(self.items)
+        ]
+
+
+def _padded(column: Sequence[str]) -> list[str]:
+    """Return a column with its name on top, padded to one width."""
+    width, values = max(map(len, column)), column[1:]
+    pad = str.rjust if values and all(map(_is_number, values)) else str.ljust
+    return [pad(text, width) for text in column]
 
 
 def _some(items: Sequence[_One]) -> list[_One | None]:
@@ -81,12 +78,8 @@ def _some(items: Sequence[_One]) -> list[_One | None]:
     ]
 
 
-def _row(
-    item: _One | None, cells: Callable[[_One], Sequence[str]], columns: Sequence[str]
-) -> tuple[str, ...]:
-    if item is None:
-        return ("...", *[""] * (len(columns) - 1))
-    first, *others = map(shown, cells(item))
+def _shortened(cells: Sequence[str]) -> tuple[str, ...]:
+    first, *others = map(shown, cells)
     if len(first) > _WIDEST:  # the name of a file is more useful than its folders
         first = f"...{first[3 - _WIDEST :]}"
     return first, *(one if len(one) <= _WIDEST else f"{one[: _WIDEST - 3]}..." for one in others)

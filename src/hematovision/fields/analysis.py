@@ -17,9 +17,9 @@ from hematovision import figures, images
 from hematovision.errors import ImageError
 from hematovision.fields.counts import Counts, Differential, Tally
 from hematovision.fields.overlay import draw_cells
-from hematovision.fields.rows import CELL_CLASSES, CELL_SCHEMA, FIELD_SCHEMA, CellRow, FieldRow
+from hematovision.fields.rows import CELL_CLASSES, CELL_SCHEMA, CellRow, FieldRow, table_schema
 from hematovision.frames import data_frame
-from hematovision.listing import html_table, text_table
+from hematovision.listing import Listing
 from hematovision.model.inference import Source
 from hematovision.paths import shown
 from hematovision.plurals import counted
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from hematovision.figures import Figure
     from hematovision.frames import DataFrame
 
-__all__ = ["FieldAnalyses", "FieldAnalysis"]
+__all__ = ["PLOTTED", "FieldAnalyses", "FieldAnalysis"]
 
 _PANEL = 8.0  # inches, the width of a plotted field
-_PLOTTED = 12
+PLOTTED = 12
+"""How many fields a figure shows."""
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,10 @@ class FieldAnalyses(Sequence[FieldAnalysis]):
     __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __repr__(self) -> str:
-        return text_table(self._title, _COLUMNS, self._all, _listed)
+        return self._listing.text()
 
     def _repr_html_(self) -> str:
-        return html_table(self._title, _COLUMNS, self._all, _listed)
+        return self._listing.html()
 
     @property
     def fields(self) -> tuple[FieldRow, ...]:
@@ -252,13 +253,10 @@ class FieldAnalyses(Sequence[FieldAnalysis]):
         MissingExtraError
             If pandas is not installed.
         """
-        if table == "cells":
-            return data_frame(CELL_SCHEMA, self.cells)
-        if table == "fields":
-            return data_frame(FIELD_SCHEMA, self.fields)
-        raise ValueError(f"`table` must be 'cells' or 'fields'. Received: {table!r}")
+        schema = table_schema(table)
+        return data_frame(schema, self.cells if table == "cells" else self.fields)
 
-    def plot(self, most: int = _PLOTTED, *, columns: int = 2) -> Figure:
+    def plot(self, most: int = PLOTTED, *, columns: int = 2) -> Figure:
         """Return a matplotlib figure of the fields with the outlines of their cells.
 
         Parameters
@@ -277,6 +275,10 @@ class FieldAnalyses(Sequence[FieldAnalysis]):
         left_out = len(self) > len(panels)
         title = f"{len(panels)} of {counted(len(self), 'field')}" if left_out else ""
         return figures.show(figures.image_grid(panels, columns, title, side=_PANEL / 2))
+
+    @property
+    def _listing(self) -> Listing[FieldAnalysis]:
+        return Listing(self._title, _COLUMNS, self._all, _listed)
 
     @property
     def _title(self) -> str:

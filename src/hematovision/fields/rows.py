@@ -17,7 +17,7 @@ from hematovision.rows import ERROR, Column, Schema, Value
 __all__ = [
     "ANALYSIS_SCHEMA", "CELL_CLASSES", "CELL_SCHEMA", "FEW_CELLS", "FIELD_SCHEMA", "NO_RED_CELLS",
     "SKIPPED", "TOO_FEW_CELLS", "AnalysisRow", "CellRow", "FieldRow", "combine", "join_flags",
-    "parse", "split",
+    "parse", "split", "table_schema",
 ]  # fmt: skip
 
 CELL_CLASSES = ("RBC", "WBC", "Platelets")
@@ -69,6 +69,14 @@ FIELD_SCHEMA = Schema(
     )
 )
 """The columns of ``fields.csv``."""
+
+
+def table_schema(table: str) -> Schema:
+    """Return the columns of the table ``"cells"`` or ``"fields"``; `ValueError` for another."""
+    schema = {"cells": CELL_SCHEMA, "fields": FIELD_SCHEMA}.get(table)
+    if schema is None:
+        raise ValueError(f"`table` must be 'cells' or 'fields'. Received: {table!r}")
+    return schema
 
 
 def _optional(schema: Schema) -> list[Column]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hematovision import figures
 from hematovision.frames import data_frame
-from hematovision.listing import html_table, text_table
+from hematovision.listing import Listing
 from hematovision.model.prediction import Prediction, prediction_schema
 from hematovision.plurals import counted
 
@@ -81,10 +81,10 @@ class Predictions(Sequence[Prediction]):
     __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __repr__(self) -> str:
-        return text_table(self._title, _COLUMNS, self._rows, _cells)
+        return self._listing.text()
 
     def _repr_html_(self) -> str:
-        return html_table(self._title, _COLUMNS, self._rows, _cells)
+        return self._listing.html()
 
     @property
     def labels(self) -> tuple[str | None, ...]:
@@ -143,6 +143,10 @@ class Predictions(Sequence[Prediction]):
         left_out = len(self) > len(panels)
         title = f"{len(panels)} of {counted(len(self), 'image')}" if left_out else ""
         return figures.show(figures.image_grid(panels, columns, title))
+
+    @property
+    def _listing(self) -> Listing[Prediction]:
+        return Listing(self._title, _COLUMNS, self._rows, _cells)
 
     @property
     def _title(self) -> str:
