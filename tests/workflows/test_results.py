@@ -1,5 +1,7 @@
 """The results of commands have a short representation, a table and a plot."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,15 @@ from hematovision.data.folders import read_dataset
 from hematovision.evaluation import Metrics
 from hematovision.evaluation.comparison import ModelPredictions, compare_predictions
 from hematovision.evaluation.detection.metrics import evaluate_fields
+from hematovision.reporting.adaptation import prediction_changes
 from hematovision.reporting.comparison import verdict
-from hematovision.workflows.adapt import AdaptResult
+from hematovision.reporting.detector_adaptation import (
+    BoxSize,
+    ClassChange,
+    ClassScores,
+    DetectorChanges,
+)
+from hematovision.workflows.adapt import AdaptDetectorResult, AdaptResult
 from hematovision.workflows.analyze import AnalyzeOptions, run_analysis
 from hematovision.workflows.analyze.engine import LocalEngine
 from hematovision.workflows.classify import classify
@@ -71,10 +80,52 @@ def test_a_comparison_is_its_verdict_a_table_and_differences():
 
 
 def test_an_adaptation_is_the_score_before_and_after(tmp_path, metrics):  # noqa: F811
-    given = (tmp_path, tmp_path / "report.html", 40)
-    result = AdaptResult(*given, metrics, metrics, None, (), ())
+    before = replace(metrics, accuracy=0.5)
+    result = AdaptResult(tmp_path, tmp_path / "report.html", 40, before, metrics, None, (), ())
     assert repr(result).endswith("40 images: balanced accuracy 94.2%, adapted 94.2%)")
-    assert repr(AdaptResult(*given, None, None, None, (), ())).endswith("40 images: not evaluated)")
+    frame = result.to_pandas()
+    assert frame.columns.tolist() == ["before", "after"]
+    assert frame.loc["accuracy"].tolist() == [0.5, 0.96]
+    assert frame.index.tolist()[1:3] == ["balanced_accuracy", "macro_f1"]
+    assert "195" in [text.get_text() for text in result.plot().axes[0].texts]
+
+
+def test_an_adaptation_without_labels_is_the_predictions_before_and_after(tmp_path):
+    right = np.ones(4, bool)
+    changes = prediction_changes(
+        ("a", "b"), [0, 0, 1, 1], [0, 1, 1, 1], accepted_before=right, accepted_after=right
+    )
+    result = AdaptResult(tmp_path, tmp_path / "report.html", 4, None, None, changes, (), ())
+    assert repr(result).endswith("4 images: not evaluated)")
+    frame = result.to_pandas()
+    assert frame["before"].to_dict() == {"a": 2, "b": 2}
+    assert frame["after"].to_dict() == {"a": 1, "b": 3}
+    (axes,) = result.plot().axes
+    assert axes.get_title(loc="left") == "Predictions, 4 images"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("adapted model", "model before")
+    shown = [text.get_text() for text in axes.texts]
+    assert [text for text in shown if "%" not in text] == ["1", "1", "0", "2"]
+
+
+def test_an_adapted_detector_is_its_scores_before_and_after(tmp_path):
+    old = ClassScores(0.6, 0.7, 0.5, 4.0, -1.0, 0.4, (1.0, 0.0))
+    new = replace(old, f1=0.8, count_error=2.0, threshold=0.3)
+    classes = {
+        "RBC": ClassChange(90, old, new, new_threshold=True, new_calibration=False),
+        "WBC": ClassChange(5, old, old, new_threshold=False, new_calibration=False),
+    }
+    changes = DetectorChanges(6, 5, classes, BoxSize(1.0, None, None, 6))
+    result = AdaptDetectorResult(tmp_path, tmp_path / "report.html", 6, changes, (), ())
+    assert repr(result).endswith("6 fields: adapted)")
+    frame = result.to_pandas()
+    assert frame["annotated"].to_dict() == {"RBC": 90, "WBC": 5}
+    assert frame.loc["RBC", ["f1_before", "f1_after"]].tolist() == [0.6, 0.8]
+    assert frame.loc["RBC", ["threshold_before", "threshold_after"]].tolist() == [0.4, 0.3]
+    assert frame.loc["RBC", "count_error_after"] == 2.0
+    (axes,) = result.plot().axes
+    before, after = (line.get_xdata().tolist() for line in axes.lines)
+    assert (before, after) == ([0.6, 0.6], [0.8, 0.6])
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["RBC", "WBC"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
@@ -99,6 +150,12 @@ def test_the_tables_of_an_analysis_are_data_frames(tmp_path, form: str):
     assert result.to_pandas("fields")["rbc"].tolist() == [2]
     with pytest.raises(ValueError, match="must be 'cells' or 'fields'"):
         result.to_pandas("wells")
+    (axes,) = result.plot().axes
+    assert axes.get_title() == "2 RBC, 2 WBC, 1 Platelets; 1 to review"
+    assert len(axes.get_images()) == 1
+    path.unlink()
+    assert result.plot(1).axes[0].get_images() == []
+    assert result.plot(0).axes == []
 
 
 def test_a_classification_and_a_dataset_are_their_counts(tmp_path):

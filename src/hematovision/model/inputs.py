@@ -169,7 +169,7 @@ def _array_advice(given: NDArray[Any]) -> str:
         call = f"PIL.Image.fromarray({'one' if many else 'image'})"
         call = f"[{call} for one in images]" if many else call
         return f"For RGBA, pass {call}: transparent pixels become white."
-    if given.ndim in (3, 4) and given.shape[-3] == 3:
+    if given.shape[-3] == 3:
         axes = "1, 2, 0" if given.ndim == 3 else "0, 2, 3, 1"
         return f"Channels come last: image.transpose({axes})."
     return _BY_ITSELF

@@ -6,17 +6,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hematovision.figures import BLUE, GREY, ORANGE, Drawing
 from hematovision.files import write_text
 from hematovision.plurals import counted
 from hematovision.reporting.card import NOT_FOR_DIAGNOSIS
 from hematovision.reporting.report import ReportFacts, render_page
 from hematovision.reporting.wording import NOT_A_DEVICE, percent
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = [
-    "BoxSize", "ClassChange", "ClassScores", "DetectorChanges", "detector_card",
-    "write_detector_report",
+    "BoxSize", "ClassChange", "ClassScores", "DetectorChanges", "changes_figure",
+    "detector_card", "write_detector_report",
 ]  # fmt: skip
 
 
@@ -84,6 +88,27 @@ def write_detector_report(folder: Path, changes: DetectorChanges, facts: ReportF
     """
     page = render_page("detector_adaptation", facts, facts.labs, c=changes)
     return write_text(folder / "report.html", page)
+
+
+def changes_figure(changes: DetectorChanges) -> Drawing:
+    """Plot F1 on held-out fields before and after, by class."""
+    rows = range(len(changes.classes))
+    before = [one.before.f1 for one in changes.classes.values()]
+    after = [one.after.f1 for one in changes.classes.values()]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.hlines(rows, before, after, colors=GREY, linewidth=1.5)
+        axes.plot(before, rows, "o", color=ORANGE, markersize=6, label="before")
+        axes.plot(after, rows, "D", color=BLUE, markersize=6, label="after")
+        axes.set_yticks(rows, list(changes.classes))
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set(xlabel="F1 by centre distance", xlim=(-0.02, 1.02))
+        axes.set_title(f"Held-out fields, {counted(changes.n, 'field')}")
+        axes.grid(axis="x")
+        axes.legend(ncols=2, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, -0.75))
+
+    return Drawing((4.8, 1.5 + 0.45 * len(rows)), draw)
 
 
 def detector_card(

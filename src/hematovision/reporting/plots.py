@@ -82,11 +82,14 @@ def metrics_figure(metrics: Metrics) -> Drawing:
 
 
 def confusion_figure(
-    confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str = ""
+    confusion: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    title: str = "",
+    names: tuple[str, str] = ("predicted class", "true class"),
 ) -> Drawing:
     """Plot a confusion matrix with counts and percentages of the true class.
 
-    Rows are true classes, columns predicted ones.
+    Rows are true classes, columns predicted ones; `names` are the titles of the axes.
     """
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -105,7 +108,7 @@ def confusion_figure(
             axes.set_xticks(ticks, classes, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(ticks, classes)
         axes.invert_yaxis()
-        axes.set(xlabel="predicted class", ylabel="true class", aspect="equal", title=title)
+        axes.set(xlabel=names[0], ylabel=names[1], aspect="equal", title=title)
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

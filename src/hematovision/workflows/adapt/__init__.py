@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,11 @@ from hematovision.data.folders import read_dataset
 from hematovision.data.samples import Dataset
 from hematovision.errors import DatasetError, ImageError, TaxonomyError, TrainingError
 from hematovision.evaluation import Metrics, TrainingSplit
+from hematovision.evaluation.metric import METRICS
 from hematovision.extras import needs_extra, require
+from hematovision.figures import show
 from hematovision.files import sha256_bytes
+from hematovision.frames import plain_frame
 from hematovision.images import find_images
 from hematovision.model.bundle import read_bundle
 from hematovision.model.prediction import RawPredictions
@@ -32,9 +36,14 @@ from hematovision.paths import name_bytes, shown
 from hematovision.plurals import counted
 from hematovision.progress import Progress, no_progress
 from hematovision.reporting.adaptation import PredictionChanges, prediction_changes
+from hematovision.reporting.plots import confusion_figure, metrics_figure
 from hematovision.taxonomy import Taxonomy
 from hematovision.workflows.outputs import claimed_folder
 from hematovision.workflows.scoring import LabelledPredictions, boxes_of, score_model, split_counts
+
+if TYPE_CHECKING:
+    from hematovision.figures import Figure
+    from hematovision.frames import DataFrame
 
 with needs_extra("train", "Adapting a model"):
     from hematovision.training.adapting import (
@@ -130,6 +139,9 @@ class AdaptResult:
     >>> result = hematovision.adapt("rbc-wbc-platelets", "cells", out="runs/adapted")
     >>> result.n, result.metrics.n
     (24, 6)
+    >>> list(result.to_pandas().columns)
+    ['before', 'after']
+    >>> result.plot().savefig("adapted.png")
     """
 
     folder: Path
@@ -147,6 +159,50 @@ class AdaptResult:
             one, two = self.before.balanced_accuracy, self.metrics.balanced_accuracy
             scores = f"balanced accuracy {one:.1%}, adapted {two:.1%}"
         return f"AdaptResult({str(self.folder)!r}, {counted(self.n, 'image')}: {scores})"
+
+    def to_pandas(self) -> DataFrame:
+        """Return a data frame with the columns ``before`` and ``after``.
+
+        A row is a score on the held-out images; without labels, a class with the number of images
+        that were predicted as it.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        if self.changes is not None:
+            old, new = self.changes.before, self.changes.after
+            counts = ({"class": one, "before": old[one], "after": new[one]} for one in old)
+            return plain_frame(counts, index="class")
+        return plain_frame(
+            (
+                {
+                    "score": name,
+                    "before": getattr(self.before, name),
+                    "after": getattr(self.metrics, name),
+                }
+                for name in METRICS.builtin
+            ),
+            index="score",
+        )
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of the adapted model's confusion matrix.
+
+        Without labels, rows are the predictions before, and columns those after.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        if self.changes is None:
+            assert self.metrics is not None  # one of both is known
+            return show(metrics_figure(self.metrics))
+        title = f"Predictions, {counted(self.changes.n, 'image')}"
+        axes = ("adapted model", "model before")
+        return show(confusion_figure(self.changes.moves, self.changes.classes, title, axes))
 
 
 def adapt(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from hematovision.data.labelled_fields import LabelledFields, read_labelled_fields
 from hematovision.errors import DatasetError, ImageError
 from hematovision.evaluation.metrics import write_json
+from hematovision.figures import show
 from hematovision.files import sha256_bytes, sha256_file, write_text
+from hematovision.frames import plain_frame
 from hematovision.model.bundle import ONNX, Bundle, finish_bundle, stage_bundle, with_self_test
 from hematovision.model.detector import Detector
 from hematovision.model.manifest import Detection
@@ -29,6 +31,7 @@ from hematovision.reporting.detector_adaptation import (
     ClassChange,
     ClassScores,
     DetectorChanges,
+    changes_figure,
     detector_card,
     write_detector_report,
 )
@@ -52,6 +55,10 @@ from hematovision.workflows.adapt.field_peaks import (
     look,
     with_detection,
 )
+
+if TYPE_CHECKING:
+    from hematovision.figures import Figure
+    from hematovision.frames import DataFrame
 
 __all__ = ["AdaptDetectorResult", "FieldSource", "adapt_detector", "adapt_to_fields"]
 
@@ -90,6 +97,9 @@ class AdaptDetectorResult:
     >>> result = hematovision.adapt("blood-fields", "lab", out="runs/detector")
     >>> result.n, list(result.changes.classes)
     (5, ['RBC', 'WBC', 'Platelets'])
+    >>> result.to_pandas()["annotated"].index.tolist()
+    ['RBC', 'WBC', 'Platelets']
+    >>> result.plot().savefig("f1.png")
     """
 
     folder: Path
@@ -102,6 +112,38 @@ class AdaptDetectorResult:
     def __repr__(self) -> str:
         result = "nothing changed" if self.changes.unchanged else "adapted"
         return f"AdaptDetectorResult({str(self.folder)!r}, {counted(self.n, 'field')}: {result})"
+
+    def to_pandas(self) -> DataFrame:
+        """Return a data frame with a row per class: scores on held-out fields, and threshold.
+
+        ``annotated`` is the number of cells; ``f1_before`` and ``f1_after`` are by centre distance,
+        ``count_error_before`` and ``count_error_after`` in cells per field.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        names = ("f1", "count_error", "threshold")
+        return plain_frame(
+            (
+                {"class": label, "annotated": one.annotated}
+                | {f"{name}_before": getattr(one.before, name) for name in names}
+                | {f"{name}_after": getattr(one.after, name) for name in names}
+                for label, one in self.changes.classes.items()
+            ),
+            index="class",
+        )
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of F1 on held-out fields, before and after, by class.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        return show(changes_figure(self.changes))
 
 
 @dataclass(frozen=True, eq=False)

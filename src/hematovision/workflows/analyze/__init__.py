@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from hematovision import images
 from hematovision.errors import ImageError
 from hematovision.extras import require
+from hematovision.fields.analysis import PLOTTED
 from hematovision.fields.analyzer import FieldAnalyzer
 from hematovision.fields.counts import Tally, white_kinds
-from hematovision.fields.rows import CELL_SCHEMA, FIELD_SCHEMA, AnalysisRow, FieldRow
+from hematovision.fields.rows import AnalysisRow, FieldRow, table_schema
 from hematovision.fields.slides import FileAnalyzer
 from hematovision.fields.summary import ModelUsed, Summary
 from hematovision.files import write_text
@@ -37,11 +38,12 @@ from hematovision.tables.store import RunImages, RunItem, open_store, store_path
 from hematovision.workflows.analyze.engine import Engine, LocalEngine
 from hematovision.workflows.analyze.options import AnalyzeOptions, TableFormat
 from hematovision.workflows.analyze.pixels import read_crops
-from hematovision.workflows.analyze.results import Results
+from hematovision.workflows.analyze.results import Results, read_analyses
 from hematovision.workflows.analyze.writing import remove_outputs, write_overlays, write_tables
 from hematovision.workflows.outputs import resumable_folder
 
 if TYPE_CHECKING:
+    from hematovision.figures import Figure
     from hematovision.frames import DataFrame
 
 __all__ = [
@@ -99,6 +101,7 @@ class AnalyzeResult:
     64
     >>> result.to_pandas("fields")["rbc"].tolist()
     [35, 29]
+    >>> result.plot().savefig("counts.png")
     """
 
     folder: Path
@@ -134,10 +137,30 @@ class AnalyzeResult:
         MissingExtraError
             If pandas is not installed.
         """
-        schema = {"cells": CELL_SCHEMA, "fields": FIELD_SCHEMA}.get(table)
-        if schema is None:
-            raise ValueError(f"`table` must be 'cells' or 'fields'. Received: {table!r}")
+        schema = table_schema(table)
         return data_frame(schema, read_table(self.folder, table, schema))
+
+    def plot(self, most: int = PLOTTED, *, columns: int = 2) -> Figure:
+        """Return a matplotlib figure of the fields with the outlines of their cells.
+
+        The tables of the output folder and the images are read again. Images that are no longer
+        where they were, or too large to be read at once, have an empty panel.
+
+        Parameters
+        ----------
+        most : int
+            How many fields to show, from the first.
+        columns : int
+            Fields per row.
+
+        Raises
+        ------
+        OutputError
+            If a table is no longer there.
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        return read_analyses(self.folder, most).plot(most, columns=columns)
 
 
 def analyze(

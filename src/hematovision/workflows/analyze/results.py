@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import TypeAlias
 
-from hematovision.fields.rows import SKIPPED, CellRow, FieldRow, combine
+from hematovision.fields.analysis import FieldAnalyses, FieldAnalysis
+from hematovision.fields.rows import (
+    CELL_SCHEMA,
+    FIELD_SCHEMA,
+    SKIPPED,
+    CellRow,
+    FieldRow,
+    combine,
+)
 from hematovision.rows import Value
+from hematovision.tables.reading import read_table
 from hematovision.tables.store import RunItem
 
-__all__ = ["AnalyzedImage", "Results"]
+__all__ = ["AnalyzedImage", "Results", "read_analyses"]
 
 Values: TypeAlias = Mapping[str, Value]
 RowsOf: TypeAlias = Callable[[RunItem], Sequence[Values]]
@@ -88,3 +98,16 @@ class Results:
             for row in self._rows_of(item):
                 if row["row"] == "field":
                     yield FieldRow.from_values(row)
+
+
+def read_analyses(folder: Path, most: int) -> FieldAnalyses:
+    """Read the tables of an analysis: all fields, and the cells of the first `most`.
+
+    Raises `OutputError` if there is no such table.
+    """
+    fields = [FieldRow.from_values(row) for row in read_table(folder, "fields", FIELD_SCHEMA)]
+    cells: dict[str, list[CellRow]] = {field.image: [] for field in fields[: max(0, most)]}
+    for row in read_table(folder, "cells", CELL_SCHEMA):
+        if row["image"] in cells:
+            cells[str(row["image"])].append(CellRow.from_values(row))
+    return FieldAnalyses(FieldAnalysis(one, tuple(cells.get(one.image, ()))) for one in fields)
