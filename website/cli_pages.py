@@ -121,6 +121,7 @@ def _row(kind: str, name: str, text: str) -> list[str]:
                 text += " **Required.**" if note == "required" else f" ({_cell(note)})"
     else:
         text = _cell(text)
+    name = name.replace("|", " | ")  # a long list of choices can be wrapped on a phone
     # Python-Markdown keeps a pipe in code within its cell, and shows a backslash before it.
     return [f"`{name}`", text, default, variables]
 

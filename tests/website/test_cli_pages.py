@@ -60,7 +60,7 @@ def test_a_row_gives_meaning_default_and_environment_variable():
         "| `PATH` | Images, slides, and folders of them. **Required.** |"
         in (PAGES["cli/analyze.md"])
     )
-    assert "`--edges <two|inside|all>`" in PAGES["cli/analyze.md"]
+    assert "`--edges <two | inside | all>`" in PAGES["cli/analyze.md"]
 
 
 def test_hidden_commands_are_left_out():
