@@ -58,6 +58,16 @@ def test_a_step_prints_what_the_page_shows(followed: tuple[Path, list[str]], ste
     assert shape(printed[step]) == shape(STEPS[step][2])
 
 
+def test_the_confidences_of_the_tutorial_are_those_of_its_model(followed: tuple[Path, list[str]]):
+    _, printed = followed
+    found, shown = (
+        [int(number) for number in re.findall(r"WBC (\d+)% accepted", text)]
+        for text in (printed[5], STEPS[5][2])
+    )
+    assert len(found) == 3
+    assert found == pytest.approx(shown, abs=5)
+
+
 def test_the_counts_of_the_tutorial_are_those_of_the_fields(followed: tuple[Path, list[str]]):
     folder, printed = followed
     with (folder / "results" / "fields.csv").open(newline="") as stream:
