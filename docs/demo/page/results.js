@@ -97,7 +97,7 @@ export function showField({ name, analysis, seconds }, bitmap, shows, chosen, ch
   const review = cells.filter((cell) => cell.decision === "review");
   const whites = cells.filter((cell) => cell.label === "WBC" && cell.decision !== "review");
   byId("review-note").textContent = review.length
-    ? `${counted(review.length, "cell")} with a dashed outline. A person should check them.`
+    ? `For a person to check: ${counted(review.length, "cell")}, with a dashed outline.`
     : "No cells in this field need review.";
   showCells("review", review, bitmap, chosen, choose);
   showCells("whites", whites, bitmap, chosen, choose);
