@@ -303,10 +303,14 @@ class TrainingError(HematoVisionError):
 
     Examples
     --------
-    >>> import hematovision
-    >>> hematovision.train("cells", "runs/never", hematovision.TrainOptions(epochs=0))
+    >>> import hematovision, pathlib
+    >>> for label in ("RBC", "WBC"):
+    ...     folder = pathlib.Path("damaged", "Train", label)
+    ...     folder.mkdir(parents=True)
+    ...     _ = (folder / "cell.png").write_bytes(label.encode())
+    >>> hematovision.train("damaged", "runs/never")
     Traceback (most recent call last):
-    hematovision.errors.TrainingError: ...
+    hematovision.errors.TrainingError: The train split has no readable image ...
     """
 
 

@@ -188,3 +188,19 @@ class TestWriting:
     def test_another_type_of_pixels_is_rejected(self, tmp_path):
         with pytest.raises(ValueError, match="must be RGB uint8"):
             images.write(tmp_path / "cell.png", noise(4, 4))
+
+
+def test_one_path_and_several_become_a_list(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    (entry,) = os.scandir(tmp_path)
+    expected = tmp_path / "a.png"
+    assert images.as_paths(entry, "f") == images.as_paths([entry], "f") == [expected]
+    assert images.as_paths(str(expected), "f") == images.as_paths(iter([expected]), "f")
+    assert images.as_paths([], "f") == []
+
+
+@pytest.mark.parametrize("given", [None, 3, b"a.png", np.zeros((2, 9, 9, 3)), ["a.png", b"x"]])
+def test_what_is_no_path_names_the_call_for_images_in_memory(given: object):
+    expected = r"`paths` must be a file or folder.* (NoneType|int|bytes|ndarray)\. For .*, call f\."
+    with pytest.raises(TypeError, match=expected):
+        images.as_paths(given, "f")

@@ -49,6 +49,26 @@ def _whole_run_folder_only_once(without_figures: None, without_keras_files: None
     """Make the figures and the Keras files of `trained` only."""
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, r"`epochs` must be a whole number, at least 1\. Received: 0"),
+        ({"epochs": "3"}, r"`epochs` must be .* Received: '3'"),
+        ({"batch_size": 2.5}, r"`batch_size` must be .* Received: 2\.5"),
+        ({"patience": True}, r"`patience` must be .* Received: True"),
+        ({"fine_tune_blocks": -1}, r"`fine_tune_blocks` must be .* at least 1\. Received: -1"),
+        ({"seed": 2**32}, r"`seed` must be a whole number, from 0 to 4294967295\. Received"),
+    ],
+)
+def test_an_option_out_of_range_is_an_error_before_training(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        TrainOptions(**options)
+
+
+def test_options_may_be_numbers_of_numpy():
+    assert TrainOptions(epochs=np.int64(3), fine_tune_blocks=None).epochs == 3
+
+
 def test_the_run_folder_has_every_file_under_a_hash(trained):
     assert {path.name for path in trained.folder.iterdir()} == FILES
     listed = json.loads((trained.folder / "bundle.json").read_text())["files"]

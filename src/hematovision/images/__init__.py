@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from hematovision.images.finding import find_images, is_image_name, iter_images
+from hematovision.images.finding import as_paths, find_images, is_image_name, iter_images
 from hematovision.images.formats import MAX_ASPECT, MAX_SIDE, unsupported_format
 from hematovision.images.geometry import SIZE, fit, mean_colours, view
 from hematovision.images.reading import (
@@ -27,8 +27,8 @@ from hematovision.images.writing import encode_jpeg, encode_png, write
 from hematovision.limits import MAX_BYTES, MAX_PIXELS
 
 __all__ = [
-    "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "SIZE", "PixelBudget", "check_size",
-    "encode_jpeg", "encode_png", "find_images", "fit", "from_pillow", "is_image_name",
-    "iter_images", "load", "mean_colours", "opened", "read", "read_bytes", "um_per_px",
-    "unsupported_format", "view", "write",
+    "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "SIZE", "PixelBudget", "as_paths",
+    "check_size", "encode_jpeg", "encode_png", "find_images", "fit", "from_pillow",
+    "is_image_name", "iter_images", "load", "mean_colours", "opened", "read", "read_bytes",
+    "um_per_px", "unsupported_format", "view", "write",
 ]  # fmt: skip

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hematovision.errors import DatasetError, UnreadableFileError
 from hematovision.images.formats import unsupported_format
 
-__all__ = ["find_images", "is_any_image_name", "is_hidden", "is_image_name", "iter_images"]
+__all__ = [
+    "as_paths", "find_images", "is_any_image_name", "is_hidden", "is_image_name", "iter_images",
+]  # fmt: skip
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -22,6 +25,27 @@ _LEFT_OUT = "__MACOSX"  # in archives made by macOS: contains every file name, b
 def is_image_name(path: str | Path) -> bool:
     """Return whether a file has the suffix of a supported image format, in any case."""
     return Path(path).suffix.lower() in SUFFIXES
+
+
+def as_paths(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], in_memory: str
+) -> list[Path]:
+    """Return one path, or each of several.
+
+    `in_memory` is the call for images that are no files, for the message. Raises `TypeError` if
+    there is anything but paths.
+    """
+    given: Any = [paths] if isinstance(paths, str | os.PathLike) else paths
+    is_iterable = isinstance(given, Iterable) and not isinstance(given, bytes | bytearray)
+    found = list(given) if is_iterable else [given]
+    for one in found:
+        if not isinstance(one, str | os.PathLike):
+            raise TypeError(
+                "`paths` must be a file or folder, or an iterable of these. Received: "
+                f"{type(one if is_iterable else paths).__name__}. For arrays, bytes and Pillow "
+                f"images, call {in_memory}."
+            )
+    return [Path(os.fsdecode(one)) for one in found]
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:

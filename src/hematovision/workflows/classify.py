@@ -144,10 +144,10 @@ def classify(
         check_table(out)
     if resume:
         _check_resumable(out, explain)
+    inputs = images.as_paths(paths, "hematovision.load().predict(images)")
     classifier = load(model)
     if explain is not None:
         classifier.check_explains()
-    inputs = list(map(Path, [paths] if isinstance(paths, str | Path) else paths))
     counts = _Counts(classifier.classes)
     with (
         closing(RunImages(images.iter_images(inputs))) as found,

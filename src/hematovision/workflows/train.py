@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hematovision.data.folders import class_folders, read_dataset
 from hematovision.data.samples import Dataset
@@ -50,12 +52,19 @@ class TrainOptions:
         Whether to train the backbone too, in a second stage.
     fine_tune_blocks : int or None
         How many of the 17 blocks to train, from the top; None trains all.
-    epochs, batch_size, patience, seed : int
-        See `HeadTraining`.
+    epochs, batch_size, patience : int
+        See `HeadTraining`; at least 1.
+    seed : int
+        See `HeadTraining`; from 0 to 2**32 - 1.
     learning_curve : bool
         Whether to measure accuracy against the number of training images.
     backbone : str
         One of `registry.BACKBONES`; the hematology weights exist only for MobileNetV2.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
 
     Examples
     --------
@@ -74,6 +83,20 @@ class TrainOptions:
     seed: int = 0
     learning_curve: bool = False
     backbone: str = DEFAULT_BACKBONE
+
+    def __post_init__(self) -> None:
+        blocks = 1 if self.fine_tune_blocks is None else self.fine_tune_blocks
+        _check("fine_tune_blocks", blocks, 1)
+        for name in ("epochs", "batch_size", "patience"):
+            _check(name, getattr(self, name), 1)
+        _check("seed", self.seed, 0, 2**32 - 1)
+
+
+def _check(name: str, value: Any, least: int, most: int = sys.maxsize) -> None:
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (is_whole and least <= value <= most):
+        limit = f"at least {least}" if most == sys.maxsize else f"from {least} to {most}"
+        raise ValueError(f"`{name}` must be a whole number, {limit}. Received: {value!r}")
 
 
 @dataclass(frozen=True)

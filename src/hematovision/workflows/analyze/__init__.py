@@ -229,7 +229,7 @@ def analyze(
     """
     options = options or AnalyzeOptions()
     _check_outputs(options)
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    given = images.as_paths(paths, "hematovision.FieldAnalyzer.load().predict(images)")
     return run_analysis(
         open_analyzer(options),
         [str(path) for path in given],

@@ -115,6 +115,8 @@ class AnalyzeOptions:
 
 
 def _check_exports(names: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise TypeError(f"`exports` must be a tuple of formats. Received: {names!r}")
     for name in names:
         if name not in FORMATS:
             raise ValueError(f"`exports` must be among {', '.join(FORMATS)}. Received: {name!r}")
