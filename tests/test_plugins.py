@@ -102,6 +102,13 @@ def test_a_broken_distribution_is_named_and_the_others_work(constants, install):
         constants["bad"]
 
 
+@pytest.mark.parametrize("code", ["import sys\nsys.exit()", "raise SystemExit('no licence')"])
+def test_a_module_that_ends_the_program_when_it_is_imported_is_named(constants, install, code: str):
+    install("outside_script", code, bad="outside_script:x")
+    with pytest.raises(PluginError, match=r"outside_script 1\.0\) can't be imported: SystemExit"):
+        constants["bad"]
+
+
 def test_an_attribute_that_is_missing_or_of_another_type_is_named(constants, install):
     install("outside_none", "pi = '3'", pi="outside_none:pi", no="outside_none:no")
     with pytest.raises(PluginError, match=r"'pi' .*outside_none 1\.0\) can't be used: it must be"):
@@ -135,7 +142,8 @@ def test_a_reserved_name_cannot_be_taken(install, caplog):
     install("outside_none", "x = 1.0", none="outside_none:x", one="outside_none:x")
     with caplog.at_level(logging.WARNING, "hematovision.plugins"):
         assert list(constants) == ["one"]
-    assert "of outside_none 1.0 is not used: this name is no constant." in caplog.text
+        assert len(constants) == 1
+    assert caplog.text.count("of outside_none 1.0 is not used: this name is no constant.") == 1
     assert "none" not in constants
     assert constants.get("none") is None
     with pytest.raises(ValueError, match="'none' exists already: no constant"):
@@ -172,6 +180,10 @@ def test_an_exception_from_outside_names_its_owner(constants):
         constants.calling("pi"),
     ):
         1 / 0  # noqa: B018
+    with pytest.raises(PluginError, match="failed: SystemExit: 0"), constants.calling("pi"):
+        sys.exit(0)
+    with pytest.raises(KeyboardInterrupt), constants.calling("pi"):
+        raise KeyboardInterrupt
     with pytest.raises(ModelError, match="as it is"), constants.calling("pi"):
         raise ModelError("as it is")
     with pytest.raises(ZeroDivisionError), constants.calling("tau"):

@@ -24,6 +24,10 @@ __all__ = ["Registry"]
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+# What a thing from outside may raise: anything. A script with `sys.exit` at its end would otherwise
+# end the program as if it were done.
+_FAILURES = (Exception, SystemExit)
+
 T = TypeVar("T")
 
 
@@ -67,6 +71,7 @@ class Registry(Mapping[str, T]):
         self.kind, self.group = kind, group
         self._builtin, self._accept, self._reserved = dict(builtin), accept, dict(reserved)
         self._registered: dict[str, T] = {}
+        self._warned: set[str] = set()
 
     @property
     def builtin(self) -> tuple[str, ...]:
@@ -127,7 +132,8 @@ class Registry(Mapping[str, T]):
     def names(self) -> tuple[str, ...]:
         """Return all names: built-in ones in their order, then the others, sorted."""
         installed, ours = self._entry_points(), self._builtin.keys() | self._reserved.keys()
-        for name in ours & installed.keys():
+        for name in (ours & installed.keys()) - self._warned:
+            self._warned.add(name)
             _LOG.warning(
                 "The %s %r of %s is not used: this name is %s.",
                 self.kind,
@@ -148,7 +154,7 @@ class Registry(Mapping[str, T]):
             yield
         except HematoVisionError:
             raise
-        except Exception as error:
+        except _FAILURES as error:
             if name in self._builtin:
                 raise
             raise self.broken(name, f"failed: {type(error).__name__}: {error}") from error
@@ -184,7 +190,7 @@ class Registry(Mapping[str, T]):
     def _loaded(self, name: str, entry: EntryPoint) -> T:
         try:
             thing = entry.load()
-        except Exception as error:
+        except _FAILURES as error:
             raise self.broken(
                 name,
                 f"can't be imported: {type(error).__name__}: {error}. Install what it needs, or "

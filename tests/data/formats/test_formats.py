@@ -193,7 +193,7 @@ def test_a_thing_that_is_no_format_is_rejected():
 
 
 def test_a_format_may_not_be_called_like_the_choice_of_class_folders():
-    with pytest.raises(ValueError, match="'folders' exists already: the name for class folders"):
+    with pytest.raises(ValueError, match="'folders' exists already: the choice of class folders"):
         FORMATS.register("folders", OneLine, replace=True)
 
 

@@ -37,7 +37,7 @@ FORMATS: Registry[AnnotationFormat] = Registry(
         "labelstudio": "hematovision.data.formats.label_studio:LabelStudio",
     },
     _accepted,
-    reserved={"folders": "the name for class folders"},
+    reserved={"folders": "the choice of class folders"},
 )
 """The formats of annotated fields by name; each is a subclass of `AnnotationFormat`."""
 
