@@ -55,6 +55,13 @@ def test_the_user_overrides_the_file():
     assert given_scale() is None
 
 
+def test_numbers_of_numpy_become_those_of_python():
+    scale = given_scale(um_per_px=np.float32(0.5))
+    assert (scale.diameter, scale.um_per_px) == (14.4, 0.5)
+    assert {type(scale.diameter), type(scale.um_per_px)} == {float}
+    assert type(given_scale(rbc_diameter=np.int64(40)).diameter) is float
+
+
 @pytest.mark.parametrize("metadata", [0.0, -1.0, float("nan"), 1e6, 1e-6])
 def test_useless_metadata_is_ignored(metadata):
     assert given_scale(metadata=metadata) is None

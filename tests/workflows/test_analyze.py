@@ -278,6 +278,7 @@ def test_images_of_any_size_are_fields(tmp_path: Path):
         ({"wbc_count": 0.0}, r"in 10\^9/L"),
         ({"region": "1,2,3"}, "`region`: a region must be x,y,width,height"),
         ({"level": -1}, "`level` must be 0 or above"),
+        ({"um_per_px": "0.1"}, "`um_per_px` must be a number above 0. Received: '0.1'"),
         ({"edges": "left"}, "two, inside or all. Received: 'left'"),
         ({"format": "xlsx"}, "csv, parquet or jsonl"),
     ],
@@ -285,6 +286,11 @@ def test_images_of_any_size_are_fields(tmp_path: Path):
 def test_wrong_options_are_errors(values, message):
     with pytest.raises(ValueError, match=message):
         AnalyzeOptions(**values)
+
+
+def test_one_export_must_be_in_a_tuple():
+    with pytest.raises(TypeError, match=r"`exports` must be a tuple of formats\. Received: 'coco'"):
+        AnalyzeOptions(exports="coco")
 
 
 def test_the_store_is_in_the_folder(fields: Path, tmp_path: Path):

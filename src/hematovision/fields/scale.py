@@ -8,9 +8,9 @@ scales on a window of the field; where red cells are found, their width gives th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +73,15 @@ def given_scale(
         If a value of the user is not above 0 or not finite, means red cells that are too small or
         too large to be found, or both are given. A useless value of the file is ignored.
     """
-    for name, value in (("rbc_diameter", rbc_diameter), ("um_per_px", um_per_px)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ValueError(f"`{name}` must be a number above 0. Received: {value}")
+    given: Mapping[str, Any] = {"rbc_diameter": rbc_diameter, "um_per_px": um_per_px}
+    for name, value in given.items():
+        is_number = (
+            isinstance(value, int | float | np.integer | np.floating)
+            and math.isfinite(value)
+            and value > 0
+        )
+        if value is not None and not is_number:
+            raise ValueError(f"`{name}` must be a number above 0. Received: {value!r}")
         diameter = value if value is None or name == "rbc_diameter" else RED_CELL_UM / value
         if diameter is not None and not SMALLEST / 2 <= diameter <= 2 * LARGEST:
             raise ValueError(
@@ -85,9 +91,9 @@ def given_scale(
     if rbc_diameter is not None and um_per_px is not None:
         raise ValueError("Give either `rbc_diameter` or `um_per_px`, not both.")
     if rbc_diameter is not None:
-        return Scale(rbc_diameter, "--rbc-diameter")
+        return Scale(float(rbc_diameter), "--rbc-diameter")
     if um_per_px is not None:
-        return Scale(RED_CELL_UM / um_per_px, "--um-per-px", um_per_px)
+        return Scale(RED_CELL_UM / float(um_per_px), "--um-per-px", float(um_per_px))
     if metadata is not None and math.isfinite(metadata) and metadata > 0:
         diameter = RED_CELL_UM / metadata
         if SMALLEST / 2 <= diameter <= 2 * LARGEST:
