@@ -17,7 +17,7 @@ from hematovision.errors import MissingExtraError
 from hematovision.extras import NEEDS, needs_extra, require
 from hematovision.synthetic import render_cell
 
-# Neither the model nor the dataset exist: whoever looks at them first complains about them.
+# The datasets do not exist, nor do most models: whatever looks at them first complains about them.
 COMMANDS = {
     "demo": (["demo", "--out", "OUT"], ["jinja2", "matplotlib", "keras", "tensorflow", "onnx"]),
     "train": (
@@ -28,7 +28,11 @@ COMMANDS = {
         ["adapt", "no-model", "no-data", "--out", "OUT"],
         ["jinja2", "matplotlib", "keras", "tensorflow", "onnx"],
     ),
-    "evaluate": (["evaluate", "no-model", "no-data", "--out", "OUT"], ["jinja2", "matplotlib"]),
+    "evaluate": (["evaluate", "pbc8", "no-data", "--out", "OUT"], ["jinja2", "matplotlib"]),
+    "evaluate a detector": (
+        ["evaluate", "blood-fields", "no-data", "--out", "OUT"],
+        ["jinja2", "faster_coco_eval"],
+    ),
     "compare": (
         ["compare", "no-model", "no-other", "no-data", "--out", "OUT"],
         ["jinja2", "matplotlib"],
@@ -73,6 +77,21 @@ def test_a_command_without_its_extra_fails_before_it_works(
     assert f"needs the module '{module}', which is not installed" in done.stderr
     assert "no-" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_outermost_work_is_what_a_missing_module_is_needed_for():
+    with (
+        pytest.raises(MissingExtraError, match=r"^Training needs the module 'no_such'"),
+        needs_extra("train", "Training"),
+        needs_extra("train", "Reading an ONNX model"),
+    ):
+        import no_such
+    with (
+        pytest.raises(MissingExtraError, match=r"^A data frame needs the module 'no_such'"),
+        needs_extra("train", "Training"),
+        needs_extra("notebook", "A data frame"),
+    ):
+        import no_such  # noqa: F401
 
 
 def test_a_comparison_without_files_needs_no_extra(without):

@@ -126,11 +126,15 @@ def missing_extra(extra: str, module: str, purpose: str) -> MissingExtraError:
 def needs_extra(extra: str, purpose: str) -> Iterator[None]:
     """Turn a failed import of a third-party module in the block into a `MissingExtraError`.
 
-    `extra` and `purpose` are as in `Need`. A missing module of HematoVision is a bug; its error
-    passes through.
+    `extra` and `purpose` are as in `Need`; of nested blocks for one extra, the outer one states the
+    purpose. A missing module of HematoVision is a bug; its error passes through.
     """
     try:
         yield
+    except MissingExtraError as error:
+        if error.extra != extra:
+            raise
+        raise missing_extra(extra, error.module, purpose) from error
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         if not module or module == "hematovision":

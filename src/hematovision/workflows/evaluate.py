@@ -134,7 +134,6 @@ def evaluate(
     >>> result.metrics.n
     30
     """
-    require("evaluate")
     dataset, out = Path(dataset), Path(out)
     bundle = read_bundle(find_model(model))
     if bundle.manifest.task == "detection":
@@ -145,6 +144,7 @@ def evaluate(
         return evaluate_detector(
             model, dataset, out=out, split=split, options=fields, progress=progress
         )
+    require("evaluate")
     if fields is not None:
         raise ModelError(
             f"{bundle.name} is a classifier, which is evaluated on class folders. Omit the options "

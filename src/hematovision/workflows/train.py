@@ -22,7 +22,6 @@ from hematovision.progress import Progress, no_progress, notify
 from hematovision.reporting.plots import metrics_figure
 from hematovision.taxonomy import PBC8, names_pbc8
 from hematovision.workflows.outputs import claimed_folder
-from hematovision.workflows.run_folder import Recipe, evaluated_split, write_model, write_results
 
 with needs_extra("train", "Training"):
     from hematovision.training.curve import CurvePoint, learning_curve
@@ -30,6 +29,12 @@ with needs_extra("train", "Training"):
     from hematovision.training.pretrained import load_weights
     from hematovision.training.recipe import FineTuning, HeadTraining
     from hematovision.training.trainer import TrainedModel, train_model
+    from hematovision.workflows.run_folder import (
+        Recipe,
+        evaluated_split,
+        write_model,
+        write_results,
+    )
 
 if TYPE_CHECKING:
     from hematovision.figures import Figure
