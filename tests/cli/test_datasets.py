@@ -287,6 +287,7 @@ def test_a_download_shows_the_licence_and_the_next_command(run, monkeypatch, tmp
     assert "Licence:  MIT" in result.stdout
     assert "Citation: " in result.stdout
     assert "the hash of this download was recorded" in result.stdout
+    assert any(line.startswith("Licence:  MIT") for line in result.stdout.splitlines())
     assert f"Next: hematovision data import {tmp_path / 'bccd'}" in result.stdout
 
 

@@ -325,7 +325,8 @@ def download(
     from hematovision.data.download import download as fetch
     from hematovision.data.public_sets import get_set
 
-    echo(get_set(name).notice())
+    for line in get_set(name).notice().splitlines():
+        echo(line)
     with progress_bar() as progress:
         done = fetch(name, dest, progress=progress)
     echo(f"The images are in {done.folder}")
