@@ -1,5 +1,6 @@
 """``demo``, ``train``, ``adapt`` and ``export`` at the command line."""
 
+import logging
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,3 +192,19 @@ def test_adapting_without_labels_prints_the_changes(run, monkeypatch):
     assert re.search(r"WBC +0 +1", result.stdout)
     assert "1 of 2 predictions changed. Sent for review: 100% before, 50.0% now" in result.stdout
     assert "Note: A caveat." in result.stdout
+
+
+@pytest.mark.parametrize(("chosen", "level"), [(None, logging.ERROR), ("0", logging.NOTSET)])
+def test_tensorflow_is_silent_unless_its_log_level_is_set(run, monkeypatch, chosen, level):
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "")  # so that the variable is restored
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    if chosen:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", chosen)
+    logger.setLevel(logging.NOTSET)
+    try:
+        assert run("export", "no-such-model", "--to", "h5").exit_code == 1
+        assert logger.level == level
+    finally:
+        logger.setLevel(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -226,8 +227,10 @@ def export(
 
 
 def _hush_tensorflow() -> None:
-    """Hide TensorFlow's messages about the CPU, unless its log level is set."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Hide TensorFlow's messages about the CPU and its speed, unless its log level is set."""
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _blocks(text: str) -> int | None:
