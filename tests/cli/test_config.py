@@ -150,6 +150,10 @@ def test_the_variable_names_the_only_file(folders, run, monkeypatch):
     assert paths(run) == [("used", str(other))]
     monkeypatch.setenv(files.VARIABLE, "~/other.toml")
     assert "level = 3" in run("config").stdout
+    monkeypatch.setenv(files.VARIABLE, "~nobody-of-this-name/other.toml")
+    result = run("config")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "~nobody-of-this-name/other.toml is not a file" in result.stderr.replace("\\", "/")
     monkeypatch.setenv(files.VARIABLE, os.devnull)
     assert run("config").stdout.startswith("No setting differs")
 

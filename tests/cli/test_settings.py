@@ -277,6 +277,9 @@ def test_paths_are_relative_to_the_file(folders, options):
     found = options()
     assert found["detector"] == str(folders.user.parent / "runs" / "lab")
     assert found["classifier"] == str(folders.home / "runs" / "white")
+    folders.write_own('[analyze]\ndetector = "~nobody-of-this-name/lab"')
+    unknown = folders.user.parent / "~nobody-of-this-name" / "lab"
+    assert Path(str(options()["detector"])) == unknown
     folders.write_own('[analyze]\ndetector = "./lab"\nclassifier = "white-cells"')
     found = options()
     assert Path(str(found["detector"])) == folders.user.parent / "lab"

@@ -13,8 +13,8 @@ from hematovision.errors import ConfigurationError
 from hematovision.paths import config_folder
 
 __all__ = [
-    "MAX_BYTES", "NAME", "VARIABLE", "Place", "SettingsFile", "files_in_use", "places",
-    "places_in_use",
+    "MAX_BYTES", "NAME", "VARIABLE", "Place", "SettingsFile", "files_in_use", "in_home",
+    "places", "places_in_use",
 ]  # fmt: skip
 
 NAME = "hematovision.toml"
@@ -78,7 +78,7 @@ def places() -> list[Place]:
     Outside repositories and the home, folders above are left out: others may write to them.
     """
     if chosen := os.environ.get(VARIABLE):
-        return [Place(Path(chosen).expanduser(), own=True, required=True)]
+        return [Place(in_home(chosen), own=True, required=True)]
     user = Place(config_folder() / NAME, own=True)
     found = [Place(folder / NAME, own=False) for folder in _folders()]
     if not user.path.is_absolute():  # there is no home; the current folder must not replace it
@@ -86,12 +86,17 @@ def places() -> list[Place]:
     return [*(place for place in found if place.path != user.path), user]
 
 
+def in_home(path: str) -> Path:
+    """Return a path whose leading ``~`` or ``~user`` is their home, or as it is without one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails without a home
+
+
 def _folders() -> list[Path]:
     try:
         current = Path.cwd()
     except OSError:  # deleted, or not accessible
         return []
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() fails without a home
+    home = in_home("~")
     folders: list[Path] = []
     for folder in (current, *current.parents):
         folders.append(folder)

@@ -21,7 +21,7 @@ from typing import Any, get_args, get_origin
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from hematovision.cli.files import NAME, VARIABLE, SettingsFile
+from hematovision.cli.files import NAME, VARIABLE, SettingsFile, in_home
 from hematovision.cli.names import choices_of
 from hematovision.errors import ConfigurationError
 from hematovision.paths import config_folder
@@ -333,7 +333,7 @@ def _resolved(key: str, option: TyperOption, value: Any, folder: Path) -> Any:
         return [_resolved(key, option, item, folder) for item in value]
     is_path = option.type_descriptor.is_path
     if is_path or (key in _MODELS and re.search(r"[/\\]", value)):
-        return str(folder / Path(value).expanduser())
+        return str(folder / in_home(value))
     return value
 
 
