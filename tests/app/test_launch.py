@@ -1,6 +1,7 @@
 """Settings and start of the web app."""
 
 import dataclasses
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,8 +11,13 @@ import pytest
 from hematovision.app import serving
 from hematovision.app.launch import MODELS, Settings, launch
 from hematovision.app.state import library
-from hematovision.errors import ListeningError, MissingExtraError, ModelNotFoundError
-from hematovision.model.registry import find_model
+from hematovision.errors import (
+    BundleError,
+    ListeningError,
+    MissingExtraError,
+    ModelNotFoundError,
+)
+from hematovision.model.registry import DEFAULT_MODEL, find_model
 from hematovision.review.store import ReviewStore
 
 
@@ -73,6 +79,18 @@ def test_a_given_path_without_a_model_is_an_error_before_serving(
     environment = {"HEMATOVISION_HOME": str(tmp_path), MODELS: str(tmp_path / "nowhere")}
     with pytest.raises(ModelNotFoundError, match="nowhere"):
         launch(Settings(), environment)
+
+
+def test_a_given_detector_is_an_error_and_never_comes_into_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    for name in ("HEMATOVISION_HOME", MODELS):
+        monkeypatch.setenv(name, "")
+    given = os.pathsep.join(("pbc8", "blood-fields"))
+    with pytest.raises(BundleError, match="blood-fields is a detector"):
+        launch(Settings(), {"HEMATOVISION_HOME": str(tmp_path), MODELS: given})
+    with ReviewStore.open() as store:
+        assert library().in_use(store).name == DEFAULT_MODEL
 
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch):

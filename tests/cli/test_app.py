@@ -62,3 +62,10 @@ def test_the_exit_code_is_that_of_the_app(run, monkeypatch: pytest.MonkeyPatch):
 
 def test_an_impossible_port_is_wrong_usage(run):
     assert run("app", "--port", 70000).exit_code == 2
+
+
+def test_a_file_as_home_is_wrong_usage(run, tmp_path: Path):
+    (tmp_path / "file").touch()
+    result = run("app", "--home", tmp_path / "file")
+    assert result.exit_code == 2
+    assert "is a file" in result.stderr

@@ -90,7 +90,7 @@ def launch(
     `environment` is added to this process's environment; `ready` is called when the server accepts
     requests. Returns the exit code, 0 after Ctrl-C. Raises `MissingExtraError` if a library of the
     extra ``app`` is not installed. Raises `ListeningError` if the port is in use. Raises
-    `ModelNotFoundError` if there is no such model.
+    `ModelNotFoundError` if there is no such model, and `BundleError` if it is not a classifier.
     """
     require("app")
     os.environ.update(environment or {})
@@ -107,9 +107,12 @@ def _use_given_model() -> None:
     if not os.environ.get(MODELS):
         return
     from hematovision.app.state import library
+    from hematovision.model.bundle import check_task, read_bundle
     from hematovision.review.store import ReviewStore
 
-    models = library()
-    first = find_model(os.environ[MODELS].split(os.pathsep)[0])
+    given = [find_model(name) for name in os.environ[MODELS].split(os.pathsep)]
+    for folder in given:
+        check_task(read_bundle(folder), "classification")
+    models, first = library(), given[0]
     with ReviewStore.open() as store:
         models.use(models.find(first.name), store, "--model")

@@ -26,7 +26,7 @@ def app(
     model: ModelsOption = None,
     home: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Folder for records and models."),
+        typer.Option(metavar="FOLDER", help="Folder for records and models.", file_okay=False),
     ] = None,
     max_upload: Annotated[
         int, typer.Option(min=1, metavar="MB", help="Largest file to upload, in megabytes.")
