@@ -36,10 +36,10 @@ def test_models_limits_and_place_can_be_set(run, served):
     options = ["--threads", 3, "--queue", 9, "--deadline", 2.5, "--max-bytes", 1000]
     options += ["--max-pixels", 10**6, "--max-connections", 70]
     options += ["--allowed-host", "lab.example.org", "--allowed-host", "10.1.2.3"]
-    models = ["--model", "pbc8", "--model", "./mine"]
+    models = ["--model", "pbc8", "--model", "white-cells"]
     assert run("serve", *options, *models, "--port", 9000, "--address", "0.0.0.0").exit_code == 0
     wanted = Settings(
-        ("pbc8", "./mine"),
+        ("pbc8", "white-cells"),
         threads=3,
         queue=9,
         deadline=2.5,
@@ -63,6 +63,7 @@ def test_an_unknown_model_is_reported_before_the_port_is_opened(run):
     result = run("serve", "--model", "no-such-model", "--port", free_port())
     assert result.exit_code == 1
     assert "no-such-model" in result.stderr
+    assert "http://" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hematovision.cli.log import notice
 from hematovision.extras import needs_extra, require
 from hematovision.limits import MAX_BYTES, MAX_PIXELS, UPLOAD_PIXELS
 from hematovision.listening import LOCAL, url_of
+from hematovision.model.registry import find_model
 
 __all__ = ["API_KEY", "AllowedHostOption", "ModelsOption", "serve"]
 
@@ -100,6 +101,8 @@ def serve(
         )
     except ValueError as error:
         raise typer.BadParameter(_with_option_names(str(error))) from error
+    for name in settings.models:  # before an address is printed
+        find_model(name)
     url = url_of(address, port)
     where = f"{url} (documentation: {url}/docs). Press Ctrl-C to stop."
     if not run(settings, port=port, announce=lambda: notice(where)):
