@@ -122,7 +122,12 @@ def test_an_adapted_detector_is_its_scores_before_and_after(tmp_path):
     assert frame.loc["RBC", ["f1_before", "f1_after"]].tolist() == [0.6, 0.8]
     assert frame.loc["RBC", ["threshold_before", "threshold_after"]].tolist() == [0.4, 0.3]
     assert frame.loc["RBC", "count_error_after"] == 2.0
-    (axes,) = result.plot().axes
+    figure = result.plot()
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["before", "after"]
+    figure.draw_without_rendering()
+    assert figure.bbox.contains(*legend.get_window_extent().min), "inside the figure"
+    assert legend.get_window_extent().y1 < axes.get_window_extent().y0, "below the axes"
     before, after = (line.get_xdata().tolist() for line in axes.lines)
     assert (before, after) == ([0.6, 0.6], [0.8, 0.6])
     assert [text.get_text() for text in axes.get_yticklabels()] == ["RBC", "WBC"]

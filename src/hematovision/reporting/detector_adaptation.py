@@ -99,14 +99,14 @@ def changes_figure(changes: DetectorChanges) -> Drawing:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.hlines(rows, before, after, colors=GREY, linewidth=1.5)
-        axes.plot(before, rows, "o", color=ORANGE, markersize=6, label="before")
+        axes.plot(before, rows, "o", color=ORANGE, markersize=9, fillstyle="none", label="before")
         axes.plot(after, rows, "D", color=BLUE, markersize=6, label="after")
         axes.set_yticks(rows, list(changes.classes))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set(xlabel="F1 by centre distance", xlim=(-0.02, 1.02))
         axes.set_title(f"Held-out fields, {counted(changes.n, 'field')}")
         axes.grid(axis="x")
-        axes.legend(ncols=2, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, -0.75))
+        figure.legend(ncols=2, fontsize=9, loc="outside lower center")
 
     return Drawing((4.8, 1.5 + 0.45 * len(rows)), draw)
 
