@@ -159,7 +159,7 @@ class TestClient:
 
     def test_another_server_is_noticed(self, remote, field, monkeypatch):
         monkeypatch.setattr(remote, "_request", lambda *_: {"fields": [{"image": 1}], "cells": []})
-        with pytest.raises(RequestError, match="a row is no field or cell"):
+        with pytest.raises(RequestError, match="a row is neither a field nor a cell"):
             remote.analyze(field)
         monkeypatch.setattr(remote, "_request", lambda *_: {"fields": [], "cells": []})
         with pytest.raises(RequestError, match="0 fields for 1"):
