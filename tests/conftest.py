@@ -14,12 +14,14 @@ os.environ["HEMATOVISION_CONFIG"] = os.devnull
 
 # A file runs in one process: a long one that is started last keeps the other process waiting.
 LONGEST = (
-    "browser/test_page.py", "app/test_journey.py", "test_types.py", "app/test_pages.py",
-    "workflows/test_train.py", "test_from_the_brief.py", "test_api.py",
-    "training/test_fitting.py",
-    "workflows/test_outputs.py", "training/test_keras_files.py", "retraining/test_run.py",
-    "training/test_trainer.py", "training/test_backbones.py", "workflows/test_backbones.py",
-    "tables/test_store.py", "workflows/test_adapt.py", "workflows/test_full_disk.py",
+    "app/test_journey.py", "app/test_pages.py", "workflows/test_train.py", "test_api.py",
+    "training/test_trainer.py", "test_from_the_brief.py", "training/test_keras_files.py",
+    "training/test_backbones.py", "workflows/test_adapt.py", "training/test_fitting.py",
+    "workflows/test_outputs.py", "test_tutorial.py", "website/test_notebooks.py",
+    "website/test_building.py", "retraining/test_run.py", "workflows/test_backbones.py",
+    "tables/test_store.py", "app/test_train_page.py", "app/test_fields_page.py",
+    "scale/test_classify.py", "browser/test_page.py", "test_types.py", "training/test_curve.py",
+    "cli/test_datasets.py", "cli/test_odd_names.py", "workflows/test_full_disk.py",
 )  # fmt: skip
 
 REGISTRIES = {

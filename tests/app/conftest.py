@@ -1,6 +1,7 @@
 """Apps with separate data folders."""
 
 import functools
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -23,6 +24,15 @@ def _packages_scanned_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_to_collect() -> Iterator[None]:
+    """Streamlit collects garbage after each run, which takes a second after other tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
