@@ -136,7 +136,9 @@ def test_workflows_run_targets_of_the_makefile():
     for path in WORKFLOWS:
         for line in re.findall(r"(?m)run: make (.+)$", path.read_text(encoding="utf-8")):
             used |= {word for word in line.split() if "=" not in word}
-    assert used == {"test", "test-install", "browser-demo", "docs", "dist", "release-check"}
+    assert used == {
+        *("test", "coverage", "test-install", "browser-demo", "docs", "dist", "release-check")
+    }
     assert used <= targets
 
 
