@@ -619,9 +619,9 @@ class TestTime:
 
     @staticmethod
     def timed(error, data, match):
-        start = time.perf_counter()
+        start = time.process_time()  # not that of other tests
         rejected(error, data, match)
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1
 
     def test_millions_of_empty_pages(self):
         data = b"II*\0" + struct.pack("<I", 8) + self.empty_pages(5_000_000, 8)
