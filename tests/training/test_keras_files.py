@@ -36,7 +36,7 @@ def head() -> Head:
 
 @pytest.fixture(scope="module")
 def files(weights: BackboneWeights, head: Head) -> dict[str, bytes]:
-    return keras_bytes(weights, head, "h5", "keras", "litert")
+    return keras_bytes(weights, head, "h5", "keras")
 
 
 def cell_images(dataset: Dataset, request: pytest.FixtureRequest) -> np.ndarray:
@@ -65,16 +65,15 @@ def test_plain_keras_gives_the_probabilities_of_onnx_runtime(
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=1e-4)
 
 
-def test_a_conversion_to_litert_prints_nothing(weights, head, capfd):
-    keras_bytes(weights, head, "litert")
-    assert capfd.readouterr() == ("", "")
-
-
-def test_litert_gives_the_same_probabilities(files, weights, head, dataset):
+def test_a_conversion_to_litert_prints_nothing_and_gives_the_same_probabilities(
+    weights, head, dataset, capfd
+):
     import tensorflow as tf
 
+    content = keras_bytes(weights, head, "litert")["litert"]
+    assert capfd.readouterr() == ("", "")
     batch = np.stack([images.load(sample.path) for sample in dataset.samples[:2]])
-    interpreter = tf.lite.Interpreter(model_content=files["litert"])
+    interpreter = tf.lite.Interpreter(model_content=content)
     run = interpreter.get_signature_runner()
     (predicted,) = run(images=batch.astype(np.float32)).values()
     expected = head.probabilities(Backbone(weights).features(batch))

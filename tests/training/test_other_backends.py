@@ -21,6 +21,7 @@ print("accuracy", (trained.head.logits(features).argmax(axis=1) == labels).mean(
 """
 
 
+@pytest.mark.slow  # compiles for a quarter of a minute
 def test_a_head_is_trained_on_jax():
     pytest.importorskip("jax", reason="jax is not installed; it is a development dependency")
     done = subprocess.run(

@@ -147,7 +147,7 @@ def test_a_wrong_taxonomy_or_missing_weights_leave_no_model(dataset: Path, tmp_p
 def eight(tmp_path_factory) -> Path:
     """Cells in the eight PBC folders, without splits."""
     root = tmp_path_factory.mktemp("eight")
-    write_synthetic_cells(root / "split", 96, seed=1, taxonomy="pbc8")
+    write_synthetic_cells(root / "split", 64, seed=1, taxonomy="pbc8")
     for path in (root / "split" / "Train").rglob("*.png"):
         (root / "flat" / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / "flat" / path.parent.name)
