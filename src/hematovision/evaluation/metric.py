@@ -148,8 +148,10 @@ def _number(name: str, metric: Metric, of: Outcomes) -> float | None:
     """Return a metric of predictions; PluginError if it is not one finite number."""
     with METRICS.calling(name):
         value: Any = metric.score(of)
-    if value is None or (number := _finite(value)) is not None:
-        return None if value is None else number
+    if value is None:
+        return None
+    if (number := _finite(value)) is not None:
+        return number
     shape = getattr(value, "shape", ())
     found = f"an array of shape {shape}" if shape else reprlib.repr(value)
     raise METRICS.broken(
