@@ -76,10 +76,11 @@ def test_a_folder_in_the_way_of_a_file_is_named(tmp_path: Path):
     assert names(tmp_path) == ["report.html"]
 
 
-def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path):
+@pytest.mark.parametrize("below", ["", "cells", "cells/day-1"])
+def test_a_file_in_the_way_of_a_folder_is_named(below: str, tmp_path: Path):
     (tmp_path / "runs").write_text("not a folder")
-    with pytest.raises(OutputError, match=r"Cannot create the folder .*runs.*another folder"):
-        files.write_text(tmp_path / "runs" / "a.txt", "text")
+    with pytest.raises(OutputError, match=r"runs is not a folder\. Choose another folder"):
+        files.write_text(tmp_path / "runs" / below / "a.txt", "text")
 
 
 def test_a_full_disk_is_an_output_error(tmp_path: Path):

@@ -56,6 +56,11 @@ def ensure_folder(path: Path) -> Path:
     """Create `path` and its parents if they do not exist."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+        raise OutputError(
+            f"Cannot create the folder {path}: {file} is not a folder. Choose another folder."
+        ) from error
     except OSError as error:
         raise OutputError(
             f"Cannot create the folder {path}: {error.strerror or error}. Choose another folder."

