@@ -129,7 +129,7 @@ release-check: ## check version, changelog and models: make release-check TAG=v0
 bench: $(VENV)/ready-dev ## measure speed and memory, and fill the tables of docs/results.md (hours)
 	HEMATOVISION_DATA="$(DATA)" $(PY) benchmarks/decoders.py
 	$(PY) benchmarks/near_duplicates.py "$(DATA)"
-	@for program in commands startup throughput field_speed features training server; do echo "== $$program"; \
+	@for program in commands startup throughput field_speed white_cell_time features training server; do echo "== $$program"; \
 	  $(PY) -m benchmarks.$$program --data "$(DATA)" --fill --json runs/bench/$$program.json || exit 1; done
 	$(PY) -m benchmarks.scale --once 100000 --ray-data --fill --json runs/bench/scale.json
 	$(PY) -m benchmarks.node_removal --fill --json runs/bench/node_removal.json
