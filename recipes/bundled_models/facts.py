@@ -211,8 +211,8 @@ PBC8 = Statements(
     ),
     selection=(
         (
-            "Of the 17,092 published images 820 per class (816 lymphocytes), 80 of which are kept "
-            "for testing. How these were chosen: not reported. The classes are therefore equally "
+            "Of the 17,092 published images 6,787: 820 to 974 per class, 80 of which are kept for "
+            "testing. How these were chosen: not reported. The classes are therefore about equally "
             "frequent, unlike in blood."
         ),
     ),
