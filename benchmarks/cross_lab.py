@@ -11,8 +11,8 @@ Then every cell of the laboratory is classified. Nothing is chosen by these resu
   the fields of `txl/pbc`, where `pbc/` and `txl/pbc` are left out together; draaslan has no
   platelets.
 - The backbone `frozen` is the one the recipe starts from, unchanged: the baseline.
-- The head `recipe` is the one trained with the backbone, without nucleated red cells; `nucleated`
-  is trained further with them, as in the bundled model.
+- With the backbone `recipe`: the head `recipe` is the one trained with it, without nucleated red
+  cells; `nucleated` is trained further with them, as in the bundled model.
 - Predictions of all seeds are pooled; intervals are from a bootstrap over fields. "In-lab" are the
   test splits of the laboratories used for training.
 - A second table (`benchmarks/adaptation.py`): the model adapted to the laboratory, several samples
